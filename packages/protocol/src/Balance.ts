@@ -1,0 +1,62 @@
+/**
+ * What a budget has left, has held and has spent.
+ *
+ * Source: Balance and BalanceResponse of the protocol.
+ */
+import * as Schema from "effect/Schema"
+import { Amount, SignedAmount } from "./Amount.ts"
+import * as Wire from "./internal/schema.ts"
+import * as Limits from "./Limits.ts"
+
+/** The books of one budget: `remaining = allocated - spent - reserved - debt`. */
+export const Balance = Schema.Struct({
+  /** The last part of the path, as in `agent:a`. */
+  scope: Schema.String,
+  scopePath: Schema.String,
+  /** Below zero when there is more debt than budget. */
+  remaining: SignedAmount,
+  reserved: Schema.optional(Amount),
+  spent: Schema.optional(Amount),
+  debt: Schema.optional(Amount),
+  allocated: Schema.optional(Amount),
+  overdraftLimit: Schema.optional(Amount),
+  /** While it is true every new reservation is refused. */
+  isOverLimit: Schema.optional(Schema.Boolean)
+}).pipe(Schema.encodeKeys({
+  scopePath: "scope_path",
+  overdraftLimit: "overdraft_limit",
+  isOverLimit: "is_over_limit"
+}))
+
+/** The books of one budget. */
+export type Balance = typeof Balance.Type
+
+/** A page of balances. */
+export const BalanceResponse = Schema.Struct({
+  balances: Schema.Array(Balance),
+  nextCursor: Schema.optional(Schema.String),
+  hasMore: Schema.optional(Schema.Boolean)
+}).pipe(Schema.encodeKeys({ nextCursor: "next_cursor", hasMore: "has_more" }))
+
+/** A page of balances. */
+export type BalanceResponse = typeof BalanceResponse.Type
+
+/** Which balances: at least one field of the subject. */
+export const BalanceQuery = Schema.Struct({
+  tenant: Schema.optional(Schema.String),
+  workspace: Schema.optional(Schema.String),
+  app: Schema.optional(Schema.String),
+  workflow: Schema.optional(Schema.String),
+  agent: Schema.optional(Schema.String),
+  toolset: Schema.optional(Schema.String),
+  includeChildren: Schema.optional(Schema.Boolean),
+  /** Rows of a page, 1 to 200. Default 50. */
+  limit: Schema.optional(Wire.integer(1, Limits.maxPageSize)),
+  cursor: Schema.optional(Schema.String)
+}).pipe(Schema.encodeKeys({ includeChildren: "include_children" }))
+
+/** Which balances. */
+export type BalanceQuery = typeof BalanceQuery.Type
+
+/** Reads a page of balances. */
+export const decodeResponse = Schema.decodeUnknownResult(BalanceResponse)

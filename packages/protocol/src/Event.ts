@@ -1,0 +1,55 @@
+/**
+ * A direct debit: spend that was never reserved.
+ *
+ * Source: EventCreateRequest and EventCreateResponse of the protocol.
+ */
+import * as Schema from "effect/Schema"
+import * as Action from "./Action.ts"
+import * as Amount from "./Amount.ts"
+import { Balance } from "./Balance.ts"
+import { EvidenceRef } from "./Evidence.ts"
+import { EventId, IdempotencyKey } from "./Identifiers.ts"
+import * as Wire from "./internal/schema.ts"
+import { Metrics } from "./Metrics.ts"
+import { OveragePolicy } from "./Reservation.ts"
+import * as Subject from "./Subject.ts"
+
+/** Charges spend that was never reserved. */
+export const EventCreateRequest = Schema.Struct({
+  idempotencyKey: IdempotencyKey,
+  subject: Subject.Subject,
+  action: Action.Action,
+  actual: Amount.Sendable,
+  /** Default ALLOW_IF_AVAILABLE, which never refuses. */
+  overagePolicy: Schema.optional(OveragePolicy),
+  metrics: Schema.optional(Metrics),
+  /** When it happened by the client's clock; for information only. */
+  clientTimeMs: Schema.optional(Wire.natural),
+  metadata: Schema.optional(Wire.jsonObject)
+}).pipe(Schema.encodeKeys({
+  idempotencyKey: "idempotency_key",
+  overagePolicy: "overage_policy",
+  clientTimeMs: "client_time_ms"
+}))
+
+/** Charges spend that was never reserved. */
+export type EventCreateRequest = typeof EventCreateRequest.Type
+
+/** What was charged. */
+export const EventCreateResponse = Schema.Struct({
+  status: Schema.Literal("APPLIED"),
+  eventId: EventId,
+  /** Only where it was cut. */
+  charged: Schema.optional(Amount.Amount),
+  balances: Schema.optional(Schema.Array(Balance)),
+  cyclesEvidence: Schema.optional(EvidenceRef)
+}).pipe(Schema.encodeKeys({ eventId: "event_id", cyclesEvidence: "cycles_evidence" }))
+
+/** What was charged. */
+export type EventCreateResponse = typeof EventCreateResponse.Type
+
+/** Writes a request. */
+export const encodeCreateRequest = Schema.encodeUnknownResult(EventCreateRequest)
+
+/** Reads an answer. */
+export const decodeCreateResponse = Schema.decodeUnknownResult(EventCreateResponse)

@@ -1,0 +1,28 @@
+/**
+ * What is told of an act besides its cost.
+ *
+ * Source: StandardMetrics of the protocol.
+ */
+import * as Schema from "effect/Schema"
+import * as Wire from "./internal/schema.ts"
+import * as Limits from "./Limits.ts"
+
+/** What is told of an act besides its cost. */
+export const Metrics = Schema.Struct({
+  tokensInput: Schema.optional(Wire.natural),
+  tokensOutput: Schema.optional(Wire.natural),
+  /** How long it took, in milliseconds. */
+  latencyMs: Schema.optional(Wire.natural),
+  /** The model or tool that was really used, at most 128 characters. */
+  modelVersion: Schema.optional(Wire.text(0, Limits.maxModelVersion)),
+  /** JSON of the user's own. */
+  custom: Schema.optional(Wire.jsonObject)
+}).pipe(Schema.encodeKeys({
+  tokensInput: "tokens_input",
+  tokensOutput: "tokens_output",
+  latencyMs: "latency_ms",
+  modelVersion: "model_version"
+}))
+
+/** What is told of an act besides its cost. */
+export type Metrics = typeof Metrics.Type

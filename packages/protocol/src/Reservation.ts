@@ -1,0 +1,325 @@
+/**
+ * Reservations on the wire: create, read, list, commit, release and extend.
+ *
+ * Requests are strict: every limit of the protocol is checked before anything is sent. Answers are open: what is required
+ * and its types are checked, what is unknown is carried.
+ *
+ * Source: the reservation schemas and paths of the protocol.
+ */
+import * as Schema from "effect/Schema"
+import * as Action from "./Action.ts"
+import * as Amount from "./Amount.ts"
+import { Balance } from "./Balance.ts"
+import { Caps } from "./Caps.ts"
+import { Decision, ReasonCode } from "./Decision.ts"
+import { EvidenceRef, ReservationEvidence } from "./Evidence.ts"
+import { IdempotencyKey, ReservationId } from "./Identifiers.ts"
+import * as Wire from "./internal/schema.ts"
+import * as Limits from "./Limits.ts"
+import { Metrics } from "./Metrics.ts"
+import * as Subject from "./Subject.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// parts
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What happens where the actual amount exceeds what was reserved. */
+export const OveragePolicy = Schema.Literals(["REJECT", "ALLOW_IF_AVAILABLE", "ALLOW_WITH_OVERDRAFT"])
+
+/** What happens where the actual amount exceeds what was reserved. */
+export type OveragePolicy = typeof OveragePolicy.Type
+
+/** Where a reservation is in its life; the list is open. */
+export type ReservationStatus = "ACTIVE" | "COMMITTED" | "RELEASED" | "EXPIRED" | (string & {})
+
+/** Where a reservation is in its life, as it is read. */
+export const ReservationStatus: Schema.Codec<ReservationStatus, string> = Schema.StringForLiteralAutocomplete
+
+const ttl = Wire.integer(Limits.minTtlMs, Limits.maxTtlMs)
+
+const gracePeriod = Wire.integer(0, Limits.maxGracePeriodMs)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// create
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Holds an estimate on every scope of a subject, or on none. */
+export const ReservationCreateRequest = Schema.Struct({
+  idempotencyKey: IdempotencyKey,
+  subject: Subject.Subject,
+  action: Action.Action,
+  estimate: Amount.Sendable,
+  /** 1,000 to 86,400,000. Default 60,000. */
+  ttlMs: Schema.optional(ttl),
+  /** 0 to 60,000. Default 5,000. */
+  gracePeriodMs: Schema.optional(gracePeriod),
+  /** Default ALLOW_IF_AVAILABLE. */
+  overagePolicy: Schema.optional(OveragePolicy),
+  dryRun: Schema.optional(Schema.Boolean),
+  metadata: Schema.optional(Wire.jsonObject)
+}).pipe(Schema.encodeKeys({
+  idempotencyKey: "idempotency_key",
+  ttlMs: "ttl_ms",
+  gracePeriodMs: "grace_period_ms",
+  overagePolicy: "overage_policy",
+  dryRun: "dry_run"
+}))
+
+/** Holds an estimate on every scope of a subject, or on none. */
+export type ReservationCreateRequest = typeof ReservationCreateRequest.Type
+
+/** What was reserved, or why not. */
+export const ReservationCreateResponse = Schema.Struct({
+  decision: Decision,
+  /** Absent in a dry run and on a denial. */
+  reservationId: Schema.optional(ReservationId),
+  affectedScopes: Schema.Array(Schema.String),
+  reserved: Schema.optional(Amount.Amount),
+  /** In the server's own clock. */
+  expiresAtMs: Schema.optional(Wire.natural),
+  /** What a heartbeat is planned by; 0 when the reservation is no longer active. */
+  remainingTtlMs: Schema.optional(Wire.natural),
+  scopePath: Schema.optional(Schema.String),
+  caps: Schema.optional(Caps),
+  balances: Schema.optional(Schema.Array(Balance)),
+  reasonCode: Schema.optional(ReasonCode),
+  retryAfterMs: Schema.optional(Wire.natural),
+  cyclesEvidence: Schema.optional(EvidenceRef)
+}).pipe(Schema.encodeKeys({
+  reservationId: "reservation_id",
+  affectedScopes: "affected_scopes",
+  expiresAtMs: "expires_at_ms",
+  remainingTtlMs: "remaining_ttl_ms",
+  scopePath: "scope_path",
+  reasonCode: "reason_code",
+  retryAfterMs: "retry_after_ms",
+  cyclesEvidence: "cycles_evidence"
+}))
+
+/** What was reserved, or why not. */
+export type ReservationCreateResponse = typeof ReservationCreateResponse.Type
+
+// ---------------------------------------------------------------------------------------------------------------------
+// commit, release, extend
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Charges what was spent. */
+export const CommitRequest = Schema.Struct({
+  idempotencyKey: IdempotencyKey,
+  actual: Amount.Sendable,
+  metrics: Schema.optional(Metrics),
+  metadata: Schema.optional(Wire.jsonObject)
+}).pipe(Schema.encodeKeys({ idempotencyKey: "idempotency_key" }))
+
+/** Charges what was spent. */
+export type CommitRequest = typeof CommitRequest.Type
+
+/** What was charged. */
+export const CommitResponse = Schema.Struct({
+  status: Schema.Literal("COMMITTED"),
+  charged: Amount.Amount,
+  released: Schema.optional(Amount.Amount),
+  balances: Schema.optional(Schema.Array(Balance)),
+  cyclesEvidence: Schema.optional(EvidenceRef)
+}).pipe(Schema.encodeKeys({ cyclesEvidence: "cycles_evidence" }))
+
+/** What was charged. */
+export type CommitResponse = typeof CommitResponse.Type
+
+/** Gives everything back. */
+export const ReleaseRequest = Schema.Struct({
+  idempotencyKey: IdempotencyKey,
+  /** At most 256 characters. */
+  reason: Schema.optional(Wire.text(0, Limits.maxReason))
+}).pipe(Schema.encodeKeys({ idempotencyKey: "idempotency_key" }))
+
+/** Gives everything back. */
+export type ReleaseRequest = typeof ReleaseRequest.Type
+
+/** What was given back. */
+export const ReleaseResponse = Schema.Struct({
+  status: Schema.Literal("RELEASED"),
+  released: Amount.Amount,
+  balances: Schema.optional(Schema.Array(Balance)),
+  cyclesEvidence: Schema.optional(EvidenceRef)
+}).pipe(Schema.encodeKeys({ cyclesEvidence: "cycles_evidence" }))
+
+/** What was given back. */
+export type ReleaseResponse = typeof ReleaseResponse.Type
+
+/** Moves the end of a lease outwards. */
+export const ExtendRequest = Schema.Struct({
+  idempotencyKey: IdempotencyKey,
+  /** 1 to 86,400,000, counted from the present end. */
+  extendByMs: Wire.integer(1, Limits.maxExtendByMs),
+  metadata: Schema.optional(Wire.jsonObject)
+}).pipe(Schema.encodeKeys({ idempotencyKey: "idempotency_key", extendByMs: "extend_by_ms" }))
+
+/** Moves the end of a lease outwards. */
+export type ExtendRequest = typeof ExtendRequest.Type
+
+/** The new end of a lease. */
+export const ExtendResponse = Schema.Struct({
+  status: Schema.Literal("ACTIVE"),
+  expiresAtMs: Wire.natural,
+  remainingTtlMs: Schema.optional(Wire.natural),
+  balances: Schema.optional(Schema.Array(Balance))
+}).pipe(Schema.encodeKeys({ expiresAtMs: "expires_at_ms", remainingTtlMs: "remaining_ttl_ms" }))
+
+/** The new end of a lease. */
+export type ExtendResponse = typeof ExtendResponse.Type
+
+// ---------------------------------------------------------------------------------------------------------------------
+// read and list
+// ---------------------------------------------------------------------------------------------------------------------
+
+const rowFields = {
+  reservationId: ReservationId,
+  status: ReservationStatus,
+  idempotencyKey: Schema.optional(IdempotencyKey),
+  subject: Subject.Read,
+  action: Action.Read,
+  reserved: Amount.Amount,
+  committed: Schema.optional(Amount.Amount),
+  createdAtMs: Wire.natural,
+  expiresAtMs: Wire.natural,
+  /** Only on COMMITTED and RELEASED. */
+  finalizedAtMs: Schema.optional(Wire.natural),
+  scopePath: Schema.String,
+  affectedScopes: Schema.Array(Schema.String),
+  metadata: Schema.optional(Wire.unknownObject),
+  committedMetadata: Schema.optional(Wire.unknownObject),
+  evidence: Schema.optional(ReservationEvidence)
+}
+
+const rowKeys = {
+  reservationId: "reservation_id",
+  idempotencyKey: "idempotency_key",
+  createdAtMs: "created_at_ms",
+  expiresAtMs: "expires_at_ms",
+  finalizedAtMs: "finalized_at_ms",
+  scopePath: "scope_path",
+  affectedScopes: "affected_scopes",
+  committedMetadata: "committed_metadata"
+} as const
+
+/** A reservation as it is. */
+export const ReservationDetail = Schema.Struct(rowFields).pipe(Schema.encodeKeys(rowKeys))
+
+/** A reservation as it is. */
+export type ReservationDetail = typeof ReservationDetail.Type
+
+/** A reservation in a list; `metadata`, `committedMetadata` and `evidence` only where the query includes them. */
+export const ReservationSummary = ReservationDetail
+
+/** A reservation in a list. */
+export type ReservationSummary = typeof ReservationSummary.Type
+
+/** A page of reservations. */
+export const ReservationListResponse = Schema.Struct({
+  reservations: Schema.Array(ReservationSummary),
+  nextCursor: Schema.optional(Schema.String),
+  hasMore: Schema.optional(Schema.Boolean)
+}).pipe(Schema.encodeKeys({ nextCursor: "next_cursor", hasMore: "has_more" }))
+
+/** A page of reservations. */
+export type ReservationListResponse = typeof ReservationListResponse.Type
+
+/** By what a list can be sorted. */
+export const SortBy = Schema.Literals([
+  "reservation_id",
+  "tenant",
+  "scope_path",
+  "status",
+  "reserved",
+  "created_at_ms",
+  "expires_at_ms"
+])
+
+/** By what a list can be sorted. */
+export type SortBy = typeof SortBy.Type
+
+/** What a list can include on request. */
+export const Include = Schema.Literals(["metadata", "committed_metadata", "evidence"])
+
+/** What a list can include on request. */
+export type Include = typeof Include.Type
+
+/** An instant of a window: ISO 8601 with a zone. */
+const instant = Schema.String.check(
+  Schema.isPattern(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/, {
+    expected: "an ISO 8601 instant such as 2026-01-31T12:00:00Z"
+  })
+)
+
+/** Which reservations. Instants are ISO 8601 with a zone; a window includes its start and its end. */
+export const ReservationListQuery = Schema.Struct({
+  idempotencyKey: Schema.optional(IdempotencyKey),
+  status: Schema.optional(ReservationStatus),
+  tenant: Schema.optional(Schema.String),
+  workspace: Schema.optional(Schema.String),
+  app: Schema.optional(Schema.String),
+  workflow: Schema.optional(Schema.String),
+  agent: Schema.optional(Schema.String),
+  toolset: Schema.optional(Schema.String),
+  from: Schema.optional(instant),
+  to: Schema.optional(instant),
+  expiresFrom: Schema.optional(instant),
+  expiresTo: Schema.optional(instant),
+  finalizedFrom: Schema.optional(instant),
+  finalizedTo: Schema.optional(instant),
+  sortBy: Schema.optional(SortBy),
+  sortDir: Schema.optional(Schema.Literals(["asc", "desc"])),
+  include: Schema.optional(Schema.Array(Include)),
+  /** Rows of a page, 1 to 200. Default 50. */
+  limit: Schema.optional(Wire.integer(1, Limits.maxPageSize)),
+  cursor: Schema.optional(Schema.String)
+}).pipe(Schema.encodeKeys({
+  idempotencyKey: "idempotency_key",
+  expiresFrom: "expires_from",
+  expiresTo: "expires_to",
+  finalizedFrom: "finalized_from",
+  finalizedTo: "finalized_to",
+  sortBy: "sort_by",
+  sortDir: "sort_dir"
+}))
+
+/** Which reservations. */
+export type ReservationListQuery = typeof ReservationListQuery.Type
+
+// ---------------------------------------------------------------------------------------------------------------------
+// reading and writing
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Writes a request. */
+export const encodeCreateRequest = Schema.encodeUnknownResult(ReservationCreateRequest)
+
+/** Writes a request. */
+export const encodeCommitRequest = Schema.encodeUnknownResult(CommitRequest)
+
+/** Reads back a request that was written. */
+export const decodeCommitRequest = Schema.decodeUnknownResult(CommitRequest)
+
+/** Writes a request. */
+export const encodeReleaseRequest = Schema.encodeUnknownResult(ReleaseRequest)
+
+/** Writes a request. */
+export const encodeExtendRequest = Schema.encodeUnknownResult(ExtendRequest)
+
+/** Reads an answer. */
+export const decodeCreateResponse = Schema.decodeUnknownResult(ReservationCreateResponse)
+
+/** Reads an answer. */
+export const decodeCommitResponse = Schema.decodeUnknownResult(CommitResponse)
+
+/** Reads an answer. */
+export const decodeReleaseResponse = Schema.decodeUnknownResult(ReleaseResponse)
+
+/** Reads an answer. */
+export const decodeExtendResponse = Schema.decodeUnknownResult(ExtendResponse)
+
+/** Reads an answer. */
+export const decodeDetail = Schema.decodeUnknownResult(ReservationDetail)
+
+/** Reads an answer. */
+export const decodeListResponse = Schema.decodeUnknownResult(ReservationListResponse)

@@ -1,0 +1,58 @@
+/**
+ * The building blocks of the wire's schemas: strict ones for what is written, open ones for what is read.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as Json from "../Json.ts"
+import * as Limits from "../Limits.ts"
+
+/** A text of limited length. */
+export const text = (minimum: number, maximum: number) =>
+  Schema.String.check(
+    Schema.isBetweenLength(minimum, maximum, { expected: `${minimum} to ${maximum} characters` })
+  )
+
+/** An integer of limited size. */
+export const integer = (minimum: number, maximum: number) =>
+  Schema.Int.check(
+    Schema.isBetween({ minimum, maximum }, { expected: `an integer from ${minimum} to ${maximum}` })
+  )
+
+/** A count, or an instant or a span of time in milliseconds. */
+export const natural = integer(0, Number.MAX_SAFE_INTEGER)
+
+/** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. */
+const int64 = (minimum: bigint) =>
+  Schema.Unknown.pipe(
+    Schema.decodeTo(
+      Schema.BigInt.check(
+        Schema.isBetweenBigInt({ minimum, maximum: Limits.maxInt64 }, {
+          expected: `an integer from ${minimum} to ${Limits.maxInt64}`
+        })
+      ),
+      {
+        decode: SchemaGetter.transformEffect((value: unknown) =>
+          typeof value === "bigint"
+            ? Effect.succeed(value)
+            : typeof value === "number" && Number.isSafeInteger(value)
+            ? Effect.succeed(BigInt(value))
+            : Effect.fail(new SchemaIssue.InvalidValue({ expected: "an integer of 64 bits" }, value))
+        ),
+        encode: SchemaGetter.transform((value: bigint): unknown => Json.encodeInteger(value))
+      }
+    )
+  )
+
+/** An amount: 0 or more. */
+export const unsignedInt64 = int64(0n)
+
+/** A balance: it may be below zero. */
+export const signedInt64 = int64(Limits.minInt64)
+
+/** Free JSON of the user's, checked to be JSON. */
+export const jsonObject = Schema.Record(Schema.String, Schema.Json)
+
+/** Free JSON as it was read. */
+export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
