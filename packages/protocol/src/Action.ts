@@ -32,5 +32,5 @@ export interface Action {
 export const Read = Schema.Struct({
   kind: Schema.String,
   name: Schema.String,
-  tags: Schema.optional(Schema.Array(Schema.String))
+  tags: Schema.optionalKey(Schema.Array(Schema.String))
 })

@@ -15,13 +15,13 @@ export const Balance = Schema.Struct({
   scopePath: Schema.String,
   /** Below zero when there is more debt than budget. */
   remaining: SignedAmount,
-  reserved: Schema.optional(Amount),
-  spent: Schema.optional(Amount),
-  debt: Schema.optional(Amount),
-  allocated: Schema.optional(Amount),
-  overdraftLimit: Schema.optional(Amount),
+  reserved: Schema.optionalKey(Amount),
+  spent: Schema.optionalKey(Amount),
+  debt: Schema.optionalKey(Amount),
+  allocated: Schema.optionalKey(Amount),
+  overdraftLimit: Schema.optionalKey(Amount),
   /** While it is true every new reservation is refused. */
-  isOverLimit: Schema.optional(Schema.Boolean)
+  isOverLimit: Schema.optionalKey(Schema.Boolean)
 }).pipe(Schema.encodeKeys({
   scopePath: "scope_path",
   overdraftLimit: "overdraft_limit",
@@ -34,8 +34,8 @@ export type Balance = typeof Balance.Type
 /** A page of balances. */
 export const BalanceResponse = Schema.Struct({
   balances: Schema.Array(Balance),
-  nextCursor: Schema.optional(Schema.String),
-  hasMore: Schema.optional(Schema.Boolean)
+  nextCursor: Schema.optionalKey(Schema.String),
+  hasMore: Schema.optionalKey(Schema.Boolean)
 }).pipe(Schema.encodeKeys({ nextCursor: "next_cursor", hasMore: "has_more" }))
 
 /** A page of balances. */

@@ -10,15 +10,15 @@ import * as Wire from "./internal/schema.ts"
 /** What an act has to keep to. */
 export const Caps = Schema.Struct({
   /** The most tokens that may be generated. */
-  maxTokens: Schema.optional(Wire.natural),
+  maxTokens: Schema.optionalKey(Wire.natural),
   /** How many steps a loop may still take. */
-  maxStepsRemaining: Schema.optional(Wire.natural),
+  maxStepsRemaining: Schema.optionalKey(Wire.natural),
   /** Where it isn't empty, only these tools. */
-  toolAllowlist: Schema.optional(Schema.Array(Schema.String)),
+  toolAllowlist: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Not these tools; has no effect beside an allowlist. */
-  toolDenylist: Schema.optional(Schema.Array(Schema.String)),
+  toolDenylist: Schema.optionalKey(Schema.Array(Schema.String)),
   /** How long to wait before the act, in milliseconds. */
-  cooldownMs: Schema.optional(Wire.natural)
+  cooldownMs: Schema.optionalKey(Wire.natural)
 }).pipe(Schema.encodeKeys({
   maxTokens: "max_tokens",
   maxStepsRemaining: "max_steps_remaining",

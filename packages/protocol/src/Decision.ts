@@ -50,11 +50,11 @@ export type DecisionRequest = typeof DecisionRequest.Type
 /** What is answered. */
 export const DecisionResponse = Schema.Struct({
   decision: Decision,
-  caps: Schema.optional(Caps),
-  reasonCode: Schema.optional(ReasonCode),
-  retryAfterMs: Schema.optional(Wire.natural),
-  affectedScopes: Schema.optional(Schema.Array(Schema.String)),
-  cyclesEvidence: Schema.optional(EvidenceRef)
+  caps: Schema.optionalKey(Caps),
+  reasonCode: Schema.optionalKey(ReasonCode),
+  retryAfterMs: Schema.optionalKey(Wire.natural),
+  affectedScopes: Schema.optionalKey(Schema.Array(Schema.String)),
+  cyclesEvidence: Schema.optionalKey(EvidenceRef)
 }).pipe(Schema.encodeKeys({
   reasonCode: "reason_code",
   retryAfterMs: "retry_after_ms",

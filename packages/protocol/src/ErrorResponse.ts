@@ -45,12 +45,12 @@ const known: ReadonlySet<string> = new Set(knownErrorCodes)
 /** How the server says no. Only the code is demanded, so that a refusal is understood even where the rest is missing. */
 export const ErrorResponse = Schema.Struct({
   error: ErrorCode,
-  message: Schema.optional(Schema.String),
-  requestId: Schema.optional(Schema.String),
-  traceId: Schema.optional(Schema.String),
-  retryAfterMs: Schema.optional(Wire.natural),
-  details: Schema.optional(Wire.unknownObject),
-  cyclesEvidence: Schema.optional(EvidenceRef)
+  message: Schema.optionalKey(Schema.String),
+  requestId: Schema.optionalKey(Schema.String),
+  traceId: Schema.optionalKey(Schema.String),
+  retryAfterMs: Schema.optionalKey(Wire.natural),
+  details: Schema.optionalKey(Wire.unknownObject),
+  cyclesEvidence: Schema.optionalKey(EvidenceRef)
 }).pipe(Schema.encodeKeys({
   requestId: "request_id",
   traceId: "trace_id",

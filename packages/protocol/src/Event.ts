@@ -40,9 +40,9 @@ export const EventCreateResponse = Schema.Struct({
   status: Schema.Literal("APPLIED"),
   eventId: EventId,
   /** Only where it was cut. */
-  charged: Schema.optional(Amount.Amount),
-  balances: Schema.optional(Schema.Array(Balance)),
-  cyclesEvidence: Schema.optional(EvidenceRef)
+  charged: Schema.optionalKey(Amount.Amount),
+  balances: Schema.optionalKey(Schema.Array(Balance)),
+  cyclesEvidence: Schema.optionalKey(EvidenceRef)
 }).pipe(Schema.encodeKeys({ eventId: "event_id", cyclesEvidence: "cycles_evidence" }))
 
 /** What was charged. */

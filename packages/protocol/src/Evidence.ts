@@ -17,9 +17,9 @@ export type EvidenceRef = typeof EvidenceRef.Type
 
 /** The evidence of a reservation, by operation. */
 export const ReservationEvidence = Schema.Struct({
-  reserve: Schema.optional(EvidenceRef),
-  commit: Schema.optional(EvidenceRef),
-  release: Schema.optional(EvidenceRef)
+  reserve: Schema.optionalKey(EvidenceRef),
+  commit: Schema.optionalKey(EvidenceRef),
+  release: Schema.optionalKey(EvidenceRef)
 })
 
 /** The evidence of a reservation, by operation. */
@@ -33,7 +33,7 @@ export const EvidenceEnvelope = Schema.StructWithRest(
     server_id: Schema.String,
     signer_did: Schema.String,
     issued_at_ms: Wire.natural,
-    trace_id: Schema.optional(Schema.String),
+    trace_id: Schema.optionalKey(Schema.String),
     payload: Wire.unknownObject,
     evidence_id: Schema.String,
     signature: Schema.String
@@ -49,12 +49,12 @@ export const EvidenceJwk = Schema.StructWithRest(
   Schema.Struct({
     kty: Schema.String,
     crv: Schema.String,
-    alg: Schema.optional(Schema.String),
+    alg: Schema.optionalKey(Schema.String),
     x: Schema.String,
     kid: Schema.String,
     cycles_nbf_ms: Wire.natural,
-    cycles_exp_ms: Schema.optional(Schema.NullOr(Wire.natural)),
-    status: Schema.optional(Schema.String)
+    cycles_exp_ms: Schema.optionalKey(Schema.NullOr(Wire.natural)),
+    status: Schema.optionalKey(Schema.String)
   }),
   [Wire.unknownObject]
 )

@@ -47,13 +47,21 @@ export const parseAnswer = (text: string): unknown => {
   return text.includes("null") ? withoutNulls(value) : value
 }
 
-/** Writes JSON; a `bigint` is written digit by digit. Absent fields are left out. */
-export const stringify = (value: unknown): string =>
-  JSON.stringify(value, (_key, inner: unknown) => typeof inner === "bigint" ? exact.rawJSON(inner.toString()) : inner)
+/**
+ * Writes JSON; a `bigint` is written digit by digit. Absent fields are left out. Throws a `TypeError` on a cycle.
+ */
+export const stringify = (value: unknown): string => {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    // There is a bigint in it, or a cycle, which is refused again.
+    return JSON.stringify(value, (_key, inner: unknown) => typeof inner === "bigint" ? exact.rawJSON(inner.toString()) : inner)
+  }
+}
 
-/** An integer as `JSON.stringify` writes it exactly. */
-export const encodeInteger = (value: bigint): number | RawJson =>
-  value >= minSafe && value <= maxSafe ? Number(value) : exact.rawJSON(value.toString())
+/** An integer as it stands in JSON: a number where that is exact. */
+export const encodeInteger = (value: bigint): number | bigint =>
+  value >= minSafe && value <= maxSafe ? Number(value) : value
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers

@@ -72,19 +72,19 @@ export type ReservationCreateRequest = typeof ReservationCreateRequest.Type
 export const ReservationCreateResponse = Schema.Struct({
   decision: Decision,
   /** Absent in a dry run and on a denial. */
-  reservationId: Schema.optional(ReservationId),
+  reservationId: Schema.optionalKey(ReservationId),
   affectedScopes: Schema.Array(Schema.String),
-  reserved: Schema.optional(Amount.Amount),
+  reserved: Schema.optionalKey(Amount.Amount),
   /** In the server's own clock. */
-  expiresAtMs: Schema.optional(Wire.natural),
+  expiresAtMs: Schema.optionalKey(Wire.natural),
   /** What a heartbeat is planned by; 0 when the reservation is no longer active. */
-  remainingTtlMs: Schema.optional(Wire.natural),
-  scopePath: Schema.optional(Schema.String),
-  caps: Schema.optional(Caps),
-  balances: Schema.optional(Schema.Array(Balance)),
-  reasonCode: Schema.optional(ReasonCode),
-  retryAfterMs: Schema.optional(Wire.natural),
-  cyclesEvidence: Schema.optional(EvidenceRef)
+  remainingTtlMs: Schema.optionalKey(Wire.natural),
+  scopePath: Schema.optionalKey(Schema.String),
+  caps: Schema.optionalKey(Caps),
+  balances: Schema.optionalKey(Schema.Array(Balance)),
+  reasonCode: Schema.optionalKey(ReasonCode),
+  retryAfterMs: Schema.optionalKey(Wire.natural),
+  cyclesEvidence: Schema.optionalKey(EvidenceRef)
 }).pipe(Schema.encodeKeys({
   reservationId: "reservation_id",
   affectedScopes: "affected_scopes",
@@ -118,9 +118,9 @@ export type CommitRequest = typeof CommitRequest.Type
 export const CommitResponse = Schema.Struct({
   status: Schema.Literal("COMMITTED"),
   charged: Amount.Amount,
-  released: Schema.optional(Amount.Amount),
-  balances: Schema.optional(Schema.Array(Balance)),
-  cyclesEvidence: Schema.optional(EvidenceRef)
+  released: Schema.optionalKey(Amount.Amount),
+  balances: Schema.optionalKey(Schema.Array(Balance)),
+  cyclesEvidence: Schema.optionalKey(EvidenceRef)
 }).pipe(Schema.encodeKeys({ cyclesEvidence: "cycles_evidence" }))
 
 /** What was charged. */
@@ -140,8 +140,8 @@ export type ReleaseRequest = typeof ReleaseRequest.Type
 export const ReleaseResponse = Schema.Struct({
   status: Schema.Literal("RELEASED"),
   released: Amount.Amount,
-  balances: Schema.optional(Schema.Array(Balance)),
-  cyclesEvidence: Schema.optional(EvidenceRef)
+  balances: Schema.optionalKey(Schema.Array(Balance)),
+  cyclesEvidence: Schema.optionalKey(EvidenceRef)
 }).pipe(Schema.encodeKeys({ cyclesEvidence: "cycles_evidence" }))
 
 /** What was given back. */
@@ -162,8 +162,8 @@ export type ExtendRequest = typeof ExtendRequest.Type
 export const ExtendResponse = Schema.Struct({
   status: Schema.Literal("ACTIVE"),
   expiresAtMs: Wire.natural,
-  remainingTtlMs: Schema.optional(Wire.natural),
-  balances: Schema.optional(Schema.Array(Balance))
+  remainingTtlMs: Schema.optionalKey(Wire.natural),
+  balances: Schema.optionalKey(Schema.Array(Balance))
 }).pipe(Schema.encodeKeys({ expiresAtMs: "expires_at_ms", remainingTtlMs: "remaining_ttl_ms" }))
 
 /** The new end of a lease. */
@@ -176,20 +176,20 @@ export type ExtendResponse = typeof ExtendResponse.Type
 const rowFields = {
   reservationId: ReservationId,
   status: ReservationStatus,
-  idempotencyKey: Schema.optional(IdempotencyKey),
+  idempotencyKey: Schema.optionalKey(IdempotencyKey),
   subject: Subject.Read,
   action: Action.Read,
   reserved: Amount.Amount,
-  committed: Schema.optional(Amount.Amount),
+  committed: Schema.optionalKey(Amount.Amount),
   createdAtMs: Wire.natural,
   expiresAtMs: Wire.natural,
   /** Only on COMMITTED and RELEASED. */
-  finalizedAtMs: Schema.optional(Wire.natural),
+  finalizedAtMs: Schema.optionalKey(Wire.natural),
   scopePath: Schema.String,
   affectedScopes: Schema.Array(Schema.String),
-  metadata: Schema.optional(Wire.unknownObject),
-  committedMetadata: Schema.optional(Wire.unknownObject),
-  evidence: Schema.optional(ReservationEvidence)
+  metadata: Schema.optionalKey(Wire.unknownObject),
+  committedMetadata: Schema.optionalKey(Wire.unknownObject),
+  evidence: Schema.optionalKey(ReservationEvidence)
 }
 
 const rowKeys = {
@@ -218,8 +218,8 @@ export type ReservationSummary = typeof ReservationSummary.Type
 /** A page of reservations. */
 export const ReservationListResponse = Schema.Struct({
   reservations: Schema.Array(ReservationSummary),
-  nextCursor: Schema.optional(Schema.String),
-  hasMore: Schema.optional(Schema.Boolean)
+  nextCursor: Schema.optionalKey(Schema.String),
+  hasMore: Schema.optionalKey(Schema.Boolean)
 }).pipe(Schema.encodeKeys({ nextCursor: "next_cursor", hasMore: "has_more" }))
 
 /** A page of reservations. */

@@ -55,7 +55,7 @@ export interface Subject {
   readonly dimensions?: { readonly [key: string]: string } | undefined
 }
 
-const open = Schema.optional(Schema.String)
+const open = Schema.optionalKey(Schema.String)
 
 /** A subject as it is read. */
 export const Read = Schema.Struct({
@@ -65,7 +65,7 @@ export const Read = Schema.Struct({
   workflow: open,
   agent: open,
   toolset: open,
-  dimensions: Schema.optional(Schema.Record(Schema.String, Schema.String))
+  dimensions: Schema.optionalKey(Schema.Record(Schema.String, Schema.String))
 })
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 /**
  * The building blocks of the wire's schemas: strict ones for what is written, open ones for what is read.
  */
-import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
-import * as SchemaIssue from "effect/SchemaIssue"
 import * as Json from "../Json.ts"
 import * as Limits from "../Limits.ts"
 
@@ -25,7 +23,7 @@ export const natural = integer(0, Number.MAX_SAFE_INTEGER)
 
 /** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. */
 const int64 = (minimum: bigint) =>
-  Schema.Unknown.pipe(
+  Schema.Union([Schema.Int, Schema.BigInt]).annotate({ expected: "an integer of 64 bits" }).pipe(
     Schema.decodeTo(
       Schema.BigInt.check(
         Schema.isBetweenBigInt({ minimum, maximum: Limits.maxInt64 }, {
@@ -33,14 +31,8 @@ const int64 = (minimum: bigint) =>
         })
       ),
       {
-        decode: SchemaGetter.transformEffect((value: unknown) =>
-          typeof value === "bigint"
-            ? Effect.succeed(value)
-            : typeof value === "number" && Number.isSafeInteger(value)
-            ? Effect.succeed(BigInt(value))
-            : Effect.fail(new SchemaIssue.InvalidValue({ expected: "an integer of 64 bits" }, value))
-        ),
-        encode: SchemaGetter.transform((value: bigint): unknown => Json.encodeInteger(value))
+        decode: SchemaGetter.transform((value: number | bigint) => BigInt(value)),
+        encode: SchemaGetter.transform(Json.encodeInteger)
       }
     )
   )
