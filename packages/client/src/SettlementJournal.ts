@@ -94,6 +94,8 @@ export interface Journal {
 export class SettlementJournal extends Context.Service<SettlementJournal, {
   /** Opens the records of one owner; the store may be used by other owners and by other processes at the same time. */
   readonly open: (owner: JournalOwner) => Effect.Effect<Journal, JournalError, Scope.Scope>
+  /** Whether records are kept at all; false for `layerNone`. */
+  readonly isDurable: boolean
 }>()("effect-cycles/SettlementJournal") {}
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -108,6 +110,7 @@ export class SettlementJournal extends Context.Service<SettlementJournal, {
 export const layerMemory: Layer.Layer<SettlementJournal> = Layer.sync(SettlementJournal, () => {
   const journals = new Map<string, Journal>()
   return {
+    isDurable: true,
     open: (owner) =>
       Effect.sync(() => {
         const key = `${owner.fingerprint} ${owner.baseUrl}`
@@ -124,17 +127,20 @@ export const layerMemory: Layer.Layer<SettlementJournal> = Layer.sync(Settlement
  * Keeps nothing. Spend whose charge is unknown when the process ends, or when the retries of one run are used up, is
  * lost: the settlement says `Pending` and nobody comes back to it.
  */
-export const layerNone: Layer.Layer<SettlementJournal> = Layer.succeed(SettlementJournal, {
-  open: () =>
-    Effect.succeed({
-      put: () => Effect.void,
-      remove: () => Effect.void,
-      bury: () => Effect.void,
-      pending: Stream.empty,
-      deadLetters: Stream.empty,
-      forget: () => Effect.void
-    })
-})
+export const layerNone: Layer.Layer<SettlementJournal> = Layer.sync(SettlementJournal, () => ({
+  isDurable: false,
+  open: () => Effect.succeed(none)
+}))
+
+/** A journal that keeps nothing. */
+export const none: Journal = {
+  put: () => Effect.void,
+  remove: () => Effect.void,
+  bury: () => Effect.void,
+  pending: Stream.empty,
+  deadLetters: Stream.empty,
+  forget: () => Effect.void
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors

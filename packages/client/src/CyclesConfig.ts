@@ -1,0 +1,164 @@
+/**
+ * What a client has to be told: the server, the keys, whose spend it is, and the policies that hold where a call does
+ * not say otherwise.
+ *
+ * Source: the `CYCLES_*` variables are those of the other clients; defaults are in the table of `decisions` and in each
+ * field.
+ */
+import * as Subject from "@effect-cycles/protocol/Subject"
+import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as HeartbeatPolicy from "./Heartbeat.ts"
+import * as Env from "./internal/env.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The connection to a server: what `CyclesClient` needs. */
+export interface ClientConfig {
+  /** `http://` or `https://`, with or without a path; a trailing slash is ignored. */
+  readonly baseUrl: string | URL
+  /** The key of the tenant, sent as `X-Cycles-API-Key`. */
+  readonly apiKey: Redacted.Redacted
+  /** The administrator's key, for the reads and the release that allow it (`X-Admin-API-Key`). */
+  readonly adminKey?: Redacted.Redacted | undefined
+  /** The time limit of one call, from the first byte to the last. Default 10 s: the server's key check can take 9. */
+  readonly timeout?: Duration.Input | undefined
+  /** Calls under way at once, 2 or more, a quarter of them kept for settlements. Default 64. */
+  readonly maxInFlight?: number | undefined
+}
+
+/** What happens to the spend of a body that did not succeed. */
+export type OnFailure =
+  /** What was recorded is committed, the rest goes back; nothing recorded means release. */
+  | "partial"
+  /** What was recorded is committed; where nothing was recorded, the estimate is. */
+  | "estimate"
+  /** Everything goes back, whatever was recorded: for acts that cost nothing when they fail. */
+  | "release"
+
+/** How long the caller waits for the settlement. */
+export type Settle =
+  /** For the first attempt; further attempts go on in the background. */
+  | "attempt"
+  /** Until the settlement is final, at most until all attempts of this run are used up. */
+  | "wait"
+  /** Not at all: the settlement is `Pending` in the caller's hands and goes on in the background. */
+  | "background"
+
+/** A client: the connection, and the policies that hold where a call does not say otherwise. */
+export interface CyclesConfig extends ClientConfig {
+  /** Whose spend it is where a call does not say. Merged field by field with the ambient subject and the call's own. */
+  readonly subject?: Subject.Subject | undefined
+  /** How long a reservation lives without a heartbeat, 1 s to 24 h. Default 60 s. */
+  readonly ttl?: Duration.Input | undefined
+  /** By how much a heartbeat extends, 1 ms to 24 h. Default: the ttl. A tenant allows 10 extensions by default. */
+  readonly extendBy?: Duration.Input | undefined
+  /** How long after its end a reservation can still be settled, 0 to 60 s. Default: the server's, 5 s. */
+  readonly gracePeriod?: Duration.Input | undefined
+  /** What happens where the actual amount exceeds the estimate. Default: the server's, ALLOW_IF_AVAILABLE. */
+  readonly overagePolicy?: OveragePolicy | undefined
+  /** What happens when a lease is lost while the body runs. Default `warn`. */
+  readonly heartbeat?: HeartbeatPolicy.Policy | undefined
+  /** What happens to the spend of a body that did not succeed. Default `partial`. */
+  readonly onFailure?: OnFailure | undefined
+  /** How long the caller waits for the settlement. Default `attempt`. */
+  readonly settle?: Settle | undefined
+  /** When a settlement is tried again. Default: 5 times, from 0.5 s doubling to 30 s, with jitter. */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+  /** The longest `Retry-After` that a reserve or decide waits for, on 429 and 503. Default 0: it fails at once. */
+  readonly maxRetryAfter?: Duration.Input | undefined
+  /** How long closing the layer waits for open settlements. Default 10 s. */
+  readonly flushTimeout?: Duration.Input | undefined
+  /** How often the journal is looked through for records that wait. Default 60 s, with jitter. */
+  readonly rescanInterval?: Duration.Input | undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// policies
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * When settlements are tried again: `times` attempts after the first one, waiting `initial`, then `factor` times as long
+ * each time, at most `max`, with a jitter of 20 % so that a fleet does not retry in step.
+ */
+export const retryPolicy = (options?: {
+  /** 0 or more. Default 5. */
+  readonly times?: number | undefined
+  /** Default 500 ms. */
+  readonly initial?: Duration.Input | undefined
+  /** 1 or more. Default 2. */
+  readonly factor?: number | undefined
+  /** Default 30 s. */
+  readonly max?: Duration.Input | undefined
+}): Schedule.Schedule<unknown> => {
+  const max = Duration.fromInputUnsafe(options?.max ?? "30 seconds")
+  return Schedule.exponential(options?.initial ?? "500 millis", options?.factor ?? 2).pipe(
+    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, max))),
+    Schedule.jittered,
+    Schedule.upTo({ times: options?.times ?? 5 })
+  )
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// config
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The connection as the environment has it: `CYCLES_BASE_URL`, `CYCLES_API_KEY`, `CYCLES_ADMIN_API_KEY` and
+ * `CYCLES_READ_TIMEOUT`.
+ */
+export const clientConfig: Config.Config<ClientConfig> = Config.map(
+  Config.all({
+    baseUrl: Env.baseUrl,
+    apiKey: Env.secret("CYCLES_API_KEY"),
+    adminKey: Config.option(Env.secret("CYCLES_ADMIN_API_KEY")),
+    timeout: Config.option(Env.duration("CYCLES_READ_TIMEOUT", { minimum: "1 millis" }))
+  }),
+  ({ adminKey, apiKey, baseUrl, timeout }): ClientConfig => ({
+    baseUrl,
+    apiKey,
+    adminKey: Option.getOrUndefined(adminKey),
+    timeout: Option.getOrUndefined(timeout)
+  })
+)
+
+/**
+ * A client as the environment has it. Durations are milliseconds, or carry a unit (`5 seconds`).
+ *
+ * - `CYCLES_BASE_URL`, `CYCLES_API_KEY`: required.
+ * - `CYCLES_TENANT`, `CYCLES_WORKSPACE`, `CYCLES_APP`, `CYCLES_WORKFLOW`, `CYCLES_AGENT`, `CYCLES_TOOLSET`: the subject.
+ * - `CYCLES_READ_TIMEOUT`: the time limit of a call. Default 10 s.
+ * - `CYCLES_RETRY_ENABLED`, `CYCLES_RETRY_MAX_ATTEMPTS`, `CYCLES_RETRY_INITIAL_DELAY`, `CYCLES_RETRY_MULTIPLIER`,
+ *   `CYCLES_RETRY_MAX_DELAY`: when settlements are tried again. Defaults true, 5, 500, 2, 30000.
+ * - `CYCLES_RETRY_FLUSH_TIMEOUT`: how long closing waits. Default 10 s.
+ */
+export const config: Config.Config<CyclesConfig> = Config.map(
+  Config.all({
+    client: clientConfig,
+    subject: Env.subject,
+    retryEnabled: Config.withDefault(Env.flag("CYCLES_RETRY_ENABLED"), true),
+    times: Config.option(Env.integer("CYCLES_RETRY_MAX_ATTEMPTS", { minimum: 0, maximum: 1_000 })),
+    initial: Config.option(Env.duration("CYCLES_RETRY_INITIAL_DELAY", { minimum: "1 millis" })),
+    factor: Config.option(Env.decimal("CYCLES_RETRY_MULTIPLIER", { minimum: 1, maximum: 100 })),
+    max: Config.option(Env.duration("CYCLES_RETRY_MAX_DELAY", { minimum: "1 millis" })),
+    flushTimeout: Config.option(Env.duration("CYCLES_RETRY_FLUSH_TIMEOUT", { minimum: "0 millis" }))
+  }),
+  ({ client, factor, flushTimeout, initial, max, retryEnabled, subject, times }): CyclesConfig => ({
+    ...client,
+    subject,
+    retry: retryPolicy({
+      times: retryEnabled ? Option.getOrUndefined(times) : 0,
+      initial: Option.getOrUndefined(initial),
+      factor: Option.getOrUndefined(factor),
+      max: Option.getOrUndefined(max)
+    }),
+    flushTimeout: Option.getOrUndefined(flushTimeout)
+  })
+)

@@ -1,0 +1,175 @@
+/**
+ * The JSON texts of requests: checked against every limit of the protocol, then written once. What is journaled is the
+ * text that is sent.
+ */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Balance from "@effect-cycles/protocol/Balance"
+import * as Decision from "@effect-cycles/protocol/Decision"
+import * as Event from "@effect-cycles/protocol/Event"
+import { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
+import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
+import * as Json from "@effect-cycles/protocol/Json"
+import type { Metrics } from "@effect-cycles/protocol/Metrics"
+import * as Reservation from "@effect-cycles/protocol/Reservation"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type { Operation } from "../CyclesError.ts"
+import { InvalidRequest } from "../CyclesError.ts"
+import type { Metadata } from "../GuardOptions.ts"
+import * as Keys from "./keys.ts"
+import type { Prepared } from "./prepare.ts"
+import type { Commit } from "./settle.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// requests of the user
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The body of a decide. */
+export const decisionRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  body("decide", Decision.encodeRequest, request)
+
+/** The body of a reserve. */
+export const createRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  body("reserve", Reservation.encodeCreateRequest, request)
+
+/** The body of a commit. */
+export const commitRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  body("commit", Reservation.encodeCommitRequest, request)
+
+/** The body of a release. */
+export const releaseRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  body("release", Reservation.encodeReleaseRequest, request)
+
+/** The body of an extend. */
+export const extendRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  body("extend", Reservation.encodeExtendRequest, request)
+
+/** The body of an event. */
+export const eventRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  body("event", Event.encodeCreateRequest, request)
+
+/** The query of a list, with its question mark. */
+export const reservationQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(checked("listReservations", encodeReservationQuery, request), queryText)
+
+/** The query of the balances, with its question mark. */
+export const balanceQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(checked("balances", encodeBalanceQuery, request), queryText)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// requests of the client
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The body of the extend that a heartbeat sends. The same attempt has the same key. */
+export const extendBody = (stem: string, attempt: number, extendByMs: number): string =>
+  `{"idempotency_key":${JSON.stringify(Keys.derived(`extend-${attempt}`, stem))},"extend_by_ms":${extendByMs}}`
+
+/** The body of the release that follows from a reservation. */
+export const releaseBody = (stem: string, reason: string): string =>
+  `{"idempotency_key":${JSON.stringify(Keys.derived("release", stem))},"reason":${JSON.stringify(reason)}}`
+
+/**
+ * The bodies that settle a reservation: the commit, and the event that takes over when the lease has ended. Both have the
+ * same key. What can't be sent besides the amount is left out: the amount counts.
+ */
+export const settlementBodies = (
+  prepared: Prepared,
+  id: ReservationId,
+  commit: Commit,
+  latencyMs: number
+): { readonly commit: string; readonly event: string } => {
+  const idempotencyKey = Keys.derived("commit", prepared.stem)
+  const metadata: Metadata = {
+    ...commit.metadata,
+    ...(commit.isEstimated ? { actual_source: "estimate" } : undefined)
+  }
+  const hasMetadata = commit.metadata !== undefined || commit.isEstimated
+  const latency = Math.max(0, Math.floor(latencyMs))
+  const full = {
+    idempotencyKey,
+    actual: commit.actual,
+    metrics: { latencyMs: latency, ...commit.metrics },
+    metadata: hasMetadata ? metadata : undefined
+  }
+  const encoded = Result.getOrElse(
+    Reservation.encodeCommitRequest(full),
+    () => Result.getOrThrow(Reservation.encodeCommitRequest({ idempotencyKey, actual: commit.actual, metrics: { latencyMs: latency } }))
+  )
+  const { action, subject } = prepared.request
+  return {
+    commit: Json.stringify(encoded),
+    event: Json.stringify({
+      ...encoded,
+      subject,
+      action,
+      metadata: {
+        ...encoded.metadata,
+        recovered_reservation_id: id,
+        recovery_reason: "commit_after_reservation_expired"
+      }
+    })
+  }
+}
+
+/** What is wrong with a commit, if anything is. */
+export const problemOfCommit = (prepared: Prepared, commit: Commit): InvalidRequest | Amount.UnitMismatch | undefined => {
+  const unit = prepared.request.estimate.unit
+  if (commit.actual.unit !== unit) return new Amount.UnitMismatch({ expected: unit, actual: commit.actual.unit })
+  const request = {
+    idempotencyKey: prepared.key,
+    actual: commit.actual,
+    metrics: commit.metrics,
+    metadata: commit.metadata
+  }
+  if (commit.metrics === undefined && commit.metadata === undefined) return undefined
+  const encoded = Reservation.encodeCommitRequest(request)
+  return Result.isFailure(encoded) ? invalid("commit", encoded.failure, request) : undefined
+}
+
+/** A reserve that is not checked yet. */
+export type Draft = Omit<Reservation.ReservationCreateRequest, "idempotencyKey"> & { readonly idempotencyKey: string }
+
+/** A reserve, checked, and its text. */
+export const createDraft = (
+  draft: Draft
+): Effect.Effect<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> =>
+  Effect.map(createRequest(draft), (body) => ({
+    request: { ...draft, idempotencyKey: IdempotencyKey.make(draft.idempotencyKey, { disableChecks: true }) },
+    body
+  }))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+type Encode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
+
+const encodeReservationQuery = Schema.encodeUnknownResult(Reservation.ReservationListQuery)
+
+const encodeBalanceQuery = Schema.encodeUnknownResult(Balance.BalanceQuery)
+
+const invalid = (operation: Operation, error: Schema.SchemaError, input: unknown): InvalidRequest =>
+  new InvalidRequest({ operation, fields: InvalidInput.fromIssue(error.issue, input) })
+
+const checked = <A>(operation: Operation, encode: Encode<A>, input: unknown): Effect.Effect<A, InvalidRequest> =>
+  Effect.suspend(() => {
+    const encoded = encode(input)
+    return Result.isFailure(encoded)
+      ? Effect.fail(invalid(operation, encoded.failure, input))
+      : Effect.succeed(encoded.success)
+  })
+
+const body = <A>(operation: Operation, encode: Encode<A>, input: unknown): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(checked(operation, encode, input), Json.stringify)
+
+const queryText = (fields: object): string => {
+  const params = new URLSearchParams()
+  for (const [name, value] of Object.entries(fields)) {
+    if (Array.isArray(value)) params.set(name, value.join(","))
+    else if (value !== undefined) params.set(name, String(value))
+  }
+  const text = params.toString()
+  return text === "" ? "" : `?${text}`
+}

@@ -1,0 +1,144 @@
+/**
+ * The `CYCLES_*` variables, one by one: each bad value is an error that names the variable, the value unless it is
+ * secret, and what is allowed.
+ */
+import * as Subject from "@effect-cycles/protocol/Subject"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { problemOf } from "./baseUrl.ts"
+
+/** A text that has to satisfy a check; `problem` says what is allowed, or nothing where the text is fine. */
+const text = (name: string, problem: (value: string) => string | undefined): Config.Config<string> =>
+  Config.schema(
+    Schema.String.check(
+      Schema.makeFilter((value: string) => {
+        const allowed = problem(value.trim())
+        return allowed === undefined ? undefined : `${name} must be ${allowed}, got ${JSON.stringify(value)}`
+      })
+    ),
+    name
+  )
+
+/** The server. */
+export const baseUrl: Config.Config<string> = text("CYCLES_BASE_URL", problemOf)
+
+/** A key: never empty, never shown. */
+export const secret = (name: string): Config.Config<Redacted.Redacted> =>
+  Config.schema(
+    Schema.Redacted(
+      Schema.String.check(
+        Schema.makeFilter((value: string) =>
+          isHeaderValue(value) ? undefined : `${name} must be printable ASCII without spaces, and not empty`
+        )
+      )
+    ),
+    name
+  )
+
+/** A duration: milliseconds, or a number with a unit. */
+export const duration = (
+  name: string,
+  options: { readonly minimum: Duration.Input }
+): Config.Config<Duration.Duration> => {
+  const minimum = Duration.fromInputUnsafe(options.minimum)
+  return Config.map(
+    text(name, (value) => {
+      const parsed = parseDuration(value)
+      return Option.isSome(parsed) && Duration.isGreaterThanOrEqualTo(parsed.value, minimum)
+        ? undefined
+        : `milliseconds or a duration such as "5 seconds", at least ${Duration.format(minimum)}`
+    }),
+    (value) => Option.getOrElse(parseDuration(value.trim()), () => minimum)
+  )
+}
+
+/** An integer in a range. */
+export const integer = (
+  name: string,
+  range: { readonly minimum: number; readonly maximum: number }
+): Config.Config<number> =>
+  number(name, /^\d+$/, `an integer from ${range.minimum} to ${range.maximum}`, range)
+
+/** A number in a range. */
+export const decimal = (
+  name: string,
+  range: { readonly minimum: number; readonly maximum: number }
+): Config.Config<number> =>
+  number(name, /^\d+(\.\d+)?$/, `a number from ${range.minimum} to ${range.maximum}`, range)
+
+/** A switch: true, 1, yes, on; false, 0, no, off. */
+export const flag = (name: string): Config.Config<boolean> =>
+  Config.map(
+    text(name, (value) =>
+      on.has(value.toLowerCase()) || off.has(value.toLowerCase()) ? undefined : "true, 1, yes, on, false, 0, no or off"),
+    (value) => on.has(value.trim().toLowerCase())
+  )
+
+/** The subject, a field a variable; an empty variable counts as none. */
+export const subject: Config.Config<Subject.Subject> = Config.map(
+  Config.all(
+    Subject.fields.map((field) => {
+      const name = `CYCLES_${field.toUpperCase()}`
+      return Config.map(
+        Config.option(
+          text(name, (value) => value === "" || subjectValue.test(value) ? undefined : "1 to 128 letters, digits, _ . -")
+        ),
+        (value) => [field, Option.getOrElse(value, () => "").trim()] as const
+      )
+    })
+  ),
+  (values) => Object.fromEntries(values.filter(([, value]) => value !== ""))
+)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const on: ReadonlySet<string> = new Set(["true", "1", "yes", "on"])
+
+const off: ReadonlySet<string> = new Set(["false", "0", "no", "off"])
+
+const subjectValue = /^[a-zA-Z0-9_.-]{1,128}$/
+
+const isHeaderValue = (value: string): boolean => /^[\x21-\x7e]+$/.test(value)
+
+const parseDuration = (value: string): Option.Option<Duration.Duration> => {
+  if (/^\d+$/.test(value)) return Option.some(Duration.millis(Number(value)))
+  const match = /^(\d+(?:\.\d+)?) ?([a-z]+)$/i.exec(value)
+  const unit = match?.[2] === undefined ? undefined : units[match[2].toLowerCase()]
+  return match?.[1] === undefined || unit === undefined
+    ? Option.none()
+    : Option.some(Duration.millis(Number(match[1]) * unit))
+}
+
+const units: Readonly<Partial<Record<string, number>>> = {
+  ms: 1,
+  milli: 1,
+  millis: 1,
+  millisecond: 1,
+  milliseconds: 1,
+  s: 1_000,
+  second: 1_000,
+  seconds: 1_000,
+  m: 60_000,
+  minute: 60_000,
+  minutes: 60_000,
+  h: 3_600_000,
+  hour: 3_600_000,
+  hours: 3_600_000
+}
+
+const number = (
+  name: string,
+  pattern: RegExp,
+  allowed: string,
+  range: { readonly minimum: number; readonly maximum: number }
+): Config.Config<number> =>
+  Config.map(
+    text(name, (value) =>
+      pattern.test(value) && Number(value) >= range.minimum && Number(value) <= range.maximum ? undefined : allowed),
+    (value) => Number(value.trim())
+  )

@@ -1,0 +1,39 @@
+/**
+ * The name of a journal's owner: a digest of server and tenant, or of server and key where no tenant is configured.
+ *
+ * It is slow on purpose, so that a key can't be guessed from the name of a folder, and it is that of the other clients, so
+ * that they find each other's records.
+ *
+ * Source: the journal format of the client recovery profile.
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+
+/** 16 hexadecimal digits of PBKDF2-HMAC-SHA256, 30,000 rounds; about 20 ms of work outside of the event loop. */
+export const fingerprint = (options: {
+  readonly baseUrl: string
+  readonly tenant?: string | undefined
+  readonly apiKey: Redacted.Redacted
+}): Effect.Effect<string> =>
+  Effect.promise(async () => {
+    const { subtle } = globalThis.crypto
+    const tenant = options.tenant?.trim() ?? ""
+    const principal = tenant === "" ? `key\n${Redacted.value(options.apiKey)}` : `tenant\n${tenant}`
+    const key = await subtle.importKey("raw", utf8.encode(principal), "PBKDF2", false, ["deriveBits"])
+    const bits = await subtle.deriveBits(
+      {
+        name: "PBKDF2",
+        hash: "SHA-256",
+        salt: utf8.encode(`runcycles-commit-journal\n${options.baseUrl}`),
+        iterations: 30_000
+      },
+      key,
+      256
+    )
+    return hex(new Uint8Array(bits)).slice(0, 16)
+  })
+
+/** Bytes as hexadecimal digits. */
+export const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+
+const utf8 = new TextEncoder()

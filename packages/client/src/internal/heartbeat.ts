@@ -1,0 +1,174 @@
+/**
+ * Keeps every reservation of a layer alive with one fiber, which sleeps until the first lease is due.
+ *
+ * Each extend runs in a fiber of its own, so that a slow one holds nobody up. A reservation is kept alive until its
+ * settlement ends, however long that outlives the scope or the body, and not a beat longer.
+ */
+import type { ExtendResponse } from "@effect-cycles/protocol/Reservation"
+import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import type { CyclesError } from "../CyclesError.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as DueHeap from "./dueHeap.ts"
+import * as Lease from "./lease.ts"
+import { floorOf } from "./outcome.ts"
+import type { WithMeta } from "./send.ts"
+import { nowMs } from "./time.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A reservation that is kept alive. */
+export interface Beat extends DueHeap.Entry {
+  readonly reservationId: ReservationId
+  /** Sends one extend. The same attempt number always has the same key. */
+  readonly extend: (attempt: number, timeoutMs: number) => Effect.Effect<WithMeta<ExtendResponse>, CyclesError>
+  /** Called once when the lease can't be kept any longer. */
+  readonly onLost: (reason: string) => Effect.Effect<void>
+  lease: Lease.Lease
+  /** Counts fresh extends; a repeated one keeps its number, and with it its key. */
+  attempt: number
+  /** Whether nothing more is to be sent. */
+  isOver: boolean
+}
+
+/** Keeps reservations alive. */
+export interface Heartbeat {
+  /** Begins with the answer to reserve. */
+  readonly start: (
+    beat: Pick<Beat, "reservationId" | "extend" | "onLost">,
+    options: { readonly extendByMs: number; readonly maxTimeoutMs: number; readonly leaseMs: number },
+    answer: Lease.Answer
+  ) => Beat
+  /** Ends it; a beat that is under way is not followed by another one. */
+  readonly stop: (beat: Beat) => void
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Starts the fiber that keeps leases alive, in the scope of the layer. */
+export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(function*() {
+  const heap = DueHeap.make<Beat>()
+  const clock = yield* Clock.Clock
+  const extends_ = yield* FiberSet.make()
+  const earlier = Latch.makeUnsafe()
+  let wakesAt = Number.POSITIVE_INFINITY
+
+  const enqueue = (beat: Beat, afterMs: number): void => {
+    beat.due = nowMs(clock) + afterMs
+    heap.put(beat)
+    if (beat.due < wakesAt) earlier.openUnsafe()
+  }
+
+  const follow = (beat: Beat, [lease, step]: readonly [Lease.Lease, Lease.Step]): Effect.Effect<void> => {
+    beat.lease = lease
+    if (beat.isOver) return Effect.void
+    if (step._tag !== "Stop") return Effect.sync(() => enqueue(beat, step.afterMs))
+    beat.isOver = true
+    return Effect.withFiber((fiber) => {
+      Telemetry.countHeartbeat("stopped", fiber.context)
+      return beat.onLost(step.reason)
+    })
+  }
+
+  const extend = (beat: Beat): Effect.Effect<void> =>
+    Effect.suspend(() =>
+      Effect.matchEffect(beat.extend(beat.attempt, beat.lease.timeoutMs), {
+        onSuccess: (answer) =>
+          Effect.withFiber((fiber) => {
+            Telemetry.countHeartbeat("extended", fiber.context)
+            beat.attempt += 1
+            return follow(
+              beat,
+              Lease.extended(beat.lease, {
+                nowMs: nowMs(clock),
+                rttMs: answer.meta.rttMs,
+                expiresAtMs: answer.expiresAtMs,
+                remainingTtlMs: answer.remainingTtlMs
+              })
+            )
+          }),
+        onFailure: (error) =>
+          Effect.withFiber((fiber) => {
+            if (beat.isOver) return Effect.void
+            Telemetry.countHeartbeat("failed", fiber.context)
+            const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
+            const plan = after[1]._tag === "Stop" ? "the heartbeat stops" : `next attempt in ${after[1].afterMs} ms`
+            return Effect.andThen(
+              Effect.logWarning(`Could not extend reservation ${beat.reservationId}; ${plan}`, error),
+              follow(beat, after)
+            )
+          })
+      })
+    )
+
+  const fire = (beat: Beat): Effect.Effect<unknown> => {
+    const step = Lease.due(beat.lease, nowMs(clock))
+    if (step._tag === "Skip") return Effect.sync(() => enqueue(beat, step.afterMs))
+    return FiberSet.run(extends_, extend(beat), { startImmediately: true })
+  }
+
+  const beatAllDue: Effect.Effect<void> = Effect.suspend(() => {
+    const beat = heap.peek()
+    if (beat === undefined || beat.due > nowMs(clock)) return Effect.void
+    heap.remove(beat)
+    return Effect.andThen(fire(beat), beatAllDue)
+  })
+
+  const sleep = Effect.suspend(() => {
+    const first = heap.peek()
+    earlier.closeUnsafe()
+    wakesAt = first?.due ?? Number.POSITIVE_INFINITY
+    if (first === undefined) return earlier.await
+    return Effect.timeoutOption(earlier.await, Math.max(shortestSleepMs, wakesAt - nowMs(clock)))
+  })
+
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(beatAllDue, sleep)), { startImmediately: true })
+
+  return {
+    start: (given, options, answer) => {
+      const timeoutMs = Lease.extendTimeout(options.leaseMs, options.maxTimeoutMs)
+      const [lease, step] = Lease.begin({ extendByMs: options.extendByMs, timeoutMs }, answer)
+      const beat: Beat = { ...given, lease, attempt: 1, isOver: false, due: 0, pos: -1 }
+      if (step._tag !== "Stop") enqueue(beat, step.afterMs)
+      return beat
+    },
+    stop: (beat) => {
+      beat.isOver = true
+      heap.remove(beat)
+    }
+  }
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Beats that fall due within this time go together. */
+const shortestSleepMs = 1
+
+const problemOf = (error: CyclesError): Lease.Problem => {
+  switch (error._tag) {
+    case "TransportError":
+    case "ProtocolError":
+      return { _tag: "Transient" }
+    case "BudgetExceeded":
+      return { _tag: "Terminal", code: error.code }
+    case "InvalidRequest":
+      return { _tag: "Terminal", code: "INVALID_REQUEST" }
+    case "ApiError":
+      if (error.status === 429 || error.code === "LIMIT_EXCEEDED") {
+        return { _tag: "Throttled", retryAfterMs: error.retryAfter === undefined ? undefined : floorOf(error) }
+      }
+      return error.status >= 500 || error.status < 400
+        ? { _tag: "Transient" }
+        : { _tag: "Terminal", code: error.code ?? String(error.status) }
+  }
+}

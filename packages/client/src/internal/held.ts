@@ -1,0 +1,90 @@
+/**
+ * A reservation as the client holds it: where it is in its life, what has been spent so far, and its heartbeat.
+ */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Caps from "@effect-cycles/protocol/Caps"
+import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import type { Metrics } from "@effect-cycles/protocol/Metrics"
+import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
+import type * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { LeaseLost } from "../Heartbeat.ts"
+import type { Shape } from "../Reservation.ts"
+import type { Settlement } from "../Settlement.ts"
+import type { Beat } from "./heartbeat.ts"
+import * as Lifecycle from "./lifecycle.ts"
+import type { Prepared } from "./prepare.ts"
+
+/** A reservation as the client holds it. */
+export interface Held {
+  /** Absent in a dry run. */
+  readonly id: ReservationId | undefined
+  readonly prepared: Prepared
+  /** What the user sees of it. */
+  readonly handle: Shape
+  /** When the body could begin, by the monotonic clock. */
+  readonly startedAtMs: number
+  state: Lifecycle.State
+  /** The total that was recorded, if anything was. */
+  recorded: Amount.Amount | undefined
+  metrics: Metrics | undefined
+  /** Whether something was spent whose amount could not be told. */
+  isSpendUnknown: boolean
+  beat: Beat | undefined
+  /** Why the lease can't be kept any longer. */
+  lost: LeaseLost | undefined
+  /** Told when the lease is lost, where the policy is to stop the body. */
+  onLost: Deferred.Deferred<LeaseLost> | undefined
+}
+
+/** The reservation that an answer gave. */
+export const make = (prepared: Prepared, answer: ReservationCreateResponse, startedAtMs: number): Held => {
+  const { action, estimate, subject } = prepared.request
+  const spend = (total: Result.Result<Amount.Amount, Amount.UnitMismatch>): Effect.Effect<void, Amount.UnitMismatch> => {
+    if (Result.isFailure(total)) {
+      held.isSpendUnknown = true
+      return Effect.fail(total.failure)
+    }
+    held.recorded = total.success
+    return Effect.void
+  }
+  const held: Held = {
+    id: answer.reservationId,
+    prepared,
+    startedAtMs,
+    state: Lifecycle.advance("reserving", "allowed"),
+    recorded: undefined,
+    metrics: undefined,
+    isSpendUnknown: false,
+    beat: undefined,
+    lost: undefined,
+    onLost: undefined,
+    handle: {
+      id: answer.reservationId,
+      idempotencyKey: prepared.key,
+      decision: answer.decision,
+      caps: answer.caps,
+      action,
+      subject,
+      estimate,
+      scopes: answer.affectedScopes,
+      balances: answer.balances ?? [],
+      isToolAllowed: (name) => answer.caps === undefined || Caps.isToolAllowed(answer.caps, name),
+      record: (options) =>
+        Effect.suspend(() => {
+          if (options.metrics !== undefined) held.metrics = { ...held.metrics, ...options.metrics }
+          return spend(Amount.sum(Amount.zero(estimate.unit), options.actual))
+        }),
+      add: (amount) => Effect.suspend(() => spend(Amount.sum(held.recorded ?? Amount.zero(estimate.unit), amount)))
+    }
+  }
+  return held
+}
+
+/** Notes that the lease is lost, once, and tells who waits for it. */
+export const lose = (held: Held, reason: string): LeaseLost => {
+  const lost = held.lost ?? new LeaseLost({ reservationId: held.id ?? "", reason })
+  held.lost = lost
+  return lost
+}

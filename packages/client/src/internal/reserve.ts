@@ -1,0 +1,192 @@
+/**
+ * Asking for a reservation, so that none is ever left behind.
+ *
+ * An ambiguous answer is followed by one repetition with the same key. Where that is ambiguous too, or where the caller
+ * is interrupted while waiting, the caller is free at once, and the client goes on in the background: it sends the same
+ * request with the same key until it learns the id, and releases it.
+ *
+ * Source: HEARTBEAT GUIDANCE ("CREATE timeout ... one immediate retry"); going on in the background is ours.
+ */
+import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { CyclesError } from "../CyclesError.ts"
+import { AlreadySettled, BudgetExceeded, ProtocolError } from "../CyclesError.ts"
+import type { LeaseLost } from "../Heartbeat.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Encode from "./encode.ts"
+import type { Engine } from "./engine.ts"
+import * as Held from "./held.ts"
+import type { Lane } from "./lanes.ts"
+import { floorOf } from "./outcome.ts"
+import type { Prepared } from "./prepare.ts"
+import * as Release from "./release.ts"
+import * as Retry from "./retry.ts"
+import type { WithMeta } from "./send.ts"
+import { nowMs } from "./time.ts"
+import * as Wire from "./wire.ts"
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * Reserves, and starts the heartbeat. It is run inside an uninterruptible region: only the waiting can be interrupted.
+ */
+export const open = (
+  engine: Engine,
+  restore: Restore,
+  prepared: Prepared
+): Effect.Effect<Held.Held, CyclesError | AlreadySettled> =>
+  Effect.flatMap(
+    Effect.onInterrupt(
+      restore(ask(engine, prepared, "caller")),
+      () => prepared.isDryRun ? Effect.void : engine.background(abandon(engine, prepared))
+    ),
+    (answer) => accept(engine, prepared, answer)
+  )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// asking
+// ---------------------------------------------------------------------------------------------------------------------
+
+const send = (
+  engine: Engine,
+  prepared: Prepared,
+  lane: Lane
+): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> =>
+  engine.send(
+    Wire.reserve(
+      prepared.body,
+      { action: prepared.request.action, requested: prepared.request.estimate, scopes: prepared.scopes },
+      lane
+    )
+  )
+
+/** One attempt; after an ambiguous answer a second one at once, with the same key. */
+const ask = (
+  engine: Engine,
+  prepared: Prepared,
+  lane: Lane
+): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> =>
+  Effect.catch(send(engine, prepared, lane), (error) => {
+    const waitMs = waitFor(error, prepared.maxRetryAfterMs)
+    if (waitMs !== undefined) return Effect.andThen(Effect.sleep(waitMs), ask(engine, prepared, lane))
+    if (!isAmbiguous(error)) return Effect.fail(error)
+    return Effect.tapError(send(engine, prepared, lane), (second) =>
+      isAmbiguous(second) && !prepared.isDryRun ? engine.background(abandon(engine, prepared)) : Effect.void)
+  })
+
+/** Whether the server may have acted on the request. */
+const isAmbiguous = (error: CyclesError): boolean =>
+  error._tag === "TransportError" || error._tag === "ProtocolError" ||
+  (error._tag === "ApiError" && error.status >= 500)
+
+/** How long to wait before asking again, where the server said so and the user allows it. */
+const waitFor = (error: CyclesError, maxMs: number): number | undefined => {
+  if (error._tag !== "ApiError" || error.retryAfter === undefined) return undefined
+  if (error.status !== 429 && error.status !== 503) return undefined
+  const ms = Duration.toMillis(error.retryAfter)
+  return ms <= maxMs && maxMs > 0 ? ms : undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// what an answer means
+// ---------------------------------------------------------------------------------------------------------------------
+
+const accept = (
+  engine: Engine,
+  prepared: Prepared,
+  answer: WithMeta<ReservationCreateResponse>
+): Effect.Effect<Held.Held, CyclesError | AlreadySettled> =>
+  Effect.withFiber((fiber): Effect.Effect<Held.Held, BudgetExceeded | ProtocolError | AlreadySettled> => {
+    Telemetry.countDecision(answer.decision, fiber.context)
+    if (answer.decision === "DENY") return Effect.fail(denied(prepared, answer))
+    if (prepared.isDryRun) return Effect.sync(() => Held.make(prepared, answer, nowMs(fiber.getRef(Clock.Clock))))
+    const id = answer.reservationId
+    if (id === undefined) {
+      return Effect.fail(
+        new ProtocolError({
+          operation: "reserve",
+          status: 200,
+          problem: `the decision ${answer.decision} has no reservation_id`,
+          requestId: answer.meta.requestId
+        })
+      )
+    }
+    if (prepared.isCallersKey && answer.remainingTtlMs === 0) {
+      return Effect.fail(new AlreadySettled({ reservationId: id, by: "earlier run" }))
+    }
+    const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
+    const held = Held.make(prepared, answer, startedAtMs)
+    if (prepared.heartbeat === "cancel") held.onLost = Deferred.makeUnsafe<LeaseLost>()
+    held.beat = engine.heartbeat.start(
+      {
+        reservationId: id,
+        extend: (attempt, timeoutMs) => extend(engine, held, id, attempt, timeoutMs),
+        onLost: (reason) => onLost(held, id, reason)
+      },
+      {
+        extendByMs: prepared.extendByMs,
+        maxTimeoutMs: engine.config.timeoutMs,
+        leaseMs: answer.remainingTtlMs ?? prepared.ttlMs
+      },
+      {
+        nowMs: startedAtMs,
+        rttMs: answer.meta.rttMs,
+        expiresAtMs: answer.expiresAtMs,
+        remainingTtlMs: answer.remainingTtlMs
+      }
+    )
+    return Effect.succeed(held)
+  })
+
+const denied = (prepared: Prepared, answer: WithMeta<ReservationCreateResponse>): BudgetExceeded =>
+  new BudgetExceeded({
+    operation: "reserve",
+    code: answer.reasonCode ?? "BUDGET_EXCEEDED",
+    action: prepared.request.action,
+    requested: prepared.request.estimate,
+    scopes: answer.affectedScopes.length > 0 ? answer.affectedScopes : prepared.scopes,
+    retryAfter: answer.retryAfterMs === undefined ? undefined : Duration.millis(answer.retryAfterMs),
+    requestId: answer.meta.requestId,
+    traceId: answer.meta.traceId
+  })
+
+const extend = (engine: Engine, held: Held.Held, id: ReservationId, attempt: number, timeoutMs: number) =>
+  engine.send(
+    Wire.extend(id, Encode.extendBody(held.prepared.stem, attempt, held.prepared.extendByMs), timeoutMs)
+  )
+
+const onLost = (held: Held.Held, id: ReservationId, reason: string): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const lost = Held.lose(held, reason)
+    const told = held.onLost === undefined ? Effect.void : Deferred.succeed(held.onLost, lost)
+    return Effect.andThen(
+      Effect.logWarning(`The lease of reservation ${id} can't be kept: ${reason}`),
+      told
+    )
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// nobody waits any more
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Learns the id by the same request with the same key, and releases it. A refusal means that nothing is held. */
+const abandon = (engine: Engine, prepared: Prepared): Effect.Effect<void> => {
+  const attempt: Effect.Effect<Retry.Attempt<void>> = Effect.matchEffect(send(engine, prepared, "settlement"), {
+    onSuccess: (answer) =>
+      Effect.as(
+        answer.reservationId === undefined || answer.remainingTtlMs === 0
+          ? Effect.void
+          : Release.run(engine, answer.reservationId, prepared, "reserve_abandoned"),
+        Retry.ended<void>(undefined)
+      ),
+    onFailure: (error) =>
+      Effect.succeed(error.isRetryable ? Retry.again(error.message, floorOf(error)) : Retry.ended<void>(undefined))
+  })
+  return Effect.flatMap(attempt, (first) =>
+    Retry.goOn(engine, first, attempt, (last) =>
+      Effect.logWarning(`A reservation that nobody waits for may be held until its lease ends: ${last.because}`)))
+}

@@ -1,0 +1,294 @@
+/**
+ * One call of the protocol over any `HttpClient`: request text in, checked answer or typed error out.
+ *
+ * It knows nothing of lifecycles: no retry, no journal. It puts the keys on, bounds the call in time and number, opens
+ * the span, and takes care that no error holds what was sent.
+ */
+import type { Action } from "@effect-cycles/protocol/Action"
+import type { Amount } from "@effect-cycles/protocol/Amount"
+import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
+import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
+import * as Json from "@effect-cycles/protocol/Json"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Headers from "effect/http/Headers"
+import * as HttpBody from "effect/http/HttpBody"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpTraceContext from "effect/http/HttpTraceContext"
+import * as UrlParams from "effect/http/UrlParams"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
+import * as Result from "effect/Result"
+import type * as Tracer from "effect/Tracer"
+import type { CyclesError, Operation } from "../CyclesError.ts"
+import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../CyclesError.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Lanes from "./lanes.ts"
+import { nowMs } from "./time.ts"
+import * as Transport from "./transport.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What came with an answer besides its body. */
+export interface AnswerMeta extends ProtocolHeaders.ResponseMeta {
+  /** The round trip of the attempt that was answered, by the monotonic clock. */
+  readonly rttMs: number
+}
+
+/** An answer with what came with it. */
+export type WithMeta<A> = A & { readonly meta: AnswerMeta }
+
+/** One call. */
+export interface Call<A extends object> {
+  readonly operation: Operation
+  readonly method: "GET" | "POST"
+  /** Path and query, encoded, from `/v1` on. */
+  readonly path: string
+  /** The JSON text of the request. */
+  readonly body?: string | undefined
+  /** The one status that means success. */
+  readonly status: 200 | 201
+  readonly decode: (json: unknown) => Result.Result<A, { readonly message: string }>
+  readonly auth: "apiKey" | "adminKey" | "none"
+  readonly lane: Lanes.Lane
+  /** The time limit of the whole call; the configured one where it is absent. */
+  readonly timeoutMs?: number | undefined
+  /** What the call is about, for errors and spans. */
+  readonly about?: About | undefined
+  /** Span attributes that are known from the answer. */
+  readonly describe?: ((answer: A) => Readonly<Record<string, unknown>>) | undefined
+}
+
+/** What a call is about. */
+export interface About {
+  readonly reservationId?: string | undefined
+  readonly action?: Action | undefined
+  readonly requested?: Amount | undefined
+  readonly scopes?: ReadonlyArray<string> | undefined
+}
+
+/** Sends calls. */
+export type Send = <A extends object>(call: Call<A>) => Effect.Effect<WithMeta<A>, CyclesError>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Makes the sender for one server and one pair of keys. */
+export const make = (options: {
+  readonly baseUrl: string
+  readonly apiKey: Redacted.Redacted | undefined
+  readonly adminKey: Redacted.Redacted | undefined
+  readonly timeoutMs: number
+  readonly maxInFlight: number
+}): Effect.Effect<Send, never, HttpClient.HttpClient> =>
+  Effect.map(HttpClient.HttpClient, (given) => {
+    const client = HttpClient.transform(given, quiet)
+    const lanes = Lanes.make(options)
+    const headers = {
+      apiKey: withKey(ProtocolHeaders.API_KEY, options.apiKey),
+      adminKey: withKey(ProtocolHeaders.ADMIN_KEY, options.adminKey ?? options.apiKey),
+      none: accept
+    }
+
+    const attempt = <A extends object>(
+      call: Call<A>,
+      fiber: Fiber.Fiber<unknown, unknown>,
+      span: Tracer.Span | undefined
+    ): Effect.Effect<WithMeta<A>, CyclesError> =>
+      Effect.suspend(() => {
+        const clock = fiber.getRef(Clock.Clock)
+        const sentAtMs = nowMs(clock)
+        const timeoutMs = call.timeoutMs ?? options.timeoutMs
+        const exchange = Effect.flatMap(
+          client.execute(toRequest(options.baseUrl, headers[call.auth], call, span)),
+          (response) => Effect.flatMap(response.text, (text) => read(call, response, text, nowMs(clock) - sentAtMs))
+        )
+        return Effect.timeoutOrElse(Effect.catchTag(exchange, "HttpClientError", (error) => unanswered(call, error)), {
+          duration: timeoutMs,
+          orElse: () =>
+            Effect.fail(
+              new TransportError({
+                operation: call.operation,
+                kind: "timeout",
+                mayHaveArrived: true,
+                problem: `no answer within ${Duration.format(Duration.millis(timeoutMs))}`
+              })
+            )
+        })
+      })
+
+    return (call) =>
+      Effect.withFiber((fiber) => {
+        const counted = (span: Tracer.Span | undefined) =>
+          Telemetry.countCall(call.operation, lanes.run(call.lane, attempt(call, fiber, span)))
+        if (!fiber.getRef(References.TracerEnabled)) return counted(undefined)
+        return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, (span) =>
+          Effect.tap(counted(span), (answer) => Effect.sync(() => describe(span, call, answer))))
+      })
+  })
+
+/** The header names whose values must never be shown, in addition to Effect's own. */
+export const redactedHeaders: ReadonlyArray<string> = [ProtocolHeaders.API_KEY, ProtocolHeaders.ADMIN_KEY]
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the request
+// ---------------------------------------------------------------------------------------------------------------------
+
+const accept = Headers.fromRecordUnsafe({ accept: "application/json" })
+
+const withKey = (name: string, key: Redacted.Redacted | undefined): Headers.Headers =>
+  key === undefined ? accept : Headers.set(accept, name, Redacted.value(key))
+
+/** Effect's own span for each request, and the `b3` header that goes with it, are off: ours take their place. */
+const quiet = <E, R>(
+  effect: Effect.Effect<HttpClientResponse.HttpClientResponse, E, R>
+): Effect.Effect<HttpClientResponse.HttpClientResponse, E, R> =>
+  Effect.provideService(effect, HttpClient.TracerDisabledWhen, always)
+
+const always = (): boolean => true
+
+const toRequest = <A extends object>(
+  baseUrl: string,
+  headers: Headers.Headers,
+  call: Call<A>,
+  span: Tracer.Span | undefined
+): HttpClientRequest.HttpClientRequest =>
+  HttpClientRequest.makeWith(
+    call.method,
+    baseUrl + call.path,
+    UrlParams.empty,
+    Option.none(),
+    span === undefined ? headers : Headers.set(headers, "traceparent", traceparent(span)),
+    call.body === undefined ? HttpBody.empty : HttpBody.text(call.body, "application/json")
+  )
+
+const traceparent = (span: Tracer.Span): string => HttpTraceContext.toHeaders(span)["traceparent"] ?? ""
+
+const attributesOf = <A extends object>(call: Call<A>): Record<string, unknown> => {
+  const attributes: Record<string, unknown> = { "http.request.method": call.method }
+  const about = call.about
+  if (about?.reservationId !== undefined) attributes["cycles.reservation_id"] = about.reservationId
+  if (about?.action !== undefined) {
+    attributes["cycles.action.kind"] = about.action.kind
+    attributes["cycles.action.name"] = about.action.name
+  }
+  if (about?.requested !== undefined) {
+    attributes["cycles.unit"] = about.requested.unit
+    attributes["cycles.amount"] = about.requested.amount.toString()
+  }
+  return attributes
+}
+
+const describe = <A extends object>(span: Tracer.Span, call: Call<A>, answer: WithMeta<A>): void => {
+  span.attribute("http.response.status_code", call.status)
+  if (answer.meta.requestId !== undefined) span.attribute("cycles.request_id", answer.meta.requestId)
+  if (call.describe === undefined) return
+  for (const [name, value] of Object.entries(call.describe(answer))) {
+    if (value !== undefined) span.attribute(name, value)
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the answer
+// ---------------------------------------------------------------------------------------------------------------------
+
+const read = <A extends object>(
+  call: Call<A>,
+  response: HttpClientResponse.HttpClientResponse,
+  text: string,
+  rttMs: number
+): Effect.Effect<WithMeta<A>, CyclesError> => {
+  const meta = ProtocolHeaders.fromHeaders(response.headers)
+  if (response.status !== call.status) {
+    return Effect.fail(response.status >= 400 ? refusal(call, response.status, meta, text) : outside(call, response, meta))
+  }
+  const json = parse(text)
+  if (json === undefined) {
+    return Effect.fail(protocolError(call, response.status, meta, "the body is no JSON"))
+  }
+  const decoded = call.decode(json.value)
+  return Result.isFailure(decoded)
+    ? Effect.fail(protocolError(call, response.status, meta, decoded.failure.message))
+    : Effect.succeed(Object.assign(decoded.success, { meta: { ...meta, rttMs } }))
+}
+
+const parse = (text: string): { readonly value: unknown } | undefined => {
+  try {
+    return { value: Json.parseAnswer(text) }
+  } catch {
+    return undefined
+  }
+}
+
+const outside = <A extends object>(
+  call: Call<A>,
+  response: HttpClientResponse.HttpClientResponse,
+  meta: ProtocolHeaders.ResponseMeta
+): ProtocolError =>
+  protocolError(
+    call,
+    response.status,
+    meta,
+    response.status >= 300
+      ? "a redirect, which is never followed, since it would carry the key to another place"
+      : `success is ${call.status} here`
+  )
+
+const protocolError = <A extends object>(
+  call: Call<A>,
+  status: number,
+  meta: ProtocolHeaders.ResponseMeta,
+  problem: string
+): ProtocolError => new ProtocolError({ operation: call.operation, status, problem, requestId: meta.requestId })
+
+const refusal = <A extends object>(
+  call: Call<A>,
+  status: number,
+  meta: ProtocolHeaders.ResponseMeta,
+  text: string
+): ApiError | BudgetExceeded => {
+  const json = parse(text)
+  const decoded = json === undefined ? undefined : ErrorResponse.decode(json.value)
+  const body = decoded === undefined || Result.isFailure(decoded) ? undefined : decoded.success
+  const retryAfter = body?.retryAfterMs !== undefined ? Duration.millis(body.retryAfterMs) : meta.retryAfter
+  const common = {
+    operation: call.operation,
+    serverMessage: body?.message,
+    retryAfter,
+    requestId: body?.requestId ?? meta.requestId,
+    traceId: body?.traceId ?? meta.traceId
+  }
+  if (body !== undefined && budgetCodes.has(body.error)) {
+    return new BudgetExceeded({
+      ...common,
+      code: body.error,
+      action: call.about?.action,
+      requested: call.about?.requested,
+      scopes: call.about?.scopes ?? []
+    })
+  }
+  return new ApiError({ ...common, status, code: body?.error, details: body?.details })
+}
+
+const budgetCodes: ReadonlySet<string> = new Set([
+  "BUDGET_EXCEEDED",
+  "BUDGET_FROZEN",
+  "BUDGET_CLOSED",
+  "OVERDRAFT_LIMIT_EXCEEDED",
+  "DEBT_OUTSTANDING"
+])
+
+const unanswered = <A extends object>(
+  call: Call<A>,
+  error: HttpClientError.HttpClientError
+): Effect.Effect<never, TransportError> =>
+  Effect.fail(new TransportError({ operation: call.operation, ...Transport.describe(error) }))

@@ -1,0 +1,177 @@
+/**
+ * The calls of the protocol, one function each: where it goes, what success is, how the answer is read.
+ */
+import * as Balance from "@effect-cycles/protocol/Balance"
+import * as Decision from "@effect-cycles/protocol/Decision"
+import * as Event from "@effect-cycles/protocol/Event"
+import * as Evidence from "@effect-cycles/protocol/Evidence"
+import * as Reservation from "@effect-cycles/protocol/Reservation"
+import type { Lane } from "./lanes.ts"
+import type { About, Call } from "./send.ts"
+
+/** `POST /v1/reservations` */
+export const reserve = (
+  body: string,
+  about: About,
+  lane: Lane
+): Call<Reservation.ReservationCreateResponse> => ({
+  operation: "reserve",
+  method: "POST",
+  path: "/v1/reservations",
+  body,
+  status: 200,
+  decode: Reservation.decodeCreateResponse,
+  auth: "apiKey",
+  lane,
+  about,
+  describe: (answer) => ({
+    "cycles.reservation_id": answer.reservationId,
+    "cycles.decision": answer.decision,
+    "cycles.reason_code": answer.reasonCode
+  })
+})
+
+/** `POST /v1/reservations/{id}/commit` */
+export const commit = (id: string, body: string, about?: About): Call<Reservation.CommitResponse> => ({
+  operation: "commit",
+  method: "POST",
+  path: `/v1/reservations/${encodeURIComponent(id)}/commit`,
+  body,
+  status: 200,
+  decode: Reservation.decodeCommitResponse,
+  auth: "apiKey",
+  lane: "settlement",
+  about: { ...about, reservationId: id },
+  describe: (answer) => ({
+    "cycles.charged": answer.charged.amount.toString(),
+    "cycles.unit": answer.charged.unit
+  })
+})
+
+/** `POST /v1/reservations/{id}/release` */
+export const release = (
+  id: string,
+  body: string,
+  auth: "apiKey" | "adminKey" = "apiKey"
+): Call<Reservation.ReleaseResponse> => ({
+  operation: "release",
+  method: "POST",
+  path: `/v1/reservations/${encodeURIComponent(id)}/release`,
+  body,
+  status: 200,
+  decode: Reservation.decodeReleaseResponse,
+  auth,
+  lane: "settlement",
+  about: { reservationId: id },
+  describe: (answer) => ({
+    "cycles.released": answer.released.amount.toString(),
+    "cycles.unit": answer.released.unit
+  })
+})
+
+/** `POST /v1/reservations/{id}/extend` */
+export const extend = (id: string, body: string, timeoutMs?: number): Call<Reservation.ExtendResponse> => ({
+  operation: "extend",
+  method: "POST",
+  path: `/v1/reservations/${encodeURIComponent(id)}/extend`,
+  body,
+  status: 200,
+  decode: Reservation.decodeExtendResponse,
+  auth: "apiKey",
+  lane: "settlement",
+  timeoutMs,
+  about: { reservationId: id },
+  describe: (answer) => ({ "cycles.expires_at_ms": answer.expiresAtMs })
+})
+
+/** `GET /v1/reservations/{id}` */
+export const getReservation = (
+  id: string,
+  lane: Lane,
+  auth: "apiKey" | "adminKey" = "apiKey"
+): Call<Reservation.ReservationDetail> => ({
+  operation: "getReservation",
+  method: "GET",
+  path: `/v1/reservations/${encodeURIComponent(id)}`,
+  status: 200,
+  decode: Reservation.decodeDetail,
+  auth,
+  lane,
+  about: { reservationId: id },
+  describe: (answer) => ({ "cycles.status": answer.status })
+})
+
+/** `GET /v1/reservations` */
+export const listReservations = (
+  query: string,
+  auth: "apiKey" | "adminKey"
+): Call<Reservation.ReservationListResponse> => ({
+  operation: "listReservations",
+  method: "GET",
+  path: `/v1/reservations${query}`,
+  status: 200,
+  decode: Reservation.decodeListResponse,
+  auth,
+  lane: "caller"
+})
+
+/** `POST /v1/decide` */
+export const decide = (body: string, about: About): Call<Decision.DecisionResponse> => ({
+  operation: "decide",
+  method: "POST",
+  path: "/v1/decide",
+  body,
+  status: 200,
+  decode: Decision.decodeResponse,
+  auth: "apiKey",
+  lane: "caller",
+  about,
+  describe: (answer) => ({ "cycles.decision": answer.decision, "cycles.reason_code": answer.reasonCode })
+})
+
+/** `POST /v1/events` */
+export const event = (body: string, lane: Lane, about?: About): Call<Event.EventCreateResponse> => ({
+  operation: "event",
+  method: "POST",
+  path: "/v1/events",
+  body,
+  status: 201,
+  decode: Event.decodeCreateResponse,
+  auth: "apiKey",
+  lane,
+  about,
+  describe: (answer) => ({ "cycles.event_id": answer.eventId, "cycles.charged": answer.charged?.amount.toString() })
+})
+
+/** `GET /v1/balances` */
+export const balances = (query: string): Call<Balance.BalanceResponse> => ({
+  operation: "balances",
+  method: "GET",
+  path: `/v1/balances${query}`,
+  status: 200,
+  decode: Balance.decodeResponse,
+  auth: "apiKey",
+  lane: "caller"
+})
+
+/** `GET /v1/evidence/{id}`, public. */
+export const getEvidence = (id: string): Call<Evidence.EvidenceEnvelope> => ({
+  operation: "getEvidence",
+  method: "GET",
+  path: `/v1/evidence/${encodeURIComponent(id)}`,
+  status: 200,
+  decode: Evidence.decodeEnvelope,
+  auth: "none",
+  lane: "caller"
+})
+
+/** `GET /v1/.well-known/cycles-jwks.json`, public. */
+export const getJwks: Call<Evidence.EvidenceJwks> = {
+  operation: "getJwks",
+  method: "GET",
+  path: "/v1/.well-known/cycles-jwks.json",
+  status: 200,
+  decode: Evidence.decodeJwks,
+  auth: "none",
+  lane: "caller"
+}
