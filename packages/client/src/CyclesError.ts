@@ -245,7 +245,7 @@ export const orElseDenied: {
     self: Effect.Effect<A, E, R>,
     that: (denied: BudgetExceeded) => Effect.Effect<A2, E2, R2>
   ): Effect.Effect<A | A2, Exclude<E, BudgetExceeded> | E2, R | R2> =>
-    Effect.catch(self, (error) => isOther(error) ? Effect.fail(error) : isBudgetExceeded(error) ? that(error) : Effect.die(error))
+    Effect.catch(self, (error): Effect.Effect<A2, Exclude<E, BudgetExceeded> | E2, R2> => isOther(error) ? Effect.fail(error) : isBudgetExceeded(error) ? that(error) : Effect.die(error))
 )
 
 // ---------------------------------------------------------------------------------------------------------------------

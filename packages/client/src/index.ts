@@ -3,7 +3,14 @@
  *
  * Start with `Cycles`. What needs Node, undici, SQLite and files, is in `effect-cycles/node`.
  */
-export { Amount, Balance, Caps, Decision, Evidence, Identifiers, Limits, Metrics } from "@effect-cycles/protocol"
+export * as Amount from "@effect-cycles/protocol/Amount"
+export * as Balance from "@effect-cycles/protocol/Balance"
+export * as Caps from "@effect-cycles/protocol/Caps"
+export * as Decision from "@effect-cycles/protocol/Decision"
+export * as Evidence from "@effect-cycles/protocol/Evidence"
+export * as Identifiers from "@effect-cycles/protocol/Identifiers"
+export * as Limits from "@effect-cycles/protocol/Limits"
+export * as Metrics from "@effect-cycles/protocol/Metrics"
 export * as Cycles from "./Cycles.ts"
 export * as CyclesClient from "./CyclesClient.ts"
 export * as CyclesConfig from "./CyclesConfig.ts"

@@ -1,0 +1,518 @@
+/**
+ * From a request to an answer: which plane, who is asking, which command. It is synchronous and knows nothing of sockets, so
+ * that a port and an in-process client get the same answers.
+ *
+ * Source: the paths, headers and security of the protocol and of the governance specification.
+ */
+import { DecisionRequest } from "@effect-cycles/protocol/Decision"
+import { EventCreateRequest } from "@effect-cycles/protocol/Event"
+import * as Headers from "@effect-cycles/protocol/Headers"
+import * as Json from "@effect-cycles/protocol/Json"
+import * as Limits from "@effect-cycles/protocol/Limits"
+import {
+  CommitRequest,
+  ExtendRequest,
+  ReleaseRequest,
+  ReservationCreateRequest
+} from "@effect-cycles/protocol/Reservation"
+import * as Subject from "@effect-cycles/protocol/Subject"
+import * as Admin from "./admin.ts"
+import type { Answer, Caller, Context } from "./ledger.ts"
+import * as Ledger from "./ledger.ts"
+import type { ApiKey } from "./model.ts"
+import * as Policies from "./policies.ts"
+import * as Read from "./read.ts"
+import * as Reads from "./reads.ts"
+import { forbidden, invalid, notFound, Refusal, unauthorized } from "./refusal.ts"
+import type { Secrets } from "./secrets.ts"
+import { isSame } from "./secrets.ts"
+import type { Store } from "./store.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A request, read from wherever it came from. Header names are lower case. */
+export interface Request {
+  readonly method: string
+  /** Path and query. */
+  readonly url: string
+  readonly headers: { readonly [name: string]: string | undefined }
+  readonly body: string
+}
+
+/** An answer, ready to be written. */
+export interface Response {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** Which side a port serves. */
+export type Plane = "runtime" | "admin" | "both"
+
+/** What the handler works on. */
+export interface Server {
+  readonly store: Store
+  readonly secrets: Secrets
+  readonly makeId: () => string
+  readonly meter: Policies.Meter
+  readonly adminKey: string
+  /** Rules of a test that refuse what they like. */
+  readonly denials: Array<(request: ReservationCreateRequest | DecisionRequest) => string | undefined>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// handle
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Answers a request at an instant. It never throws. */
+export const handle = (server: Server, plane: Plane, request: Request, nowMs: number): Response => {
+  const queryAt = request.url.indexOf("?")
+  const path = queryAt < 0 ? request.url : request.url.slice(0, queryAt)
+  const isAdminPath = plane === "admin" || (plane === "both" && isOfAdmin(path))
+  const asked = request.headers[Headers.REQUEST_ID]
+  const call: Call = {
+    server,
+    path,
+    parts: path.split("/").slice(1),
+    query: new URLSearchParams(queryAt < 0 ? "" : request.url.slice(queryAt + 1)),
+    request,
+    context: {
+      store: server.store,
+      nowMs,
+      makeId: server.makeId,
+      meter: server.meter,
+      deny: (asked) => {
+        for (const denial of server.denials) {
+          const code = denial(asked)
+          if (code !== undefined) return code
+        }
+        return undefined
+      }
+    },
+    headers: {
+      "content-type": "application/json",
+      [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeId(),
+      [Headers.TRACE_ID]: traceOf(request.headers) ?? server.makeId().replaceAll("-", "")
+    }
+  }
+  try {
+    Ledger.sweep(call.context)
+    const answer = isAdminPath ? admin(call) : runtime(call)
+    return {
+      status: answer.status,
+      headers: call.headers,
+      body: request.method === "HEAD" ? "" : answer.body
+    }
+  } catch (thrown) {
+    return refuse(call, thrown)
+  }
+}
+
+/** One request on its way. */
+interface Call {
+  readonly server: Server
+  readonly path: string
+  readonly parts: ReadonlyArray<string>
+  readonly query: URLSearchParams
+  readonly request: Request
+  readonly context: Context
+  readonly headers: Record<string, string>
+}
+
+const refuse = (call: Call, thrown: unknown): Response => {
+  const refusal = thrown instanceof Refusal ? thrown : new Refusal(500, "INTERNAL_ERROR", "Internal error")
+  return {
+    status: refusal.status,
+    headers: { ...call.headers, ...refusal.headers },
+    body: call.request.method === "HEAD" ? "" : Json.stringify({
+      error: refusal.code,
+      message: refusal.message,
+      request_id: call.headers[Headers.REQUEST_ID],
+      trace_id: call.headers[Headers.TRACE_ID],
+      details: refusal.details
+    })
+  }
+}
+
+/** The trace that a request belongs to, where it says so in a way that can be used. */
+const traceOf = (headers: Request["headers"]): string | undefined => {
+  const parent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(headers[Headers.TRACEPARENT] ?? "")
+  if (parent?.[1] !== undefined && !/^0+$/.test(parent[1]) && !/^0+$/.test(parent[2] ?? "")) return parent[1]
+  const own = (headers[Headers.TRACE_ID] ?? "").toLowerCase()
+  return /^[0-9a-f]{32}$/.test(own) && !/^0+$/.test(own) ? own : undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the runtime plane
+// ---------------------------------------------------------------------------------------------------------------------
+
+const readReserve = Read.request(ReservationCreateRequest)
+const readDecide = Read.request(DecisionRequest)
+const readEvent = Read.request(EventCreateRequest)
+const readCommit = Read.request(CommitRequest)
+const readRelease = Read.request(ReleaseRequest)
+const readExtend = Read.request(ExtendRequest)
+
+const runtime = (call: Call): Answer => {
+  const health = healthOf(call, false)
+  if (health !== undefined) return health
+  const [version, resource, id, action, ...rest] = call.parts
+  if (version !== "v1") return unknownPath(call)
+  if (resource === "evidence" && action === undefined) return evidence(call, id ?? "")
+  if (resource === ".well-known" && id === "cycles-jwks.json" && action === undefined) {
+    throw notFound("no signer is configured")
+  }
+  if (call.request.method === "OPTIONS") return options(call)
+  const method = call.request.method === "HEAD" ? "GET" : call.request.method
+  const isShort = id === undefined
+  const isOne = id !== undefined && id !== "" && action === undefined
+  switch (`${method} ${resource ?? ""}`) {
+    case "POST decide":
+      if (isShort) return guarded(call, "reservations:create", readDecide, Ledger.decide)
+      break
+    case "POST reservations":
+      if (isShort) return guarded(call, "reservations:create", readReserve, Ledger.reserve)
+      if (rest.length === 0 && id !== "") return settlement(call, id, action ?? "")
+      break
+    case "GET reservations": {
+      if (isShort) {
+        const caller = either(call, "reservations:list")
+        return Reads.list(call.context, caller, call.query)
+      }
+      if (!isOne) break
+      const caller = either(call, "reservations:list")
+      const name = checkedId(id)
+      const answer = Reads.get(call.context, caller, name)
+      narrowed(call, caller, name)
+      return answer
+    }
+    case "GET balances":
+      if (isShort) return Reads.balances(call.context, tenant(call, "balances:read"), call.query)
+      break
+    case "POST events":
+      if (isShort) return guarded(call, "reservations:commit", readEvent, Ledger.event)
+      break
+  }
+  return unknownPath(call)
+}
+
+/** A command on the caller's own subject. */
+const guarded = <A extends { readonly subject: Subject.Subject; readonly idempotencyKey: string }>(
+  call: Call,
+  permission: string,
+  read: (raw: object) => A,
+  command: (context: Context, caller: Caller, request: A, raw: object) => Answer
+): Answer => {
+  const caller = tenant(call, permission)
+  const raw = bodyOf(call)
+  const request = read(Read.withoutNulls(raw))
+  sameKey(call, request.idempotencyKey)
+  if (!allows(caller.key, Subject.scopes(request.subject))) throw outsideFilter()
+  return command(call.context, caller, request, comparable(raw))
+}
+
+/** A command on a reservation. */
+const settlement = (call: Call, id: string, action: string): Answer => {
+  const command = <A extends { readonly idempotencyKey: string }, C extends Caller | "admin">(
+    caller: C,
+    read: (raw: object) => A,
+    run: (context: Context, caller: C, id: string, request: A, raw: object) => Answer
+  ): Answer => {
+    const name = checkedId(id)
+    const raw = bodyOf(call)
+    const request = read(Read.withoutNulls(raw))
+    sameKey(call, request.idempotencyKey)
+    narrowed(call, caller, name)
+    return run(call.context, caller, name, request, comparable(raw))
+  }
+  switch (action) {
+    case "commit":
+      return command(tenant(call, "reservations:commit"), readCommit, (context, caller, id, request, raw) => {
+        smallMetrics(request)
+        return Ledger.commit(context, caller, id, request, raw)
+      })
+    case "release":
+      return command(either(call, "reservations:release"), readRelease, Ledger.release)
+    case "extend":
+      return command(tenant(call, "reservations:extend"), readExtend, Ledger.extend)
+    default:
+      return unknownPath(call)
+  }
+}
+
+/** Counts in metrics fit 32 bits on the reference. */
+const smallMetrics = ({ metrics }: CommitRequest | EventCreateRequest): void => {
+  for (const value of [metrics?.tokensInput, metrics?.tokensOutput, metrics?.latencyMs]) {
+    if (value !== undefined && value > 2_147_483_647) throw invalid("metrics must be at most 2147483647")
+  }
+}
+
+const evidence = (call: Call, id: string): Answer => {
+  if (call.request.method !== "GET" && call.request.method !== "HEAD") throw wrongMethod(call, ["GET"])
+  throw /^[0-9a-f]{64}$/.test(id) ? notFound(id) : invalid("evidence_id must be 64 hexadecimal digits")
+}
+
+/** A name in a path. */
+const checkedId = (text: string): string => {
+  const id = decodeURIComponent(text)
+  if (id.length > Limits.maxReservationId) {
+    throw invalid(`reservation_id must have at most ${Limits.maxReservationId} characters`)
+  }
+  return id
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// who is asking
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface KeyCaller extends Caller {
+  readonly key: ApiKey
+}
+
+/** The tenant whose key came along, if the key may do this. */
+const tenant = (call: Call, permission: string): KeyCaller => {
+  const secret = call.request.headers[Headers.API_KEY]
+  if (secret === undefined || secret.trim() === "") throw unauthorized("Missing API key")
+  const found = Admin.checkKey(call.context, call.server.secrets, secret)
+  if ("reason" in found) throw unauthorized(found.reason)
+  const { key, tenant } = found
+  call.headers[Headers.TENANT] = tenant.id
+  unlimited(call)
+  if (!key.permissions.includes(permission)) throw forbidden(`API key lacks required permission: ${permission}`)
+  return { key, tenant }
+}
+
+/** The administrator, or else the tenant. An administrator's key that is wrong is never passed over. */
+const either = (call: Call, permission: string): KeyCaller | "admin" => {
+  const adminKey = call.request.headers[Headers.ADMIN_KEY]
+  if (adminKey === undefined || adminKey.trim() === "") return tenant(call, permission)
+  if (!isSame(adminKey, call.server.adminKey)) throw unauthorized("Invalid admin API key")
+  unlimited(call)
+  return "admin"
+}
+
+/** There is no rate limit; the headers say so. */
+const unlimited = (call: Call): void => {
+  call.headers[Headers.RATE_LIMIT_REMAINING] = "-1"
+  call.headers[Headers.RATE_LIMIT_RESET] = "0"
+}
+
+/** Whether the scope filter of a key allows a path. An entry is a path from the top, or a segment anywhere. */
+const allows = (key: ApiKey, scopes: ReadonlyArray<string>): boolean => {
+  const filter = key.scopeFilter ?? []
+  const path = scopes[scopes.length - 1] ?? ""
+  return filter.length === 0 || filter.some((entry) =>
+    scopes.some((scope) => Policies.matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
+  )
+}
+
+const narrowed = (call: Call, caller: Caller | KeyCaller | "admin", id: string): void => {
+  if (caller === "admin" || !("key" in caller)) return
+  const reservation = call.server.store.reservations.get(id)
+  if (reservation?.tenantId === caller.tenant.id && !allows(caller.key, reservation.affectedScopes)) throw outsideFilter()
+}
+
+const outsideFilter = (): Refusal => forbidden("The scope_filter of the API key does not allow this scope")
+
+// ---------------------------------------------------------------------------------------------------------------------
+// bodies
+// ---------------------------------------------------------------------------------------------------------------------
+
+const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
+  const type = (call.request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? ""
+  if (type !== "application/json" && !(type.startsWith("application/") && type.endsWith("+json"))) {
+    throw new Refusal(415, "INVALID_REQUEST", "The body must be application/json")
+  }
+  return Read.json(call.request.body)
+}
+
+/** What of a body is compared with that of an earlier request: nulls are absence, but for the grace period. */
+const comparable = (raw: Readonly<Record<string, unknown>>): object => {
+  const rest = Read.withoutNulls(raw)
+  return raw["grace_period_ms"] === null ? { ...rest, grace_period_ms: null } : rest
+}
+
+const sameKey = (call: Call, key: string): void => {
+  const header = call.request.headers[Headers.IDEMPOTENCY_KEY]
+  if (header !== undefined && header !== key) {
+    throw invalid("X-Idempotency-Key header does not match idempotency_key in request body")
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// paths that are none
+// ---------------------------------------------------------------------------------------------------------------------
+
+const methods: Readonly<Record<string, ReadonlyArray<string>>> = {
+  decide: ["POST"],
+  reservations: ["POST", "GET"],
+  balances: ["GET"],
+  events: ["POST"]
+}
+
+const allowedOf = (call: Call): ReadonlyArray<string> | undefined => {
+  const [version, resource = "", id, action, ...rest] = call.parts
+  if (version !== "v1" || rest.length > 0) return undefined
+  if (id === undefined) return methods[resource]
+  if (resource !== "reservations" || id === "") return undefined
+  if (action === undefined) return ["GET"]
+  return ["commit", "release", "extend"].includes(action) ? ["POST"] : undefined
+}
+
+const unknownPath = (call: Call): never => {
+  tenantIfAny(call)
+  const allowed = allowedOf(call)
+  throw allowed === undefined ? new Refusal(404, "NOT_FOUND", `There is no ${call.path}`) : wrongMethod(call, allowed)
+}
+
+/** Without a key nothing is told about paths. */
+const tenantIfAny = (call: Call): void => {
+  const secret = call.request.headers[Headers.API_KEY]
+  if (secret === undefined || secret.trim() === "") throw unauthorized("Missing API key")
+  const found = Admin.checkKey(call.context, call.server.secrets, secret)
+  if ("reason" in found) throw unauthorized(found.reason)
+  call.headers[Headers.TENANT] = found.tenant.id
+  unlimited(call)
+}
+
+const wrongMethod = (call: Call, allowed: ReadonlyArray<string>): Refusal =>
+  new Refusal(405, "INVALID_REQUEST", `Request method '${call.request.method}' is not supported`, {
+    headers: { allow: allowed.join(",") }
+  })
+
+const options = (call: Call): Answer => {
+  tenantIfAny(call)
+  const allowed = allowedOf(call)
+  if (allowed === undefined) throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+  call.headers["allow"] = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(",")
+  delete call.headers["content-type"]
+  return { status: 200, body: "" }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the administrator's plane
+// ---------------------------------------------------------------------------------------------------------------------
+
+const isOfAdmin = (path: string): boolean => path.startsWith("/v1/admin/") || path.startsWith("/v1/auth/")
+
+const healthOf = (call: Call, isGuarded: boolean): Answer | undefined => {
+  switch (call.path) {
+    case "/actuator/health":
+      if (isGuarded) requireAdmin(call)
+      return { status: 200, body: up }
+    case "/actuator/health/readiness":
+    case "/actuator/health/liveness":
+      return { status: 200, body: up }
+    default:
+      return undefined
+  }
+}
+
+const up = JSON.stringify({ status: "UP" })
+
+const requireAdmin = (call: Call): void => {
+  const key = call.request.headers[Headers.ADMIN_KEY]
+  if (key === undefined || key === "") throw unauthorized("Missing X-Admin-API-Key header")
+  if (!isSame(key, call.server.adminKey)) throw unauthorized("Invalid admin API key")
+}
+
+/** The tenant on whose behalf budgets are worked on, or nothing for the administrator. */
+const ownerOf = (call: Call, permission: string): string | undefined => {
+  if (call.request.headers[Headers.ADMIN_KEY] !== undefined) {
+    requireAdmin(call)
+    return undefined
+  }
+  const secret = call.request.headers[Headers.API_KEY]
+  if (secret === undefined || secret === "") throw unauthorized("Missing X-Cycles-API-Key header")
+  const found = Admin.checkKey(call.context, call.server.secrets, secret)
+  if ("reason" in found) throw forbidden(`Invalid API key: ${found.reason}`)
+  if (!found.key.permissions.includes(permission)) {
+    throw new Refusal(403, "INSUFFICIENT_PERMISSIONS", `API key lacks required permission: ${permission}`)
+  }
+  return found.tenant.id
+}
+
+const admin = (call: Call): Answer => {
+  const health = healthOf(call, true)
+  if (health !== undefined) return health
+  const { context, query, server } = call
+  const [, space, resource, id, more] = call.parts
+  const method = call.request.method === "HEAD" ? "GET" : call.request.method
+  const body = () => Read.withoutNulls(Read.json(call.request.body))
+  if (space === "auth") {
+    requireAdmin(call)
+    if (resource === "validate" && id === undefined) {
+      if (method !== "POST") throw wrongMethod(call, ["POST"])
+      return Admin.validateKey(context, server.secrets, body())
+    }
+  } else if (space === "admin" && more === undefined) {
+    const route = adminRoutes[`${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`]
+    if (route !== undefined) {
+      const run = route[method]
+      if (run === undefined) {
+        requireAdmin(call)
+        throw wrongMethod(call, Object.keys(route))
+      }
+      return run(call, id === undefined ? "" : decodeURIComponent(id), query, body)
+    }
+  }
+  requireAdmin(call)
+  throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+}
+
+type AdminRoute = (call: Call, id: string, query: URLSearchParams, body: () => object) => Answer
+
+const byAdmin = (run: AdminRoute): AdminRoute => (call, id, query, body) => {
+  requireAdmin(call)
+  return run(call, id, query, body)
+}
+
+const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, AdminRoute>>>>>> = {
+  tenants: {
+    POST: byAdmin(({ context }, _id, _query, body) => Admin.createTenant(context, body())),
+    GET: byAdmin(({ context }, _id, query) => Admin.listTenants(context, query))
+  },
+  "tenants/*": {
+    GET: byAdmin(({ context }, id) => Admin.getTenant(context, id)),
+    PATCH: byAdmin(({ context }, id, _query, body) => Admin.patchTenant(context, id, body()))
+  },
+  "api-keys": {
+    POST: byAdmin(({ context, server }, _id, _query, body) => Admin.createKey(context, server.secrets, body())),
+    GET: byAdmin(({ context }, _id, query) => Admin.listKeys(context, query))
+  },
+  "api-keys/*": {
+    DELETE: byAdmin(({ context }, id) => Admin.revokeKey(context, id))
+  },
+  budgets: {
+    POST: (call, _id, _query, body) =>
+      Admin.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
+    GET: (call, _id, query) => Admin.listBudgets(call.context, ownerOf(call, "budgets:read"), query),
+    PATCH: byAdmin(({ context }, _id, query, body) => Admin.patchBudget(context, query, body()))
+  },
+  "budgets/lookup": {
+    GET: byAdmin(({ context }, _id, query) => Admin.lookUpBudget(context, query))
+  },
+  "budgets/fund": {
+    POST: (call, _id, query, body) =>
+      Admin.fund(call.context, ownerOf(call, "budgets:write"), query, body())
+  },
+  "budgets/freeze": {
+    POST: byAdmin(({ context }, _id, query) => Admin.setFrozen(context, query, true))
+  },
+  "budgets/unfreeze": {
+    POST: byAdmin(({ context }, _id, query) => Admin.setFrozen(context, query, false))
+  },
+  policies: {
+    POST: (call, _id, _query, body) =>
+      Admin.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
+    GET: (call, _id, query) => Admin.listPolicies(call.context, ownerOf(call, "policies:read"), query)
+  },
+  "policies/*": {
+    PATCH: byAdmin(({ context }, id, _query, body) => Admin.patchPolicy(context, id, body()))
+  }
+}
+
+/** Does what has fallen due at an instant. */
+export const sweep = (server: Server, nowMs: number): void => Ledger.sweep({ store: server.store, nowMs })

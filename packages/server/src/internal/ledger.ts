@@ -1,0 +1,616 @@
+/**
+ * The ledger: what reserve, commit, release, extend, decide and events do to the books.
+ *
+ * It is a deterministic function of commands and time. Everything that varies, the instant and new names, comes in with the
+ * command; the same commands give the same books. A command runs to its end or throws a `Refusal` before it has changed
+ * anything, so that all scopes of a reservation move together or not at all.
+ *
+ * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY of the protocol.
+ */
+import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
+import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
+import * as Json from "@effect-cycles/protocol/Json"
+import * as Limits from "@effect-cycles/protocol/Limits"
+import type {
+  CommitRequest,
+  ExtendRequest,
+  OveragePolicy,
+  ReleaseRequest,
+  ReservationCreateRequest
+} from "@effect-cycles/protocol/Reservation"
+import * as Subject from "@effect-cycles/protocol/Subject"
+import { canonical } from "./canonical.ts"
+import type { Budget, Reservation, StoredAnswer, Tenant } from "./model.ts"
+import { remaining } from "./model.ts"
+import * as Policies from "./policies.ts"
+import { forbidden, invalid, notFound, Refusal } from "./refusal.ts"
+import type { Store } from "./store.ts"
+import { budgetId } from "./store.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What a command needs besides its request. */
+export interface Context {
+  readonly store: Store
+  readonly nowMs: number
+  /** A new name, a UUID. */
+  readonly makeId: () => string
+  /** Counts calls for rate limits. */
+  readonly meter: Policies.Meter
+  /** Rules of a test that refuse what they like. */
+  readonly deny: (request: ReservationCreateRequest | DecisionRequest) => string | undefined
+}
+
+/** An answer: a status and JSON. */
+export interface Answer {
+  readonly status: number
+  /** The JSON text. */
+  readonly body: string
+}
+
+/** Who is asking. */
+export interface Caller {
+  readonly tenant: Tenant
+}
+
+type Refused = { readonly code: string; readonly message: string; readonly status: number; readonly details?: Record<string, unknown> }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// time
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Does what has fallen due: expired reservations give back what they held, old things are forgotten. */
+export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): void => {
+  for (const reservation of store.reservations.due(nowMs - 1, 1_000)) {
+    if (reservation.status === "ACTIVE") expire(store, reservation)
+    else store.reservations.remove(reservation.id)
+  }
+  for (const answer of store.answers.due(nowMs - 1, 1_000)) store.answers.remove(answer.id)
+}
+
+const expire = (store: Store, reservation: Reservation): void => {
+  for (const budget of held(store, reservation)) {
+    store.budgets.put({ ...budget, reserved: budget.reserved - reservation.amount })
+  }
+  store.reservations.put({ ...reservation, status: "EXPIRED" })
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// reserve and decide
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `POST /v1/reservations` */
+export const reserve = (context: Context, caller: Caller, request: ReservationCreateRequest, raw: object): Answer => {
+  own(caller, request.subject)
+  const id = `reserve ${caller.tenant.id} ${request.idempotencyKey}`
+  const form = canonicalReserve(raw)
+  const replayed = replay(context, id, form)
+  if (replayed !== undefined) return replayed
+  const { nowMs, store } = context
+  const isDryRun = request.dryRun === true
+  const scopes = Subject.scopes(request.subject)
+  const looked = look(context, caller, request, scopes)
+  const policy = Policies.matching(context, caller.tenant.id, scopes)
+  const scopePath = scopes[scopes.length - 1] ?? ""
+  if (looked.refused !== undefined) {
+    if (!isDryRun || looked.refused.status === 400) throw toRefusal(looked.refused)
+    return remember(context, id, form, 200, {
+      decision: "DENY",
+      affected_scopes: scopes,
+      scope_path: scopePath,
+      reason_code: reasonOf(looked.refused)
+    }, dayMs)
+  }
+  const caps = looked.caps ?? policy.caps
+  const unit = request.estimate.unit
+  const amount = request.estimate.amount
+  const decision = caps === undefined ? "ALLOW" : "ALLOW_WITH_CAPS"
+  if (isDryRun) {
+    return remember(context, id, form, 200, {
+      decision,
+      affected_scopes: scopes,
+      scope_path: scopePath,
+      reserved: money(unit, amount),
+      caps,
+      balances: looked.budgets.map(balance)
+    }, dayMs)
+  }
+  Policies.limit(context, policy, "reservations")
+  const defaultTtlMs = policy.ttl?.defaultTtlMs ?? caller.tenant.defaultTtlMs
+  const ttlMs = Math.min(request.ttlMs ?? defaultTtlMs, policy.ttl?.maxTtlMs ?? caller.tenant.maxTtlMs)
+  const graceMs = request.gracePeriodMs ?? Limits.defaultGracePeriodMs
+  const reservation: Reservation = {
+    id: context.makeId(),
+    tenantId: caller.tenant.id,
+    status: "ACTIVE",
+    idempotencyKey: request.idempotencyKey,
+    subject: request.subject,
+    action: request.action,
+    unit,
+    amount,
+    committed: undefined,
+    createdAtMs: nowMs,
+    expiresAtMs: nowMs + ttlMs,
+    graceMs,
+    finalizedAtMs: undefined,
+    scopePath,
+    affectedScopes: scopes,
+    heldScopes: looked.budgets.map((budget) => budget.scope),
+    overagePolicy: request.overagePolicy ?? policy.overagePolicy ?? caller.tenant.overagePolicy,
+    extensions: 0,
+    maxExtensions: policy.ttl?.maxExtensions ?? caller.tenant.maxExtensions,
+    metadata: request.metadata,
+    committedMetadata: undefined
+  }
+  const after = looked.budgets.map((budget) => ({ ...budget, reserved: budget.reserved + amount }))
+  after.forEach(store.budgets.put)
+  store.reservations.put(reservation)
+  return remember(
+    context,
+    id,
+    form,
+    200,
+    {
+      decision,
+      reservation_id: reservation.id,
+      affected_scopes: scopes,
+      expires_at_ms: reservation.expiresAtMs,
+      remaining_ttl_ms: ttlMs,
+      scope_path: scopePath,
+      reserved: money(unit, amount),
+      caps,
+      balances: after.map(balance)
+    },
+    Math.max(dayMs, ttlMs + graceMs),
+    reservation
+  )
+}
+
+/** `POST /v1/decide` */
+export const decide = (context: Context, caller: Caller, request: DecisionRequest, raw: object): Answer => {
+  own(caller, request.subject)
+  const id = `decide ${caller.tenant.id} ${request.idempotencyKey}`
+  const form = canonical(raw)
+  const replayed = replay(context, id, form)
+  if (replayed !== undefined) return replayed
+  const scopes = Subject.scopes(request.subject)
+  const { budgets: _, caps, refused } = look(context, caller, request, scopes)
+  if (refused !== undefined) {
+    if (refused.status === 400) throw toRefusal(refused)
+    return remember(context, id, form, 200, {
+      decision: "DENY",
+      reason_code: reasonOf(refused),
+      affected_scopes: scopes
+    }, dayMs)
+  }
+  const all = caps ?? Policies.matching(context, caller.tenant.id, scopes).caps
+  return remember(context, id, form, 200, {
+    decision: all === undefined ? "ALLOW" : "ALLOW_WITH_CAPS",
+    caps: all,
+    affected_scopes: scopes
+  }, dayMs)
+}
+
+/** The budgets on a path, and whether they allow an estimate. */
+const look = (
+  context: Context,
+  caller: Caller,
+  request: ReservationCreateRequest | DecisionRequest,
+  scopes: ReadonlyArray<string>
+): { readonly budgets: ReadonlyArray<Budget>; readonly caps: unknown; readonly refused: Refused | undefined } => {
+  const { amount, unit } = request.estimate
+  const { budgets, refused } = find(context.store, caller, scopes, unit)
+  const denied = context.deny(request)
+  const caps = budgets.find((budget) => budget.scope === scopes[scopes.length - 1])?.caps
+  return {
+    budgets,
+    caps,
+    refused: refused ??
+      (denied === undefined ? undefined : { status: 409, code: denied, message: `Denied by rule: ${denied}` }) ??
+      state(budgets) ??
+      overLimit(budgets) ??
+      debtOutstanding(budgets) ??
+      (budgets.some((budget) => remaining(budget) < amount)
+        ? { status: 409, code: "BUDGET_EXCEEDED", message: `Budget exceeded for: ${tightest(budgets).scope}` }
+        : undefined)
+  }
+}
+
+const tightest = (budgets: ReadonlyArray<Budget>): Pick<Budget, "scope"> =>
+  budgets.reduce<Budget | undefined>(
+    (least, budget) => (least === undefined || remaining(budget) < remaining(least) ? budget : least),
+    undefined
+  ) ?? { scope: "" }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// commit, release, extend
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `POST /v1/reservations/{id}/commit` */
+export const commit = (context: Context, caller: Caller, rid: string, request: CommitRequest, raw: object): Answer => {
+  const { nowMs, store } = context
+  const reservation = mine(context, caller, rid)
+  const id = `commit ${rid} ${request.idempotencyKey}`
+  const form = canonical(raw)
+  const replayed = replay(context, id, form)
+  if (replayed !== undefined) return replayed
+  settleable(reservation, nowMs)
+  const { amount: actual, unit } = request.actual
+  if (unit !== reservation.unit) {
+    throw new Refusal(400, "UNIT_MISMATCH", "Provided units does not match the stored ones")
+  }
+  Policies.limit(context, Policies.matching(context, caller.tenant.id, reservation.affectedScopes), "commits")
+  const freed = held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
+  const { after, charged } = actual <= reservation.amount
+    ? { after: freed.map((budget) => spend(budget, actual)), charged: actual }
+    : overage(freed, reservation.amount, actual, reservation.overagePolicy)
+  after.forEach(store.budgets.put)
+  store.reservations.put({
+    ...reservation,
+    status: "COMMITTED",
+    committed: charged,
+    finalizedAtMs: nowMs,
+    committedMetadata: request.metadata
+  })
+  const released = reservation.amount - charged
+  return remember(context, id, form, 200, {
+    status: "COMMITTED",
+    charged: money(unit, charged),
+    released: released > 0n ? money(unit, released) : undefined,
+    balances: after.map(balance)
+  }, monthMs)
+}
+
+/** `POST /v1/reservations/{id}/release` */
+export const release = (
+  context: Context,
+  caller: Caller | "admin",
+  rid: string,
+  request: ReleaseRequest,
+  raw: object
+): Answer => {
+  const { nowMs, store } = context
+  const reservation = mine(context, caller, rid)
+  const id = `release ${rid} ${request.idempotencyKey}`
+  const form = canonical(raw)
+  const replayed = replay(context, id, form)
+  if (replayed !== undefined) return replayed
+  const tenant = store.tenants.get(reservation.tenantId)
+  if (tenant?.status === "CLOSED") {
+    throw new Refusal(409, "TENANT_CLOSED", `Tenant ${tenant.id} is closed; owned objects are read-only`)
+  }
+  settleable(reservation, nowMs)
+  const after = held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
+  after.forEach(store.budgets.put)
+  store.reservations.put({ ...reservation, status: "RELEASED", finalizedAtMs: nowMs })
+  return remember(context, id, form, 200, {
+    status: "RELEASED",
+    released: money(reservation.unit, reservation.amount),
+    balances: after.map(balance)
+  }, monthMs)
+}
+
+/** `POST /v1/reservations/{id}/extend` */
+export const extend = (context: Context, caller: Caller, rid: string, request: ExtendRequest, raw: object): Answer => {
+  const { nowMs, store } = context
+  const reservation = mine(context, caller, rid)
+  const id = `extend ${rid} ${request.idempotencyKey}`
+  const form = canonical(raw)
+  if (reservation.status === "EXPIRED") throw expired()
+  const replayed = replay(context, id, form)
+  if (replayed !== undefined) return replayed
+  if (reservation.status !== "ACTIVE") throw finalized()
+  if (nowMs > reservation.expiresAtMs) throw expired()
+  if (reservation.extensions >= reservation.maxExtensions) {
+    throw new Refusal(
+      409,
+      "MAX_EXTENSIONS_EXCEEDED",
+      `Maximum reservation extensions (${reservation.maxExtensions}) reached`
+    )
+  }
+  const expiresAtMs = reservation.expiresAtMs + request.extendByMs
+  store.reservations.put({ ...reservation, expiresAtMs, extensions: reservation.extensions + 1 })
+  return remember(
+    context,
+    id,
+    form,
+    200,
+    {
+      status: "ACTIVE",
+      expires_at_ms: expiresAtMs,
+      remaining_ttl_ms: expiresAtMs - nowMs,
+      balances: held(store, reservation).map(balance)
+    },
+    expiresAtMs - nowMs + reservation.graceMs,
+    { id: rid, expiresAtMs }
+  )
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// events
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `POST /v1/events` */
+export const event = (context: Context, caller: Caller, request: EventCreateRequest, raw: object): Answer => {
+  own(caller, request.subject)
+  const id = `event ${caller.tenant.id} ${request.idempotencyKey}`
+  const form = canonical(raw)
+  const replayed = replay(context, id, form)
+  if (replayed !== undefined) return replayed
+  const scopes = Subject.scopes(request.subject)
+  const { amount: actual, unit } = request.actual
+  const found = find(context.store, caller, scopes, unit)
+  const refused = found.refused ?? state(found.budgets)
+  if (refused !== undefined) throw toRefusal(refused)
+  const policy = request.overagePolicy ??
+    Policies.matching(context, caller.tenant.id, scopes).overagePolicy ??
+    caller.tenant.overagePolicy
+  const { after, charged } = overage(found.budgets, 0n, actual, policy)
+  after.forEach(context.store.budgets.put)
+  return remember(context, id, form, 201, {
+    status: "APPLIED",
+    event_id: context.makeId(),
+    charged: charged < actual ? money(unit, charged) : undefined,
+    balances: after.map(balance)
+  }, 7 * dayMs)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the books
+// ---------------------------------------------------------------------------------------------------------------------
+
+const spend = (budget: Budget, amount: bigint): Budget => checked({ ...budget, spent: budget.spent + amount })
+
+/**
+ * Charges more than was held, by the policy: `base` has been covered by the hold, what goes beyond it has to be found. The
+ * budgets come with the hold already given back.
+ */
+const overage = (
+  budgets: ReadonlyArray<Budget>,
+  base: bigint,
+  actual: bigint,
+  policy: OveragePolicy
+): { readonly after: ReadonlyArray<Budget>; readonly charged: bigint } => {
+  const covered = (budget: Budget): boolean => remaining(budget) >= actual
+  if (policy === "REJECT") {
+    if (base > 0n || !budgets.every(covered)) {
+      throw new Refusal(409, "BUDGET_EXCEEDED", "The actual amount exceeds what was reserved, and the policy is REJECT")
+    }
+    return { after: budgets.map((budget) => spend(budget, actual)), charged: actual }
+  }
+  if (budgets.every(covered)) return { after: budgets.map((budget) => spend(budget, actual)), charged: actual }
+  const isOverdraftAllowed = policy === "ALLOW_WITH_OVERDRAFT" && budgets.some((budget) => budget.overdraftLimit > 0n)
+  if (isOverdraftAllowed) {
+    const after = budgets.map((budget) => {
+      if (covered(budget)) return spend(budget, actual)
+      // What the hold and the rest of the budget cover is spent; what lies beyond is debt.
+      const rest = remaining(budget)
+      const paid = rest > base ? rest : base
+      const debt = budget.debt + actual - paid
+      if (debt > budget.overdraftLimit) {
+        throw new Refusal(409, "OVERDRAFT_LIMIT_EXCEEDED", `Overdraft limit exceeded for: ${budget.scope}`)
+      }
+      return checked({ ...budget, spent: budget.spent + paid, debt })
+    })
+    return { after, charged: actual }
+  }
+  const least = budgets.reduce((least, budget) => (remaining(budget) < least ? remaining(budget) : least), actual)
+  const charged = least > base ? least : base
+  return {
+    after: budgets.map((budget) => ({ ...spend(budget, charged), isOverLimit: budget.isOverLimit || !covered(budget) })),
+    charged
+  }
+}
+
+/** A budget whose figures an answer can hold. */
+const checked = (budget: Budget): Budget => {
+  if (budget.spent > Limits.maxInt64 || budget.debt > Limits.maxInt64 || remaining(budget) < Limits.minInt64) {
+    throw invalid(`The books of ${budget.scope} can't hold this amount`)
+  }
+  return budget
+}
+
+/** The budgets of a path in a unit, from the top down. */
+const find = (
+  store: Store,
+  caller: Caller,
+  scopes: ReadonlyArray<string>,
+  unit: string
+): { readonly budgets: ReadonlyArray<Budget>; readonly refused: Refused | undefined } => {
+  const budgets: Array<Budget> = []
+  for (const scope of scopes) {
+    const budget = store.budgets.get(budgetId(scope, unit))
+    if (budget !== undefined && budget.tenantId === caller.tenant.id) budgets.push(budget)
+  }
+  if (budgets.length > 0) return { budgets, refused: undefined }
+  for (const scope of scopes) {
+    const units = unitsOf(store, caller, scope)
+    if (units.length > 0) {
+      return {
+        budgets,
+        refused: {
+          status: 400,
+          code: "UNIT_MISMATCH",
+          message: `Budget at scope '${scope}' exists but in a different unit (requested: ${unit}, expected: [${units.join(", ")}])`,
+          details: { scope, requested_unit: unit, expected_units: units }
+        }
+      }
+    }
+  }
+  return {
+    budgets,
+    refused: {
+      status: 404,
+      code: "NOT_FOUND",
+      message: `Budget not found for provided scope: ${scopes[scopes.length - 1] ?? ""}`
+    }
+  }
+}
+
+const unitsOf = (store: Store, caller: Caller, scope: string): ReadonlyArray<string> =>
+  ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"].filter((unit) =>
+    store.budgets.get(budgetId(scope, unit))?.tenantId === caller.tenant.id
+  )
+
+const state = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
+  for (const budget of budgets) {
+    if (budget.status === "FROZEN") {
+      return { status: 409, code: "BUDGET_FROZEN", message: `Budget is frozen for scope: ${budget.scope}` }
+    }
+    if (budget.status === "CLOSED") {
+      return { status: 409, code: "BUDGET_CLOSED", message: `Budget is closed for scope: ${budget.scope}` }
+    }
+  }
+  return undefined
+}
+
+const overLimit = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
+  const over = budgets.find((budget) => budget.isOverLimit)
+  return over === undefined ? undefined : {
+    status: 409,
+    code: "OVERDRAFT_LIMIT_EXCEEDED",
+    message: `Overdraft limit exceeded for: ${over.scope} is over-limit, no new reservations allowed`
+  }
+}
+
+const debtOutstanding = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
+  const indebted = budgets.find((budget) => budget.debt > 0n && budget.overdraftLimit === 0n)
+  return indebted === undefined ? undefined : {
+    status: 409,
+    code: "DEBT_OUTSTANDING",
+    message: `Outstanding debt blocks new reservation for: ${indebted.scope}`
+  }
+}
+
+/** The budgets that hold a reservation. One that was made later isn't among them. */
+const held = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => {
+  const budgets: Array<Budget> = []
+  for (const scope of reservation.heldScopes) {
+    const budget = store.budgets.get(budgetId(scope, reservation.unit))
+    if (budget !== undefined) budgets.push(budget)
+  }
+  return budgets
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// checks
+// ---------------------------------------------------------------------------------------------------------------------
+
+const own = (caller: Caller, subject: Subject.Subject): void => {
+  if (subject.tenant !== undefined && subject.tenant !== caller.tenant.id) {
+    throw forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
+  }
+}
+
+/** A reservation of the caller's. */
+export const mine = (context: Pick<Context, "store">, caller: Caller | "admin", id: string): Reservation => {
+  const reservation = context.store.reservations.get(id)
+  if (reservation === undefined) throw notFound(id)
+  if (caller !== "admin" && reservation.tenantId !== caller.tenant.id) {
+    throw forbidden("Reservation is owned by another tenant")
+  }
+  return reservation
+}
+
+/** The refusal of what has expired. */
+export const expired = (): Refusal =>
+  new Refusal(410, "RESERVATION_EXPIRED", "Provided reservation has already expired")
+
+const finalized = (): Refusal =>
+  new Refusal(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")
+
+const settleable = (reservation: Reservation, nowMs: number): void => {
+  if (reservation.status === "EXPIRED") throw expired()
+  if (reservation.status !== "ACTIVE") throw finalized()
+  if (nowMs > reservation.expiresAtMs + reservation.graceMs) throw expired()
+}
+
+const toRefusal = (refused: Refused): Refusal =>
+  new Refusal(refused.status, refused.code, refused.message, { details: refused.details })
+
+const reasonOf = (refused: Refused): string => (refused.code === "NOT_FOUND" ? "BUDGET_NOT_FOUND" : refused.code)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// idempotency
+// ---------------------------------------------------------------------------------------------------------------------
+
+const dayMs = 86_400_000
+
+const monthMs = 30 * dayMs
+
+const replay = (context: Context, id: string, request: string): Answer | undefined => {
+  const stored = context.store.answers.get(id)
+  if (stored === undefined || stored.forgetAtMs < context.nowMs) return undefined
+  if (stored.request !== request) {
+    throw new Refusal(409, "IDEMPOTENCY_MISMATCH", "Provided idempotency does not match the stored one")
+  }
+  return { status: stored.status, body: refreshed(context, stored) }
+}
+
+/** The stored answer, with the time that is left now. */
+const refreshed = (context: Context, stored: StoredAnswer): string => {
+  if (stored.reservationId === undefined || stored.expiresAtMs === undefined) return stored.body
+  const status = context.store.reservations.get(stored.reservationId)?.status
+  const left = status === "ACTIVE" ? Math.max(0, stored.expiresAtMs - context.nowMs) : 0
+  return stored.body.replace(/"remaining_ttl_ms":\d+/, `"remaining_ttl_ms":${left}`)
+}
+
+const remember = (
+  context: Context,
+  id: string,
+  request: string,
+  status: number,
+  answer: object,
+  keepMs: number,
+  reservation?: Pick<Reservation, "id" | "expiresAtMs">
+): Answer => {
+  const body = Json.stringify(answer)
+  context.store.answers.put({
+    id,
+    request,
+    status,
+    body,
+    reservationId: reservation?.id,
+    expiresAtMs: reservation?.expiresAtMs,
+    forgetAtMs: context.nowMs + keepMs
+  })
+  return { status, body }
+}
+
+/** The defaults of grace and dry run are the same body as their absence; that of the lifetime is not. */
+const canonicalReserve = (raw: object): string => {
+  const { dry_run, grace_period_ms, ...rest } = { dry_run: undefined, grace_period_ms: undefined, ...raw }
+  return canonical({
+    ...rest,
+    ...(dry_run === true ? { dry_run } : undefined),
+    ...(grace_period_ms === undefined || grace_period_ms === Limits.defaultGracePeriodMs ? undefined : { grace_period_ms })
+  })
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// rows
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** An amount on the wire. */
+export const money = (unit: string, amount: bigint): { readonly unit: string; readonly amount: number | bigint } => ({
+  unit,
+  amount: Json.encodeInteger(amount)
+})
+
+/** A balance on the wire. */
+export const balance = (budget: Budget): object => {
+  const { scope, unit } = budget
+  return {
+    scope: scope.slice(scope.lastIndexOf("/") + 1),
+    scope_path: scope,
+    remaining: money(unit, remaining(budget)),
+    reserved: money(unit, budget.reserved),
+    spent: money(unit, budget.spent),
+    allocated: money(unit, budget.allocated),
+    debt: budget.debt > 0n ? money(unit, budget.debt) : undefined,
+    overdraft_limit: budget.overdraftLimit > 0n ? money(unit, budget.overdraftLimit) : undefined,
+    is_over_limit: budget.isOverLimit ? true : undefined
+  }
+}

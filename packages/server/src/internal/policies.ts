@@ -1,0 +1,140 @@
+/**
+ * Policies: which of them hold for a path, and how many calls they allow.
+ *
+ * The matching policy of the highest priority that says something about a matter decides it.
+ *
+ * Source: Policy of the governance specification.
+ */
+import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
+import type { Policy, TtlOverride } from "./model.ts"
+import { Refusal } from "./refusal.ts"
+import type { Store } from "./store.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What the policies of a path come to. */
+export interface Effective {
+  readonly caps: unknown
+  readonly overagePolicy: OveragePolicy | undefined
+  readonly ttl: TtlOverride | undefined
+  readonly reservations: Limit | undefined
+  readonly commits: Limit | undefined
+}
+
+interface Limit {
+  readonly policyId: string
+  readonly perMinute: number
+}
+
+/** Counts calls by policy and minute. */
+export interface Meter {
+  readonly count: (key: string, minute: number) => number
+}
+
+/** Makes a meter; it remembers the running minute alone. */
+export const makeMeter = (): Meter => {
+  let current = -1
+  let counts = new Map<string, number>()
+  return {
+    count: (key, minute) => {
+      if (minute !== current) {
+        current = minute
+        counts = new Map()
+      }
+      const next = (counts.get(key) ?? 0) + 1
+      counts.set(key, next)
+      return next
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// rules
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What the policies of a tenant come to on a path. */
+export const matching = (
+  context: { readonly store: Store; readonly nowMs: number },
+  tenantId: string,
+  scopes: ReadonlyArray<string>
+): Effective => {
+  const policies: Array<Policy> = []
+  for (const policy of context.store.policies.ofOwner(tenantId)) {
+    if (isInForce(policy, context.nowMs) && scopes.some((scope) => matches(policy.scopePattern, scope))) policies.push(policy)
+  }
+  if (policies.length === 0) return none
+  policies.sort((a, b) => b.priority - a.priority)
+  return {
+    caps: policies.find((policy) => policy.caps !== undefined)?.caps,
+    overagePolicy: policies.find((policy) => policy.overagePolicy !== undefined)?.overagePolicy,
+    ttl: policies.find((policy) => policy.ttlOverride !== undefined)?.ttlOverride,
+    reservations: limitOf(policies, (policy) => policy.rateLimits?.maxReservationsPerMinute),
+    commits: limitOf(policies, (policy) => policy.rateLimits?.maxCommitsPerMinute)
+  }
+}
+
+/** Counts a call, and refuses it where it is one too many. */
+export const limit = (
+  context: { readonly nowMs: number; readonly meter: Meter },
+  policy: Effective,
+  what: "reservations" | "commits"
+): void => {
+  const allowed = policy[what]
+  if (allowed === undefined) return
+  const minute = Math.floor(context.nowMs / 60_000)
+  if (context.meter.count(`${allowed.policyId} ${what}`, minute) <= allowed.perMinute) return
+  const endsAtSeconds = (minute + 1) * 60
+  throw new Refusal(429, "LIMIT_EXCEEDED", `More than ${allowed.perMinute} ${what} a minute`, {
+    headers: {
+      "retry-after": String(Math.max(1, Math.ceil(endsAtSeconds - context.nowMs / 1_000))),
+      "x-ratelimit-remaining": "0",
+      "x-ratelimit-reset": String(endsAtSeconds)
+    }
+  })
+}
+
+/**
+ * Whether a pattern matches a scope: exactly, as `prefix/*` all below it, and `kind:*` any of a kind. A pattern that does
+ * not begin with a tenant may match the end of a path.
+ */
+export const matches = (pattern: string, scope: string): boolean => {
+  const wanted = pattern.split("/")
+  const given = scope.split("/")
+  const parts = wanted[0]?.startsWith("tenant:") === true ? given : given.slice(-wanted.length)
+  return wanted.every((part, i) => {
+    const actual = parts[i]
+    if (actual === undefined) return false
+    if (part === "*") return i === wanted.length - 1
+    return part.endsWith(":*") ? actual.startsWith(part.slice(0, -1)) : part === actual
+  }) && (wanted[wanted.length - 1] === "*" || parts.length === wanted.length)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const none: Effective = {
+  caps: undefined,
+  overagePolicy: undefined,
+  ttl: undefined,
+  reservations: undefined,
+  commits: undefined
+}
+
+const isInForce = (policy: Policy, nowMs: number): boolean =>
+  policy.status === "ACTIVE" &&
+  (policy.effectiveFrom === undefined || Date.parse(policy.effectiveFrom) <= nowMs) &&
+  (policy.effectiveUntil === undefined || nowMs < Date.parse(policy.effectiveUntil))
+
+const limitOf = (
+  policies: ReadonlyArray<Policy>,
+  perMinute: (policy: Policy) => number | undefined
+): Limit | undefined => {
+  for (const policy of policies) {
+    const limit = perMinute(policy)
+    if (limit !== undefined) return { policyId: policy.id, perMinute: limit }
+  }
+  return undefined
+}

@@ -1,0 +1,69 @@
+/**
+ * Reading what was sent: JSON bodies and queries, strictly. An explicit null counts as absent, an unknown field is refused.
+ */
+import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
+import * as Json from "@effect-cycles/protocol/Json"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { invalid } from "./refusal.ts"
+
+/** The JSON object of a body. */
+export const json = (text: string): Readonly<Record<string, unknown>> => {
+  let value: unknown
+  try {
+    value = Json.parse(text)
+  } catch {
+    throw invalid("Malformed request body: no JSON")
+  }
+  if (!isRecord(value)) throw invalid("Malformed request body: a JSON object is expected")
+  return value
+}
+
+/** A request as its schema has it. */
+export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
+  const decode = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })
+  return (raw) => {
+    const result = decode(raw)
+    if (Result.isSuccess(result)) return result.success
+    throw invalid(`Validation failed: ${InvalidInput.message(InvalidInput.fromIssue(result.failure.issue, raw))}`)
+  }
+}
+
+/** The same object without nulls, outside of what belongs to the user. */
+export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+  const result: Record<string, unknown> = {}
+  for (const [key, inner] of Object.entries(value)) {
+    if (inner === null) continue
+    result[key] = isRecord(inner) && key !== "metadata" && key !== "custom" ? withoutNulls(inner) : inner
+  }
+  return result
+}
+
+/** Whether a value is a JSON object. */
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** A whole number from a query, in a range. */
+export const integer = (name: string, text: string, minimum: number, maximum: number): number => {
+  const value = /^-?\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= minimum && value <= maximum)) {
+    throw invalid(`${name} must be an integer from ${minimum} to ${maximum}, got ${text.slice(0, 40)}`)
+  }
+  return value
+}
+
+/** One of several words from a query. */
+export const word = <A extends string>(name: string, text: string, allowed: ReadonlyArray<A>): A => {
+  const found = allowed.find((candidate) => candidate === text)
+  if (found === undefined) {
+    throw invalid(`Invalid ${name}: ${text.slice(0, 40)}. Must be one of: ${allowed.join(", ")}`)
+  }
+  return found
+}
+
+/** An instant of a query, in epoch milliseconds: ISO 8601 with a zone. */
+export const instant = (name: string, text: string): number => {
+  const value = /^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|[+-]\d{2}:?\d{2})$/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(value)) throw invalid(`${name} must be an ISO 8601 instant with a zone, got ${text.slice(0, 40)}`)
+  return value
+}

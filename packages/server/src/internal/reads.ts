@@ -1,0 +1,280 @@
+/**
+ * Reading the books: one reservation, lists of them, balances.
+ *
+ * Source: getReservation, listReservations and getBalances of the protocol.
+ */
+import * as Json from "@effect-cycles/protocol/Json"
+import * as Limits from "@effect-cycles/protocol/Limits"
+import * as Subject from "@effect-cycles/protocol/Subject"
+import type { Answer, Caller, Context } from "./ledger.ts"
+import { balance, expired, mine, money } from "./ledger.ts"
+import type { Reservation } from "./model.ts"
+import * as Read from "./read.ts"
+import { forbidden, invalid } from "./refusal.ts"
+
+/** `GET /v1/reservations/{id}` */
+export const get = (context: Context, caller: Caller | "admin", id: string): Answer => {
+  const reservation = mine(context, caller, id)
+  if (reservation.status === "EXPIRED") throw expired()
+  return { status: 200, body: Json.stringify(row(reservation, everything)) }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// lists
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `GET /v1/reservations` */
+export const list = (context: Context, caller: Caller | "admin", query: URLSearchParams): Answer => {
+  const tenantId = tenantOf(caller, query)
+  const order = orderOf(query)
+  const filter = filterOf(query)
+  const limit = query.has("limit")
+    ? Read.integer("limit", query.get("limit") ?? "", 1, Limits.maxPageSize)
+    : Limits.defaultPageSize
+  const fingerprint = [order.by, order.direction, tenantId, ...filterNames.map((name) => query.get(name) ?? "")].join("\n")
+  const start = cursorOf(query, order.isAsked, fingerprint)
+  const sort = start?.sort ?? order
+  const include = new Set((query.get("include") ?? "").split(","))
+
+  const rows = Array.from(context.store.reservations.ofOwner(tenantId)).filter(filter)
+  rows.sort((a, b) => {
+    const first = compare(keyOf(a, sort.by), keyOf(b, sort.by)) || compare(a.id, b.id)
+    return sort.direction === "asc" ? first : -first
+  })
+  const from = start === undefined ? 0 : rows.findIndex((reservation) => reservation.id === start.after) + 1
+  const page = rows.slice(from, from + limit)
+  const hasMore = from + limit < rows.length
+  const last = page[page.length - 1]
+  return {
+    status: 200,
+    body: Json.stringify({
+      reservations: page.map((reservation) => row(reservation, include)),
+      has_more: hasMore,
+      next_cursor: hasMore && last !== undefined
+        ? cursor({ after: last.id, by: sort.by, direction: sort.direction, fingerprint })
+        : null
+    })
+  }
+}
+
+const sortKeys = [
+  "reservation_id",
+  "tenant",
+  "scope_path",
+  "status",
+  "reserved",
+  "created_at_ms",
+  "expires_at_ms"
+] as const
+
+type SortKey = (typeof sortKeys)[number]
+
+interface Order {
+  readonly by: SortKey
+  readonly direction: "asc" | "desc"
+}
+
+const orderOf = (query: URLSearchParams): Order & { readonly isAsked: boolean } => {
+  const by = query.get("sort_by")
+  const direction = query.get("sort_dir")
+  return {
+    by: by === null ? "created_at_ms" : Read.word("sort_by", by.toLowerCase(), sortKeys),
+    direction: direction === null ? "desc" : Read.word("sort_dir", direction.toLowerCase(), ["asc", "desc"]),
+    isAsked: by !== null || direction !== null
+  }
+}
+
+const keyOf = (reservation: Reservation, by: SortKey): string | bigint | number => {
+  switch (by) {
+    case "reservation_id":
+      return reservation.id
+    case "tenant":
+      return reservation.tenantId
+    case "scope_path":
+      return reservation.scopePath
+    case "status":
+      return reservation.status
+    case "reserved":
+      return reservation.amount
+    case "created_at_ms":
+      return reservation.createdAtMs
+    case "expires_at_ms":
+      return reservation.expiresAtMs
+  }
+}
+
+const compare = <A extends string | bigint | number>(a: A, b: A): number => (a < b ? -1 : a > b ? 1 : 0)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// filters
+// ---------------------------------------------------------------------------------------------------------------------
+
+const windows = [
+  ["from", "to", (_: Reservation) => _.createdAtMs],
+  ["expires_from", "expires_to", (_: Reservation) => _.expiresAtMs],
+  ["finalized_from", "finalized_to", (_: Reservation) => _.finalizedAtMs]
+] as const
+
+const filterNames: ReadonlyArray<string> = [
+  "status",
+  "idempotency_key",
+  ...Subject.fields.slice(1),
+  ...windows.flatMap(([from, to]) => [from, to])
+]
+
+const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolean) => {
+  const tests: Array<(reservation: Reservation) => boolean> = []
+  const status = query.get("status")
+  if (status !== null) {
+    const wanted = Read.word("status filter", status, ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"])
+    tests.push((reservation) => reservation.status === wanted)
+  }
+  const key = query.get("idempotency_key")
+  if (key !== null) tests.push((reservation) => reservation.idempotencyKey === key)
+  for (const field of Subject.fields) {
+    const value = query.get(field)
+    if (value === null) continue
+    const segment = `${field}:${value.toLowerCase()}`
+    tests.push((reservation) => reservation.scopePath.split("/").includes(segment))
+  }
+  for (const [from, to, at] of windows) {
+    const start = query.get(from)
+    const end = query.get(to)
+    if (start === null && end === null) continue
+    const startMs = start === null ? Number.NEGATIVE_INFINITY : Read.instant(from, start)
+    const endMs = end === null ? Number.POSITIVE_INFINITY : Read.instant(to, end)
+    if (startMs > endMs) throw invalid(`${from} must not be after ${to}`)
+    tests.push((reservation) => {
+      const instant = at(reservation)
+      return instant !== undefined && instant >= startMs && instant <= endMs
+    })
+  }
+  return (reservation) => tests.every((test) => test(reservation))
+}
+
+const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
+  const asked = query.get("tenant")
+  if (caller === "admin") {
+    if (asked === null || asked === "") throw invalid("tenant query parameter is required with the administrator's key")
+    return asked
+  }
+  if (asked !== null && asked !== "" && asked !== caller.tenant.id) throw otherTenant()
+  return caller.tenant.id
+}
+
+const otherTenant = () =>
+  forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
+
+// ---------------------------------------------------------------------------------------------------------------------
+// cursors
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Cursor {
+  readonly after: string
+  readonly by: SortKey
+  readonly direction: "asc" | "desc"
+  readonly fingerprint: string
+}
+
+const cursor = (value: Cursor): string => Buffer.from(JSON.stringify(value), "utf8").toString("base64url")
+
+/** Where a page begins. A cursor belongs to the query that it came from. */
+const cursorOf = (
+  query: URLSearchParams,
+  isSortAsked: boolean,
+  fingerprint: string
+): { readonly after: string; readonly sort: Order } | undefined => {
+  const text = query.get("cursor")
+  if (text === null || text === "" || (text === "0" && !isSortAsked)) return undefined
+  const value = parseCursor(text)
+  if (value === undefined) throw invalid("Invalid cursor")
+  const isSame = isSortAsked
+    ? value.fingerprint === fingerprint
+    : value.fingerprint.split("\n").slice(2).join("\n") === fingerprint.split("\n").slice(2).join("\n")
+  if (!isSame) throw invalid("The cursor belongs to another query")
+  return { after: value.after, sort: value }
+}
+
+const parseCursor = (text: string): Cursor | undefined => {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"))
+    if (!Read.isRecord(value)) return undefined
+    const { after, by, direction, fingerprint } = value
+    const key = sortKeys.find((candidate) => candidate === by)
+    if (typeof after !== "string" || typeof fingerprint !== "string" || key === undefined) return undefined
+    return direction === "asc" || direction === "desc" ? { after, by: key, direction, fingerprint } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// balances
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `GET /v1/balances` */
+export const balances = (context: Context, caller: Caller, query: URLSearchParams): Answer => {
+  const segments: Array<string> = []
+  for (const field of Subject.fields) {
+    const value = query.get(field)
+    if (value !== null) segments.push(`${field}:${value.toLowerCase()}`)
+  }
+  if (segments.length === 0) throw invalid(`At least one of ${Subject.fields.join(", ")} is required`)
+  const tenant = query.get("tenant")
+  if (tenant !== null && tenant !== caller.tenant.id) throw otherTenant()
+  const children = query.get("include_children")
+  if (children !== null) Read.word("include_children", children.toLowerCase(), ["true", "false"])
+  const limit = query.has("limit")
+    ? Read.integer("limit", query.get("limit") ?? "", 1, Limits.maxPageSize)
+    : Limits.defaultPageSize
+  const text = query.get("cursor")
+  const from = text === null || text === "" ? 0 : Read.integer("cursor", text, 0, 999_999_999)
+  const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
+    const parts = budget.scope.split("/")
+    return segments.every((segment) => parts.includes(segment))
+  })
+  const hasMore = from + limit < all.length
+  return {
+    status: 200,
+    body: Json.stringify({
+      balances: all.slice(from, from + limit).map(balance),
+      has_more: hasMore,
+      next_cursor: hasMore ? String(from + limit) : null
+    })
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// rows
+// ---------------------------------------------------------------------------------------------------------------------
+
+const everything: ReadonlySet<string> = new Set(["metadata", "committed_metadata"])
+
+/** A reservation on the wire. Absent subject fields and tags are null there, as the reference has it. */
+const row = (reservation: Reservation, include: ReadonlySet<string>): object => {
+  const { action, subject, unit } = reservation
+  return {
+    reservation_id: reservation.id,
+    status: reservation.status,
+    idempotency_key: reservation.idempotencyKey,
+    subject: {
+      tenant: subject.tenant ?? null,
+      workspace: subject.workspace ?? null,
+      app: subject.app ?? null,
+      workflow: subject.workflow ?? null,
+      agent: subject.agent ?? null,
+      toolset: subject.toolset ?? null,
+      dimensions: subject.dimensions ?? null
+    },
+    action: { kind: action.kind, name: action.name, tags: action.tags ?? null },
+    reserved: money(unit, reservation.amount),
+    committed: reservation.committed === undefined ? undefined : money(unit, reservation.committed),
+    created_at_ms: reservation.createdAtMs,
+    expires_at_ms: reservation.expiresAtMs,
+    finalized_at_ms: reservation.finalizedAtMs,
+    scope_path: reservation.scopePath,
+    affected_scopes: reservation.affectedScopes,
+    metadata: include.has("metadata") ? reservation.metadata : undefined,
+    committed_metadata: include.has("committed_metadata") ? reservation.committedMetadata : undefined
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * Keys: how they are made, and how they are kept.
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+
+/** Makes and hashes the secrets of keys. */
+export interface Secrets {
+  /** A new secret, 192 random bits. */
+  readonly make: () => string
+  /** What is kept of a secret. */
+  readonly hash: (secret: string) => string
+}
+
+/** Secrets from a secure source. */
+export const secure: Secrets = {
+  make: () => `cyc_live_${randomBytes(24).toString("base64url")}`,
+  hash: (secret) => createHash("sha256").update(secret).digest("base64url")
+}
+
+/** Whether two secrets are the same, in a time that doesn't tell where they differ. */
+export const isSame = (a: string, b: string): boolean =>
+  timingSafeEqual(createHash("sha256").update(a).digest(), createHash("sha256").update(b).digest())
