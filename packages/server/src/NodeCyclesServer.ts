@@ -1,0 +1,203 @@
+/**
+ * The embedded server on a port: for development, and for small deployments with a data file.
+ *
+ * An answer leaves after what it tells of is durable; all answers that wait together share one commit. It listens on the
+ * loopback interface unless it is told otherwise.
+ *
+ * Source: ours.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import * as CyclesServer from "./CyclesServer.ts"
+import type { Plane, Request, Response, Server } from "./internal/handler.ts"
+import * as Handler from "./internal/handler.ts"
+import * as SqliteStore from "./internal/sqliteStore.ts"
+import { makeMemory } from "./internal/store.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Where and how a server runs. */
+export interface Options {
+  /** The port of the runtime plane, and of the administrator's where that has none of its own; 0 takes a free one. */
+  readonly port: number
+  /** The port of the administrator's plane. Default: that of the runtime plane. */
+  readonly adminPort?: number | undefined
+  /** Default `127.0.0.1`: nobody else can reach it. */
+  readonly host?: string | undefined
+  /** The administrator's key. */
+  readonly adminKey: string
+  /** A data file. Default: the books are kept in memory and end with the process. */
+  readonly data?: string | undefined
+}
+
+/** A server that runs. */
+export interface Running {
+  readonly url: string
+  readonly adminUrl: string
+  /** What it is made of, for a test to change by hand. */
+  readonly server: Server
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Starts a server in a scope; closing the scope ends all connections and closes the data file. */
+export const make = (options: Options): Effect.Effect<Running, ServerError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const store = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => options.data === undefined ? makeMemory() : SqliteStore.open(options.data),
+        catch: (cause) => new ServerError({ problem: cause instanceof Error ? cause.message : String(cause) })
+      }),
+      (store) => Effect.sync(store.close)
+    )
+    const server = CyclesServer.makeServer({ store, adminKey: options.adminKey })
+    const answer = durable(server, () => clock.currentTimeMillisUnsafe())
+    const host = options.host ?? "127.0.0.1"
+    const isShared = options.adminPort === undefined
+    const port = yield* listen(host, options.port, answer(isShared ? "both" : "runtime"))
+    const adminPort = options.adminPort === undefined ? port : yield* listen(host, options.adminPort, answer("admin"))
+    // What falls due while nobody asks is done all the same.
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.andThen(
+        Effect.sleep(sweepMs),
+        Effect.sync(() => {
+          Handler.sweep(server, clock.currentTimeMillisUnsafe())
+          if (store.isDirty()) store.commit()
+        })
+      ))
+    )
+    const name = host.includes(":") ? `[${host}]` : host
+    return { url: `http://${name}:${port}`, adminUrl: `http://${name}:${adminPort}`, server }
+  })
+
+/** How often expired reservations are looked for, as the reference does. */
+const sweepMs = 5_000
+
+// ---------------------------------------------------------------------------------------------------------------------
+// durable answers
+// ---------------------------------------------------------------------------------------------------------------------
+
+type Answer = (request: Request, send: (response: Response) => void) => void
+
+/** Answers requests, and holds back what tells of a change until the change is durable. */
+const durable = (server: Server, now: () => number) => {
+  let waiting: Array<() => void> = []
+  let isScheduled = false
+
+  const commit = (): void => {
+    const answers = waiting
+    waiting = []
+    isScheduled = false
+    server.store.commit()
+    for (const send of answers) send()
+  }
+
+  return (plane: Plane): Answer => (request, send) => {
+    const response = Handler.handle(server, plane, request, now())
+    if (!server.store.isDirty()) {
+      send(response)
+      return
+    }
+    waiting.push(() => send(response))
+    if (isScheduled) return
+    isScheduled = true
+    setImmediate(commit)
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// sockets
+// ---------------------------------------------------------------------------------------------------------------------
+
+const maxBodyBytes = 1_048_576
+
+/** Listens, and returns the port. */
+const listen = (host: string, port: number, answer: Answer): Effect.Effect<number, ServerError, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.callback<Http.Server, ServerError>((resume) => {
+        const http = Http.createServer(
+          { requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 60_000, maxHeaderSize: 16_384 },
+          (incoming, outgoing) => serve(incoming, outgoing, answer)
+        )
+        http.once("error", (error) => {
+          resume(Effect.fail(new ServerError({ problem: `can't listen on ${host}:${port}: ${error.message}` })))
+        })
+        http.listen(port, host, () => resume(Effect.succeed(http)))
+      }),
+      (http) =>
+        Effect.callback<void>((resume) => {
+          http.close(() => resume(Effect.void))
+          http.closeAllConnections()
+        })
+    ),
+    (http) => {
+      const address = http.address()
+      return typeof address === "object" && address !== null ? address.port : port
+    }
+  )
+
+const serve = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse, answer: Answer): void => {
+  const send = ({ body, headers, status }: Response): void => {
+    outgoing.writeHead(status, body === "" ? headers : { ...headers, "content-length": Buffer.byteLength(body) })
+    outgoing.end(body)
+  }
+  const ask = (body: string): void =>
+    answer({ method: incoming.method ?? "GET", url: incoming.url ?? "/", headers: single(incoming.headers), body }, send)
+  if (incoming.method === "GET" || incoming.method === "HEAD") {
+    incoming.resume()
+    ask("")
+    return
+  }
+  const chunks: Array<Buffer> = []
+  let size = 0
+  incoming.on("data", (chunk: Buffer) => {
+    size += chunk.length
+    if (size <= maxBodyBytes) chunks.push(chunk)
+    else if (size - chunk.length <= maxBodyBytes) {
+      outgoing.setHeader("connection", "close")
+      send(tooLarge)
+      incoming.destroy()
+    }
+  })
+  incoming.on("end", () => {
+    if (size <= maxBodyBytes) ask(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
+  })
+  incoming.on("error", () => outgoing.destroy())
+}
+
+const tooLarge: Response = {
+  status: 413,
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify({ error: "INVALID_REQUEST", message: `A body has at most ${maxBodyBytes} bytes`, request_id: "none" })
+}
+
+const single = (headers: Http.IncomingHttpHeaders): Request["headers"] => {
+  const result: Record<string, string> = {}
+  for (const name in headers) {
+    const value = headers[name]
+    if (typeof value === "string") result[name] = value
+  }
+  return result
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// errors
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The server could not be started: the port is taken, or the data file can't be used. */
+export class ServerError extends Schema.TaggedError<ServerError>()("ServerError", {
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `The Cycles server can't run: ${this.problem}`
+  }
+}
