@@ -13,8 +13,6 @@
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
-import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
-import type { ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -25,6 +23,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type { Request, Response, Server } from "./internal/handler.ts"
 import * as Handler from "./internal/handler.ts"
+import type * as Ledger from "./internal/ledger.ts"
 import type { Reservation as ReservationRow } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
 import type { Secrets } from "./internal/secrets.ts"
@@ -91,7 +90,7 @@ export interface ReservationView {
 }
 
 /** A request for a budget, for a rule of a test to look at. */
-export type Asked = ReservationCreateRequest | DecisionRequest
+export type Asked = Ledger.Asked
 
 /** An embedded server, and a handle on it for tests. */
 export interface Shape {
@@ -141,6 +140,7 @@ export const makeServer = (options?: {
   secrets: options?.secrets ?? secure,
   makeId: options?.makeId ?? (() => globalThis.crypto.randomUUID()),
   meter: Policies.makeMeter(),
+  lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
   denials: []
 })

@@ -82,7 +82,9 @@ export const createTenant = (context: Context, body: object): Answer => {
     maxTtlMs: request.max_reservation_ttl_ms ?? 3_600_000,
     maxExtensions: request.max_reservation_extensions ?? 10,
     expiryPolicy: request.reservation_expiry_policy,
-    metadata: request.metadata
+    metadata: request.metadata,
+    suspendedAtMs: undefined,
+    closedAtMs: undefined
   }
   context.store.tenants.put(tenant)
   return answer(201, tenantRow(tenant))
@@ -108,7 +110,7 @@ export const patchTenant = (context: Context, id: string, body: object): Answer 
   const tenant = tenantOf(context, id)
   const status = request.status ?? tenant.status
   if (tenant.status === "CLOSED" && status !== "CLOSED") {
-    throw new Refusal(409, "TENANT_CLOSED", `Tenant ${id} is closed; owned objects are read-only`)
+    throw invalid("Cannot transition from CLOSED")
   }
   const changed: Tenant = {
     ...tenant,
@@ -120,20 +122,25 @@ export const patchTenant = (context: Context, id: string, body: object): Answer 
     maxExtensions: request.max_reservation_extensions ?? tenant.maxExtensions,
     expiryPolicy: request.reservation_expiry_policy ?? tenant.expiryPolicy,
     metadata: request.metadata ?? tenant.metadata,
-    updatedAtMs: context.nowMs
+    updatedAtMs: context.nowMs,
+    suspendedAtMs: status === "SUSPENDED" && tenant.status !== "SUSPENDED" ? context.nowMs : tenant.suspendedAtMs,
+    closedAtMs: status === "CLOSED" ? tenant.closedAtMs ?? context.nowMs : undefined
   }
   context.store.tenants.put(changed)
   if (status === "CLOSED" && tenant.status !== "CLOSED") close(context, id)
   return answer(200, tenantRow(changed))
 }
 
-/** Closing is for ever: the keys end, the budgets close; reservations stay to be looked at. */
+/** Closing is for ever: the keys end, the budgets close and hold nothing; reservations stay as they are, to be looked at. */
 const close = (context: Context, id: string): void => {
   for (const key of Array.from(context.store.keys.ofOwner(id))) {
     if (key.revokedAt === undefined) context.store.keys.put({ ...key, revokedAt: iso(context.nowMs) })
   }
   for (const budget of Array.from(context.store.budgets.ofOwner(id))) {
-    context.store.budgets.put({ ...budget, status: "CLOSED", updatedAtMs: context.nowMs })
+    context.store.budgets.put({ ...budget, status: "CLOSED", reserved: 0n, updatedAtMs: context.nowMs })
+  }
+  for (const reservation of Array.from(context.store.reservations.ofOwner(id))) {
+    if (reservation.status === "ACTIVE") context.store.reservations.put({ ...reservation, heldScopes: [] })
   }
 }
 
@@ -164,7 +171,9 @@ const tenantRow = (tenant: Tenant): object => ({
   max_reservation_extensions: tenant.maxExtensions,
   reservation_expiry_policy: tenant.expiryPolicy,
   metadata: tenant.metadata,
-  updated_at: tenant.updatedAtMs === undefined ? undefined : iso(tenant.updatedAtMs)
+  updated_at: tenant.updatedAtMs === undefined ? undefined : iso(tenant.updatedAtMs),
+  suspended_at: tenant.suspendedAtMs === undefined ? undefined : iso(tenant.suspendedAtMs),
+  closed_at: tenant.closedAtMs === undefined ? undefined : iso(tenant.closedAtMs)
 })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -205,12 +214,12 @@ const readKey = Read.request(Schema.Struct({
 /** `POST /v1/admin/api-keys` */
 export const createKey = (context: Context, secrets: Secrets, body: object): Answer => {
   const request = readKey(body)
-  for (const permission of request.permissions ?? []) {
-    if (!permissions.has(permission)) throw invalid(`Unrecognized permission: ${permission}`)
-  }
+  recognized(request.permissions)
   const expiresAt = request.expires_at ?? iso(context.nowMs + keyLifeMs)
   const expiresAtMs = Read.instant("expires_at", expiresAt)
-  openTenant(context, request.tenant_id)
+  if (openTenant(context, request.tenant_id).status === "SUSPENDED") {
+    throw invalid(`Tenant is SUSPENDED: ${request.tenant_id}`)
+  }
   const secret = secrets.make()
   const asked = request.permissions ?? []
   const key: ApiKey = {
@@ -226,7 +235,8 @@ export const createKey = (context: Context, secrets: Secrets, body: object): Ans
     createdAt: iso(context.nowMs),
     expiresAt,
     expiresAtMs,
-    revokedAt: undefined
+    revokedAt: undefined,
+    revokedReason: undefined
   }
   context.store.keys.put(key)
   return answer(201, {
@@ -250,14 +260,51 @@ export const listKeys = (context: Context, query: URLSearchParams): Answer => {
 }
 
 /** `DELETE /v1/admin/api-keys/{id}` */
-export const revokeKey = (context: Context, id: string): Answer => {
+export const revokeKey = (context: Context, id: string, query: URLSearchParams): Answer => {
+  const key = keyOf(context, id)
+  if (key.revokedAt !== undefined) throw new Refusal(409, "KEY_REVOKED", `API key already revoked: ${id}`)
+  const revoked = { ...key, revokedAt: iso(context.nowMs), revokedReason: query.get("reason") ?? undefined }
+  context.store.keys.put(revoked)
+  return answer(200, keyRow(revoked, context.nowMs))
+}
+
+const readKeyPatch = Read.request(Schema.Struct({
+  name: Schema.optionalKey(text(1, 256)),
+  description: Schema.optionalKey(Schema.String),
+  permissions: Schema.optionalKey(Schema.Array(Schema.String)),
+  scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
+  metadata
+}))
+
+/** `PATCH /v1/admin/api-keys/{id}` */
+export const patchKey = (context: Context, id: string, body: object): Answer => {
+  const request = readKeyPatch(body)
+  const key = keyOf(context, id)
+  if (key.revokedAt !== undefined) throw new Refusal(409, "KEY_REVOKED", `API key already revoked: ${id}`)
+  recognized(request.permissions)
+  const changed: ApiKey = {
+    ...key,
+    name: request.name ?? key.name,
+    description: request.description ?? key.description,
+    permissions: request.permissions ?? key.permissions,
+    scopeFilter: request.scope_filter ?? key.scopeFilter,
+    metadata: request.metadata ?? key.metadata
+  }
+  context.store.keys.put(changed)
+  return answer(200, keyRow(changed, context.nowMs))
+}
+
+const keyOf = (context: Context, id: string): ApiKey => {
   for (const key of context.store.keys.all()) {
-    if (key.id !== id) continue
-    const revoked = key.revokedAt === undefined ? { ...key, revokedAt: iso(context.nowMs) } : key
-    context.store.keys.put(revoked)
-    return answer(200, keyRow(revoked, context.nowMs))
+    if (key.id === id) return key
   }
   throw new Refusal(404, "NOT_FOUND", `API key not found: ${id}`)
+}
+
+const recognized = (asked: ReadonlyArray<string> | undefined): void => {
+  for (const permission of asked ?? []) {
+    if (!permissions.has(permission)) throw invalid(`Unrecognized permission: ${permission}`)
+  }
 }
 
 const readValidate = Read.request(Schema.Struct({ key_secret: text(1, 512) }))
@@ -307,7 +354,8 @@ const keyRow = (key: ApiKey, nowMs: number): object => ({
   permissions: key.permissions,
   scope_filter: key.scopeFilter,
   metadata: key.metadata,
-  revoked_at: key.revokedAt
+  revoked_at: key.revokedAt,
+  revoked_reason: key.revokedReason
 })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -413,6 +461,7 @@ export const fund = (context: Context, owner: string | undefined, query: URLSear
   const budget = budgetOf(context, query)
   if (budget.tenantId !== tenantId) throw new Refusal(403, "FORBIDDEN", "Budget does not belong to authenticated tenant")
   sameUnit(budget.unit, request.amount)
+  openTenant(context, budget.tenantId)
   const id = `fund ${tenantId} ${request.idempotency_key ?? ""}`
   const form = canonical(body)
   if (request.idempotency_key !== undefined) {
@@ -505,9 +554,7 @@ export const setFrozen = (context: Context, query: URLSearchParams, isFrozen: bo
   if (budget.status === "CLOSED") throw new Refusal(409, "BUDGET_CLOSED", `Budget is closed: ${budget.scope}`)
   const isNow = budget.status === "FROZEN"
   if (isNow === isFrozen) {
-    throw isFrozen
-      ? new Refusal(409, "BUDGET_FROZEN", `Budget is already frozen: ${budget.scope}`)
-      : new Refusal(409, "INVALID_REQUEST", `Budget is not frozen: ${budget.scope}`)
+    throw new Refusal(409, "INVALID_REQUEST", isFrozen ? "Budget is already frozen" : "Budget is not frozen")
   }
   const after: Budget = { ...budget, status: isFrozen ? "FROZEN" : "ACTIVE", updatedAtMs: context.nowMs }
   context.store.budgets.put(after)

@@ -57,9 +57,10 @@ export interface Server {
   readonly secrets: Secrets
   readonly makeId: () => string
   readonly meter: Policies.Meter
+  readonly lastSettled: Map<string, number>
   readonly adminKey: string
   /** Rules of a test that refuse what they like. */
-  readonly denials: Array<(request: ReservationCreateRequest | DecisionRequest) => string | undefined>
+  readonly denials: Array<(request: Ledger.Asked) => string | undefined>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -83,6 +84,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
       nowMs,
       makeId: server.makeId,
       meter: server.meter,
+      lastSettled: server.lastSettled,
       deny: (asked) => {
         for (const denial of server.denials) {
           const code = denial(asked)
@@ -162,6 +164,7 @@ const runtime = (call: Call): Answer => {
   if (version !== "v1") return unknownPath(call)
   if (resource === "evidence" && action === undefined) return evidence(call, id ?? "")
   if (resource === ".well-known" && id === "cycles-jwks.json" && action === undefined) {
+    unlimited(call)
     throw notFound("no signer is configured")
   }
   if (call.request.method === "OPTIONS") return options(call)
@@ -192,22 +195,29 @@ const runtime = (call: Call): Answer => {
       if (isShort) return Reads.balances(call.context, tenant(call, "balances:read"), call.query)
       break
     case "POST events":
-      if (isShort) return guarded(call, "reservations:commit", readEvent, Ledger.event)
+      if (isShort) {
+        return guarded(call, "reservations:commit", readEvent, (context, caller, request, raw) => {
+          smallMetrics(request)
+          return Ledger.event(context, caller, request, raw)
+        })
+      }
       break
   }
   return unknownPath(call)
 }
 
 /** A command on the caller's own subject. */
-const guarded = <A extends { readonly subject: Subject.Subject; readonly idempotencyKey: string }>(
+const guarded = <
+  A extends { readonly subject: Subject.Subject; readonly idempotencyKey: string; readonly metadata?: unknown }
+>(
   call: Call,
   permission: string,
   read: (raw: object) => A,
-  command: (context: Context, caller: Caller, request: A, raw: object) => Answer
+  command: (context: Context, caller: Caller, request: Read.OpenMetadata<A>, raw: object) => Answer
 ): Answer => {
   const caller = tenant(call, permission)
   const raw = bodyOf(call)
-  const request = read(Read.withoutNulls(raw))
+  const request = Read.withMetadata(read, raw)
   sameKey(call, request.idempotencyKey)
   if (!allows(caller.key, Subject.scopes(request.subject))) throw outsideFilter()
   return command(call.context, caller, request, comparable(raw))
@@ -215,14 +225,14 @@ const guarded = <A extends { readonly subject: Subject.Subject; readonly idempot
 
 /** A command on a reservation. */
 const settlement = (call: Call, id: string, action: string): Answer => {
-  const command = <A extends { readonly idempotencyKey: string }, C extends Caller | "admin">(
+  const command = <A extends { readonly idempotencyKey: string; readonly metadata?: unknown }, C extends Caller | "admin">(
     caller: C,
     read: (raw: object) => A,
-    run: (context: Context, caller: C, id: string, request: A, raw: object) => Answer
+    run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, raw: object) => Answer
   ): Answer => {
     const name = checkedId(id)
     const raw = bodyOf(call)
-    const request = read(Read.withoutNulls(raw))
+    const request = Read.withMetadata(read, raw)
     sameKey(call, request.idempotencyKey)
     narrowed(call, caller, name)
     return run(call.context, caller, name, request, comparable(raw))
@@ -243,7 +253,7 @@ const settlement = (call: Call, id: string, action: string): Answer => {
 }
 
 /** Counts in metrics fit 32 bits on the reference. */
-const smallMetrics = ({ metrics }: CommitRequest | EventCreateRequest): void => {
+const smallMetrics = ({ metrics }: Pick<CommitRequest, "metrics">): void => {
   for (const value of [metrics?.tokensInput, metrics?.tokensOutput, metrics?.latencyMs]) {
     if (value !== undefined && value > 2_147_483_647) throw invalid("metrics must be at most 2147483647")
   }
@@ -251,6 +261,7 @@ const smallMetrics = ({ metrics }: CommitRequest | EventCreateRequest): void => 
 
 const evidence = (call: Call, id: string): Answer => {
   if (call.request.method !== "GET" && call.request.method !== "HEAD") throw wrongMethod(call, ["GET"])
+  unlimited(call)
   throw /^[0-9a-f]{64}$/.test(id) ? notFound(id) : invalid("evidence_id must be 64 hexadecimal digits")
 }
 
@@ -321,6 +332,7 @@ const outsideFilter = (): Refusal => forbidden("The scope_filter of the API key 
 // ---------------------------------------------------------------------------------------------------------------------
 
 const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
+  if (call.request.body === "") throw invalid("Malformed request body: it is empty")
   const type = (call.request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? ""
   if (type !== "application/json" && !(type.startsWith("application/") && type.endsWith("+json"))) {
     throw new Refusal(415, "INVALID_REQUEST", "The body must be application/json")
@@ -404,6 +416,7 @@ const healthOf = (call: Call, isGuarded: boolean): Answer | undefined => {
       return { status: 200, body: up }
     case "/actuator/health/readiness":
     case "/actuator/health/liveness":
+      call.headers["content-type"] = "application/vnd.spring-boot.actuator.v3+json"
       return { status: 200, body: up }
     default:
       return undefined
@@ -483,7 +496,8 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     GET: byAdmin(({ context }, _id, query) => Admin.listKeys(context, query))
   },
   "api-keys/*": {
-    DELETE: byAdmin(({ context }, id) => Admin.revokeKey(context, id))
+    DELETE: byAdmin(({ context }, id, query) => Admin.revokeKey(context, id, query)),
+    PATCH: byAdmin(({ context }, id, _query, body) => Admin.patchKey(context, id, body()))
   },
   budgets: {
     POST: (call, _id, _query, body) =>

@@ -7,6 +7,7 @@
  *
  * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY of the protocol.
  */
+import type { Action } from "@effect-cycles/protocol/Action"
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -23,6 +24,7 @@ import { canonical } from "./canonical.ts"
 import type { Budget, Reservation, StoredAnswer, Tenant } from "./model.ts"
 import { remaining } from "./model.ts"
 import * as Policies from "./policies.ts"
+import type { OpenMetadata } from "./read.ts"
 import { forbidden, invalid, notFound, Refusal } from "./refusal.ts"
 import type { Store } from "./store.ts"
 import { budgetId } from "./store.ts"
@@ -31,16 +33,21 @@ import { budgetId } from "./store.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** A request for a budget. */
+export type Asked = OpenMetadata<ReservationCreateRequest> | OpenMetadata<DecisionRequest>
+
 /** What a command needs besides its request. */
 export interface Context {
   readonly store: Store
   readonly nowMs: number
   /** A new name, a UUID. */
   readonly makeId: () => string
+  /** When the last reservation of a tenant was settled. */
+  readonly lastSettled: Map<string, number>
   /** Counts calls for rate limits. */
   readonly meter: Policies.Meter
   /** Rules of a test that refuse what they like. */
-  readonly deny: (request: ReservationCreateRequest | DecisionRequest) => string | undefined
+  readonly deny: (request: Asked) => string | undefined
 }
 
 /** An answer: a status and JSON. */
@@ -82,7 +89,8 @@ const expire = (store: Store, reservation: Reservation): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `POST /v1/reservations` */
-export const reserve = (context: Context, caller: Caller, request: ReservationCreateRequest, raw: object): Answer => {
+export const reserve = (context: Context, caller: Caller, request: OpenMetadata<ReservationCreateRequest>, raw: object): Answer => {
+  named(request.action)
   own(caller, request.subject)
   const id = `reserve ${caller.tenant.id} ${request.idempotencyKey}`
   const form = canonicalReserve(raw)
@@ -169,7 +177,8 @@ export const reserve = (context: Context, caller: Caller, request: ReservationCr
 }
 
 /** `POST /v1/decide` */
-export const decide = (context: Context, caller: Caller, request: DecisionRequest, raw: object): Answer => {
+export const decide = (context: Context, caller: Caller, request: OpenMetadata<DecisionRequest>, raw: object): Answer => {
+  named(request.action)
   own(caller, request.subject)
   const id = `decide ${caller.tenant.id} ${request.idempotencyKey}`
   const form = canonical(raw)
@@ -197,7 +206,7 @@ export const decide = (context: Context, caller: Caller, request: DecisionReques
 const look = (
   context: Context,
   caller: Caller,
-  request: ReservationCreateRequest | DecisionRequest,
+  request: Asked,
   scopes: ReadonlyArray<string>
 ): { readonly budgets: ReadonlyArray<Budget>; readonly caps: unknown; readonly refused: Refused | undefined } => {
   const { amount, unit } = request.estimate
@@ -229,7 +238,7 @@ const tightest = (budgets: ReadonlyArray<Budget>): Pick<Budget, "scope"> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `POST /v1/reservations/{id}/commit` */
-export const commit = (context: Context, caller: Caller, rid: string, request: CommitRequest, raw: object): Answer => {
+export const commit = (context: Context, caller: Caller, rid: string, request: OpenMetadata<CommitRequest>, raw: object): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
   const id = `commit ${rid} ${request.idempotencyKey}`
@@ -251,7 +260,7 @@ export const commit = (context: Context, caller: Caller, rid: string, request: C
     ...reservation,
     status: "COMMITTED",
     committed: charged,
-    finalizedAtMs: nowMs,
+    finalizedAtMs: settledAt(context, caller.tenant.id),
     committedMetadata: request.metadata
   })
   const released = reservation.amount - charged
@@ -268,7 +277,7 @@ export const release = (
   context: Context,
   caller: Caller | "admin",
   rid: string,
-  request: ReleaseRequest,
+  request: OpenMetadata<ReleaseRequest>,
   raw: object
 ): Answer => {
   const { nowMs, store } = context
@@ -284,7 +293,7 @@ export const release = (
   settleable(reservation, nowMs)
   const after = held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
   after.forEach(store.budgets.put)
-  store.reservations.put({ ...reservation, status: "RELEASED", finalizedAtMs: nowMs })
+  store.reservations.put({ ...reservation, status: "RELEASED", finalizedAtMs: settledAt(context, reservation.tenantId) })
   return remember(context, id, form, 200, {
     status: "RELEASED",
     released: money(reservation.unit, reservation.amount),
@@ -293,7 +302,7 @@ export const release = (
 }
 
 /** `POST /v1/reservations/{id}/extend` */
-export const extend = (context: Context, caller: Caller, rid: string, request: ExtendRequest, raw: object): Answer => {
+export const extend = (context: Context, caller: Caller, rid: string, request: OpenMetadata<ExtendRequest>, raw: object): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
   const id = `extend ${rid} ${request.idempotencyKey}`
@@ -333,7 +342,8 @@ export const extend = (context: Context, caller: Caller, rid: string, request: E
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `POST /v1/events` */
-export const event = (context: Context, caller: Caller, request: EventCreateRequest, raw: object): Answer => {
+export const event = (context: Context, caller: Caller, request: OpenMetadata<EventCreateRequest>, raw: object): Answer => {
+  named(request.action)
   own(caller, request.subject)
   const id = `event ${caller.tenant.id} ${request.idempotencyKey}`
   const form = canonical(raw)
@@ -498,6 +508,11 @@ const held = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => 
 // checks
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Blank texts name nothing. */
+const named = ({ kind, name }: Action): void => {
+  if (kind.trim() === "" || name.trim() === "") throw invalid("action.kind and action.name must not be blank")
+}
+
 const own = (caller: Caller, subject: Subject.Subject): void => {
   if (subject.tenant !== undefined && subject.tenant !== caller.tenant.id) {
     throw forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
@@ -520,6 +535,17 @@ export const expired = (): Refusal =>
 
 const finalized = (): Refusal =>
   new Refusal(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")
+
+/**
+ * The instant of a settlement. Those of one tenant in the same millisecond are told apart by one or two, so that windows
+ * over their times can be drawn between them.
+ */
+const settledAt = (context: Context, tenantId: string): number => {
+  const last = context.lastSettled.get(tenantId) ?? 0
+  const at = last >= context.nowMs ? Math.min(last + 1, context.nowMs + 2) : context.nowMs
+  context.lastSettled.set(tenantId, at)
+  return at
+}
 
 const settleable = (reservation: Reservation, nowMs: number): void => {
   if (reservation.status === "EXPIRED") throw expired()

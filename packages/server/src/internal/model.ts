@@ -19,6 +19,8 @@ export interface Tenant {
   readonly maxExtensions: number
   readonly expiryPolicy: string | undefined
   readonly metadata: unknown
+  readonly suspendedAtMs: number | undefined
+  readonly closedAtMs: number | undefined
 }
 
 /** A key of a tenant; the secret itself is not kept. */
@@ -37,6 +39,7 @@ export interface ApiKey {
   readonly expiresAt: string
   readonly expiresAtMs: number
   readonly revokedAt: string | undefined
+  readonly revokedReason: string | undefined
 }
 
 /** The books of one scope in one unit. `remaining` follows from the others. */

@@ -29,6 +29,38 @@ export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) 
   }
 }
 
+/**
+ * A request of the runtime plane. Its metadata is the user's: any JSON object, kept as it is. What is a text on the wire may
+ * be a number or a boolean where the reference reads it so: the values of dimensions and the reason of a release.
+ */
+export const withMetadata = <A extends { readonly metadata?: unknown }>(
+  read: (raw: object) => A,
+  raw: Readonly<Record<string, unknown>>
+): OpenMetadata<A> => {
+  const { metadata, ...rest } = withoutNulls(raw)
+  if (metadata !== undefined && !isRecord(metadata)) throw invalid("Validation failed: metadata must be an object")
+  const { reason, subject } = rest
+  const request = read({
+    ...rest,
+    ...(typeof reason === "number" || typeof reason === "boolean" ? { reason: String(reason) } : undefined),
+    ...(isRecord(subject) && isRecord(subject["dimensions"])
+      ? { subject: { ...subject, dimensions: texts(subject["dimensions"]) } }
+      : undefined)
+  })
+  return { ...request, metadata }
+}
+
+/** A request whose metadata is any JSON object. */
+export type OpenMetadata<A> = Omit<A, "metadata"> & { readonly metadata?: Readonly<Record<string, unknown>> | undefined }
+
+const texts = (values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    Object.entries(values).map(([key, value]) => [
+      key,
+      typeof value === "number" || typeof value === "boolean" ? String(value) : value
+    ])
+  )
+
 /** The same object without nulls, outside of what belongs to the user. */
 export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const result: Record<string, unknown> = {}

@@ -28,13 +28,10 @@ export const list = (context: Context, caller: Caller | "admin", query: URLSearc
   const tenantId = tenantOf(caller, query)
   const order = orderOf(query)
   const filter = filterOf(query)
-  const limit = query.has("limit")
-    ? Read.integer("limit", query.get("limit") ?? "", 1, Limits.maxPageSize)
-    : Limits.defaultPageSize
-  const fingerprint = [order.by, order.direction, tenantId, ...filterNames.map((name) => query.get(name) ?? "")].join("\n")
-  const start = cursorOf(query, order.isAsked, fingerprint)
+  const limit = limitOf(query)
+  const start = cursorOf(query, order.isAsked, fingerprintOf(order, tenantId, query))
   const sort = start?.sort ?? order
-  const include = new Set((query.get("include") ?? "").split(","))
+  const include = new Set((query.get("include") ?? "").split(",").map((name) => name.trim().toLowerCase()))
 
   const rows = Array.from(context.store.reservations.ofOwner(tenantId)).filter(filter)
   rows.sort((a, b) => {
@@ -51,11 +48,26 @@ export const list = (context: Context, caller: Caller | "admin", query: URLSearc
       reservations: page.map((reservation) => row(reservation, include)),
       has_more: hasMore,
       next_cursor: hasMore && last !== undefined
-        ? cursor({ after: last.id, by: sort.by, direction: sort.direction, fingerprint })
+        ? cursor({
+          after: last.id,
+          by: sort.by,
+          direction: sort.direction,
+          fingerprint: fingerprintOf(sort, tenantId, query)
+        })
         : null
     })
   }
 }
+
+/** The rows of a page; an empty limit counts as none. */
+const limitOf = (query: URLSearchParams): number => {
+  const text = query.get("limit") ?? ""
+  return text === "" ? Limits.defaultPageSize : Read.integer("limit", text, 1, Limits.maxPageSize)
+}
+
+/** What a cursor belongs to: order, tenant and filters. */
+const fingerprintOf = (order: Order, tenantId: string, query: URLSearchParams): string =>
+  [order.by, order.direction, tenantId, ...filterNames.map((name) => query.get(name) ?? "")].join("\n")
 
 const sortKeys = [
   "reservation_id",
@@ -80,7 +92,7 @@ const orderOf = (query: URLSearchParams): Order & { readonly isAsked: boolean } 
   return {
     by: by === null ? "created_at_ms" : Read.word("sort_by", by.toLowerCase(), sortKeys),
     direction: direction === null ? "desc" : Read.word("sort_dir", direction.toLowerCase(), ["asc", "desc"]),
-    isAsked: by !== null || direction !== null
+    isAsked: by !== null
   }
 }
 
@@ -138,11 +150,11 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
     tests.push((reservation) => reservation.scopePath.split("/").includes(segment))
   }
   for (const [from, to, at] of windows) {
-    const start = query.get(from)
-    const end = query.get(to)
-    if (start === null && end === null) continue
-    const startMs = start === null ? Number.NEGATIVE_INFINITY : Read.instant(from, start)
-    const endMs = end === null ? Number.POSITIVE_INFINITY : Read.instant(to, end)
+    const start = query.get(from) ?? ""
+    const end = query.get(to) ?? ""
+    if (start === "" && end === "") continue
+    const startMs = start === "" ? Number.NEGATIVE_INFINITY : Read.instant(from, start)
+    const endMs = end === "" ? Number.POSITIVE_INFINITY : Read.instant(to, end)
     if (startMs > endMs) throw invalid(`${from} must not be after ${to}`)
     tests.push((reservation) => {
       const instant = at(reservation)
@@ -221,12 +233,10 @@ export const balances = (context: Context, caller: Caller, query: URLSearchParam
   }
   if (segments.length === 0) throw invalid(`At least one of ${Subject.fields.join(", ")} is required`)
   const tenant = query.get("tenant")
-  if (tenant !== null && tenant !== caller.tenant.id) throw otherTenant()
+  if (tenant !== null && tenant !== "" && tenant !== caller.tenant.id) throw otherTenant()
   const children = query.get("include_children")
   if (children !== null) Read.word("include_children", children.toLowerCase(), ["true", "false"])
-  const limit = query.has("limit")
-    ? Read.integer("limit", query.get("limit") ?? "", 1, Limits.maxPageSize)
-    : Limits.defaultPageSize
+  const limit = limitOf(query)
   const text = query.get("cursor")
   const from = text === null || text === "" ? 0 : Read.integer("cursor", text, 0, 999_999_999)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
