@@ -156,7 +156,7 @@ export const MakeKey = Context.Reference<() => string>("effect-cycles/Cycles/Mak
 export const make = (
   config: CyclesConfig
 ): Effect.Effect<Cycles["Service"], never, Client.CyclesClient | SettlementJournal | Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const resolved = resolve(config)
     const client = yield* Client.CyclesClient
     const store = yield* SettlementJournal
@@ -186,7 +186,8 @@ const openJournal = (store: SettlementJournal["Service"], owner: Journal.Journal
     Effect.as(
       Effect.logError("The settlement journal could not be opened; spend will not survive a crash", error),
       Journal.none
-    ))
+    )
+  )
 
 const resolve = (config: CyclesConfig): EngineModule.Resolved => ({
   baseUrl: "",
@@ -226,20 +227,24 @@ const fromEngine = (engine: Engine): Cycles["Service"] => {
       Effect.flatMap(subject(options.subject), (subject) => {
         const request = { ...options, idempotencyKey: options.idempotencyKey ?? engine.makeKey(), subject }
         return Effect.flatMap(Encode.decisionRequest(request), (body) =>
-          engine.send(Wire.decide(body, { action: options.action, requested: options.estimate })))
+          engine.send(Wire.decide(body, { action: options.action, requested: options.estimate }))
+        )
       }),
     event: (options) =>
       Effect.flatMap(subject(options.subject), (subject) => {
         const request = { ...options, idempotencyKey: options.idempotencyKey ?? engine.makeKey(), subject }
         return Effect.flatMap(Encode.eventRequest(request), (body) =>
-          engine.send(Wire.event(body, "caller", { action: options.action, requested: options.actual })))
+          engine.send(Wire.event(body, "caller", { action: options.action, requested: options.actual }))
+        )
       }),
     balances: (query) =>
-      Stream.unwrap(Effect.map(subject(undefined), ({ dimensions: _, ...own }) => {
-        const page = (query: BalanceQuery) =>
-          Effect.flatMap(Encode.balanceQuery(query), (text) => engine.send(Wire.balances(text)))
-        return Client.pages({ ...own, ...query }, page, (answer) => answer.balances)
-      })),
+      Stream.unwrap(
+        Effect.map(subject(undefined), ({ dimensions: _, ...own }) => {
+          const page = (query: BalanceQuery) =>
+            Effect.flatMap(Encode.balanceQuery(query), (text) => engine.send(Wire.balances(text)))
+          return Client.pages({ ...own, ...query }, page, (answer) => answer.balances)
+        })
+      ),
     flush: (timeout) => flushEngine(engine, timeout === undefined ? engine.config.flushTimeoutMs : millis(timeout)),
     settlements: Stream.fromPubSubTake(engine.settlements),
     deadLetters: engine.journal.deadLetters
@@ -248,7 +253,7 @@ const fromEngine = (engine: Engine): Cycles["Service"] => {
 
 /** Tries what is open, in this process and in the journal, and counts what is left. */
 const flushEngine = (engine: Engine, limitMs: number): Effect.Effect<FlushResult> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     yield* engine.hurry
     yield* Effect.timeoutOption(Effect.andThen(Replay.once(engine), engine.idle(limitMs)), limitMs)
     const journaled = yield* Effect.orElseSucceed(Stream.runCount(engine.journal.pending), () => 0)
@@ -264,7 +269,10 @@ const flushEngine = (engine: Engine, limitMs: number): Effect.Effect<FlushResult
 export const layer = (
   config: CyclesConfig
 ): Layer.Layer<Cycles | Client.CyclesClient, never, HttpClient.HttpClient | SettlementJournal> =>
-  Layer.effect(Cycles, Effect.suspend(() => make(config))).pipe(Layer.provideMerge(Client.layer(config)))
+  Layer.effect(
+    Cycles,
+    Effect.suspend(() => make(config))
+  ).pipe(Layer.provideMerge(Client.layer(config)))
 
 /**
  * A client as the environment has it; see `CyclesConfig.config` for the variables. With an argument, as that says: each
@@ -304,9 +312,7 @@ export function withCycles<
   const H extends Policy = "warn",
   const U extends OnUnsettled = "report",
   const K extends Given<string, Args> = never
->(
-  options: Measured<A, Args, H, U, K>
-): <E, R>(self: Effect.Effect<A, E, R>, ...args: Args) => Guarded<A, E, R, H, U, K>
+>(options: Measured<A, Args, H, U, K>): <E, R>(self: Effect.Effect<A, E, R>, ...args: Args) => Guarded<A, E, R, H, U, K>
 export function withCycles<
   Args extends ReadonlyArray<unknown> = [],
   const H extends Policy = "warn",

@@ -133,10 +133,7 @@ export const make = (config: ClientConfig): Effect.Effect<Shape, never, HttpClie
 
 const fromSend = (baseUrl: string, send: Send): Shape => {
   const listReservations: Shape["listReservations"] = (query, options) =>
-    Effect.flatMap(
-      Encode.reservationQuery(query ?? {}),
-      (text) => send(Wire.listReservations(text, keyOf(options)))
-    )
+    Effect.flatMap(Encode.reservationQuery(query ?? {}), (text) => send(Wire.listReservations(text, keyOf(options))))
   const getBalances: Shape["getBalances"] = (query) =>
     Effect.flatMap(Encode.balanceQuery(query), (text) => send(Wire.balances(text)))
 
@@ -145,21 +142,28 @@ const fromSend = (baseUrl: string, send: Send): Shape => {
     send,
     decide: (request) =>
       Effect.flatMap(Encode.decisionRequest(request), (body) =>
-        send(Wire.decide(body, { action: request.action, requested: request.estimate }))),
+        send(Wire.decide(body, { action: request.action, requested: request.estimate }))
+      ),
     createReservation: (request) =>
       Effect.flatMap(Encode.createRequest(request), (body) =>
-        send(Wire.reserve(body, { action: request.action, requested: request.estimate }, "caller"))),
+        send(Wire.reserve(body, { action: request.action, requested: request.estimate }, "caller"))
+      ),
     getReservation: (id, options) => send(Wire.getReservation(id, "caller", keyOf(options))),
     listReservations,
     reservations: (query, options) =>
-      pages(query ?? {}, (page) => listReservations(page, options), (answer) => answer.reservations),
+      pages(
+        query ?? {},
+        (page) => listReservations(page, options),
+        (answer) => answer.reservations
+      ),
     commit: (id, request) => Effect.flatMap(Encode.commitRequest(request), (body) => send(Wire.commit(id, body))),
     release: (id, request, options) =>
       Effect.flatMap(Encode.releaseRequest(request), (body) => send(Wire.release(id, body, keyOf(options)))),
     extend: (id, request) => Effect.flatMap(Encode.extendRequest(request), (body) => send(Wire.extend(id, body))),
     createEvent: (request) =>
       Effect.flatMap(Encode.eventRequest(request), (body) =>
-        send(Wire.event(body, "caller", { action: request.action, requested: request.actual }))),
+        send(Wire.event(body, "caller", { action: request.action, requested: request.actual }))
+      ),
     getBalances,
     balances: (query) => pages(query, getBalances, (answer) => answer.balances),
     getEvidence: (id) => send(Wire.getEvidence(id)),
@@ -173,7 +177,13 @@ const fromSend = (baseUrl: string, send: Send): Shape => {
 
 /** A client over the `HttpClient` that is there. It also keeps the names of the key headers from being shown. */
 export const layer = (config: ClientConfig): Layer.Layer<CyclesClient, never, HttpClient.HttpClient> =>
-  Layer.merge(Layer.effect(CyclesClient, Effect.suspend(() => make(config))), redactedHeaders)
+  Layer.merge(
+    Layer.effect(
+      CyclesClient,
+      Effect.suspend(() => make(config))
+    ),
+    redactedHeaders
+  )
 
 /** A client as the environment has it; see `CyclesConfig.clientConfig` for the variables. */
 export const layerConfig = (
@@ -201,6 +211,8 @@ export const pages = <Query extends object, A extends { readonly nextCursor?: st
     Effect.map(get(page), (answer) => [
       rows(answer),
       answer.nextCursor === undefined ? Option.none() : Option.some({ ...page, cursor: answer.nextCursor })
-    ]))
+    ])
+  )
 
-const keyOf = (options: KeyOptions | undefined): "apiKey" | "adminKey" => options?.as === "admin" ? "adminKey" : "apiKey"
+const keyOf = (options: KeyOptions | undefined): "apiKey" | "adminKey" =>
+  options?.as === "admin" ? "adminKey" : "apiKey"

@@ -216,7 +216,10 @@ export class AlreadySettled extends Schema.TaggedError<AlreadySettled>()("Alread
 
 /** Whether a value is one of the five errors of a call. */
 export const isCyclesError = (u: unknown): u is CyclesError =>
-  u instanceof BudgetExceeded || u instanceof ApiError || u instanceof TransportError || u instanceof ProtocolError ||
+  u instanceof BudgetExceeded ||
+  u instanceof ApiError ||
+  u instanceof TransportError ||
+  u instanceof ProtocolError ||
   u instanceof InvalidRequest
 
 /** Whether a value is a refusal for budget. */
@@ -245,7 +248,9 @@ export const orElseDenied: {
     self: Effect.Effect<A, E, R>,
     that: (denied: BudgetExceeded) => Effect.Effect<A2, E2, R2>
   ): Effect.Effect<A | A2, Exclude<E, BudgetExceeded> | E2, R | R2> =>
-    Effect.catch(self, (error): Effect.Effect<A2, Exclude<E, BudgetExceeded> | E2, R2> => isOther(error) ? Effect.fail(error) : isBudgetExceeded(error) ? that(error) : Effect.die(error))
+    Effect.catch(self, (error): Effect.Effect<A2, Exclude<E, BudgetExceeded> | E2, R2> =>
+      isOther(error) ? Effect.fail(error) : isBudgetExceeded(error) ? that(error) : Effect.die(error)
+    )
 )
 
 // ---------------------------------------------------------------------------------------------------------------------

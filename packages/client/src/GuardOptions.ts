@@ -72,9 +72,13 @@ export type OnUnsettled =
   | "fail"
 
 /** What `withCycles` takes, besides the actual amount. */
-export interface Fixed<Args extends ReadonlyArray<unknown>, A = unknown, H = Policy, U = OnUnsettled, K = Given<string, Args>>
-  extends LeaseOptions
-{
+export interface Fixed<
+  Args extends ReadonlyArray<unknown>,
+  A = unknown,
+  H = Policy,
+  U = OnUnsettled,
+  K = Given<string, Args>
+> extends LeaseOptions {
   /** What is done: kind as in `llm.completion` (at most 64 characters), name as in `openai:gpt-5` (at most 256). */
   readonly action: Given<Action, Args>
   /** How much to hold, fixed or from the arguments of the guarded function. */
@@ -95,9 +99,13 @@ export interface Fixed<Args extends ReadonlyArray<unknown>, A = unknown, H = Pol
 }
 
 /** What `withCycles` takes where the result tells the actual amount. */
-export interface Measured<A, Args extends ReadonlyArray<unknown>, H = Policy, U = OnUnsettled, K = Given<string, Args>>
-  extends Omit<Fixed<Args, A, H, U, K>, "actual">
-{
+export interface Measured<
+  A,
+  Args extends ReadonlyArray<unknown>,
+  H = Policy,
+  U = OnUnsettled,
+  K = Given<string, Args>
+> extends Omit<Fixed<Args, A, H, U, K>, "actual"> {
   /** What was spent, from the result. What it throws surfaces as a defect, after the estimate has been charged. */
   readonly actual: (result: A) => Amount
 }

@@ -79,7 +79,9 @@ export interface Active<E = never> extends Shape {
    * Fails with `LeaseLost` under the stricter heartbeat policies, after the settlement; with `AlreadySettled` when the reservation has been settled, with `InvalidRequest` or `UnitMismatch` when the
    * spend can't be sent as it is; in the last two cases the amount, or else the estimate, is charged by the scope.
    */
-  readonly commit: (options: CommitOptions) => Effect.Effect<Settlement, AlreadySettled | InvalidRequest | UnitMismatch | E>
+  readonly commit: (
+    options: CommitOptions
+  ) => Effect.Effect<Settlement, AlreadySettled | InvalidRequest | UnitMismatch | E>
   /** Gives everything back. `reason` has at most 256 characters; put no content of the user's into it. */
   readonly release: (reason?: string) => Effect.Effect<Settlement, AlreadySettled>
   /** Lengthens the lease by hand, 1 ms to 24 h. The heartbeat does it already. */

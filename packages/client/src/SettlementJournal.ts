@@ -91,12 +91,15 @@ export interface Journal {
 /**
  * The place where pending spend is written down. `Cycles` opens it for its own server and tenant.
  */
-export class SettlementJournal extends Context.Service<SettlementJournal, {
-  /** Opens the records of one owner; the store may be used by other owners and by other processes at the same time. */
-  readonly open: (owner: JournalOwner) => Effect.Effect<Journal, JournalError, Scope.Scope>
-  /** Whether records are kept at all; false for `layerNone`. */
-  readonly isDurable: boolean
-}>()("effect-cycles/SettlementJournal") {}
+export class SettlementJournal extends Context.Service<
+  SettlementJournal,
+  {
+    /** Opens the records of one owner; the store may be used by other owners and by other processes at the same time. */
+    readonly open: (owner: JournalOwner) => Effect.Effect<Journal, JournalError, Scope.Scope>
+    /** Whether records are kept at all; false for `layerNone`. */
+    readonly isDurable: boolean
+  }
+>()("effect-cycles/SettlementJournal") {}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // layers

@@ -45,8 +45,6 @@ export const merge: (outer: Subject, inner: Subject) => Subject = Protocol.merge
 export const withSubject: {
   (subject: Subject): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, subject: Subject): Effect.Effect<A, E, R>
-} = dual(
-  2,
-  <A, E, R>(self: Effect.Effect<A, E, R>, subject: Subject): Effect.Effect<A, E, R> =>
-    Effect.updateService(self, CurrentSubject, (outer) => merge(outer, subject))
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, subject: Subject): Effect.Effect<A, E, R> =>
+  Effect.updateService(self, CurrentSubject, (outer) => merge(outer, subject))
 )

@@ -93,10 +93,7 @@ const callCounter = (operation: Operation): ReturnType<typeof counterBy<string>>
 }
 
 /** Counts a call by how it ends. */
-export const countCall = <A, E, R>(
-  operation: Operation,
-  call: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
+export const countCall = <A, E, R>(operation: Operation, call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) =>
     Effect.onExit(call, (exit) => Effect.sync(() => callCounter(operation)(outcomeOf(exit), fiber.context)))
   )

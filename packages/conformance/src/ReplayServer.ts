@@ -17,7 +17,7 @@ export interface Options extends NodeCyclesServer.Options {
 export const make = (
   options: Options
 ): Effect.Effect<NodeCyclesServer.Running & { readonly hookUrl: string }, NodeCyclesServer.ServerError, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const running = yield* NodeCyclesServer.make(options)
     const hook = yield* Effect.acquireRelease(
       Effect.callback<Http.Server>((resume) => {

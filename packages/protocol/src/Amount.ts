@@ -55,8 +55,8 @@ export class SignedAmount extends Schema.Class<SignedAmount>("@effect-cycles/pro
 
 /** An amount as it may be sent: of a known unit. */
 export const Sendable = Amount.check(
-  Schema.makeFilter(
-    (amount: Amount) => isKnownUnit(amount.unit) ? undefined : { path: ["unit"], issue: `Expected one of ${knownUnits.join(", ")}` }
+  Schema.makeFilter((amount: Amount) =>
+    isKnownUnit(amount.unit) ? undefined : { path: ["unit"], issue: `Expected one of ${knownUnits.join(", ")}` }
   )
 )
 
@@ -89,12 +89,14 @@ export const usdMicrocents = (amount: number | bigint): Amount => make("USD_MICR
  * Dollars, as in `"0.25"` or `3`, with at most 8 decimals. Throws a `RangeError` where the amount can't be held exactly,
  * or is below zero or above 92,233,720,368.54775807.
  */
-export const usd = (dollars: string | number): Amount => Result.getOrThrowWith(parseUsd(String(dollars)), (problem) => new RangeError(problem))
+export const usd = (dollars: string | number): Amount =>
+  Result.getOrThrowWith(parseUsd(String(dollars)), (problem) => new RangeError(problem))
 
 /** Dollars from a text; a text that is no amount is the failure, in words. */
 export const parseUsd = (dollars: string): Result.Result<Amount, string> => {
   const match = /^(\d+)(?:\.(\d{1,8}))?$/.exec(dollars.trim())
-  if (match === null) return Result.fail(`Dollars must be 0 or more with at most 8 decimals, got ${JSON.stringify(dollars)}`)
+  if (match === null)
+    return Result.fail(`Dollars must be 0 or more with at most 8 decimals, got ${JSON.stringify(dollars)}`)
   const amount = BigInt(match[1] ?? "0") * microcentsPerDollar + BigInt((match[2] ?? "").padEnd(8, "0"))
   return amount > Limits.maxInt64
     ? Result.fail(`Dollars must be at most 92233720368.54775807, got ${dollars}`)
@@ -153,7 +155,10 @@ export const format = (self: Amount | SignedAmount): string => {
   if (self.unit !== "USD_MICROCENTS") return `${self.amount} ${self.unit}`
   const sign = self.amount < 0n ? "-" : ""
   const absolute = self.amount < 0n ? -self.amount : self.amount
-  const decimals = (absolute % microcentsPerDollar).toString().padStart(8, "0").replace(/0{1,6}$/, "")
+  const decimals = (absolute % microcentsPerDollar)
+    .toString()
+    .padStart(8, "0")
+    .replace(/0{1,6}$/, "")
   return `${sign}$${absolute / microcentsPerDollar}.${decimals}`
 }
 

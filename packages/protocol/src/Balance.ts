@@ -22,11 +22,13 @@ export const Balance = Schema.Struct({
   overdraftLimit: Schema.optionalKey(Amount),
   /** While it is true every new reservation is refused. */
   isOverLimit: Schema.optionalKey(Schema.Boolean)
-}).pipe(Schema.encodeKeys({
-  scopePath: "scope_path",
-  overdraftLimit: "overdraft_limit",
-  isOverLimit: "is_over_limit"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    scopePath: "scope_path",
+    overdraftLimit: "overdraft_limit",
+    isOverLimit: "is_over_limit"
+  })
+)
 
 /** The books of one budget. */
 export type Balance = typeof Balance.Type

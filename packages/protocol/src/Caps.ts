@@ -19,13 +19,15 @@ export const Caps = Schema.Struct({
   toolDenylist: Schema.optionalKey(Schema.Array(Schema.String)),
   /** How long to wait before the act, in milliseconds. */
   cooldownMs: Schema.optionalKey(Wire.natural)
-}).pipe(Schema.encodeKeys({
-  maxTokens: "max_tokens",
-  maxStepsRemaining: "max_steps_remaining",
-  toolAllowlist: "tool_allowlist",
-  toolDenylist: "tool_denylist",
-  cooldownMs: "cooldown_ms"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    maxTokens: "max_tokens",
+    maxStepsRemaining: "max_steps_remaining",
+    toolAllowlist: "tool_allowlist",
+    toolDenylist: "tool_denylist",
+    cooldownMs: "cooldown_ms"
+  })
+)
 
 /** What an act has to keep to. */
 export type Caps = typeof Caps.Type

@@ -23,12 +23,20 @@ import * as Reservation from "./Reservation.ts"
 // security and refusals
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The tenant's key. */
+/**
+ * The tenant's key.
+ *
+ * @effect-expect-leaking HttpServerRequest | ParsedSearchParams | RouteContext
+ */
 export class TenantKey extends HttpApiMiddleware.Service<TenantKey>()("@effect-cycles/protocol/TenantKey", {
   security: { apiKey: HttpApiSecurity.apiKey({ in: "header", key: Headers.API_KEY }) }
 }) {}
 
-/** The tenant's key or the administrator's. */
+/**
+ * The tenant's key or the administrator's.
+ *
+ * @effect-expect-leaking HttpServerRequest | ParsedSearchParams | RouteContext
+ */
 export class TenantOrAdminKey extends HttpApiMiddleware.Service<TenantOrAdminKey>()(
   "@effect-cycles/protocol/TenantOrAdminKey",
   {
@@ -130,13 +138,15 @@ export const evidence = HttpApiGroup.make("Evidence").add(
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The runtime plane. */
-export class CyclesApi extends HttpApi.make("cycles").add(decisions, reservations, balances, events, evidence).annotateMerge(
-  OpenApi.annotations({
-    title: "Cycles",
-    version: "0.1.25",
-    description: "Runtime budget authority: reserve before an act, commit what it cost, release the rest."
-  })
-) {}
+export class CyclesApi extends HttpApi.make("cycles")
+  .add(decisions, reservations, balances, events, evidence)
+  .annotateMerge(
+    OpenApi.annotations({
+      title: "Cycles",
+      version: "0.1.25",
+      description: "Runtime budget authority: reserve before an act, commit what it cost, release the rest."
+    })
+  ) {}
 
 /** The OpenAPI document of the runtime plane. */
 export const openApi = () => OpenApi.fromApi(CyclesApi)

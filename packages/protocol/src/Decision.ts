@@ -55,12 +55,14 @@ export const DecisionResponse = Schema.Struct({
   retryAfterMs: Schema.optionalKey(Wire.natural),
   affectedScopes: Schema.optionalKey(Schema.Array(Schema.String)),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(Schema.encodeKeys({
-  reasonCode: "reason_code",
-  retryAfterMs: "retry_after_ms",
-  affectedScopes: "affected_scopes",
-  cyclesEvidence: "cycles_evidence"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    reasonCode: "reason_code",
+    retryAfterMs: "retry_after_ms",
+    affectedScopes: "affected_scopes",
+    cyclesEvidence: "cycles_evidence"
+  })
+)
 
 /** What is answered. */
 export type DecisionResponse = typeof DecisionResponse.Type

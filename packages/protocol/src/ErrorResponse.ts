@@ -51,12 +51,14 @@ export const ErrorResponse = Schema.Struct({
   retryAfterMs: Schema.optionalKey(Wire.natural),
   details: Schema.optionalKey(Wire.unknownObject),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(Schema.encodeKeys({
-  requestId: "request_id",
-  traceId: "trace_id",
-  retryAfterMs: "retry_after_ms",
-  cyclesEvidence: "cycles_evidence"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    requestId: "request_id",
+    traceId: "trace_id",
+    retryAfterMs: "retry_after_ms",
+    cyclesEvidence: "cycles_evidence"
+  })
+)
 
 /** How the server says no. */
 export type ErrorResponse = typeof ErrorResponse.Type

@@ -26,11 +26,13 @@ export const EventCreateRequest = Schema.Struct({
   /** When it happened by the client's clock; for information only. */
   clientTimeMs: Schema.optional(Wire.natural),
   metadata: Schema.optional(Wire.jsonObject)
-}).pipe(Schema.encodeKeys({
-  idempotencyKey: "idempotency_key",
-  overagePolicy: "overage_policy",
-  clientTimeMs: "client_time_ms"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    idempotencyKey: "idempotency_key",
+    overagePolicy: "overage_policy",
+    clientTimeMs: "client_time_ms"
+  })
+)
 
 /** Charges spend that was never reserved. */
 export type EventCreateRequest = typeof EventCreateRequest.Type

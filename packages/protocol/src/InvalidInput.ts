@@ -22,7 +22,10 @@ export const fromIssue = (issue: SchemaIssue.Issue, input: unknown): ReadonlyArr
     const keys = (path ?? []).map((key) => (typeof key === "object" ? key.key : key))
     return {
       field: keys.length === 0 ? "request" : keys.map(String).join("."),
-      expected: message.replace(/^Expected /, "").replace(/, got [^]*$/, "").replace(/^Missing key$/, "given"),
+      expected: message
+        .replace(/^Expected /, "")
+        .replace(/, got [^]*$/, "")
+        .replace(/^Missing key$/, "given"),
       actual: show(valueAt(input, keys))
     }
   })

@@ -36,7 +36,8 @@ const exact: ExactJson = JSON as JSON & ExactJson
  *
  * Throws a `SyntaxError` where the text is no JSON.
  */
-export const parse = (text: string): unknown => longDigits.test(text) ? exact.parse(text, reviveInteger) : JSON.parse(text)
+export const parse = (text: string): unknown =>
+  longDigits.test(text) ? exact.parse(text, reviveInteger) : JSON.parse(text)
 
 /**
  * Reads the JSON of an answer: as `parse`, and an explicit `null` is the same as an absent field. Inside of what belongs
@@ -55,7 +56,9 @@ export const stringify = (value: unknown): string => {
     return JSON.stringify(value)
   } catch {
     // There is a bigint in it, or a cycle, which is refused again.
-    return JSON.stringify(value, (_key, inner: unknown) => typeof inner === "bigint" ? exact.rawJSON(inner.toString()) : inner)
+    return JSON.stringify(value, (_key, inner: unknown) =>
+      typeof inner === "bigint" ? exact.rawJSON(inner.toString()) : inner
+    )
   }
 }
 
@@ -76,7 +79,10 @@ const maxSafe = BigInt(Number.MAX_SAFE_INTEGER)
 const minSafe = BigInt(Number.MIN_SAFE_INTEGER)
 
 const reviveInteger = (_key: string, value: unknown, context: { readonly source?: string | undefined }): unknown =>
-  typeof value === "number" && !Number.isSafeInteger(value) && context.source !== undefined && integer.test(context.source)
+  typeof value === "number" &&
+  !Number.isSafeInteger(value) &&
+  context.source !== undefined &&
+  integer.test(context.source)
     ? BigInt(context.source)
     : value
 

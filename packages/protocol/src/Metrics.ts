@@ -17,12 +17,14 @@ export const Metrics = Schema.Struct({
   modelVersion: Schema.optional(Wire.text(0, Limits.maxModelVersion)),
   /** JSON of the user's own. */
   custom: Schema.optional(Wire.jsonObject)
-}).pipe(Schema.encodeKeys({
-  tokensInput: "tokens_input",
-  tokensOutput: "tokens_output",
-  latencyMs: "latency_ms",
-  modelVersion: "model_version"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    tokensInput: "tokens_input",
+    tokensOutput: "tokens_output",
+    latencyMs: "latency_ms",
+    modelVersion: "model_version"
+  })
+)
 
 /** What is told of an act besides its cost. */
 export type Metrics = typeof Metrics.Type

@@ -57,13 +57,15 @@ export const ReservationCreateRequest = Schema.Struct({
   overagePolicy: Schema.optional(OveragePolicy),
   dryRun: Schema.optional(Schema.Boolean),
   metadata: Schema.optional(Wire.jsonObject)
-}).pipe(Schema.encodeKeys({
-  idempotencyKey: "idempotency_key",
-  ttlMs: "ttl_ms",
-  gracePeriodMs: "grace_period_ms",
-  overagePolicy: "overage_policy",
-  dryRun: "dry_run"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    idempotencyKey: "idempotency_key",
+    ttlMs: "ttl_ms",
+    gracePeriodMs: "grace_period_ms",
+    overagePolicy: "overage_policy",
+    dryRun: "dry_run"
+  })
+)
 
 /** Holds an estimate on every scope of a subject, or on none. */
 export type ReservationCreateRequest = typeof ReservationCreateRequest.Type
@@ -85,16 +87,18 @@ export const ReservationCreateResponse = Schema.Struct({
   reasonCode: Schema.optionalKey(ReasonCode),
   retryAfterMs: Schema.optionalKey(Wire.natural),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(Schema.encodeKeys({
-  reservationId: "reservation_id",
-  affectedScopes: "affected_scopes",
-  expiresAtMs: "expires_at_ms",
-  remainingTtlMs: "remaining_ttl_ms",
-  scopePath: "scope_path",
-  reasonCode: "reason_code",
-  retryAfterMs: "retry_after_ms",
-  cyclesEvidence: "cycles_evidence"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    reservationId: "reservation_id",
+    affectedScopes: "affected_scopes",
+    expiresAtMs: "expires_at_ms",
+    remainingTtlMs: "remaining_ttl_ms",
+    scopePath: "scope_path",
+    reasonCode: "reason_code",
+    retryAfterMs: "retry_after_ms",
+    cyclesEvidence: "cycles_evidence"
+  })
+)
 
 /** What was reserved, or why not. */
 export type ReservationCreateResponse = typeof ReservationCreateResponse.Type
@@ -274,15 +278,17 @@ export const ReservationListQuery = Schema.Struct({
   /** Rows of a page, 1 to 200. Default 50. */
   limit: Schema.optional(Wire.integer(1, Limits.maxPageSize)),
   cursor: Schema.optional(Schema.String)
-}).pipe(Schema.encodeKeys({
-  idempotencyKey: "idempotency_key",
-  expiresFrom: "expires_from",
-  expiresTo: "expires_to",
-  finalizedFrom: "finalized_from",
-  finalizedTo: "finalized_to",
-  sortBy: "sort_by",
-  sortDir: "sort_dir"
-}))
+}).pipe(
+  Schema.encodeKeys({
+    idempotencyKey: "idempotency_key",
+    expiresFrom: "expires_from",
+    expiresTo: "expires_to",
+    finalizedFrom: "finalized_from",
+    finalizedTo: "finalized_to",
+    sortBy: "sort_by",
+    sortDir: "sort_dir"
+  })
+)
 
 /** Which reservations. */
 export type ReservationListQuery = typeof ReservationListQuery.Type

@@ -80,9 +80,10 @@ export const merge = (outer: Subject, inner: Subject): Subject => ({
   workflow: inner.workflow ?? outer.workflow,
   agent: inner.agent ?? outer.agent,
   toolset: inner.toolset ?? outer.toolset,
-  dimensions: outer.dimensions === undefined || inner.dimensions === undefined
-    ? inner.dimensions ?? outer.dimensions
-    : { ...outer.dimensions, ...inner.dimensions }
+  dimensions:
+    outer.dimensions === undefined || inner.dimensions === undefined
+      ? (inner.dimensions ?? outer.dimensions)
+      : { ...outer.dimensions, ...inner.dimensions }
 })
 
 /** The scopes that a subject names, from the top down, as the server writes them: each with the path above it. */

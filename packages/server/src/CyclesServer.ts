@@ -113,7 +113,11 @@ export interface Shape {
   /** Forgets all rules of `denyWhen`. */
   readonly reset: Effect.Effect<void>
   readonly setCaps: (unit: Amount.KnownUnit, caps: CapsOptions | undefined, scope?: string) => Effect.Effect<void>
-  readonly setStatus: (unit: Amount.KnownUnit, status: "ACTIVE" | "FROZEN" | "CLOSED", scope?: string) => Effect.Effect<void>
+  readonly setStatus: (
+    unit: Amount.KnownUnit,
+    status: "ACTIVE" | "FROZEN" | "CLOSED",
+    scope?: string
+  ) => Effect.Effect<void>
   /** Adds to what is allocated. */
   readonly credit: (unit: Amount.KnownUnit, amount: number | bigint, scope?: string) => Effect.Effect<void>
 }
@@ -151,12 +155,17 @@ export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<Shape> 
     const server = makeServer({ makeId: options?.makeId })
     const tenant = options?.tenant ?? "acme"
     const ask = (path: string, body: object): Readonly<Record<string, unknown>> => {
-      const response = Handler.handle(server, "admin", {
-        method: "POST",
-        url: path,
-        headers: { "x-admin-api-key": server.adminKey },
-        body: Json.stringify(body)
-      }, nowMs)
+      const response = Handler.handle(
+        server,
+        "admin",
+        {
+          method: "POST",
+          url: path,
+          headers: { "x-admin-api-key": server.adminKey },
+          body: Json.stringify(body)
+        },
+        nowMs
+      )
       const answer: unknown = JSON.parse(response.body)
       if (response.status >= 400 || typeof answer !== "object" || answer === null) {
         throw new RangeError(`The embedded server can't be made: ${response.body}`)
@@ -172,9 +181,8 @@ export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<Shape> 
         scope,
         unit: budget.unit,
         allocated: { unit: budget.unit, amount: budget.allocated },
-        overdraft_limit: budget.overdraftLimit === undefined
-          ? undefined
-          : { unit: budget.unit, amount: budget.overdraftLimit }
+        overdraft_limit:
+          budget.overdraftLimit === undefined ? undefined : { unit: budget.unit, amount: budget.overdraftLimit }
       })
       if (budget.caps !== undefined) {
         const made = server.store.budgets.get(budgetId(scope, budget.unit))
@@ -193,8 +201,11 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
     if (budget === undefined) throw new Error(`There is no budget of ${unit} at ${scopeOf(tenant, scope)}`)
     return budget
   }
-  const change = (unit: string, scope: string | undefined, f: (budget: ReturnType<typeof budgetOf>) => ReturnType<typeof budgetOf>) =>
-    Effect.sync(() => server.store.budgets.put(f(budgetOf(unit, scope))))
+  const change = (
+    unit: string,
+    scope: string | undefined,
+    f: (budget: ReturnType<typeof budgetOf>) => ReturnType<typeof budgetOf>
+  ) => Effect.sync(() => server.store.budgets.put(f(budgetOf(unit, scope))))
   const swept = Effect.map(Clock.currentTimeMillis, (nowMs) => Handler.sweep(server, nowMs))
   const reservations = Effect.map(swept, () =>
     Array.from(server.store.reservations.ofOwner(tenant), (row): ReservationView => ({
@@ -207,15 +218,15 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
       amount: row.amount,
       committed: row.committed,
       extensions: row.extensions
-    })))
+    }))
+  )
 
   return CyclesServer.of({
     baseUrl: "http://cycles.local",
     tenant,
     apiKey,
     adminKey: Redacted.make(server.adminKey),
-    handle: (request) =>
-      Effect.map(Clock.currentTimeMillis, (nowMs) => Handler.handle(server, "both", request, nowMs)),
+    handle: (request) => Effect.map(Clock.currentTimeMillis, (nowMs) => Handler.handle(server, "both", request, nowMs)),
     books: (unit, scope) =>
       Effect.map(swept, () => {
         const { allocated, debt, isOverLimit, reserved, spent } = budgetOf(unit, scope)
@@ -226,7 +237,9 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
       const active = rows.filter((row) => row.status === "ACTIVE")
       return active.length === 0
         ? Effect.void
-        : Effect.die(new Error(`${active.length} reservations are still ACTIVE: ${active.map((row) => row.id).join(", ")}`))
+        : Effect.die(
+            new Error(`${active.length} reservations are still ACTIVE: ${active.map((row) => row.id).join(", ")}`)
+          )
     }),
     denyWhen: (rule) => Effect.sync(() => void server.denials.push(rule)),
     reset: Effect.sync(() => void server.denials.splice(0)),
@@ -278,4 +291,3 @@ export const httpClient = (server: Pick<Shape, "handle">): HttpClient.HttpClient
   )
 
 const utf8 = new TextDecoder()
-

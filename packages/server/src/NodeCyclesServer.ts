@@ -49,11 +49,11 @@ export interface Running {
 
 /** Starts a server in a scope; closing the scope ends all connections and closes the data file. */
 export const make = (options: Options): Effect.Effect<Running, ServerError, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const store = yield* Effect.acquireRelease(
       Effect.try({
-        try: () => options.data === undefined ? makeMemory() : SqliteStore.open(options.data),
+        try: () => (options.data === undefined ? makeMemory() : SqliteStore.open(options.data)),
         catch: (cause) => new ServerError({ problem: cause instanceof Error ? cause.message : String(cause) })
       }),
       (store) => Effect.sync(store.close)
@@ -66,13 +66,15 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
     const adminPort = options.adminPort === undefined ? port : yield* listen(host, options.adminPort, answer("admin"))
     // What falls due while nobody asks is done all the same.
     yield* Effect.forkScoped(
-      Effect.forever(Effect.andThen(
-        Effect.sleep(sweepMs),
-        Effect.sync(() => {
-          Handler.sweep(server, clock.currentTimeMillisUnsafe())
-          if (store.isDirty()) store.commit()
-        })
-      ))
+      Effect.forever(
+        Effect.andThen(
+          Effect.sleep(sweepMs),
+          Effect.sync(() => {
+            Handler.sweep(server, clock.currentTimeMillisUnsafe())
+            if (store.isDirty()) store.commit()
+          })
+        )
+      )
     )
     const name = host.includes(":") ? `[${host}]` : host
     return { url: `http://${name}:${port}`, adminUrl: `http://${name}:${adminPort}`, server }
@@ -100,17 +102,18 @@ const durable = (server: Server, now: () => number) => {
     for (const send of answers) send()
   }
 
-  return (plane: Plane): Answer => (request, send) => {
-    const response = Handler.handle(server, plane, request, now())
-    if (!server.store.isDirty()) {
-      send(response)
-      return
+  return (plane: Plane): Answer =>
+    (request, send) => {
+      const response = Handler.handle(server, plane, request, now())
+      if (!server.store.isDirty()) {
+        send(response)
+        return
+      }
+      waiting.push(() => send(response))
+      if (isScheduled) return
+      isScheduled = true
+      setImmediate(commit)
     }
-    waiting.push(() => send(response))
-    if (isScheduled) return
-    isScheduled = true
-    setImmediate(commit)
-  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -151,7 +154,10 @@ const serve = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse, an
     outgoing.end(body)
   }
   const ask = (body: string): void =>
-    answer({ method: incoming.method ?? "GET", url: incoming.url ?? "/", headers: single(incoming.headers), body }, send)
+    answer(
+      { method: incoming.method ?? "GET", url: incoming.url ?? "/", headers: single(incoming.headers), body },
+      send
+    )
   if (incoming.method === "GET" || incoming.method === "HEAD") {
     incoming.resume()
     ask("")
@@ -177,7 +183,11 @@ const serve = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse, an
 const tooLarge: Response = {
   status: 413,
   headers: { "content-type": "application/json" },
-  body: JSON.stringify({ error: "INVALID_REQUEST", message: `A body has at most ${maxBodyBytes} bytes`, request_id: "none" })
+  body: JSON.stringify({
+    error: "INVALID_REQUEST",
+    message: `A body has at most ${maxBodyBytes} bytes`,
+    request_id: "none"
+  })
 }
 
 const single = (headers: Http.IncomingHttpHeaders): Request["headers"] => {

@@ -34,9 +34,10 @@ const read = () => {
 }
 
 const options = read()
-if (options["admin-key"] === "") fail("--admin-key (or CYCLES_ADMIN_API_KEY) is required: it is the administrator's key")
+if (options["admin-key"] === "")
+  fail("--admin-key (or CYCLES_ADMIN_API_KEY) is required: it is the administrator's key")
 
-const program = Effect.gen(function*() {
+const program = Effect.gen(function* () {
   const running = yield* NodeCyclesServer.make({
     port: port("port", options.port) ?? 7878,
     adminPort: port("admin-port", options["admin-port"]),
@@ -54,5 +55,6 @@ const program = Effect.gen(function*() {
   })
 })
 
-Effect.runPromise(Effect.scoped(Effect.catchTag(program, "ServerError", (error) => Effect.sync(() => fail(error.message)))))
-  .catch((error: unknown) => fail(String(error)))
+Effect.runPromise(
+  Effect.scoped(Effect.catchTag(program, "ServerError", (error) => Effect.sync(() => fail(error.message))))
+).catch((error: unknown) => fail(String(error)))

@@ -1,4 +1,6 @@
 /**
- * An embedded Cycles server: in process for tests, on a port for development and small deployments.
+ * An embedded Cycles server: in process for tests (`CyclesServer`), on a port for development and small deployments
+ * (`NodeCyclesServer`).
  */
 export * as CyclesServer from "./CyclesServer.ts"
+export * as NodeCyclesServer from "./NodeCyclesServer.ts"

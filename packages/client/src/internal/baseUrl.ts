@@ -27,5 +27,11 @@ export const isPlainPublic = (baseUrl: string): boolean => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 const isPrivateHost = (host: string): boolean =>
-  host === "localhost" || host.endsWith(".localhost") || host.endsWith(".internal") || host.endsWith(".local") ||
-  !host.includes(".") || /^(127|10)\./.test(host) || /^192\.168\./.test(host) || /^172\.(1[6-9]|2\d|3[01])\./.test(host)
+  host === "localhost" ||
+  host.endsWith(".localhost") ||
+  host.endsWith(".internal") ||
+  host.endsWith(".local") ||
+  !host.includes(".") ||
+  /^(127|10)\./.test(host) ||
+  host.startsWith("192.168.") ||
+  /^172\.(1[6-9]|2\d|3[01])\./.test(host)

@@ -57,7 +57,8 @@ export const goOn = (engine: Engine, charge: Charge, first: Attempted): Effect.E
     Effect.sync(() => {
       move(charge, "exhausted")
       return pending(charge, last.because)
-    }))
+    })
+  )
 
 /** The settlement that the caller sees while the charge goes on in the background. */
 export const pending = (charge: Charge, because: string): Settlement => ({
@@ -75,7 +76,7 @@ export const pending = (charge: Charge, because: string): Settlement => ({
 
 /** One request, as the mode of the record says, and what follows from its answer. */
 export const attempt = (engine: Engine, charge: Charge): Effect.Effect<Attempted> =>
-  Effect.suspend(() => charge.record.mode === "event" ? attemptEvent(engine, charge) : attemptCommit(engine, charge))
+  Effect.suspend(() => (charge.record.mode === "event" ? attemptEvent(engine, charge) : attemptCommit(engine, charge)))
 
 const attemptCommit = (engine: Engine, charge: Charge): Effect.Effect<Attempted> =>
   Effect.matchEffect(engine.send(Wire.commit(charge.record.reservationId, charge.record.commitBody)), {
@@ -86,7 +87,12 @@ const attemptCommit = (engine: Engine, charge: Charge): Effect.Effect<Attempted>
 const attemptEvent = (engine: Engine, charge: Charge): Effect.Effect<Attempted> => {
   const body = charge.record.eventBody
   if (body === undefined) {
-    return reject(engine, charge, "RESERVATION_EXPIRED", "the lease has ended and the record has no event to charge it by")
+    return reject(
+      engine,
+      charge,
+      "RESERVATION_EXPIRED",
+      "the lease has ended and the record has no event to charge it by"
+    )
   }
   return Effect.matchEffect(engine.send(Wire.event(body, "settlement")), {
     onSuccess: (answer) => confirmed(engine, charge, recovered(charge, answer)),
@@ -124,11 +130,11 @@ const readBack = (engine: Engine, charge: Charge, code: string, error: CyclesErr
           return isOurs(charge, detail)
             ? confirmed(engine, charge, readCharge(charge, detail))
             : reject(
-              engine,
-              charge,
-              code,
-              `another commit has charged ${detail.committed ?? "an unknown amount"} for this reservation`
-            )
+                engine,
+                charge,
+                code,
+                `another commit has charged ${detail.committed ?? "an unknown amount"} for this reservation`
+              )
         case "RELEASED":
         case "EXPIRED":
           return switchToEvent(engine, charge)
@@ -265,6 +271,7 @@ const isOurs = (charge: Charge, detail: ReservationDetail): boolean => {
   if (amount.unit !== charge.actual.unit) return false
   if (amount.amount === charge.actual.amount) return true
   const estimate = charge.estimate ?? detail.reserved
-  return amount.amount < charge.actual.amount && charge.actual.amount > estimate.amount &&
-    amount.amount >= estimate.amount
+  return (
+    amount.amount < charge.actual.amount && charge.actual.amount > estimate.amount && amount.amount >= estimate.amount
+  )
 }

@@ -10,7 +10,6 @@ import { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
-import type { Metrics } from "@effect-cycles/protocol/Metrics"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -93,9 +92,10 @@ export const settlementBodies = (
     metrics: { latencyMs: latency, ...commit.metrics },
     metadata: hasMetadata ? metadata : undefined
   }
-  const encoded = Result.getOrElse(
-    Reservation.encodeCommitRequest(full),
-    () => Result.getOrThrow(Reservation.encodeCommitRequest({ idempotencyKey, actual: commit.actual, metrics: { latencyMs: latency } }))
+  const encoded = Result.getOrElse(Reservation.encodeCommitRequest(full), () =>
+    Result.getOrThrow(
+      Reservation.encodeCommitRequest({ idempotencyKey, actual: commit.actual, metrics: { latencyMs: latency } })
+    )
   )
   const { action, subject } = prepared.request
   return {
@@ -114,7 +114,10 @@ export const settlementBodies = (
 }
 
 /** What is wrong with a commit, if anything is. */
-export const problemOfCommit = (prepared: Prepared, commit: Commit): InvalidRequest | Amount.UnitMismatch | undefined => {
+export const problemOfCommit = (
+  prepared: Prepared,
+  commit: Commit
+): InvalidRequest | Amount.UnitMismatch | undefined => {
   const unit = prepared.request.estimate.unit
   if (commit.actual.unit !== unit) return new Amount.UnitMismatch({ expected: unit, actual: commit.actual.unit })
   const request = {

@@ -93,7 +93,7 @@ export const make = (options: {
   readonly isDurable: boolean
   readonly makeKey: () => string
 }): Effect.Effect<Engine, never, Scope.Scope> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const scope = yield* Effect.scope
     const settlements = yield* PubSub.sliding<Take.Take<SettlementEvent>>(1_024)
     yield* Scope.addFinalizer(scope, PubSub.end(settlements, Exit.void))
@@ -141,7 +141,10 @@ export const make = (options: {
           onFailure: (error) =>
             Effect.withFiber((fiber) => {
               Telemetry.journalErrorsTotal.updateUnsafe(1, fiber.context)
-              return Effect.as(Effect.logError("The settlement journal failed; the charge goes on without it", error), false)
+              return Effect.as(
+                Effect.logError("The settlement journal failed; the charge goes on without it", error),
+                false
+              )
             })
         }),
       pause: (delayMs, floorMs) =>

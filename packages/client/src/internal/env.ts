@@ -59,21 +59,20 @@ export const duration = (
 export const integer = (
   name: string,
   range: { readonly minimum: number; readonly maximum: number }
-): Config.Config<number> =>
-  number(name, /^\d+$/, `an integer from ${range.minimum} to ${range.maximum}`, range)
+): Config.Config<number> => number(name, /^\d+$/, `an integer from ${range.minimum} to ${range.maximum}`, range)
 
 /** A number in a range. */
 export const decimal = (
   name: string,
   range: { readonly minimum: number; readonly maximum: number }
-): Config.Config<number> =>
-  number(name, /^\d+(\.\d+)?$/, `a number from ${range.minimum} to ${range.maximum}`, range)
+): Config.Config<number> => number(name, /^\d+(\.\d+)?$/, `a number from ${range.minimum} to ${range.maximum}`, range)
 
 /** A switch: true, 1, yes, on; false, 0, no, off. */
 export const flag = (name: string): Config.Config<boolean> =>
   Config.map(
     text(name, (value) =>
-      on.has(value.toLowerCase()) || off.has(value.toLowerCase()) ? undefined : "true, 1, yes, on, false, 0, no or off"),
+      on.has(value.toLowerCase()) || off.has(value.toLowerCase()) ? undefined : "true, 1, yes, on, false, 0, no or off"
+    ),
     (value) => on.has(value.trim().toLowerCase())
   )
 
@@ -84,7 +83,9 @@ export const subject: Config.Config<Subject.Subject> = Config.map(
       const name = `CYCLES_${field.toUpperCase()}`
       return Config.map(
         Config.option(
-          text(name, (value) => value === "" || subjectValue.test(value) ? undefined : "1 to 128 letters, digits, _ . -")
+          text(name, (value) =>
+            value === "" || subjectValue.test(value) ? undefined : "1 to 128 letters, digits, _ . -"
+          )
         ),
         (value) => [field, Option.getOrElse(value, () => "").trim()] as const
       )
@@ -139,6 +140,7 @@ const number = (
 ): Config.Config<number> =>
   Config.map(
     text(name, (value) =>
-      pattern.test(value) && Number(value) >= range.minimum && Number(value) <= range.maximum ? undefined : allowed),
+      pattern.test(value) && Number(value) >= range.minimum && Number(value) <= range.maximum ? undefined : allowed
+    ),
     (value) => Number(value.trim())
   )

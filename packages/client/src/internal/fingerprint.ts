@@ -34,6 +34,7 @@ export const fingerprint = (options: {
   })
 
 /** Bytes as hexadecimal digits. */
-export const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+export const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 
 const utf8 = new TextEncoder()

@@ -51,11 +51,10 @@ export const guard = <A, E, R, Args extends ReadonlyArray<unknown>>(
     Effect.flatMap(prepare(engine, options, args), (prepared) =>
       Effect.flatMap(Reserve.open(engine, restore, prepared), (held) => {
         const body = Effect.provideService(self, Reservation, held.handle)
-        const exit = held.onLost === undefined
-          ? Effect.exit(restore(body))
-          : cancellable(restore, body, held.onLost)
+        const exit = held.onLost === undefined ? Effect.exit(restore(body)) : cancellable(restore, body, held.onLost)
         return Effect.flatMap(exit, (exit) => conclude(engine, held, options, exit))
-      }))
+      })
+    )
   )
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -95,16 +94,16 @@ const cancellable = <A, E, R>(
   onLost: Deferred.Deferred<LeaseLost>
 ): Effect.Effect<Exit.Exit<A, E | LeaseLost>, never, R> =>
   Effect.flatMap(Effect.forkChild(body, { startImmediately: true }), (fiber) =>
-    Effect.flatMap(
-      Effect.exit(restore(Effect.raceFirst(Fiber.await(fiber), Deferred.await(onLost)))),
-      (winner) =>
-        Effect.flatMap(Fiber.interrupt(fiber), () =>
-          Effect.map(Fiber.await(fiber), (exit): Exit.Exit<A, E | LeaseLost> => {
-            if (Exit.isFailure(winner)) return Exit.isSuccess(exit) ? Exit.failCause(winner.cause) : exit
-            const isLost = !Exit.isExit(winner.value)
-            return isLost && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.fail(winner.value) : exit
-          }))
-    ))
+    Effect.flatMap(Effect.exit(restore(Effect.raceFirst(Fiber.await(fiber), Deferred.await(onLost)))), (winner) =>
+      Effect.flatMap(Fiber.interrupt(fiber), () =>
+        Effect.map(Fiber.await(fiber), (exit): Exit.Exit<A, E | LeaseLost> => {
+          if (Exit.isFailure(winner)) return Exit.isSuccess(exit) ? Exit.failCause(winner.cause) : exit
+          const isLost = !Exit.isExit(winner.value)
+          return isLost && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.fail(winner.value) : exit
+        })
+      )
+    )
+  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // after
@@ -117,16 +116,22 @@ const conclude = <A, E, Args extends ReadonlyArray<unknown>>(
   exit: Exit.Exit<A, E>
 ): Effect.Effect<readonly [Settlement, A], E | LeaseLost | Unsettled> => {
   if (Exit.isFailure(exit)) {
-    return Effect.andThen(Settle.settle(engine, held, Settle.planFailure(held, exit.cause)), Effect.failCause(exit.cause))
+    return Effect.andThen(
+      Settle.settle(engine, held, Settle.planFailure(held, exit.cause)),
+      Effect.failCause(exit.cause)
+    )
   }
   const [plan, defect] = planResult(held, options, exit.value)
-  return Effect.flatMap(Settle.settle(engine, held, plan), (settlement): Effect.Effect<readonly [Settlement, A], LeaseLost | Unsettled> => {
-    if (defect !== undefined) return Effect.die(defect.thrown)
-    if (held.lost !== undefined && held.prepared.heartbeat !== "warn") return Effect.fail(held.lost)
-    return options.onUnsettled === "fail" && !isSettled(settlement)
-      ? Effect.fail(new Unsettled({ settlement }))
-      : Effect.succeed([settlement, exit.value] as const)
-  })
+  return Effect.flatMap(
+    Settle.settle(engine, held, plan),
+    (settlement): Effect.Effect<readonly [Settlement, A], LeaseLost | Unsettled> => {
+      if (defect !== undefined) return Effect.die(defect.thrown)
+      if (held.lost !== undefined && held.prepared.heartbeat !== "warn") return Effect.fail(held.lost)
+      return options.onUnsettled === "fail" && !isSettled(settlement)
+        ? Effect.fail(new Unsettled({ settlement }))
+        : Effect.succeed([settlement, exit.value] as const)
+    }
+  )
 }
 
 /** The plan for a result. What a function of the user's throws is kept for after the settlement: something was spent. */
@@ -138,7 +143,8 @@ const planResult = <A, Args extends ReadonlyArray<unknown>>(
   try {
     const metrics = typeof options.metrics === "function" ? options.metrics(result) : options.metrics
     const actual = typeof options.actual === "function" ? options.actual(result) : options.actual
-    const base = actual === undefined ? Settle.planSuccess(held) : { ...Settle.planSuccess(held), actual, isEstimated: false }
+    const base =
+      actual === undefined ? Settle.planSuccess(held) : { ...Settle.planSuccess(held), actual, isEstimated: false }
     const plan = metrics === undefined ? base : { ...base, metrics: { ...held.metrics, ...metrics } }
     const problem = Encode.problemOfCommit(held.prepared, plan)
     return problem === undefined ? [plan, undefined] : [Settle.planEstimate(held), { thrown: problem }]

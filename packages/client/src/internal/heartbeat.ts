@@ -54,7 +54,7 @@ export interface Heartbeat {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Starts the fiber that keeps leases alive, in the scope of the layer. */
-export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(function*() {
+export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(function* () {
   const heap = DueHeap.make<Beat>()
   const clock = yield* Clock.Clock
   const extends_ = yield* FiberSet.make()

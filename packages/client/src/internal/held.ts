@@ -11,7 +11,6 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { LeaseLost } from "../Heartbeat.ts"
 import type { Shape } from "../Reservation.ts"
-import type { Settlement } from "../Settlement.ts"
 import type { Beat } from "./heartbeat.ts"
 import * as Lifecycle from "./lifecycle.ts"
 import type { Prepared } from "./prepare.ts"
@@ -41,7 +40,9 @@ export interface Held {
 /** The reservation that an answer gave. */
 export const make = (prepared: Prepared, answer: ReservationCreateResponse, startedAtMs: number): Held => {
   const { action, estimate, subject } = prepared.request
-  const spend = (total: Result.Result<Amount.Amount, Amount.UnitMismatch>): Effect.Effect<void, Amount.UnitMismatch> => {
+  const spend = (
+    total: Result.Result<Amount.Amount, Amount.UnitMismatch>
+  ): Effect.Effect<void, Amount.UnitMismatch> => {
     if (Result.isFailure(total)) {
       held.isSpendUnknown = true
       return Effect.fail(total.failure)

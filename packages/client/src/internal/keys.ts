@@ -12,9 +12,9 @@ export const stemOf = (key: string): Effect.Effect<string> =>
   key.length <= maxStemLength
     ? Effect.succeed(key)
     : Effect.map(
-      Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key))),
-      (digest) => `sha256-${hex(new Uint8Array(digest))}`
-    )
+        Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key))),
+        (digest) => `sha256-${hex(new Uint8Array(digest))}`
+      )
 
 /** The key of what follows from a reservation, as in `commit-...`. */
 export const derived = (use: "commit" | "release" | `extend-${number}`, stem: string): string => `${use}-${stem}`

@@ -41,7 +41,10 @@ export const make = (options: { readonly maxInFlight: number }): Lanes => {
           return Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed)
         }
         if (nowMs(clock) - lastAnswerMs < idleMs) {
-          return Effect.ensuring(placed, Effect.sync(() => (lastAnswerMs = nowMs(clock))))
+          return Effect.ensuring(
+            placed,
+            Effect.sync(() => (lastAnswerMs = nowMs(clock)))
+          )
         }
         const latch = Latch.makeUnsafe()
         opener = latch

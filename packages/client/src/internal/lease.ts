@@ -121,7 +121,10 @@ export const extended = (lease: Lease, answer: Answer): readonly [Lease, Step] =
     measured: measure(lease, answer)
   }
   return after.leadFloorMs === undefined
-    ? [{ ...after, hadZeroDelay: false }, { _tag: "Extend", afterMs: after.measured.cadenceMs }]
+    ? [
+        { ...after, hadZeroDelay: false },
+        { _tag: "Extend", afterMs: after.measured.cadenceMs }
+      ]
     : scheduled(after, lease.hadZeroDelay)
 }
 
@@ -180,10 +183,17 @@ const safetyMargin = (lease: Lease): number => Math.ceil(Math.max(1_000, 2 * lea
 const scheduled = (lease: Lease, hadZeroDelay: boolean): readonly [Lease, Step] => {
   const lead = lease.leadFloorMs ?? 0
   const delay = Math.max(0, Math.floor(lead - (2 * attemptBudget(lease) + safetyMargin(lease))))
-  if (delay > 0) return [{ ...lease, hadZeroDelay: false }, { _tag: "Extend", afterMs: delay }]
+  if (delay > 0)
+    return [
+      { ...lease, hadZeroDelay: false },
+      { _tag: "Extend", afterMs: delay }
+    ]
   return hadZeroDelay
     ? [lease, { _tag: "Stop", reason: "the lease is shorter than two attempts and their margin" }]
-    : [{ ...lease, hadZeroDelay: true }, { _tag: "Extend", afterMs: 0 }]
+    : [
+        { ...lease, hadZeroDelay: true },
+        { _tag: "Extend", afterMs: 0 }
+      ]
 }
 
 const heldCadence = (extendByMs: number): number => Math.min(extendByMs / 2, 30_000)
@@ -195,8 +205,7 @@ const measure = (lease: Lease, answer: Answer): Measured => {
   }
   const grant = answer.expiresAtMs - before.expiresAtMs
   const elapsed = answer.nowMs - before.lastExtendedAtMs
-  const isClamped = grant <= 0 ||
-    (grant < 0.9 * lease.extendByMs && grant >= 0.75 * elapsed && grant <= 1.25 * elapsed)
+  const isClamped = grant <= 0 || (grant < 0.9 * lease.extendByMs && grant >= 0.75 * elapsed && grant <= 1.25 * elapsed)
   return {
     expiresAtMs: answer.expiresAtMs,
     sinceMs: before.sinceMs,

@@ -8,7 +8,7 @@ import * as Subject from "@effect-cycles/protocol/Subject"
 import * as Effect from "effect/Effect"
 import type { OnFailure, Settle } from "../CyclesConfig.ts"
 import type { InvalidRequest } from "../CyclesError.ts"
-import type { LeaseOptions, ReserveOptions } from "../GuardOptions.ts"
+import type { ReserveOptions } from "../GuardOptions.ts"
 import type { Policy } from "../Heartbeat.ts"
 import { CurrentSubject, none } from "../Subject.ts"
 import * as Encode from "./encode.ts"
@@ -65,20 +65,21 @@ export const prepare = (engine: Engine, options: ReserveOptions): Effect.Effect<
     }
     return Effect.flatMap(Encode.createDraft(draft), ({ body, request }) =>
       Effect.map(Keys.stemOf(request.idempotencyKey), (stem): Prepared => ({
-      key: request.idempotencyKey,
-      stem,
-      isCallersKey: options.idempotencyKey !== undefined,
-      request,
-      body,
-      scopes: Subject.scopes(subject),
-      isDryRun: options.dryRun === true,
-      ttlMs,
-      extendByMs: options.extendBy === undefined ? config.extendByMs ?? ttlMs : millis(options.extendBy),
-      heartbeat: options.heartbeat ?? config.heartbeat,
-      onFailure: options.onFailure ?? config.onFailure,
-      settle: options.settle ?? config.settle,
-      maxRetryAfterMs: options.maxRetryAfter === undefined ? config.maxRetryAfterMs : millis(options.maxRetryAfter)
-    })))
+        key: request.idempotencyKey,
+        stem,
+        isCallersKey: options.idempotencyKey !== undefined,
+        request,
+        body,
+        scopes: Subject.scopes(subject),
+        isDryRun: options.dryRun === true,
+        ttlMs,
+        extendByMs: options.extendBy === undefined ? (config.extendByMs ?? ttlMs) : millis(options.extendBy),
+        heartbeat: options.heartbeat ?? config.heartbeat,
+        onFailure: options.onFailure ?? config.onFailure,
+        settle: options.settle ?? config.settle,
+        maxRetryAfterMs: options.maxRetryAfter === undefined ? config.maxRetryAfterMs : millis(options.maxRetryAfter)
+      }))
+    )
   })
 
 /** The subject of a call: the client's, then the ambient one, then the call's own; the nearest wins, field by field. */

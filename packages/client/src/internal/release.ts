@@ -50,15 +50,11 @@ export const goOn = (
         `Reservation ${id} could not be released; its budget comes back when the lease ends: ${last.because}`
       ),
       unconfirmed(id, reason)
-    ))
+    )
+  )
 
 /** Releases, all attempts of this run included. */
-export const run = (
-  engine: Engine,
-  id: ReservationId,
-  prepared: Prepared,
-  reason: string
-): Effect.Effect<Released> =>
+export const run = (engine: Engine, id: ReservationId, prepared: Prepared, reason: string): Effect.Effect<Released> =>
   Effect.flatMap(attempt(engine, id, prepared, reason), (first) => goOn(engine, id, prepared, reason, first))
 
 /** What the caller sees while no answer has confirmed the release. */

@@ -43,7 +43,8 @@ export const once = (engine: Engine): Effect.Effect<void> => {
     () => Effect.void
   )
   return Effect.matchEffect(charged, {
-    onSuccess: () => Effect.withFiber((fiber) => Effect.sync(() => Telemetry.journalPending.updateUnsafe(found, fiber.context))),
+    onSuccess: () =>
+      Effect.withFiber((fiber) => Effect.sync(() => Telemetry.journalPending.updateUnsafe(found, fiber.context))),
     onFailure: (error: JournalError) => Effect.logError("The settlement journal could not be read", error)
   })
 }
@@ -74,17 +75,19 @@ const take = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
       Effect.flatMap(Charge.attempt(engine, charge), (first) =>
         first._tag === "Ended"
           ? announce(engine, first.value)
-          // The next look through the journal is the next attempt.
-          : Effect.logDebug(`Spend of ${charge.actual} is still pending: ${first.because}`)),
+          : // The next look through the journal is the next attempt.
+            Effect.logDebug(`Spend of ${charge.actual} is still pending: ${first.because}`)
+      ),
       Effect.sync(() => engine.charges.delete(id))
     )
     const waitMs = Math.min(maxFloorMs, record.notBeforeMs - now)
     return waitMs <= 0
       ? charging
       : engine.background(
-        Effect.flatMap(engine.pause(0, waitMs), (isOver) =>
-          isOver ? Effect.sync(() => engine.charges.delete(id)) : charging)
-      )
+          Effect.flatMap(engine.pause(0, waitMs), (isOver) =>
+            isOver ? Effect.sync(() => engine.charges.delete(id)) : charging
+          )
+        )
   })
 
 // ---------------------------------------------------------------------------------------------------------------------

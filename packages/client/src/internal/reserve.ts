@@ -40,9 +40,8 @@ export const open = (
   prepared: Prepared
 ): Effect.Effect<Held.Held, CyclesError | AlreadySettled> =>
   Effect.flatMap(
-    Effect.onInterrupt(
-      restore(ask(engine, prepared, "caller")),
-      () => prepared.isDryRun ? Effect.void : engine.background(abandon(engine, prepared))
+    Effect.onInterrupt(restore(ask(engine, prepared, "caller")), () =>
+      prepared.isDryRun ? Effect.void : engine.background(abandon(engine, prepared))
     ),
     (answer) => accept(engine, prepared, answer)
   )
@@ -75,12 +74,14 @@ const ask = (
     if (waitMs !== undefined) return Effect.andThen(Effect.sleep(waitMs), ask(engine, prepared, lane))
     if (!isAmbiguous(error)) return Effect.fail(error)
     return Effect.tapError(send(engine, prepared, lane), (second) =>
-      isAmbiguous(second) && !prepared.isDryRun ? engine.background(abandon(engine, prepared)) : Effect.void)
+      isAmbiguous(second) && !prepared.isDryRun ? engine.background(abandon(engine, prepared)) : Effect.void
+    )
   })
 
 /** Whether the server may have acted on the request. */
 const isAmbiguous = (error: CyclesError): boolean =>
-  error._tag === "TransportError" || error._tag === "ProtocolError" ||
+  error._tag === "TransportError" ||
+  error._tag === "ProtocolError" ||
   (error._tag === "ApiError" && error.status >= 500)
 
 /** How long to wait before asking again, where the server said so and the user allows it. */
@@ -155,18 +156,13 @@ const denied = (prepared: Prepared, answer: WithMeta<ReservationCreateResponse>)
   })
 
 const extend = (engine: Engine, held: Held.Held, id: ReservationId, attempt: number, timeoutMs: number) =>
-  engine.send(
-    Wire.extend(id, Encode.extendBody(held.prepared.stem, attempt, held.prepared.extendByMs), timeoutMs)
-  )
+  engine.send(Wire.extend(id, Encode.extendBody(held.prepared.stem, attempt, held.prepared.extendByMs), timeoutMs))
 
 const onLost = (held: Held.Held, id: ReservationId, reason: string): Effect.Effect<void> =>
   Effect.suspend(() => {
     const lost = Held.lose(held, reason)
     const told = held.onLost === undefined ? Effect.void : Deferred.succeed(held.onLost, lost)
-    return Effect.andThen(
-      Effect.logWarning(`The lease of reservation ${id} can't be kept: ${reason}`),
-      told
-    )
+    return Effect.andThen(Effect.logWarning(`The lease of reservation ${id} can't be kept: ${reason}`), told)
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -188,5 +184,7 @@ const abandon = (engine: Engine, prepared: Prepared): Effect.Effect<void> => {
   })
   return Effect.flatMap(attempt, (first) =>
     Retry.goOn(engine, first, attempt, (last) =>
-      Effect.logWarning(`A reservation that nobody waits for may be held until its lease ends: ${last.because}`)))
+      Effect.logWarning(`A reservation that nobody waits for may be held until its lease ends: ${last.because}`)
+    )
+  )
 }

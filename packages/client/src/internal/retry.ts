@@ -48,9 +48,13 @@ export const goOn = <A>(
   if (first._tag === "Ended") return Effect.succeed(first.value)
   return Effect.flatMap(Schedule.toStep(engine.config.retry), (step) => {
     const after = (failed: Again): Effect.Effect<A> =>
-      failed.isLast ? giveUp(failed) : Effect.flatMap(wait(engine, step, failed), (isOver) =>
-        isOver ? giveUp(failed) : Effect.flatMap(attempt, (next) =>
-          next._tag === "Ended" ? Effect.succeed(next.value) : after(next)))
+      failed.isLast
+        ? giveUp(failed)
+        : Effect.flatMap(wait(engine, step, failed), (isOver) =>
+            isOver
+              ? giveUp(failed)
+              : Effect.flatMap(attempt, (next) => (next._tag === "Ended" ? Effect.succeed(next.value) : after(next)))
+          )
     return after(first)
   })
 }
@@ -67,4 +71,5 @@ const wait = (engine: Engine, step: Step, failed: Again): Effect.Effect<boolean>
     Effect.matchEffect(step(now, failed), {
       onFailure: () => Effect.succeed(true),
       onSuccess: ([, delay]) => engine.pause(Duration.toMillis(delay), failed.floorMs)
-    }))
+    })
+  )

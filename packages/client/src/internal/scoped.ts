@@ -39,11 +39,12 @@ export const reserve = (
   Effect.flatMap(prepare(engine, options), (prepared) =>
     Effect.flatMap(closingOf, (closing) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.acquireRelease(
-          Reserve.open(engine, restore, prepared),
-          (held, exit) => closing.start(engine, held, onClose, exit)
+        Effect.acquireRelease(Reserve.open(engine, restore, prepared), (held, exit) =>
+          closing.start(engine, held, onClose, exit)
         )
-      )))
+      )
+    )
+  )
 
 /** The handle of a reservation that is held by hand. */
 export const active = (engine: Engine, held: Held): Active<LeaseLost> => ({
@@ -54,7 +55,9 @@ export const active = (engine: Engine, held: Held): Active<LeaseLost> => ({
         stillActive(held),
         Effect.flatMap(Settle.checkCommit(held, options), (commit) =>
           Effect.tap(Settle.settle(engine, held, commit), () =>
-            held.lost !== undefined && held.prepared.heartbeat !== "warn" ? Effect.fail(held.lost) : Effect.void))
+            held.lost !== undefined && held.prepared.heartbeat !== "warn" ? Effect.fail(held.lost) : Effect.void
+          )
+        )
       )
     ),
   release: (reason) =>
@@ -67,10 +70,11 @@ export const active = (engine: Engine, held: Held): Active<LeaseLost> => ({
   extend: (by) =>
     Effect.andThen(
       stillActive(held),
-      held.id === undefined ? Effect.void : Effect.flatMap(
-        Encode.extendRequest({ idempotencyKey: engine.makeKey(), extendByMs: millis(by) }),
-        (body) => Effect.asVoid(engine.send(Wire.extend(held.id ?? "", body)))
-      )
+      held.id === undefined
+        ? Effect.void
+        : Effect.flatMap(Encode.extendRequest({ idempotencyKey: engine.makeKey(), extendByMs: millis(by) }), (body) =>
+            Effect.asVoid(engine.send(Wire.extend(held.id ?? "", body)))
+          )
     )
 })
 
@@ -78,8 +82,11 @@ const stillActive = (held: Held): Effect.Effect<void, AlreadySettled> =>
   Effect.suspend(() =>
     Lifecycle.isDecided(held.state)
       ? Effect.fail(
-        new AlreadySettled({ reservationId: held.id ?? "", by: held.state.startsWith("releas") ? "release" : "commit" })
-      )
+          new AlreadySettled({
+            reservationId: held.id ?? "",
+            by: held.state.startsWith("releas") ? "release" : "commit"
+          })
+        )
       : Effect.void
   )
 
@@ -106,17 +113,18 @@ class Closing {
     })
 
   /** Waits for all of them. */
-  readonly wait: Effect.Effect<void> = Effect.suspend(() => Effect.forEach(this.#open, Deferred.await, { discard: true }))
+  readonly wait: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.forEach(this.#open, Deferred.await, { discard: true })
+  )
 }
 
 const closings = new WeakMap<Scope.Scope, Closing>()
 
 /** What closes the current scope; its waiting is registered first, and therefore runs last. */
-const closingOf: Effect.Effect<Closing, never, Scope.Scope> =
-  Effect.flatMap(Effect.scope, (scope) => {
-    const known = closings.get(scope)
-    if (known !== undefined) return Effect.succeed(known)
-    const closing = new Closing()
-    closings.set(scope, closing)
-    return Effect.as(Scope.addFinalizer(scope, closing.wait), closing)
-  })
+const closingOf: Effect.Effect<Closing, never, Scope.Scope> = Effect.flatMap(Effect.scope, (scope) => {
+  const known = closings.get(scope)
+  if (known !== undefined) return Effect.succeed(known)
+  const closing = new Closing()
+  closings.set(scope, closing)
+  return Effect.as(Scope.addFinalizer(scope, closing.wait), closing)
+})

@@ -112,18 +112,21 @@ export const make = (options: {
           client.execute(toRequest(options.baseUrl, headers[call.auth], call, span)),
           (response) => Effect.flatMap(response.text, (text) => read(call, response, text, nowMs(clock) - sentAtMs))
         )
-        return Effect.timeoutOrElse(Effect.catchTag(exchange, "HttpClientError", (error) => unanswered(call, error)), {
-          duration: timeoutMs,
-          orElse: () =>
-            Effect.fail(
-              new TransportError({
-                operation: call.operation,
-                kind: "timeout",
-                mayHaveArrived: true,
-                problem: `no answer within ${Duration.format(Duration.millis(timeoutMs))}`
-              })
-            )
-        })
+        return Effect.timeoutOrElse(
+          Effect.catchTag(exchange, "HttpClientError", (error) => unanswered(call, error)),
+          {
+            duration: timeoutMs,
+            orElse: () =>
+              Effect.fail(
+                new TransportError({
+                  operation: call.operation,
+                  kind: "timeout",
+                  mayHaveArrived: true,
+                  problem: `no answer within ${Duration.format(Duration.millis(timeoutMs))}`
+                })
+              )
+          }
+        )
       })
 
     return (call) =>
@@ -132,7 +135,8 @@ export const make = (options: {
           Telemetry.countCall(call.operation, lanes.run(call.lane, attempt(call, fiber, span)))
         if (!fiber.getRef(References.TracerEnabled)) return counted(undefined)
         return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, (span) =>
-          Effect.tap(counted(span), (answer) => Effect.sync(() => describe(span, call, answer))))
+          Effect.tap(counted(span), (answer) => Effect.sync(() => describe(span, call, answer)))
+        )
       })
   })
 
@@ -209,7 +213,9 @@ const read = <A extends object>(
 ): Effect.Effect<WithMeta<A>, CyclesError> => {
   const meta = ProtocolHeaders.fromHeaders(response.headers)
   if (response.status !== call.status) {
-    return Effect.fail(response.status >= 400 ? refusal(call, response.status, meta, text) : outside(call, response, meta))
+    return Effect.fail(
+      response.status >= 400 ? refusal(call, response.status, meta, text) : outside(call, response, meta)
+    )
   }
   const json = parse(text)
   if (json === undefined) {

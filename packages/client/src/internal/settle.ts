@@ -62,9 +62,7 @@ export const planFailure = <E>(held: Held, cause: Cause.Cause<E>): Plan => {
 export const planClosed = (held: Held, exit: Exit.Exit<unknown, unknown>): Plan => {
   if (Exit.isFailure(exit)) return planFailure(held, exit.cause)
   if (held.isSpendUnknown) return planEstimate(held)
-  return held.recorded === undefined
-    ? { _tag: "Release", reason: "scope_closed" }
-    : planRecorded(held, held.recorded)
+  return held.recorded === undefined ? { _tag: "Release", reason: "scope_closed" } : planRecorded(held, held.recorded)
 }
 
 /** The plan where something was spent and nobody can tell how much: the estimate, or what was recorded if that is more. */
@@ -105,7 +103,9 @@ export const settle = (engine: Engine, held: Held, plan: Plan): Effect.Effect<Se
     const id = held.id
     if (id === undefined) return Effect.succeed({ _tag: "Unreserved", reason: "dry run" } satisfies Settlement)
     held.state = Lifecycle.advance(held.state, plan._tag === "Commit" ? "commitDecided" : "releaseDecided")
-    return plan._tag === "Commit" ? settleByCommit(engine, held, id, plan) : settleByRelease(engine, held, id, plan.reason)
+    return plan._tag === "Commit"
+      ? settleByCommit(engine, held, id, plan)
+      : settleByRelease(engine, held, id, plan.reason)
   })
 
 const settleByCommit = (engine: Engine, held: Held, id: ReservationId, plan: Commit): Effect.Effect<Settlement> =>
@@ -156,7 +156,8 @@ const waitAsAsked = <A extends Settlement>(
   goOn: (first: Retry.Attempt<A>) => Effect.Effect<A>,
   open: (because: string) => Settlement
 ): Effect.Effect<Settlement> => {
-  const toTheEnd = (first: Retry.Attempt<A>) => Effect.tap(goOn(first), (settlement) => finish(engine, held, settlement))
+  const toTheEnd = (first: Retry.Attempt<A>) =>
+    Effect.tap(goOn(first), (settlement) => finish(engine, held, settlement))
   switch (held.prepared.settle) {
     case "wait":
       return Effect.flatMap(begin, toTheEnd)
@@ -169,7 +170,8 @@ const waitAsAsked = <A extends Settlement>(
       return Effect.flatMap(begin, (first) =>
         first._tag === "Ended"
           ? Effect.as(finish(engine, held, first.value), first.value)
-          : Effect.as(engine.background(toTheEnd(first)), open(first.because)))
+          : Effect.as(engine.background(toTheEnd(first)), open(first.because))
+      )
   }
 }
 

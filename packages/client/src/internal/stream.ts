@@ -107,6 +107,9 @@ const keepingLease = <A, E, R>(held: Held, stream: Stream.Stream<A, E, R>): Stre
     return Stream.interruptWhen(stream, Effect.flatMap(Deferred.await(held.onLost), Effect.fail))
   }
   return held.prepared.heartbeat === "failOnFinalize"
-    ? Stream.onEnd(stream, Effect.suspend(() => held.lost === undefined ? Effect.void : Effect.fail(held.lost)))
+    ? Stream.onEnd(
+        stream,
+        Effect.suspend(() => (held.lost === undefined ? Effect.void : Effect.fail(held.lost)))
+      )
     : stream
 }

@@ -10,4 +10,5 @@ import * as Duration from "effect/Duration"
 export const nowMs = (clock: Clock.Clock): number => Number(clock.currentTimeNanosUnsafe()) / 1_000_000
 
 /** A duration in whole milliseconds, as the protocol has it. */
-export const millis = (duration: Duration.Input): number => Math.round(Duration.toMillis(Duration.fromInputUnsafe(duration)))
+export const millis = (duration: Duration.Input): number =>
+  Math.round(Duration.toMillis(Duration.fromInputUnsafe(duration)))

@@ -10,11 +10,7 @@ import type { Lane } from "./lanes.ts"
 import type { About, Call } from "./send.ts"
 
 /** `POST /v1/reservations` */
-export const reserve = (
-  body: string,
-  about: About,
-  lane: Lane
-): Call<Reservation.ReservationCreateResponse> => ({
+export const reserve = (body: string, about: About, lane: Lane): Call<Reservation.ReservationCreateResponse> => ({
   operation: "reserve",
   method: "POST",
   path: "/v1/reservations",

@@ -15,7 +15,7 @@ const { values } = parseArgs({
   }
 })
 
-const program = Effect.gen(function*() {
+const program = Effect.gen(function* () {
   const running = yield* ReplayServer.make({
     port: Number(values.port),
     adminPort: Number(values["admin-port"]),

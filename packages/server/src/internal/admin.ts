@@ -49,18 +49,22 @@ const tenantFields = {
   metadata
 }
 
-const readTenant = Read.request(Schema.Struct({
-  tenant_id: text(3, 64).check(Schema.isPattern(/^[a-z0-9-]+$/)),
-  name: text(1, 256),
-  parent_tenant_id: Schema.optionalKey(Schema.String),
-  ...tenantFields
-}))
+const readTenant = Read.request(
+  Schema.Struct({
+    tenant_id: text(3, 64).check(Schema.isPattern(/^[a-z0-9-]+$/)),
+    name: text(1, 256),
+    parent_tenant_id: Schema.optionalKey(Schema.String),
+    ...tenantFields
+  })
+)
 
-const readTenantPatch = Read.request(Schema.Struct({
-  name: Schema.optionalKey(text(1, 256)),
-  status: Schema.optionalKey(Schema.Literals(["ACTIVE", "SUSPENDED", "CLOSED"])),
-  ...tenantFields
-}))
+const readTenantPatch = Read.request(
+  Schema.Struct({
+    name: Schema.optionalKey(text(1, 256)),
+    status: Schema.optionalKey(Schema.Literals(["ACTIVE", "SUSPENDED", "CLOSED"])),
+    ...tenantFields
+  })
+)
 
 /** `POST /v1/admin/tenants` */
 export const createTenant = (context: Context, body: object): Answer => {
@@ -97,9 +101,10 @@ export const getTenant = (context: Context, id: string): Answer => answer(200, t
 export const listTenants = (context: Context, query: URLSearchParams): Answer => {
   const search = query.get("search")?.toLowerCase() ?? ""
   const status = query.get("status")
-  const rows = Array.from(context.store.tenants.all()).filter((tenant) =>
-    (tenant.id.includes(search) || tenant.name.toLowerCase().includes(search)) &&
-    (status === null || tenant.status === status)
+  const rows = Array.from(context.store.tenants.all()).filter(
+    (tenant) =>
+      (tenant.id.includes(search) || tenant.name.toLowerCase().includes(search)) &&
+      (status === null || tenant.status === status)
   )
   return page(query, rows.map(tenantRow), "tenants")
 }
@@ -124,7 +129,7 @@ export const patchTenant = (context: Context, id: string, body: object): Answer 
     metadata: request.metadata ?? tenant.metadata,
     updatedAtMs: context.nowMs,
     suspendedAtMs: status === "SUSPENDED" && tenant.status !== "SUSPENDED" ? context.nowMs : tenant.suspendedAtMs,
-    closedAtMs: status === "CLOSED" ? tenant.closedAtMs ?? context.nowMs : undefined
+    closedAtMs: status === "CLOSED" ? (tenant.closedAtMs ?? context.nowMs) : undefined
   }
   context.store.tenants.put(changed)
   if (status === "CLOSED" && tenant.status !== "CLOSED") close(context, id)
@@ -201,15 +206,17 @@ const permissions: ReadonlySet<string> = new Set([
   ])
 ])
 
-const readKey = Read.request(Schema.Struct({
-  tenant_id: text(1, 128),
-  name: text(1, 256),
-  description: Schema.optionalKey(Schema.String),
-  permissions: Schema.optionalKey(Schema.Array(Schema.String)),
-  scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
-  expires_at: Schema.optionalKey(Schema.String),
-  metadata
-}))
+const readKey = Read.request(
+  Schema.Struct({
+    tenant_id: text(1, 128),
+    name: text(1, 256),
+    description: Schema.optionalKey(Schema.String),
+    permissions: Schema.optionalKey(Schema.Array(Schema.String)),
+    scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
+    expires_at: Schema.optionalKey(Schema.String),
+    metadata
+  })
+)
 
 /** `POST /v1/admin/api-keys` */
 export const createKey = (context: Context, secrets: Secrets, body: object): Answer => {
@@ -256,7 +263,11 @@ const keyLifeMs = 90 * 86_400_000
 export const listKeys = (context: Context, query: URLSearchParams): Answer => {
   const tenantId = query.get("tenant_id")
   const rows = Array.from(tenantId === null ? context.store.keys.all() : context.store.keys.ofOwner(tenantId))
-  return page(query, rows.map((key) => keyRow(key, context.nowMs)), "keys")
+  return page(
+    query,
+    rows.map((key) => keyRow(key, context.nowMs)),
+    "keys"
+  )
 }
 
 /** `DELETE /v1/admin/api-keys/{id}` */
@@ -268,13 +279,15 @@ export const revokeKey = (context: Context, id: string, query: URLSearchParams):
   return answer(200, keyRow(revoked, context.nowMs))
 }
 
-const readKeyPatch = Read.request(Schema.Struct({
-  name: Schema.optionalKey(text(1, 256)),
-  description: Schema.optionalKey(Schema.String),
-  permissions: Schema.optionalKey(Schema.Array(Schema.String)),
-  scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
-  metadata
-}))
+const readKeyPatch = Read.request(
+  Schema.Struct({
+    name: Schema.optionalKey(text(1, 256)),
+    description: Schema.optionalKey(Schema.String),
+    permissions: Schema.optionalKey(Schema.Array(Schema.String)),
+    scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
+    metadata
+  })
+)
 
 /** `PATCH /v1/admin/api-keys/{id}` */
 export const patchKey = (context: Context, id: string, body: object): Answer => {
@@ -316,13 +329,13 @@ export const validateKey = (context: Context, secrets: Secrets, body: object): A
     200,
     typeof found === "object" && "key" in found
       ? {
-        valid: true,
-        tenant_id: found.key.tenantId,
-        key_id: found.key.id,
-        permissions: found.key.permissions,
-        scope_filter: found.key.scopeFilter,
-        expires_at: found.key.expiresAt
-      }
+          valid: true,
+          tenant_id: found.key.tenantId,
+          key_id: found.key.id,
+          permissions: found.key.permissions,
+          scope_filter: found.key.scopeFilter,
+          expires_at: found.key.expiresAt
+        }
       : { valid: false, tenant_id: found.tenantId, reason: found.reason }
   )
 }
@@ -362,18 +375,20 @@ const keyRow = (key: ApiKey, nowMs: number): object => ({
 // budgets
 // ---------------------------------------------------------------------------------------------------------------------
 
-const readBudget = Read.request(Schema.Struct({
-  tenant_id: Schema.optionalKey(Schema.String),
-  scope: text(1, 1_024),
-  unit,
-  allocated: Amount.Amount,
-  overdraft_limit: Schema.optionalKey(Amount.Amount),
-  commit_overage_policy: Schema.optionalKey(OveragePolicy),
-  rollover_policy: Schema.optionalKey(Schema.String),
-  period_start: Schema.optionalKey(Schema.String),
-  period_end: Schema.optionalKey(Schema.String),
-  metadata
-}))
+const readBudget = Read.request(
+  Schema.Struct({
+    tenant_id: Schema.optionalKey(Schema.String),
+    scope: text(1, 1_024),
+    unit,
+    allocated: Amount.Amount,
+    overdraft_limit: Schema.optionalKey(Amount.Amount),
+    commit_overage_policy: Schema.optionalKey(OveragePolicy),
+    rollover_policy: Schema.optionalKey(Schema.String),
+    period_start: Schema.optionalKey(Schema.String),
+    period_end: Schema.optionalKey(Schema.String),
+    metadata
+  })
+)
 
 /** `POST /v1/admin/budgets` */
 export const createBudget = (context: Context, owner: string | undefined, body: object): Answer => {
@@ -428,25 +443,33 @@ export const listBudgets = (context: Context, owner: string | undefined, query: 
   if (asked !== null) unitOf(asked)
   const status = query.get("status")
   const prefix = query.get("scope_prefix")?.toLowerCase() ?? ""
-  const rows = Array.from(tenantId === null ? context.store.budgets.all() : context.store.budgets.ofOwner(tenantId))
-    .filter((budget) =>
-      (asked === null || budget.unit === asked) && (status === null || budget.status === status) &&
+  const rows = Array.from(
+    tenantId === null ? context.store.budgets.all() : context.store.budgets.ofOwner(tenantId)
+  ).filter(
+    (budget) =>
+      (asked === null || budget.unit === asked) &&
+      (status === null || budget.status === status) &&
       budget.scope.startsWith(prefix)
-    )
-  const sorted = query.get("sort_by") === null
-    ? rows
-    : rows.sort((a, b) => (a.scope < b.scope ? -1 : a.scope > b.scope ? 1 : 0) * (query.get("sort_dir") === "desc" ? -1 : 1))
+  )
+  const sorted =
+    query.get("sort_by") === null
+      ? rows
+      : rows.toSorted(
+          (a, b) => (a.scope < b.scope ? -1 : a.scope > b.scope ? 1 : 0) * (query.get("sort_dir") === "desc" ? -1 : 1)
+        )
   return page(query, sorted.map(budgetRow), "ledgers")
 }
 
-const readFunding = Read.request(Schema.Struct({
-  operation: Schema.Literals(["CREDIT", "DEBIT", "RESET", "REPAY_DEBT", "RESET_SPENT"]),
-  amount: Amount.Amount,
-  spent: Schema.optionalKey(Amount.Amount),
-  idempotency_key: Schema.optionalKey(text(1, 256)),
-  reason: Schema.optionalKey(Schema.String),
-  metadata
-}))
+const readFunding = Read.request(
+  Schema.Struct({
+    operation: Schema.Literals(["CREDIT", "DEBIT", "RESET", "REPAY_DEBT", "RESET_SPENT"]),
+    amount: Amount.Amount,
+    spent: Schema.optionalKey(Amount.Amount),
+    idempotency_key: Schema.optionalKey(text(1, 256)),
+    reason: Schema.optionalKey(Schema.String),
+    metadata
+  })
+)
 
 /** `POST /v1/admin/budgets/fund` */
 export const fund = (context: Context, owner: string | undefined, query: URLSearchParams, body: object): Answer => {
@@ -459,7 +482,8 @@ export const fund = (context: Context, owner: string | undefined, query: URLSear
     throw invalid("`spent` field is only honoured for RESET_SPENT operations")
   }
   const budget = budgetOf(context, query)
-  if (budget.tenantId !== tenantId) throw new Refusal(403, "FORBIDDEN", "Budget does not belong to authenticated tenant")
+  if (budget.tenantId !== tenantId)
+    throw new Refusal(403, "FORBIDDEN", "Budget does not belong to authenticated tenant")
   sameUnit(budget.unit, request.amount)
   openTenant(context, budget.tenantId)
   const id = `fund ${tenantId} ${request.idempotency_key ?? ""}`
@@ -525,11 +549,13 @@ const within = (amount: bigint): bigint => {
   return amount
 }
 
-const readBudgetPatch = Read.request(Schema.Struct({
-  overdraft_limit: Schema.optionalKey(Amount.Amount),
-  commit_overage_policy: Schema.optionalKey(OveragePolicy),
-  metadata
-}))
+const readBudgetPatch = Read.request(
+  Schema.Struct({
+    overdraft_limit: Schema.optionalKey(Amount.Amount),
+    commit_overage_policy: Schema.optionalKey(OveragePolicy),
+    metadata
+  })
+)
 
 /** `PATCH /v1/admin/budgets` */
 export const patchBudget = (context: Context, query: URLSearchParams, body: object): Answer => {
@@ -613,39 +639,49 @@ const budgetRow = (budget: Budget): object => ({
 const policyFields = {
   description: Schema.optionalKey(text(0, 1_024)),
   priority: Schema.optionalKey(count(0)),
-  caps: Schema.optionalKey(Schema.Struct({
-    max_tokens: Schema.optionalKey(count(0)),
-    max_steps_remaining: Schema.optionalKey(count(0)),
-    tool_allowlist: Schema.optionalKey(Schema.Array(text(0, 256))),
-    tool_denylist: Schema.optionalKey(Schema.Array(text(0, 256))),
-    cooldown_ms: Schema.optionalKey(count(0))
-  })),
+  caps: Schema.optionalKey(
+    Schema.Struct({
+      max_tokens: Schema.optionalKey(count(0)),
+      max_steps_remaining: Schema.optionalKey(count(0)),
+      tool_allowlist: Schema.optionalKey(Schema.Array(text(0, 256))),
+      tool_denylist: Schema.optionalKey(Schema.Array(text(0, 256))),
+      cooldown_ms: Schema.optionalKey(count(0))
+    })
+  ),
   commit_overage_policy: Schema.optionalKey(OveragePolicy),
-  reservation_ttl_override: Schema.optionalKey(Schema.Struct({
-    default_ttl_ms: Schema.optionalKey(ttl),
-    max_ttl_ms: Schema.optionalKey(ttl),
-    max_extensions: Schema.optionalKey(count(0))
-  })),
-  rate_limits: Schema.optionalKey(Schema.Struct({
-    max_reservations_per_minute: Schema.optionalKey(count(1)),
-    max_commits_per_minute: Schema.optionalKey(count(1))
-  })),
+  reservation_ttl_override: Schema.optionalKey(
+    Schema.Struct({
+      default_ttl_ms: Schema.optionalKey(ttl),
+      max_ttl_ms: Schema.optionalKey(ttl),
+      max_extensions: Schema.optionalKey(count(0))
+    })
+  ),
+  rate_limits: Schema.optionalKey(
+    Schema.Struct({
+      max_reservations_per_minute: Schema.optionalKey(count(1)),
+      max_commits_per_minute: Schema.optionalKey(count(1))
+    })
+  ),
   effective_from: Schema.optionalKey(Schema.String),
   effective_until: Schema.optionalKey(Schema.String)
 }
 
-const readPolicy = Read.request(Schema.Struct({
-  tenant_id: Schema.optionalKey(Schema.String),
-  name: text(1, 256),
-  scope_pattern: text(1, 1_024),
-  ...policyFields
-}))
+const readPolicy = Read.request(
+  Schema.Struct({
+    tenant_id: Schema.optionalKey(Schema.String),
+    name: text(1, 256),
+    scope_pattern: text(1, 1_024),
+    ...policyFields
+  })
+)
 
-const readPolicyPatch = Read.request(Schema.Struct({
-  name: Schema.optionalKey(text(1, 256)),
-  status: Schema.optionalKey(Schema.Literals(["ACTIVE", "DISABLED"])),
-  ...policyFields
-}))
+const readPolicyPatch = Read.request(
+  Schema.Struct({
+    name: Schema.optionalKey(text(1, 256)),
+    status: Schema.optionalKey(Schema.Literals(["ACTIVE", "DISABLED"])),
+    ...policyFields
+  })
+)
 
 /** `POST /v1/admin/policies` */
 export const createPolicy = (context: Context, owner: string | undefined, body: object): Answer => {
@@ -696,7 +732,14 @@ export const listPolicies = (context: Context, owner: string | undefined, query:
 
 type PolicyParts = Pick<
   Policy,
-  "description" | "priority" | "caps" | "overagePolicy" | "ttlOverride" | "rateLimits" | "effectiveFrom" | "effectiveUntil"
+  | "description"
+  | "priority"
+  | "caps"
+  | "overagePolicy"
+  | "ttlOverride"
+  | "rateLimits"
+  | "effectiveFrom"
+  | "effectiveUntil"
 >
 
 const emptyPolicy: PolicyParts = {
@@ -718,15 +761,21 @@ const policyOf = (
   priority: request.priority ?? before.priority,
   caps: request.caps ?? before.caps,
   overagePolicy: request.commit_overage_policy ?? before.overagePolicy,
-  ttlOverride: request.reservation_ttl_override === undefined ? before.ttlOverride : {
-    defaultTtlMs: request.reservation_ttl_override.default_ttl_ms,
-    maxTtlMs: request.reservation_ttl_override.max_ttl_ms,
-    maxExtensions: request.reservation_ttl_override.max_extensions
-  },
-  rateLimits: request.rate_limits === undefined ? before.rateLimits : {
-    maxReservationsPerMinute: request.rate_limits.max_reservations_per_minute,
-    maxCommitsPerMinute: request.rate_limits.max_commits_per_minute
-  },
+  ttlOverride:
+    request.reservation_ttl_override === undefined
+      ? before.ttlOverride
+      : {
+          defaultTtlMs: request.reservation_ttl_override.default_ttl_ms,
+          maxTtlMs: request.reservation_ttl_override.max_ttl_ms,
+          maxExtensions: request.reservation_ttl_override.max_extensions
+        },
+  rateLimits:
+    request.rate_limits === undefined
+      ? before.rateLimits
+      : {
+          maxReservationsPerMinute: request.rate_limits.max_reservations_per_minute,
+          maxCommitsPerMinute: request.rate_limits.max_commits_per_minute
+        },
   effectiveFrom: request.effective_from ?? before.effectiveFrom,
   effectiveUntil: request.effective_until ?? before.effectiveUntil
 })
@@ -741,15 +790,21 @@ const policyRow = (policy: Policy): object => ({
   priority: policy.priority,
   caps: policy.caps,
   commit_overage_policy: policy.overagePolicy,
-  reservation_ttl_override: policy.ttlOverride === undefined ? undefined : {
-    default_ttl_ms: policy.ttlOverride.defaultTtlMs ?? null,
-    max_ttl_ms: policy.ttlOverride.maxTtlMs ?? null,
-    max_extensions: policy.ttlOverride.maxExtensions ?? null
-  },
-  rate_limits: policy.rateLimits === undefined ? undefined : {
-    max_reservations_per_minute: policy.rateLimits.maxReservationsPerMinute ?? null,
-    max_commits_per_minute: policy.rateLimits.maxCommitsPerMinute ?? null
-  },
+  reservation_ttl_override:
+    policy.ttlOverride === undefined
+      ? undefined
+      : {
+          default_ttl_ms: policy.ttlOverride.defaultTtlMs ?? null,
+          max_ttl_ms: policy.ttlOverride.maxTtlMs ?? null,
+          max_extensions: policy.ttlOverride.maxExtensions ?? null
+        },
+  rate_limits:
+    policy.rateLimits === undefined
+      ? undefined
+      : {
+          max_reservations_per_minute: policy.rateLimits.maxReservationsPerMinute ?? null,
+          max_commits_per_minute: policy.rateLimits.maxCommitsPerMinute ?? null
+        },
   effective_from: policy.effectiveFrom,
   effective_until: policy.effectiveUntil,
   updated_at: policy.updatedAtMs === undefined ? undefined : iso(policy.updatedAtMs)

@@ -128,13 +128,16 @@ const refuse = (call: Call, thrown: unknown): Response => {
   return {
     status: refusal.status,
     headers: { ...call.headers, ...refusal.headers },
-    body: call.request.method === "HEAD" ? "" : Json.stringify({
-      error: refusal.code,
-      message: refusal.message,
-      request_id: call.headers[Headers.REQUEST_ID],
-      trace_id: call.headers[Headers.TRACE_ID],
-      details: refusal.details
-    })
+    body:
+      call.request.method === "HEAD"
+        ? ""
+        : Json.stringify({
+            error: refusal.code,
+            message: refusal.message,
+            request_id: call.headers[Headers.REQUEST_ID],
+            trace_id: call.headers[Headers.TRACE_ID],
+            details: refusal.details
+          })
   }
 }
 
@@ -225,7 +228,10 @@ const guarded = <
 
 /** A command on a reservation. */
 const settlement = (call: Call, id: string, action: string): Answer => {
-  const command = <A extends { readonly idempotencyKey: string; readonly metadata?: unknown }, C extends Caller | "admin">(
+  const command = <
+    A extends { readonly idempotencyKey: string; readonly metadata?: unknown },
+    C extends Caller | "admin"
+  >(
     caller: C,
     read: (raw: object) => A,
     run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, raw: object) => Answer
@@ -314,15 +320,20 @@ const unlimited = (call: Call): void => {
 const allows = (key: ApiKey, scopes: ReadonlyArray<string>): boolean => {
   const filter = key.scopeFilter ?? []
   const path = scopes[scopes.length - 1] ?? ""
-  return filter.length === 0 || filter.some((entry) =>
-    scopes.some((scope) => Policies.matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
+  return (
+    filter.length === 0 ||
+    filter.some(
+      (entry) =>
+        scopes.some((scope) => Policies.matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
+    )
   )
 }
 
 const narrowed = (call: Call, caller: Caller | KeyCaller | "admin", id: string): void => {
   if (caller === "admin" || !("key" in caller)) return
   const reservation = call.server.store.reservations.get(id)
-  if (reservation?.tenantId === caller.tenant.id && !allows(caller.key, reservation.affectedScopes)) throw outsideFilter()
+  if (reservation?.tenantId === caller.tenant.id && !allows(caller.key, reservation.affectedScopes))
+    throw outsideFilter()
 }
 
 const outsideFilter = (): Refusal => forbidden("The scope_filter of the API key does not allow this scope")
@@ -477,10 +488,12 @@ const admin = (call: Call): Answer => {
 
 type AdminRoute = (call: Call, id: string, query: URLSearchParams, body: () => object) => Answer
 
-const byAdmin = (run: AdminRoute): AdminRoute => (call, id, query, body) => {
-  requireAdmin(call)
-  return run(call, id, query, body)
-}
+const byAdmin =
+  (run: AdminRoute): AdminRoute =>
+  (call, id, query, body) => {
+    requireAdmin(call)
+    return run(call, id, query, body)
+  }
 
 const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, AdminRoute>>>>>> = {
   tenants: {
@@ -500,8 +513,7 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     PATCH: byAdmin(({ context }, id, _query, body) => Admin.patchKey(context, id, body()))
   },
   budgets: {
-    POST: (call, _id, _query, body) =>
-      Admin.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
+    POST: (call, _id, _query, body) => Admin.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
     GET: (call, _id, query) => Admin.listBudgets(call.context, ownerOf(call, "budgets:read"), query),
     PATCH: byAdmin(({ context }, _id, query, body) => Admin.patchBudget(context, query, body()))
   },
@@ -509,8 +521,7 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     GET: byAdmin(({ context }, _id, query) => Admin.lookUpBudget(context, query))
   },
   "budgets/fund": {
-    POST: (call, _id, query, body) =>
-      Admin.fund(call.context, ownerOf(call, "budgets:write"), query, body())
+    POST: (call, _id, query, body) => Admin.fund(call.context, ownerOf(call, "budgets:write"), query, body())
   },
   "budgets/freeze": {
     POST: byAdmin(({ context }, _id, query) => Admin.setFrozen(context, query, true))
@@ -519,8 +530,7 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     POST: byAdmin(({ context }, _id, query) => Admin.setFrozen(context, query, false))
   },
   policies: {
-    POST: (call, _id, _query, body) =>
-      Admin.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
+    POST: (call, _id, _query, body) => Admin.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
     GET: (call, _id, query) => Admin.listPolicies(call.context, ownerOf(call, "policies:read"), query)
   },
   "policies/*": {

@@ -62,7 +62,12 @@ export interface Caller {
   readonly tenant: Tenant
 }
 
-type Refused = { readonly code: string; readonly message: string; readonly status: number; readonly details?: Record<string, unknown> }
+type Refused = {
+  readonly code: string
+  readonly message: string
+  readonly status: number
+  readonly details?: Record<string, unknown>
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // time
@@ -89,7 +94,12 @@ const expire = (store: Store, reservation: Reservation): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `POST /v1/reservations` */
-export const reserve = (context: Context, caller: Caller, request: OpenMetadata<ReservationCreateRequest>, raw: object): Answer => {
+export const reserve = (
+  context: Context,
+  caller: Caller,
+  request: OpenMetadata<ReservationCreateRequest>,
+  raw: object
+): Answer => {
   named(request.action)
   own(caller, request.subject)
   const id = `reserve ${caller.tenant.id} ${request.idempotencyKey}`
@@ -104,26 +114,40 @@ export const reserve = (context: Context, caller: Caller, request: OpenMetadata<
   const scopePath = scopes[scopes.length - 1] ?? ""
   if (looked.refused !== undefined) {
     if (!isDryRun || looked.refused.status === 400) throw toRefusal(looked.refused)
-    return remember(context, id, form, 200, {
-      decision: "DENY",
-      affected_scopes: scopes,
-      scope_path: scopePath,
-      reason_code: reasonOf(looked.refused)
-    }, dayMs)
+    return remember(
+      context,
+      id,
+      form,
+      200,
+      {
+        decision: "DENY",
+        affected_scopes: scopes,
+        scope_path: scopePath,
+        reason_code: reasonOf(looked.refused)
+      },
+      dayMs
+    )
   }
   const caps = looked.caps ?? policy.caps
   const unit = request.estimate.unit
   const amount = request.estimate.amount
   const decision = caps === undefined ? "ALLOW" : "ALLOW_WITH_CAPS"
   if (isDryRun) {
-    return remember(context, id, form, 200, {
-      decision,
-      affected_scopes: scopes,
-      scope_path: scopePath,
-      reserved: money(unit, amount),
-      caps,
-      balances: looked.budgets.map(balance)
-    }, dayMs)
+    return remember(
+      context,
+      id,
+      form,
+      200,
+      {
+        decision,
+        affected_scopes: scopes,
+        scope_path: scopePath,
+        reserved: money(unit, amount),
+        caps,
+        balances: looked.budgets.map(balance)
+      },
+      dayMs
+    )
   }
   Policies.limit(context, policy, "reservations")
   const defaultTtlMs = policy.ttl?.defaultTtlMs ?? caller.tenant.defaultTtlMs
@@ -177,7 +201,12 @@ export const reserve = (context: Context, caller: Caller, request: OpenMetadata<
 }
 
 /** `POST /v1/decide` */
-export const decide = (context: Context, caller: Caller, request: OpenMetadata<DecisionRequest>, raw: object): Answer => {
+export const decide = (
+  context: Context,
+  caller: Caller,
+  request: OpenMetadata<DecisionRequest>,
+  raw: object
+): Answer => {
   named(request.action)
   own(caller, request.subject)
   const id = `decide ${caller.tenant.id} ${request.idempotencyKey}`
@@ -188,18 +217,32 @@ export const decide = (context: Context, caller: Caller, request: OpenMetadata<D
   const { budgets: _, caps, refused } = look(context, caller, request, scopes)
   if (refused !== undefined) {
     if (refused.status === 400) throw toRefusal(refused)
-    return remember(context, id, form, 200, {
-      decision: "DENY",
-      reason_code: reasonOf(refused),
-      affected_scopes: scopes
-    }, dayMs)
+    return remember(
+      context,
+      id,
+      form,
+      200,
+      {
+        decision: "DENY",
+        reason_code: reasonOf(refused),
+        affected_scopes: scopes
+      },
+      dayMs
+    )
   }
   const all = caps ?? Policies.matching(context, caller.tenant.id, scopes).caps
-  return remember(context, id, form, 200, {
-    decision: all === undefined ? "ALLOW" : "ALLOW_WITH_CAPS",
-    caps: all,
-    affected_scopes: scopes
-  }, dayMs)
+  return remember(
+    context,
+    id,
+    form,
+    200,
+    {
+      decision: all === undefined ? "ALLOW" : "ALLOW_WITH_CAPS",
+      caps: all,
+      affected_scopes: scopes
+    },
+    dayMs
+  )
 }
 
 /** The budgets on a path, and whether they allow an estimate. */
@@ -216,7 +259,8 @@ const look = (
   return {
     budgets,
     caps,
-    refused: refused ??
+    refused:
+      refused ??
       (denied === undefined ? undefined : { status: 409, code: denied, message: `Denied by rule: ${denied}` }) ??
       state(budgets) ??
       overLimit(budgets) ??
@@ -238,7 +282,13 @@ const tightest = (budgets: ReadonlyArray<Budget>): Pick<Budget, "scope"> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `POST /v1/reservations/{id}/commit` */
-export const commit = (context: Context, caller: Caller, rid: string, request: OpenMetadata<CommitRequest>, raw: object): Answer => {
+export const commit = (
+  context: Context,
+  caller: Caller,
+  rid: string,
+  request: OpenMetadata<CommitRequest>,
+  raw: object
+): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
   const id = `commit ${rid} ${request.idempotencyKey}`
@@ -251,10 +301,14 @@ export const commit = (context: Context, caller: Caller, rid: string, request: O
     throw new Refusal(400, "UNIT_MISMATCH", "Provided units does not match the stored ones")
   }
   Policies.limit(context, Policies.matching(context, caller.tenant.id, reservation.affectedScopes), "commits")
-  const freed = held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
-  const { after, charged } = actual <= reservation.amount
-    ? { after: freed.map((budget) => spend(budget, actual)), charged: actual }
-    : overage(freed, reservation.amount, actual, reservation.overagePolicy)
+  const freed = held(store, reservation).map((budget) => ({
+    ...budget,
+    reserved: budget.reserved - reservation.amount
+  }))
+  const { after, charged } =
+    actual <= reservation.amount
+      ? { after: freed.map((budget) => spend(budget, actual)), charged: actual }
+      : overage(freed, reservation.amount, actual, reservation.overagePolicy)
   after.forEach(store.budgets.put)
   store.reservations.put({
     ...reservation,
@@ -264,12 +318,19 @@ export const commit = (context: Context, caller: Caller, rid: string, request: O
     committedMetadata: request.metadata
   })
   const released = reservation.amount - charged
-  return remember(context, id, form, 200, {
-    status: "COMMITTED",
-    charged: money(unit, charged),
-    released: released > 0n ? money(unit, released) : undefined,
-    balances: after.map(balance)
-  }, monthMs)
+  return remember(
+    context,
+    id,
+    form,
+    200,
+    {
+      status: "COMMITTED",
+      charged: money(unit, charged),
+      released: released > 0n ? money(unit, released) : undefined,
+      balances: after.map(balance)
+    },
+    monthMs
+  )
 }
 
 /** `POST /v1/reservations/{id}/release` */
@@ -291,18 +352,38 @@ export const release = (
     throw new Refusal(409, "TENANT_CLOSED", `Tenant ${tenant.id} is closed; owned objects are read-only`)
   }
   settleable(reservation, nowMs)
-  const after = held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
+  const after = held(store, reservation).map((budget) => ({
+    ...budget,
+    reserved: budget.reserved - reservation.amount
+  }))
   after.forEach(store.budgets.put)
-  store.reservations.put({ ...reservation, status: "RELEASED", finalizedAtMs: settledAt(context, reservation.tenantId) })
-  return remember(context, id, form, 200, {
+  store.reservations.put({
+    ...reservation,
     status: "RELEASED",
-    released: money(reservation.unit, reservation.amount),
-    balances: after.map(balance)
-  }, monthMs)
+    finalizedAtMs: settledAt(context, reservation.tenantId)
+  })
+  return remember(
+    context,
+    id,
+    form,
+    200,
+    {
+      status: "RELEASED",
+      released: money(reservation.unit, reservation.amount),
+      balances: after.map(balance)
+    },
+    monthMs
+  )
 }
 
 /** `POST /v1/reservations/{id}/extend` */
-export const extend = (context: Context, caller: Caller, rid: string, request: OpenMetadata<ExtendRequest>, raw: object): Answer => {
+export const extend = (
+  context: Context,
+  caller: Caller,
+  rid: string,
+  request: OpenMetadata<ExtendRequest>,
+  raw: object
+): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
   const id = `extend ${rid} ${request.idempotencyKey}`
@@ -342,7 +423,12 @@ export const extend = (context: Context, caller: Caller, rid: string, request: O
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `POST /v1/events` */
-export const event = (context: Context, caller: Caller, request: OpenMetadata<EventCreateRequest>, raw: object): Answer => {
+export const event = (
+  context: Context,
+  caller: Caller,
+  request: OpenMetadata<EventCreateRequest>,
+  raw: object
+): Answer => {
   named(request.action)
   own(caller, request.subject)
   const id = `event ${caller.tenant.id} ${request.idempotencyKey}`
@@ -354,17 +440,25 @@ export const event = (context: Context, caller: Caller, request: OpenMetadata<Ev
   const found = find(context.store, caller, scopes, unit)
   const refused = found.refused ?? state(found.budgets)
   if (refused !== undefined) throw toRefusal(refused)
-  const policy = request.overagePolicy ??
+  const policy =
+    request.overagePolicy ??
     Policies.matching(context, caller.tenant.id, scopes).overagePolicy ??
     caller.tenant.overagePolicy
   const { after, charged } = overage(found.budgets, 0n, actual, policy)
   after.forEach(context.store.budgets.put)
-  return remember(context, id, form, 201, {
-    status: "APPLIED",
-    event_id: context.makeId(),
-    charged: charged < actual ? money(unit, charged) : undefined,
-    balances: after.map(balance)
-  }, 7 * dayMs)
+  return remember(
+    context,
+    id,
+    form,
+    201,
+    {
+      status: "APPLIED",
+      event_id: context.makeId(),
+      charged: charged < actual ? money(unit, charged) : undefined,
+      balances: after.map(balance)
+    },
+    7 * dayMs
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -409,7 +503,10 @@ const overage = (
   const least = budgets.reduce((least, budget) => (remaining(budget) < least ? remaining(budget) : least), actual)
   const charged = least > base ? least : base
   return {
-    after: budgets.map((budget) => ({ ...spend(budget, charged), isOverLimit: budget.isOverLimit || !covered(budget) })),
+    after: budgets.map((budget) => ({
+      ...spend(budget, charged),
+      isOverLimit: budget.isOverLimit || !covered(budget)
+    })),
     charged
   }
 }
@@ -460,8 +557,8 @@ const find = (
 }
 
 const unitsOf = (store: Store, caller: Caller, scope: string): ReadonlyArray<string> =>
-  ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"].filter((unit) =>
-    store.budgets.get(budgetId(scope, unit))?.tenantId === caller.tenant.id
+  ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"].filter(
+    (unit) => store.budgets.get(budgetId(scope, unit))?.tenantId === caller.tenant.id
   )
 
 const state = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
@@ -478,20 +575,24 @@ const state = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
 
 const overLimit = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
   const over = budgets.find((budget) => budget.isOverLimit)
-  return over === undefined ? undefined : {
-    status: 409,
-    code: "OVERDRAFT_LIMIT_EXCEEDED",
-    message: `Overdraft limit exceeded for: ${over.scope} is over-limit, no new reservations allowed`
-  }
+  return over === undefined
+    ? undefined
+    : {
+        status: 409,
+        code: "OVERDRAFT_LIMIT_EXCEEDED",
+        message: `Overdraft limit exceeded for: ${over.scope} is over-limit, no new reservations allowed`
+      }
 }
 
 const debtOutstanding = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
   const indebted = budgets.find((budget) => budget.debt > 0n && budget.overdraftLimit === 0n)
-  return indebted === undefined ? undefined : {
-    status: 409,
-    code: "DEBT_OUTSTANDING",
-    message: `Outstanding debt blocks new reservation for: ${indebted.scope}`
-  }
+  return indebted === undefined
+    ? undefined
+    : {
+        status: 409,
+        code: "DEBT_OUTSTANDING",
+        message: `Outstanding debt blocks new reservation for: ${indebted.scope}`
+      }
 }
 
 /** The budgets that hold a reservation. One that was made later isn't among them. */
@@ -611,7 +712,9 @@ const canonicalReserve = (raw: object): string => {
   return canonical({
     ...rest,
     ...(dry_run === true ? { dry_run } : undefined),
-    ...(grace_period_ms === undefined || grace_period_ms === Limits.defaultGracePeriodMs ? undefined : { grace_period_ms })
+    ...(grace_period_ms === undefined || grace_period_ms === Limits.defaultGracePeriodMs
+      ? undefined
+      : { grace_period_ms })
   })
 }
 

@@ -62,7 +62,8 @@ export const matching = (
 ): Effective => {
   const policies: Array<Policy> = []
   for (const policy of context.store.policies.ofOwner(tenantId)) {
-    if (isInForce(policy, context.nowMs) && scopes.some((scope) => matches(policy.scopePattern, scope))) policies.push(policy)
+    if (isInForce(policy, context.nowMs) && scopes.some((scope) => matches(policy.scopePattern, scope)))
+      policies.push(policy)
   }
   if (policies.length === 0) return none
   policies.sort((a, b) => b.priority - a.priority)
@@ -103,12 +104,15 @@ export const matches = (pattern: string, scope: string): boolean => {
   const wanted = pattern.split("/")
   const given = scope.split("/")
   const parts = wanted[0]?.startsWith("tenant:") === true ? given : given.slice(-wanted.length)
-  return wanted.every((part, i) => {
-    const actual = parts[i]
-    if (actual === undefined) return false
-    if (part === "*") return i === wanted.length - 1
-    return part.endsWith(":*") ? actual.startsWith(part.slice(0, -1)) : part === actual
-  }) && (wanted[wanted.length - 1] === "*" || parts.length === wanted.length)
+  return (
+    wanted.every((part, i) => {
+      const actual = parts[i]
+      if (actual === undefined) return false
+      if (part === "*") return i === wanted.length - 1
+      return part.endsWith(":*") ? actual.startsWith(part.slice(0, -1)) : part === actual
+    }) &&
+    (wanted[wanted.length - 1] === "*" || parts.length === wanted.length)
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

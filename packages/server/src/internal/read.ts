@@ -51,7 +51,9 @@ export const withMetadata = <A extends { readonly metadata?: unknown }>(
 }
 
 /** A request whose metadata is any JSON object. */
-export type OpenMetadata<A> = Omit<A, "metadata"> & { readonly metadata?: Readonly<Record<string, unknown>> | undefined }
+export type OpenMetadata<A> = Omit<A, "metadata"> & {
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined
+}
 
 const texts = (values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
   Object.fromEntries(

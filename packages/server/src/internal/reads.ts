@@ -47,14 +47,15 @@ export const list = (context: Context, caller: Caller | "admin", query: URLSearc
     body: Json.stringify({
       reservations: page.map((reservation) => row(reservation, include)),
       has_more: hasMore,
-      next_cursor: hasMore && last !== undefined
-        ? cursor({
-          after: last.id,
-          by: sort.by,
-          direction: sort.direction,
-          fingerprint: fingerprintOf(sort, tenantId, query)
-        })
-        : null
+      next_cursor:
+        hasMore && last !== undefined
+          ? cursor({
+              after: last.id,
+              by: sort.by,
+              direction: sort.direction,
+              fingerprint: fingerprintOf(sort, tenantId, query)
+            })
+          : null
     })
   }
 }

@@ -32,7 +32,8 @@ export const parse = (name: string, scope: string, options: { readonly wildcards
 /** A scope begins with the tenant that it belongs to. */
 export const belongs = (scope: string, tenantId: string): void => {
   const first = scope.split("/")[0] ?? ""
-  if (!first.startsWith("tenant:")) throw invalid(`scope must start with 'tenant:<id>' (got '${first.split(":")[0]}:...')`)
+  if (!first.startsWith("tenant:"))
+    throw invalid(`scope must start with 'tenant:<id>' (got '${first.split(":")[0]}:...')`)
   const tenant = first.slice("tenant:".length)
   if (tenant !== tenantId && tenant !== "*") {
     throw invalid(`Scope tenant '${tenant}' does not match request tenant_id '${tenantId}'`)

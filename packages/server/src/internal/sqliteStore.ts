@@ -5,7 +5,6 @@
  * was written since. What there is little of, tenants, keys, budgets and policies, is kept in memory as well, and read from
  * there alone.
  */
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Fs from "node:fs"
 import type { StatementSync } from "node:sqlite"
 import { DatabaseSync } from "node:sqlite"
@@ -40,7 +39,7 @@ const connect = (filename: string): DatabaseSync => {
   try {
     return new DatabaseSync(filename, { timeout: 1_000 })
   } catch (error) {
-    throw new Error(`${filename} can't be opened: ${messageOf(error)}`)
+    throw new Error(`${filename} can't be opened: ${messageOf(error)}`, { cause: error })
   }
 }
 
@@ -52,7 +51,7 @@ const prepare = (db: DatabaseSync, filename: string, isNew: boolean): void => {
       application = db.prepare("PRAGMA application_id").get()?.["application_id"]
       version = db.prepare("PRAGMA user_version").get()?.["user_version"]
     } catch (error) {
-      throw new Error(`${filename} is no data file of this server: ${messageOf(error)}`)
+      throw new Error(`${filename} is no data file of this server: ${messageOf(error)}`, { cause: error })
     }
     if (application !== applicationId) throw new Error(`${filename} is no data file of this server`)
     if (version !== formatVersion) {
@@ -82,7 +81,7 @@ const prepare = (db: DatabaseSync, filename: string, isNew: boolean): void => {
       BEGIN IMMEDIATE; COMMIT;
     `)
   } catch (error) {
-    throw new Error(`${filename} can't be used; is another server running on it? ${messageOf(error)}`)
+    throw new Error(`${filename} can't be used; is another server running on it? ${messageOf(error)}`, { cause: error })
   }
 }
 
@@ -141,7 +140,7 @@ const makeStore = (db: DatabaseSync): Store => {
     const size = db.prepare("SELECT count(*) AS n FROM things WHERE kind = ?")
     let nextDue = Number(firstDue.get(kind.name)?.["due"] ?? Number.POSITIVE_INFINITY)
 
-    const all = function*(statement: StatementSync, ...parameters: ReadonlyArray<string>): Iterable<A> {
+    const all = function* (statement: StatementSync, ...parameters: ReadonlyArray<string>): Iterable<A> {
       for (const row of statement.iterate(...parameters)) yield decode<A>(row["body"])
     }
 
@@ -160,9 +159,11 @@ const makeStore = (db: DatabaseSync): Store => {
         if (nextDue > nowMs) return []
         const rows = dueBy.all(kind.name, nowMs, limit)
         if (rows.length < limit) {
-          const after = db.prepare(
-            `SELECT min(due) AS due FROM things WHERE kind = ? AND due > ? AND due < ${Number.MAX_SAFE_INTEGER}`
-          ).get(kind.name, nowMs)
+          const after = db
+            .prepare(
+              `SELECT min(due) AS due FROM things WHERE kind = ? AND due > ? AND due < ${Number.MAX_SAFE_INTEGER}`
+            )
+            .get(kind.name, nowMs)
           nextDue = Number(after?.["due"] ?? Number.POSITIVE_INFINITY)
         }
         return rows.map((row) => decode<A>(row["body"]))
@@ -204,10 +205,11 @@ const makeStore = (db: DatabaseSync): Store => {
 const marker = "\u0000int64"
 
 const encode = (value: unknown): string =>
-  JSON.stringify(value, (_key, inner: unknown) => typeof inner === "bigint" ? { [marker]: inner.toString() } : inner)
+  JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? { [marker]: inner.toString() } : inner))
 
 const decode = <A>(body: unknown): A =>
   JSON.parse(String(body), (_key, inner: unknown) =>
     typeof inner === "object" && inner !== null && marker in inner && typeof inner[marker] === "string"
       ? BigInt(inner[marker])
-      : inner)
+      : inner
+  )

@@ -1,0 +1,127 @@
+/**
+ * The stage of the examples: a server to play on, readable output, and checks that end the program.
+ */
+import { NodeCyclesServer } from "@effect-cycles/server"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { JournalSqlite } from "effect-cycles/node"
+import type { SettlementJournal } from "effect-cycles"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+/** What an example is given. */
+export interface Connection {
+  readonly baseUrl: string
+  readonly tenant: string
+  readonly apiKey: Redacted.Redacted
+  /** A journal in a folder of its own, which is removed afterwards. */
+  readonly journal: Layer.Layer<SettlementJournal.SettlementJournal>
+}
+
+/** A step did not come out as it should. */
+class Wrong extends Schema.TaggedError<Wrong>()("Wrong", { what: Schema.String }) {
+  override get message(): string {
+    return `WRONG: ${this.what}`
+  }
+}
+
+/** Prints a line. */
+export const say = (line: string): Effect.Effect<void> => Effect.sync(() => console.log(`   ${line}`))
+
+/** Prints what holds, or fails. */
+export const check = (what: string, holds: boolean): Effect.Effect<void, Wrong> =>
+  holds ? say(`ok: ${what}`) : Effect.fail(new Wrong({ what }))
+
+/** A step with its heading. */
+export const section = <A, E, R>(title: string, body: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.andThen(
+    Effect.sync(() => console.log(`\n${title}`)),
+    body
+  )
+
+/** Runs an example on the server that the environment names, or on an embedded one; ends with 1 where a step fails. */
+export const withServer = <E extends { readonly message: string }>(
+  budget: { readonly unit: string; readonly allocated: number },
+  run: (connection: Connection) => Effect.Effect<void, E>
+): void => {
+  const program = Effect.gen(function* () {
+    const { adminKey, adminUrl, baseUrl } = yield* server
+    const admin = (path: string, body: object) =>
+      Effect.tryPromise({
+        try: async () => {
+          const response = await fetch(adminUrl + path, {
+            method: "POST",
+            headers: { "content-type": "application/json", "x-admin-api-key": adminKey },
+            body: JSON.stringify(body)
+          })
+          const answer: unknown = await response.json()
+          if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(answer)}`)
+          return Object(answer)
+        },
+        catch: (cause) => new Wrong({ what: cause instanceof Error ? cause.message : String(cause) })
+      })
+
+    console.log(`\n0. The administrator's part, on ${baseUrl}`)
+    const health = yield* Effect.promise(() => fetch(`${baseUrl}/actuator/health`).catch(() => undefined))
+    yield* say(
+      health?.status === 200 ? "health: UP" : `this server guards its health page (${health?.status ?? "no answer"})`
+    )
+    const tenant = `quick-${crypto.randomUUID().slice(0, 8)}`
+    yield* admin("/v1/admin/tenants", { tenant_id: tenant, name: "Quickstart" })
+    const key = yield* admin("/v1/admin/api-keys", { tenant_id: tenant, name: "agent" })
+    const allocated = { unit: budget.unit, amount: budget.allocated }
+    yield* admin("/v1/admin/budgets", { tenant_id: tenant, scope: `tenant:${tenant}`, unit: budget.unit, allocated })
+    yield* admin("/v1/admin/policies", {
+      tenant_id: tenant,
+      name: "writers",
+      scope_pattern: `tenant:${tenant}/agent:writer`,
+      caps: { max_tokens: 512, tool_denylist: ["shell"] }
+    })
+    yield* say(`tenant ${tenant} with ${budget.allocated} ${budget.unit}, and caps for its agent "writer"`)
+
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-"))),
+      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+    )
+    yield* run({
+      baseUrl,
+      tenant,
+      apiKey: Redacted.make(String(key["key_secret"])),
+      journal: JournalSqlite.layer({ filename: join(folder, "journal.sqlite") })
+    })
+    console.log("\nDone.")
+  })
+  Effect.runPromise(Effect.scoped(program)).catch((error: unknown) => {
+    console.error(`\n${error instanceof Error ? error.message : String(error)}`)
+    process.exitCode = 1
+  })
+}
+
+interface Place {
+  readonly baseUrl: string
+  readonly adminUrl: string
+  readonly adminKey: string
+}
+
+const server = Effect.suspend((): Effect.Effect<Place, Wrong | NodeCyclesServer.ServerError, Scope.Scope> => {
+  const { CYCLES_ADMIN_API_KEY, CYCLES_ADMIN_URL, CYCLES_BASE_URL } = process.env
+  if (CYCLES_BASE_URL !== undefined) {
+    return CYCLES_ADMIN_API_KEY === undefined
+      ? Effect.fail(new Wrong({ what: "CYCLES_BASE_URL is set, and CYCLES_ADMIN_API_KEY is not" }))
+      : Effect.succeed({
+          baseUrl: CYCLES_BASE_URL,
+          adminUrl: CYCLES_ADMIN_URL ?? CYCLES_BASE_URL,
+          adminKey: CYCLES_ADMIN_API_KEY
+        })
+  }
+  const adminKey = crypto.randomUUID()
+  return Effect.map(NodeCyclesServer.make({ port: 0, adminPort: 0, adminKey }), ({ adminUrl, url }) => ({
+    baseUrl: url,
+    adminUrl,
+    adminKey
+  }))
+})

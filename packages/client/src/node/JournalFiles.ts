@@ -1,0 +1,233 @@
+/**
+ * The journal as files, one a record, in the format and the folder that the other clients of the protocol use: they find our
+ * records, and we theirs.
+ *
+ * A record is written to a temporary file, synced, renamed, and its folder synced. Records that can't be read are renamed
+ * to `.corrupt`; temporary files that are older than an hour are removed. Several processes may use one folder.
+ *
+ * Source: journal format 1 of the client recovery profile (CR-DURABLE-001 to 007); dead letters, in the folder
+ * `dead-letters`, are ours.
+ */
+import { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import * as Json from "@effect-cycles/protocol/Json"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
+import { createHash, randomBytes } from "node:crypto"
+import * as Fs from "node:fs/promises"
+import * as Path from "node:path"
+import type { DeadLetter, Journal, JournalOwner, JournalRecord } from "../SettlementJournal.ts"
+import { JournalError, SettlementJournal } from "../SettlementJournal.ts"
+import * as Folder from "./internal/folder.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Where the journal is. */
+export interface Options {
+  /** The folder; `~` is the home folder. Default `~/.runcycles/commit-journal`, which all clients share. */
+  readonly folder?: string | undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// layers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The journal as files. */
+export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
+  Layer.sync(SettlementJournal, () => {
+    const base = Folder.expand(options?.folder ?? "~/.runcycles/commit-journal")
+    return {
+      isDurable: true,
+      open: (owner) =>
+        attempt("open", async () => {
+          const folder = Path.join(base, owner.fingerprint)
+          Folder.make(base)
+          Folder.make(folder)
+          await removeOldTemporaries(folder)
+          return journalOf(folder, owner)
+        })
+    }
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the journal of one owner
+// ---------------------------------------------------------------------------------------------------------------------
+
+const journalOf = (folder: string, owner: JournalOwner): Journal => {
+  const graves = Path.join(folder, "dead-letters")
+  return {
+    put: (record) => attempt("put", () => write(folder, fileName(record.reservationId), recordText(record))),
+    remove: (id) => attempt("remove", () => unlink(Path.join(folder, fileName(id)))),
+    bury: (letter) =>
+      attempt("bury", async () => {
+        Folder.make(graves)
+        await write(graves, fileName(letter.record.reservationId), letterText(letter))
+        await unlink(Path.join(folder, fileName(letter.record.reservationId)))
+      }),
+    pending: fromFolder(folder, (path) => readPending(folder, path, owner)),
+    deadLetters: fromFolder(graves, readLetter),
+    forget: (id) => attempt("forget", () => unlink(Path.join(graves, fileName(id))))
+  }
+}
+
+const fromFolder = <A>(
+  folder: string,
+  read: (path: string) => Promise<A | undefined>
+): Stream.Stream<A, JournalError> =>
+  Stream.fromIterableEffect(
+    attempt("read", async () => {
+      const names = (await list(folder)).filter((name) => name.endsWith(".json")).toSorted()
+      const found: Array<A> = []
+      for (const name of names) {
+        const one = await read(Path.join(folder, name))
+        if (one !== undefined) found.push(one)
+      }
+      return found
+    })
+  )
+
+/** Reads a pending record. One that is none is put aside; one under an old name is moved to its own. */
+const readPending = async (folder: string, path: string, owner: JournalOwner): Promise<JournalRecord | undefined> => {
+  const text = await readText(path)
+  if (text === undefined) return undefined
+  const record = parseRecord(parse(text))
+  if (record === undefined) {
+    await Fs.rename(path, `${path}.corrupt`)
+    return undefined
+  }
+  if (record.baseUrl !== owner.baseUrl) return undefined
+  const name = fileName(record.reservationId)
+  if (Path.basename(path) !== name) {
+    // An old name may stand for several ids; only the record's own id decides.
+    if (Path.basename(path).startsWith("v2-")) return undefined
+    await Fs.rename(path, Path.join(folder, name))
+  }
+  return record
+}
+
+const readLetter = async (path: string): Promise<DeadLetter | undefined> => {
+  const value = parse((await readText(path)) ?? "")
+  const record = parseRecord(value)
+  if (record === undefined || !Predicate.isObject(value)) return undefined
+  const { died_at_ms, reason } = { died_at_ms: undefined, reason: undefined, ...value }
+  return typeof reason === "string" && typeof died_at_ms === "number"
+    ? { record, reason, diedAtMs: died_at_ms }
+    : undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the format
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The file of a reservation. */
+export const fileName = (id: string): string => `v2-${createHash("sha256").update(id, "utf8").digest("hex")}.json`
+
+/** The bodies are put in as they are, so that not a digit is lost. */
+const recordFields = (record: JournalRecord): string =>
+  `"version":1,"reservation_id":${JSON.stringify(record.reservationId)},"base_url":${JSON.stringify(record.baseUrl)},` +
+  `"mode":"${record.mode}","commit_body":${record.commitBody},` +
+  `"event_fallback_body":${record.eventBody ?? "null"},` +
+  `"recorded_at_ms":${record.recordedAtMs},"not_before_ms":${record.notBeforeMs}`
+
+const recordText = (record: JournalRecord): string => `{${recordFields(record)}}`
+
+const letterText = (letter: DeadLetter): string =>
+  `{${recordFields(letter.record)},"reason":${JSON.stringify(letter.reason)},"died_at_ms":${letter.diedAtMs}}`
+
+const parse = (text: string): unknown => {
+  try {
+    return Json.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const parseRecord = (value: unknown): JournalRecord | undefined => {
+  if (!Predicate.isObject(value)) return undefined
+  const fields: Readonly<Record<string, unknown>> = { ...value }
+  const { base_url, commit_body, event_fallback_body, not_before_ms, recorded_at_ms, reservation_id, version } = fields
+  const mode = "mode" in fields ? fields["mode"] : "commit"
+  if (version !== 1 || typeof reservation_id !== "string" || typeof base_url !== "string") return undefined
+  if (mode !== "commit" && mode !== "event") return undefined
+  if (!Predicate.isObject(commit_body)) return undefined
+  if (event_fallback_body !== undefined && event_fallback_body !== null && !Predicate.isObject(event_fallback_body)) {
+    return undefined
+  }
+  return {
+    reservationId: ReservationId.make(reservation_id, { disableChecks: true }),
+    baseUrl: base_url,
+    mode,
+    commitBody: Json.stringify(commit_body),
+    eventBody: Predicate.isObject(event_fallback_body) ? Json.stringify(event_fallback_body) : undefined,
+    recordedAtMs: typeof recorded_at_ms === "number" ? recorded_at_ms : Date.now(),
+    notBeforeMs: typeof not_before_ms === "number" ? not_before_ms : 0
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// files
+// ---------------------------------------------------------------------------------------------------------------------
+
+const write = async (folder: string, name: string, text: string): Promise<void> => {
+  const target = Path.join(folder, name)
+  const temporary = `${target}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`
+  const file = await Fs.open(temporary, "wx", 0o600)
+  try {
+    await file.chmod(0o600)
+    await file.writeFile(text, "utf8")
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await Fs.rename(temporary, target)
+  const handle = await Fs.open(folder, "r")
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+const isMissing = (error: unknown): boolean => Predicate.isObject(error) && "code" in error && error.code === "ENOENT"
+
+const unlink = (path: string): Promise<void> =>
+  Fs.unlink(path).catch((error: unknown) => {
+    if (!isMissing(error)) throw error
+  })
+
+const readText = (path: string): Promise<string | undefined> =>
+  Fs.readFile(path, "utf8").catch((error: unknown) => {
+    // Another process has settled it in the meantime.
+    if (isMissing(error)) return undefined
+    throw error
+  })
+
+const list = (folder: string): Promise<ReadonlyArray<string>> =>
+  Fs.readdir(folder).catch((error: unknown) => {
+    if (isMissing(error)) return []
+    throw error
+  })
+
+const hourMs = 3_600_000
+
+const removeOldTemporaries = async (folder: string): Promise<void> => {
+  for (const name of await list(folder)) {
+    if (!name.endsWith(".tmp")) continue
+    const path = Path.join(folder, name)
+    const { mtimeMs } = await Fs.stat(path).catch(() => ({ mtimeMs: Date.now() }))
+    if (Date.now() - mtimeMs > hourMs) await unlink(path)
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// errors
+// ---------------------------------------------------------------------------------------------------------------------
+
+const attempt = <A>(operation: JournalError["operation"], f: () => Promise<A>): Effect.Effect<A, JournalError> =>
+  Effect.tryPromise({
+    try: f,
+    catch: (error) => new JournalError({ operation, problem: error instanceof Error ? error.message : String(error) })
+  })

@@ -1,0 +1,337 @@
+/**
+ * Effect's `HttpClient` over undici's `dispatch`, the cheapest way to the wire on Node: one suspension a request, no abort
+ * controller, no span of its own, answers of JSON collected before they are handed on.
+ *
+ * Redirects are not followed. Interrupting a request closes its connection.
+ *
+ * Source: ours.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import * as UrlParams from "effect/http/UrlParams"
+import * as Inspectable from "effect/Inspectable"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Pipeable from "effect/Pipeable"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Readable } from "node:stream"
+import type { Dispatcher } from "undici"
+import { Agent } from "undici"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** How connections are made. */
+export interface Options {
+  /** How long connecting may take. Default 2 s. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** Connections to one origin. Default 64. */
+  readonly connections?: number | undefined
+  /** A dispatcher of one's own, such as a `ProxyAgent` or one for a Unix socket. It is not closed with the layer. */
+  readonly dispatcher?: Dispatcher | undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Makes a client; its connections are closed with the scope. */
+export const make = (options?: Options): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
+  Effect.map(dispatcherOf(options), (dispatcher) =>
+    HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
+      (request) => Effect.flatMap(request, (request) => send(dispatcher, request)),
+      Effect.succeed
+    )
+  )
+
+/** The `HttpClient` over undici. */
+export const layer = (options?: Options): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.effect(HttpClient.HttpClient, make(options))
+
+const dispatcherOf = (options: Options | undefined): Effect.Effect<Dispatcher, never, Scope.Scope> =>
+  options?.dispatcher === undefined
+    ? Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new Agent({
+              connections: options?.connections ?? 64,
+              pipelining: 1,
+              headersTimeout: 0,
+              bodyTimeout: 0,
+              connect: { timeout: Duration.toMillis(options?.connectTimeout ?? "2 seconds") }
+            })
+        ),
+        (agent) => Effect.promise(() => agent.destroy())
+      )
+    : Effect.succeed(options.dispatcher)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// one request
+// ---------------------------------------------------------------------------------------------------------------------
+
+type Sent = Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
+
+const send = (dispatcher: Dispatcher, request: HttpClientRequest.HttpClientRequest): Sent =>
+  Effect.callback((resume) => {
+    const url = originAndPath(request)
+    if (url === undefined) {
+      return resume(Effect.fail(failed(new HttpClientError.InvalidUrlError({ request }))))
+    }
+    let controller: Dispatcher.DispatchController | undefined
+    let isAborted = false
+    let isOver = false
+    const answer: Dispatcher.DispatchHandler = {
+      onRequestStart: (started) => {
+        controller = started
+        if (isAborted) started.abort(new Error("interrupted"))
+      },
+      onResponseStart: (started, status, headers) => {
+        if (status < 200) return
+        const type = headers["content-type"]
+        if (typeof type === "string" && type.startsWith("application/json")) collect(status, headers)
+        else stream(started, status, headers)
+      },
+      onResponseData: (_controller, chunk) => sink.push(chunk),
+      onResponseEnd: () => {
+        isOver = true
+        sink.end()
+      },
+      onResponseError: (_controller, error) => {
+        isOver = true
+        sink.fail(error)
+      }
+    }
+
+    const fail = (error: Error): void =>
+      resume(Effect.fail(failed(new HttpClientError.TransportError({ request, cause: error }))))
+
+    let sink: Sink = { push: () => {}, end: () => {}, fail }
+
+    /** JSON is handed on whole. */
+    const collect = (status: number, headers: RawHeaders): void => {
+      const chunks: Array<Buffer> = []
+      sink = {
+        push: (chunk) => void chunks.push(chunk),
+        end: () => {
+          const first = chunks[0]
+          const bytes = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
+          resume(Effect.succeed(new UndiciResponse(request, status, headers, bytes)))
+        },
+        fail
+      }
+    }
+
+    /** Anything else is handed on as it comes. */
+    const stream = (started: Dispatcher.DispatchController, status: number, headers: RawHeaders): void => {
+      const readable = new Readable({
+        read: () => started.resume(),
+        destroy: (error, done) => {
+          if (!isOver) started.abort(error ?? new Error("not read to the end"))
+          done(error)
+        }
+      })
+      sink = {
+        push: (chunk) => {
+          if (!readable.push(chunk)) started.pause()
+        },
+        end: () => void readable.push(null),
+        fail: (error) => void readable.destroy(error)
+      }
+      resume(Effect.succeed(new UndiciResponse(request, status, headers, readable)))
+    }
+
+    try {
+      dispatcher.dispatch(
+        {
+          origin: url.origin,
+          path: url.path,
+          method: methodOf(request.method),
+          headers: headersOf(request),
+          body: bodyOf(request)
+        },
+        answer
+      )
+    } catch (error) {
+      fail(error instanceof Error ? error : new Error(String(error)))
+    }
+
+    return Effect.sync(() => {
+      isAborted = true
+      if (!isOver) controller?.abort(new Error("interrupted"))
+    })
+  })
+
+/** Where the body of an answer goes. */
+interface Sink {
+  readonly push: (chunk: Buffer) => void
+  readonly end: () => void
+  readonly fail: (error: Error) => void
+}
+
+type RawHeaders = Readonly<Record<string, string | Array<string> | undefined>>
+
+const failed = (reason: HttpClientError.HttpClientErrorReason): HttpClientError.HttpClientError =>
+  new HttpClientError.HttpClientError({ reason })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// requests
+// ---------------------------------------------------------------------------------------------------------------------
+
+const originAndPath = (
+  request: HttpClientRequest.HttpClientRequest
+): { readonly origin: string; readonly path: string } | undefined => {
+  const match = /^(https?:\/\/[^/?#]+)([^#]*)/.exec(request.url)
+  if (match?.[1] === undefined) return undefined
+  const path = match[2] === undefined || match[2] === "" ? "/" : match[2]
+  const params = UrlParams.toString(request.urlParams)
+  if (params === "") return { origin: match[1], path }
+  return { origin: match[1], path: `${path}${path.includes("?") ? "&" : "?"}${params}` }
+}
+
+const headersOf = (request: HttpClientRequest.HttpClientRequest): Record<string, string> => {
+  const headers: Record<string, string> = { ...request.headers }
+  const { body } = request
+  if ("contentType" in body && body.contentType !== undefined) headers["content-type"] = body.contentType
+  return headers
+}
+
+const bodyOf = (request: HttpClientRequest.HttpClientRequest): Uint8Array | Readable | string | null => {
+  const { body } = request
+  switch (body._tag) {
+    case "Empty":
+      return null
+    case "Uint8Array":
+      return body.body
+    case "Stream":
+      return Readable.fromWeb(Stream.toReadableStream(body.stream))
+    default:
+      throw new TypeError(`A body of the kind ${body._tag} can't be sent by this client`)
+  }
+}
+
+const methodOf = (method: string): Dispatcher.HttpMethod => {
+  switch (method) {
+    case "GET":
+    case "POST":
+    case "PUT":
+    case "PATCH":
+    case "DELETE":
+    case "HEAD":
+    case "OPTIONS":
+      return method
+    default:
+      throw new TypeError(`The method ${method} can't be sent by this client`)
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// answers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** An answer whose parts are made when they are asked for: most calls need its text and three headers. */
+class UndiciResponse extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
+  readonly [HttpIncomingMessage.TypeId] = HttpIncomingMessage.TypeId
+  readonly [HttpClientResponse.TypeId] = HttpClientResponse.TypeId
+  readonly request: HttpClientRequest.HttpClientRequest
+  readonly status: number
+  readonly remoteAddress = Option.none<string>()
+  readonly #raw: RawHeaders
+  readonly #body: Buffer | Readable
+  #headers: Headers.Headers | undefined
+  #web: HttpClientResponse.HttpClientResponse | undefined
+
+  constructor(request: HttpClientRequest.HttpClientRequest, status: number, raw: RawHeaders, body: Buffer | Readable) {
+    super()
+    this.request = request
+    this.status = status
+    this.#raw = raw
+    this.#body = body
+  }
+
+  get url(): string {
+    return this.request.url
+  }
+
+  get headers(): Headers.Headers {
+    return (this.#headers ??= Headers.fromInput(this.#raw))
+  }
+
+  get text(): HttpClientResponse.HttpClientResponse["text"] {
+    const body = this.#body
+    return Buffer.isBuffer(body) ? Effect.sync(() => body.toString("utf8")) : this.#full.text
+  }
+
+  get cookies(): HttpClientResponse.HttpClientResponse["cookies"] {
+    return this.#full.cookies
+  }
+
+  get json(): HttpClientResponse.HttpClientResponse["json"] {
+    return this.#full.json
+  }
+
+  get arrayBuffer(): HttpClientResponse.HttpClientResponse["arrayBuffer"] {
+    return this.#full.arrayBuffer
+  }
+
+  get urlParamsBody(): HttpClientResponse.HttpClientResponse["urlParamsBody"] {
+    return this.#full.urlParamsBody
+  }
+
+  get formData(): HttpClientResponse.HttpClientResponse["formData"] {
+    return this.#full.formData
+  }
+
+  get stream(): HttpClientResponse.HttpClientResponse["stream"] {
+    return this.#full.stream
+  }
+
+  get upgrade(): HttpClientResponse.HttpClientResponse["upgrade"] {
+    return this.#full.upgrade
+  }
+
+  /** The answer as the web has it, for all that is seldom asked for. */
+  get #full(): HttpClientResponse.HttpClientResponse {
+    return (this.#web ??= HttpClientResponse.fromWeb(
+      this.request,
+      new globalThis.Response(hasNoBody.has(this.status) ? null : webBody(this.#body), {
+        status: this.status,
+        headers: webHeaders(this.#raw)
+      })
+    ))
+  }
+
+  pipe() {
+    return Pipeable.pipeArguments(this, arguments)
+  }
+
+  override toJSON(): unknown {
+    return HttpIncomingMessage.inspect(this, {
+      _id: "HttpClientResponse",
+      request: this.request.toJSON(),
+      status: this.status
+    })
+  }
+}
+
+const hasNoBody: ReadonlySet<number> = new Set([204, 205, 304])
+
+const webBody = (body: Buffer | Readable): ConstructorParameters<typeof globalThis.Response>[0] =>
+  Buffer.isBuffer(body) ? new Uint8Array(body) : Readable.toWeb(body)
+
+const webHeaders = (raw: RawHeaders): globalThis.Headers => {
+  const headers = new globalThis.Headers()
+  for (const [name, value] of Object.entries(raw)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined) headers.append(name, one)
+    }
+  }
+  return headers
+}
