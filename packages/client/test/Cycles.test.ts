@@ -1,0 +1,511 @@
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Amount, Cycles, CyclesError, Reservation, Settlement } from "effect-cycles"
+import { Faults, refuse } from "./support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+
+const guard = Cycles.withCycles({ action, estimate: tokens(100) })
+
+describe("Cycles", () => {
+  describe("withCycles", () => {
+    it.effect("charges what the result says it cost", () =>
+      Effect.gen(function* () {
+        const reply = yield* Effect.succeed({ used: 42 }).pipe(
+          Cycles.withCycles({ action, estimate: tokens(100), actual: (reply) => tokens(reply.used) })
+        )
+        expect(reply).toEqual({ used: 42 })
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges the estimate, marked as such, where nothing tells the cost", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const [settlement] = yield* Cycles.withCyclesSettled(Effect.void, { action, estimate: tokens(100) })
+        expect(settlement).toMatchObject({ _tag: "Charged", isEstimated: true })
+        const commit = faults.sent().find((sent) => sent.operation === "commit")
+        expect(JSON.parse(commit?.body ?? "")).toMatchObject({ metadata: { actual_source: "estimate" } })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("never starts the body when the budget refuses", () =>
+      Effect.gen(function* () {
+        let started = false
+        const error = yield* Effect.sync(() => (started = true)).pipe(
+          Cycles.withCycles({ action, estimate: tokens(5_000) }),
+          Effect.flip
+        )
+        expect(started).toBe(false)
+        expect(error).toBeInstanceOf(CyclesError.BudgetExceeded)
+        expect(error).toMatchObject({ code: "BUDGET_EXCEEDED", scopes: ["tenant:acme"], isRetryable: false })
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("keeps the body's own failure and gives everything back", () =>
+      Effect.gen(function* () {
+        expect(yield* Effect.fail("boom").pipe(guard, Effect.flip)).toBe("boom")
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("keeps the body's own defect and gives everything back", () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.die("bug").pipe(guard, Effect.exit)
+        expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("stays an interrupt and gives everything back when the body is interrupted", () =>
+      Effect.gen(function* () {
+        const started = yield* Deferred.make<void>()
+        const fiber = yield* Deferred.succeed(started, undefined).pipe(
+          Effect.andThen(Effect.never),
+          guard,
+          Effect.forkChild
+        )
+        yield* Deferred.await(started)
+        expect(yield* books).toEqual({ spent: 0, reserved: 100 })
+        yield* Fiber.interrupt(fiber)
+        const exit = yield* Fiber.await(fiber)
+        expect(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)).toBe(true)
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges what a failing body has recorded and gives the rest back", () =>
+      Effect.gen(function* () {
+        const exit = yield* Reservation.record({ actual: tokens(30) }).pipe(
+          Effect.andThen(Reservation.add(tokens(3))),
+          Effect.andThen(Effect.fail("boom")),
+          guard,
+          Effect.exit
+        )
+        expect(exit).toEqual(Exit.fail("boom"))
+        expect(yield* books).toEqual({ spent: 33, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges the estimate of a failed body where the policy says so, and nothing where it says release", () =>
+      Effect.gen(function* () {
+        yield* Effect.fail("x").pipe(
+          Cycles.withCycles({ action, estimate: tokens(10), onFailure: "estimate" }),
+          Effect.exit
+        )
+        expect(yield* books).toEqual({ spent: 10, reserved: 0 })
+        yield* Reservation.record({ actual: tokens(5) }).pipe(
+          Effect.andThen(Effect.fail("x")),
+          Cycles.withCycles({ action, estimate: tokens(10), onFailure: "release" }),
+          Effect.exit
+        )
+        expect(yield* books).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges the estimate, then dies with the user's defect, when actual throws", () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.succeed(1).pipe(
+          Cycles.withCycles({
+            action,
+            estimate: tokens(50),
+            actual: () => {
+              throw new Error("user bug")
+            }
+          }),
+          Effect.exit
+        )
+        expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toEqual(new Error("user bug"))
+        expect(yield* books).toEqual({ spent: 50, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges the estimate, then dies, when actual has another unit or is no amount", () =>
+      Effect.gen(function* () {
+        for (const actual of [() => Amount.credits(1), () => tokens(1.5), () => tokens(Number.NaN)]) {
+          const exit = yield* Effect.void.pipe(
+            Cycles.withCycles({ action, estimate: tokens(10), actual }),
+            Effect.exit
+          )
+          expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
+        }
+        expect(yield* books).toEqual({ spent: 30, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("sends nothing and dies when estimate throws", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const ask = Effect.fn("ask")(
+          function* (_n: number) {
+            return yield* Effect.succeed("never")
+          },
+          Cycles.withCycles({
+            action,
+            estimate: (n: number) => tokens(n)
+          })
+        )
+        const exit = yield* Effect.exit(ask(-1))
+        expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
+        expect(faults.sent()).toEqual([])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("hands the arguments of Effect.fn to the estimate", () =>
+      Effect.gen(function* () {
+        const ask = Effect.fn("ask")(
+          function* (prompt: string, n: number) {
+            const reservation = yield* Reservation.Reservation
+            return { prompt, n, held: reservation.estimate.amount }
+          },
+          Cycles.withCycles({ action, estimate: (_prompt: string, n: number) => tokens(n) })
+        )
+        expect(yield* ask("hi", 7)).toEqual({ prompt: "hi", n: 7, held: 7n })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("refuses bad input before anything is sent, and names field, limit and value", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const error = yield* Effect.void.pipe(
+          Cycles.withCycles({ action: { kind: "", name: "x" }, estimate: tokens(1) }),
+          Effect.flip
+        )
+        expect(error.message).toBe('The reserve was not sent: action.kind must be 1 to 64 characters, got ""')
+        expect(faults.sent()).toEqual([])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("nests: each guard settles its own reservation", () =>
+      Effect.gen(function* () {
+        yield* Effect.void.pipe(
+          Cycles.withCycles({ action, estimate: tokens(10), actual: () => tokens(3) }),
+          Cycles.withCycles({ action, estimate: tokens(100), actual: () => tokens(50) })
+        )
+        expect(yield* books).toEqual({ spent: 53, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("runs many at once through few places without a deadlock", () =>
+      Effect.gen(function* () {
+        yield* Effect.forEach(
+          Array.from({ length: 50 }, (_, i) => i),
+          () => Effect.yieldNow.pipe(Cycles.withCycles({ action, estimate: tokens(1) }), Cycles.withCycles({ action, estimate: tokens(5) })),
+          { concurrency: 20, discard: true }
+        )
+        expect(yield* books).toEqual({ spent: 300, reserved: 0 })
+      }).pipe(Effect.provide(live({ maxInFlight: 2 })))
+    )
+
+    it.effect("takes the subject of the client, the ambient one and the call's own, nearest first", () =>
+      Effect.gen(function* () {
+        const scopes = yield* Effect.map(Reservation.Reservation, (reservation) => reservation.scopes).pipe(
+          Cycles.withCycles({ action, estimate: tokens(1), subject: { toolset: "t" } }),
+          Cycles.withSubject({ agent: "inner", workspace: "w" }),
+          Cycles.withSubject({ agent: "outer" })
+        )
+        expect(scopes[scopes.length - 1]).toBe("tenant:acme/workspace:w/agent:inner/toolset:t")
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("holds and charges nothing in a dry run, and still denies", () =>
+      Effect.gen(function* () {
+        const [settlement, value] = yield* Effect.succeed(1).pipe(
+          Cycles.withCyclesSettled({ action, estimate: tokens(10), dryRun: true })
+        )
+        expect([settlement, value]).toEqual([{ _tag: "Unreserved", reason: "dry run" }, 1])
+        const denied = yield* Effect.void.pipe(
+          Cycles.withCycles({ action, estimate: tokens(10_000), dryRun: true }),
+          Effect.flip
+        )
+        expect(denied).toMatchObject({ _tag: "BudgetExceeded", code: "BUDGET_EXCEEDED" })
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("tells the caps, and whether a tool may be used", () =>
+      Effect.gen(function* () {
+        const server = yield* CyclesServer.CyclesServer
+        yield* server.setCaps("TOKENS", { max_tokens: 5, tool_denylist: ["shell"] })
+        const seen = yield* Effect.map(Reservation.Reservation, (reservation) => [
+          reservation.decision,
+          reservation.caps?.maxTokens,
+          reservation.isToolAllowed("shell"),
+          reservation.isToolAllowed("search")
+        ]).pipe(guard)
+        expect(seen).toEqual(["ALLOW_WITH_CAPS", 5, false, true])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("says when the charge was cut", () =>
+      Effect.gen(function* () {
+        const [settlement] = yield* Effect.void.pipe(
+          Cycles.withCyclesSettled({ action, estimate: tokens(900), actual: () => tokens(1_200) })
+        )
+        expect(settlement).toMatchObject({
+          _tag: "Charged",
+          charged: tokens(1_000),
+          actual: tokens(1_200),
+          shortfall: tokens(200)
+        })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("runs a job again under its own key only while it is not settled", () =>
+      Effect.gen(function* () {
+        const job = (actual: number) =>
+          Effect.void.pipe(
+            Cycles.withCycles({
+              action,
+              estimate: tokens(10),
+              actual: () => tokens(actual),
+              idempotencyKey: "job-1"
+            })
+          )
+        yield* job(4)
+        expect(yield* Effect.flip(job(4))).toMatchObject({ _tag: "AlreadySettled", by: "earlier run" })
+        expect(yield* books).toEqual({ spent: 4, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+  })
+
+  describe("reserve", () => {
+    it.effect("releases what was neither settled nor recorded", () =>
+      Effect.gen(function* () {
+        yield* Effect.scoped(Cycles.reserve({ action, estimate: tokens(100) }))
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges what was recorded when the scope closes", () =>
+      Effect.gen(function* () {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
+            yield* reservation.record({ actual: tokens(8) })
+          })
+        )
+        expect(yield* books).toEqual({ spent: 8, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("settles once: a second settling call is AlreadySettled and sends nothing", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
+            const settlement = yield* reservation.commit({ actual: tokens(8) })
+            expect(Settlement.format(settlement)).toBe("charged 8 TOKENS")
+            expect(yield* Effect.flip(reservation.commit({ actual: tokens(9) }))).toMatchObject({
+              _tag: "AlreadySettled",
+              by: "commit"
+            })
+            expect(yield* Effect.flip(reservation.release())).toMatchObject({ _tag: "AlreadySettled" })
+            expect(yield* Effect.flip(reservation.extend("1 second"))).toMatchObject({ _tag: "AlreadySettled" })
+          })
+        )
+        expect(faults.operations()).toEqual(["reserve", "commit"])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("settles the reservations of one scope side by side", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const fiber = yield* Effect.scoped(
+          Effect.gen(function* () {
+            for (let i = 0; i < 3; i++) yield* Cycles.reserve({ action, estimate: tokens(10) })
+            faults.always("release", { _tag: "Delay", ms: 20 })
+          })
+        ).pipe(Effect.timed, Effect.forkChild)
+        yield* Effect.yieldNow
+        yield* TestClock.adjust(20)
+        const [elapsed] = yield* Fiber.join(fiber)
+        expect(Duration.toMillis(elapsed)).toBe(20)
+        yield* nothingLeft
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges a commit that was refused before it was sent, by what it said", () =>
+      Effect.gen(function* () {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
+            const error = yield* Effect.flip(
+              reservation.commit({ actual: tokens(8), metrics: { modelVersion: "x".repeat(129) } })
+            )
+            expect(error).toMatchObject({ _tag: "InvalidRequest" })
+          })
+        )
+        expect(yield* books).toEqual({ spent: 8, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+  })
+
+  describe("withCyclesStream", () => {
+    const words = Stream.fromIterable([1, 2, 3, 4]).pipe(Stream.rechunk(1))
+    const options = { action, estimate: tokens(100), usage: (n: number) => tokens(n) }
+
+    it.effect("charges the sum of usage at the end", () =>
+      Effect.gen(function* () {
+        expect(yield* words.pipe(Cycles.withCyclesStream(options), Stream.runCollect)).toEqual([1, 2, 3, 4])
+        expect(yield* books).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges what was produced on an early take", () =>
+      Effect.gen(function* () {
+        yield* words.pipe(Cycles.withCyclesStream(options), Stream.take(2), Stream.runDrain)
+        expect(yield* books).toEqual({ spent: 3, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges what was produced before a failure", () =>
+      Effect.gen(function* () {
+        const exit = yield* Stream.concat(words, Stream.fail("gone")).pipe(
+          Cycles.withCyclesStream(options),
+          Stream.runDrain,
+          Effect.exit
+        )
+        expect(exit).toEqual(Exit.fail("gone"))
+        expect(yield* books).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges what was produced before an interrupt", () =>
+      Effect.gen(function* () {
+        const seen = yield* Deferred.make<void>()
+        const fiber = yield* Stream.concat(words, Stream.never).pipe(
+          Cycles.withCyclesStream(options),
+          Stream.runForEach((n) => (n === 4 ? Deferred.succeed(seen, undefined) : Effect.void)),
+          Effect.forkChild
+        )
+        yield* Deferred.await(seen)
+        yield* Fiber.interrupt(fiber)
+        expect(yield* books).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("lets the final usage replace the sum, and turns usage into cost", () =>
+      Effect.gen(function* () {
+        yield* words.pipe(
+          Cycles.withCyclesStream({
+            ...options,
+            finalUsage: (n) => (n === 4 ? tokens(40) : undefined),
+            cost: (used) => tokens(used.amount / 2n)
+          }),
+          Stream.runDrain
+        )
+        expect(yield* books).toEqual({ spent: 20, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("keeps chunks as they are and pulls nothing early", () =>
+      Effect.gen(function* () {
+        let pulled = 0
+        const source = Stream.fromIterable(
+          (function* () {
+            while (true) {
+              pulled += 1
+              yield pulled
+            }
+          })(),
+          { chunkSize: 1 }
+        )
+        yield* source.pipe(
+          Cycles.withCyclesStream({ action, estimate: tokens(100), usage: () => tokens(1) }),
+          Stream.take(5),
+          Stream.runDrain
+        )
+        expect(pulled).toBe(5)
+        expect(yield* books).toEqual({ spent: 5, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("gives the stream its reservation, and reserves only when it runs", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const stream = Stream.fromEffect(Effect.map(Reservation.Reservation, (_) => _.estimate.amount)).pipe(
+          Cycles.withCyclesStream({ action, estimate: tokens(9) })
+        )
+        expect(faults.sent()).toEqual([])
+        expect(yield* Stream.runCollect(stream)).toEqual([9n])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges the estimate, then dies, when usage throws", () =>
+      Effect.gen(function* () {
+        const exit = yield* words.pipe(
+          Cycles.withCyclesStream({
+            action,
+            estimate: tokens(60),
+            usage: () => {
+              throw new Error("user bug")
+            }
+          }),
+          Stream.runDrain,
+          Effect.exit
+        )
+        expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
+        expect(yield* books).toEqual({ spent: 60, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+  })
+
+  describe("decide, event, balances", () => {
+    it.effect("decide never fails on a denial", () =>
+      Effect.gen(function* () {
+        const answer = yield* Cycles.decide({ action, estimate: tokens(5_000) })
+        expect(answer).toMatchObject({ decision: "DENY", reasonCode: "BUDGET_EXCEEDED" })
+        expect(answer.meta.tenant).toBe("acme")
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("event charges at once", () =>
+      Effect.gen(function* () {
+        yield* Cycles.event({ action, actual: tokens(5) })
+        expect(yield* books).toEqual({ spent: 5, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("balances are those of the subject, over all pages", () =>
+      Effect.gen(function* () {
+        const rows = yield* Stream.runCollect(Cycles.balances({ limit: 1 }))
+        expect(rows.map((row) => row.scopePath)).toEqual(["tenant:acme", "tenant:acme/agent:a", "tenant:acme/agent:b"])
+      }).pipe(
+        Effect.provide(
+          live(undefined, {
+            server: {
+              budgets: [
+                { unit: "TOKENS", allocated: 1 },
+                { unit: "TOKENS", allocated: 2, scope: "agent:a" },
+                { unit: "TOKENS", allocated: 3, scope: "agent:b" }
+              ]
+            }
+          })
+        )
+      )
+    )
+  })
+
+  describe("orElseDenied", () => {
+    it.effect("goes another way on a denial alone", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const cheap = Cycles.orElseDenied(() => Effect.succeed("cheap"))
+        const dear = Effect.succeed("dear").pipe(Cycles.withCycles({ action, estimate: tokens(5_000) }))
+        expect(yield* cheap(dear)).toBe("cheap")
+        faults.always("reserve", refuse(401, "UNAUTHORIZED"))
+        expect(yield* Effect.flip(cheap(dear))).toMatchObject({ _tag: "ApiError", status: 401 })
+      }).pipe(Effect.provide(live()))
+    )
+  })
+})
