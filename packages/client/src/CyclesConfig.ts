@@ -86,7 +86,7 @@ export interface CyclesConfig extends ClientConfig {
 
 /**
  * When settlements are tried again: `times` attempts after the first one, waiting `initial`, then `factor` times as long
- * each time, at most `max`, with a jitter of 20 % so that a fleet does not retry in step.
+ * each time, at most `max`.
  */
 export const retryPolicy = (options?: {
   /** 0 or more. Default 5. */
@@ -97,13 +97,14 @@ export const retryPolicy = (options?: {
   readonly factor?: number | undefined
   /** Default 30 s. */
   readonly max?: Duration.Input | undefined
+  /** Whether each delay varies by 20 %, so that a fleet does not retry in step. Default true. */
+  readonly jitter?: boolean | undefined
 }): Schedule.Schedule<unknown> => {
   const max = Duration.fromInputUnsafe(options?.max ?? "30 seconds")
-  return Schedule.exponential(options?.initial ?? "500 millis", options?.factor ?? 2).pipe(
-    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, max))),
-    Schedule.jittered,
-    Schedule.upTo({ times: options?.times ?? 5 })
+  const delays = Schedule.exponential(options?.initial ?? "500 millis", options?.factor ?? 2).pipe(
+    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, max)))
   )
+  return Schedule.upTo(options?.jitter === false ? delays : Schedule.jittered(delays), { times: options?.times ?? 5 })
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

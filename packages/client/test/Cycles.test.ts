@@ -131,10 +131,7 @@ describe("Cycles", () => {
     it.effect("charges the estimate, then dies, when actual has another unit or is no amount", () =>
       Effect.gen(function* () {
         for (const actual of [() => Amount.credits(1), () => tokens(1.5), () => tokens(Number.NaN)]) {
-          const exit = yield* Effect.void.pipe(
-            Cycles.withCycles({ action, estimate: tokens(10), actual }),
-            Effect.exit
-          )
+          const exit = yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(10), actual }), Effect.exit)
           expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
         }
         expect(yield* books).toEqual({ spent: 30, reserved: 0 })
@@ -198,7 +195,11 @@ describe("Cycles", () => {
       Effect.gen(function* () {
         yield* Effect.forEach(
           Array.from({ length: 50 }, (_, i) => i),
-          () => Effect.yieldNow.pipe(Cycles.withCycles({ action, estimate: tokens(1) }), Cycles.withCycles({ action, estimate: tokens(5) })),
+          () =>
+            Effect.yieldNow.pipe(
+              Cycles.withCycles({ action, estimate: tokens(1) }),
+              Cycles.withCycles({ action, estimate: tokens(5) })
+            ),
           { concurrency: 20, discard: true }
         )
         expect(yield* books).toEqual({ spent: 300, reserved: 0 })

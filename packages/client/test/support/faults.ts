@@ -18,7 +18,12 @@ export type Fault =
   | { readonly _tag: "Delay"; readonly ms: number }
   | { readonly _tag: "Duplicate" }
   | { readonly _tag: "Garble"; readonly body: string; readonly status?: number }
-  | { readonly _tag: "Answer"; readonly status: number; readonly body: object; readonly headers?: Record<string, string> }
+  | {
+      readonly _tag: "Answer"
+      readonly status: number
+      readonly body: object
+      readonly headers?: Record<string, string>
+    }
 
 /** A request as it was sent. */
 export interface Sent {

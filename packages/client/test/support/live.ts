@@ -3,6 +3,7 @@
  */
 import { CyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import { Amount, Cycles, SettlementJournal } from "effect-cycles"
 import type { CyclesClient, CyclesConfig } from "effect-cycles"
@@ -20,6 +21,7 @@ export type Live =
   | CyclesClient.CyclesClient
   | CyclesServer.CyclesServer
   | Faults.Faults
+  | HttpClient.HttpClient
   | SettlementJournal.SettlementJournal
 
 /** The whole, with 1,000 tokens for the tenant. */

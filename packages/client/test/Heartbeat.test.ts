@@ -1,0 +1,196 @@
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesConfig, Heartbeat, Reservation } from "effect-cycles"
+import { Faults, refuse } from "./support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+
+const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
+
+/** A body that takes its time. */
+const slow = (
+  duration: Duration.Input,
+  options?: { readonly ttl?: Duration.Input; readonly extendBy?: Duration.Input }
+) =>
+  Effect.sleep(duration).pipe(
+    Cycles.withCyclesSettled({ action, estimate: tokens(100), actual: () => tokens(42), ...options }),
+    Effect.forkChild({ startImmediately: true })
+  )
+
+const extendsOf = Effect.map(Faults, (faults) => faults.sent().filter((sent) => sent.operation === "extend"))
+
+describe("Heartbeat", () => {
+  it.effect("extends before the lease ends, by the rule of remaining_ttl_ms, to the millisecond", () =>
+    Effect.gen(function* () {
+      const fiber = yield* slow("2 minutes")
+      // 60 s less two attempts of 10 s and a margin of 1 s.
+      yield* TestClock.adjust(38_999)
+      expect(yield* extendsOf).toHaveLength(0)
+      yield* TestClock.adjust(1)
+      const [first] = yield* extendsOf
+      expect(JSON.parse(first?.body ?? "")).toMatchObject({ extend_by_ms: 60_000 })
+      yield* TestClock.adjust("81 seconds")
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("keeps a lease of 2 s alive for a minute", () =>
+    Effect.gen(function* () {
+      const fiber = yield* slow("1 minute", { ttl: "2 seconds", extendBy: "10 seconds" })
+      yield* TestClock.adjust("1 minute")
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("CR-CORE-003: repeats a lost extend with the same key, and a fresh one has a new key", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("extend", { _tag: "LoseAnswer" })
+      const fiber = yield* slow("2 minutes")
+      yield* TestClock.adjust("60 seconds")
+      const keys = (yield* extendsOf).map((sent) => sent.key)
+      expect(keys).toHaveLength(2)
+      expect(keys[0]).toBe(keys[1])
+      yield* TestClock.adjust("60 seconds")
+      yield* Fiber.join(fiber)
+      expect(new Set((yield* extendsOf).map((sent) => sent.key)).size).toBeGreaterThan(1)
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect.each([
+    "RESERVATION_EXPIRED",
+    "RESERVATION_FINALIZED",
+    "MAX_EXTENSIONS_EXCEEDED",
+    "TENANT_CLOSED",
+    "NOT_FOUND"
+  ])("stops on %s, and the body goes on", (code) =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("extend", refuse(409, code))
+      const fiber = yield* slow("50 seconds")
+      yield* TestClock.adjust("50 seconds")
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+      expect(yield* extendsOf).toHaveLength(1)
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("goes on while the settlement goes on, and not a beat longer", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "100" }))
+      yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(100), actual: () => tokens(42) }))
+      yield* TestClock.adjust("100 seconds")
+      const during = (yield* extendsOf).length
+      expect(during).toBeGreaterThan(0)
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      yield* TestClock.adjust("10 minutes")
+      expect((yield* extendsOf).length).toBe(during)
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("a slow extend holds no other lease up", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("extend", { _tag: "Hang" })
+      const fibers = yield* Effect.forEach([1, 2, 3], () => slow("90 seconds"))
+      yield* TestClock.adjust("90 seconds")
+      yield* Effect.forEach(fibers, Fiber.join)
+      expect(new Set((yield* extendsOf).map((sent) => sent.path)).size).toBe(3)
+      expect(yield* books).toEqual({ spent: 126, reserved: 0 })
+      yield* nothingLeft
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("cancel stops the body, settles what it had spent, and fails with LeaseLost, not with an interrupt", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      const fiber = yield* Reservation.record({ actual: tokens(5) }).pipe(
+        Effect.andThen(Effect.never),
+        Cycles.withCycles({ action, estimate: tokens(100), heartbeat: "cancel" }),
+        Effect.exit,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("39 seconds")
+      const exit = yield* Fiber.join(fiber)
+      expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBeInstanceOf(Heartbeat.LeaseLost)
+      expect(Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)).toBe(false)
+      expect(yield* books).toEqual({ spent: 5, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("cancel leaves an interrupt of the caller an interrupt", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.never.pipe(
+        Cycles.withCycles({ action, estimate: tokens(100), heartbeat: "cancel" }),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(fiber)
+      expect(Exit.hasInterrupts(yield* Fiber.await(fiber))).toBe(true)
+      expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("failOnFinalize lets the body end and charges it, then fails with LeaseLost", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      const fiber = yield* Effect.sleep("50 seconds").pipe(
+        Cycles.withCycles({
+          action,
+          estimate: tokens(100),
+          actual: () => tokens(42),
+          heartbeat: "failOnFinalize"
+        }),
+        Effect.flip,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("50 seconds")
+      expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LeaseLost", reason: "MAX_EXTENSIONS_EXCEEDED" })
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("cancel ends a guarded stream, and charges what it had produced", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      const fiber = yield* Stream.concat(Stream.make(1, 2), Stream.never).pipe(
+        Cycles.withCyclesStream({
+          action,
+          estimate: tokens(100),
+          usage: (n) => tokens(n),
+          heartbeat: "cancel"
+        }),
+        Stream.runDrain,
+        Effect.flip,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("40 seconds")
+      expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LeaseLost" })
+      expect(yield* books).toEqual({ spent: 3, reserved: 0 })
+      yield* nothingLeft
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("counts one extension for each fresh beat on the server", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("extend", { _tag: "LoseAnswer" }, undefined)
+      const fiber = yield* slow("70 seconds")
+      yield* TestClock.adjust("60 seconds")
+      const server = yield* CyclesServer.CyclesServer
+      expect((yield* server.reservations).map((row) => row.extensions)).toEqual([1])
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(fiber)
+    }).pipe(Effect.provide(exact))
+  )
+})

@@ -1,0 +1,429 @@
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesConfig, Settlement, SettlementJournal } from "effect-cycles"
+import type { Fault } from "./support/faults.ts"
+import { Faults, refuse } from "./support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+
+/** Without jitter, so that every instant is known: 0.5, 1, 2, 4, 8 s. */
+const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
+
+const act = Effect.void.pipe(
+  Cycles.withCyclesSettled({ action, estimate: tokens(100), actual: () => tokens(42) }),
+  Effect.map(([settlement]) => settlement)
+)
+
+/** Watches settlements from now on. */
+const watch = Effect.gen(function* () {
+  const seen: Array<Settlement.Settlement> = []
+  yield* Stream.runForEach(Cycles.settlements, (event) => Effect.sync(() => seen.push(event.settlement))).pipe(
+    Effect.forkChild({ startImmediately: true })
+  )
+  yield* Effect.yieldNow
+  return seen
+})
+
+/** A journal that can't be written. */
+const broken = Layer.succeed(SettlementJournal.SettlementJournal, {
+  isDurable: true,
+  open: () =>
+    Effect.succeed({
+      ...SettlementJournal.none,
+      put: () => Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "the disk is full" }))
+    })
+})
+
+/** Another client of the same tenant, over the transport and the journal that are there. */
+const another = Layer.unwrap(
+  Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
+    Cycles.layer({ baseUrl, apiKey, subject: { tenant }, retry: CyclesConfig.retryPolicy({ jitter: false }) })
+  )
+)
+
+describe("Settlement", () => {
+  describe("reserve", () => {
+    it.effect.each<readonly [string, Fault]>([
+      ["a lost request", { _tag: "LoseRequest" }],
+      ["a lost answer", { _tag: "LoseAnswer" }],
+      ["a 500", refuse(500, "INTERNAL_ERROR")],
+      ["a garbled 200", { _tag: "Garble", body: "<html>" }],
+      ["a 200 without its required fields", { _tag: "Garble", body: "{}" }],
+      ["another success status", { _tag: "Garble", body: "{}", status: 202 }]
+    ])("repeats %s once, at once, with the same key", ([, fault]) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", fault)
+        expect(yield* act).toMatchObject({ _tag: "Charged" })
+        const keys = faults
+          .sent()
+          .filter((sent) => sent.operation === "reserve")
+          .map((sent) => sent.key)
+        expect(keys).toHaveLength(2)
+        expect(new Set(keys).size).toBe(1)
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+        yield* nothingLeft
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("frees the caller after a second ambiguous answer and releases in the background", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", { _tag: "LoseAnswer" }, { _tag: "LoseAnswer" })
+        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "TransportError", mayHaveArrived: true })
+        yield* Effect.yieldNow
+        expect(faults.operations()).toEqual(["reserve", "reserve", "reserve", "release"])
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+        yield* nothingLeft
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("frees an interrupted caller at once, although the answer never comes, and releases", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", { _tag: "Hang" })
+        const fiber = yield* Effect.forkChild(act, { startImmediately: true })
+        yield* Fiber.interrupt(fiber)
+        expect(Exit.hasInterrupts(yield* Fiber.await(fiber))).toBe(true)
+        yield* Effect.yieldNow
+        expect(faults.operations()).toEqual(["reserve", "reserve", "release"])
+        yield* nothingLeft
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("does not repeat a refusal", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", refuse(403, "FORBIDDEN"))
+        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "ApiError", status: 403, code: "FORBIDDEN" })
+        expect(faults.operations()).toEqual(["reserve"])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("fails at once on 429 by default, and waits for Retry-After where the user allows it", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const busy = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "3" })
+        faults.plan("reserve", busy)
+        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "ApiError", status: 429 })
+        faults.plan("reserve", busy)
+        const fiber = yield* Effect.void.pipe(
+          Cycles.withCycles({ action, estimate: tokens(1), maxRetryAfter: "5 seconds" }),
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* TestClock.adjust(2_999)
+        expect(faults.operations().filter((name) => name === "reserve")).toHaveLength(2)
+        yield* TestClock.adjust(1)
+        yield* Fiber.join(fiber)
+        expect(faults.operations().filter((name) => name === "reserve")).toHaveLength(3)
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("gives up after its time limit, to the millisecond", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("reserve", { _tag: "Hang" })
+        const fiber = yield* Effect.forkChild(Effect.exit(act), { startImmediately: true })
+        yield* TestClock.adjust(19_999)
+        expect(fiber.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust(1)
+        expect(yield* Effect.flip(Effect.flatten(Fiber.join(fiber)))).toMatchObject({
+          _tag: "TransportError",
+          kind: "timeout"
+        })
+        // The client itself goes on until it has learned the id, and releases.
+        faults.always("reserve", undefined)
+        yield* TestClock.adjust("11 seconds")
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("commit", () => {
+    it.effect.each<readonly [string, Fault]>([
+      ["CR-CORE-001: the answer is lost", { _tag: "LoseAnswer" }],
+      ["the request is lost", { _tag: "LoseRequest" }],
+      ["CR-CORE-004: a wrong success status", { _tag: "Garble", body: "{}", status: 201 }],
+      ["CR-CORE-004: a body that breaks the schema", { _tag: "Garble", body: '{"status":"COMMITTED"}' }],
+      ["a page of HTML with 200", { _tag: "Garble", body: "<html>" }],
+      ["500", refuse(500, "INTERNAL_ERROR")],
+      ["a page of HTML with 502", { _tag: "Answer", status: 502, body: {} }],
+      ["429 without a delay", refuse(429, "LIMIT_EXCEEDED")],
+      ["401", refuse(401, "UNAUTHORIZED")],
+      ["403", refuse(403, "FORBIDDEN")],
+      ["400 without a code", { _tag: "Answer", status: 400, body: {} }],
+      ["409 with an unknown code", refuse(409, "SOMETHING_NEW")],
+      ["a redirect", { _tag: "Answer", status: 302, body: {}, headers: { location: "http://elsewhere" } }]
+    ])("tries again with the same key when %s", ([, fault]) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const seen = yield* watch
+        faults.plan("commit", fault)
+        expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: true, actual: tokens(42) })
+        yield* TestClock.adjust(499)
+        expect(faults.operations().filter((name) => name === "commit")).toHaveLength(1)
+        yield* TestClock.adjust(1)
+        expect(seen).toMatchObject([{ _tag: "Charged", charged: tokens(42) }])
+        const commits = faults.sent().filter((sent) => sent.operation === "commit")
+        expect(commits).toHaveLength(2)
+        expect(commits[0]).toEqual(commits[1])
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect.each(["RESERVATION_EXPIRED", undefined])(
+      "CR-CORE-002: charges an event with the same key when the lease has ended (410 %s)",
+      (code) =>
+        Effect.gen(function* () {
+          const faults = yield* Faults
+          faults.plan("commit", {
+            _tag: "Answer",
+            status: 410,
+            body: code === undefined ? {} : { error: code, message: "", request_id: "" }
+          })
+          expect(yield* act).toMatchObject({ _tag: "Recovered", charged: tokens(42), shortfall: tokens(0) })
+          const [commit, event] = faults.sent().slice(-2)
+          expect(event?.operation).toBe("events")
+          expect(event?.key).toBe(commit?.key)
+          expect(JSON.parse(event?.body ?? "")).toMatchObject({
+            subject: { tenant: "acme" },
+            action,
+            actual: { unit: "TOKENS", amount: 42 },
+            metadata: { recovery_reason: "commit_after_reservation_expired" }
+          })
+        }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("really recovers a lease that has ended", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+        const fiber = yield* Effect.sleep("70 seconds").pipe(
+          Cycles.withCyclesSettled({ action, estimate: tokens(100), actual: () => tokens(42) }),
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* TestClock.adjust("70 seconds")
+        const [settlement] = yield* Fiber.join(fiber)
+        expect(settlement).toMatchObject({ _tag: "Recovered", charged: tokens(42) })
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect.each(["RESERVATION_FINALIZED", "IDEMPOTENCY_MISMATCH"])(
+      "reads before it concludes: %s of a reservation that we committed is a charge",
+      (code) =>
+        Effect.gen(function* () {
+          const faults = yield* Faults
+          const seen = yield* watch
+          faults.plan("commit", { _tag: "LoseAnswer" }, refuse(409, code))
+          yield* act
+          yield* TestClock.adjust(500)
+          expect(seen).toMatchObject([{ _tag: "Charged", isReadBack: true, charged: tokens(42) }])
+          expect(faults.operations().slice(-2)).toEqual(["commit", "get"])
+        }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("charges as an event what somebody else has released", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
+            const server = yield* CyclesServer.CyclesServer
+            yield* server.handle({
+              method: "POST",
+              url: `/v1/reservations/${reservation.id}/release`,
+              headers: { "x-cycles-api-key": Redacted.value(server.apiKey), "content-type": "application/json" },
+              body: JSON.stringify({ idempotency_key: "other" })
+            })
+            expect(yield* reservation.commit({ actual: tokens(9) })).toMatchObject({ _tag: "Recovered" })
+          })
+        )
+        expect(faults.operations()).toEqual(["reserve", "commit", "get", "events"])
+        expect(yield* books).toEqual({ spent: 9, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("keeps a dead letter when another commit has charged another amount", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", refuse(409, "RESERVATION_FINALIZED"))
+        faults.plan("get", {
+          _tag: "Answer",
+          status: 200,
+          body: {
+            reservation_id: "r",
+            status: "COMMITTED",
+            subject: {},
+            action,
+            reserved: { unit: "TOKENS", amount: 100 },
+            committed: { unit: "TOKENS", amount: 7 },
+            created_at_ms: 0,
+            expires_at_ms: 0,
+            scope_path: "",
+            affected_scopes: []
+          }
+        })
+        expect(yield* act).toMatchObject({ _tag: "Rejected", code: "RESERVATION_FINALIZED" })
+        expect(yield* Stream.runCollect(Cycles.deadLetters)).toHaveLength(1)
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect.each([
+      [400, "INVALID_REQUEST"],
+      [409, "BUDGET_EXCEEDED"],
+      [409, "BUDGET_FROZEN"],
+      [409, "BUDGET_CLOSED"],
+      [400, "UNIT_MISMATCH"],
+      [409, "OVERDRAFT_LIMIT_EXCEEDED"],
+      [409, "DEBT_OUTSTANDING"],
+      [409, "MAX_EXTENSIONS_EXCEEDED"],
+      [409, "TENANT_CLOSED"]
+    ] as const)("keeps a dead letter and releases nothing on %s %s", ([status, code]) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const seen = yield* watch
+        faults.plan("commit", refuse(status, code))
+        expect(yield* act).toMatchObject({ _tag: "Rejected", code, actual: tokens(42) })
+        expect(seen).toMatchObject([{ _tag: "Rejected" }])
+        const letters = yield* Stream.runCollect(Cycles.deadLetters)
+        expect(letters.map((letter) => letter.reason.split(":")[0])).toEqual([code])
+        expect(faults.operations()).not.toContain("release")
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("keeps a dead letter when the server knows no such reservation", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", refuse(404, "NOT_FOUND"))
+        faults.plan("get", refuse(404, "NOT_FOUND"))
+        expect(yield* act).toMatchObject({ _tag: "Rejected", code: "NOT_FOUND" })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("waits as long as the server asks, and no shorter", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const seen = yield* watch
+        faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "20" }))
+        yield* act
+        yield* TestClock.adjust(19_999)
+        expect(seen).toEqual([])
+        yield* TestClock.adjust(1)
+        expect(seen).toMatchObject([{ _tag: "Charged" }])
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("is pending, and stays in the journal, when all attempts of a run are used up", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const seen = yield* watch
+        faults.always("commit", { _tag: "LoseRequest" })
+        yield* act
+        yield* TestClock.adjust(15_500)
+        expect(seen).toMatchObject([{ _tag: "Pending", isJournaled: true }])
+        expect(faults.operations().filter((name) => name === "commit")).toHaveLength(6)
+        faults.always("commit", undefined)
+        expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("flush tries at once what waits for its next attempt", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", { _tag: "LoseRequest" })
+        yield* act
+        expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("is charged once when the network delivers it twice", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("commit", { _tag: "Duplicate" })
+        faults.always("reserve", { _tag: "Duplicate" })
+        yield* act
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("lets the caller wait for the end, or not at all", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const options = { action, estimate: tokens(10), actual: () => tokens(4) }
+        faults.plan("commit", { _tag: "LoseRequest" })
+        const waiting = yield* Cycles.withCyclesSettled(Effect.void, { ...options, settle: "wait" }).pipe(
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* TestClock.adjust(500)
+        expect((yield* Fiber.join(waiting))[0]).toMatchObject({ _tag: "Charged" })
+        faults.plan("commit", { _tag: "Hang" })
+        const [settlement] = yield* Cycles.withCyclesSettled(Effect.void, { ...options, settle: "background" })
+        expect(settlement).toMatchObject({ _tag: "Pending" })
+        yield* TestClock.adjust(10_500)
+        expect(yield* books).toEqual({ spent: 8, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("fails with the settlement where the user asks for that", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", refuse(409, "BUDGET_FROZEN"))
+        const error = yield* Effect.void.pipe(
+          Cycles.withCycles({ action, estimate: tokens(10), onUnsettled: "fail" }),
+          Effect.flip
+        )
+        expect(error).toBeInstanceOf(Settlement.Unsettled)
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("goes on without a journal that fails, and says so", () =>
+      Effect.gen(function* () {
+        expect(yield* act).toMatchObject({ _tag: "Charged" })
+        const faults = yield* Faults
+        faults.plan("commit", { _tag: "LoseRequest" })
+        expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: false })
+        yield* Cycles.flush("1 second")
+        expect(yield* books).toEqual({ spent: 84, reserved: 0 })
+      }).pipe(Effect.provide(live({ retry: CyclesConfig.retryPolicy({ jitter: false }) }, { journal: broken })))
+    )
+  })
+
+  describe("release", () => {
+    it.effect("is repeated with the same key until it is confirmed", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const seen = yield* watch
+        faults.plan("release", { _tag: "LoseAnswer" }, refuse(503, "INTERNAL_ERROR"))
+        yield* Effect.fail("x").pipe(Cycles.withCycles({ action, estimate: tokens(10) }), Effect.exit)
+        yield* TestClock.adjust(1_500)
+        expect(seen).toMatchObject([{ _tag: "Released", isConfirmed: true, reason: "body_failed" }])
+        const keys = faults
+          .sent()
+          .filter((sent) => sent.operation === "release")
+          .map((sent) => sent.key)
+        expect([keys.length, new Set(keys).size]).toEqual([3, 1])
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("the layer", () => {
+    it.effect("settles what is open before it closes", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", { _tag: "LoseRequest" })
+        yield* act.pipe(Effect.provide(Layer.fresh(another)))
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+  })
+})

@@ -1,0 +1,188 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Schema from "effect/Schema"
+import * as DueHeap from "../src/internal/dueHeap.ts"
+import * as Lease from "../src/internal/lease.ts"
+import * as Lifecycle from "../src/internal/lifecycle.ts"
+
+const positive = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+
+const begin = (remainingTtlMs: number | undefined, rttMs = 0, timeoutMs = 10_000) =>
+  Lease.begin({ extendByMs: 60_000, timeoutMs }, { nowMs: 0, rttMs, expiresAtMs: 60_000, remainingTtlMs })
+
+describe("lease", () => {
+  describe("the rule of remaining_ttl_ms", () => {
+    it("reproduces the example of the specification: 60 s, 10 s, 1.5 s gives 37 s less the round trip", () => {
+      expect(begin(60_000, 1_500)[1]).toEqual({ _tag: "Extend", afterMs: 58_500 - (20_000 + 3_000) })
+    })
+
+    it("leaves no time where two attempts and the margin don't fit, and stops after a second such answer", () => {
+      const [lease, first] = begin(60_000, 0, 30_000)
+      expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
+      const answer = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 60_000 }
+      expect(Lease.extended(lease, answer)[1]._tag).toBe("Stop")
+    })
+
+    it("counts a round trip that can't be true as infinitely slow", () => {
+      expect(begin(60_000, Number.NaN)[1]).toEqual({ _tag: "Extend", afterMs: 0 })
+      expect(begin(60_000, -1)[1]).toEqual({ _tag: "Extend", afterMs: 0 })
+    })
+
+    it("tries again while a whole attempt and the margin fit, one millisecond on each side", () => {
+      const [lease] = begin(60_000)
+      expect(Lease.failed(lease, 49_000, { _tag: "Transient" })[1]).toEqual({ _tag: "Extend", afterMs: 0 })
+      expect(Lease.failed(lease, 49_001, { _tag: "Transient" })[1]._tag).toBe("Stop")
+      expect(Lease.failed(lease, 48_999, { _tag: "Transient" })[1]).toEqual({ _tag: "Extend", afterMs: 1 })
+    })
+
+    it("retries an empty window once", () => {
+      const [lease] = begin(60_000)
+      const [after] = Lease.failed(lease, 49_000, { _tag: "Transient" })
+      expect(Lease.failed(after, 49_000, { _tag: "Transient" })[1]._tag).toBe("Stop")
+    })
+
+    it("stops when attempts make no progress", () => {
+      const [lease] = begin(60_000)
+      const [after] = Lease.failed(lease, 1_000, { _tag: "Transient" })
+      expect(Lease.failed(after, 1_000, { _tag: "Transient" })[1]._tag).toBe("Stop")
+    })
+
+    it("obeys Retry-After exactly, or stops", () => {
+      const [lease] = begin(60_000)
+      expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: 49_000 })[1]).toEqual({
+        _tag: "Extend",
+        afterMs: 49_000
+      })
+      expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: 49_001 })[1]._tag).toBe("Stop")
+      expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: undefined })[1]._tag).toBe("Stop")
+    })
+
+    it.prop(
+      "never plans an attempt that could end after the lease",
+      { lead: positive(120_000), rtt: positive(5_000), timeout: positive(20_000), elapsed: positive(120_000) },
+      ({ elapsed, lead, rtt, timeout }) => {
+        const [lease, step] = Lease.begin(
+          { extendByMs: 60_000, timeoutMs: timeout },
+          { nowMs: 0, rttMs: rtt, expiresAtMs: 60_000, remainingTtlMs: lead }
+        )
+        const left = Math.max(0, lead - rtt)
+        const budget = Math.max(timeout, 1_000, 2 * rtt)
+        const margin = Math.max(1_000, 2 * rtt)
+        if (step._tag === "Extend" && step.afterMs > 0)
+          expect(step.afterMs + 2 * budget + margin).toBeLessThanOrEqual(left)
+        const [, retry] = Lease.failed(lease, elapsed, { _tag: "Transient" })
+        if (retry._tag === "Extend") expect(elapsed + retry.afterMs + budget + margin).toBeLessThanOrEqual(left)
+      }
+    )
+  })
+
+  describe("the fallback", () => {
+    const [unmeasured, first] = begin(undefined)
+    const answer = (nowMs: number, expiresAtMs: number) => ({ nowMs, rttMs: 0, expiresAtMs, remainingTtlMs: undefined })
+
+    it("extends at once, to learn what a grant is", () => {
+      expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
+    })
+
+    it("beats at half a full grant", () => {
+      expect(Lease.extended(unmeasured, answer(10, 120_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
+    })
+
+    it("tightens to a smaller grant, not below half a second", () => {
+      expect(Lease.extended(unmeasured, answer(10, 62_000))[1]).toEqual({ _tag: "Extend", afterMs: 1_000 })
+      expect(Lease.extended(unmeasured, answer(10, 60_100))[1]).toEqual({ _tag: "Extend", afterMs: 500 })
+    })
+
+    it("holds its cadence where grants echo the time between calls", () => {
+      expect(Lease.extended(unmeasured, answer(10_000, 70_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
+      expect(Lease.extended(unmeasured, answer(10, 60_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
+    })
+
+    it("leaves a beat out when there is more than enough time", () => {
+      const [once] = Lease.extended(unmeasured, answer(10, 120_000))
+      expect(Lease.due(once, 20)._tag).toBe("Extend")
+      const [twice] = Lease.extended(once, answer(30, 180_000))
+      expect(Lease.due(twice, 40)).toEqual({ _tag: "Skip", afterMs: 30_000 })
+    })
+
+    it("hands over to the rule of remaining_ttl_ms as soon as an answer has it", () => {
+      const [, step] = Lease.extended(unmeasured, {
+        nowMs: 10,
+        rttMs: 0,
+        expiresAtMs: 120_000,
+        remainingTtlMs: 100_000
+      })
+      expect(step).toEqual({ _tag: "Extend", afterMs: 79_000 })
+    })
+  })
+})
+
+describe("dueHeap", () => {
+  it.prop(
+    "gives entries in the order in which they fall due, whatever is added, moved and removed",
+    { dues: Schema.Array(Schema.Int), removed: Schema.Array(Schema.Natural) },
+    ({ dues, removed }) => {
+      const heap = DueHeap.make<DueHeap.Entry>()
+      const entries = dues.map((due) => ({ due, pos: -1 }))
+      for (const entry of entries) heap.put(entry)
+      for (const i of removed) {
+        const entry = entries[i % Math.max(1, entries.length)]
+        if (entry !== undefined) heap.remove(entry)
+      }
+      const seen: Array<number> = []
+      for (let first = heap.peek(); first !== undefined; first = heap.peek()) {
+        seen.push(first.due)
+        heap.remove(first)
+      }
+      expect(seen).toEqual(seen.toSorted((a, b) => a - b))
+      expect(entries.every((entry) => entry.pos === -1)).toBe(true)
+    }
+  )
+})
+
+describe("lifecycle", () => {
+  const events: ReadonlyArray<Lifecycle.Event> = [
+    "allowed",
+    "refused",
+    "ambiguous",
+    "abandoned",
+    "gaveUp",
+    "commitDecided",
+    "releaseDecided",
+    "confirmed",
+    "expired",
+    "unknown",
+    "rejected",
+    "exhausted",
+    "replayed"
+  ]
+
+  it.prop(
+    "settles at most once, and never gives known spend back, along every walk",
+    { walk: Schema.Array(Schema.Literals(events)) },
+    ({ walk }) => {
+      let state: Lifecycle.State = "reserving"
+      let isSpendKnown = false
+      let settled = 0
+      for (const event of walk) {
+        const next = Lifecycle.next(state, event)
+        if (next === undefined) continue
+        if (event === "commitDecided") isSpendKnown = true
+        if (next === "settled" || next === "recovered" || next === "released") settled += 1
+        if (isSpendKnown) expect(["releasing", "released", "lapsed"]).not.toContain(next)
+        state = next
+      }
+      expect(settled).toBeLessThanOrEqual(1)
+    }
+  )
+
+  it("leaves every state that isn't final by some event, and no final one", () => {
+    for (const [state, row] of Object.entries(Lifecycle.transitions)) {
+      const isEnd = ["refused", "settled", "recovered", "released", "lapsed", "deadLetter"].includes(state)
+      expect([state, Object.keys(row).length === 0]).toEqual([state, isEnd])
+    }
+  })
+
+  it("dies on an event that can't happen", () => {
+    expect(() => Lifecycle.advance("settled", "confirmed")).toThrow("A reservation that is settled can't be confirmed")
+  })
+})
