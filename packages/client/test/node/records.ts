@@ -1,0 +1,23 @@
+/**
+ * Records to put into a journal.
+ */
+import type { SettlementJournal } from "effect-cycles"
+import { Identifiers } from "effect-cycles"
+
+/** A record of a reservation. */
+export const record = (
+  id: string,
+  changes?: Partial<SettlementJournal.JournalRecord>
+): SettlementJournal.JournalRecord => ({
+  reservationId: Identifiers.ReservationId.make(id),
+  baseUrl: owner.baseUrl,
+  mode: "commit",
+  commitBody: '{"idempotency_key":"commit-k","actual":{"unit":"TOKENS","amount":9223372036854775807}}',
+  eventBody: '{"idempotency_key":"commit-k","subject":{"tenant":"acme"}}',
+  recordedAtMs: 1_700_000_000_000,
+  notBeforeMs: 0,
+  ...changes
+})
+
+/** Whose records they are. */
+export const owner: SettlementJournal.JournalOwner = { baseUrl: "http://localhost", fingerprint: "68c905017df7dbfc" }
