@@ -63,6 +63,10 @@ export interface Engine {
   readonly makeKey: () => string
   /** Charges of this process, so that a look through the journal leaves them alone. */
   readonly charges: Map<string, Charge>
+  /** Reservations whose charge ended while the journal was being looked through: what the look has read is out of date. */
+  readonly ended: Set<string>
+  /** How many looks through the journal are under way. */
+  readonly looks: { count: number }
   /** Runs what must go on when the caller has left; with the caller's context, in the life of the layer. */
   readonly background: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<void, never, R>
   /** Tells that a reservation has ended, or is pending for good in this run. */
@@ -129,6 +133,8 @@ export const make = (options: {
       heartbeat,
       settlements,
       charges: new Map(),
+      ended: new Set(),
+      looks: { count: 0 },
       background: (effect) => Effect.asVoid(FiberSet.run(fibers, effect, { startImmediately: true })),
       announce: (event) =>
         Effect.withFiber((fiber) => {
@@ -158,3 +164,9 @@ export const make = (options: {
       idle
     }
   })
+
+/** A charge has ended, or goes on no more in this run. */
+export const endCharge = (engine: Engine, id: string): void => {
+  engine.charges.delete(id)
+  if (engine.looks.count > 0) engine.ended.add(id)
+}

@@ -11,6 +11,7 @@
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
@@ -20,6 +21,7 @@ import type { JournalError, JournalRecord } from "../SettlementJournal.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Charge from "./charge.ts"
 import type { Engine } from "./engine.ts"
+import { endCharge } from "./engine.ts"
 import * as Lifecycle from "./lifecycle.ts"
 
 /** Looks through the journal now, and then at intervals, for the life of the layer. */
@@ -32,28 +34,32 @@ export const forever = (engine: Engine): Effect.Effect<never> =>
   )
 
 /** Looks through the journal once. */
-export const once = (engine: Engine): Effect.Effect<void> => {
-  let found = 0
-  const charged = Stream.runForEach(
-    Stream.mapEffect(
-      Stream.tap(engine.journal.pending, () => Effect.sync(() => found++)),
-      (record) => take(engine, record),
-      { concurrency, unordered: true }
-    ),
-    () => Effect.void
-  )
-  return Effect.matchEffect(charged, {
-    onSuccess: () =>
-      Effect.withFiber((fiber) => Effect.sync(() => Telemetry.journalPending.updateUnsafe(found, fiber.context))),
-    onFailure: (error: JournalError) => Effect.logError("The settlement journal could not be read", error)
+export const once = (engine: Engine): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    let found = 0
+    engine.looks.count += 1
+    return Stream.tap(engine.journal.pending, () => Effect.sync(() => found++)).pipe(
+      Stream.mapEffect((record) => take(engine, record), { concurrency, unordered: true }),
+      Stream.runDrain,
+      Effect.matchEffect({
+        onSuccess: () =>
+          Effect.withFiber((fiber) => Effect.sync(() => Telemetry.journalPending.updateUnsafe(found, fiber.context))),
+        onFailure: (error: JournalError) => Effect.logError("The settlement journal could not be read", error)
+      }),
+      Effect.ensuring(
+        Effect.sync(() => {
+          engine.looks.count -= 1
+          if (engine.looks.count === 0) engine.ended.clear()
+        })
+      )
+    )
   })
-}
 
 /** Charges one record, unless a fiber of this process is busy with it. */
 const take = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const id = record.reservationId
-    if (engine.charges.has(id) || record.baseUrl !== engine.config.baseUrl) return Effect.void
+    if (engine.charges.has(id) || engine.ended.has(id) || record.baseUrl !== engine.config.baseUrl) return Effect.void
     const commit = read(record)
     if (commit === undefined) {
       return bury(engine, record, "the record holds no commit that can be read", now)
@@ -78,16 +84,18 @@ const take = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
           : // The next look through the journal is the next attempt.
             Effect.logDebug(`Spend of ${charge.actual} is still pending: ${first.because}`)
       ),
-      Effect.sync(() => engine.charges.delete(id))
+      Effect.sync(() => endCharge(engine, id))
     )
+    // In the background, so that flushing and closing wait for it; at most so many at once, unless they wait for their time.
     const waitMs = Math.min(maxFloorMs, record.notBeforeMs - now)
-    return waitMs <= 0
-      ? charging
-      : engine.background(
-          Effect.flatMap(engine.pause(0, waitMs), (isOver) =>
-            isOver ? Effect.sync(() => engine.charges.delete(id)) : charging
-          )
-        )
+    if (waitMs > 0) {
+      const waiting = Effect.flatMap(engine.pause(0, waitMs), (isOver) =>
+        isOver ? Effect.sync(() => endCharge(engine, id)) : charging
+      )
+      return engine.background(waiting)
+    }
+    const done = Deferred.makeUnsafe<void>()
+    return Effect.andThen(engine.background(Deferred.into(charging, done)), Deferred.await(done))
   })
 
 // ---------------------------------------------------------------------------------------------------------------------

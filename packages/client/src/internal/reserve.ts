@@ -74,7 +74,9 @@ const ask = (
     if (waitMs !== undefined) return Effect.andThen(Effect.sleep(waitMs), ask(engine, prepared, lane))
     if (!isAmbiguous(error)) return Effect.fail(error)
     return Effect.tapError(send(engine, prepared, lane), (second) =>
-      isAmbiguous(second) && !prepared.isDryRun ? engine.background(abandon(engine, prepared)) : Effect.void
+      isAmbiguous(second) && (mayHold(error) || mayHold(second)) && !prepared.isDryRun
+        ? engine.background(abandon(engine, prepared))
+        : Effect.void
     )
   })
 
@@ -83,6 +85,9 @@ const isAmbiguous = (error: CyclesError): boolean =>
   error._tag === "TransportError" ||
   error._tag === "ProtocolError" ||
   (error._tag === "ApiError" && error.status >= 500)
+
+/** Whether the server may hold a reservation after this answer: not where the request never left. */
+const mayHold = (error: CyclesError): boolean => error._tag !== "TransportError" || error.mayHaveArrived
 
 /** How long to wait before asking again, where the server said so and the user allows it. */
 const waitFor = (error: CyclesError, maxMs: number): number | undefined => {

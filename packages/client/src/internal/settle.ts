@@ -18,6 +18,7 @@ import type { Settlement } from "../Settlement.ts"
 import * as Charge from "./charge.ts"
 import * as Encode from "./encode.ts"
 import type { Engine } from "./engine.ts"
+import { endCharge } from "./engine.ts"
 import type { Held } from "./held.ts"
 import * as Lifecycle from "./lifecycle.ts"
 import * as Release from "./release.ts"
@@ -179,7 +180,7 @@ const waitAsAsked = <A extends Settlement>(
 const finish = (engine: Engine, held: Held, settlement: Settlement): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (held.beat !== undefined) engine.heartbeat.stop(held.beat)
-    if (held.id !== undefined) engine.charges.delete(held.id)
+    if (held.id !== undefined) endCharge(engine, held.id)
     const { action, subject } = held.prepared.request
     return engine.announce({ settlement, subject, action })
   })

@@ -73,37 +73,55 @@ const journalOf = (folder: string, owner: JournalOwner): Journal => {
   }
 }
 
+/** Reads a folder file by file; what can't be read is set aside by `read`, and told of. */
 const fromFolder = <A>(
   folder: string,
-  read: (path: string) => Promise<A | undefined>
+  read: (path: string) => Promise<A | typeof isCorrupt | undefined>
 ): Stream.Stream<A, JournalError> =>
-  Stream.fromIterableEffect(
-    attempt("read", async () => {
-      const names = (await list(folder)).filter((name) => name.endsWith(".json")).toSorted()
-      const found: Array<A> = []
-      for (const name of names) {
-        const one = await read(Path.join(folder, name))
-        if (one !== undefined) found.push(one)
-      }
-      return found
-    })
+  Stream.unwrap(
+    Effect.map(
+      attempt("read", async () => {
+        const names = (await list(folder)).filter((name) => name.endsWith(".json")).toSorted()
+        const found: Array<A> = []
+        const aside: Array<string> = []
+        for (const name of names) {
+          const one = await read(Path.join(folder, name))
+          if (one === isCorrupt) aside.push(name)
+          else if (one !== undefined) found.push(one)
+        }
+        return { found, aside }
+      }).pipe(
+        Effect.tap(({ aside }) =>
+          aside.length === 0
+            ? Effect.void
+            : Effect.logError(`Records of the settlement journal can't be read and were set aside: ${aside.join(", ")}`)
+        )
+      ),
+      ({ found }) => Stream.fromIterable(found)
+    )
   )
 
+const isCorrupt = Symbol("corrupt")
+
 /** Reads a pending record. One that is none is put aside; one under an old name is moved to its own. */
-const readPending = async (folder: string, path: string, owner: JournalOwner): Promise<JournalRecord | undefined> => {
+const readPending = async (
+  folder: string,
+  path: string,
+  owner: JournalOwner
+): Promise<JournalRecord | typeof isCorrupt | undefined> => {
   const text = await readText(path)
   if (text === undefined) return undefined
   const record = parseRecord(parse(text))
   if (record === undefined) {
-    await Fs.rename(path, `${path}.corrupt`)
-    return undefined
+    await rename(path, `${path}.corrupt`)
+    return isCorrupt
   }
   if (record.baseUrl !== owner.baseUrl) return undefined
   const name = fileName(record.reservationId)
   if (Path.basename(path) !== name) {
     // An old name may stand for several ids; only the record's own id decides.
     if (Path.basename(path).startsWith("v2-")) return undefined
-    await Fs.rename(path, Path.join(folder, name))
+    await rename(path, Path.join(folder, name))
   }
   return record
 }
@@ -195,6 +213,12 @@ const isMissing = (error: unknown): boolean => Predicate.isObject(error) && "cod
 
 const unlink = (path: string): Promise<void> =>
   Fs.unlink(path).catch((error: unknown) => {
+    if (!isMissing(error)) throw error
+  })
+
+/** Another look, or another process, may have been faster. */
+const rename = (from: string, to: string): Promise<void> =>
+  Fs.rename(from, to).catch((error: unknown) => {
     if (!isMissing(error)) throw error
   })
 

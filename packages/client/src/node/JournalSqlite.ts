@@ -216,16 +216,18 @@ const journalOf = (file: File, { baseUrl, fingerprint }: JournalOwner): Journal 
         remove.run(fingerprint, baseUrl, letter.record.reservationId)
       }),
     pending: Stream.unwrap(
-      Effect.map(
+      Effect.flatMap(
         attempt("read", () => pending.all(fingerprint, baseUrl)),
-        (rows) =>
-          Stream.fromIterable(
-            rows.flatMap((row) => {
-              const record = recordOf(row)
-              if (record === undefined) setAside(row)
-              return record === undefined ? [] : [record]
-            })
-          )
+        (rows) => {
+          const records = rows.map(recordOf)
+          const corrupt = rows.filter((_, i) => records[i] === undefined)
+          corrupt.forEach(setAside)
+          const told =
+            corrupt.length === 0
+              ? Effect.void
+              : Effect.logError(`${corrupt.length} records of the settlement journal can't be read and were set aside`)
+          return Effect.as(told, Stream.fromIterable(records.filter((record) => record !== undefined)))
+        }
       )
     ),
     deadLetters: Stream.unwrap(

@@ -1,0 +1,163 @@
+/**
+ * A server on loopback that answers as a script says: it loses requests and answers, holds them, refuses, and keeps a log of
+ * what it saw. It keeps no books; a settlement counts once for each key.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What happens to one request. */
+export type Reaction =
+  | "ok"
+  /** Acts on the request, and closes the connection without an answer. */
+  | "lose"
+  /** Never answers. */
+  | "hold"
+  | { readonly status: number; readonly body?: string; readonly headers?: Readonly<Record<string, string>> }
+
+/** A request as it arrived. */
+export interface Seen {
+  readonly operation: string
+  readonly id: string | undefined
+  readonly key: string | undefined
+  readonly apiKey: string | undefined
+  readonly body: Readonly<Record<string, unknown>>
+  readonly atMs: number
+}
+
+/** A server that does as it is told. */
+export interface FaultServer {
+  readonly url: string
+  /** The next requests of an operation meet these reactions, one each; later ones are answered. */
+  readonly script: (operation: string, ...reactions: ReadonlyArray<Reaction>) => void
+  readonly seen: () => ReadonlyArray<Seen>
+  /** Keys of settlements that were applied, each once. */
+  readonly settlements: () => ReadonlyArray<string>
+  /** Waits until so many requests of an operation have arrived. */
+  readonly arrived: (operation: string, count?: number) => Effect.Effect<void>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Starts it on a free port; its connections end with the scope. */
+export const make: Effect.Effect<FaultServer, never, Scope.Scope> = Effect.gen(function* () {
+  const scripts = new Map<string, Array<Reaction>>()
+  const seen: Array<Seen> = []
+  const settlements = new Set<string>()
+  const waiting = new Set<() => void>()
+  let reservations = 0
+
+  const success = (operation: string, id: string | undefined): { readonly status: number; readonly body: object } => {
+    const amount = { unit: "TOKENS", amount: 42 }
+    switch (operation) {
+      case "reserve":
+        reservations += 1
+        return {
+          status: 200,
+          body: {
+            decision: "ALLOW",
+            reservation_id: `rsv-${process.pid}-${reservations}`,
+            affected_scopes: ["tenant:acme"],
+            expires_at_ms: Date.now() + 60_000,
+            remaining_ttl_ms: 60_000
+          }
+        }
+      case "commit":
+        return { status: 200, body: { status: "COMMITTED", charged: amount } }
+      case "release":
+        return { status: 200, body: { status: "RELEASED", released: amount } }
+      case "extend":
+        return { status: 200, body: { status: "ACTIVE", expires_at_ms: Date.now() + 60_000, remaining_ttl_ms: 60_000 } }
+      case "event":
+        return { status: 201, body: { status: "APPLIED", event_id: `evt-${id ?? seen.length}` } }
+      default:
+        return { status: 404, body: { error: "NOT_FOUND", message: "no such path", request_id: "r" } }
+    }
+  }
+
+  const http = yield* Effect.acquireRelease(
+    Effect.callback<Http.Server>((resume) => {
+      const server = Http.createServer((incoming, outgoing) => {
+        const chunks: Array<Buffer> = []
+        incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
+        incoming.on("end", () => {
+          const [, , resource, id, action] = (incoming.url ?? "").split("?")[0]?.split("/") ?? []
+          const operation =
+            action ??
+            (resource === "reservations"
+              ? id === undefined
+                ? "reserve"
+                : "get"
+              : resource === "events"
+                ? "event"
+                : "other")
+          const text = Buffer.concat(chunks).toString("utf8")
+          const body: Readonly<Record<string, unknown>> = text === "" ? {} : JSON.parse(text)
+          const key = typeof body["idempotency_key"] === "string" ? body["idempotency_key"] : undefined
+          const apiKey = incoming.headers["x-cycles-api-key"]
+          seen.push({
+            operation,
+            id,
+            key,
+            apiKey: typeof apiKey === "string" ? apiKey : undefined,
+            body,
+            atMs: Date.now()
+          })
+          const reaction = scripts.get(operation)?.shift() ?? "ok"
+          const answer = success(operation, id)
+          if (reaction === "ok" || reaction === "lose") {
+            if ((operation === "commit" || operation === "event") && key !== undefined)
+              settlements.add(`${id ?? ""} ${key}`)
+          }
+          if (reaction === "lose") outgoing.destroy()
+          else if (reaction === "ok") {
+            outgoing.writeHead(answer.status, { "content-type": "application/json" }).end(JSON.stringify(answer.body))
+          } else if (reaction !== "hold") {
+            outgoing
+              .writeHead(reaction.status, { "content-type": "application/json", ...reaction.headers })
+              .end(reaction.body ?? "")
+          }
+          for (const wake of waiting) wake()
+        })
+      })
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  )
+  const address = http.address()
+
+  return {
+    url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
+    script: (operation, ...reactions) => void scripts.set(operation, [...reactions]),
+    seen: () => seen,
+    settlements: () => Array.from(settlements),
+    arrived: (operation, count = 1) =>
+      Effect.callback<void>((resume) => {
+        const check = () => {
+          if (seen.filter((one) => one.operation === operation).length < count) return
+          waiting.delete(check)
+          resume(Effect.void)
+        }
+        waiting.add(check)
+        check()
+        return Effect.sync(() => waiting.delete(check))
+      })
+  }
+})
+
+/** A refusal of the protocol. */
+export const refuse = (status: number, code: string, headers?: Readonly<Record<string, string>>): Reaction => ({
+  status,
+  body: JSON.stringify({ error: code, message: code, request_id: "r" }),
+  ...(headers === undefined ? undefined : { headers })
+})

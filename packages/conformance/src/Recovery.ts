@@ -1,0 +1,357 @@
+/**
+ * The recovery scenarios of the protocol's client profile, run for real: the client in a process of its own, over HTTP against
+ * a server that injects the faults; a restart is the death of a process, and two workers are two processes. What is judged
+ * are the requests that the server saw, and the folder of the journal.
+ *
+ * Source: `client-recovery/scenarios.yaml` of the protocol.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { ChildProcess } from "node:child_process"
+import { spawn } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as FaultServer from "./FaultServer.ts"
+import type { Story } from "./LifecycleDriver.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** One thing that was looked at. */
+export interface Check {
+  readonly name: string
+  readonly isMet: boolean
+  readonly found: string
+}
+
+/** What a scenario is played with. */
+interface Stage {
+  readonly server: FaultServer.FaultServer
+  readonly folder: string
+  /** Starts the client in a process of its own. */
+  readonly start: (story: Partial<typeof Story.Encoded>) => Client
+  readonly check: (name: string, isMet: boolean, found?: unknown) => void
+  /** The requests of some operations, in order. */
+  readonly requests: (...operations: ReadonlyArray<string>) => ReadonlyArray<FaultServer.Seen>
+  /** The records that wait in the journal. */
+  readonly records: () => ReadonlyArray<{ readonly name: string; readonly text: string }>
+}
+
+/** A client in a process of its own. */
+interface Client {
+  /** Its end, with what it printed. */
+  readonly end: Effect.Effect<Readonly<Record<string, unknown>>>
+  readonly log: () => string
+  readonly kill: Effect.Effect<void>
+}
+
+/** A scenario. */
+export type Scenario = (stage: Stage) => Effect.Effect<void, never, Scope.Scope>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// run
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Plays a scenario, and returns what was looked at. */
+export const run = (scenario: Scenario): Effect.Effect<ReadonlyArray<Check>> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const checks: Array<Check> = []
+      const server = yield* FaultServer.make
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-recovery-"))),
+        (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+      )
+      const children = new Set<ChildProcess>()
+      yield* Effect.addFinalizer(() => Effect.sync(() => children.forEach((child) => child.kill("SIGKILL"))))
+      yield* scenario({
+        server,
+        folder,
+        start: (story) =>
+          startClient(children, {
+            baseUrl: server.url,
+            apiKey: firstKey,
+            tenant: "acme",
+            journal: folder,
+            journalKind: "files",
+            form: "withCycles",
+            estimate: { unit: "TOKENS", amount: 100 },
+            actual: { unit: "TOKENS", amount: 42 },
+            flushTimeoutMs: 5_000,
+            timeoutMs: 2_000,
+            ...story
+          }),
+        check: (name, isMet, found) => void checks.push({ name, isMet, found: JSON.stringify(found) ?? "" }),
+        requests: (...operations) => server.seen().filter((seen) => operations.includes(seen.operation)),
+        records: () => recordsIn(folder)
+      })
+      return checks
+    })
+  )
+
+const firstKey = "cyc_live_first-key-of-the-recovery-scenarios"
+
+const driver = join(import.meta.dirname, "bin/lifecycle-driver.ts")
+
+const startClient = (children: Set<ChildProcess>, story: typeof Story.Encoded): Client => {
+  const child = spawn(process.execPath, [driver], { stdio: ["pipe", "pipe", "pipe"] })
+  children.add(child)
+  let output = ""
+  let log = ""
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")))
+  child.stderr.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")))
+  child.stdin.end(JSON.stringify(story))
+  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()))
+  return {
+    end: Effect.map(
+      Effect.promise(() => ended),
+      () => {
+        children.delete(child)
+        return output.trim() === "" ? {} : JSON.parse(output)
+      }
+    ),
+    log: () => log,
+    kill: Effect.andThen(
+      Effect.sync(() => child.kill("SIGKILL")),
+      Effect.promise(() => ended)
+    )
+  }
+}
+
+const recordsIn = (folder: string): ReadonlyArray<{ readonly name: string; readonly text: string }> =>
+  existsSync(folder)
+    ? readdirSync(folder, { recursive: true, encoding: "utf8" })
+        .filter((name) => name.endsWith(".json") && !name.includes("dead-letters"))
+        .map((name) => ({ name, text: readFileSync(join(folder, name), "utf8") }))
+    : []
+
+const keys = (requests: ReadonlyArray<FaultServer.Seen>): ReadonlyArray<string | undefined> =>
+  requests.map((request) => request.key)
+
+const areEqual = (values: ReadonlyArray<unknown>): boolean => new Set(values).size === 1
+
+// ---------------------------------------------------------------------------------------------------------------------
+// scenarios
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A client whose first commit never gets an answer, and which is killed while it waits. */
+const killedInFirstCommit = ({ check, records, server, start }: Stage) =>
+  Effect.gen(function* () {
+    server.script("commit", "hold")
+    const client = start({})
+    yield* server.arrived("commit")
+    check("the record is in the journal before the first commit is answered", records().length === 1, records())
+    yield* client.kill
+    check("the record survives the death of the process", records().length === 1, records())
+  })
+
+/** The scenarios by their names in the profile. */
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  "CR-CORE-001": ({ check, requests, server, start }) =>
+    Effect.gen(function* () {
+      server.script("commit", "lose")
+      yield* start({}).end
+      const commits = requests("commit")
+      check("the commit is sent again after its answer was lost", commits.length === 2, commits)
+      check("the retry carries the original key", areEqual(keys(commits)), keys(commits))
+      check("at most one settlement takes place", server.settlements().length === 1, server.settlements())
+    }),
+
+  "CR-CORE-002": ({ check, requests, server, start }) =>
+    Effect.gen(function* () {
+      server.script("commit", FaultServer.refuse(410, "RESERVATION_EXPIRED"))
+      yield* start({}).end
+      const [commit, event, ...more] = requests("commit", "event")
+      check("the expired commit is followed by one event", event?.operation === "event" && more.length === 0, event)
+      check(
+        "the event carries the key of the commit",
+        commit?.key !== undefined && commit.key === event?.key,
+        event?.key
+      )
+      check(
+        "the event carries the original subject, action and actual",
+        JSON.stringify([event?.body["subject"], event?.body["action"], event?.body["actual"]]) ===
+          JSON.stringify([
+            { tenant: "acme" },
+            { kind: "llm.completion", name: "lifecycle-driver" },
+            { unit: "TOKENS", amount: 42 }
+          ]),
+        event?.body
+      )
+    }),
+
+  "CR-CORE-003": ({ check, requests, server, start }) =>
+    Effect.gen(function* () {
+      server.script("reserve", {
+        status: 200,
+        body: JSON.stringify({
+          decision: "ALLOW",
+          reservation_id: "rsv-short",
+          affected_scopes: ["tenant:acme"],
+          expires_at_ms: Date.now() + 7_000,
+          remaining_ttl_ms: 7_000
+        })
+      })
+      server.script("extend", "lose")
+      const client = start({ ttlMs: 7_000, bodyMs: 6_000 })
+      const outcome = yield* client.end
+      const extensions = requests("extend")
+      check("the lost extend is sent again", extensions.length >= 2, extensions)
+      check("the retry carries the original key", areEqual(keys(extensions.slice(0, 2))), keys(extensions))
+      check(
+        "the failure is told with the reservation and what follows",
+        client.log().includes("rsv-short") && /next attempt|stops/.test(client.log()),
+        client.log()
+      )
+      check(
+        "the act goes on and is committed",
+        requests("commit").length === 1 && outcome["exit"] === "Success",
+        outcome
+      )
+    }),
+
+  "CR-CORE-004": ({ check, requests, server, start }) =>
+    Effect.gen(function* () {
+      server.script(
+        "commit",
+        { status: 201, body: '{"status":"COMMITTED","charged":{"unit":"TOKENS","amount":42}}' },
+        {
+          status: 200,
+          body: '{"status":"COMMITTED"}'
+        }
+      )
+      yield* start({}).end
+      const commits = requests("commit")
+      check("another success status and an invalid body are no success", commits.length === 3, commits)
+      check("every attempt carries the original key", areEqual(keys(commits)), keys(commits))
+    }),
+
+  "CR-DURABLE-001": (stage) =>
+    Effect.gen(function* () {
+      const { check, records, requests, start } = stage
+      yield* killedInFirstCommit(stage)
+      yield* start({ form: "replay" }).end
+      const commits = requests("commit")
+      check("the restarted client commits with the same key", commits.length === 2 && areEqual(keys(commits)), commits)
+      check("success removes the record", records().length === 0, records())
+    }),
+
+  "CR-DURABLE-002": (stage) =>
+    Effect.gen(function* () {
+      const { check, records, requests, server, start } = stage
+      yield* killedInFirstCommit(stage)
+      server.script("commit", FaultServer.refuse(410, "RESERVATION_EXPIRED"))
+      server.script("event", "hold")
+      const second = start({ form: "replay" })
+      yield* server.arrived("event")
+      check(
+        "event mode is on disk before the event is answered",
+        records().every((record) => record.text.includes('"mode":"event"')) && records().length === 1,
+        records()
+      )
+      yield* second.kill
+      const before = requests("commit").length
+      yield* start({ form: "replay" }).end
+      const settling = requests("commit", "event")
+      check("the second restart sends the event, and no commit", requests("commit").length === before, settling)
+      check("all requests carry the same key", areEqual(keys(settling)), keys(settling))
+      check("success removes the record", records().length === 0, records())
+    }),
+
+  "CR-DURABLE-003": (stage) =>
+    Effect.gen(function* () {
+      const { check, records, requests, server, start } = stage
+      server.script("commit", FaultServer.refuse(429, "LIMIT_EXCEEDED", { "retry-after": "4" }))
+      const first = start({})
+      yield* server.arrived("commit")
+      yield* Effect.sleep(300)
+      yield* first.kill
+      const notBefore = Number(/"not_before_ms":(\d+)/.exec(records()[0]?.text ?? "")?.[1] ?? 0)
+      const toldAt = requests("commit")[0]?.atMs ?? 0
+      check(
+        "the delay is in the journal",
+        notBefore - toldAt >= 3_900 && notBefore - toldAt < 5_000,
+        notBefore - toldAt
+      )
+      const early = start({ form: "replay", flushTimeoutMs: 500 })
+      yield* early.end
+      check("a restart before its time sends nothing", requests("commit").length === 1, requests("commit"))
+      yield* Effect.sleep(Math.max(0, notBefore - Date.now()) + 100)
+      yield* start({ form: "replay" }).end
+      const commits = requests("commit")
+      check("after the delay it commits with the same key", commits.length === 2 && areEqual(keys(commits)), commits)
+      check("not before the stored instant", (commits[1]?.atMs ?? 0) >= notBefore, commits[1]?.atMs)
+      check("success removes the record", records().length === 0, records())
+    }),
+
+  "CR-DURABLE-004": (stage) =>
+    Effect.gen(function* () {
+      const { check, records, requests, start } = stage
+      yield* killedInFirstCommit(stage)
+      check("the record holds no key", !records().some((record) => record.text.includes(firstKey)), records())
+      const rotated = "cyc_live_rotated-key-of-the-recovery-scenarios"
+      yield* start({ form: "replay", apiKey: rotated }).end
+      const commits = requests("commit")
+      check("the new credential finds the record", commits.length === 2 && areEqual(keys(commits)), commits)
+      check("and is what the commit is sent with", commits[1]?.apiKey === rotated, commits[1]?.apiKey)
+      check("success removes the record", records().length === 0, records())
+    }),
+
+  "CR-DURABLE-005": (stage) =>
+    Effect.gen(function* () {
+      const { check, folder, records, requests, start } = stage
+      yield* killedInFirstCommit(stage)
+      const own = join(folder, readdirSync(folder)[0] ?? "")
+      writeFileSync(join(own, `v2-${"0".repeat(64)}.json`), "{ this is no record")
+      writeFileSync(join(own, `v2-${"1".repeat(64)}.json`), JSON.stringify({ version: 99, reservation_id: "later" }))
+      const client = start({ form: "replay" })
+      yield* client.end
+      const aside = readdirSync(own).filter((name) => name.endsWith(".corrupt"))
+      check("the corrupt and the unsupported record are set aside", aside.length === 2, aside)
+      check("and reported", client.log().includes("set aside"), client.log())
+      check("the other record is replayed", requests("commit").length === 2 && records().length === 0, records())
+    }),
+
+  "CR-DURABLE-006": (stage) =>
+    Effect.gen(function* () {
+      const { check, records, requests, server, start } = stage
+      yield* killedInFirstCommit(stage)
+      yield* Effect.all([start({ form: "replay" }).end, start({ form: "replay" }).end], { concurrency: 2 })
+      const commits = requests("commit")
+      check("two processes may both commit, with the same key", commits.length >= 2 && areEqual(keys(commits)), commits)
+      check("at most one settlement takes place", server.settlements().length === 1, server.settlements())
+      check("the record is removed", records().length === 0, records())
+    }),
+
+  "CR-DURABLE-007": (stage) =>
+    Effect.gen(function* () {
+      const { check, folder, records, requests, start } = stage
+      yield* killedInFirstCommit(stage)
+      const own = join(folder, readdirSync(folder)[0] ?? "")
+      const first = records()[0]
+      check("a record is named by the digest of its id", /v2-[0-9a-f]{64}\.json$/.test(first?.name ?? ""), first?.name)
+      const text = first?.text ?? "{}"
+      const template: Readonly<Record<string, unknown>> = JSON.parse(text)
+      const legacy = (id: string) => JSON.stringify({ ...template, reservation_id: id })
+      rmSync(join(folder, first?.name ?? ""))
+      mkdirSync(own, { recursive: true })
+      // `a/b` and `a.b` had the same old name, `a_b.json`: only one of them can be in it.
+      writeFileSync(join(own, "a_b.json"), legacy("a/b"))
+      writeFileSync(join(own, "a_b (1).json"), legacy("a.b"))
+      yield* start({ form: "replay" }).end
+      const ids = requests("commit")
+        .slice(1)
+        .map((seen) => decodeURIComponent(seen.id ?? ""))
+      check("records under old names are found by the ids they hold", ids.toSorted().join() === "a.b,a/b", ids)
+      check("and none is lost or left", records().length === 0, records())
+    }),
+
+  "CR-BOUNDARY-001": ({ check, requests, start }) =>
+    Effect.gen(function* () {
+      const outcome = yield* start({ end: "failure" }).end
+      check("nothing is committed and no event is sent", requests("commit", "event").length === 0, requests())
+      check("the failure is surfaced", outcome["exit"] === "Failure", outcome)
+    })
+}
