@@ -63,6 +63,8 @@ interface File {
   readonly db: DatabaseSync
   /** Runs work in the next transaction; the callback hears when it is durable, or why it is not. */
   readonly enqueue: (work: () => void, done: (error: unknown) => void) => void
+  /** Does now what waits for the next transaction. */
+  readonly commit: () => void
   readonly close: () => void
 }
 
@@ -99,6 +101,7 @@ const openFile = (filename: string): File => {
 
   return {
     db,
+    commit,
     enqueue: (work, done) => {
       waiting.push({ work, done })
       if (waiting.length === 1) setImmediate(commit)
@@ -217,7 +220,11 @@ const journalOf = (file: File, { baseUrl, fingerprint }: JournalOwner): Journal 
       }),
     pending: Stream.unwrap(
       Effect.flatMap(
-        attempt("read", () => pending.all(fingerprint, baseUrl)),
+        attempt("read", () => {
+          // What was removed is not read again.
+          file.commit()
+          return pending.all(fingerprint, baseUrl)
+        }),
         (rows) => {
           const records = rows.map(recordOf)
           const corrupt = rows.filter((_, i) => records[i] === undefined)
