@@ -176,7 +176,7 @@ describe("Cycles", () => {
           Cycles.withCycles({ action: { kind: "", name: "x" }, estimate: tokens(1) }),
           Effect.flip
         )
-        expect(error.message).toBe('The reserve was not sent: action.kind must be 1 to 64 characters, got ""')
+        expect(error.message).toBe('The reserve was not sent: action.kind must be a text that is not blank, got ""')
         expect(faults.sent()).toEqual([])
       }).pipe(Effect.provide(live()))
     )

@@ -7,10 +7,12 @@ import * as Schema from "effect/Schema"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
 
+const notBlank = Schema.isPattern(/\S/, { expected: "a text that is not blank" })
+
 /** An action as it may be sent: kind at most 64 characters, name at most 256, at most 10 tags of at most 64. */
 export const Action = Schema.Struct({
-  kind: Wire.text(1, Limits.maxActionKind),
-  name: Wire.text(1, Limits.maxActionName),
+  kind: Wire.text(0, Limits.maxActionKind).check(notBlank),
+  name: Wire.text(0, Limits.maxActionName).check(notBlank),
   tags: Schema.optional(
     Schema.Array(Wire.text(0, Limits.maxTag)).check(
       Schema.isMaxLength(Limits.maxTags, { expected: `at most ${Limits.maxTags} tags` })

@@ -90,7 +90,10 @@ export const usdMicrocents = (amount: number | bigint): Amount => make("USD_MICR
  * or is below zero or above 92,233,720,368.54775807.
  */
 export const usd = (dollars: string | number): Amount =>
-  Result.getOrThrowWith(parseUsd(String(dollars)), (problem) => new RangeError(problem))
+  Result.getOrThrowWith(
+    parseUsd(typeof dollars === "number" ? decimal(dollars) : dollars),
+    (problem) => new RangeError(problem)
+  )
 
 /** Dollars from a text; a text that is no amount is the failure, in words. */
 export const parseUsd = (dollars: string): Result.Result<Amount, string> => {
@@ -181,6 +184,10 @@ export class UnitMismatch extends Schema.TaggedError<UnitMismatch>()("UnitMismat
 // ---------------------------------------------------------------------------------------------------------------------
 
 const microcentsPerDollar = 100_000_000n
+
+/** A number as people write it, without an exponent where it is small. */
+const decimal = (value: number): string =>
+  value > 0 && value < 1e-6 ? value.toFixed(20).replace(/0+$/, "") : String(value)
 
 const known: ReadonlySet<string> = new Set(knownUnits)
 

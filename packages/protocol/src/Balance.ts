@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import { Amount, SignedAmount } from "./Amount.ts"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
+import { fields } from "./Subject.ts"
 
 /** The books of one budget: `remaining = allocated - spent - reserved - debt`. */
 export const Balance = Schema.Struct({
@@ -55,7 +56,13 @@ export const BalanceQuery = Schema.Struct({
   /** Rows of a page, 1 to 200. Default 50. */
   limit: Schema.optional(Wire.integer(1, Limits.maxPageSize)),
   cursor: Schema.optional(Schema.String)
-}).pipe(Schema.encodeKeys({ includeChildren: "include_children" }))
+})
+  .check(
+    Schema.makeFilter((query) =>
+      fields.some((field) => query[field] !== undefined) ? undefined : `Expected at least one of ${fields.join(", ")}`
+    )
+  )
+  .pipe(Schema.encodeKeys({ includeChildren: "include_children" }))
 
 /** Which balances. */
 export type BalanceQuery = typeof BalanceQuery.Type

@@ -61,7 +61,7 @@ export const decisions = HttpApiGroup.make("Decisions").add(
   HttpApiEndpoint.post("decide", "/v1/decide", {
     payload: DecisionRequest,
     success: DecisionResponse,
-    error: refusals(400, 401, 403, 404, 409, 429, 500)
+    error: refusals(400, 401, 403, 409, 429, 500)
   }).middleware(TenantKey)
 )
 
@@ -125,11 +125,11 @@ export const evidence = HttpApiGroup.make("Evidence").add(
   HttpApiEndpoint.get("getEvidence", "/v1/evidence/:evidence_id", {
     params: { evidence_id: EvidenceId },
     success: EvidenceEnvelope,
-    error: refusals(404, 429, 500)
+    error: refusals(400, 404, 429, 500)
   }),
   HttpApiEndpoint.get("getEvidenceJwks", "/v1/.well-known/cycles-jwks.json", {
     success: EvidenceJwks,
-    error: refusals(429, 500)
+    error: refusals(404, 429, 500)
   })
 )
 

@@ -51,7 +51,7 @@ export const EventCreateResponse = Schema.Struct({
 export type EventCreateResponse = typeof EventCreateResponse.Type
 
 /** Writes a request. */
-export const encodeCreateRequest = Schema.encodeUnknownResult(EventCreateRequest)
+export const encodeCreateRequest = Schema.encodeUnknownResult(EventCreateRequest, { errors: "all" })
 
 /** Reads an answer. */
 export const decodeCreateResponse = Schema.decodeUnknownResult(EventCreateResponse)

@@ -41,7 +41,8 @@ export const parse = (text: string): unknown =>
 
 /**
  * Reads the JSON of an answer: as `parse`, and an explicit `null` is the same as an absent field. Inside of what belongs
- * to the user (`metadata`, `committed_metadata`, `custom`) and in lists it is kept.
+ * to the user (`metadata`, `committed_metadata`, `custom`), in what is signed or free (`payload`, `details`), and in lists it
+ * is kept.
  */
 export const parseAnswer = (text: string): unknown => {
   const value = parse(text)
@@ -86,7 +87,7 @@ const reviveInteger = (_key: string, value: unknown, context: { readonly source?
     ? BigInt(context.source)
     : value
 
-const owned: ReadonlySet<string> = new Set(["metadata", "committed_metadata", "custom"])
+const owned: ReadonlySet<string> = new Set(["metadata", "committed_metadata", "custom", "payload", "details"])
 
 const withoutNulls = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(withoutNulls)

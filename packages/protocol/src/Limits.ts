@@ -70,3 +70,6 @@ export const maxPageSize = 200
 
 /** Rows of a page that asks for no number. */
 export const defaultPageSize = 50
+
+/** The largest count and latency in metrics: the reference server holds them in 32 bits. */
+export const maxMetric = 2_147_483_647

@@ -298,19 +298,19 @@ export type ReservationListQuery = typeof ReservationListQuery.Type
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Writes a request. */
-export const encodeCreateRequest = Schema.encodeUnknownResult(ReservationCreateRequest)
+export const encodeCreateRequest = Schema.encodeUnknownResult(ReservationCreateRequest, { errors: "all" })
 
 /** Writes a request. */
-export const encodeCommitRequest = Schema.encodeUnknownResult(CommitRequest)
+export const encodeCommitRequest = Schema.encodeUnknownResult(CommitRequest, { errors: "all" })
 
 /** Reads back a request that was written. */
 export const decodeCommitRequest = Schema.decodeUnknownResult(CommitRequest)
 
 /** Writes a request. */
-export const encodeReleaseRequest = Schema.encodeUnknownResult(ReleaseRequest)
+export const encodeReleaseRequest = Schema.encodeUnknownResult(ReleaseRequest, { errors: "all" })
 
 /** Writes a request. */
-export const encodeExtendRequest = Schema.encodeUnknownResult(ExtendRequest)
+export const encodeExtendRequest = Schema.encodeUnknownResult(ExtendRequest, { errors: "all" })
 
 /** Reads an answer. */
 export const decodeCreateResponse = Schema.decodeUnknownResult(ReservationCreateResponse)

@@ -73,18 +73,19 @@ export const Read = Schema.Struct({
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** One subject from two, field by field; the inner one wins, also within `dimensions`. */
-export const merge = (outer: Subject, inner: Subject): Subject => ({
-  tenant: inner.tenant ?? outer.tenant,
-  workspace: inner.workspace ?? outer.workspace,
-  app: inner.app ?? outer.app,
-  workflow: inner.workflow ?? outer.workflow,
-  agent: inner.agent ?? outer.agent,
-  toolset: inner.toolset ?? outer.toolset,
-  dimensions:
+export const merge = (outer: Subject, inner: Subject): Subject => {
+  const merged: { -readonly [K in keyof Subject]: Subject[K] } = {}
+  for (const field of fields) {
+    const name = inner[field] ?? outer[field]
+    if (name !== undefined) merged[field] = name
+  }
+  const dimensions =
     outer.dimensions === undefined || inner.dimensions === undefined
       ? (inner.dimensions ?? outer.dimensions)
       : { ...outer.dimensions, ...inner.dimensions }
-})
+  if (dimensions !== undefined) merged.dimensions = dimensions
+  return merged
+}
 
 /** The scopes that a subject names, from the top down, as the server writes them: each with the path above it. */
 export const scopes = (self: Subject): ReadonlyArray<string> => {

@@ -149,9 +149,9 @@ export const createDraft = (
 
 type Encode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
 
-const encodeReservationQuery = Schema.encodeUnknownResult(Reservation.ReservationListQuery)
+const encodeReservationQuery = Schema.encodeUnknownResult(Reservation.ReservationListQuery, { errors: "all" })
 
-const encodeBalanceQuery = Schema.encodeUnknownResult(Balance.BalanceQuery)
+const encodeBalanceQuery = Schema.encodeUnknownResult(Balance.BalanceQuery, { errors: "all" })
 
 const invalid = (operation: Operation, error: Schema.SchemaError, input: unknown): InvalidRequest =>
   new InvalidRequest({ operation, fields: InvalidInput.fromIssue(error.issue, input) })

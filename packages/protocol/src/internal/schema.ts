@@ -8,34 +8,35 @@ import * as Limits from "../Limits.ts"
 
 /** A text of limited length. */
 export const text = (minimum: number, maximum: number) =>
-  Schema.String.check(
-    Schema.isBetweenLength(minimum, maximum, { expected: `${minimum} to ${maximum} characters` })
-  )
+  Schema.String.check(Schema.isBetweenLength(minimum, maximum, { expected: `${minimum} to ${maximum} characters` }))
 
 /** An integer of limited size. */
 export const integer = (minimum: number, maximum: number) =>
-  Schema.Int.check(
-    Schema.isBetween({ minimum, maximum }, { expected: `an integer from ${minimum} to ${maximum}` })
-  )
+  Schema.Int.check(Schema.isBetween({ minimum, maximum }, { expected: `an integer from ${minimum} to ${maximum}` }))
 
 /** A count, or an instant or a span of time in milliseconds. */
 export const natural = integer(0, Number.MAX_SAFE_INTEGER)
 
 /** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. */
 const int64 = (minimum: bigint) =>
-  Schema.Union([Schema.Int, Schema.BigInt]).annotate({ expected: "an integer of 64 bits" }).pipe(
-    Schema.decodeTo(
-      Schema.BigInt.check(
-        Schema.isBetweenBigInt({ minimum, maximum: Limits.maxInt64 }, {
-          expected: `an integer from ${minimum} to ${Limits.maxInt64}`
-        })
-      ),
-      {
-        decode: SchemaGetter.transform((value: number | bigint) => BigInt(value)),
-        encode: SchemaGetter.transform(Json.encodeInteger)
-      }
+  Schema.Union([Schema.Int, Schema.BigInt])
+    .annotate({ expected: "an integer of 64 bits" })
+    .pipe(
+      Schema.decodeTo(
+        Schema.BigInt.check(
+          Schema.isBetweenBigInt(
+            { minimum, maximum: Limits.maxInt64 },
+            {
+              expected: `an integer from ${minimum} to ${Limits.maxInt64}`
+            }
+          )
+        ),
+        {
+          decode: SchemaGetter.transform((value: number | bigint) => BigInt(value)),
+          encode: SchemaGetter.transform(Json.encodeInteger)
+        }
+      )
     )
-  )
 
 /** An amount: 0 or more. */
 export const unsignedInt64 = int64(0n)

@@ -198,12 +198,7 @@ const runtime = (call: Call): Answer => {
       if (isShort) return Reads.balances(call.context, tenant(call, "balances:read"), call.query)
       break
     case "POST events":
-      if (isShort) {
-        return guarded(call, "reservations:commit", readEvent, (context, caller, request, raw) => {
-          smallMetrics(request)
-          return Ledger.event(context, caller, request, raw)
-        })
-      }
+      if (isShort) return guarded(call, "reservations:commit", readEvent, Ledger.event)
       break
   }
   return unknownPath(call)
@@ -245,23 +240,13 @@ const settlement = (call: Call, id: string, action: string): Answer => {
   }
   switch (action) {
     case "commit":
-      return command(tenant(call, "reservations:commit"), readCommit, (context, caller, id, request, raw) => {
-        smallMetrics(request)
-        return Ledger.commit(context, caller, id, request, raw)
-      })
+      return command(tenant(call, "reservations:commit"), readCommit, Ledger.commit)
     case "release":
       return command(either(call, "reservations:release"), readRelease, Ledger.release)
     case "extend":
       return command(tenant(call, "reservations:extend"), readExtend, Ledger.extend)
     default:
       return unknownPath(call)
-  }
-}
-
-/** Counts in metrics fit 32 bits on the reference. */
-const smallMetrics = ({ metrics }: Pick<CommitRequest, "metrics">): void => {
-  for (const value of [metrics?.tokensInput, metrics?.tokensOutput, metrics?.latencyMs]) {
-    if (value !== undefined && value > 2_147_483_647) throw invalid("metrics must be at most 2147483647")
   }
 }
 

@@ -7,7 +7,6 @@
  *
  * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY of the protocol.
  */
-import type { Action } from "@effect-cycles/protocol/Action"
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -100,7 +99,6 @@ export const reserve = (
   request: OpenMetadata<ReservationCreateRequest>,
   raw: object
 ): Answer => {
-  named(request.action)
   own(caller, request.subject)
   const id = `reserve ${caller.tenant.id} ${request.idempotencyKey}`
   const form = canonicalReserve(raw)
@@ -207,7 +205,6 @@ export const decide = (
   request: OpenMetadata<DecisionRequest>,
   raw: object
 ): Answer => {
-  named(request.action)
   own(caller, request.subject)
   const id = `decide ${caller.tenant.id} ${request.idempotencyKey}`
   const form = canonical(raw)
@@ -429,7 +426,6 @@ export const event = (
   request: OpenMetadata<EventCreateRequest>,
   raw: object
 ): Answer => {
-  named(request.action)
   own(caller, request.subject)
   const id = `event ${caller.tenant.id} ${request.idempotencyKey}`
   const form = canonical(raw)
@@ -608,11 +604,6 @@ const held = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => 
 // ---------------------------------------------------------------------------------------------------------------------
 // checks
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** Blank texts name nothing. */
-const named = ({ kind, name }: Action): void => {
-  if (kind.trim() === "" || name.trim() === "") throw invalid("action.kind and action.name must not be blank")
-}
 
 const own = (caller: Caller, subject: Subject.Subject): void => {
   if (subject.tenant !== undefined && subject.tenant !== caller.tenant.id) {
