@@ -1,0 +1,223 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Result from "effect/Result"
+import {
+  Amount,
+  Balance,
+  Caps,
+  ErrorResponse,
+  Headers,
+  InvalidInput,
+  Reservation,
+  Subject
+} from "@effect-cycles/protocol"
+
+const request = {
+  idempotencyKey: "k",
+  subject: { tenant: "acme" },
+  action: { kind: "llm.completion", name: "openai:gpt-5" },
+  estimate: Amount.tokens(10)
+}
+
+const problems = (changes: object) => {
+  const input = { ...request, ...changes }
+  const encoded = Reservation.encodeCreateRequest(input)
+  return Result.isSuccess(encoded) ? [] : InvalidInput.fromIssue(encoded.failure.issue, input).map(({ field }) => field)
+}
+
+const text = (length: number) => "x".repeat(length)
+
+const entries = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`d${i}`, "v"]))
+
+describe("Reservation", () => {
+  describe("a request", () => {
+    it.each<readonly [string, string, object, object]>([
+      ["idempotencyKey", "1 to 256 characters", { idempotencyKey: text(256) }, { idempotencyKey: text(257) }],
+      ["idempotencyKey", "1 character at least", { idempotencyKey: "k" }, { idempotencyKey: "" }],
+      ["subject.tenant", "128 characters", { subject: { tenant: text(128) } }, { subject: { tenant: text(129) } }],
+      [
+        "subject.tenant",
+        "the characters of a scope",
+        { subject: { tenant: "a_.-Z9" } },
+        { subject: { tenant: "a/b" } }
+      ],
+      ["subject", "one standard field", { subject: { agent: "a" } }, { subject: { dimensions: { a: "b" } } }],
+      [
+        "subject.dimensions",
+        "16 entries",
+        { subject: { tenant: "a", dimensions: entries(16) } },
+        { subject: { tenant: "a", dimensions: entries(17) } }
+      ],
+      [
+        "subject.dimensions.a",
+        "256 characters",
+        { subject: { tenant: "a", dimensions: { a: text(256) } } },
+        { subject: { tenant: "a", dimensions: { a: text(257) } } }
+      ],
+      [
+        "action.kind",
+        "64 characters",
+        { action: { kind: text(64), name: "n" } },
+        { action: { kind: text(65), name: "n" } }
+      ],
+      ["action.kind", "no blank", { action: { kind: "k", name: "n" } }, { action: { kind: " ", name: "n" } }],
+      [
+        "action.name",
+        "256 characters",
+        { action: { kind: "k", name: text(256) } },
+        { action: { kind: "k", name: text(257) } }
+      ],
+      [
+        "action.tags",
+        "10 tags",
+        { action: { kind: "k", name: "n", tags: Array(10).fill("t") } },
+        { action: { kind: "k", name: "n", tags: Array(11).fill("t") } }
+      ],
+      [
+        "action.tags.0",
+        "64 characters",
+        { action: { kind: "k", name: "n", tags: [text(64)] } },
+        { action: { kind: "k", name: "n", tags: [text(65)] } }
+      ],
+      ["estimate.unit", "a known unit", { estimate: Amount.credits(1) }, { estimate: Amount.make("EUR", 1) }],
+      ["ttlMs", "at least 1,000", { ttlMs: 1_000 }, { ttlMs: 999 }],
+      ["ttlMs", "at most 86,400,000", { ttlMs: 86_400_000 }, { ttlMs: 86_400_001 }],
+      ["ttlMs", "an integer", { ttlMs: 2_000 }, { ttlMs: 2_000.5 }],
+      ["gracePeriodMs", "at least 0", { gracePeriodMs: 0 }, { gracePeriodMs: -1 }],
+      ["gracePeriodMs", "at most 60,000", { gracePeriodMs: 60_000 }, { gracePeriodMs: 60_001 }],
+      ["overagePolicy", "a policy", { overagePolicy: "REJECT" }, { overagePolicy: "MAYBE" }],
+      ["metadata.a", "JSON", { metadata: { a: [1, "x", null] } }, { metadata: { a: 1n } }],
+      ["metadata.a", "no Date", { metadata: {} }, { metadata: { a: new Date(0) } }]
+    ])("%s: %s", (field, _limit, good, bad) => {
+      expect(problems(good)).toEqual([])
+      expect(problems(bad)).toContain(field)
+    })
+
+    it("names every fault at once, with field, limit and value", () => {
+      const input = { ...request, ttlMs: 5, idempotencyKey: "" }
+      const encoded = Reservation.encodeCreateRequest(input)
+      expect(Result.isFailure(encoded) && InvalidInput.fromIssue(encoded.failure.issue, input)).toEqual([
+        { field: "idempotencyKey", expected: "1 to 256 characters", actual: '""' },
+        { field: "ttlMs", expected: "an integer from 1000 to 86400000", actual: "5" }
+      ])
+    })
+
+    it("leaves absent fields out", () => {
+      expect(Result.getOrThrow(Reservation.encodeCreateRequest({ ...request, ttlMs: undefined }))).toEqual({
+        idempotency_key: "k",
+        subject: { tenant: "acme" },
+        action: { kind: "llm.completion", name: "openai:gpt-5" },
+        estimate: { unit: "TOKENS", amount: 10 }
+      })
+    })
+
+    it.each([
+      [2_147_483_647, true],
+      [2_147_483_648, false],
+      [-1, false]
+    ])("holds a metric of %d: %s", (tokensInput, isFine) => {
+      const encoded = Reservation.encodeCommitRequest({
+        idempotencyKey: "k",
+        actual: Amount.tokens(1),
+        metrics: { tokensInput }
+      })
+      expect(Result.isSuccess(encoded)).toBe(isFine)
+    })
+  })
+
+  describe("an answer", () => {
+    it("is open: unknown keys, decisions, units and codes are carried", () => {
+      const answer = Result.getOrThrow(
+        Reservation.decodeCreateResponse({
+          decision: "ALLOW_LATER",
+          reservation_id: "r",
+          affected_scopes: [],
+          reserved: { unit: "EUR", amount: 1 },
+          reason_code: "NEW_REASON",
+          something_new: { a: 1 }
+        })
+      )
+      expect(answer).toMatchObject({ decision: "ALLOW_LATER", reasonCode: "NEW_REASON", reserved: { unit: "EUR" } })
+      expect(Result.getOrThrow(ErrorResponse.decode({ error: "NEW_CODE" })).error).toBe("NEW_CODE")
+    })
+
+    it.each([
+      {},
+      { decision: "ALLOW" },
+      { decision: 1, affected_scopes: [] },
+      { decision: "ALLOW", affected_scopes: "tenant:a" },
+      { decision: "ALLOW", affected_scopes: [], expires_at_ms: "soon" },
+      []
+    ])("is checked for what is required and its types: %j", (json) => {
+      expect(Result.isFailure(Reservation.decodeCreateResponse(json))).toBe(true)
+    })
+
+    it("settles only by the status that means it", () => {
+      const charged = { unit: "TOKENS", amount: 1 }
+      expect(Result.isSuccess(Reservation.decodeCommitResponse({ status: "COMMITTED", charged }))).toBe(true)
+      expect(Result.isFailure(Reservation.decodeCommitResponse({ status: "PENDING", charged }))).toBe(true)
+    })
+  })
+})
+
+describe("Caps", () => {
+  it.each([
+    [{ toolAllowlist: ["a"], toolDenylist: ["a"] }, true, false],
+    [{ toolAllowlist: [], toolDenylist: ["a"] }, false, true],
+    [{ toolAllowlist: [], toolDenylist: [] }, true, true],
+    [{}, true, true]
+  ])("%j allows a: %s, b: %s", (caps, a, b) => {
+    expect([Caps.isToolAllowed(caps, "a"), Caps.isToolAllowed("b")(caps)]).toEqual([a, b])
+  })
+})
+
+describe("Subject", () => {
+  it("is merged field by field, the inner one winning", () => {
+    expect(
+      Subject.merge(
+        { tenant: "t", agent: "outer", dimensions: { a: "1", b: "2" } },
+        { agent: "inner", dimensions: { b: "3" } }
+      )
+    ).toEqual({ tenant: "t", agent: "inner", dimensions: { a: "1", b: "3" } })
+  })
+
+  it("names scopes from the top down, in lower case", () => {
+    expect(Subject.scopes({ toolset: "T", tenant: "acme", agent: "A" })).toEqual([
+      "tenant:acme",
+      "tenant:acme/agent:a",
+      "tenant:acme/agent:a/toolset:t"
+    ])
+  })
+})
+
+describe("Headers", () => {
+  it("reads what it can, and takes -1 and 0 as no limit", () => {
+    expect(
+      Headers.fromHeaders({
+        "x-ratelimit-remaining": "-1",
+        "x-ratelimit-reset": "0",
+        "retry-after": "soon",
+        "x-request-id": "r"
+      })
+    ).toMatchObject({
+      requestId: "r",
+      rateLimitRemaining: undefined,
+      rateLimitResetSeconds: undefined,
+      retryAfter: undefined
+    })
+    expect(Headers.fromHeaders({ "x-ratelimit-remaining": "3", "x-ratelimit-reset": "17" })).toMatchObject({
+      rateLimitRemaining: 3,
+      rateLimitResetSeconds: 17
+    })
+  })
+})
+
+describe("Balance", () => {
+  it("may be below zero", () => {
+    const page = Result.getOrThrow(
+      Balance.decodeResponse({
+        balances: [{ scope: "tenant:a", scope_path: "tenant:a", remaining: { unit: "TOKENS", amount: -120 } }]
+      })
+    )
+    expect(page.balances[0]?.remaining.amount).toBe(-120n)
+  })
+})
