@@ -18,8 +18,18 @@ const replay = (data: string | undefined) =>
           process.execPath,
           [
             shared(...tool),
-            ...["--runtime", running.url, "--admin", running.adminUrl, "--admin-key", "K", "--hook", running.hookUrl],
-            ...["--skip-quirks", "--concurrency", "8", shared("reference", "exchanges")]
+            "--runtime",
+            running.url,
+            "--admin",
+            running.adminUrl,
+            "--admin-key",
+            "K",
+            "--hook",
+            running.hookUrl,
+            "--skip-quirks",
+            "--concurrency",
+            "8",
+            shared("reference", "exchanges")
           ],
           { maxBuffer: 64 * 1_048_576 },
           (_error, stdout) => resume(Effect.succeed(stdout))
