@@ -12,7 +12,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, CyclesClient, Identifiers, SettlementJournal } from "effect-cycles"
 import type { Exchange } from "../src/SpecValidator.ts"
 import * as SpecValidator from "../src/SpecValidator.ts"
-import { isThere, shared } from "../src/shared.ts"
+import { isThere, shared } from "../src/internal/shared.ts"
 
 const file = ["spec", "cycles-protocol-v0.yaml"]
 

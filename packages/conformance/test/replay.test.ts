@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as ReplayServer from "../src/ReplayServer.ts"
-import { isThere, shared } from "../src/shared.ts"
+import { isThere, shared } from "../src/internal/shared.ts"
 
 const tool = ["tools", "replay-exchanges.mjs"]
 

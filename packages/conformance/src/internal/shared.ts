@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 
-const root = join(import.meta.dirname, "../../../..", "shared")
+const root = join(import.meta.dirname, "../../../../..", "shared")
 
 /** A file or folder of the shared material; `CYCLES_SPEC_DIR` may name another place for the specification. */
 export const shared = (...path: ReadonlyArray<string>): string => {
