@@ -4,7 +4,7 @@
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
-import { basename } from "node:path"
+import { basename, dirname, join } from "node:path"
 
 /** What a package may import of the others. */
 const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -41,6 +41,11 @@ export const problemsOf = (path: string, text: string): ReadonlyArray<string> =>
     if (/\bas any\b|as unknown as|@ts-ignore|@ts-nocheck/.test(text)) problems.push("silences the compiler")
   }
   if (/(^|[^a-zA-Z0-9_.-])\/(work|farm|root)\//.test(text)) problems.push("names a path of a machine")
+  if (path.endsWith(".md")) {
+    for (const [, target = ""] of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)) {
+      if (!existsSync(join(dirname(path), target))) problems.push(`links to ${target}, which is not there`)
+    }
+  }
   if (path === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
   return problems
 }

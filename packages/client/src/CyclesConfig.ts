@@ -2,8 +2,7 @@
  * What a client has to be told: the server, the keys, whose spend it is, and the policies that hold where a call does
  * not say otherwise.
  *
- * Source: the `CYCLES_*` variables are those of the other clients; defaults are in the table of `decisions` and in each
- * field.
+ * Source: the `CYCLES_*` variables are those of the other clients; each field has its default.
  */
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"

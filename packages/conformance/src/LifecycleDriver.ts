@@ -1,7 +1,7 @@
 /**
  * One guarded act, told by a JSON object and run with the real Node layers, for judges from outside.
  *
- * The fields are in the README of this package.
+ * What it may say is in `Story`.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"

@@ -8,8 +8,8 @@
  *
  * It answers as the reference server does wherever a client can tell. On a port it is in `NodeCyclesServer`.
  *
- * Source: the protocol and the governance specification; where they differ from the reference, see
- * `docs/guide/07-embedded-server.md`.
+ * Source: the protocol and the governance specification; where they differ from the reference, what it was recorded
+ * to answer, its defects left out.
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"

@@ -3,7 +3,7 @@
  * `withCycles`, scoped reservations and streams all move along it.
  *
  * Known spend has four ways to end: `settled`, `recovered`, `pending` or `deadLetter`. `released` is reached only when
- * nothing was spent. A drawing is in `docs/guide/03-settlement.md`.
+ * nothing was spent.
  */
 
 /** Where a reservation can be. */

@@ -1,10 +1,13 @@
 /**
  * The material that only tests may use, beside the project: the specification and the recorded exchanges.
  */
-import { existsSync } from "node:fs"
+import { existsSync, realpathSync } from "node:fs"
 import { join } from "node:path"
 
-const root = join(import.meta.dirname, "../../../../..", "shared")
+const beside = join(import.meta.dirname, "../../../../..", "shared")
+
+/** Its own path where it is a link: a program under a link would not know that it is the one that was started. */
+const root = existsSync(beside) ? realpathSync(beside) : beside
 
 /** A file or folder of the shared material; `CYCLES_SPEC_DIR` may name another place for the specification. */
 export const shared = (...path: ReadonlyArray<string>): string => {
