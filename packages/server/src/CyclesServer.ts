@@ -25,6 +25,7 @@ import type { Request, Response, Server } from "./internal/handler.ts"
 import * as Handler from "./internal/handler.ts"
 import type * as Ledger from "./internal/ledger.ts"
 import type { Reservation as ReservationRow } from "./internal/model.ts"
+import { remaining } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
 import type { Secrets } from "./internal/secrets.ts"
 import { secure } from "./internal/secrets.ts"
@@ -229,8 +230,9 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
     handle: (request) => Effect.map(Clock.currentTimeMillis, (nowMs) => Handler.handle(server, "both", request, nowMs)),
     books: (unit, scope) =>
       Effect.map(swept, () => {
-        const { allocated, debt, isOverLimit, reserved, spent } = budgetOf(unit, scope)
-        return { allocated, spent, reserved, debt, remaining: allocated - spent - reserved - debt, isOverLimit }
+        const budget = budgetOf(unit, scope)
+        const { allocated, debt, isOverLimit, reserved, spent } = budget
+        return { allocated, spent, reserved, debt, remaining: remaining(budget), isOverLimit }
       }),
     reservations,
     assertNoneActive: Effect.flatMap(reservations, (rows) => {

@@ -16,8 +16,12 @@ import {
   ReservationCreateRequest
 } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
-import * as Admin from "./admin.ts"
-import type { Answer, Caller, Context } from "./ledger.ts"
+import * as Budgets from "./admin/budgets.ts"
+import * as Keys from "./admin/keys.ts"
+import * as PolicyAdmin from "./admin/policies.ts"
+import * as Tenants from "./admin/tenants.ts"
+import type { Answer } from "./answer.ts"
+import type { Caller, Context } from "./ledger.ts"
 import * as Ledger from "./ledger.ts"
 import type { ApiKey } from "./model.ts"
 import * as Policies from "./policies.ts"
@@ -214,29 +218,25 @@ const guarded = <
   command: (context: Context, caller: Caller, request: Read.OpenMetadata<A>, raw: object) => Answer
 ): Answer => {
   const caller = tenant(call, permission)
-  const raw = bodyOf(call)
-  const request = Read.withMetadata(read, raw)
-  sameKey(call, request.idempotencyKey)
+  const { form, request } = requestOf(call, read)
   if (!allows(caller.key, Subject.scopes(request.subject))) throw outsideFilter()
-  return command(call.context, caller, request, comparable(raw))
+  return command(call.context, caller, request, form)
 }
 
 /** A command on a reservation. */
 const settlement = (call: Call, id: string, action: string): Answer => {
   const command = <
     A extends { readonly idempotencyKey: string; readonly metadata?: unknown },
-    C extends Caller | "admin"
+    C extends KeyCaller | "admin"
   >(
     caller: C,
     read: (raw: object) => A,
     run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, raw: object) => Answer
   ): Answer => {
     const name = checkedId(id)
-    const raw = bodyOf(call)
-    const request = Read.withMetadata(read, raw)
-    sameKey(call, request.idempotencyKey)
+    const { form, request } = requestOf(call, read)
     narrowed(call, caller, name)
-    return run(call.context, caller, name, request, comparable(raw))
+    return run(call.context, caller, name, request, form)
   }
   switch (action) {
     case "commit":
@@ -273,17 +273,22 @@ interface KeyCaller extends Caller {
   readonly key: ApiKey
 }
 
-/** The tenant whose key came along, if the key may do this. */
-const tenant = (call: Call, permission: string): KeyCaller => {
+/** The tenant whose key came along. */
+const authenticated = (call: Call): KeyCaller => {
   const secret = call.request.headers[Headers.API_KEY]
   if (secret === undefined || secret.trim() === "") throw unauthorized("Missing API key")
-  const found = Admin.checkKey(call.context, call.server.secrets, secret)
+  const found = Keys.checkKey(call.context, call.server.secrets, secret)
   if ("reason" in found) throw unauthorized(found.reason)
-  const { key, tenant } = found
-  call.headers[Headers.TENANT] = tenant.id
+  call.headers[Headers.TENANT] = found.tenant.id
   unlimited(call)
-  if (!key.permissions.includes(permission)) throw forbidden(`API key lacks required permission: ${permission}`)
-  return { key, tenant }
+  return found
+}
+
+/** The tenant whose key came along, if the key may do this. */
+const tenant = (call: Call, permission: string): KeyCaller => {
+  const caller = authenticated(call)
+  if (!caller.key.permissions.includes(permission)) throw forbidden(`API key lacks required permission: ${permission}`)
+  return caller
 }
 
 /** The administrator, or else the tenant. An administrator's key that is wrong is never passed over. */
@@ -314,8 +319,8 @@ const allows = (key: ApiKey, scopes: ReadonlyArray<string>): boolean => {
   )
 }
 
-const narrowed = (call: Call, caller: Caller | KeyCaller | "admin", id: string): void => {
-  if (caller === "admin" || !("key" in caller)) return
+const narrowed = (call: Call, caller: KeyCaller | "admin", id: string): void => {
+  if (caller === "admin") return
   const reservation = call.server.store.reservations.get(id)
   if (reservation?.tenantId === caller.tenant.id && !allows(caller.key, reservation.affectedScopes))
     throw outsideFilter()
@@ -336,10 +341,19 @@ const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
   return Read.json(call.request.body)
 }
 
-/** What of a body is compared with that of an earlier request: nulls are absence, but for the grace period. */
-const comparable = (raw: Readonly<Record<string, unknown>>): object => {
-  const rest = Read.withoutNulls(raw)
-  return raw["grace_period_ms"] === null ? { ...rest, grace_period_ms: null } : rest
+/**
+ * The request in a body, and its form: what is compared with an earlier request under the same key. Nulls are absence, but
+ * for the grace period.
+ */
+const requestOf = <A extends { readonly idempotencyKey: string; readonly metadata?: unknown }>(
+  call: Call,
+  read: (raw: object) => A
+): { readonly request: Read.OpenMetadata<A>; readonly form: object } => {
+  const raw = bodyOf(call)
+  const given = Read.withoutNulls(raw)
+  const request = Read.withMetadata(read, given)
+  sameKey(call, request.idempotencyKey)
+  return { request, form: raw["grace_period_ms"] === null ? { ...given, grace_period_ms: null } : given }
 }
 
 const sameKey = (call: Call, key: string): void => {
@@ -369,20 +383,16 @@ const allowedOf = (call: Call): ReadonlyArray<string> | undefined => {
   return ["commit", "release", "extend"].includes(action) ? ["POST"] : undefined
 }
 
-const unknownPath = (call: Call): never => {
-  tenantIfAny(call)
+/** The methods of a path. Without a key nothing is told about paths. */
+const allowedFor = (call: Call): ReadonlyArray<string> => {
+  authenticated(call)
   const allowed = allowedOf(call)
-  throw allowed === undefined ? new Refusal(404, "NOT_FOUND", `There is no ${call.path}`) : wrongMethod(call, allowed)
+  if (allowed === undefined) throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+  return allowed
 }
 
-/** Without a key nothing is told about paths. */
-const tenantIfAny = (call: Call): void => {
-  const secret = call.request.headers[Headers.API_KEY]
-  if (secret === undefined || secret.trim() === "") throw unauthorized("Missing API key")
-  const found = Admin.checkKey(call.context, call.server.secrets, secret)
-  if ("reason" in found) throw unauthorized(found.reason)
-  call.headers[Headers.TENANT] = found.tenant.id
-  unlimited(call)
+const unknownPath = (call: Call): never => {
+  throw wrongMethod(call, allowedFor(call))
 }
 
 const wrongMethod = (call: Call, allowed: ReadonlyArray<string>): Refusal =>
@@ -391,9 +401,7 @@ const wrongMethod = (call: Call, allowed: ReadonlyArray<string>): Refusal =>
   })
 
 const options = (call: Call): Answer => {
-  tenantIfAny(call)
-  const allowed = allowedOf(call)
-  if (allowed === undefined) throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+  const allowed = allowedFor(call)
   call.headers["allow"] = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(",")
   delete call.headers["content-type"]
   return { status: 200, body: "" }
@@ -435,7 +443,7 @@ const ownerOf = (call: Call, permission: string): string | undefined => {
   }
   const secret = call.request.headers[Headers.API_KEY]
   if (secret === undefined || secret === "") throw unauthorized("Missing X-Cycles-API-Key header")
-  const found = Admin.checkKey(call.context, call.server.secrets, secret)
+  const found = Keys.checkKey(call.context, call.server.secrets, secret)
   if ("reason" in found) throw forbidden(`Invalid API key: ${found.reason}`)
   if (!found.key.permissions.includes(permission)) {
     throw new Refusal(403, "INSUFFICIENT_PERMISSIONS", `API key lacks required permission: ${permission}`)
@@ -454,7 +462,7 @@ const admin = (call: Call): Answer => {
     requireAdmin(call)
     if (resource === "validate" && id === undefined) {
       if (method !== "POST") throw wrongMethod(call, ["POST"])
-      return Admin.validateKey(context, server.secrets, body())
+      return Keys.validateKey(context, server.secrets, body())
     }
   } else if (space === "admin" && more === undefined) {
     const route = adminRoutes[`${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`]
@@ -482,44 +490,44 @@ const byAdmin =
 
 const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, AdminRoute>>>>>> = {
   tenants: {
-    POST: byAdmin(({ context }, _id, _query, body) => Admin.createTenant(context, body())),
-    GET: byAdmin(({ context }, _id, query) => Admin.listTenants(context, query))
+    POST: byAdmin(({ context }, _id, _query, body) => Tenants.createTenant(context, body())),
+    GET: byAdmin(({ context }, _id, query) => Tenants.listTenants(context, query))
   },
   "tenants/*": {
-    GET: byAdmin(({ context }, id) => Admin.getTenant(context, id)),
-    PATCH: byAdmin(({ context }, id, _query, body) => Admin.patchTenant(context, id, body()))
+    GET: byAdmin(({ context }, id) => Tenants.getTenant(context, id)),
+    PATCH: byAdmin(({ context }, id, _query, body) => Tenants.patchTenant(context, id, body()))
   },
   "api-keys": {
-    POST: byAdmin(({ context, server }, _id, _query, body) => Admin.createKey(context, server.secrets, body())),
-    GET: byAdmin(({ context }, _id, query) => Admin.listKeys(context, query))
+    POST: byAdmin(({ context, server }, _id, _query, body) => Keys.createKey(context, server.secrets, body())),
+    GET: byAdmin(({ context }, _id, query) => Keys.listKeys(context, query))
   },
   "api-keys/*": {
-    DELETE: byAdmin(({ context }, id, query) => Admin.revokeKey(context, id, query)),
-    PATCH: byAdmin(({ context }, id, _query, body) => Admin.patchKey(context, id, body()))
+    DELETE: byAdmin(({ context }, id, query) => Keys.revokeKey(context, id, query)),
+    PATCH: byAdmin(({ context }, id, _query, body) => Keys.patchKey(context, id, body()))
   },
   budgets: {
-    POST: (call, _id, _query, body) => Admin.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
-    GET: (call, _id, query) => Admin.listBudgets(call.context, ownerOf(call, "budgets:read"), query),
-    PATCH: byAdmin(({ context }, _id, query, body) => Admin.patchBudget(context, query, body()))
+    POST: (call, _id, _query, body) => Budgets.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
+    GET: (call, _id, query) => Budgets.listBudgets(call.context, ownerOf(call, "budgets:read"), query),
+    PATCH: byAdmin(({ context }, _id, query, body) => Budgets.patchBudget(context, query, body()))
   },
   "budgets/lookup": {
-    GET: byAdmin(({ context }, _id, query) => Admin.lookUpBudget(context, query))
+    GET: byAdmin(({ context }, _id, query) => Budgets.lookUpBudget(context, query))
   },
   "budgets/fund": {
-    POST: (call, _id, query, body) => Admin.fund(call.context, ownerOf(call, "budgets:write"), query, body())
+    POST: (call, _id, query, body) => Budgets.fund(call.context, ownerOf(call, "budgets:write"), query, body())
   },
   "budgets/freeze": {
-    POST: byAdmin(({ context }, _id, query) => Admin.setFrozen(context, query, true))
+    POST: byAdmin(({ context }, _id, query) => Budgets.setFrozen(context, query, true))
   },
   "budgets/unfreeze": {
-    POST: byAdmin(({ context }, _id, query) => Admin.setFrozen(context, query, false))
+    POST: byAdmin(({ context }, _id, query) => Budgets.setFrozen(context, query, false))
   },
   policies: {
-    POST: (call, _id, _query, body) => Admin.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
-    GET: (call, _id, query) => Admin.listPolicies(call.context, ownerOf(call, "policies:read"), query)
+    POST: (call, _id, _query, body) => PolicyAdmin.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
+    GET: (call, _id, query) => PolicyAdmin.listPolicies(call.context, ownerOf(call, "policies:read"), query)
   },
   "policies/*": {
-    PATCH: byAdmin(({ context }, id, _query, body) => Admin.patchPolicy(context, id, body()))
+    PATCH: byAdmin(({ context }, id, _query, body) => PolicyAdmin.patchPolicy(context, id, body()))
   }
 }
 

@@ -7,6 +7,7 @@
  *
  * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY of the protocol.
  */
+import * as Amount from "@effect-cycles/protocol/Amount"
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -19,14 +20,16 @@ import type {
   ReservationCreateRequest
 } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
+import type { Answer } from "./answer.ts"
+import { once } from "./answer.ts"
 import { canonical } from "./canonical.ts"
-import type { Budget, Reservation, StoredAnswer, Tenant } from "./model.ts"
+import type { Budget, Reservation, Tenant } from "./model.ts"
 import { remaining } from "./model.ts"
 import * as Policies from "./policies.ts"
 import type { OpenMetadata } from "./read.ts"
-import { forbidden, invalid, notFound, Refusal } from "./refusal.ts"
+import { forbidden, invalid, notFound, Refusal, tenantClosed } from "./refusal.ts"
 import type { Store } from "./store.ts"
-import { budgetId } from "./store.ts"
+import { budgetId, dayMs } from "./store.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -47,13 +50,6 @@ export interface Context {
   readonly meter: Policies.Meter
   /** Rules of a test that refuse what they like. */
   readonly deny: (request: Asked) => string | undefined
-}
-
-/** An answer: a status and JSON. */
-export interface Answer {
-  readonly status: number
-  /** The JSON text. */
-  readonly body: string
 }
 
 /** Who is asking. */
@@ -82,9 +78,7 @@ export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): void 
 }
 
 const expire = (store: Store, reservation: Reservation): void => {
-  for (const budget of held(store, reservation)) {
-    store.budgets.put({ ...budget, reserved: budget.reserved - reservation.amount })
-  }
+  freed(store, reservation).forEach(store.budgets.put)
   store.reservations.put({ ...reservation, status: "EXPIRED" })
 }
 
@@ -100,101 +94,91 @@ export const reserve = (
   raw: object
 ): Answer => {
   own(caller, request.subject)
-  const id = `reserve ${caller.tenant.id} ${request.idempotencyKey}`
-  const form = canonicalReserve(raw)
-  const replayed = replay(context, id, form)
-  if (replayed !== undefined) return replayed
-  const { nowMs, store } = context
-  const isDryRun = request.dryRun === true
-  const scopes = Subject.scopes(request.subject)
-  const looked = look(context, caller, request, scopes)
-  const policy = Policies.matching(context, caller.tenant.id, scopes)
-  const scopePath = scopes[scopes.length - 1] ?? ""
-  if (looked.refused !== undefined) {
-    if (!isDryRun || looked.refused.status === 400) throw toRefusal(looked.refused)
-    return remember(
-      context,
-      id,
-      form,
-      200,
-      {
-        decision: "DENY",
-        affected_scopes: scopes,
-        scope_path: scopePath,
-        reason_code: reasonOf(looked.refused)
-      },
-      dayMs
-    )
-  }
-  const caps = looked.caps ?? policy.caps
-  const unit = request.estimate.unit
-  const amount = request.estimate.amount
-  const decision = caps === undefined ? "ALLOW" : "ALLOW_WITH_CAPS"
-  if (isDryRun) {
-    return remember(
-      context,
-      id,
-      form,
-      200,
-      {
-        decision,
-        affected_scopes: scopes,
-        scope_path: scopePath,
-        reserved: money(unit, amount),
-        caps,
-        balances: looked.budgets.map(balance)
-      },
-      dayMs
-    )
-  }
-  Policies.limit(context, policy, "reservations")
-  const defaultTtlMs = policy.ttl?.defaultTtlMs ?? caller.tenant.defaultTtlMs
-  const ttlMs = Math.min(request.ttlMs ?? defaultTtlMs, policy.ttl?.maxTtlMs ?? caller.tenant.maxTtlMs)
-  const graceMs = request.gracePeriodMs ?? Limits.defaultGracePeriodMs
-  const reservation: Reservation = {
-    id: context.makeId(),
-    tenantId: caller.tenant.id,
-    status: "ACTIVE",
-    idempotencyKey: request.idempotencyKey,
-    subject: request.subject,
-    action: request.action,
-    unit,
-    amount,
-    committed: undefined,
-    createdAtMs: nowMs,
-    expiresAtMs: nowMs + ttlMs,
-    graceMs,
-    finalizedAtMs: undefined,
-    scopePath,
-    affectedScopes: scopes,
-    heldScopes: looked.budgets.map((budget) => budget.scope),
-    overagePolicy: request.overagePolicy ?? policy.overagePolicy ?? caller.tenant.overagePolicy,
-    extensions: 0,
-    maxExtensions: policy.ttl?.maxExtensions ?? caller.tenant.maxExtensions,
-    metadata: request.metadata,
-    committedMetadata: undefined
-  }
-  const after = looked.budgets.map((budget) => ({ ...budget, reserved: budget.reserved + amount }))
-  after.forEach(store.budgets.put)
-  store.reservations.put(reservation)
-  return remember(
+  return once(
     context,
-    id,
-    form,
-    200,
-    {
-      decision,
-      reservation_id: reservation.id,
-      affected_scopes: scopes,
-      expires_at_ms: reservation.expiresAtMs,
-      remaining_ttl_ms: ttlMs,
-      scope_path: scopePath,
-      reserved: money(unit, amount),
-      caps,
-      balances: after.map(balance)
-    },
-    Math.max(dayMs, ttlMs + graceMs),
-    reservation
+    { id: `reserve ${caller.tenant.id} ${request.idempotencyKey}`, form: canonicalReserve(raw) },
+    () => {
+      const { nowMs, store } = context
+      const isDryRun = request.dryRun === true
+      const scopes = Subject.scopes(request.subject)
+      const looked = look(context, caller, request, scopes)
+      const scopePath = scopes[scopes.length - 1] ?? ""
+      if (looked.refused !== undefined) {
+        if (!isDryRun || looked.refused.status === 400) throw toRefusal(looked.refused)
+        return {
+          answer: {
+            decision: "DENY",
+            affected_scopes: scopes,
+            scope_path: scopePath,
+            reason_code: reasonOf(looked.refused)
+          },
+          keepMs: dayMs
+        }
+      }
+      const policy = Policies.matching(context, caller.tenant.id, scopes)
+      const caps = looked.caps ?? policy.caps
+      const unit = request.estimate.unit
+      const amount = request.estimate.amount
+      const decision = caps === undefined ? "ALLOW" : "ALLOW_WITH_CAPS"
+      if (isDryRun) {
+        return {
+          answer: {
+            decision,
+            affected_scopes: scopes,
+            scope_path: scopePath,
+            reserved: money(unit, amount),
+            caps,
+            balances: looked.budgets.map(balance)
+          },
+          keepMs: dayMs
+        }
+      }
+      Policies.limit(context, policy, "reservations")
+      const defaultTtlMs = policy.ttl?.defaultTtlMs ?? caller.tenant.defaultTtlMs
+      const ttlMs = Math.min(request.ttlMs ?? defaultTtlMs, policy.ttl?.maxTtlMs ?? caller.tenant.maxTtlMs)
+      const graceMs = request.gracePeriodMs ?? Limits.defaultGracePeriodMs
+      const reservation: Reservation = {
+        id: context.makeId(),
+        tenantId: caller.tenant.id,
+        status: "ACTIVE",
+        idempotencyKey: request.idempotencyKey,
+        subject: request.subject,
+        action: request.action,
+        unit,
+        amount,
+        committed: undefined,
+        createdAtMs: nowMs,
+        expiresAtMs: nowMs + ttlMs,
+        graceMs,
+        finalizedAtMs: undefined,
+        scopePath,
+        affectedScopes: scopes,
+        heldScopes: looked.budgets.map((budget) => budget.scope),
+        overagePolicy: request.overagePolicy ?? policy.overagePolicy ?? caller.tenant.overagePolicy,
+        extensions: 0,
+        maxExtensions: policy.ttl?.maxExtensions ?? caller.tenant.maxExtensions,
+        metadata: request.metadata,
+        committedMetadata: undefined
+      }
+      const after = looked.budgets.map((budget) => ({ ...budget, reserved: budget.reserved + amount }))
+      after.forEach(store.budgets.put)
+      store.reservations.put(reservation)
+      return {
+        answer: {
+          decision,
+          reservation_id: reservation.id,
+          affected_scopes: scopes,
+          expires_at_ms: reservation.expiresAtMs,
+          remaining_ttl_ms: ttlMs,
+          scope_path: scopePath,
+          reserved: money(unit, amount),
+          caps,
+          balances: after.map(balance)
+        },
+        keepMs: Math.max(dayMs, ttlMs + graceMs),
+        reservation
+      }
+    }
   )
 }
 
@@ -206,40 +190,30 @@ export const decide = (
   raw: object
 ): Answer => {
   own(caller, request.subject)
-  const id = `decide ${caller.tenant.id} ${request.idempotencyKey}`
-  const form = canonical(raw)
-  const replayed = replay(context, id, form)
-  if (replayed !== undefined) return replayed
-  const scopes = Subject.scopes(request.subject)
-  const { budgets: _, caps, refused } = look(context, caller, request, scopes)
-  if (refused !== undefined) {
-    if (refused.status === 400) throw toRefusal(refused)
-    return remember(
-      context,
-      id,
-      form,
-      200,
-      {
-        decision: "DENY",
-        reason_code: reasonOf(refused),
+  return once(context, { id: `decide ${caller.tenant.id} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+    const scopes = Subject.scopes(request.subject)
+    const { caps, refused } = look(context, caller, request, scopes)
+    if (refused !== undefined) {
+      if (refused.status === 400) throw toRefusal(refused)
+      return {
+        answer: {
+          decision: "DENY",
+          reason_code: reasonOf(refused),
+          affected_scopes: scopes
+        },
+        keepMs: dayMs
+      }
+    }
+    const all = caps ?? Policies.matching(context, caller.tenant.id, scopes).caps
+    return {
+      answer: {
+        decision: all === undefined ? "ALLOW" : "ALLOW_WITH_CAPS",
+        caps: all,
         affected_scopes: scopes
       },
-      dayMs
-    )
-  }
-  const all = caps ?? Policies.matching(context, caller.tenant.id, scopes).caps
-  return remember(
-    context,
-    id,
-    form,
-    200,
-    {
-      decision: all === undefined ? "ALLOW" : "ALLOW_WITH_CAPS",
-      caps: all,
-      affected_scopes: scopes
-    },
-    dayMs
-  )
+      keepMs: dayMs
+    }
+  })
 }
 
 /** The budgets on a path, and whether they allow an estimate. */
@@ -288,46 +262,37 @@ export const commit = (
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
-  const id = `commit ${rid} ${request.idempotencyKey}`
-  const form = canonical(raw)
-  const replayed = replay(context, id, form)
-  if (replayed !== undefined) return replayed
-  settleable(reservation, nowMs)
-  const { amount: actual, unit } = request.actual
-  if (unit !== reservation.unit) {
-    throw new Refusal(400, "UNIT_MISMATCH", "Provided units does not match the stored ones")
-  }
-  Policies.limit(context, Policies.matching(context, caller.tenant.id, reservation.affectedScopes), "commits")
-  const freed = held(store, reservation).map((budget) => ({
-    ...budget,
-    reserved: budget.reserved - reservation.amount
-  }))
-  const { after, charged } =
-    actual <= reservation.amount
-      ? { after: freed.map((budget) => spend(budget, actual)), charged: actual }
-      : overage(freed, reservation.amount, actual, reservation.overagePolicy)
-  after.forEach(store.budgets.put)
-  store.reservations.put({
-    ...reservation,
-    status: "COMMITTED",
-    committed: charged,
-    finalizedAtMs: settledAt(context, caller.tenant.id),
-    committedMetadata: request.metadata
-  })
-  const released = reservation.amount - charged
-  return remember(
-    context,
-    id,
-    form,
-    200,
-    {
+  return once(context, { id: `commit ${rid} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+    settleable(reservation, nowMs)
+    const { amount: actual, unit } = request.actual
+    if (unit !== reservation.unit) {
+      throw new Refusal(400, "UNIT_MISMATCH", "Provided units does not match the stored ones")
+    }
+    Policies.limit(context, Policies.matching(context, caller.tenant.id, reservation.affectedScopes), "commits")
+    const budgets = freed(store, reservation)
+    const { after, charged } =
+      actual <= reservation.amount
+        ? { after: budgets.map((budget) => spend(budget, actual)), charged: actual }
+        : overage(budgets, reservation.amount, actual, reservation.overagePolicy)
+    after.forEach(store.budgets.put)
+    store.reservations.put({
+      ...reservation,
       status: "COMMITTED",
-      charged: money(unit, charged),
-      released: released > 0n ? money(unit, released) : undefined,
-      balances: after.map(balance)
-    },
-    monthMs
-  )
+      committed: charged,
+      finalizedAtMs: settledAt(context, caller.tenant.id),
+      committedMetadata: request.metadata
+    })
+    const released = reservation.amount - charged
+    return {
+      answer: {
+        status: "COMMITTED",
+        charged: money(unit, charged),
+        released: released > 0n ? money(unit, released) : undefined,
+        balances: after.map(balance)
+      },
+      keepMs: monthMs
+    }
+  })
 }
 
 /** `POST /v1/reservations/{id}/release` */
@@ -340,37 +305,26 @@ export const release = (
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
-  const id = `release ${rid} ${request.idempotencyKey}`
-  const form = canonical(raw)
-  const replayed = replay(context, id, form)
-  if (replayed !== undefined) return replayed
-  const tenant = store.tenants.get(reservation.tenantId)
-  if (tenant?.status === "CLOSED") {
-    throw new Refusal(409, "TENANT_CLOSED", `Tenant ${tenant.id} is closed; owned objects are read-only`)
-  }
-  settleable(reservation, nowMs)
-  const after = held(store, reservation).map((budget) => ({
-    ...budget,
-    reserved: budget.reserved - reservation.amount
-  }))
-  after.forEach(store.budgets.put)
-  store.reservations.put({
-    ...reservation,
-    status: "RELEASED",
-    finalizedAtMs: settledAt(context, reservation.tenantId)
-  })
-  return remember(
-    context,
-    id,
-    form,
-    200,
-    {
+  return once(context, { id: `release ${rid} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+    const tenant = store.tenants.get(reservation.tenantId)
+    if (tenant?.status === "CLOSED") throw tenantClosed(tenant.id)
+    settleable(reservation, nowMs)
+    const after = freed(store, reservation)
+    after.forEach(store.budgets.put)
+    store.reservations.put({
+      ...reservation,
       status: "RELEASED",
-      released: money(reservation.unit, reservation.amount),
-      balances: after.map(balance)
-    },
-    monthMs
-  )
+      finalizedAtMs: settledAt(context, reservation.tenantId)
+    })
+    return {
+      answer: {
+        status: "RELEASED",
+        released: money(reservation.unit, reservation.amount),
+        balances: after.map(balance)
+      },
+      keepMs: monthMs
+    }
+  })
 }
 
 /** `POST /v1/reservations/{id}/extend` */
@@ -383,36 +337,30 @@ export const extend = (
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
-  const id = `extend ${rid} ${request.idempotencyKey}`
-  const form = canonical(raw)
   if (reservation.status === "EXPIRED") throw expired()
-  const replayed = replay(context, id, form)
-  if (replayed !== undefined) return replayed
-  if (reservation.status !== "ACTIVE") throw finalized()
-  if (nowMs > reservation.expiresAtMs) throw expired()
-  if (reservation.extensions >= reservation.maxExtensions) {
-    throw new Refusal(
-      409,
-      "MAX_EXTENSIONS_EXCEEDED",
-      `Maximum reservation extensions (${reservation.maxExtensions}) reached`
-    )
-  }
-  const expiresAtMs = reservation.expiresAtMs + request.extendByMs
-  store.reservations.put({ ...reservation, expiresAtMs, extensions: reservation.extensions + 1 })
-  return remember(
-    context,
-    id,
-    form,
-    200,
-    {
-      status: "ACTIVE",
-      expires_at_ms: expiresAtMs,
-      remaining_ttl_ms: expiresAtMs - nowMs,
-      balances: held(store, reservation).map(balance)
-    },
-    expiresAtMs - nowMs + reservation.graceMs,
-    { id: rid, expiresAtMs }
-  )
+  return once(context, { id: `extend ${rid} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+    if (reservation.status !== "ACTIVE") throw finalized()
+    if (nowMs > reservation.expiresAtMs) throw expired()
+    if (reservation.extensions >= reservation.maxExtensions) {
+      throw new Refusal(
+        409,
+        "MAX_EXTENSIONS_EXCEEDED",
+        `Maximum reservation extensions (${reservation.maxExtensions}) reached`
+      )
+    }
+    const expiresAtMs = reservation.expiresAtMs + request.extendByMs
+    store.reservations.put({ ...reservation, expiresAtMs, extensions: reservation.extensions + 1 })
+    return {
+      answer: {
+        status: "ACTIVE",
+        expires_at_ms: expiresAtMs,
+        remaining_ttl_ms: expiresAtMs - nowMs,
+        balances: held(store, reservation).map(balance)
+      },
+      keepMs: expiresAtMs - nowMs + reservation.graceMs,
+      reservation: { id: rid, expiresAtMs }
+    }
+  })
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -427,34 +375,29 @@ export const event = (
   raw: object
 ): Answer => {
   own(caller, request.subject)
-  const id = `event ${caller.tenant.id} ${request.idempotencyKey}`
-  const form = canonical(raw)
-  const replayed = replay(context, id, form)
-  if (replayed !== undefined) return replayed
-  const scopes = Subject.scopes(request.subject)
-  const { amount: actual, unit } = request.actual
-  const found = find(context.store, caller, scopes, unit)
-  const refused = found.refused ?? state(found.budgets)
-  if (refused !== undefined) throw toRefusal(refused)
-  const policy =
-    request.overagePolicy ??
-    Policies.matching(context, caller.tenant.id, scopes).overagePolicy ??
-    caller.tenant.overagePolicy
-  const { after, charged } = overage(found.budgets, 0n, actual, policy)
-  after.forEach(context.store.budgets.put)
-  return remember(
-    context,
-    id,
-    form,
-    201,
-    {
-      status: "APPLIED",
-      event_id: context.makeId(),
-      charged: charged < actual ? money(unit, charged) : undefined,
-      balances: after.map(balance)
-    },
-    7 * dayMs
-  )
+  return once(context, { id: `event ${caller.tenant.id} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+    const scopes = Subject.scopes(request.subject)
+    const { amount: actual, unit } = request.actual
+    const found = find(context.store, caller, scopes, unit)
+    const refused = found.refused ?? state(found.budgets)
+    if (refused !== undefined) throw toRefusal(refused)
+    const policy =
+      request.overagePolicy ??
+      Policies.matching(context, caller.tenant.id, scopes).overagePolicy ??
+      caller.tenant.overagePolicy
+    const { after, charged } = overage(found.budgets, 0n, actual, policy)
+    after.forEach(context.store.budgets.put)
+    return {
+      status: 201,
+      answer: {
+        status: "APPLIED",
+        event_id: context.makeId(),
+        charged: charged < actual ? money(unit, charged) : undefined,
+        balances: after.map(balance)
+      },
+      keepMs: 7 * dayMs
+    }
+  })
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -553,9 +496,7 @@ const find = (
 }
 
 const unitsOf = (store: Store, caller: Caller, scope: string): ReadonlyArray<string> =>
-  ["USD_MICROCENTS", "TOKENS", "CREDITS", "RISK_POINTS"].filter(
-    (unit) => store.budgets.get(budgetId(scope, unit))?.tenantId === caller.tenant.id
-  )
+  Amount.knownUnits.filter((unit) => store.budgets.get(budgetId(scope, unit))?.tenantId === caller.tenant.id)
 
 const state = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
   for (const budget of budgets) {
@@ -600,6 +541,10 @@ const held = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => 
   }
   return budgets
 }
+
+/** These budgets without what they hold. */
+const freed = (store: Store, reservation: Reservation): ReadonlyArray<Budget> =>
+  held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // checks
@@ -654,48 +599,7 @@ const reasonOf = (refused: Refused): string => (refused.code === "NOT_FOUND" ? "
 // idempotency
 // ---------------------------------------------------------------------------------------------------------------------
 
-const dayMs = 86_400_000
-
 const monthMs = 30 * dayMs
-
-const replay = (context: Context, id: string, request: string): Answer | undefined => {
-  const stored = context.store.answers.get(id)
-  if (stored === undefined || stored.forgetAtMs < context.nowMs) return undefined
-  if (stored.request !== request) {
-    throw new Refusal(409, "IDEMPOTENCY_MISMATCH", "Provided idempotency does not match the stored one")
-  }
-  return { status: stored.status, body: refreshed(context, stored) }
-}
-
-/** The stored answer, with the time that is left now. */
-const refreshed = (context: Context, stored: StoredAnswer): string => {
-  if (stored.reservationId === undefined || stored.expiresAtMs === undefined) return stored.body
-  const status = context.store.reservations.get(stored.reservationId)?.status
-  const left = status === "ACTIVE" ? Math.max(0, stored.expiresAtMs - context.nowMs) : 0
-  return stored.body.replace(/"remaining_ttl_ms":\d+/, `"remaining_ttl_ms":${left}`)
-}
-
-const remember = (
-  context: Context,
-  id: string,
-  request: string,
-  status: number,
-  answer: object,
-  keepMs: number,
-  reservation?: Pick<Reservation, "id" | "expiresAtMs">
-): Answer => {
-  const body = Json.stringify(answer)
-  context.store.answers.put({
-    id,
-    request,
-    status,
-    body,
-    reservationId: reservation?.id,
-    expiresAtMs: reservation?.expiresAtMs,
-    forgetAtMs: context.nowMs + keepMs
-  })
-  return { status, body }
-}
 
 /** The defaults of grace and dry run are the same body as their absence; that of the lifetime is not. */
 const canonicalReserve = (raw: object): string => {

@@ -5,6 +5,7 @@
  *
  * Source: Policy of the governance specification.
  */
+import * as Headers from "@effect-cycles/protocol/Headers"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Policy, TtlOverride } from "./model.ts"
 import { Refusal } from "./refusal.ts"
@@ -89,9 +90,9 @@ export const limit = (
   const endsAtSeconds = (minute + 1) * 60
   throw new Refusal(429, "LIMIT_EXCEEDED", `More than ${allowed.perMinute} ${what} a minute`, {
     headers: {
-      "retry-after": String(Math.max(1, Math.ceil(endsAtSeconds - context.nowMs / 1_000))),
-      "x-ratelimit-remaining": "0",
-      "x-ratelimit-reset": String(endsAtSeconds)
+      [Headers.RETRY_AFTER]: String(Math.max(1, Math.ceil(endsAtSeconds - context.nowMs / 1_000))),
+      [Headers.RATE_LIMIT_REMAINING]: "0",
+      [Headers.RATE_LIMIT_RESET]: String(endsAtSeconds)
     }
   })
 }

@@ -30,14 +30,14 @@ export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) 
 }
 
 /**
- * A request of the runtime plane. Its metadata is the user's: any JSON object, kept as it is. What is a text on the wire may
+ * A request of the runtime plane, given without nulls. Its metadata is the user's: any JSON object, kept as it is. What is a text on the wire may
  * be a number or a boolean where the reference reads it so: the values of dimensions and the reason of a release.
  */
 export const withMetadata = <A extends { readonly metadata?: unknown }>(
   read: (raw: object) => A,
-  raw: Readonly<Record<string, unknown>>
+  given: Readonly<Record<string, unknown>>
 ): OpenMetadata<A> => {
-  const { metadata, ...rest } = withoutNulls(raw)
+  const { metadata, ...rest } = given
   if (metadata !== undefined && !isRecord(metadata)) throw invalid("Validation failed: metadata must be an object")
   const { reason, subject } = rest
   const request = read({
@@ -100,4 +100,16 @@ export const instant = (name: string, text: string): number => {
   const value = /^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|[+-]\d{2}:?\d{2})$/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(value)) throw invalid(`${name} must be an ISO 8601 instant with a zone, got ${text.slice(0, 40)}`)
   return value
+}
+
+/** A page of rows whose cursors are offsets. */
+export const slice = <A>(
+  query: URLSearchParams,
+  rows: ReadonlyArray<A>,
+  limit: number
+): { readonly rows: ReadonlyArray<A>; readonly hasMore: boolean; readonly next: string | undefined } => {
+  const cursor = query.get("cursor") ?? ""
+  const from = cursor === "" ? 0 : integer("cursor", cursor, 0, 999_999_999)
+  const hasMore = from + limit < rows.length
+  return { rows: rows.slice(from, from + limit), hasMore, next: hasMore ? String(from + limit) : undefined }
 }

@@ -3,10 +3,12 @@
  *
  * Source: getReservation, listReservations and getBalances of the protocol.
  */
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
+import { SortBy } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
-import type { Answer, Caller, Context } from "./ledger.ts"
+import type { Answer } from "./answer.ts"
+import { json } from "./answer.ts"
+import type { Caller, Context } from "./ledger.ts"
 import { balance, expired, mine, money } from "./ledger.ts"
 import type { Reservation } from "./model.ts"
 import * as Read from "./read.ts"
@@ -16,7 +18,7 @@ import { forbidden, invalid } from "./refusal.ts"
 export const get = (context: Context, caller: Caller | "admin", id: string): Answer => {
   const reservation = mine(context, caller, id)
   if (reservation.status === "EXPIRED") throw expired()
-  return { status: 200, body: Json.stringify(row(reservation, everything)) }
+  return json(200, row(reservation, everything))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -42,22 +44,19 @@ export const list = (context: Context, caller: Caller | "admin", query: URLSearc
   const page = rows.slice(from, from + limit)
   const hasMore = from + limit < rows.length
   const last = page[page.length - 1]
-  return {
-    status: 200,
-    body: Json.stringify({
-      reservations: page.map((reservation) => row(reservation, include)),
-      has_more: hasMore,
-      next_cursor:
-        hasMore && last !== undefined
-          ? cursor({
-              after: last.id,
-              by: sort.by,
-              direction: sort.direction,
-              fingerprint: fingerprintOf(sort, tenantId, query)
-            })
-          : null
-    })
-  }
+  return json(200, {
+    reservations: page.map((reservation) => row(reservation, include)),
+    has_more: hasMore,
+    next_cursor:
+      hasMore && last !== undefined
+        ? cursor({
+            after: last.id,
+            by: sort.by,
+            direction: sort.direction,
+            fingerprint: fingerprintOf(sort, tenantId, query)
+          })
+        : null
+  })
 }
 
 /** The rows of a page; an empty limit counts as none. */
@@ -70,20 +69,8 @@ const limitOf = (query: URLSearchParams): number => {
 const fingerprintOf = (order: Order, tenantId: string, query: URLSearchParams): string =>
   [order.by, order.direction, tenantId, ...filterNames.map((name) => query.get(name) ?? "")].join("\n")
 
-const sortKeys = [
-  "reservation_id",
-  "tenant",
-  "scope_path",
-  "status",
-  "reserved",
-  "created_at_ms",
-  "expires_at_ms"
-] as const
-
-type SortKey = (typeof sortKeys)[number]
-
 interface Order {
-  readonly by: SortKey
+  readonly by: SortBy
   readonly direction: "asc" | "desc"
 }
 
@@ -91,13 +78,13 @@ const orderOf = (query: URLSearchParams): Order & { readonly isAsked: boolean } 
   const by = query.get("sort_by")
   const direction = query.get("sort_dir")
   return {
-    by: by === null ? "created_at_ms" : Read.word("sort_by", by.toLowerCase(), sortKeys),
+    by: by === null ? "created_at_ms" : Read.word("sort_by", by.toLowerCase(), SortBy.literals),
     direction: direction === null ? "desc" : Read.word("sort_dir", direction.toLowerCase(), ["asc", "desc"]),
     isAsked: by !== null
   }
 }
 
-const keyOf = (reservation: Reservation, by: SortKey): string | bigint | number => {
+const keyOf = (reservation: Reservation, by: SortBy): string | bigint | number => {
   switch (by) {
     case "reservation_id":
       return reservation.id
@@ -184,7 +171,7 @@ const otherTenant = () =>
 
 interface Cursor {
   readonly after: string
-  readonly by: SortKey
+  readonly by: SortBy
   readonly direction: "asc" | "desc"
   readonly fingerprint: string
 }
@@ -213,7 +200,7 @@ const parseCursor = (text: string): Cursor | undefined => {
     const value: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"))
     if (!Read.isRecord(value)) return undefined
     const { after, by, direction, fingerprint } = value
-    const key = sortKeys.find((candidate) => candidate === by)
+    const key = SortBy.literals.find((candidate) => candidate === by)
     if (typeof after !== "string" || typeof fingerprint !== "string" || key === undefined) return undefined
     return direction === "asc" || direction === "desc" ? { after, by: key, direction, fingerprint } : undefined
   } catch {
@@ -238,21 +225,12 @@ export const balances = (context: Context, caller: Caller, query: URLSearchParam
   const children = query.get("include_children")
   if (children !== null) Read.word("include_children", children.toLowerCase(), ["true", "false"])
   const limit = limitOf(query)
-  const text = query.get("cursor")
-  const from = text === null || text === "" ? 0 : Read.integer("cursor", text, 0, 999_999_999)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
     const parts = budget.scope.split("/")
     return segments.every((segment) => parts.includes(segment))
   })
-  const hasMore = from + limit < all.length
-  return {
-    status: 200,
-    body: Json.stringify({
-      balances: all.slice(from, from + limit).map(balance),
-      has_more: hasMore,
-      next_cursor: hasMore ? String(from + limit) : null
-    })
-  }
+  const { hasMore, next, rows } = Read.slice(query, all, limit)
+  return json(200, { balances: rows.map(balance), has_more: hasMore, next_cursor: next ?? null })
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -35,5 +35,9 @@ export const notFound = (what: string): Refusal => new Refusal(404, "NOT_FOUND",
 /** It belongs to somebody else, or is not allowed. */
 export const forbidden = (message: string): Refusal => new Refusal(403, "FORBIDDEN", message)
 
+/** The tenant has been closed: what is its own can be read, and that is all. */
+export const tenantClosed = (id: string): Refusal =>
+  new Refusal(409, "TENANT_CLOSED", `Tenant ${id} is closed; owned objects are read-only`)
+
 /** No key, a wrong key, or one that has ended. */
 export const unauthorized = (message: string): Refusal => new Refusal(401, "UNAUTHORIZED", message)

@@ -55,7 +55,8 @@ export interface Kind<A> {
 /** The name of a budget. */
 export const budgetId = (scope: string, unit: string): string => `${unit} ${scope}`
 
-const dayMs = 86_400_000
+/** A day. */
+export const dayMs = 86_400_000
 
 /** How long a reservation is remembered after its end, as the reference does. */
 const rememberMs = 30 * dayMs

@@ -1,0 +1,190 @@
+/**
+ * Policies: making, changing and listing them. What they do is in `policies.ts` of the ledger.
+ *
+ * Source: the governance specification, as far as the reference's own newcomers use it.
+ */
+import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
+import * as Schema from "effect/Schema"
+import type { Answer } from "../answer.ts"
+import { json } from "../answer.ts"
+import type { Context } from "../ledger.ts"
+import type { Policy } from "../model.ts"
+import * as Read from "../read.ts"
+import { invalid, Refusal } from "../refusal.ts"
+import * as Scopes from "../scopes.ts"
+import { count, iso, page, text, ttl } from "./parts.ts"
+import { openTenant } from "./tenants.ts"
+
+const policyFields = {
+  description: Schema.optionalKey(text(0, 1_024)),
+  priority: Schema.optionalKey(count(0)),
+  caps: Schema.optionalKey(
+    Schema.Struct({
+      max_tokens: Schema.optionalKey(count(0)),
+      max_steps_remaining: Schema.optionalKey(count(0)),
+      tool_allowlist: Schema.optionalKey(Schema.Array(text(0, 256))),
+      tool_denylist: Schema.optionalKey(Schema.Array(text(0, 256))),
+      cooldown_ms: Schema.optionalKey(count(0))
+    })
+  ),
+  commit_overage_policy: Schema.optionalKey(OveragePolicy),
+  reservation_ttl_override: Schema.optionalKey(
+    Schema.Struct({
+      default_ttl_ms: Schema.optionalKey(ttl),
+      max_ttl_ms: Schema.optionalKey(ttl),
+      max_extensions: Schema.optionalKey(count(0))
+    })
+  ),
+  rate_limits: Schema.optionalKey(
+    Schema.Struct({
+      max_reservations_per_minute: Schema.optionalKey(count(1)),
+      max_commits_per_minute: Schema.optionalKey(count(1))
+    })
+  ),
+  effective_from: Schema.optionalKey(Schema.String),
+  effective_until: Schema.optionalKey(Schema.String)
+}
+
+const readPolicy = Read.request(
+  Schema.Struct({
+    tenant_id: Schema.optionalKey(Schema.String),
+    name: text(1, 256),
+    scope_pattern: text(1, 1_024),
+    ...policyFields
+  })
+)
+
+const readPolicyPatch = Read.request(
+  Schema.Struct({
+    name: Schema.optionalKey(text(1, 256)),
+    status: Schema.optionalKey(Schema.Literals(["ACTIVE", "DISABLED"])),
+    ...policyFields
+  })
+)
+
+/** `POST /v1/admin/policies` */
+export const createPolicy = (context: Context, owner: string | undefined, body: object): Answer => {
+  const request = readPolicy(body)
+  const tenantId = owner ?? request.tenant_id
+  if (tenantId === undefined) {
+    throw invalid("tenant_id is required in the request body when using admin key authentication")
+  }
+  const pattern = Scopes.parse("scope_pattern", request.scope_pattern, { wildcards: true })
+  Scopes.belongs(pattern, tenantId)
+  openTenant(context, tenantId)
+  const policy: Policy = {
+    id: `pol_${context.makeId().slice(0, 16)}`,
+    tenantId,
+    name: request.name,
+    scopePattern: pattern,
+    status: "ACTIVE",
+    createdAtMs: context.nowMs,
+    updatedAtMs: undefined,
+    ...policyOf(request, emptyPolicy)
+  }
+  context.store.policies.put(policy)
+  return json(201, policyRow(policy))
+}
+
+/** `PATCH /v1/admin/policies/{id}` */
+export const patchPolicy = (context: Context, id: string, body: object): Answer => {
+  const request = readPolicyPatch(body)
+  const policy = context.store.policies.get(id)
+  if (policy === undefined) throw new Refusal(404, "NOT_FOUND", `Policy not found: ${id}`)
+  const after: Policy = {
+    ...policy,
+    name: request.name ?? policy.name,
+    status: request.status ?? policy.status,
+    updatedAtMs: context.nowMs,
+    ...policyOf(request, policy)
+  }
+  context.store.policies.put(after)
+  return json(200, policyRow(after))
+}
+
+/** `GET /v1/admin/policies` */
+export const listPolicies = (context: Context, owner: string | undefined, query: URLSearchParams): Answer => {
+  const tenantId = owner ?? query.get("tenant_id")
+  const rows = Array.from(tenantId === null ? context.store.policies.all() : context.store.policies.ofOwner(tenantId))
+  return page(query, rows.map(policyRow), "policies")
+}
+
+type PolicyParts = Pick<
+  Policy,
+  | "description"
+  | "priority"
+  | "caps"
+  | "overagePolicy"
+  | "ttlOverride"
+  | "rateLimits"
+  | "effectiveFrom"
+  | "effectiveUntil"
+>
+
+const emptyPolicy: PolicyParts = {
+  description: undefined,
+  priority: 0,
+  caps: undefined,
+  overagePolicy: undefined,
+  ttlOverride: undefined,
+  rateLimits: undefined,
+  effectiveFrom: undefined,
+  effectiveUntil: undefined
+}
+
+const policyOf = (
+  request: Omit<ReturnType<typeof readPolicy>, "name" | "scope_pattern" | "tenant_id">,
+  before: PolicyParts
+): PolicyParts => ({
+  description: request.description ?? before.description,
+  priority: request.priority ?? before.priority,
+  caps: request.caps ?? before.caps,
+  overagePolicy: request.commit_overage_policy ?? before.overagePolicy,
+  ttlOverride:
+    request.reservation_ttl_override === undefined
+      ? before.ttlOverride
+      : {
+          defaultTtlMs: request.reservation_ttl_override.default_ttl_ms,
+          maxTtlMs: request.reservation_ttl_override.max_ttl_ms,
+          maxExtensions: request.reservation_ttl_override.max_extensions
+        },
+  rateLimits:
+    request.rate_limits === undefined
+      ? before.rateLimits
+      : {
+          maxReservationsPerMinute: request.rate_limits.max_reservations_per_minute,
+          maxCommitsPerMinute: request.rate_limits.max_commits_per_minute
+        },
+  effectiveFrom: request.effective_from ?? before.effectiveFrom,
+  effectiveUntil: request.effective_until ?? before.effectiveUntil
+})
+
+const policyRow = (policy: Policy): object => ({
+  policy_id: policy.id,
+  scope_pattern: policy.scopePattern,
+  status: policy.status,
+  created_at: iso(policy.createdAtMs),
+  name: policy.name,
+  description: policy.description,
+  priority: policy.priority,
+  caps: policy.caps,
+  commit_overage_policy: policy.overagePolicy,
+  reservation_ttl_override:
+    policy.ttlOverride === undefined
+      ? undefined
+      : {
+          default_ttl_ms: policy.ttlOverride.defaultTtlMs ?? null,
+          max_ttl_ms: policy.ttlOverride.maxTtlMs ?? null,
+          max_extensions: policy.ttlOverride.maxExtensions ?? null
+        },
+  rate_limits:
+    policy.rateLimits === undefined
+      ? undefined
+      : {
+          max_reservations_per_minute: policy.rateLimits.maxReservationsPerMinute ?? null,
+          max_commits_per_minute: policy.rateLimits.maxCommitsPerMinute ?? null
+        },
+  effective_from: policy.effectiveFrom,
+  effective_until: policy.effectiveUntil,
+  updated_at: policy.updatedAtMs === undefined ? undefined : iso(policy.updatedAtMs)
+})

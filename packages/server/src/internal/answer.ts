@@ -1,0 +1,80 @@
+/**
+ * Answers, and giving each of them once: an answer is kept under the key of its request, and the same request gets it again.
+ *
+ * Source: IDEMPOTENCY of the protocol.
+ */
+import * as Json from "@effect-cycles/protocol/Json"
+import type { Reservation, StoredAnswer } from "./model.ts"
+import { Refusal } from "./refusal.ts"
+import type { Store } from "./store.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** An answer: a status and JSON. */
+export interface Answer {
+  readonly status: number
+  /** The JSON text. */
+  readonly body: string
+}
+
+/** What a command came to: its answer, and for how long that is kept. */
+export interface Outcome {
+  /** Default 200. */
+  readonly status?: number
+  readonly answer: object
+  readonly keepMs: number
+  /** Whose `remaining_ttl_ms` the answer tells; it is measured anew when the answer is given again. */
+  readonly reservation?: Pick<Reservation, "id" | "expiresAtMs">
+}
+
+/** A request that is answered once. */
+export interface Keyed {
+  /** Operation and owner, and the key. */
+  readonly id: string
+  /** The canonical request: another one under the same key is refused. */
+  readonly form: string
+  /** What is said of another one. */
+  readonly mismatch?: string
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// answers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** An answer of an object. */
+export const json = (status: number, body: object): Answer => ({ status, body: Json.stringify(body) })
+
+/** Runs a command, unless its request has been answered before. A command that throws is not remembered. */
+export const once = (
+  { nowMs, store }: { readonly store: Store; readonly nowMs: number },
+  { form, id, mismatch = "Provided idempotency does not match the stored one" }: Keyed,
+  command: () => Outcome
+): Answer => {
+  const stored = store.answers.get(id)
+  if (stored !== undefined && stored.forgetAtMs >= nowMs) {
+    if (stored.request !== form) throw new Refusal(409, "IDEMPOTENCY_MISMATCH", mismatch)
+    return { status: stored.status, body: refreshed(store, nowMs, stored) }
+  }
+  const { answer, keepMs, reservation, status = 200 } = command()
+  const { body } = json(status, answer)
+  store.answers.put({
+    id,
+    request: form,
+    status,
+    body,
+    reservationId: reservation?.id,
+    expiresAtMs: reservation?.expiresAtMs,
+    forgetAtMs: nowMs + keepMs
+  })
+  return { status, body }
+}
+
+/** The stored answer, with the time that is left now. */
+const refreshed = (store: Store, nowMs: number, stored: StoredAnswer): string => {
+  if (stored.reservationId === undefined || stored.expiresAtMs === undefined) return stored.body
+  const status = store.reservations.get(stored.reservationId)?.status
+  const left = status === "ACTIVE" ? Math.max(0, stored.expiresAtMs - nowMs) : 0
+  return stored.body.replace(/"remaining_ttl_ms":\d+/, `"remaining_ttl_ms":${left}`)
+}
