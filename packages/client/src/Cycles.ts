@@ -157,8 +157,8 @@ export const make = (
   config: CyclesConfig
 ): Effect.Effect<Cycles["Service"], never, Client.CyclesClient | SettlementJournal | Scope.Scope> =>
   Effect.gen(function* () {
-    const resolved = resolve(config)
     const client = yield* Client.CyclesClient
+    const resolved = resolve(config, client.baseUrl)
     const store = yield* SettlementJournal
     const makeKey = yield* MakeKey
     const journal = yield* openJournal(store, {
@@ -170,7 +170,7 @@ export const make = (
       })
     })
     const engine = yield* EngineModule.make({
-      config: { ...resolved, baseUrl: client.baseUrl },
+      config: resolved,
       send: client.send,
       journal,
       isDurable: store.isDurable,
@@ -189,8 +189,8 @@ const openJournal = (store: SettlementJournal["Service"], owner: Journal.Journal
     )
   )
 
-const resolve = (config: CyclesConfig): EngineModule.Resolved => ({
-  baseUrl: "",
+const resolve = (config: CyclesConfig, baseUrl: string): EngineModule.Resolved => ({
+  baseUrl,
   subject: config.subject ?? none,
   ttlMs: within("ttl", config.ttl ?? "60 seconds", 1_000, 86_400_000),
   extendByMs: config.extendBy === undefined ? undefined : within("extendBy", config.extendBy, 1, 86_400_000),
@@ -218,25 +218,29 @@ const within = (name: string, duration: Duration.Input, minimum: number, maximum
 const fromEngine = (engine: Engine): Cycles["Service"] => {
   const subject = (own: Protocol.Subject | undefined) =>
     Effect.map(CurrentSubject, (ambient) => Prepare.subjectOf(engine.config, ambient, own))
+  const completed = (options: DecideOptions | EventOptions) =>
+    Effect.map(subject(options.subject), (subject) => ({
+      ...options,
+      idempotencyKey: options.idempotencyKey ?? engine.makeKey(),
+      subject
+    }))
 
   return Cycles.of({
     withCycles: (self, options, args) => Guard.guard(engine, self, options, args),
     withCyclesStream: (self, options) => StreamGuard.guard(engine, self, options),
     reserve: (options) => Effect.map(Scoped.reserve(engine, options), (held) => Scoped.active(engine, held)),
     decide: (options) =>
-      Effect.flatMap(subject(options.subject), (subject) => {
-        const request = { ...options, idempotencyKey: options.idempotencyKey ?? engine.makeKey(), subject }
-        return Effect.flatMap(Encode.decisionRequest(request), (body) =>
+      Effect.flatMap(completed(options), (request) =>
+        Effect.flatMap(Encode.decisionRequest(request), (body) =>
           engine.send(Wire.decide(body, { action: options.action, requested: options.estimate }))
         )
-      }),
+      ),
     event: (options) =>
-      Effect.flatMap(subject(options.subject), (subject) => {
-        const request = { ...options, idempotencyKey: options.idempotencyKey ?? engine.makeKey(), subject }
-        return Effect.flatMap(Encode.eventRequest(request), (body) =>
+      Effect.flatMap(completed(options), (request) =>
+        Effect.flatMap(Encode.eventRequest(request), (body) =>
           engine.send(Wire.event(body, "caller", { action: options.action, requested: options.actual }))
         )
-      }),
+      ),
     balances: (query) =>
       Stream.unwrap(
         Effect.map(subject(undefined), ({ dimensions: _, ...own }) => {

@@ -10,6 +10,7 @@
 import { Action } from "@effect-cycles/protocol/Action"
 import { Amount, SignedAmount } from "@effect-cycles/protocol/Amount"
 import type { ErrorCode } from "@effect-cycles/protocol/ErrorResponse"
+import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -191,8 +192,7 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
   }
 
   override get message(): string {
-    const fields = this.fields.map((_) => `${_.field} must be ${_.expected}, got ${_.actual}`)
-    return `The ${this.operation} was not sent: ${fields.join("; ")}`
+    return `The ${this.operation} was not sent: ${InvalidInput.message(this.fields)}`
   }
 }
 

@@ -6,7 +6,6 @@
 import * as Schema from "effect/Schema"
 import { Amount, SignedAmount } from "./Amount.ts"
 import * as Wire from "./internal/schema.ts"
-import * as Limits from "./Limits.ts"
 import { fields } from "./Subject.ts"
 
 /** The books of one budget: `remaining = allocated - spent - reserved - debt`. */
@@ -37,25 +36,17 @@ export type Balance = typeof Balance.Type
 /** A page of balances. */
 export const BalanceResponse = Schema.Struct({
   balances: Schema.Array(Balance),
-  nextCursor: Schema.optionalKey(Schema.String),
-  hasMore: Schema.optionalKey(Schema.Boolean)
-}).pipe(Schema.encodeKeys({ nextCursor: "next_cursor", hasMore: "has_more" }))
+  ...Wire.pageFields
+}).pipe(Schema.encodeKeys(Wire.pageKeys))
 
 /** A page of balances. */
 export type BalanceResponse = typeof BalanceResponse.Type
 
 /** Which balances: at least one field of the subject. */
 export const BalanceQuery = Schema.Struct({
-  tenant: Schema.optional(Schema.String),
-  workspace: Schema.optional(Schema.String),
-  app: Schema.optional(Schema.String),
-  workflow: Schema.optional(Schema.String),
-  agent: Schema.optional(Schema.String),
-  toolset: Schema.optional(Schema.String),
+  ...Wire.scopeQuery,
   includeChildren: Schema.optional(Schema.Boolean),
-  /** Rows of a page, 1 to 200. Default 50. */
-  limit: Schema.optional(Wire.integer(1, Limits.maxPageSize)),
-  cursor: Schema.optional(Schema.String)
+  ...Wire.pageQuery
 })
   .check(
     Schema.makeFilter((query) =>

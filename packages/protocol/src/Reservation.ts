@@ -222,9 +222,8 @@ export type ReservationSummary = typeof ReservationSummary.Type
 /** A page of reservations. */
 export const ReservationListResponse = Schema.Struct({
   reservations: Schema.Array(ReservationSummary),
-  nextCursor: Schema.optionalKey(Schema.String),
-  hasMore: Schema.optionalKey(Schema.Boolean)
-}).pipe(Schema.encodeKeys({ nextCursor: "next_cursor", hasMore: "has_more" }))
+  ...Wire.pageFields
+}).pipe(Schema.encodeKeys(Wire.pageKeys))
 
 /** A page of reservations. */
 export type ReservationListResponse = typeof ReservationListResponse.Type
@@ -260,12 +259,7 @@ const instant = Schema.String.check(
 export const ReservationListQuery = Schema.Struct({
   idempotencyKey: Schema.optional(IdempotencyKey),
   status: Schema.optional(ReservationStatus),
-  tenant: Schema.optional(Schema.String),
-  workspace: Schema.optional(Schema.String),
-  app: Schema.optional(Schema.String),
-  workflow: Schema.optional(Schema.String),
-  agent: Schema.optional(Schema.String),
-  toolset: Schema.optional(Schema.String),
+  ...Wire.scopeQuery,
   from: Schema.optional(instant),
   to: Schema.optional(instant),
   expiresFrom: Schema.optional(instant),
@@ -275,9 +269,7 @@ export const ReservationListQuery = Schema.Struct({
   sortBy: Schema.optional(SortBy),
   sortDir: Schema.optional(Schema.Literals(["asc", "desc"])),
   include: Schema.optional(Schema.Array(Include)),
-  /** Rows of a page, 1 to 200. Default 50. */
-  limit: Schema.optional(Wire.integer(1, Limits.maxPageSize)),
-  cursor: Schema.optional(Schema.String)
+  ...Wire.pageQuery
 }).pipe(
   Schema.encodeKeys({
     idempotencyKey: "idempotency_key",

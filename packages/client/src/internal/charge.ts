@@ -13,6 +13,7 @@ import type { CommitResponse, ReservationDetail } from "@effect-cycles/protocol/
 import type { EventCreateResponse } from "@effect-cycles/protocol/Event"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { CyclesError } from "../CyclesError.ts"
 import type { Settlement } from "../Settlement.ts"
 import type { JournalRecord } from "../SettlementJournal.ts"
@@ -63,9 +64,7 @@ export const goOn = (engine: Engine, charge: Charge, first: Attempted): Effect.E
 /** The settlement that the caller sees while the charge goes on in the background. */
 export const pending = (charge: Charge, because: string): Settlement => ({
   _tag: "Pending",
-  reservationId: charge.record.reservationId,
-  actual: charge.actual,
-  isEstimated: charge.isEstimated,
+  ...spendOf(charge),
   because,
   isJournaled: charge.isJournaled
 })
@@ -173,9 +172,7 @@ const reject = (engine: Engine, charge: Charge, code: string, because: string): 
     move(charge, "rejected")
     const settlement: Settlement = {
       _tag: "Rejected",
-      reservationId: charge.record.reservationId,
-      actual: charge.actual,
-      isEstimated: charge.isEstimated,
+      ...spendOf(charge),
       code,
       because
     }
@@ -212,54 +209,44 @@ const move = (charge: Charge, event: Lifecycle.Event): void => {
   charge.state = Lifecycle.advance(charge.state, event)
 }
 
-const zero = (amount: Amount.Amount): Amount.Amount => Amount.zero(amount.unit)
+/** What every settlement of a charge tells. */
+const spendOf = (charge: Charge) => ({
+  reservationId: charge.record.reservationId,
+  actual: charge.actual,
+  isEstimated: charge.isEstimated
+})
 
-/** What of the actual amount was not charged. A charge in another unit, or above the actual amount, leaves nothing. */
-const shortfall = (actual: Amount.Amount, charge: Amount.Amount): Amount.Amount =>
-  charge.unit === actual.unit && charge.amount < actual.amount
-    ? Amount.make(actual.unit, actual.amount - charge.amount)
-    : zero(actual)
+/** What was charged and what of the actual amount was not. A charge in another unit, or above it, leaves nothing. */
+const booked = ({ actual }: Charge, charged: Amount.Amount) => ({
+  charged,
+  shortfall: Result.getOrElse(Amount.subtract(actual, charged), () => Amount.zero(actual.unit))
+})
 
 const charged = (charge: Charge, answer: CommitResponse): Settlement => ({
   _tag: "Charged",
-  reservationId: charge.record.reservationId,
-  actual: charge.actual,
-  isEstimated: charge.isEstimated,
-  charged: answer.charged,
-  shortfall: shortfall(charge.actual, answer.charged),
+  ...spendOf(charge),
+  ...booked(charge, answer.charged),
   returned: answer.released,
   balances: answer.balances ?? [],
   isReadBack: false
 })
 
-const readCharge = (charge: Charge, detail: ReservationDetail): Settlement => {
-  const amount = detail.committed ?? charge.actual
-  return {
-    _tag: "Charged",
-    reservationId: charge.record.reservationId,
-    actual: charge.actual,
-    isEstimated: charge.isEstimated,
-    charged: amount,
-    shortfall: shortfall(charge.actual, amount),
-    returned: undefined,
-    balances: [],
-    isReadBack: true
-  }
-}
+const readCharge = (charge: Charge, detail: ReservationDetail): Settlement => ({
+  _tag: "Charged",
+  ...spendOf(charge),
+  ...booked(charge, detail.committed ?? charge.actual),
+  returned: undefined,
+  balances: [],
+  isReadBack: true
+})
 
-const recovered = (charge: Charge, answer: EventCreateResponse): Settlement => {
-  const amount = answer.charged ?? charge.actual
-  return {
-    _tag: "Recovered",
-    reservationId: charge.record.reservationId,
-    actual: charge.actual,
-    isEstimated: charge.isEstimated,
-    eventId: answer.eventId,
-    charged: amount,
-    shortfall: shortfall(charge.actual, amount),
-    balances: answer.balances ?? []
-  }
-}
+const recovered = (charge: Charge, answer: EventCreateResponse): Settlement => ({
+  _tag: "Recovered",
+  ...spendOf(charge),
+  eventId: answer.eventId,
+  ...booked(charge, answer.charged ?? charge.actual),
+  balances: answer.balances ?? []
+})
 
 /**
  * Whether a reservation that reads COMMITTED was committed by us: for the amount of ours, or for less of it where the

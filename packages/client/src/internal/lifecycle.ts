@@ -62,9 +62,6 @@ export const next = (state: State, event: Event): State | undefined => {
   return row[event]
 }
 
-/** Whether nothing more is sent for a reservation in this state by this run. */
-export const isFinal = (state: State): boolean => state === "pending" || Object.keys(transitions[state]).length === 0
-
 /** Whether a settlement has been decided: a second one is refused. */
 export const isDecided = (state: State): boolean => state !== "reserving" && state !== "abandoned" && state !== "active"
 

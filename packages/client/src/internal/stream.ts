@@ -92,7 +92,7 @@ const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
       } catch {
         held.isSpendUnknown = true
       }
-      return Exit.isSuccess(exit) ? Settle.planSuccess(held) : Settle.planClosed(held, exit)
+      return Exit.isSuccess(exit) ? Settle.planSuccess(held) : Settle.planFailure(held, exit.cause)
     }
   }
 }

@@ -113,6 +113,17 @@ const openFile = (filename: string): File => {
   }
 }
 
+/** The columns of a record, in both tables. */
+const recordColumns = `
+  fingerprint TEXT NOT NULL,
+  base_url TEXT NOT NULL,
+  reservation_id TEXT NOT NULL,
+  mode TEXT NOT NULL,
+  commit_body TEXT NOT NULL,
+  event_body TEXT,
+  recorded_at_ms INTEGER NOT NULL,
+  not_before_ms INTEGER NOT NULL`
+
 const migrate = (db: DatabaseSync, filename: string): void => {
   const application = db.prepare("PRAGMA application_id").get()?.["application_id"]
   const version = db.prepare("PRAGMA user_version").get()?.["user_version"]
@@ -128,25 +139,11 @@ const migrate = (db: DatabaseSync, filename: string): void => {
     PRAGMA application_id = ${applicationId};
     PRAGMA user_version = ${formatVersion};
     CREATE TABLE IF NOT EXISTS records (
-      fingerprint TEXT NOT NULL,
-      base_url TEXT NOT NULL,
-      reservation_id TEXT NOT NULL,
-      mode TEXT NOT NULL,
-      commit_body TEXT NOT NULL,
-      event_body TEXT,
-      recorded_at_ms INTEGER NOT NULL,
-      not_before_ms INTEGER NOT NULL,
+      ${recordColumns},
       PRIMARY KEY (fingerprint, base_url, reservation_id)
     ) STRICT;
     CREATE TABLE IF NOT EXISTS dead_letters (
-      fingerprint TEXT NOT NULL,
-      base_url TEXT NOT NULL,
-      reservation_id TEXT NOT NULL,
-      mode TEXT NOT NULL,
-      commit_body TEXT NOT NULL,
-      event_body TEXT,
-      recorded_at_ms INTEGER NOT NULL,
-      not_before_ms INTEGER NOT NULL,
+      ${recordColumns},
       reason TEXT NOT NULL,
       died_at_ms INTEGER NOT NULL,
       PRIMARY KEY (fingerprint, base_url, reservation_id)

@@ -44,6 +44,32 @@ export const unsignedInt64 = int64(0n)
 /** A balance: it may be below zero. */
 export const signedInt64 = int64(Limits.minInt64)
 
+/** The fields of the subject in a query. */
+export const scopeQuery = {
+  tenant: Schema.optional(Schema.String),
+  workspace: Schema.optional(Schema.String),
+  app: Schema.optional(Schema.String),
+  workflow: Schema.optional(Schema.String),
+  agent: Schema.optional(Schema.String),
+  toolset: Schema.optional(Schema.String)
+}
+
+/** The part of a list that a query asks for. */
+export const pageQuery = {
+  /** Rows of a page, 1 to 200. Default 50. */
+  limit: Schema.optional(integer(1, Limits.maxPageSize)),
+  cursor: Schema.optional(Schema.String)
+}
+
+/** What a page tells besides its rows. */
+export const pageFields = {
+  nextCursor: Schema.optionalKey(Schema.String),
+  hasMore: Schema.optionalKey(Schema.Boolean)
+}
+
+/** The names of these fields on the wire. */
+export const pageKeys = { nextCursor: "next_cursor", hasMore: "has_more" } as const
+
 /** Free JSON of the user's, checked to be JSON. */
 export const jsonObject = Schema.Record(Schema.String, Schema.Json)
 
