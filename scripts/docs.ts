@@ -1,8 +1,7 @@
 /**
  * The code blocks of the guides and READMEs, marked `ts`, are compiled as they stand.
  */
-import { spawnSync } from "node:child_process"
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 
 /** The code blocks of a page. */

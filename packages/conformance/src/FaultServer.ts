@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Http from "node:http"
+import * as Loopback from "./internal/loopback.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -81,63 +81,40 @@ export const make: Effect.Effect<FaultServer, never, Scope.Scope> = Effect.gen(f
     }
   }
 
-  const http = yield* Effect.acquireRelease(
-    Effect.callback<Http.Server>((resume) => {
-      const server = Http.createServer((incoming, outgoing) => {
-        const chunks: Array<Buffer> = []
-        incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
-        incoming.on("end", () => {
-          const [, , resource, id, action] = (incoming.url ?? "").split("?")[0]?.split("/") ?? []
-          const operation =
-            action ??
-            (resource === "reservations"
-              ? id === undefined
-                ? "reserve"
-                : "get"
-              : resource === "events"
-                ? "event"
-                : "other")
-          const text = Buffer.concat(chunks).toString("utf8")
-          const body: Readonly<Record<string, unknown>> = text === "" ? {} : JSON.parse(text)
-          const key = typeof body["idempotency_key"] === "string" ? body["idempotency_key"] : undefined
-          const apiKey = incoming.headers["x-cycles-api-key"]
-          seen.push({
-            operation,
-            id,
-            key,
-            apiKey: typeof apiKey === "string" ? apiKey : undefined,
-            body,
-            atMs: Date.now()
-          })
-          const reaction = scripts.get(operation)?.shift() ?? "ok"
-          const answer = success(operation, id)
-          if (reaction === "ok" || reaction === "lose") {
-            if ((operation === "commit" || operation === "event") && key !== undefined)
-              settlements.add(`${id ?? ""} ${key}`)
-          }
-          if (reaction === "lose") outgoing.destroy()
-          else if (reaction === "ok") {
-            outgoing.writeHead(answer.status, { "content-type": "application/json" }).end(JSON.stringify(answer.body))
-          } else if (reaction !== "hold") {
-            outgoing
-              .writeHead(reaction.status, { "content-type": "application/json", ...reaction.headers })
-              .end(reaction.body ?? "")
-          }
-          for (const wake of waiting) wake()
-        })
-      })
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
-  const address = http.address()
+  const url = yield* Loopback.listen(0, (incoming, text, outgoing) => {
+    const [, , resource, id, action] = (incoming.url ?? "").split("?")[0]?.split("/") ?? []
+    const operation =
+      action ??
+      (resource === "reservations" ? (id === undefined ? "reserve" : "get") : resource === "events" ? "event" : "other")
+    const body: Readonly<Record<string, unknown>> = text === "" ? {} : JSON.parse(text)
+    const key = typeof body["idempotency_key"] === "string" ? body["idempotency_key"] : undefined
+    const apiKey = incoming.headers["x-cycles-api-key"]
+    seen.push({
+      operation,
+      id,
+      key,
+      apiKey: typeof apiKey === "string" ? apiKey : undefined,
+      body,
+      atMs: Date.now()
+    })
+    const reaction = scripts.get(operation)?.shift() ?? "ok"
+    const answer = success(operation, id)
+    if (reaction === "ok" || reaction === "lose") {
+      if ((operation === "commit" || operation === "event") && key !== undefined) settlements.add(`${id ?? ""} ${key}`)
+    }
+    if (reaction === "lose") outgoing.destroy()
+    else if (reaction === "ok") {
+      outgoing.writeHead(answer.status, { "content-type": "application/json" }).end(JSON.stringify(answer.body))
+    } else if (reaction !== "hold") {
+      outgoing
+        .writeHead(reaction.status, { "content-type": "application/json", ...reaction.headers })
+        .end(reaction.body ?? "")
+    }
+    for (const wake of waiting) wake()
+  })
 
   return {
-    url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
+    url,
     script: (operation, ...reactions) => void scripts.set(operation, [...reactions]),
     seen: () => seen,
     settlements: () => Array.from(settlements),

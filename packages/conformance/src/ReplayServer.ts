@@ -6,7 +6,7 @@
 import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Http from "node:http"
+import * as Loopback from "./internal/loopback.ts"
 
 /** Where it runs. */
 export interface Options extends NodeCyclesServer.Options {
@@ -19,27 +19,10 @@ export const make = (
 ): Effect.Effect<NodeCyclesServer.Running & { readonly hookUrl: string }, NodeCyclesServer.ServerError, Scope.Scope> =>
   Effect.gen(function* () {
     const running = yield* NodeCyclesServer.make(options)
-    const hook = yield* Effect.acquireRelease(
-      Effect.callback<Http.Server>((resume) => {
-        const http = Http.createServer((incoming, outgoing) => {
-          const chunks: Array<Buffer> = []
-          incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
-          incoming.on("end", () => {
-            const isDone = seed(running, Buffer.concat(chunks).toString("utf8"))
-            outgoing.writeHead(isDone ? 200 : 404).end()
-          })
-        })
-        http.listen(options.hookPort, "127.0.0.1", () => resume(Effect.succeed(http)))
-      }),
-      (http) =>
-        Effect.callback<void>((resume) => {
-          http.close(() => resume(Effect.void))
-          http.closeAllConnections()
-        })
-    )
-    const address = hook.address()
-    const port = typeof address === "object" && address !== null ? address.port : options.hookPort
-    return { ...running, hookUrl: `http://127.0.0.1:${port}` }
+    const hookUrl = yield* Loopback.listen(options.hookPort, (_incoming, body, outgoing) => {
+      outgoing.writeHead(seed(running, body) ? 200 : 404).end()
+    })
+    return { ...running, hookUrl }
   })
 
 /** Sets fields of a budget as the reference's store has them. */
