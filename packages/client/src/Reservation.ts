@@ -59,6 +59,8 @@ export interface Shape {
 export interface RecordOptions {
   /** The total, in the unit of the estimate. */
   readonly actual: Amount
+  /** Whether the amount is an estimate of the caller's, and charged as such. Default false. */
+  readonly isEstimated?: boolean | undefined
   readonly metrics?: Metrics | undefined
 }
 
@@ -66,6 +68,8 @@ export interface RecordOptions {
 export interface CommitOptions {
   /** What was spent, in the unit of the estimate. */
   readonly actual: Amount
+  /** Whether the amount is an estimate of the caller's, and charged as such. Default false. */
+  readonly isEstimated?: boolean | undefined
   readonly metrics?: Metrics | undefined
   /** JSON, kept with the reservation. */
   readonly metadata?: Metadata | undefined

@@ -36,6 +36,18 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
+    it.effect("marks a recorded amount as estimated where the body says so", () =>
+      Effect.gen(function* () {
+        const body = Effect.andThen(Reservation.record({ actual: tokens(7), isEstimated: true }), Effect.fail("boom"))
+        yield* Effect.flip(guard(body))
+        const commit = (yield* Faults).sent().find((sent) => sent.operation === "commit")
+        expect(JSON.parse(commit?.body ?? "")).toMatchObject({
+          actual: { amount: 7 },
+          metadata: { actual_source: "estimate" }
+        })
+      }).pipe(Effect.provide(live()))
+    )
+
     it.effect("never starts the body when the budget refuses", () =>
       Effect.gen(function* () {
         let started = false

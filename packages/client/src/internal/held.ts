@@ -27,6 +27,8 @@ export interface Held {
   state: Lifecycle.State
   /** The total that was recorded, if anything was. */
   recorded: Amount.Amount | undefined
+  /** Whether what was recorded is an estimate of the caller's. */
+  isRecordedEstimated: boolean
   metrics: Metrics | undefined
   /** Whether something was spent whose amount could not be told. */
   isSpendUnknown: boolean
@@ -56,6 +58,7 @@ export const make = (prepared: Prepared, answer: ReservationCreateResponse, star
     startedAtMs,
     state: Lifecycle.advance("reserving", "allowed"),
     recorded: undefined,
+    isRecordedEstimated: false,
     metrics: undefined,
     isSpendUnknown: false,
     beat: undefined,
@@ -75,6 +78,7 @@ export const make = (prepared: Prepared, answer: ReservationCreateResponse, star
       record: (options) =>
         Effect.suspend(() => {
           if (options.metrics !== undefined) held.metrics = { ...held.metrics, ...options.metrics }
+          held.isRecordedEstimated = options.isEstimated === true
           return spend(Amount.sum(Amount.zero(estimate.unit), options.actual))
         }),
       add: (amount) => Effect.suspend(() => spend(Amount.sum(held.recorded ?? Amount.zero(estimate.unit), amount)))

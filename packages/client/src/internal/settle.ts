@@ -81,7 +81,7 @@ export const planEstimate = (held: Held): Commit => {
 const planRecorded = (held: Held, actual: Amount.Amount): Commit => ({
   _tag: "Commit",
   actual,
-  isEstimated: false,
+  isEstimated: held.isRecordedEstimated,
   metrics: held.metrics
 })
 
@@ -194,11 +194,11 @@ export const checkCommit = (
   held: Held,
   options: CommitOptions
 ): Effect.Effect<Commit, InvalidRequest | Amount.UnitMismatch> =>
-  Effect.flatMap(held.handle.record({ actual: options.actual, metrics: options.metrics }), () => {
+  Effect.flatMap(held.handle.record(options), () => {
     const commit: Commit = {
       _tag: "Commit",
       actual: options.actual,
-      isEstimated: false,
+      isEstimated: options.isEstimated === true,
       metrics: held.metrics,
       metadata: options.metadata
     }
