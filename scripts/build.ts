@@ -10,6 +10,7 @@ import { join, resolve } from "node:path"
 interface Manifest {
   readonly name: string
   readonly private?: boolean
+  readonly devDependencies?: Readonly<Record<string, string>>
   readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
@@ -74,6 +75,8 @@ try {
     readFileSync("package.json", "utf8")
   )
   const version = (name: string): string => root.devDependencies[name] ?? "*"
+  // Optional peers too: the entry points that need them are looked at as the others.
+  const peers = Object.assign({}, ...packages.map((name) => manifestOf(name).peerDependencies ?? {}))
   writeFileSync(
     join(stranger, "package.json"),
     JSON.stringify({
@@ -81,6 +84,7 @@ try {
       type: "module",
       dependencies: {
         ...Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`])),
+        ...peers,
         effect: version("effect"),
         typescript: version("typescript"),
         "@types/node": version("@types/node")

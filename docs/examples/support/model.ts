@@ -1,0 +1,58 @@
+/**
+ * A model that answers from a script, in place of a provider's.
+ */
+import { OutputLimit } from "@effect-cycles/ai"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
+import type * as Response from "effect/ai/Response"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+
+type Parts = ReadonlyArray<Response.PartEncoded>
+
+const finish = (reason: Response.FinishReason, output: number): Response.FinishPartEncoded => ({
+  type: "finish",
+  reason,
+  response: undefined,
+  usage: {
+    inputTokens: { uncached: 10, total: 10, cacheRead: undefined, cacheWrite: undefined },
+    outputTokens: { total: output, text: output, reasoning: undefined }
+  }
+})
+
+/** An answer in words. */
+export const answer = (text: string, tokens: number): Parts => [{ type: "text", text }, finish("stop", tokens)]
+
+/** The call of a tool. */
+export const call = (name: string, params: unknown): Response.PartEncoded => ({
+  type: "tool-call",
+  id: `call-${name}`,
+  name,
+  params
+})
+
+/** A model that gives these answers, one after the other, and notes the limits that it was told. */
+export const scripted = (...script: ReadonlyArray<Parts>) =>
+  Effect.sync(() => {
+    const turns = [...script]
+    const limits: Array<number | undefined> = []
+    const outputLimit = OutputLimit.setting("example/Scripted/Config", "max_tokens")
+    const next = Effect.contextWith((context: Context.Context<never>) =>
+      Effect.sync(() => {
+        limits.push(outputLimit.get(context))
+        const parts = turns.shift() ?? answer("The script is over.", 1)
+        return parts.some((part) => part.type === "finish") ? [...parts] : [...parts, finish("tool-calls", 15)]
+      })
+    )
+    const layer = Layer.effect(
+      LanguageModel.LanguageModel,
+      LanguageModel.make({ generateText: () => next, streamText: () => Stream.empty })
+    ).pipe(
+      Layer.merge(
+        Layer.succeedContext(Context.add(Context.make(Model.ProviderName, "scripted"), Model.ModelName, "one"))
+      )
+    )
+    return { layer, limits, outputLimit }
+  })

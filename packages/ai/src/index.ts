@@ -1,0 +1,13 @@
+/**
+ * Hard budgets for `effect/ai`: one Layer guards every model call.
+ *
+ * Start with `CyclesModel`. `GenaiPrices` and `GptTokenizer` need an optional peer each, and are entry points of their own.
+ */
+export * as CyclesAiError from "./CyclesAiError.ts"
+export * as CyclesEmbedding from "./CyclesEmbedding.ts"
+export * as CyclesModel from "./CyclesModel.ts"
+export * as CyclesToolkit from "./CyclesToolkit.ts"
+export * as Estimator from "./Estimator.ts"
+export * as OutputLimit from "./OutputLimit.ts"
+export * as Pricing from "./Pricing.ts"
+export * as Usage from "./Usage.ts"

@@ -1,0 +1,73 @@
+/**
+ * One request for embeddings: reserved by its bytes, charged by the usage that the provider tells.
+ */
+import type { Action } from "@effect-cycles/protocol/Action"
+import type { Subject } from "@effect-cycles/protocol/Subject"
+import type { Cycles } from "effect-cycles/Cycles"
+import type { LeaseOptions, Metadata } from "effect-cycles/GuardOptions"
+import type * as AiError from "effect/ai/AiError"
+import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Prompt from "effect/ai/Prompt"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { fromBudget } from "../CyclesAiError.ts"
+import * as Call from "./call.ts"
+import { guardOf, names, quietly } from "./guard.ts"
+
+interface Options extends LeaseOptions {
+  readonly units?: Call.Units | undefined
+  readonly action?: Action | undefined
+  readonly subject?: Subject | undefined
+  readonly metadata?: Metadata | undefined
+  readonly provider?: string | undefined
+  readonly model?: string | undefined
+}
+
+/** Makes a request for embeddings, held to the budget. */
+export type Embed = (
+  inputs: ReadonlyArray<string>,
+  ask: Effect.Effect<EmbeddingModel.EmbedManyResponse, AiError.AiError>
+) => Effect.Effect<EmbeddingModel.EmbedManyResponse, AiError.AiError>
+
+/** How requests of an embedding model are made. */
+export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
+  Effect.gen(function* () {
+    const guard = yield* guardOf(options)
+    const named = yield* names
+    const method = "embedMany"
+    return (inputs, ask) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const asked = yield* names
+          const provider = options.provider ?? named.provider ?? asked.provider
+          const model = options.model ?? named.model ?? asked.model ?? "unknown"
+          const name = Call.nameOf(provider, model)
+          const call = yield* Effect.mapError(
+            Call.open(guard, {
+              provider,
+              model,
+              action: options.action ?? { kind: "llm.embedding", name: name.slice(0, 256) },
+              subject: options.subject,
+              metadata: options.metadata,
+              inputTokens: yield* guard.estimator.input({
+                model: name,
+                prompt: Prompt.make(inputs.join("\n")),
+                tools: []
+              }),
+              outputTokens: 0,
+              span: yield* Effect.orDie(Effect.currentSpan)
+            }),
+            (error) => fromBudget(method, error)
+          )
+          return yield* Effect.uninterruptibleMask((restore) =>
+            Effect.flatMap(Effect.exit(restore(ask)), (exit): ReturnType<Embed> => {
+              if (Exit.isFailure(exit))
+                return Effect.andThen(quietly(call.conclude(exit)), Effect.failCause(exit.cause))
+              call.noteUsage(exit.value.usage)
+              const concluded = Effect.mapError(call.conclude(exit), (error) => fromBudget(method, error))
+              return Effect.as(concluded, exit.value)
+            })
+          )
+        })
+      )
+  })

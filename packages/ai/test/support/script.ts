@@ -1,0 +1,144 @@
+/**
+ * A model that says what a script says, and an embedded server whose books tell what was charged for it.
+ */
+import { CyclesServer } from "@effect-cycles/server"
+import * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
+import type * as Response from "effect/ai/Response"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { Cycles, SettlementJournal } from "effect-cycles"
+import * as CyclesModel from "../../src/CyclesModel.ts"
+
+/** What a model answers, whole or in parts, and how it fails after them. */
+export interface Turn {
+  readonly parts: ReadonlyArray<Response.PartEncoded | Response.StreamPartEncoded>
+  readonly fails?: AiError.AiError | undefined
+  /** Never ends, after its parts. */
+  readonly hangs?: boolean | undefined
+}
+
+/** What the model was asked, in order. */
+export class Script extends Context.Service<
+  Script,
+  {
+    readonly asked: Array<{ readonly options: LanguageModel.ProviderOptions; readonly config: unknown }>
+    readonly turns: Array<Turn>
+  }
+>()("test/Script") {}
+
+/** Usage as a provider tells it. */
+export const usage = (input: number | undefined, output: number | undefined): typeof Response.Usage.Encoded => ({
+  inputTokens: { uncached: input, total: input, cacheRead: undefined, cacheWrite: undefined },
+  outputTokens: { total: output, text: output, reasoning: undefined }
+})
+
+/** The end of an answer. */
+export const finish = (
+  input: number | undefined,
+  output: number | undefined,
+  reason: Response.FinishReason = "stop"
+): Response.FinishPartEncoded => ({ type: "finish", reason, usage: usage(input, output), response: undefined })
+
+/** A text. */
+export const text = (text: string): Response.TextPartEncoded => ({ type: "text", text })
+
+/** A piece of a streamed text. */
+export const delta = (delta: string): Response.StreamPartEncoded => ({ type: "text-delta", id: "t", delta })
+
+/** A call of a tool. */
+export const toolCall = (name: string, params: unknown, id = "call-1"): Response.ToolCallPartEncoded => ({
+  type: "tool-call",
+  id,
+  name,
+  params
+})
+
+/** A failure of the provider. */
+export const failure = (reason: AiError.AiErrorReason): AiError.AiError =>
+  AiError.make({ module: "Script", method: "ask", reason })
+
+/** The settings of the scripted provider, as the real one has them. */
+export const OpenAiConfig = Context.Service<object, { readonly [field: string]: unknown }>(
+  "@effect/ai-openai/OpenAiLanguageModel/Config"
+)
+
+const next = (script: Script["Service"], options: LanguageModel.ProviderOptions) =>
+  Effect.contextWith((context: Context.Context<never>) =>
+    Effect.sync((): Turn => {
+      script.asked.push({ options, config: Context.getOrUndefined(context, OpenAiConfig) })
+      return script.turns.shift() ?? { parts: [text("Nothing is scripted"), finish(1, 1)] }
+    })
+  )
+
+const isWhole = (part: Turn["parts"][number]): part is Response.PartEncoded => !/-(start|delta|end)$/.test(part.type)
+const isStreamed = (part: Turn["parts"][number]): part is Response.StreamPartEncoded =>
+  part.type !== "text" && part.type !== "reasoning"
+
+/** The model as it is, without a guard. */
+export const bare: Layer.Layer<LanguageModel.LanguageModel | Model.ProviderName | Model.ModelName, never, Script> =
+  Layer.effect(
+    LanguageModel.LanguageModel,
+    Effect.flatMap(Script, (script) =>
+      LanguageModel.make({
+        generateText: (options) =>
+          Effect.flatMap(next(script, options), ({ fails, hangs, parts }) =>
+            hangs ? Effect.never : fails === undefined ? Effect.succeed(parts.filter(isWhole)) : Effect.fail(fails)
+          ),
+        streamText: (options) =>
+          Stream.unwrap(
+            Effect.map(next(script, options), ({ fails, hangs, parts }) =>
+              Stream.concat(
+                Stream.rechunk(Stream.fromIterable(parts.filter(isStreamed)), 1),
+                hangs ? Stream.never : fails === undefined ? Stream.empty : Stream.fail(fails)
+              )
+            )
+          )
+      })
+    )
+  ).pipe(
+    Layer.merge(Layer.succeedContext(Context.add(Context.make(Model.ProviderName, "openai"), Model.ModelName, "gpt-5")))
+  )
+
+/** What a test can use. */
+export type World = Cycles.Cycles | CyclesServer.CyclesServer | Script
+
+/** A server with 10,000 tokens and 1 dollar, a client, and a script. */
+export const world = (turns: ReadonlyArray<Turn>, server?: CyclesServer.MemoryOptions): Layer.Layer<World> =>
+  Layer.unwrap(
+    Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
+      Cycles.layer({ baseUrl, apiKey, subject: { tenant } })
+    )
+  ).pipe(
+    Layer.provide(SettlementJournal.layerMemory),
+    Layer.provideMerge(
+      CyclesServer.layerMemory({
+        budgets: [
+          { unit: "TOKENS", allocated: 10_000 },
+          { unit: "USD_MICROCENTS", allocated: 100_000_000 }
+        ],
+        ...server
+      })
+    ),
+    Layer.provideMerge(Layer.sync(Script, () => ({ asked: [], turns: [...turns] })))
+  )
+
+/** The guarded model, and the rest of the world. */
+export const guarded = (
+  turns: ReadonlyArray<Turn>,
+  options?: CyclesModel.Options,
+  server?: CyclesServer.MemoryOptions
+): Layer.Layer<LanguageModel.LanguageModel | World> =>
+  CyclesModel.layer(options).pipe(Layer.provide(bare), Layer.provideMerge(world(turns, server)))
+
+/** What the tenant's budget has spent and holds, in tokens. */
+export const books = Effect.gen(function* () {
+  const { reserved, spent } = yield* (yield* CyclesServer.CyclesServer).books("TOKENS")
+  return { spent: Number(spent), reserved: Number(reserved) }
+})
+
+/** No reservation is left behind. */
+export const nothingLeft = Effect.flatMap(CyclesServer.CyclesServer, (server) => server.assertNoneActive)
