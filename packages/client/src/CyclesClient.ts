@@ -119,8 +119,9 @@ export const make = (config: ClientConfig): Effect.Effect<Shape, never, HttpClie
   }
   const timeoutMs = config.timeout === undefined ? 10_000 : millis(config.timeout)
   if (!(timeoutMs > 0)) throw new RangeError(`timeout must be more than 0 ms, got ${timeoutMs}`)
+  const aloneAfterMs = millis(config.aloneAfter ?? "50 seconds")
   return Effect.map(
-    Sender.make({ baseUrl, apiKey: config.apiKey, adminKey: config.adminKey, timeoutMs, maxInFlight }),
+    Sender.make({ baseUrl, apiKey: config.apiKey, adminKey: config.adminKey, timeoutMs, maxInFlight, aloneAfterMs }),
     (send) => fromSend(baseUrl, send)
   ).pipe(
     Effect.tap(() =>

@@ -31,6 +31,12 @@ export interface ClientConfig {
   readonly timeout?: Duration.Input | undefined
   /** Calls under way at once, 2 or more, a quarter of them kept for settlements. Default 64. */
   readonly maxInFlight?: number | undefined
+  /**
+   * After this long without an answer the next call goes alone and others wait for it, at most 1 s: a server that checks
+   * keys slowly and forgets that it did then checks once, not once for each of a burst. Default 50 s: the reference server
+   * remembers a key for 60 s.
+   */
+  readonly aloneAfter?: Duration.Input | undefined
 }
 
 /** What happens to the spend of a body that did not succeed. */

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as WithHabits from "./internal/habits.ts"
 import * as Loopback from "./internal/loopback.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -45,92 +46,105 @@ export interface FaultServer {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Starts it on a free port; its connections end with the scope. */
-export const make: Effect.Effect<FaultServer, never, Scope.Scope> = Effect.gen(function* () {
-  const scripts = new Map<string, Array<Reaction>>()
-  const seen: Array<Seen> = []
-  const settlements = new Set<string>()
-  const waiting = new Set<() => void>()
-  let reservations = 0
+/** Starts it on a free port, with the habits of the reference server where some are given. */
+export const make = (habits?: WithHabits.Habits): Effect.Effect<FaultServer, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scripts = new Map<string, Array<Reaction>>()
+    const seen: Array<Seen> = []
+    const settlements = new Set<string>()
+    const waiting = new Set<() => void>()
+    let reservations = 0
 
-  const success = (operation: string, id: string | undefined): { readonly status: number; readonly body: object } => {
-    const amount = { unit: "TOKENS", amount: 42 }
-    switch (operation) {
-      case "reserve":
-        reservations += 1
-        return {
-          status: 200,
-          body: {
-            decision: "ALLOW",
-            reservation_id: `rsv-${process.pid}-${reservations}`,
-            affected_scopes: ["tenant:acme"],
-            expires_at_ms: Date.now() + 60_000,
-            remaining_ttl_ms: 60_000
+    const success = (operation: string, id: string | undefined): { readonly status: number; readonly body: object } => {
+      const amount = { unit: "TOKENS", amount: 42 }
+      switch (operation) {
+        case "reserve":
+          reservations += 1
+          return {
+            status: 200,
+            body: {
+              decision: "ALLOW",
+              reservation_id: `rsv-${process.pid}-${reservations}`,
+              affected_scopes: ["tenant:acme"],
+              expires_at_ms: Date.now() + 60_000,
+              remaining_ttl_ms: 60_000
+            }
           }
-        }
-      case "commit":
-        return { status: 200, body: { status: "COMMITTED", charged: amount } }
-      case "release":
-        return { status: 200, body: { status: "RELEASED", released: amount } }
-      case "extend":
-        return { status: 200, body: { status: "ACTIVE", expires_at_ms: Date.now() + 60_000, remaining_ttl_ms: 60_000 } }
-      case "event":
-        return { status: 201, body: { status: "APPLIED", event_id: `evt-${id ?? seen.length}` } }
-      default:
-        return { status: 404, body: { error: "NOT_FOUND", message: "no such path", request_id: "r" } }
+        case "commit":
+          return { status: 200, body: { status: "COMMITTED", charged: amount } }
+        case "release":
+          return { status: 200, body: { status: "RELEASED", released: amount } }
+        case "extend":
+          return {
+            status: 200,
+            body: { status: "ACTIVE", expires_at_ms: Date.now() + 60_000, remaining_ttl_ms: 60_000 }
+          }
+        case "event":
+          return { status: 201, body: { status: "APPLIED", event_id: `evt-${id ?? seen.length}` } }
+        default:
+          return { status: 404, body: { error: "NOT_FOUND", message: "no such path", request_id: "r" } }
+      }
     }
-  }
 
-  const url = yield* Loopback.listen(0, (incoming, text, outgoing) => {
-    const [, , resource, id, action] = (incoming.url ?? "").split("?")[0]?.split("/") ?? []
-    const operation =
-      action ??
-      (resource === "reservations" ? (id === undefined ? "reserve" : "get") : resource === "events" ? "event" : "other")
-    const body: Readonly<Record<string, unknown>> = text === "" ? {} : JSON.parse(text)
-    const key = typeof body["idempotency_key"] === "string" ? body["idempotency_key"] : undefined
-    const apiKey = incoming.headers["x-cycles-api-key"]
-    seen.push({
-      operation,
-      id,
-      key,
-      apiKey: typeof apiKey === "string" ? apiKey : undefined,
-      body,
-      atMs: Date.now()
-    })
-    const reaction = scripts.get(operation)?.shift() ?? "ok"
-    const answer = success(operation, id)
-    if (reaction === "ok" || reaction === "lose") {
-      if ((operation === "commit" || operation === "event") && key !== undefined) settlements.add(`${id ?? ""} ${key}`)
-    }
-    if (reaction === "lose") outgoing.destroy()
-    else if (reaction === "ok") {
-      outgoing.writeHead(answer.status, { "content-type": "application/json" }).end(JSON.stringify(answer.body))
-    } else if (reaction !== "hold") {
-      outgoing
-        .writeHead(reaction.status, { "content-type": "application/json", ...reaction.headers })
-        .end(reaction.body ?? "")
-    }
-    for (const wake of waiting) wake()
-  })
-
-  return {
-    url,
-    script: (operation, ...reactions) => void scripts.set(operation, [...reactions]),
-    seen: () => seen,
-    settlements: () => Array.from(settlements),
-    arrived: (operation, count = 1) =>
-      Effect.callback<void>((resume) => {
-        const check = () => {
-          if (seen.filter((one) => one.operation === operation).length < count) return
-          waiting.delete(check)
-          resume(Effect.void)
-        }
-        waiting.add(check)
-        check()
-        return Effect.sync(() => waiting.delete(check))
+    const answer: Loopback.Listener = (incoming, text, outgoing) => {
+      const [, , resource, id, action] = (incoming.url ?? "").split("?")[0]?.split("/") ?? []
+      const operation =
+        action ??
+        (resource === "reservations"
+          ? id === undefined
+            ? "reserve"
+            : "get"
+          : resource === "events"
+            ? "event"
+            : "other")
+      const body: Readonly<Record<string, unknown>> = text === "" ? {} : JSON.parse(text)
+      const key = typeof body["idempotency_key"] === "string" ? body["idempotency_key"] : undefined
+      const apiKey = incoming.headers["x-cycles-api-key"]
+      seen.push({
+        operation,
+        id,
+        key,
+        apiKey: typeof apiKey === "string" ? apiKey : undefined,
+        body,
+        atMs: Date.now()
       })
-  }
-})
+      const reaction = scripts.get(operation)?.shift() ?? "ok"
+      const applied = success(operation, id)
+      if (reaction === "ok" || reaction === "lose") {
+        if ((operation === "commit" || operation === "event") && key !== undefined)
+          settlements.add(`${id ?? ""} ${key}`)
+      }
+      if (reaction === "lose") outgoing.destroy()
+      else if (reaction === "ok") {
+        outgoing.writeHead(applied.status, { "content-type": "application/json" }).end(JSON.stringify(applied.body))
+      } else if (reaction !== "hold") {
+        outgoing
+          .writeHead(reaction.status, { "content-type": "application/json", ...reaction.headers })
+          .end(reaction.body ?? "")
+      }
+      for (const wake of waiting) wake()
+    }
+    const around = habits === undefined ? undefined : WithHabits.make(answer, habits)
+    const url = yield* Loopback.listen(0, around?.listener ?? answer, around?.isServed)
+
+    return {
+      url,
+      script: (operation, ...reactions) => void scripts.set(operation, [...reactions]),
+      seen: () => seen,
+      settlements: () => Array.from(settlements),
+      arrived: (operation, count = 1) =>
+        Effect.callback<void>((resume) => {
+          const check = () => {
+            if (seen.filter((one) => one.operation === operation).length < count) return
+            waiting.delete(check)
+            resume(Effect.void)
+          }
+          waiting.add(check)
+          check()
+          return Effect.sync(() => waiting.delete(check))
+        })
+    }
+  })
 
 /** A refusal of the protocol. */
 export const refuse = (status: number, code: string, headers?: Readonly<Record<string, string>>): Reaction => ({

@@ -13,6 +13,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as FaultServer from "./FaultServer.ts"
+import type { Habits } from "./internal/habits.ts"
 import type { Story } from "./LifecycleDriver.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -54,12 +55,12 @@ export type Scenario = (stage: Stage) => Effect.Effect<void, never, Scope.Scope>
 // run
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Plays a scenario, and returns what was looked at. */
-export const run = (scenario: Scenario): Effect.Effect<ReadonlyArray<Check>> =>
+/** Plays a scenario, on a server with the habits of the reference server where some are given; returns what was looked at. */
+export const run = (scenario: Scenario, habits?: Habits): Effect.Effect<ReadonlyArray<Check>> =>
   Effect.scoped(
     Effect.gen(function* () {
       const checks: Array<Check> = []
-      const server = yield* FaultServer.make
+      const server = yield* FaultServer.make(habits)
       const folder = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-recovery-"))),
         (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))

@@ -2,12 +2,23 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Recovery from "../src/Recovery.ts"
 
+/** Short-lived connections, each cut without a word, and a key that has to be checked again and again. */
+const habits = { requestsPerConnection: 2, closing: "abrupt", keyCheckMs: 50, keyMemoryMs: 500 } as const
+
+const runs = Object.entries(Recovery.scenarios).flatMap(
+  ([id, scenario]) =>
+    [
+      [id, "on a plain server", scenario, undefined],
+      [id, "on a server with the habits of the reference server", scenario, habits]
+    ] as const
+)
+
 describe("Recovery", () => {
-  it.live.each(Object.entries(Recovery.scenarios))(
-    "%s",
-    ([, scenario]) =>
+  it.live.each(runs)(
+    "%s %s",
+    ([, , scenario, habits]) =>
       Effect.gen(function* () {
-        const checks = yield* Recovery.run(scenario)
+        const checks = yield* Recovery.run(scenario, habits)
         expect(checks.length).toBeGreaterThan(0)
         expect(checks.filter((check) => !check.isMet)).toEqual([])
       }),

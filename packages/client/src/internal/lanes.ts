@@ -23,7 +23,11 @@ export interface Lanes {
 }
 
 /** Makes the lanes. A quarter of the places, at least one, is kept for settlements. */
-export const make = (options: { readonly maxInFlight: number }): Lanes => {
+export const make = (options: {
+  readonly maxInFlight: number
+  /** After this long without an answer a call goes alone. */
+  readonly aloneAfterMs: number
+}): Lanes => {
   const forSettlement = Math.max(1, Math.floor(options.maxInFlight / 4))
   const lanes = {
     caller: Semaphore.makeUnsafe(Math.max(1, options.maxInFlight - forSettlement)),
@@ -40,7 +44,7 @@ export const make = (options: { readonly maxInFlight: number }): Lanes => {
         if (opener !== undefined) {
           return Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed)
         }
-        if (nowMs(clock) - lastAnswerMs < idleMs) {
+        if (nowMs(clock) - lastAnswerMs < options.aloneAfterMs) {
           return Effect.ensuring(
             placed,
             Effect.sync(() => (lastAnswerMs = nowMs(clock)))
@@ -63,9 +67,6 @@ export const make = (options: { readonly maxInFlight: number }): Lanes => {
 // ---------------------------------------------------------------------------------------------------------------------
 // constants
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** After this long without an answer the server may have forgotten the key. */
-const idleMs = 50_000
 
 /** How long the others wait for the one that goes alone. */
 const openerLimitMs = 1_000

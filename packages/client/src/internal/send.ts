@@ -89,6 +89,7 @@ export const make = (options: {
   readonly adminKey: Redacted.Redacted | undefined
   readonly timeoutMs: number
   readonly maxInFlight: number
+  readonly aloneAfterMs: number
 }): Effect.Effect<Send, never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (given) => {
     const client = HttpClient.transform(given, quiet)

@@ -6,6 +6,7 @@
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Cycles from "../Cycles.ts"
@@ -31,8 +32,17 @@ export interface NodeOptions {
 export const layer = (config: CyclesConfig, options?: NodeOptions): Layer.Layer<Cycles.Cycles | CyclesClient> =>
   Cycles.layer(config).pipe(
     Layer.provide(options?.journal ?? JournalSqlite.layer()),
-    Layer.provide(UndiciHttpClient.layer({ connectTimeout: options?.connectTimeout, connections: config.maxInFlight }))
+    Layer.provide(
+      UndiciHttpClient.layer({
+        connectTimeout: options?.connectTimeout,
+        connections: config.maxInFlight,
+        isRepeatable
+      })
+    )
   )
+
+/** Every POST has an idempotency key. A heartbeat has rules of its own for an extension whose outcome is unknown. */
+const isRepeatable = (request: HttpClientRequest.HttpClientRequest): boolean => !request.url.endsWith("/extend")
 
 /**
  * A client as the environment has it: the variables of `CyclesConfig.config`, and

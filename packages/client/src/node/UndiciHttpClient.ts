@@ -2,7 +2,9 @@
  * Effect's `HttpClient` over undici's `dispatch`, the cheapest way to the wire on Node: one suspension a request, no abort
  * controller, no span of its own, answers of JSON collected before they are handed on.
  *
- * Redirects are not followed. Interrupting a request closes its connection.
+ * Redirects are not followed. Interrupting a request closes its connection. A kept connection that the server closed just
+ * as a request was written is no answer to that request: where the user says that it may be, it is sent again, once, on a
+ * new connection.
  *
  * Source: ours.
  */
@@ -23,7 +25,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Readable } from "node:stream"
 import type { Dispatcher } from "undici"
-import { Agent } from "undici"
+import * as Connections from "./internal/connections.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -35,7 +37,12 @@ export interface Options {
   readonly connectTimeout?: Duration.Input | undefined
   /** Connections to one origin. Default 64. */
   readonly connections?: number | undefined
-  /** A dispatcher of one's own, such as a `ProxyAgent` or one for a Unix socket. It is not closed with the layer. */
+  /**
+   * Which requests may be sent again, once and on a new connection, when a connection that had been used before ended
+   * without a byte of an answer. The server may have acted on the first one. Default: none.
+   */
+  readonly isRepeatable?: ((request: HttpClientRequest.HttpClientRequest) => boolean) | undefined
+  /** A dispatcher of one's own, such as a `ProxyAgent` or one for a Unix socket. It is not closed with the layer, and repeats nothing. */
   readonly dispatcher?: Dispatcher | undefined
 }
 
@@ -45,9 +52,9 @@ export interface Options {
 
 /** Makes a client; its connections are closed with the scope. */
 export const make = (options?: Options): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
-  Effect.map(dispatcherOf(options), (dispatcher) =>
+  Effect.map(Connections.make(options), (connections) =>
     HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
-      (request) => Effect.flatMap(request, (request) => send(dispatcher, request)),
+      (request) => Effect.flatMap(request, (request) => send(connections, request)),
       Effect.succeed
     )
   )
@@ -56,30 +63,13 @@ export const make = (options?: Options): Effect.Effect<HttpClient.HttpClient, ne
 export const layer = (options?: Options): Layer.Layer<HttpClient.HttpClient> =>
   Layer.effect(HttpClient.HttpClient, make(options))
 
-const dispatcherOf = (options: Options | undefined): Effect.Effect<Dispatcher, never, Scope.Scope> =>
-  options?.dispatcher === undefined
-    ? Effect.acquireRelease(
-        Effect.sync(
-          () =>
-            new Agent({
-              connections: options?.connections ?? 64,
-              pipelining: 1,
-              headersTimeout: 0,
-              bodyTimeout: 0,
-              connect: { timeout: Duration.toMillis(options?.connectTimeout ?? "2 seconds") }
-            })
-        ),
-        (agent) => Effect.promise(() => agent.destroy())
-      )
-    : Effect.succeed(options.dispatcher)
-
 // ---------------------------------------------------------------------------------------------------------------------
 // one request
 // ---------------------------------------------------------------------------------------------------------------------
 
 type Sent = Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
 
-const send = (dispatcher: Dispatcher, request: HttpClientRequest.HttpClientRequest): Sent =>
+const send = (connections: Connections.Connections, request: HttpClientRequest.HttpClientRequest): Sent =>
   Effect.callback((resume) => {
     const url = originAndPath(request)
     if (url === undefined) {
@@ -88,12 +78,15 @@ const send = (dispatcher: Dispatcher, request: HttpClientRequest.HttpClientReque
     let controller: Dispatcher.DispatchController | undefined
     let isAborted = false
     let isOver = false
+    let hasAnswer = false
+    let isRepeat = false
     const answer: Dispatcher.DispatchHandler = {
       onRequestStart: (started) => {
         controller = started
         if (isAborted) started.abort(new Error("interrupted"))
       },
       onResponseStart: (started, status, headers) => {
+        hasAnswer = true
         if (status < 200) return
         const type = headers["content-type"]
         if (typeof type === "string" && type.startsWith("application/json")) collect(status, headers)
@@ -105,6 +98,11 @@ const send = (dispatcher: Dispatcher, request: HttpClientRequest.HttpClientReque
         sink.end()
       },
       onResponseError: (_controller, error) => {
+        if (!isRepeat && !hasAnswer && !isAborted && connections.isWorthRepeating(request, error)) {
+          isRepeat = true
+          dispatch()
+          return
+        }
         isOver = true
         sink.fail(error)
       }
@@ -148,20 +146,26 @@ const send = (dispatcher: Dispatcher, request: HttpClientRequest.HttpClientReque
       resume(Effect.succeed(new UndiciResponse(request, status, headers, readable)))
     }
 
-    try {
-      dispatcher.dispatch(
-        {
-          origin: url.origin,
-          path: url.path,
-          method: methodOf(request.method),
-          headers: headersOf(request),
-          body: bodyOf(request)
-        },
-        answer
-      )
-    } catch (error) {
-      fail(error instanceof Error ? error : new Error(String(error)))
+    const dispatch = (): void => {
+      const dispatcher = isRepeat ? connections.fresh : connections.kept
+      try {
+        dispatcher.dispatch(
+          {
+            origin: url.origin,
+            path: url.path,
+            method: methodOf(request.method),
+            headers: headersOf(request),
+            body: bodyOf(request),
+            ...(isRepeat ? { reset: true } : undefined)
+          },
+          answer
+        )
+      } catch (error) {
+        isOver = true
+        fail(error instanceof Error ? error : new Error(String(error)))
+      }
     }
+    dispatch()
 
     return Effect.sync(() => {
       isAborted = true

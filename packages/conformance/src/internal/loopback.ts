@@ -8,12 +8,20 @@ import * as Http from "node:http"
 /** Answers a request whose body has been read. */
 export type Listener = (incoming: Http.IncomingMessage, body: string, outgoing: Http.ServerResponse) => void
 
+/** Whether a request is to be read and answered; called when its head has arrived. */
+export type Doorkeeper = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse) => boolean
+
 /** Listens on a port, 0 takes a free one, and returns the address. */
-export const listen = (port: number, answer: Listener): Effect.Effect<string, never, Scope.Scope> =>
+export const listen = (
+  port: number,
+  answer: Listener,
+  isServed: Doorkeeper = () => true
+): Effect.Effect<string, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.callback<Http.Server>((resume) => {
         const server = Http.createServer((incoming, outgoing) => {
+          if (!isServed(incoming, outgoing)) return
           const chunks: Array<Buffer> = []
           incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
           incoming.on("end", () => answer(incoming, Buffer.concat(chunks).toString("utf8"), outgoing))

@@ -1,0 +1,209 @@
+/**
+ * The client over real connections, on a server with the habits of the reference server.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Settlement } from "effect-cycles"
+import { Amount, Cycles, CyclesClient, SettlementJournal } from "effect-cycles"
+import { NodeCycles } from "effect-cycles/node"
+import * as Http from "node:http"
+import * as HabitServer from "../src/HabitServer.ts"
+
+const tokens = Amount.tokens
+
+const action = { kind: "llm.completion", name: "openai:gpt-5" }
+
+/** A server with enough tokens, and what is set. */
+const serve = (options?: HabitServer.Options) =>
+  HabitServer.make({ budgets: [{ unit: "TOKENS", allocated: 1_000_000 }], ...options })
+
+/** The client as a user has it on Node, all time limits at their defaults. */
+const clientOf = ({ server, url }: HabitServer.HabitServer) =>
+  NodeCycles.layer(
+    { baseUrl: url, apiKey: server.apiKey, subject: { tenant: server.tenant } },
+    { journal: SettlementJournal.layerMemory }
+  )
+
+/** Acts once, and spends `spent`. */
+const act = (spent: number) =>
+  Effect.succeed(spent).pipe(
+    Cycles.withCyclesSettled({ action, estimate: tokens(100), actual: (spent) => tokens(spent) }),
+    Effect.map(([settlement]) => settlement)
+  )
+
+const tags = (settlements: ReadonlyArray<Settlement.Settlement>) => new Set(settlements.map(({ _tag }) => _tag))
+
+/** Nothing is held any more, and what was charged is `spent`. */
+const booksAre = ({ server }: HabitServer.HabitServer, spent: number) =>
+  Effect.gen(function* () {
+    yield* server.assertNoneActive
+    expect(yield* server.books("TOKENS")).toMatchObject({ spent: BigInt(spent), reserved: 0n })
+  })
+
+/** What was read on the way. */
+const readsOf = ({ counts }: HabitServer.HabitServer) =>
+  Array.from(counts().requests.keys()).filter((operation) => operation.startsWith("GET"))
+
+const scoped = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.scoped(effect)
+
+/** One GET over a connection of an agent. */
+const get = (agent: Http.Agent, url: string, key: string) =>
+  Effect.callback<{ readonly headers: Http.IncomingHttpHeaders; readonly status: number | undefined }, Error>(
+    (resume) => {
+      Http.get(url, { agent, headers: { "x-cycles-api-key": key, accept: "application/json" } }, (response) => {
+        response.resume()
+        response.once("end", () => resume(Effect.succeed({ headers: response.headers, status: response.statusCode })))
+      }).once("error", (error) => resume(Effect.fail(error)))
+    }
+  )
+
+const agentOf = (maxSockets: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Http.Agent({ keepAlive: true, maxSockets })),
+    (agent) => Effect.sync(() => agent.destroy())
+  )
+
+describe("HabitServer", () => {
+  it.live("answers in chunks without a length, and tells that there is no rate limit", () =>
+    scoped(
+      Effect.gen(function* () {
+        const { server, url } = yield* serve({ keyCheckMs: 0 })
+        const { headers, status } = yield* get(
+          yield* agentOf(1),
+          `${url}/v1/reservations/none`,
+          Redacted.value(server.apiKey)
+        )
+        expect(status).toBe(404)
+        expect(headers["content-length"]).toBeUndefined()
+        expect(headers["transfer-encoding"]).toBe("chunked")
+        expect([headers["x-ratelimit-remaining"], headers["x-ratelimit-reset"]]).toEqual(["-1", "0"])
+      })
+    )
+  )
+
+  it.live("makes all that wait for a key check pay at once, and remembers the key for a while", () =>
+    scoped(
+      Effect.gen(function* () {
+        const { counts, forgetKeys, server, url } = yield* serve({ keyCheckMs: 40, cores: 2 })
+        const agent = yield* agentOf(8)
+        const key = Redacted.value(server.apiKey)
+        const timed = (count: number) =>
+          Effect.gen(function* () {
+            const startedAt = performance.now()
+            yield* Effect.forEach(Array.from({ length: count }), () => get(agent, `${url}/v1/reservations/none`, key), {
+              concurrency: "unbounded"
+            })
+            return performance.now() - startedAt
+          })
+        // Eight checks of 40 ms on two cores: nobody is done before 160 ms.
+        expect(yield* timed(8)).toBeGreaterThan(150)
+        expect(counts().keyChecks).toBe(8)
+        yield* timed(8)
+        expect(counts().keyChecks).toBe(8)
+        forgetKeys()
+        yield* timed(1)
+        expect(counts().keyChecks).toBe(9)
+      })
+    )
+  )
+
+  it.live("closes a connection after its last request, said or unsaid", () =>
+    scoped(
+      Effect.gen(function* () {
+        const polite = yield* serve({ keyCheckMs: 0, requestsPerConnection: 3 })
+        const agent = yield* agentOf(1)
+        const ask = (server: HabitServer.HabitServer) =>
+          get(agent, `${server.url}/v1/reservations/none`, Redacted.value(server.server.apiKey))
+        const said: Array<string | undefined> = []
+        for (let i = 0; i < 4; i++) said.push((yield* ask(polite)).headers.connection)
+        expect(said).toEqual(["keep-alive", "keep-alive", "close", "keep-alive"])
+        expect(polite.counts()).toMatchObject({ connections: 2, cut: 0 })
+
+        const abrupt = yield* serve({ keyCheckMs: 0, requestsPerConnection: 3, closing: "abrupt" })
+        for (let i = 0; i < 3; i++) yield* ask(abrupt)
+        expect(yield* Effect.flip(ask(abrupt))).toMatchObject({ code: "ECONNRESET" })
+        expect(abrupt.counts()).toMatchObject({ connections: 1, cut: 1 })
+      })
+    )
+  )
+
+  it.live("takes its time to read balances and lists", () =>
+    scoped(
+      Effect.gen(function* () {
+        const served = yield* serve({ keyCheckMs: 0, slowReadMs: 120 })
+        const startedAt = performance.now()
+        yield* Effect.provide(Stream.runDrain(Cycles.balances()), clientOf(served))
+        expect(performance.now() - startedAt).toBeGreaterThan(115)
+        yield* Effect.provide(
+          Effect.flatMap(CyclesClient.CyclesClient, (client) => client.listReservations()),
+          clientOf(served)
+        )
+        expect(performance.now() - startedAt).toBeGreaterThan(230)
+        expect(readsOf(served)).toEqual(["GET /v1/balances", "GET /v1/reservations"])
+      })
+    )
+  )
+})
+
+describe("the client on a server with the habits of the reference server", () => {
+  it.live(
+    "settles 64 guarded bodies at once after idleness: the key is checked once, not once for each",
+    () =>
+      scoped(
+        Effect.gen(function* () {
+          const served = yield* serve()
+          const settlements = yield* Effect.forEach(Array.from({ length: 64 }), (_, i) => act(i), {
+            concurrency: "unbounded"
+          }).pipe(Effect.provide(clientOf(served)))
+          expect(tags(settlements)).toEqual(new Set(["Charged"]))
+          expect(served.counts().keyChecks).toBe(1)
+          yield* booksAre(served, 2_016)
+          expect(readsOf(served)).toEqual([])
+        })
+      ),
+    20_000
+  )
+
+  it.live(
+    "rides out the check that strikes all calls in flight under load, within its default time limits",
+    () =>
+      scoped(
+        Effect.gen(function* () {
+          const served = yield* serve()
+          const settlements = yield* Effect.gen(function* () {
+            const first = yield* act(1)
+            served.forgetKeys()
+            const rest = yield* Effect.forEach(Array.from({ length: 64 }), () => act(1), { concurrency: "unbounded" })
+            return [first, ...rest]
+          }).pipe(Effect.provide(clientOf(served)))
+          expect(tags(settlements)).toEqual(new Set(["Charged"]))
+          // As many as may be in flight have paid.
+          expect(served.counts().keyChecks).toBe(1 + 48)
+          yield* booksAre(served, 65)
+        })
+      ),
+    40_000
+  )
+
+  it.live.each(["announced", "abrupt"] as const)(
+    "runs 500 lifecycles across connections whose end is %s: no error, each charged once",
+    (closing) =>
+      scoped(
+        Effect.gen(function* () {
+          const served = yield* serve({ closing, requestsPerConnection: 10 })
+          const settlements = yield* Effect.forEach(Array.from({ length: 500 }), (_, i) => act(i % 100), {
+            concurrency: 8
+          }).pipe(Effect.provide(clientOf(served)))
+          expect(tags(settlements)).toEqual(new Set(["Charged"]))
+          yield* booksAre(served, 24_750)
+          expect(served.counts().connections).toBeGreaterThan(8)
+          expect(served.counts().cut > 0).toBe(closing === "abrupt")
+          expect(readsOf(served)).toEqual([])
+        })
+      ),
+    40_000
+  )
+})
