@@ -682,6 +682,74 @@ describe("CyclesModel", () => {
       )
     )
 
+    it.effect("a tool that the provider runs keeps its result, and no handler is asked", () =>
+      Effect.gen(function* () {
+        const WebSearch = Tool.providerDefined({
+          id: "openai.web_search",
+          customName: "WebSearch",
+          providerName: "web_search",
+          parameters: Schema.Struct({ query: Schema.String }),
+          success: Schema.Struct({ found: Schema.FiniteFromString })
+        })()
+        const response = yield* LanguageModel.generateText({ prompt: "Find it", toolkit: Toolkit.make(WebSearch) })
+        expect(response.toolResults.map((result) => result.result)).toEqual([{ found: 3 }])
+        expect(response.text).toBe("There are 3")
+        expect(yield* S.books).toEqual({ spent: 30, reserved: 0 })
+      }).pipe(
+        Effect.provide(
+          S.guarded([
+            {
+              parts: [
+                { ...S.toolCall("WebSearch", { query: "it" }), providerExecuted: true },
+                {
+                  type: "tool-result",
+                  id: "call-1",
+                  name: "WebSearch",
+                  result: { found: "3" },
+                  isFailure: false,
+                  providerExecuted: true
+                },
+                S.text("There are 3"),
+                S.finish(20, 10)
+              ]
+            }
+          ])
+        )
+      )
+    )
+
+    it.effect("a tool may ask the same guarded model, and each call is charged", () =>
+      Effect.gen(function* () {
+        const search = Effect.map(ask, (response) => ({ hits: response.text.length }))
+        const model = yield* LanguageModel.LanguageModel
+        const response = yield* LanguageModel.generateText({ prompt: "Find it", toolkit }).pipe(
+          Effect.provide(handlers(Effect.orDie(Effect.provideService(search, LanguageModel.LanguageModel, model))))
+        )
+        expect(response.toolResults.map((result) => result.result)).toEqual([{ hits: 5 }])
+        expect(yield* S.books).toEqual({ spent: 47, reserved: 0 })
+      }).pipe(
+        Effect.provide(
+          S.guarded([
+            { parts: [S.toolCall("Search", { query: "it" }), S.finish(20, 10, "tool-calls")] },
+            { parts: [S.text("inner"), S.finish(12, 5)] }
+          ])
+        )
+      )
+    )
+
+    it.effect("an answer that was cut off runs no tool, and is charged", () =>
+      Effect.gen(function* () {
+        const response = yield* LanguageModel.generateText({ prompt: "Find it", toolkit }).pipe(
+          Effect.provide(handlers(Effect.die("never")))
+        )
+        expect(response.finishReason).toBe("length")
+        expect(response.toolResults[0]).toMatchObject({ isFailure: true, result: { type: "execution-interrupted" } })
+        expect(yield* S.books).toEqual({ spent: 30, reserved: 0 })
+      }).pipe(
+        Effect.provide(S.guarded([{ parts: [S.toolCall("Search", { query: "it" }), S.finish(20, 10, "length")] }]))
+      )
+    )
+
     it.effect("unresolved tool calls stay with the program where it asks for that", () =>
       Effect.gen(function* () {
         const response = yield* LanguageModel.generateText({
