@@ -1,0 +1,294 @@
+/**
+ * What a client finds in the journal when it starts, and at intervals, and what it does with it.
+ */
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesClient, Identifiers, SettlementJournal } from "effect-cycles"
+import type { CyclesConfig } from "effect-cycles"
+import * as Faults from "./support/faults.ts"
+import { action, books, tokens } from "./support/live.ts"
+
+type JournalRecord = SettlementJournal.JournalRecord
+
+/** A journal that an earlier run has left behind, for a test to look into. */
+const makeJournal = () => {
+  const records = new Map<string, JournalRecord>()
+  const letters: Array<SettlementJournal.DeadLetter> = []
+  const journal: SettlementJournal.Journal = {
+    ...SettlementJournal.none,
+    put: (record) => Effect.sync(() => void records.set(record.reservationId, record)),
+    remove: (id) => Effect.sync(() => void records.delete(id)),
+    bury: (letter) =>
+      Effect.sync(() => {
+        records.delete(letter.record.reservationId)
+        letters.push(letter)
+      }),
+    pending: Stream.suspend(() => Stream.fromIterable(Array.from(records.values())))
+  }
+  const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
+    isDurable: true,
+    open: () => Effect.succeed(journal)
+  })
+  return { records, letters, layer, reasons: () => letters.map((letter) => letter.reason) }
+}
+
+/** A server, with faults before it, and no client yet. */
+const stage = Faults.layer.pipe(
+  Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] }))
+)
+
+/** Reserves 100 tokens as an earlier run did, and makes the record of its charge of 42. */
+const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
+  Effect.gen(function* () {
+    const { apiKey, baseUrl, tenant } = yield* CyclesServer.CyclesServer
+    const client = yield* CyclesClient.make({ baseUrl, apiKey })
+    const key = globalThis.crypto.randomUUID()
+    const { reservationId = Identifiers.ReservationId.make("none") } = yield* client.createReservation({
+      idempotencyKey: Identifiers.IdempotencyKey.make(`reserve-${key}`),
+      subject: { tenant },
+      action,
+      estimate: tokens(100),
+      ttlMs,
+      gracePeriodMs: 0
+    })
+    const settlement = { idempotency_key: key, actual: { unit: "TOKENS", amount: 42 } }
+    const record: JournalRecord = {
+      reservationId,
+      baseUrl,
+      mode: "commit",
+      commitBody: JSON.stringify(settlement),
+      eventBody: JSON.stringify({ ...settlement, subject: { tenant }, action }),
+      recordedAtMs: yield* Clock.currentTimeMillis,
+      notBeforeMs: 0,
+      ...changes
+    }
+    return record
+  })
+
+/** The client of this run, for as long as the effect takes. */
+const restarted = ({ layer }: ReturnType<typeof makeJournal>, config?: Partial<CyclesConfig.CyclesConfig>) =>
+  Layer.unwrap(
+    Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
+      Cycles.layer({ baseUrl, apiKey, subject: { tenant }, ...config })
+    )
+  ).pipe(Layer.provide(layer), Layer.fresh)
+
+const settling = Effect.map(Faults.Faults, (faults) =>
+  faults.operations().filter((operation) => operation === "commit" || operation === "events")
+)
+
+const hourMs = 3_600_000
+
+const dayMs = 24 * hourMs
+
+describe("replay", () => {
+  it.effect("charges what an earlier run has left, with its key and its bytes, and forgets it", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      const faults = yield* Faults.Faults
+      expect(faults.sent().filter(({ operation }) => operation === "commit")).toMatchObject([
+        { body: record.commitBody }
+      ])
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      expect([journal.records.size, journal.letters]).toEqual([0, []])
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect.each([
+    ["commit", 30 * dayMs - hourMs],
+    ["event", 7 * dayMs - hourMs]
+  ] as const)("sends %s records of %i ms, and not a millisecond older: that is a dead letter", ([mode, limitMs]) =>
+    Effect.gen(function* () {
+      const nowMs = 60 * dayMs
+      yield* TestClock.setTime(nowMs)
+      const journal = makeJournal()
+      const young = yield* left({ mode, recordedAtMs: nowMs - limitMs })
+      const old = yield* left({ mode, recordedAtMs: nowMs - limitMs - 1 })
+      journal.records.set(young.reservationId, young).set(old.reservationId, old)
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      expect(yield* settling).toEqual([mode === "commit" ? "commit" : "events"])
+      expect((yield* books).spent).toBe(42)
+      expect(journal.letters).toMatchObject([
+        { record: old, reason: "older than the server remembers idempotency keys", diedAtMs: nowMs }
+      ])
+      expect(journal.records.size).toBe(0)
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("CR-DURABLE-002: is in event mode in the journal before the event leaves", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left({}, 1_000)
+      journal.records.set(record.reservationId, record)
+      yield* TestClock.adjust(1_001)
+      const faults = yield* Faults.Faults
+      faults.plan("events", { _tag: "Hang" })
+      yield* Effect.gen(function* () {
+        yield* TestClock.adjust(0)
+        expect(yield* settling).toEqual(["commit", "events"])
+        expect(Array.from(journal.records.values())).toMatchObject([{ mode: "event", notBeforeMs: 0 }])
+        yield* TestClock.adjust(10_000)
+      }).pipe(Effect.provide(restarted(journal, { flushTimeout: 0 })))
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      expect(yield* settling).toEqual(["commit", "events", "events"])
+      const keys = faults.sent().flatMap(({ key, operation }) => (operation === "reserve" ? [] : [key]))
+      expect(new Set(keys).size).toBe(1)
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("CR-DURABLE-003: sends nothing before the instant that the server named, whoever flushes", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const nowMs = yield* Clock.currentTimeMillis
+      const record = yield* left({ notBeforeMs: nowMs + 20_000 })
+      journal.records.set(record.reservationId, record)
+      yield* Effect.gen(function* () {
+        const flushing = yield* Effect.forkChild(Cycles.flush("5 seconds"), { startImmediately: true })
+        yield* TestClock.adjust(19_999)
+        expect(yield* settling).toEqual([])
+        expect(flushing.pollUnsafe()).toMatchObject({ _tag: "Success", value: { isComplete: false, pending: 1 } })
+        yield* TestClock.adjust(1)
+        expect(yield* settling).toEqual(["commit"])
+      }).pipe(Effect.provide(restarted(journal)))
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("waits an hour at most, also where a damaged record says more", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const nowMs = yield* Clock.currentTimeMillis
+      const record = yield* left({ notBeforeMs: nowMs + 500 * dayMs }, 2 * hourMs)
+      journal.records.set(record.reservationId, record)
+      yield* Effect.gen(function* () {
+        yield* TestClock.adjust(hourMs - 1)
+        expect(yield* settling).toEqual([])
+        yield* TestClock.adjust(1)
+        expect(yield* settling).toEqual(["commit"])
+      }).pipe(Effect.provide(restarted(journal, { rescanInterval: "1 day" })))
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("CR-DURABLE-004: replays with the key that it has now, and keeps what a wrong one can't charge", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal, { apiKey: Redacted.make("cyc_live_revoked") })))
+      expect(yield* settling).toEqual(["commit"])
+      expect(journal.records.size).toBe(1)
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      expect(yield* settling).toEqual(["commit", "commit"])
+      expect([journal.records.size, yield* books]).toEqual([0, { spent: 42, reserved: 0 }])
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("leaves the records of another server alone, and buries what holds no commit", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const theirs = yield* left({ baseUrl: "https://elsewhere.example" })
+      const damaged = yield* left({ commitBody: '{"idempotency_key":"k"}' })
+      const good = yield* left()
+      for (const record of [theirs, damaged, good]) journal.records.set(record.reservationId, record)
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      expect(yield* settling).toEqual(["commit"])
+      expect(Array.from(journal.records.values())).toEqual([theirs])
+      expect(journal.reasons()).toEqual(["the record holds no commit that can be read"])
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("charges four records at a time, so that an outage does not end in a stampede", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      for (let i = 0; i < 9; i++) {
+        const record = yield* left()
+        journal.records.set(record.reservationId, record)
+      }
+      const faults = yield* Faults.Faults
+      faults.always("commit", { _tag: "Delay", ms: 100 })
+      yield* Effect.gen(function* () {
+        const sent: Array<number> = []
+        // The first one goes alone, since the client has been idle.
+        yield* TestClock.adjust(100)
+        for (let i = 0; i < 4; i++) {
+          sent.push((yield* settling).length)
+          yield* TestClock.adjust(100)
+        }
+        expect(sent).toEqual([5, 9, 9, 9])
+      }).pipe(Effect.provide(restarted(journal)))
+      expect(yield* books).toEqual({ spent: 9 * 42, reserved: 0 })
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("looks through the journal again after the interval, give or take a fifth", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left({}, 600_000)
+      yield* Effect.gen(function* () {
+        yield* TestClock.adjust(0)
+        journal.records.set(record.reservationId, record)
+        yield* TestClock.adjust(79_999)
+        expect(yield* settling).toEqual([])
+        yield* TestClock.adjust(40_001)
+        expect(yield* settling).toEqual(["commit"])
+      }).pipe(Effect.provide(restarted(journal, { rescanInterval: "100 seconds" })))
+    }).pipe(Effect.provide(stage))
+  )
+})
+
+describe("flush", () => {
+  it.effect("ends after its time, to the millisecond, and counts what is left", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      const faults = yield* Faults.Faults
+      faults.always("commit", { _tag: "Hang" })
+      yield* Effect.gen(function* () {
+        const flushing = yield* Effect.forkChild(Cycles.flush("2 seconds"), { startImmediately: true })
+        yield* TestClock.adjust(1_999)
+        expect(flushing.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust(1)
+        expect(flushing.pollUnsafe()).toMatchObject({ _tag: "Success", value: { isComplete: false, pending: 1 } })
+      }).pipe(Effect.provide(restarted(journal, { flushTimeout: 0 })))
+      expect(journal.records.size).toBe(1)
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("is what closing does, for as long as flushTimeout: the record stays", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      const faults = yield* Faults.Faults
+      faults.always("commit", { _tag: "Hang" })
+      const close = yield* Deferred.make<void>()
+      const isOpen = yield* Deferred.make<void>()
+      const run = yield* TestClock.adjust(0).pipe(
+        Effect.andThen(Deferred.succeed(isOpen, undefined)),
+        Effect.andThen(Deferred.await(close)),
+        Effect.provide(restarted(journal, { flushTimeout: "3 seconds" })),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* Deferred.await(isOpen)
+      expect(yield* settling).toEqual(["commit"])
+      yield* Deferred.succeed(close, undefined)
+      yield* TestClock.adjust(2_999)
+      expect(run.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust(1)
+      expect(run.pollUnsafe()).toMatchObject({ _tag: "Success" })
+      expect(journal.records.size).toBe(1)
+    }).pipe(Effect.provide(stage))
+  )
+})

@@ -1,0 +1,284 @@
+/**
+ * Settling at its edges: one millisecond on each side of each time limit, and what is charged however a body ends.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesConfig, Reservation, SettlementJournal } from "effect-cycles"
+import { Faults, refuse } from "./support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+
+const retry = CyclesConfig.retryPolicy({ jitter: false })
+
+const exact = live({ retry })
+
+const options = { action, estimate: tokens(100) }
+
+const act = Effect.void.pipe(
+  Cycles.withCyclesSettled({ ...options, actual: () => tokens(42) }),
+  Effect.map(([settlement]) => settlement)
+)
+
+/** How many requests of an operation were sent. */
+const count = (operation: string) =>
+  Effect.map(Faults, (faults) => faults.operations().filter((one) => one === operation).length)
+
+/** The requests of an operation, read. */
+const sent = (operation: string) =>
+  Effect.map(Faults, (faults) =>
+    faults.sent().flatMap((one) => (one.operation === operation ? [JSON.parse(one.body)] : []))
+  )
+
+/** The next attempt of an operation leaves after so long, and not a millisecond before. */
+const nextAfter = (operation: string, ms: number) =>
+  Effect.gen(function* () {
+    const before = yield* count(operation)
+    yield* TestClock.adjust(ms - 1)
+    expect([ms, (yield* count(operation)) - before]).toEqual([ms, 0])
+    yield* TestClock.adjust(1)
+    expect([ms, (yield* count(operation)) - before]).toEqual([ms, 1])
+  })
+
+describe("settle", () => {
+  describe("time limits", () => {
+    it.effect.each([
+      ["commit", act],
+      ["release", Effect.fail("x").pipe(Cycles.withCycles(options), Effect.exit)]
+    ] as const)("the caller waits 10 s for a %s that is not answered, and then goes its way", ([operation, act]) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan(operation, { _tag: "Hang" })
+        const fiber = yield* Effect.forkChild(act, { startImmediately: true })
+        yield* TestClock.adjust(9_999)
+        expect(fiber.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust(1)
+        expect(fiber.pollUnsafe()).toMatchObject({ _tag: "Success" })
+        yield* TestClock.adjust(500)
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a charge is tried again after 0.5, 1, 2, 4 and 8 s, then left to the journal", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("commit", { _tag: "LoseRequest" })
+        yield* act
+        for (const ms of [500, 1_000, 2_000, 4_000, 8_000]) yield* nextAfter("commit", ms)
+        yield* TestClock.adjust("30 seconds")
+        expect(yield* count("commit")).toBe(6)
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("Retry-After is a floor: a longer delay of the schedule stays, and it holds for one attempt", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const soon = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "1" })
+        faults.plan("commit", soon, soon, soon, { _tag: "LoseRequest" })
+        yield* act
+        for (const ms of [1_000, 1_000, 2_000, 4_000]) yield* nextAfter("commit", ms)
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a Retry-After of more than an hour counts as an hour", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "7200" }))
+        yield* act
+        yield* nextAfter("commit", 3_600_000)
+      }).pipe(Effect.provide(live({ retry, ttl: "24 hours" })))
+    )
+
+    it.effect("a reserve waits for a Retry-After of as long as the user allows, and no longer", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const busy = refuse(503, "INTERNAL_ERROR", { "retry-after": "5" })
+        faults.plan("reserve", busy)
+        const fiber = yield* Effect.void.pipe(
+          Cycles.withCycles({ ...options, maxRetryAfter: "5 seconds" }),
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* nextAfter("reserve", 5_000)
+        yield* Fiber.join(fiber)
+        faults.plan("reserve", refuse(429, "LIMIT_EXCEEDED", { "retry-after": "5" }))
+        expect(
+          yield* Effect.void.pipe(Cycles.withCycles({ ...options, maxRetryAfter: 4_999 }), Effect.flip)
+        ).toMatchObject({ _tag: "ApiError", status: 429 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a reservation that nobody waits for is asked for again after 0.5, 1 and 2 s, and released", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        // Two attempts of the caller's, then those of the client.
+        faults.plan("reserve", ...Array.from({ length: 5 }, () => ({ _tag: "LoseAnswer" }) as const))
+        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "TransportError" })
+        for (const ms of [500, 1_000, 2_000]) yield* nextAfter("reserve", ms)
+        const keys = (yield* sent("reserve")).map((body) => body.idempotency_key)
+        expect([keys.length, new Set(keys).size]).toEqual([6, 1])
+        expect(yield* sent("release")).toMatchObject([{ reason: "reserve_abandoned" }])
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect.each([
+      ["60 s and ten extensions of 60 s live 11 minutes, and 5 s of grace", undefined, 660_000],
+      ["ten extensions of 10 minutes make it 101", "10 minutes", 6_060_000]
+    ] as const)("a lease of %s", ([, extendBy, lifeMs]) =>
+      Effect.gen(function* () {
+        const end = (ms: number) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.sleep(ms).pipe(
+              Cycles.withCyclesSettled({ ...options, extendBy }),
+              Effect.forkChild({ startImmediately: true })
+            )
+            yield* TestClock.adjust(ms)
+            return (yield* Fiber.join(fiber))[0]._tag
+          })
+        expect(yield* end(lifeMs + 5_000)).toBe("Charged")
+        expect(yield* count("extend")).toBe(11)
+        expect(yield* end(lifeMs + 5_001)).toBe("Recovered")
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("spend of a body that did not succeed", () => {
+    const recorded = Reservation.record({ actual: tokens(7) })
+
+    it.effect.each([
+      ["fails", Effect.fail("x")],
+      ["dies", Effect.die("x")],
+      ["is interrupted", Effect.interrupt]
+    ] as const)("what was recorded is charged when the body %s, unless the policy says release", ([, end]) =>
+      Effect.gen(function* () {
+        const body = Effect.andThen(recorded, end)
+        const run = (onFailure: CyclesConfig.OnFailure | undefined) =>
+          Effect.exit(Cycles.withCycles(body, { ...options, onFailure }))
+        expect(Exit.isFailure(yield* run(undefined))).toBe(true)
+        expect(yield* books).toEqual({ spent: 7, reserved: 0 })
+        yield* run("estimate")
+        expect(yield* books).toEqual({ spent: 14, reserved: 0 })
+        yield* run("release")
+        expect(yield* books).toEqual({ spent: 14, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a stream keeps to the policy too", () =>
+      Effect.gen(function* () {
+        const stream = Stream.concat(Stream.make(1, 2), Stream.fail("x"))
+        const run = (onFailure: CyclesConfig.OnFailure) =>
+          stream.pipe(
+            Cycles.withCyclesStream({ ...options, onFailure, usage: (n) => tokens(n) }),
+            Stream.runDrain,
+            Effect.exit
+          )
+        yield* run("partial")
+        expect(yield* books).toEqual({ spent: 3, reserved: 0 })
+        yield* run("release")
+        expect(yield* books).toEqual({ spent: 3, reserved: 0 })
+        yield* Stream.fail("x").pipe(
+          Cycles.withCyclesStream({ ...options, onFailure: "estimate" }),
+          Stream.runDrain,
+          Effect.exit
+        )
+        expect(yield* books).toEqual({ spent: 103, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a release tells nothing of the user's error", () =>
+      Effect.gen(function* () {
+        const secret = "the prompt was: ".concat("x".repeat(300))
+        yield* Effect.fail({ message: secret }).pipe(Cycles.withCycles(options), Effect.exit)
+        yield* Effect.die(secret).pipe(Cycles.withCycles(options), Effect.exit)
+        yield* Effect.interrupt.pipe(Cycles.withCycles(options), Effect.exit)
+        const reasons = (yield* sent("release")).map((body) => body.reason)
+        expect(reasons).toEqual(["body_failed", "body_died", "body_interrupted"])
+        yield* Effect.scoped(Effect.flatMap(Cycles.reserve(options), (held) => held.release("y".repeat(300))))
+        expect((yield* sent("release")).at(-1)?.reason).toBe("y".repeat(256))
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("defects of the user's own functions", () => {
+    it.effect("are charged as the estimate, with a marker, before they surface", () =>
+      Effect.gen(function* () {
+        const bug = new Error("user bug")
+        const thrower = () => {
+          throw bug
+        }
+        yield* Effect.void.pipe(Cycles.withCycles({ ...options, actual: thrower }), Effect.exit)
+        yield* Stream.make(1).pipe(
+          Cycles.withCyclesStream({ ...options, usage: thrower }),
+          Stream.runDrain,
+          Effect.exit
+        )
+        yield* Effect.void.pipe(Cycles.withCycles({ ...options, metrics: thrower }), Effect.exit)
+        const commits = yield* sent("commit")
+        expect(commits).toHaveLength(3)
+        for (const commit of commits) {
+          expect(commit).toMatchObject({
+            actual: { unit: "TOKENS", amount: 100 },
+            metadata: { actual_source: "estimate" }
+          })
+        }
+        yield* act
+        expect((yield* sent("commit")).at(-1)?.metadata?.actual_source).toBeUndefined()
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("side by side", () => {
+    it.effect("the charges of one scope take as long as the slowest, not as all together", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const fiber = yield* Effect.scoped(
+          Effect.gen(function* () {
+            for (let i = 0; i < 5; i++) {
+              const held = yield* Cycles.reserve({ ...options, estimate: tokens(10) })
+              yield* held.record({ actual: tokens(3) })
+            }
+            faults.always("commit", { _tag: "Delay", ms: 50 })
+          })
+        ).pipe(Effect.timed, Effect.forkChild)
+        yield* Effect.yieldNow
+        yield* TestClock.adjust(50)
+        const [elapsed] = yield* Fiber.join(fiber)
+        expect(Duration.toMillis(elapsed)).toBe(50)
+        expect(yield* books).toEqual({ spent: 15, reserved: 0 })
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("keys", () => {
+    it.effect.each(["job-1", "k".repeat(256)])("a key of the caller's own makes the others: %s", (key) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        yield* Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: key }))
+        yield* Effect.fail("x").pipe(Cycles.withCycles({ ...options, idempotencyKey: `2${key.slice(1)}` }), Effect.exit)
+        const keys = faults.sent().map((one) => one.key)
+        expect(keys[0]).toBe(key)
+        expect(new Set(keys).size).toBe(4)
+        for (const one of keys) expect((one ?? "").length).toBeLessThanOrEqual(256)
+        // The same job in another run has the same keys.
+        yield* Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: key }), Effect.exit)
+        expect(faults.sent().at(-1)?.key).toBe(key)
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("without a journal", () => {
+    it.effect("a charge that goes on says that nothing keeps it, and nobody comes back to it", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("commit", { _tag: "LoseRequest" })
+        expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: false })
+        yield* TestClock.adjust("5 minutes")
+        expect(yield* count("commit")).toBe(6)
+      }).pipe(Effect.provide(live({ retry }, { journal: SettlementJournal.layerNone })))
+    )
+  })
+})
