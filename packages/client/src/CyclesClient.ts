@@ -19,10 +19,12 @@ import * as Headers from "effect/http/Headers"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { ClientConfig } from "./CyclesConfig.ts"
 import { clientConfig } from "./CyclesConfig.ts"
 import type { CyclesError } from "./CyclesError.ts"
+import { isKey, keyRule } from "./internal/apiKey.ts"
 import * as BaseUrl from "./internal/baseUrl.ts"
 import * as Encode from "./internal/encode.ts"
 import { millis } from "./internal/time.ts"
@@ -108,11 +110,17 @@ export class CyclesClient extends Context.Service<CyclesClient, Shape>()("effect
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes a client over any `HttpClient`. A base URL that is none, or a limit below 2, throws a `RangeError`. */
+/** Makes a client over any `HttpClient`. A base URL or a key that is none, or a limit below 2, throws a `RangeError`. */
 export const make = (config: ClientConfig): Effect.Effect<Shape, never, HttpClient.HttpClient> => {
   const baseUrl = BaseUrl.normalize(config.baseUrl)
   const problem = BaseUrl.problemOf(baseUrl)
-  if (problem !== undefined) throw new RangeError(`baseUrl must be ${problem}, got ${JSON.stringify(baseUrl)}`)
+  if (problem !== undefined) {
+    throw new RangeError(`baseUrl must be ${problem}, got ${JSON.stringify(BaseUrl.withoutLogin(baseUrl))}`)
+  }
+  for (const name of ["apiKey", "adminKey"] as const) {
+    const key = config[name]
+    if (key !== undefined && !isKey(Redacted.value(key))) throw new RangeError(`${name} must be ${keyRule}`)
+  }
   const maxInFlight = config.maxInFlight ?? 64
   if (!Number.isInteger(maxInFlight) || maxInFlight < 2) {
     throw new RangeError(`maxInFlight must be an integer of at least 2, got ${maxInFlight}`)

@@ -125,7 +125,7 @@ export const clientConfig: Config.Config<ClientConfig> = Config.map(
     baseUrl: Env.baseUrl,
     apiKey: Env.secret("CYCLES_API_KEY"),
     adminKey: Config.option(Env.secret("CYCLES_ADMIN_API_KEY")),
-    timeout: Config.option(Env.duration("CYCLES_READ_TIMEOUT", { minimum: "1 millis" }))
+    timeout: Config.option(Env.duration("CYCLES_READ_TIMEOUT", { minimum: "1 millis", maximum: "1 hour" }))
   }),
   ({ adminKey, apiKey, baseUrl, timeout }): ClientConfig => ({
     baseUrl,
@@ -151,10 +151,10 @@ export const config: Config.Config<CyclesConfig> = Config.map(
     subject: Env.subject,
     retryEnabled: Config.withDefault(Env.flag("CYCLES_RETRY_ENABLED"), true),
     times: Config.option(Env.integer("CYCLES_RETRY_MAX_ATTEMPTS", { minimum: 0, maximum: 1_000 })),
-    initial: Config.option(Env.duration("CYCLES_RETRY_INITIAL_DELAY", { minimum: "1 millis" })),
+    initial: Config.option(Env.duration("CYCLES_RETRY_INITIAL_DELAY", { minimum: "1 millis", maximum: "24 hours" })),
     factor: Config.option(Env.decimal("CYCLES_RETRY_MULTIPLIER", { minimum: 1, maximum: 100 })),
-    max: Config.option(Env.duration("CYCLES_RETRY_MAX_DELAY", { minimum: "1 millis" })),
-    flushTimeout: Config.option(Env.duration("CYCLES_RETRY_FLUSH_TIMEOUT", { minimum: "0 millis" }))
+    max: Config.option(Env.duration("CYCLES_RETRY_MAX_DELAY", { minimum: "1 millis", maximum: "24 hours" })),
+    flushTimeout: Config.option(Env.duration("CYCLES_RETRY_FLUSH_TIMEOUT", { minimum: "0 millis", maximum: "1 hour" }))
   }),
   ({ client, factor, flushTimeout, initial, max, retryEnabled, subject, times }): CyclesConfig => ({
     ...client,

@@ -16,6 +16,9 @@ export const problemOf = (value: string): string | undefined => {
 /** The address without a trailing slash. Journals of all clients are told apart by this text. */
 export const normalize = (value: string | URL): string => String(value).trim().replace(/\/+$/, "")
 
+/** An address as it may be shown: what could be a user name and a password is left out. */
+export const withoutLogin = (value: string): string => value.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/i, "$1***@")
+
 /** Whether a key would go over the open network unencrypted. */
 export const isPlainPublic = (baseUrl: string): boolean => {
   const url = new URL(baseUrl)

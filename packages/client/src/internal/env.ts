@@ -8,31 +8,38 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { problemOf } from "./baseUrl.ts"
+import { isKey, keyRule } from "./apiKey.ts"
+import { problemOf, withoutLogin } from "./baseUrl.ts"
+
+/** What a variable holds where it is set; an empty one counts as not set. */
+const set = (name: string, allowed: string) =>
+  Schema.String.annotate({ message: `${name} is not set: it must be ${allowed}` })
 
 /** A text that has to satisfy a check; `problem` says what is allowed, or nothing where the text is fine. */
-const text = (name: string, problem: (value: string) => string | undefined): Config.Config<string> =>
+const text = (
+  name: string,
+  problem: (value: string) => string | undefined,
+  show: (value: string) => string = String
+): Config.Config<string> =>
   Config.schema(
-    Schema.String.check(
+    set(name, problem("") ?? "a text").check(
       Schema.makeFilter((value: string) => {
         const allowed = problem(value.trim())
-        return allowed === undefined ? undefined : `${name} must be ${allowed}, got ${JSON.stringify(value)}`
+        return allowed === undefined ? undefined : `${name} must be ${allowed}, got ${JSON.stringify(show(value))}`
       })
     ),
     name
   )
 
 /** The server. */
-export const baseUrl: Config.Config<string> = text("CYCLES_BASE_URL", problemOf)
+export const baseUrl: Config.Config<string> = text("CYCLES_BASE_URL", problemOf, withoutLogin)
 
 /** A key: never empty, never shown. */
 export const secret = (name: string): Config.Config<Redacted.Redacted> =>
   Config.schema(
     Schema.Redacted(
-      Schema.String.check(
-        Schema.makeFilter((value: string) =>
-          isHeaderValue(value) ? undefined : `${name} must be printable ASCII without spaces, and not empty`
-        )
+      set(name, keyRule).check(
+        Schema.makeFilter((value: string) => (isKey(value) ? undefined : `${name} must be ${keyRule}`))
       )
     ),
     name
@@ -41,15 +48,16 @@ export const secret = (name: string): Config.Config<Redacted.Redacted> =>
 /** A duration: milliseconds, or a number with a unit. */
 export const duration = (
   name: string,
-  options: { readonly minimum: Duration.Input }
+  range: { readonly minimum: Duration.Input; readonly maximum: Duration.Input }
 ): Config.Config<Duration.Duration> => {
-  const minimum = Duration.fromInputUnsafe(options.minimum)
+  const minimum = Duration.fromInputUnsafe(range.minimum)
+  const maximum = Duration.fromInputUnsafe(range.maximum)
   return Config.map(
     text(name, (value) => {
       const parsed = parseDuration(value)
-      return Option.isSome(parsed) && Duration.isGreaterThanOrEqualTo(parsed.value, minimum)
+      return Option.isSome(parsed) && Duration.between(parsed.value, { minimum, maximum })
         ? undefined
-        : `milliseconds or a duration such as "5 seconds", at least ${Duration.format(minimum)}`
+        : `milliseconds or a duration such as "5 seconds", from ${Duration.format(minimum)} to ${Duration.format(maximum)}`
     }),
     (value) => Option.getOrElse(parseDuration(value.trim()), () => minimum)
   )
@@ -103,8 +111,6 @@ const on: ReadonlySet<string> = new Set(["true", "1", "yes", "on"])
 const off: ReadonlySet<string> = new Set(["false", "0", "no", "off"])
 
 const subjectValue = /^[a-zA-Z0-9_.-]{1,128}$/
-
-const isHeaderValue = (value: string): boolean => /^[\x21-\x7e]+$/.test(value)
 
 const parseDuration = (value: string): Option.Option<Duration.Duration> => {
   if (/^\d+$/.test(value)) return Option.some(Duration.millis(Number(value)))

@@ -59,7 +59,9 @@ export const layerConfig = (
     Effect.map(
       Config.all({
         config: config === undefined ? ConfigModule.config : Config.unwrap(config),
-        connectTimeout: Config.option(Env.duration("CYCLES_CONNECT_TIMEOUT", { minimum: "1 millis" })),
+        connectTimeout: Config.option(
+          Env.duration("CYCLES_CONNECT_TIMEOUT", { minimum: "1 millis", maximum: "1 hour" })
+        ),
         isJournaled: Config.withDefault(Env.flag("CYCLES_JOURNAL_ENABLED"), true),
         folder: Config.option(Config.NonEmptyString("CYCLES_JOURNAL_DIR"))
       }),
