@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as ContractSuite from "../src/ContractSuite.ts"
+import * as HabitServer from "../src/HabitServer.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-contract-"))),
@@ -22,5 +23,15 @@ const embedded = (kind: "memory" | "SQLite") =>
     })
   )
 
+const withHabits = Layer.effect(
+  ContractSuite.Target,
+  Effect.map(HabitServer.make({ keyCheckMs: 5, slowReadMs: 20, requestsPerConnection: 5 }), ({ server, url }) => ({
+    baseUrl: url,
+    adminUrl: url,
+    adminKey: server.adminKey
+  }))
+)
+
 ContractSuite.suite("embedded, in memory", embedded("memory"))
 ContractSuite.suite("embedded, in SQLite", embedded("SQLite"))
+ContractSuite.suite("embedded, with the habits of the reference server", withHabits)
