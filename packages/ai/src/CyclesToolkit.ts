@@ -23,11 +23,10 @@ import { Cycles, MakeKey } from "effect-cycles/Cycles"
 import type { LeaseOptions } from "effect-cycles/GuardOptions"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { assumeHolds, assumeParameters, assumeTools } from "./internal/assume.ts"
+import { assumeParameters, assumeServed, assumeTools } from "./internal/assume.ts"
 import * as Guarded from "./internal/tool.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -108,12 +107,12 @@ const decode = <T extends Tool.Any>(
   tool: T,
   params: unknown
 ): Effect.Effect<{ readonly params: Tool.Parameters<T> } | undefined> =>
-  Effect.contextWith((context: Context.Context<never>) => {
+  Effect.suspend(() => {
     const decoding = Schema.isSchema(tool.parametersSchema)
       ? Schema.decodeUnknownEffect(tool.parametersSchema)(params)
       : Effect.succeed(params)
-    assumeHolds<unknown>(context)
-    return Effect.match(Effect.provideContext(decoding, context), {
+    assumeServed(decoding)
+    return Effect.match(decoding, {
       onFailure: () => undefined,
       onSuccess: (params) => {
         assumeParameters<T>(tool, params)

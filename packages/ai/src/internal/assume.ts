@@ -3,13 +3,17 @@
  * services that its schemas need. Each is stated once, here, with why it holds.
  */
 import type * as Tool from "effect/ai/Tool"
-import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
 
 /**
- * The context of a call holds what the tools need: whoever calls the guarded model or handles the guarded tool has it in its
- * own requirements, by the types of `effect/ai`, and the call inside runs in the caller's context.
+ * What the tools need is in the context of the call: whoever calls the guarded model or handles the guarded tool has it in its
+ * own requirements, by the types of `effect/ai`, and what is inside runs in the caller's context.
  */
-export function assumeHolds<R>(_: Context.Context<never>): asserts _ is Context.Context<R> {}
+export function assumeServed<A, E, R>(_: Effect.Effect<A, E, R>): asserts _ is Effect.Effect<A, E> {}
+
+/** As `assumeServed`, for a stream. */
+export function assumeServedStream<A, E, R>(_: Stream.Stream<A, E, R>): asserts _ is Stream.Stream<A, E> {}
 
 /** What a tool's own schema of parameters has decoded is of the type of its parameters. */
 export function assumeParameters<T extends Tool.Any>(

@@ -5,12 +5,11 @@
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { fromBudget } from "../CyclesAiError.ts"
-import { assumeHolds } from "./assume.ts"
+import { assumeServed, assumeServedStream } from "./assume.ts"
 import { quietly } from "./guard.ts"
 import * as Parts from "./parts.ts"
 import type { Ready } from "./prepare.ts"
@@ -20,8 +19,10 @@ export const whole = <R>(
   ready: Ready,
   ask: Effect.Effect<ReadonlyArray<Parts.Part>, AiError.AiError, R>
 ): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.exit(restore(inContextOfCall(ready, ask))), (exit) => {
+  Effect.uninterruptibleMask((restore) => {
+    assumeServed(ask)
+    const limited = ready.withLimit === undefined ? ask : Effect.updateContext(ask, ready.withLimit)
+    return Effect.flatMap(Effect.exit(restore(limited)), (exit) => {
       if (Exit.isFailure(exit)) {
         return Effect.andThen(quietly(ready.call.conclude(exit)), Effect.failCause(exit.cause))
       }
@@ -31,7 +32,7 @@ export const whole = <R>(
         Effect.map(refuseHidden(ready, exit.value), () => exit.value.map(Parts.encode))
       )
     })
-  )
+  })
 
 /** Notes a stream as it passes, and charges it as soon as it tells what it used. */
 export const streamed = <R>(
@@ -41,8 +42,9 @@ export const streamed = <R>(
   Stream.unwrap(
     Effect.gen(function* () {
       yield* Effect.addFinalizer((exit) => quietly(ready.call.conclude(asOfModel(exit))))
-      const context = servicesOf<R>(ready.withLimit(yield* Effect.context<never>()))
-      return Stream.mapArrayEffect(Stream.provideContext(stream, context), (parts) => {
+      assumeServedStream(stream)
+      const limited = ready.withLimit === undefined ? stream : Stream.updateContext(stream, ready.withLimit)
+      return Stream.mapArrayEffect(limited, (parts) => {
         let tells = false
         for (const part of parts) tells = ready.call.see(part) || tells
         const encoded = mapAll(parts, Parts.encodeStream)
@@ -52,17 +54,6 @@ export const streamed = <R>(
       })
     })
   )
-
-const inContextOfCall = <A, E, R>(ready: Ready, ask: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
-  Effect.contextWith((context: Context.Context<never>) =>
-    Effect.provideContext(ask, servicesOf<R>(ready.withLimit(context)))
-  )
-
-/** The context of a call, with what the tools need. */
-const servicesOf = <R>(context: Context.Context<never>): Context.Context<R> => {
-  assumeHolds<R>(context)
-  return context
-}
 
 /** A model that calls a tool it was not shown fails as it does where the program doesn't offer that tool. */
 const refuseHidden = (

@@ -27,17 +27,17 @@ export const make = (): Incremental => {
   const before = (request: LanguageModel.ProviderOptions): AiError.AiError | undefined =>
     request.incrementalFallback === true ? refused.get(request.span) : undefined
   const remember = (request: LanguageModel.ProviderOptions) => (error: AiError.AiError) =>
-    Effect.sync(() => {
-      if (request.incrementalPrompt !== undefined) refused.set(request.span, error)
-    })
+    Effect.sync(() => refused.set(request.span, error))
   return {
     once: (request, ask) => {
       const error = before(request)
-      return error === undefined ? Effect.tapError(ask(), remember(request)) : Effect.fail(error)
+      if (error !== undefined) return Effect.fail(error)
+      return request.incrementalPrompt === undefined ? ask() : Effect.tapError(ask(), remember(request))
     },
     onceStream: (request, ask) => {
       const error = before(request)
-      return error === undefined ? Stream.tapError(ask(), remember(request)) : Stream.fail(error)
+      if (error !== undefined) return Stream.fail(error)
+      return request.incrementalPrompt === undefined ? ask() : Stream.tapError(ask(), remember(request))
     }
   }
 }

@@ -71,8 +71,8 @@ export interface Ready {
   }
   /** Tools that the program offers and the caps hide. */
   readonly hidden: ReadonlySet<string>
-  /** Sets the output limit of the provider. */
-  readonly withLimit: (context: Context.Context<never>) => Context.Context<never>
+  /** Sets the output limit of the provider, where there is one to set. */
+  readonly withLimit: ((context: Context.Context<never>) => Context.Context<never>) | undefined
 }
 
 /** Makes calls ready. */
@@ -186,8 +186,10 @@ const obey = (
         toolCallValidation: "deferred"
       },
       hidden: new Set(request.tools.flatMap((tool) => (tools.includes(tool) ? [] : [tool.name]))),
-      withLimit: (context) =>
-        limit === undefined || target === undefined || target === output.settled ? context : limit.set(context, target)
+      withLimit:
+        limit === undefined || target === undefined || target === output.settled
+          ? undefined
+          : (context) => limit.set(context, target)
     }
   })
 
