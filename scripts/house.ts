@@ -11,7 +11,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   protocol: [],
   client: ["@effect-cycles/protocol"],
   server: ["@effect-cycles/protocol"],
-  ai: ["@effect-cycles/protocol", "effect-cycles"]
+  ai: ["@effect-cycles/protocol", "effect-cycles"],
+  bench: ["@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"]
 }
 
 /** The problems of a file of ours, by its path and text. */

@@ -9,6 +9,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import type { Operation } from "./CyclesError.ts"
 import { isCyclesError } from "./CyclesError.ts"
@@ -92,11 +93,16 @@ const callCounter = (operation: Operation): ReturnType<typeof counterBy<string>>
   return counter
 }
 
-/** Counts a call by how it ends. */
-export const countCall = <A, E, R>(operation: Operation, call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) =>
-    Effect.onExit(call, (exit) => Effect.sync(() => callCounter(operation)(outcomeOf(exit), fiber.context)))
-  )
+/** Counts a call of a fiber by how it ends. */
+export const countCall = <A, E, R>(
+  operation: Operation,
+  { context }: Fiber.Fiber<unknown, unknown>,
+  call: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.onExitPrimitive(call, (exit) => {
+    callCounter(operation)(outcomeOf(exit), context)
+    return undefined
+  })
 
 /** Counts a decision. */
 export const countDecision: (decision: string, context: Context.Context<never>) => void = (() => {

@@ -68,7 +68,7 @@ export const DecisionResponse = Schema.Struct({
 export type DecisionResponse = typeof DecisionResponse.Type
 
 /** Writes a request. */
-export const encodeRequest = Schema.encodeUnknownResult(DecisionRequest, { errors: "all" })
+export const encodeRequest = Wire.writer(DecisionRequest)
 
 /** Reads an answer. */
 export const decodeResponse = Schema.decodeUnknownResult(DecisionResponse)

@@ -51,7 +51,7 @@ export const EventCreateResponse = Schema.Struct({
 export type EventCreateResponse = typeof EventCreateResponse.Type
 
 /** Writes a request. */
-export const encodeCreateRequest = Schema.encodeUnknownResult(EventCreateRequest, { errors: "all" })
+export const encodeCreateRequest = Wire.writer(EventCreateRequest)
 
 /** Reads an answer. */
 export const decodeCreateResponse = Schema.decodeUnknownResult(EventCreateResponse)

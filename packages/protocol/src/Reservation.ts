@@ -290,19 +290,19 @@ export type ReservationListQuery = typeof ReservationListQuery.Type
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Writes a request. */
-export const encodeCreateRequest = Schema.encodeUnknownResult(ReservationCreateRequest, { errors: "all" })
+export const encodeCreateRequest = Wire.writer(ReservationCreateRequest)
 
 /** Writes a request. */
-export const encodeCommitRequest = Schema.encodeUnknownResult(CommitRequest, { errors: "all" })
+export const encodeCommitRequest = Wire.writer(CommitRequest)
 
 /** Reads back a request that was written. */
 export const decodeCommitRequest = Schema.decodeUnknownResult(CommitRequest)
 
 /** Writes a request. */
-export const encodeReleaseRequest = Schema.encodeUnknownResult(ReleaseRequest, { errors: "all" })
+export const encodeReleaseRequest = Wire.writer(ReleaseRequest)
 
 /** Writes a request. */
-export const encodeExtendRequest = Schema.encodeUnknownResult(ExtendRequest, { errors: "all" })
+export const encodeExtendRequest = Wire.writer(ExtendRequest)
 
 /** Reads an answer. */
 export const decodeCreateResponse = Schema.decodeUnknownResult(ReservationCreateResponse)

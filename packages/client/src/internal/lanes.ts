@@ -9,6 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Semaphore from "effect/Semaphore"
 import { nowMs } from "./time.ts"
@@ -18,8 +19,12 @@ export type Lane = "caller" | "settlement"
 
 /** The places for calls under way. */
 export interface Lanes {
-  /** Runs a call when its lane has a place. */
-  readonly run: <A, E, R>(lane: Lane, call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Runs a call of a fiber when its lane has a place. It is asked for at the moment of the call. */
+  readonly run: <A, E, R>(
+    lane: Lane,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    call: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
 }
 
 /** Makes the lanes. A quarter of the places, at least one, is kept for settlements. */
@@ -37,30 +42,23 @@ export const make = (options: {
   let opener: Latch.Latch | undefined
 
   return {
-    run: (lane, call) =>
-      Effect.withFiber((fiber) => {
-        const clock = fiber.getRef(Clock.Clock)
-        const placed = Semaphore.withPermit(lanes[lane], call)
-        if (opener !== undefined) {
-          return Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed)
-        }
-        if (nowMs(clock) - lastAnswerMs < options.aloneAfterMs) {
-          return Effect.ensuring(
-            placed,
-            Effect.sync(() => (lastAnswerMs = nowMs(clock)))
-          )
-        }
-        const latch = Latch.makeUnsafe()
-        opener = latch
-        return Effect.ensuring(
-          placed,
-          Effect.sync(() => {
-            lastAnswerMs = nowMs(clock)
-            opener = undefined
-            latch.openUnsafe()
-          })
-        )
+    run: (lane, fiber, call) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const placed = Semaphore.withPermit(lanes[lane], call)
+      if (opener !== undefined) {
+        return Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed)
+      }
+      const answered = (): undefined => void (lastAnswerMs = nowMs(clock))
+      if (nowMs(clock) - lastAnswerMs < options.aloneAfterMs) return Effect.onExitPrimitive(placed, answered)
+      const latch = Latch.makeUnsafe()
+      opener = latch
+      return Effect.onExitPrimitive(placed, () => {
+        answered()
+        opener = undefined
+        latch.openUnsafe()
+        return undefined
       })
+    }
   }
 }
 

@@ -10,6 +10,7 @@ import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -25,7 +26,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import type { CyclesError, Operation } from "../CyclesError.ts"
 import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../CyclesError.ts"
 import * as Telemetry from "../Telemetry.ts"
@@ -133,8 +134,8 @@ export const make = (options: {
     return (call) =>
       Effect.withFiber((fiber) => {
         const counted = (span: Tracer.Span | undefined) =>
-          Telemetry.countCall(call.operation, lanes.run(call.lane, attempt(call, fiber, span)))
-        if (!fiber.getRef(References.TracerEnabled)) return counted(undefined)
+          Telemetry.countCall(call.operation, fiber, lanes.run(call.lane, fiber, attempt(call, fiber, span)))
+        if (!isTraced(fiber)) return counted(undefined)
         return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, (span) =>
           Effect.tap(counted(span), (answer) => Effect.sync(() => describe(span, call, answer)))
         )
@@ -160,6 +161,12 @@ const quiet = <E, R>(
   Effect.provideService(effect, HttpClient.TracerDisabledWhen, always)
 
 const always = (): boolean => true
+
+/** Whether a span would be seen by anybody: a tracer was provided, or the call is part of something that has a span. */
+const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  fiber.getRef(References.TracerEnabled) &&
+  (fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer ||
+    Context.getOrUndefined(fiber.context, Tracer.ParentSpan) !== undefined)
 
 const toRequest = <A extends object>(
   baseUrl: string,

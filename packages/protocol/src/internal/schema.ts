@@ -1,6 +1,7 @@
 /**
  * The building blocks of the wire's schemas: strict ones for what is written, open ones for what is read.
  */
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as Json from "../Json.ts"
@@ -75,3 +76,15 @@ export const jsonObject = Schema.Record(Schema.String, Schema.Json)
 
 /** Free JSON as it was read. */
 export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
+
+/** Writes what a schema describes. What is right is walked once; what is wrong once more, for all that is wrong with it. */
+export const writer = <A, I>(
+  schema: Schema.Codec<A, I>
+): ((input: unknown) => Result.Result<I, Schema.SchemaError>) => {
+  const write = Schema.encodeUnknownResult(schema)
+  const explain = Schema.encodeUnknownResult(schema, { errors: "all" })
+  return (input) => {
+    const written = write(input)
+    return Result.isSuccess(written) ? written : explain(input)
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * One row of the client's benchmark, in a process of its own: `load.ts ROW URL KEY FOLDER`.
+ */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Metric from "effect/Metric"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import * as Cycles from "effect-cycles/Cycles"
+import * as JournalSqlite from "effect-cycles/node/JournalSqlite"
+import * as NodeCycles from "effect-cycles/node/NodeCycles"
+import type { SettlementJournal } from "effect-cycles/SettlementJournal"
+import { layerNone } from "effect-cycles/SettlementJournal"
+import { join } from "node:path"
+import * as Child from "./child.ts"
+import * as Plain from "./plain.ts"
+
+type Run = (count: number, concurrency: number) => Promise<void>
+
+const [, , row = "", url = "", apiKey = "", folder = ""] = process.argv
+
+const lifecycle = Effect.succeed({ tokens: 42 }).pipe(
+  Cycles.withCycles({
+    action: Plain.action,
+    estimate: Amount.tokens(1000),
+    actual: (answer) => Amount.tokens(answer.tokens),
+    onUnsettled: "fail"
+  })
+)
+
+/** As the fibers of a program would: so many at a time, each one lifecycle after another. */
+const lifecycles = (count: number, concurrency: number) =>
+  Effect.suspend(() => {
+    let left = count
+    const loop = Effect.whileLoop({
+      while: () => left > 0,
+      body: () => {
+        left -= 1
+        return lifecycle
+      },
+      step: () => {}
+    })
+    return Effect.forEach(Array.from({ length: Math.min(count, concurrency) }), () => loop, {
+      concurrency: "unbounded",
+      discard: true
+    })
+  })
+
+const client = (journal: Layer.Layer<SettlementJournal>): Run => {
+  const runtime = ManagedRuntime.make(
+    NodeCycles.layer({ baseUrl: url, apiKey: Redacted.make(apiKey), subject: { tenant: Plain.tenant } }, { journal })
+  )
+  return (count, concurrency) => runtime.runPromise(lifecycles(count, concurrency))
+}
+
+const durable = () => JournalSqlite.layer({ filename: join(folder, "journal.sqlite") })
+
+/** A tracer that keeps spans as an exporter does: until a batch is full. */
+const recorder = (): Tracer.Tracer => {
+  let batch: Array<Tracer.Span> = []
+  return Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      if (batch.length >= 512) batch = []
+      batch.push(span)
+      return span
+    }
+  })
+}
+
+const observed = (): Run => {
+  const runtime = ManagedRuntime.make(
+    NodeCycles.layer(
+      { baseUrl: url, apiKey: Redacted.make(apiKey), subject: { tenant: Plain.tenant } },
+      { journal: durable() }
+    )
+  )
+  const tracer = recorder()
+  return (count, concurrency) =>
+    runtime
+      .runPromise(
+        Effect.andThen(Effect.provideService(lifecycles(count, concurrency), Tracer.Tracer, tracer), Metric.snapshot)
+      )
+      .then(() => {})
+}
+
+const runOf = (row: string): Run => {
+  switch (row) {
+    case "floor":
+      return Plain.make({ url, apiKey }).run
+    case "client":
+      return client(layerNone)
+    case "journal":
+      return client(durable())
+    case "observed":
+      return observed()
+    default:
+      throw new Error(`there is no row ${row}`)
+  }
+}
+
+const run = runOf(row)
+
+Child.serve(Schema.Struct({ count: Schema.Finite, concurrency: Schema.Finite }), async ({ concurrency, count }) => {
+  const before = Child.usage()
+  await run(count, concurrency)
+  return Child.between(before, Child.usage())
+})
