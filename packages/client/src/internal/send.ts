@@ -101,6 +101,8 @@ export const make = (options: {
       none: accept
     }
 
+    const withoutKeys = mask([options.apiKey, options.adminKey])
+
     const attempt = <A extends object>(
       call: Call<A>,
       fiber: Fiber.Fiber<unknown, unknown>,
@@ -112,7 +114,8 @@ export const make = (options: {
         const timeoutMs = call.timeoutMs ?? options.timeoutMs
         const exchange = Effect.flatMap(
           client.execute(toRequest(options.baseUrl, headers[call.auth], call, span)),
-          (response) => Effect.flatMap(response.text, (text) => read(call, response, text, nowMs(clock) - sentAtMs))
+          (response) =>
+            Effect.flatMap(response.text, (text) => read(call, response, withoutKeys(text), nowMs(clock) - sentAtMs))
         )
         return Effect.timeoutOrElse(
           Effect.catchTag(exchange, "HttpClientError", (error) => unanswered(call, error)),
@@ -149,16 +152,35 @@ export const redactedHeaders: ReadonlyArray<string> = [ProtocolHeaders.API_KEY, 
 // the request
 // ---------------------------------------------------------------------------------------------------------------------
 
+/**
+ * Takes keys out of an answer: what stands between client and server may echo a request, and answers end up in errors
+ * and spans. Shorter texts than a key ever is are left alone, they could be a part of anything.
+ */
+const mask = (keys: ReadonlyArray<Redacted.Redacted | undefined>): ((text: string) => string) => {
+  const secrets = keys.flatMap((key) => (key === undefined ? [] : [Redacted.value(key)])).filter((_) => _.length >= 16)
+  return (text) => secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text)
+}
+
 const accept = Headers.fromRecordUnsafe({ accept: "application/json" })
 
 const withKey = (name: string, key: Redacted.Redacted | undefined): Headers.Headers =>
   key === undefined ? accept : Headers.set(accept, name, Redacted.value(key))
 
-/** Effect's own span for each request, and the `b3` header that goes with it, are off: ours take their place. */
+/**
+ * Effect's own span for each request, and the `b3` header that goes with it, are off: ours take their place. The names of
+ * the key headers go with the request, since the layer's own context is not that of every caller.
+ */
 const quiet = <E, R>(
   effect: Effect.Effect<HttpClientResponse.HttpClientResponse, E, R>
 ): Effect.Effect<HttpClientResponse.HttpClientResponse, E, R> =>
-  Effect.provideService(effect, HttpClient.TracerDisabledWhen, always)
+  Effect.updateContext(effect, (context: Context.Context<R>) =>
+    Context.add(context, HttpClient.TracerDisabledWhen, always).pipe(
+      Context.add(Headers.CurrentRedactedNames, withKeyNames(Context.get(context, Headers.CurrentRedactedNames)))
+    )
+  )
+
+const withKeyNames = (names: ReadonlyArray<string | RegExp>): ReadonlyArray<string | RegExp> =>
+  names.includes(ProtocolHeaders.API_KEY) ? names : [...names, ...redactedHeaders]
 
 const always = (): boolean => true
 

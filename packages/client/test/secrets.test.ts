@@ -1,0 +1,260 @@
+/**
+ * No key is in anything that a program shows: spans, logs, causes, errors, inspected requests.
+ */
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
+import { inspect } from "node:util"
+import { Cycles, CyclesClient, CyclesConfig, SettlementJournal } from "effect-cycles"
+import type { Fault } from "./support/faults.ts"
+import * as Faults from "./support/faults.ts"
+import { action, tokens } from "./support/live.ts"
+
+/** Everything that was shown. */
+interface Shown {
+  readonly spans: Array<Tracer.NativeSpan>
+  readonly texts: Array<string>
+  readonly requests: Array<HttpClientRequest.HttpClientRequest>
+}
+
+/** A key that no server knows. */
+const wrong = Redacted.make("cyc_live_hush-hush")
+
+/** Every way in which a value is shown. */
+const ways = (value: unknown): ReadonlyArray<string> => [
+  String(value),
+  JSON.stringify(value, (_, part) => (typeof part === "bigint" ? String(part) : part)) ?? "",
+  inspect(value, { depth: 12, showHidden: true })
+]
+
+/** Records what is sent, and shows it as a curious user would. */
+const recorder = (shown: Shown) =>
+  Layer.effect(
+    HttpClient.HttpClient,
+    Effect.map(HttpClient.HttpClient, (inner) =>
+      HttpClient.transform(inner, (effect, request) =>
+        Effect.suspend(() => {
+          shown.requests.push(request)
+          shown.texts.push(...ways(request), ...ways(request.headers), inspect({ request }))
+          return Effect.andThen(Effect.logDebug("sending", request, request.headers), effect)
+        })
+      )
+    )
+  )
+
+/** Client and server, on which `act` meets faults; what is shown is collected. */
+const watched = (shown: Shown, key?: Redacted.Redacted) => {
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      shown.spans.push(span)
+      return span
+    }
+  })
+  const logger = Logger.make(({ cause, message }) => {
+    shown.texts.push(...ways(message), Cause.pretty(cause), ...ways(cause))
+  })
+  const client = Layer.unwrap(
+    Effect.map(CyclesServer.CyclesServer, (server) =>
+      Cycles.layer({
+        baseUrl: server.baseUrl,
+        apiKey: key ?? server.apiKey,
+        adminKey: key ?? server.adminKey,
+        subject: { tenant: server.tenant },
+        retry: CyclesConfig.retryPolicy({ times: 2, jitter: false }),
+        rescanInterval: "24 hours",
+        flushTimeout: 0
+      })
+    )
+  )
+  return client.pipe(
+    Layer.provideMerge(recorder(shown)),
+    Layer.provideMerge(Faults.layer),
+    Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] })),
+    Layer.provide(SettlementJournal.layerMemory),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Layer.succeed(Tracer.Tracer, tracer),
+        Logger.layer([logger, Logger.tracerLogger]),
+        Layer.succeed(References.MinimumLogLevel, "All")
+      )
+    )
+  )
+}
+
+/** Guarded acts of every kind, one after another. */
+const acts: Effect.Effect<
+  ReadonlyArray<Effect.Effect<unknown, unknown, Cycles.Cycles>>,
+  never,
+  CyclesClient.CyclesClient
+> = Effect.gen(function* () {
+  const client = yield* CyclesClient.CyclesClient
+  const guard = Cycles.withCycles({ action, estimate: tokens(10) })
+  return [
+    guard(Effect.succeed(1)),
+    guard(Effect.fail("boom")),
+    guard(Effect.delay(Effect.void, "3 minutes")),
+    Cycles.withCycles(Effect.void, { action, estimate: tokens(10), onUnsettled: "fail" }),
+    Cycles.withCycles(Effect.void, { action, estimate: tokens(5_000) }),
+    Stream.runDrain(Cycles.withCyclesStream(Stream.make(1), { action, estimate: tokens(10), usage: tokens })),
+    Cycles.decide({ action, estimate: tokens(1) }),
+    Cycles.event({ action, actual: tokens(1) }),
+    Stream.runCollect(Cycles.balances()),
+    client.listReservations({}, { as: "admin" }),
+    client.getJwks,
+    Cycles.flush("1 second")
+  ]
+})
+
+/** Runs all acts, each for ten minutes at most, and shows how each ended. */
+const runAll = (shown: Shown) =>
+  Effect.gen(function* () {
+    const exits: Array<Exit.Exit<unknown, unknown>> = []
+    for (const act of yield* acts) {
+      const fiber = yield* Effect.forkChild(Effect.withSpan(Effect.asVoid(act), "act"), { startImmediately: true })
+      yield* TestClock.adjust("10 minutes")
+      const exit = yield* Fiber.await(fiber)
+      exits.push(exit)
+      if (Exit.isSuccess(exit)) continue
+      shown.texts.push(Cause.pretty(exit.cause), ...ways(exit.cause), ...ways(exit))
+      shown.texts.push(...exit.cause.reasons.flatMap((reason) => (reason._tag === "Fail" ? ways(reason.error) : [])))
+      yield* Effect.logError("it failed", exit.cause)
+    }
+    shown.texts.push(...ways(yield* Metric.snapshot))
+    return exits
+  })
+
+/** The first text that has a secret in it, with its surroundings. */
+const leak = (shown: Shown, secrets: ReadonlyArray<string>): string | undefined => {
+  const texts = [
+    ...shown.texts,
+    ...shown.spans.flatMap((span) => [
+      span.name,
+      ...ways(Array.from(span.attributes)),
+      ...ways(span.events),
+      ...ways(span.links),
+      ...ways(span.status)
+    ])
+  ]
+  for (const text of texts) {
+    for (const secret of secrets) {
+      const at = text.indexOf(secret)
+      if (at >= 0) return text.slice(Math.max(0, at - 200), at + 100)
+    }
+  }
+  return undefined
+}
+
+const everywhere = (fault: Fault) =>
+  Effect.map(Faults.Faults, (faults) => {
+    for (const operation of ["reserve", "commit", "release", "extend", "decide", "events", "balances", "list"]) {
+      faults.always(operation, fault)
+    }
+  })
+
+const settlementsOnly = (fault: Fault) =>
+  Effect.map(Faults.Faults, (faults) => {
+    for (const operation of ["commit", "release", "extend", "events"]) faults.always(operation, fault)
+  })
+
+/** What a debugging proxy answers: the headers that it was sent. */
+const echoing = (answer: (echo: string) => Fault) =>
+  Effect.flatMap(CyclesServer.CyclesServer, (server) =>
+    everywhere(answer(`x-cycles-api-key: ${Redacted.value(server.apiKey)}, ${Redacted.value(server.adminKey)}`))
+  )
+
+const reset = { _tag: "LoseRequest" } as const
+
+describe("secrets", () => {
+  it.effect.each<
+    readonly [
+      string,
+      Effect.Effect<void, never, Faults.Faults | CyclesServer.CyclesServer>,
+      tags: ReadonlyArray<string>
+    ]
+  >([
+    ["nothing goes wrong", Effect.void, ["BudgetExceeded"]],
+    ["the server is not there", everywhere(reset), ["TransportError"]],
+    ["answers get lost", everywhere({ _tag: "LoseAnswer" }), ["TransportError"]],
+    ["the server never answers", everywhere({ _tag: "Hang" }), ["TransportError"]],
+    ["the server has a fault", everywhere(Faults.refuse(500, "INTERNAL_ERROR")), ["ApiError"]],
+    ["the server refuses", everywhere(Faults.refuse(403, "FORBIDDEN")), ["ApiError"]],
+    ["the budget is frozen", everywhere(Faults.refuse(409, "BUDGET_FROZEN")), ["BudgetExceeded"]],
+    ["a web page answers", everywhere({ _tag: "Garble", body: "<html>" }), ["ProtocolError"]],
+    ["a web page refuses", everywhere({ _tag: "Garble", body: "<html>", status: 502 }), ["ApiError"]],
+    ["the answer is cut", everywhere({ _tag: "Garble", body: '{"decision":"ALL' }), ["ProtocolError"]],
+    ["a page echoes what it was sent", echoing((body) => ({ _tag: "Garble", body })), ["ProtocolError"]],
+    [
+      "a refusal echoes what it was sent",
+      echoing((echo) => ({
+        _tag: "Answer",
+        status: 400,
+        body: { error: "INVALID_REQUEST", message: echo, request_id: "r", details: { headers: { a: echo } } }
+      })),
+      ["ApiError"]
+    ],
+    [
+      "an answer echoes what it was sent",
+      echoing((echo) => ({ _tag: "Answer", status: 200, body: { [echo]: 1, decision: echo, reservation_id: 1 } })),
+      ["ProtocolError"]
+    ],
+    ["settlements get lost", settlementsOnly(reset), ["BudgetExceeded", "TransportError", "Unsettled"]],
+    ["settlements are never answered", settlementsOnly({ _tag: "Hang" }), ["Unsettled"]],
+    ["settlements are refused", settlementsOnly(Faults.refuse(401, "UNAUTHORIZED")), ["Unsettled"]]
+  ])("are shown nowhere when %s", ([, fail, tags]) =>
+    Effect.gen(function* () {
+      const shown: Shown = { spans: [], texts: [], requests: [] }
+      const keys = yield* Effect.gen(function* () {
+        const server = yield* CyclesServer.CyclesServer
+        yield* fail
+        const exits = yield* runAll(shown)
+        const ends = exits.flatMap((exit) => (Exit.isFailure(exit) ? [Cause.squash(exit.cause)] : []))
+        for (const tag of tags) expect(ends).toContainEqual(expect.objectContaining({ _tag: tag }))
+        return [server.apiKey, server.adminKey].map(Redacted.value)
+      }).pipe(Effect.provide(watched(shown)))
+      expect(leak(shown, keys)).toBeUndefined()
+    })
+  )
+
+  it.effect("are shown nowhere when they are wrong, but were really sent", () =>
+    Effect.gen(function* () {
+      const shown: Shown = { spans: [], texts: [], requests: [] }
+      yield* runAll(shown).pipe(Effect.provide(watched(shown, wrong)))
+      const sent = new Set(
+        shown.requests.flatMap(({ headers }) => [headers["x-cycles-api-key"], headers["x-admin-api-key"]])
+      )
+      expect(sent).toEqual(new Set([Redacted.value(wrong), undefined]))
+      expect(new Set(shown.spans.map((span) => span.name))).toContain("Cycles.reserve")
+      expect(shown.texts.join("\n")).toContain("UNAUTHORIZED")
+      expect(leak(shown, [Redacted.value(wrong)])).toBeUndefined()
+    })
+  )
+
+  it.effect("are shown nowhere when only a service of the user's has the client", () =>
+    Effect.gen(function* () {
+      const shown: Shown = { spans: [], texts: [], requests: [] }
+      class Agent extends Context.Service<Agent, Effect.Effect<unknown, unknown>>()("test/Agent") {}
+      const agent = Layer.effect(
+        Agent,
+        Effect.map(CyclesClient.CyclesClient, (client) => client.listReservations({}))
+      ).pipe(Layer.provide(watched(shown, wrong)))
+      yield* Effect.flatMap(Agent, Effect.exit).pipe(Effect.provide(agent))
+      expect(shown.requests).toHaveLength(1)
+      expect(leak(shown, [Redacted.value(wrong)])).toBeUndefined()
+    })
+  )
+})

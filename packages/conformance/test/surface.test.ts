@@ -1,0 +1,65 @@
+/**
+ * What a user can import, name by name. A change of it is meant, or it is a mistake: `pnpm test --project conformance -u` writes
+ * it down anew, and the difference is read before it is kept.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+
+const packages = join(import.meta.dirname, "../..")
+
+/** The folders of a package that users can import from; the root of each is its `index.ts`. */
+const folders: ReadonlyArray<readonly [name: string, prefix: string, path: string]> = [
+  ["@effect-cycles/protocol", "", join(packages, "protocol/src")],
+  ["@effect-cycles/server", "", join(packages, "server/src")],
+  ["effect-cycles", "", join(packages, "client/src")],
+  ["effect-cycles", "/node", join(packages, "client/src/node")]
+]
+
+/** Every entry point, its name, its file: the roots, and each public module. */
+const entries = folders.flatMap(([name, prefix, path]) =>
+  readdirSync(path)
+    .filter((file) => /^([A-Z].*|index)\.ts$/.test(file))
+    .toSorted()
+    .map((file) => ({
+      entry: file === "index.ts" ? `${name}${prefix}` : `${name}${prefix}/${file.slice(0, -3)}`,
+      path: join(path, file)
+    }))
+)
+
+/** Values as they are imported, and types as they are written. */
+const surfaceOf = async ({ entry, path }: (typeof entries)[number]): Promise<string> => {
+  const module: object = await import(entry)
+  const values = Object.keys(module)
+  const types = Array.from(
+    readFileSync(path, "utf8").matchAll(/^export (?:declare )?(?:interface|type) (\w+)/gm),
+    ([, name = ""]) => name
+  ).filter((name) => !values.includes(name))
+  return [
+    entry,
+    ...values.toSorted().map((name) => `  ${name}`),
+    ...types.toSorted().map((name) => `  type ${name}`)
+  ].join("\n")
+}
+
+describe("the public surface", () => {
+  it.each(["@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"])(
+    "of %s is the recorded one",
+    async (name) => {
+      const own = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
+      const surface = await Promise.all(own.map(surfaceOf))
+      expect(surface.length).toBeGreaterThan(0)
+      await expect(`${surface.join("\n\n")}\n`).toMatchFileSnapshot(`surface/${name.split("/").at(-1)}.txt`)
+    }
+  )
+
+  it("of each root has all its modules", async () => {
+    for (const { entry, path } of entries.filter(({ path }) => path.endsWith("index.ts"))) {
+      const modules = entries.filter(
+        (other) => other.entry.startsWith(`${entry}/`) && join(other.path, "..") === join(path, "..")
+      )
+      const root: object = await import(entry)
+      expect(Object.keys(root)).toEqual(expect.arrayContaining(modules.map((other) => other.entry.split("/").at(-1))))
+    }
+  })
+})
