@@ -207,7 +207,9 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
     scope: string | undefined,
     f: (budget: ReturnType<typeof budgetOf>) => ReturnType<typeof budgetOf>
   ) => Effect.sync(() => server.store.budgets.put(f(budgetOf(unit, scope))))
-  const swept = Effect.map(Clock.currentTimeMillis, (nowMs) => Handler.sweep(server, nowMs))
+  const swept = Effect.map(Clock.currentTimeMillis, (nowMs) => {
+    while (Handler.sweep(server, nowMs));
+  })
   const reservations = Effect.map(swept, () =>
     Array.from(server.store.reservations.ofOwner(tenant), (row): ReservationView => ({
       id: row.id,

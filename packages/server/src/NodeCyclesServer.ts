@@ -6,6 +6,7 @@
  *
  * Source: ours.
  */
+import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -33,6 +34,22 @@ export interface Options {
   readonly adminKey: string
   /** A data file. Default: the books are kept in memory and end with the process. */
   readonly data?: string | undefined
+  /** What a connection may ask for, and for how long. */
+  readonly limits?: Partial<Limits> | undefined
+}
+
+/** What keeps one connection from taking the server from all others. */
+export interface Limits {
+  /** The largest body, in bytes; a larger one is a 413. Default 1,048,576. */
+  readonly maxBodyBytes: number
+  /** How long a connection may take for the headers of a request, in milliseconds. Default 10,000. */
+  readonly headersTimeoutMs: number
+  /** How long for a whole request, in milliseconds, not less than that for its headers. Default 30,000. */
+  readonly requestTimeoutMs: number
+  /** How long a connection may be without a request, in milliseconds. Default 60,000. */
+  readonly keepAliveTimeoutMs: number
+  /** How long an answer may wait for its reader to take any of it, in milliseconds. Default 120,000. */
+  readonly stallTimeoutMs: number
 }
 
 /** A server that runs. */
@@ -62,8 +79,12 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
     const answer = durable(server, () => clock.currentTimeMillisUnsafe())
     const host = options.host ?? "127.0.0.1"
     const isShared = options.adminPort === undefined
-    const port = yield* listen(host, options.port, answer(isShared ? "both" : "runtime"))
-    const adminPort = options.adminPort === undefined ? port : yield* listen(host, options.adminPort, answer("admin"))
+    // What fell due while the server was down is done before anybody can ask.
+    while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
+    const limits = { ...defaultLimits, ...options.limits }
+    const port = yield* listen(host, options.port, answer(isShared ? "both" : "runtime"), limits)
+    const adminPort =
+      options.adminPort === undefined ? port : yield* listen(host, options.adminPort, answer("admin"), limits)
     // What falls due while nobody asks is done all the same.
     yield* Effect.forkScoped(
       Effect.forever(
@@ -120,17 +141,36 @@ const durable = (server: Server, now: () => number) => {
 // sockets
 // ---------------------------------------------------------------------------------------------------------------------
 
-const maxBodyBytes = 1_048_576
+const defaultLimits: Limits = {
+  maxBodyBytes: 1_048_576,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  keepAliveTimeoutMs: 60_000,
+  stallTimeoutMs: 120_000
+}
 
 /** Listens, and returns the port. */
-const listen = (host: string, port: number, answer: Answer): Effect.Effect<number, ServerError, Scope.Scope> =>
+const listen = (
+  host: string,
+  port: number,
+  answer: Answer,
+  limits: Limits
+): Effect.Effect<number, ServerError, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.callback<Http.Server, ServerError>((resume) => {
         const http = Http.createServer(
-          { requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 60_000, maxHeaderSize: 16_384 },
-          (incoming, outgoing) => serve(incoming, outgoing, answer)
+          {
+            requestTimeout: limits.requestTimeoutMs,
+            headersTimeout: limits.headersTimeoutMs,
+            keepAliveTimeout: limits.keepAliveTimeoutMs,
+            // How exact the two above are: they are looked at this often, every 30 s if nothing is said.
+            connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headersTimeoutMs / 4)),
+            maxHeaderSize: 16_384
+          },
+          (incoming, outgoing) => serve(incoming, outgoing, answer, limits.maxBodyBytes)
         )
+        http.setTimeout(limits.stallTimeoutMs)
         http.once("error", (error) => {
           resume(Effect.fail(new ServerError({ problem: `can't listen on ${host}:${port}: ${error.message}` })))
         })
@@ -148,7 +188,12 @@ const listen = (host: string, port: number, answer: Answer): Effect.Effect<numbe
     }
   )
 
-const serve = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse, answer: Answer): void => {
+const serve = (
+  incoming: Http.IncomingMessage,
+  outgoing: Http.ServerResponse,
+  answer: Answer,
+  maxBodyBytes: number
+): void => {
   const send = ({ body, headers, status }: Response): void => {
     outgoing.writeHead(status, body === "" ? headers : { ...headers, "content-length": Buffer.byteLength(body) })
     outgoing.end(body)
@@ -158,6 +203,7 @@ const serve = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse, an
       { method: incoming.method ?? "GET", url: incoming.url ?? "/", headers: single(incoming.headers), body },
       send
     )
+  incoming.on("error", () => outgoing.destroy())
   if (incoming.method === "GET" || incoming.method === "HEAD") {
     incoming.resume()
     ask("")
@@ -166,28 +212,43 @@ const serve = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse, an
   const chunks: Array<Buffer> = []
   let size = 0
   incoming.on("data", (chunk: Buffer) => {
+    const before = size
     size += chunk.length
-    if (size <= maxBodyBytes) chunks.push(chunk)
-    else if (size - chunk.length <= maxBodyBytes) {
-      outgoing.setHeader("connection", "close")
-      send(tooLarge)
-      incoming.destroy()
+    if (size <= maxBodyBytes) {
+      chunks.push(chunk)
+      return
     }
+    if (before <= maxBodyBytes) {
+      chunks.length = 0
+      refuseBody(outgoing, maxBodyBytes)
+    }
+    // The rest is read and dropped, so that the answer arrives; but not without end.
+    if (size > 8 * maxBodyBytes) incoming.destroy()
   })
   incoming.on("end", () => {
-    if (size <= maxBodyBytes) ask(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
+    if (size > maxBodyBytes) outgoing.end()
+    else ask(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
   })
-  incoming.on("error", () => outgoing.destroy())
 }
 
-const tooLarge: Response = {
-  status: 413,
-  headers: { "content-type": "application/json" },
-  body: JSON.stringify({
+/** Says that a body is too large, and that the connection ends. */
+const refuseBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {
+  const id = globalThis.crypto.randomUUID()
+  const trace = globalThis.crypto.randomUUID().replaceAll("-", "")
+  const body = JSON.stringify({
     error: "INVALID_REQUEST",
     message: `A body has at most ${maxBodyBytes} bytes`,
-    request_id: "none"
+    request_id: id,
+    trace_id: trace
   })
+  outgoing.writeHead(413, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+    connection: "close",
+    [Headers.REQUEST_ID]: id,
+    [Headers.TRACE_ID]: trace
+  })
+  outgoing.write(body)
 }
 
 const single = (headers: Http.IncomingHttpHeaders): Request["headers"] => {

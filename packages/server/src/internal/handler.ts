@@ -104,6 +104,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     }
   }
   try {
+    readable(request.url)
     Ledger.sweep(call.context)
     const answer = isAdminPath ? admin(call) : runtime(call)
     return {
@@ -142,6 +143,16 @@ const refuse = (call: Call, thrown: unknown): Response => {
             trace_id: call.headers[Headers.TRACE_ID],
             details: refusal.details
           })
+  }
+}
+
+/** Whether every percent escape of an address can be read; afterwards none fails. */
+const readable = (url: string): void => {
+  if (!url.includes("%")) return
+  try {
+    decodeURIComponent(url)
+  } catch {
+    throw invalid("The path or the query has a percent escape that can't be read")
   }
 }
 
@@ -367,17 +378,17 @@ const sameKey = (call: Call, key: string): void => {
 // paths that are none
 // ---------------------------------------------------------------------------------------------------------------------
 
-const methods: Readonly<Record<string, ReadonlyArray<string>>> = {
-  decide: ["POST"],
-  reservations: ["POST", "GET"],
-  balances: ["GET"],
-  events: ["POST"]
-}
+const methods: ReadonlyMap<string, ReadonlyArray<string>> = new Map([
+  ["decide", ["POST"]],
+  ["reservations", ["POST", "GET"]],
+  ["balances", ["GET"]],
+  ["events", ["POST"]]
+])
 
 const allowedOf = (call: Call): ReadonlyArray<string> | undefined => {
   const [version, resource = "", id, action, ...rest] = call.parts
   if (version !== "v1" || rest.length > 0) return undefined
-  if (id === undefined) return methods[resource]
+  if (id === undefined) return methods.get(resource)
   if (resource !== "reservations" || id === "") return undefined
   if (action === undefined) return ["GET"]
   return ["commit", "release", "extend"].includes(action) ? ["POST"] : undefined
@@ -465,9 +476,10 @@ const admin = (call: Call): Answer => {
       return Keys.validateKey(context, server.secrets, body())
     }
   } else if (space === "admin" && more === undefined) {
-    const route = adminRoutes[`${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`]
+    const name = `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
+    const route = Object.hasOwn(adminRoutes, name) ? adminRoutes[name] : undefined
     if (route !== undefined) {
-      const run = route[method]
+      const run = Object.hasOwn(route, method) ? route[method] : undefined
       if (run === undefined) {
         requireAdmin(call)
         throw wrongMethod(call, Object.keys(route))
@@ -531,5 +543,5 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
   }
 }
 
-/** Does what has fallen due at an instant. */
-export const sweep = (server: Server, nowMs: number): void => Ledger.sweep({ store: server.store, nowMs })
+/** Does what has fallen due at an instant, and returns whether something may be left. */
+export const sweep = (server: Server, nowMs: number): boolean => Ledger.sweep({ store: server.store, nowMs })

@@ -68,14 +68,22 @@ type Refused = {
 // time
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Does what has fallen due: expired reservations give back what they held, old things are forgotten. */
-export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): void => {
-  for (const reservation of store.reservations.due(nowMs - 1, 1_000)) {
+/**
+ * Does what has fallen due: expired reservations give back what they held, old things are forgotten. It does so much at a
+ * time and no more, so that nobody waits for it long; whether something may be left is returned.
+ */
+export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): boolean => {
+  const reservations = store.reservations.due(nowMs - 1, atATime)
+  for (const reservation of reservations) {
     if (reservation.status === "ACTIVE") expire(store, reservation)
     else store.reservations.remove(reservation.id)
   }
-  for (const answer of store.answers.due(nowMs - 1, 1_000)) store.answers.remove(answer.id)
+  const answers = store.answers.due(nowMs - 1, atATime)
+  for (const answer of answers) store.answers.remove(answer.id)
+  return reservations.length === atATime || answers.length === atATime
 }
+
+const atATime = 1_000
 
 const expire = (store: Store, reservation: Reservation): void => {
   freed(store, reservation).forEach(store.budgets.put)

@@ -9,6 +9,7 @@ import { invalid } from "./refusal.ts"
 
 /** The JSON object of a body. */
 export const json = (text: string): Readonly<Record<string, unknown>> => {
+  if (isTooDeep(text)) throw invalid(`Malformed request body: it is nested more than ${maxDepth} deep`)
   let value: unknown
   try {
     value = Json.parse(text)
@@ -18,6 +19,30 @@ export const json = (text: string): Readonly<Record<string, unknown>> => {
   if (!isRecord(value)) throw invalid("Malformed request body: a JSON object is expected")
   return value
 }
+
+/** How deep objects and lists may be nested; the reference's reader draws the same line. */
+const maxDepth = 1_000
+
+/** Whether a text is nested deeper than that, so that nothing that walks through the value runs out of stack. */
+const isTooDeep = (text: string): boolean => {
+  if (text.length <= maxDepth) return false
+  let depth = 0
+  let isText = false
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charCodeAt(i)
+    if (isText) {
+      if (char === backslash) i += 1
+      else if (char === quote) isText = false
+    } else if (char === quote) isText = true
+    else if (char === openBrace || char === openBracket) {
+      depth += 1
+      if (depth > maxDepth) return true
+    } else if (char === closeBrace || char === closeBracket) depth -= 1
+  }
+  return false
+}
+
+const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [0x22, 0x5c, 0x7b, 0x7d, 0x5b, 0x5d]
 
 /** A request as its schema has it. */
 export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
@@ -68,6 +93,8 @@ export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly
   const result: Record<string, unknown> = {}
   for (const [key, inner] of Object.entries(value)) {
     if (inner === null) continue
+    // Assigned, it would change what the object is instead of being a field of it.
+    if (key === "__proto__") throw invalid("Validation failed: no field is named __proto__")
     result[key] = isRecord(inner) && key !== "metadata" && key !== "custom" ? withoutNulls(inner) : inner
   }
   return result

@@ -5,7 +5,10 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 
 /** Makes and hashes the secrets of keys. */
 export interface Secrets {
-  /** A new secret, 192 random bits. */
+  /**
+   * A new secret, 192 random bits: `cyc_live_` and 32 characters is the form that programs know of the reference server, and
+   * it has room for no more.
+   */
   readonly make: () => string
   /** What is kept of a secret. */
   readonly hash: (secret: string) => string

@@ -11,78 +11,152 @@ import { DatabaseSync } from "node:sqlite"
 import type { DueTable, Kind, Store, Table } from "./store.ts"
 import { kinds, memoryTable } from "./store.ts"
 
-/** The version of the file's format. */
-const formatVersion = 1
+/** Brings a file from the format before to the next: the first from 1 to 2. Each runs in one transaction with its version. */
+export type Migration = (db: DatabaseSync) => void
+
+const migrations: ReadonlyArray<Migration> = []
 
 /** Marks the file as ours: "Cycl" in ASCII. */
 const applicationId = 0x4379636c
 
-/** Opens a data file, or makes one. A file that is none, or is of a newer version, or is in use, is left alone. */
-export const open = (filename: string): Store => {
-  const isNew = !Fs.existsSync(filename) || Fs.statSync(filename).size === 0
-  if (isNew) Fs.closeSync(Fs.openSync(filename, "a", 0o600))
+/**
+ * Opens a data file, or makes one. One of an older format is copied beside itself, as `FILE.format-1`, and then upgraded. A
+ * file that is none, or is of a newer format, or is in use, is left alone, and an error says so.
+ */
+export const open = (filename: string, upgrades: ReadonlyArray<Migration> = migrations): Store => {
+  const newest = upgrades.length + 1
+  const isNew = isEmpty(filename)
+  if (!isNew) checkHead(filename, newest)
   const db = connect(filename)
   try {
-    prepare(db, filename, isNew)
+    prepare(db, filename, isNew, upgrades)
+    return makeStore(db)
   } catch (error) {
     db.close()
-    throw error
+    throw error instanceof DataFileError
+      ? error
+      : new DataFileError(`${filename} can't be read: ${messageOf(error)}`, { cause: error })
   }
-  return makeStore(db)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the file
 // ---------------------------------------------------------------------------------------------------------------------
 
+class DataFileError extends Error {}
+
+const isEmpty = (filename: string): boolean => {
+  const stats = Fs.statSync(filename, { throwIfNoEntry: false })
+  if (stats !== undefined && !stats.isFile()) throw new DataFileError(`${filename} is no file`)
+  if (stats !== undefined && stats.size > 0) return false
+  try {
+    Fs.closeSync(Fs.openSync(filename, "a", 0o600))
+  } catch (error) {
+    throw new DataFileError(`${filename} can't be made: ${messageOf(error)}`, { cause: error })
+  }
+  return true
+}
+
+/**
+ * Looks at the head of a file before SQLite does: opening and closing would already move what a killed server left in the
+ * log beside it. A head that is being rolled back is not looked at; SQLite puts it right first.
+ */
+const checkHead = (filename: string, newest: number): void => {
+  if (Fs.existsSync(`${filename}-journal`)) return
+  const head = Buffer.alloc(72)
+  try {
+    const file = Fs.openSync(filename, "r")
+    try {
+      Fs.readSync(file, head, 0, head.length, 0)
+    } finally {
+      Fs.closeSync(file)
+    }
+  } catch (error) {
+    throw new DataFileError(`${filename} can't be read: ${messageOf(error)}`, { cause: error })
+  }
+  if (head.toString("latin1", 0, 16) !== "SQLite format 3\u0000") throw foreign(filename)
+  checkVersion(filename, head.readUInt32BE(68), head.readUInt32BE(60), newest)
+}
+
+const checkVersion = (filename: string, application: unknown, version: unknown, newest: number): number => {
+  if (application !== applicationId) throw foreign(filename)
+  if (typeof version === "number" && version >= 1 && version <= newest) return version
+  throw new DataFileError(`${filename} has format ${String(version)}; this server reads format ${newest} and older`)
+}
+
+const foreign = (filename: string): DataFileError => new DataFileError(`${filename} is no data file of this server`)
+
 const connect = (filename: string): DatabaseSync => {
   try {
     return new DatabaseSync(filename, { timeout: 1_000 })
   } catch (error) {
-    throw new Error(`${filename} can't be opened: ${messageOf(error)}`, { cause: error })
+    throw new DataFileError(`${filename} can't be opened: ${messageOf(error)}`, { cause: error })
   }
 }
 
-const prepare = (db: DatabaseSync, filename: string, isNew: boolean): void => {
-  if (!isNew) {
-    let application: unknown
-    let version: unknown
-    try {
-      application = db.prepare("PRAGMA application_id").get()?.["application_id"]
-      version = db.prepare("PRAGMA user_version").get()?.["user_version"]
-    } catch (error) {
-      throw new Error(`${filename} is no data file of this server: ${messageOf(error)}`, { cause: error })
-    }
-    if (application !== applicationId) throw new Error(`${filename} is no data file of this server`)
-    if (version !== formatVersion) {
-      throw new Error(`${filename} has format ${String(version)}; this server reads format ${formatVersion}`)
-    }
-  }
+const prepare = (db: DatabaseSync, filename: string, isNew: boolean, upgrades: ReadonlyArray<Migration>): void => {
   try {
     // The lock is held for as long as the file is open: two servers on one file would keep two sets of books.
     db.exec("PRAGMA locking_mode = EXCLUSIVE")
+    // Before the log is in use, so that the head of the file itself says what it is.
+    if (isNew) make(db)
+    const version = checkVersion(
+      filename,
+      db.prepare("PRAGMA application_id").get()?.["application_id"],
+      db.prepare("PRAGMA user_version").get()?.["user_version"],
+      upgrades.length + 1
+    )
     db.exec("PRAGMA journal_mode = WAL")
     db.exec("PRAGMA synchronous = FULL")
-    if (isNew) {
-      db.exec(`PRAGMA application_id = ${applicationId}`)
-      db.exec(`PRAGMA user_version = ${formatVersion}`)
-    }
-    db.exec(`
-      CREATE TABLE IF NOT EXISTS things (
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        due INTEGER NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (kind, id)
-      ) STRICT;
-      CREATE INDEX IF NOT EXISTS things_by_owner ON things (kind, owner) WHERE owner <> '';
-      CREATE INDEX IF NOT EXISTS things_by_due ON things (kind, due) WHERE due < ${Number.MAX_SAFE_INTEGER};
-      BEGIN IMMEDIATE; COMMIT;
-    `)
+    db.exec("BEGIN IMMEDIATE; COMMIT")
+    if (version <= upgrades.length) upgrade(db, filename, version, upgrades)
   } catch (error) {
-    throw new Error(`${filename} can't be used; is another server running on it? ${messageOf(error)}`, { cause: error })
+    if (!(error instanceof DataFileError) && /locked|busy/.test(messageOf(error))) {
+      throw new DataFileError(`${filename} is in use: another server runs on it`, { cause: error })
+    }
+    throw error
   }
+}
+
+const make = (db: DatabaseSync): void =>
+  db.exec(`
+    BEGIN EXCLUSIVE;
+    PRAGMA application_id = ${applicationId};
+    PRAGMA user_version = 1;
+    CREATE TABLE things (
+      kind TEXT NOT NULL,
+      id TEXT NOT NULL,
+      owner TEXT NOT NULL,
+      due INTEGER NOT NULL,
+      body TEXT NOT NULL,
+      PRIMARY KEY (kind, id)
+    ) STRICT;
+    CREATE INDEX things_by_owner ON things (kind, owner) WHERE owner <> '';
+    CREATE INDEX things_by_due ON things (kind, due) WHERE due < ${Number.MAX_SAFE_INTEGER};
+    COMMIT;
+  `)
+
+const upgrade = (db: DatabaseSync, filename: string, version: number, upgrades: ReadonlyArray<Migration>): void => {
+  const copy = `${filename}.format-${version}`
+  // A copy that is there already is that of an upgrade which did not come to its end: it is made anew.
+  Fs.rmSync(copy, { force: true })
+  db.prepare("VACUUM INTO ?").run(copy)
+  upgrades.slice(version - 1).forEach((migration, i) => {
+    db.exec("BEGIN IMMEDIATE")
+    try {
+      migration(db)
+      db.exec(`PRAGMA user_version = ${version + i + 1}`)
+      db.exec("COMMIT")
+    } catch (error) {
+      db.exec("ROLLBACK")
+      throw new DataFileError(
+        `${filename} can't be brought to format ${version + i + 1}; a copy is in ${copy}: ${messageOf(error)}`,
+        { cause: error }
+      )
+    }
+  })
+  // So that the head of the file itself has the new version.
+  db.exec("PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
@@ -201,15 +275,25 @@ const makeStore = (db: DatabaseSync): Store => {
 // rows
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A bigint is written as an object with this one key, which no JSON of a user's has. */
+/** A bigint is written as an object with this one key. */
 const marker = "\u0000int64"
 
+/** An object of a user's that has one of these keys is written as the list of its fields under this one. */
+const escaped = "\u0000object"
+
 const encode = (value: unknown): string =>
-  JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? { [marker]: inner.toString() } : inner))
+  JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner === "bigint") return { [marker]: inner.toString() }
+    return isMarked(inner) ? { [escaped]: Object.entries(inner).flat() } : inner
+  })
 
 const decode = <A>(body: unknown): A =>
-  JSON.parse(String(body), (_key, inner: unknown) =>
-    typeof inner === "object" && inner !== null && marker in inner && typeof inner[marker] === "string"
-      ? BigInt(inner[marker])
-      : inner
-  )
+  JSON.parse(String(body), (_key, inner: unknown) => {
+    if (!isMarked(inner)) return inner
+    const fields = inner[escaped]
+    if (!Array.isArray(fields)) return BigInt(String(inner[marker]))
+    return Object.fromEntries(fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1]]] : [])))
+  })
+
+const isMarked = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && (Object.hasOwn(value, marker) || Object.hasOwn(value, escaped))

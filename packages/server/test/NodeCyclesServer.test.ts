@@ -1,0 +1,290 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Net from "node:net"
+import { connect, request, send, start, untilClosed } from "./support/sockets.ts"
+
+const reserve = JSON.stringify({
+  idempotency_key: "k",
+  subject: { tenant: "acme" },
+  action: { kind: "k", name: "n" },
+  estimate: { unit: "TOKENS", amount: 1 }
+})
+
+/** What tells about the inside of the server: a frame of a stack, a file, a class of error, SQL. */
+const inside = /\bat .*[:(]\d|\.ts\b|\.js\b|node:|file:\/\/|\/src\/|node_modules|sqlite|SELECT|INSERT|[A-Z]\w+Error\b/
+
+describe("NodeCyclesServer", () => {
+  describe("make", () => {
+    it.live("listens on the loopback interface alone, unless it is told otherwise", () =>
+      Effect.gen(function* () {
+        const { url } = yield* start()
+        expect(new URL(url).hostname).toBe("127.0.0.1")
+        const answer = yield* send(url, request("GET", "/actuator/health"))
+        expect([answer.status, answer.body]).toEqual([200, '{"status":"UP"}'])
+        // Another address of the same machine: what is bound to one address is not there.
+        const refused = yield* Effect.callback<string>((resume) => {
+          const socket = Net.connect({ host: "127.0.0.2", port: Number(new URL(url).port) })
+          socket.once("error", (error) => resume(Effect.succeed(Reflect.get(error, "code"))))
+          socket.once("connect", () => resume(Effect.succeed("connected")))
+        })
+        expect(refused).not.toBe("connected")
+      })
+    )
+
+    it.live("says that a port is taken, in one error", () =>
+      Effect.gen(function* () {
+        const { url } = yield* start()
+        const error = yield* Effect.flip(start({ port: Number(new URL(url).port) }))
+        expect(error.message).toMatch(/^The Cycles server can't run: can't listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/)
+      })
+    )
+  })
+
+  describe("a body", () => {
+    it.live(
+      "that is larger than the limit is a 413, with or without a declared length, and the next one is served",
+      () =>
+        Effect.gen(function* () {
+          const { apiKey, url } = yield* start({ limits: { maxBodyBytes: 1_000 } })
+          const headers = { "x-cycles-api-key": apiKey, "content-type": "application/json" }
+          const text = JSON.stringify({ ...JSON.parse(reserve), metadata: { text: "x".repeat(2_000) } })
+          const declared = yield* send(url, request("POST", "/v1/reservations", headers, text))
+          expect([declared.status, JSON.parse(declared.body).error]).toEqual([413, "INVALID_REQUEST"])
+          const chunked = yield* send(
+            url,
+            request("POST", "/v1/reservations", { ...headers, "transfer-encoding": "chunked" }).replace(
+              "content-length: 0\r\n",
+              ""
+            ) + `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`
+          )
+          expect(chunked.status).toBe(413)
+          expect((yield* send(url, request("POST", "/v1/reservations", headers, reserve))).status).toBe(200)
+        })
+    )
+
+    it.live("without an end is cut off", () =>
+      Effect.gen(function* () {
+        const { url } = yield* start({ limits: { maxBodyBytes: 1_000 } })
+        const socket = yield* connect(url)
+        const closed = yield* Effect.forkChild(untilClosed(socket))
+        socket.write(request("POST", "/v1/decide", { "content-length": "100000000" }))
+        const more = (): void => void socket.write("x".repeat(10_000), (error) => (error == null ? more() : undefined))
+        more()
+        yield* Fiber.join(closed)
+        expect((yield* send(url, request("GET", "/actuator/health"))).status).toBe(200)
+      })
+    )
+  })
+
+  describe("a slow connection", () => {
+    const limits = { headersTimeoutMs: 150, requestTimeoutMs: 300, keepAliveTimeoutMs: 150 }
+
+    it.live.each([
+      ["that says nothing", ""],
+      ["that stops within its headers", "POST /v1/decide HTTP/1.1\r\nhost: a\r\nx-more"],
+      [
+        "that stops within its body",
+        request("POST", "/v1/decide", { "content-length": "500", connection: "keep-alive" }, "{")
+      ],
+      ["that stays after its answer", request("GET", "/actuator/health", { connection: "keep-alive" })]
+    ] as const)("%s is closed, and nobody else waits for it", ([, text]) =>
+      Effect.gen(function* () {
+        const { apiKey, url } = yield* start({ limits })
+        const slow = yield* Effect.forEach(Array.from({ length: 50 }), () => connect(url))
+        slow.forEach((socket) => void (text === "" ? undefined : socket.write(text)))
+        const closed = yield* Effect.forkChild(Effect.forEach(slow, untilClosed, { concurrency: "unbounded" }))
+        const answer = yield* send(
+          url,
+          request(
+            "POST",
+            "/v1/reservations",
+            { "x-cycles-api-key": apiKey, "content-type": "application/json" },
+            reserve
+          )
+        )
+        expect(answer.status).toBe(200)
+        expect(slow.filter((socket) => socket.destroyed).length).toBe(0)
+        yield* Fiber.join(closed)
+      })
+    )
+  })
+
+  describe("a broken request", () => {
+    const bad: ReadonlyArray<readonly [string, string, string, string]> = [
+      ["GET", "/v1/reservations/%", "", "400"],
+      ["GET", "/v1/reservations/%zz", "", "400"],
+      ["GET", "/v1/reservations/%ff%fe", "", "400"],
+      ["GET", "/v1/reservations/%00", "", "404"],
+      ["GET", "/v1/balances?tenant=%", "", "400"],
+      ["GET", "/v1/balances?tenant=acme&limit=99999999999999999999", "", "400"],
+      ["GET", "/v1/reservations?cursor=%00", "", "400"],
+      ["GET", "/v1/reservations?sort_by=__proto__", "", "400"],
+      ["GET", "/v1/constructor", "", "404"],
+      ["GET", "/v1/__proto__", "", "404"],
+      ["GET", "/v1/toString/valueOf", "", "404"],
+      ["POST", "/v1/reservations/constructor/__proto__", "", "404"],
+      ["POST", "/v1/reservations", "{", "400"],
+      ["POST", "/v1/reservations", "\u0000", "400"],
+      ["POST", "/v1/reservations", "[]", "400"],
+      ["POST", "/v1/reservations", '"text"', "400"],
+      ["POST", "/v1/reservations", "1e999999", "400"],
+      ["POST", "/v1/reservations", "9".repeat(1_000_000), "400"],
+      ["POST", "/v1/reservations", "[".repeat(500_000), "400"],
+      ["POST", "/v1/reservations", '{"a":'.repeat(100_000) + "1" + "}".repeat(100_000), "400"],
+      ["POST", "/v1/decide", `{"__proto__":${reserve}}`, "400"],
+      ["POST", "/v1/decide", '{"constructor":{"prototype":1}}', "400"],
+      ["POST", "/v1/reservations", reserve.replace('"acme"', '"acme","__proto__":{"agent":"a"}'), "400"],
+      ["POST", "/v1/reservations", reserve.replace('"acme"', '"acme","dimensions":{"__proto__":"a"}'), "400"],
+      ["POST", "/v1/reservations", reserve.replace('"amount":1', `"amount":${"9".repeat(400)}`), "400"],
+      ["POST", "/v1/reservations", reserve.replace('"amount":1', '"amount":1e308'), "400"],
+      ["POST", "/v1/reservations", reserve.replace('"amount":1', '"amount":-1'), "400"],
+      ["POST", "/v1/reservations", reserve.replace('"acme"', '"a\\u0000b"'), "400"],
+      ["POST", "/v1/reservations", reserve.replace("{", '{"ttl_ms":1e300,'), "400"]
+    ]
+
+    it.live.each(bad)("number %#, %s %s, is answered in words for a caller", ([method, path, body, status]) =>
+      Effect.gen(function* () {
+        const { apiKey, url } = yield* start()
+        const answer = yield* send(url, request(method, path, { "x-cycles-api-key": apiKey }, body))
+        expect([String(answer.status), answer.body.slice(0, 300)]).toEqual([status, expect.any(String)])
+        expect(JSON.parse(answer.body)).toMatchObject({ error: expect.any(String), request_id: expect.any(String) })
+        expect(answer.head + answer.body).not.toMatch(inside)
+      })
+    )
+
+    it.live.each([
+      ["GET", "/v1/admin/tenants/%", "", "400"],
+      ["GET", "/v1/admin/constructor", "", "404"],
+      ["GET", "/v1/admin/budgets/__proto__", "", "404"],
+      ["POST", "/v1/admin/tenants", "{", "400"],
+      ["POST", "/v1/admin/tenants", `{"metadata":${"[".repeat(50_000)}`, "400"],
+      ["POST", "/v1/admin/api-keys", '{"tenant_id":"acme","name":"n","expires_at":"+999999-01-01T00:00:00Z"}', "400"],
+      ["POST", "/v1/admin/tenants", '{"__proto__":{"tenant_id":"acme","name":"n"}}', "400"],
+      ["GET", "/v1/admin/budgets?cursor=-1", "", "400"],
+      ["GET", "/v1/admin/budgets?unit=__proto__", "", "400"]
+    ] as const)(
+      "to the administrator's plane, number %#, %s %s, is answered in words",
+      ([method, path, body, status]) =>
+        Effect.gen(function* () {
+          const { url } = yield* start()
+          const answer = yield* send(url, request(method, path, { "x-admin-api-key": "K" }, body))
+          expect([String(answer.status), answer.body.slice(0, 300)]).toEqual([status, expect.any(String)])
+          expect(answer.head + answer.body).not.toMatch(inside)
+        })
+    )
+
+    it.live("that is no HTTP ends its own connection alone", () =>
+      Effect.gen(function* () {
+        const { url } = yield* start()
+        for (const text of [
+          "\u0000\u0001\r\n\r\n",
+          "GET\r\n\r\n",
+          `GET / HTTP/1.1\r\nx: ${"y".repeat(20_000)}\r\n\r\n`
+        ]) {
+          const { head, status } = yield* send(url, text)
+          expect(status >= 400 && status < 500).toBe(true)
+          expect(head).not.toMatch(inside)
+        }
+        expect((yield* send(url, request("GET", "/actuator/health"))).status).toBe(200)
+      })
+    )
+
+    it.live("made of any bytes is never a 500, on either plane (500 requests)", () =>
+      Effect.gen(function* () {
+        const { apiKey, url } = yield* start()
+        const random = generator(20_261_123)
+        const pick = <A>(from: ReadonlyArray<A>, otherwise: A): A => from[random(from.length)] ?? otherwise
+        for (let i = 0; i < 500; i++) {
+          const parts = Array.from({ length: random(4) }, () => pick(segments, ""))
+          const path = `/v1/${parts.join("/")}${random(3) === 0 ? `?${pick(queries, "")}=${pick(values, "")}` : ""}`
+          const body = mutated(reserve, random)
+          const answer = yield* send(
+            url,
+            request(
+              pick(["GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"], "GET"),
+              path,
+              { "x-cycles-api-key": apiKey, ...(random(2) === 0 ? { "x-admin-api-key": "K" } : undefined) },
+              body
+            )
+          )
+          expect([path, body, answer.status < 500, answer.body.match(inside)]).toEqual([path, body, true, null])
+        }
+      })
+    )
+  })
+})
+
+const segments = [
+  "reservations",
+  "decide",
+  "events",
+  "balances",
+  "admin",
+  "tenants",
+  "api-keys",
+  "budgets",
+  "fund",
+  "policies",
+  "auth",
+  "validate",
+  "commit",
+  "release",
+  "extend",
+  "evidence",
+  "acme",
+  "%41",
+  "%e2%82",
+  "__proto__",
+  "constructor",
+  "..",
+  ""
+]
+const queries = ["tenant", "cursor", "limit", "sort_by", "sort_dir", "from", "status", "scope", "unit", "include"]
+const values = [
+  "",
+  "acme",
+  "-1",
+  "1e9",
+  "%00",
+  "%",
+  "TOKENS",
+  "tenant:acme",
+  "__proto__",
+  "2026-99-99T00:00:00Z",
+  "bnVsbA"
+]
+
+/** A text in which some characters and words were changed. */
+const mutated = (text: string, random: (below: number) => number): string => {
+  const pieces = [
+    "{",
+    "}",
+    "[",
+    "null",
+    '"',
+    ":",
+    "1e400",
+    "-0",
+    "\\u0000",
+    '"__proto__":',
+    "\ud800",
+    "9".repeat(40),
+    ","
+  ]
+  let result = text
+  for (let i = random(4); i > 0; i--) {
+    const at = random(result.length)
+    result = result.slice(0, at) + (pieces[random(pieces.length)] ?? "") + result.slice(at + random(8))
+  }
+  return result
+}
+
+/** Numbers below a bound, the same ones for the same seed. */
+const generator = (seed: number): ((below: number) => number) => {
+  let state = seed
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 4_294_967_296) * below)
+  }
+}
