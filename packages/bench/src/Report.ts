@@ -38,10 +38,10 @@ export interface Row {
 
 /** Rows that were measured side by side; the first one is what the others are held against. */
 export interface Section {
-  readonly benchmark: "lifecycle" | "server"
+  readonly benchmark: "lifecycle" | "server" | "streamPart"
   readonly title: string
   /** What is counted. */
-  readonly unit: "lifecycle" | "request"
+  readonly unit: "lifecycle" | "request" | "part"
   readonly rows: ReadonlyArray<Row>
 }
 

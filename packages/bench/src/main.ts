@@ -1,5 +1,5 @@
 /**
- * `pnpm bench [--only lifecycle|server] [--json FILE] [--count N] [--rounds N] [--concurrency N] [--past N,N]`
+ * `pnpm bench [--only lifecycle|server|streamPart] [--json FILE] [--count N] [--rounds N] [--concurrency N] [--past N,N]`
  */
 import * as Effect from "effect/Effect"
 import { writeFileSync } from "node:fs"
@@ -7,6 +7,7 @@ import { parseArgs } from "node:util"
 import * as Lifecycle from "./Lifecycle.ts"
 import * as Report from "./Report.ts"
 import * as Server from "./Server.ts"
+import * as StreamPart from "./StreamPart.ts"
 
 const fail = (problem: string): never => {
   console.error(problem)
@@ -35,9 +36,9 @@ const natural = (name: string, text: string): number =>
 
 const options = read()
 const { json, only } = options
-if (only !== undefined && only !== "lifecycle" && only !== "server") {
-  fail(`--only must be lifecycle or server, got ${only}`)
-}
+const benchmarks: ReadonlyArray<Report.Section["benchmark"]> = ["lifecycle", "server", "streamPart"]
+const wanted = benchmarks.filter((name) => only === undefined || only === name)
+if (wanted.length === 0) fail(`--only must be one of ${benchmarks.join(", ")}, got ${only}`)
 const extent: Report.Extent = {
   count: natural("count", options.count),
   rounds: natural("rounds", options.rounds),
@@ -45,10 +46,17 @@ const extent: Report.Extent = {
 }
 const past = options.past.split(",").map((text) => natural("past", text))
 
-const sections = [
-  ...(only === "server" ? [] : await Effect.runPromise(Lifecycle.run(extent))),
-  ...(only === "lifecycle" ? [] : await Effect.runPromise(Server.run({ ...extent, past })))
-]
+const runs = {
+  lifecycle: Lifecycle.run(extent),
+  server: Server.run({ ...extent, past }),
+  streamPart: StreamPart.run({ ...extent, count: extent.count * 5 })
+}
+const sections = await Effect.runPromise(
+  Effect.map(
+    Effect.forEach(wanted, (name) => runs[name]),
+    (all) => all.flat()
+  )
+)
 const report = Report.make(extent, sections)
 console.log(Report.format(report))
 if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`)

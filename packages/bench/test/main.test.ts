@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Lifecycle from "../src/Lifecycle.ts"
 import * as Report from "../src/Report.ts"
 import * as Server from "../src/Server.ts"
+import * as StreamPart from "../src/StreamPart.ts"
 
 const extent = { count: 4, rounds: 2, concurrency: 2 }
 
@@ -83,6 +84,21 @@ describe("Server", () => {
             [2, true],
             [2, true]
           ])
+        }),
+      60_000
+    )
+  })
+})
+
+describe("StreamPart", () => {
+  describe("run", () => {
+    it.live(
+      "measures each row side by side",
+      () =>
+        Effect.gen(function* () {
+          const [section] = yield* StreamPart.run(extent)
+          expect(section?.rows.length).toBe(4)
+          expect(measured(section?.rows ?? [])).toBe(true)
         }),
       60_000
     )
