@@ -12,7 +12,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   client: ["@effect-cycles/protocol"],
   server: ["@effect-cycles/protocol"],
   ai: ["@effect-cycles/protocol", "effect-cycles"],
-  bench: ["@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"]
+  bench: ["@effect-cycles/ai", "@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"]
 }
 
 /** The problems of a file of ours, by its path and text. */

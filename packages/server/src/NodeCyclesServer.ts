@@ -110,7 +110,10 @@ const sweepMs = 5_000
 
 type Answer = (request: Request, send: (response: Response) => void) => void
 
-/** Answers requests, and holds back what tells of a change until the change is durable. */
+/**
+ * Answers requests, and holds back what tells of a change until the change is durable. All answers of one turn of the event
+ * loop leave together: writing them one by one wakes the other side for each.
+ */
 const durable = (server: Server, now: () => number) => {
   let waiting: Array<() => void> = []
   let isScheduled = false
@@ -126,10 +129,6 @@ const durable = (server: Server, now: () => number) => {
   return (plane: Plane): Answer =>
     (request, send) => {
       const response = Handler.handle(server, plane, request, now())
-      if (!server.store.isDirty()) {
-        send(response)
-        return
-      }
       waiting.push(() => send(response))
       if (isScheduled) return
       isScheduled = true

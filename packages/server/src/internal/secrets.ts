@@ -1,7 +1,7 @@
 /**
  * Keys: how they are made, and how they are kept.
  */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+import { hash, randomBytes, timingSafeEqual } from "node:crypto"
 
 /** Makes and hashes the secrets of keys. */
 export interface Secrets {
@@ -17,9 +17,9 @@ export interface Secrets {
 /** Secrets from a secure source. */
 export const secure: Secrets = {
   make: () => `cyc_live_${randomBytes(24).toString("base64url")}`,
-  hash: (secret) => createHash("sha256").update(secret).digest("base64url")
+  hash: (secret) => hash("sha256", secret, "base64url")
 }
 
 /** Whether two secrets are the same, in a time that doesn't tell where they differ. */
 export const isSame = (a: string, b: string): boolean =>
-  timingSafeEqual(createHash("sha256").update(a).digest(), createHash("sha256").update(b).digest())
+  timingSafeEqual(hash("sha256", a, "buffer"), hash("sha256", b, "buffer"))

@@ -16,6 +16,12 @@ export type Migration = (db: DatabaseSync) => void
 
 const migrations: ReadonlyArray<Migration> = []
 
+/** Memory for pages of the file: 64 MiB. */
+const cacheKilobytes = 65_536
+
+/** Pages that were changed before the log is put into the file: 32 MiB. */
+const checkpointPages = 8_192
+
 /** Marks the file as ours: "Cycl" in ASCII. */
 const applicationId = 0x4379636c
 
@@ -108,6 +114,9 @@ const prepare = (db: DatabaseSync, filename: string, isNew: boolean, upgrades: R
     )
     db.exec("PRAGMA journal_mode = WAL")
     db.exec("PRAGMA synchronous = FULL")
+    // New rows fall all over the indexes: the pages that they touch stay at hand, and go into the file many changes at a time.
+    db.exec(`PRAGMA cache_size = -${cacheKilobytes}`)
+    db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`)
     db.exec("BEGIN IMMEDIATE; COMMIT")
     if (version <= upgrades.length) upgrade(db, filename, version, upgrades)
   } catch (error) {
@@ -184,6 +193,9 @@ const makeStore = (db: DatabaseSync): Store => {
     upsert.run(kind.name, kind.id(value), kind.owner(value), kind.due(value), encode(value))
   }
 
+  /** What is in memory is written once for all its changes: many reservations of a turn move the same budget. */
+  const changed = new Map<string, () => void>()
+
   const cached = <A>(kind: Kind<A>): Table<A> => {
     const memory = memoryTable(kind)
     for (const row of db.prepare("SELECT body FROM things WHERE kind = ? ORDER BY rowid").iterate(kind.name)) {
@@ -195,7 +207,7 @@ const makeStore = (db: DatabaseSync): Store => {
       all: memory.all,
       put: (value) => {
         memory.put(value)
-        write(kind, value)
+        changed.set(`${kind.name} ${kind.id(value)}`, () => write(kind, value))
       }
     }
   }
@@ -250,6 +262,14 @@ const makeStore = (db: DatabaseSync): Store => {
     }
   }
 
+  const commit = (): void => {
+    for (const writeLast of changed.values()) writeLast()
+    changed.clear()
+    if (!isOpen) return
+    db.exec("COMMIT")
+    isOpen = false
+  }
+
   return {
     tenants: cached(kinds.tenants),
     keys: cached(kinds.keys),
@@ -257,15 +277,10 @@ const makeStore = (db: DatabaseSync): Store => {
     policies: cached(kinds.policies),
     reservations: stored(kinds.reservations),
     answers: stored(kinds.answers),
-    isDirty: () => isOpen,
-    commit: () => {
-      if (!isOpen) return
-      db.exec("COMMIT")
-      isOpen = false
-    },
+    isDirty: () => isOpen || changed.size > 0,
+    commit,
     close: () => {
-      if (isOpen) db.exec("COMMIT")
-      isOpen = false
+      commit()
       db.close()
     }
   }
