@@ -265,5 +265,6 @@ const requestOf = (error: { readonly requestId?: string | undefined }): string =
 const hintOf = (error: ApiError): string => {
   if (error.retryAfter !== undefined) return `; retry after ${Duration.format(error.retryAfter)}`
   if (error.status === 401) return "; is the API key right, not revoked, and is its tenant active?"
+  if (error.code === undefined) return "; that is no answer of a Cycles server: is the base URL right?"
   return ""
 }

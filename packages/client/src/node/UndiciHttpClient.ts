@@ -136,6 +136,8 @@ const send = (connections: Connections.Connections, request: HttpClientRequest.H
           done(error)
         }
       })
+      // An answer may break off before anybody reads it; who reads it then is told.
+      readable.on("error", () => {})
       sink = {
         push: (chunk) => {
           if (!readable.push(chunk)) started.pause()
@@ -146,20 +148,14 @@ const send = (connections: Connections.Connections, request: HttpClientRequest.H
       resume(Effect.succeed(new UndiciResponse(request, status, headers, readable)))
     }
 
+    const options = optionsOf(url, request)
+    if (options instanceof Error) {
+      return resume(Effect.fail(failed(new HttpClientError.EncodeError({ request, cause: options }))))
+    }
     const dispatch = (): void => {
-      const dispatcher = isRepeat ? connections.fresh : connections.kept
       try {
-        dispatcher.dispatch(
-          {
-            origin: url.origin,
-            path: url.path,
-            method: methodOf(request.method),
-            headers: headersOf(request),
-            body: bodyOf(request),
-            ...(isRepeat ? { reset: true } : undefined)
-          },
-          answer
-        )
+        if (isRepeat) connections.fresh.dispatch({ ...options, reset: true }, answer)
+        else connections.kept.dispatch(options, answer)
       } catch (error) {
         isOver = true
         fail(error instanceof Error ? error : new Error(String(error)))
@@ -189,12 +185,27 @@ const failed = (reason: HttpClientError.HttpClientErrorReason): HttpClientError.
 // requests
 // ---------------------------------------------------------------------------------------------------------------------
 
-const originAndPath = (
+interface Target {
+  readonly origin: string
+  readonly path: string
+}
+
+/** What undici is told, or why it can't be. */
+const optionsOf = (
+  target: Target,
   request: HttpClientRequest.HttpClientRequest
-): { readonly origin: string; readonly path: string } | undefined => {
+): Dispatcher.DispatchOptions | TypeError => {
+  const method = methodOf(request.method)
+  const body = bodyOf(request)
+  if (method instanceof Error) return method
+  if (body instanceof Error) return body
+  return { origin: target.origin, path: target.path, method, headers: headersOf(request), body }
+}
+
+const originAndPath = (request: HttpClientRequest.HttpClientRequest): Target | undefined => {
   const match = /^(https?:\/\/[^/?#]+)([^#]*)/.exec(request.url)
   if (match?.[1] === undefined) return undefined
-  const path = match[2] === undefined || match[2] === "" ? "/" : match[2]
+  const path = match[2]?.startsWith("/") === true ? match[2] : `/${match[2] ?? ""}`
   const params = UrlParams.toString(request.urlParams)
   if (params === "") return { origin: match[1], path }
   return { origin: match[1], path: `${path}${path.includes("?") ? "&" : "?"}${params}` }
@@ -207,7 +218,7 @@ const headersOf = (request: HttpClientRequest.HttpClientRequest): Record<string,
   return headers
 }
 
-const bodyOf = (request: HttpClientRequest.HttpClientRequest): Uint8Array | Readable | string | null => {
+const bodyOf = (request: HttpClientRequest.HttpClientRequest): Uint8Array | Readable | null | TypeError => {
   const { body } = request
   switch (body._tag) {
     case "Empty":
@@ -217,11 +228,11 @@ const bodyOf = (request: HttpClientRequest.HttpClientRequest): Uint8Array | Read
     case "Stream":
       return Readable.fromWeb(Stream.toReadableStream(body.stream))
     default:
-      throw new TypeError(`A body of the kind ${body._tag} can't be sent by this client`)
+      return new TypeError(`A body of the kind ${body._tag} can't be sent by this client`)
   }
 }
 
-const methodOf = (method: string): Dispatcher.HttpMethod => {
+const methodOf = (method: string): Dispatcher.HttpMethod | TypeError => {
   switch (method) {
     case "GET":
     case "POST":
@@ -232,7 +243,7 @@ const methodOf = (method: string): Dispatcher.HttpMethod => {
     case "OPTIONS":
       return method
     default:
-      throw new TypeError(`The method ${method} can't be sent by this client`)
+      return new TypeError(`The method ${method} can't be sent by this client`)
   }
 }
 
@@ -248,7 +259,7 @@ class UndiciResponse extends Inspectable.Class implements HttpClientResponse.Htt
   readonly status: number
   readonly remoteAddress = Option.none<string>()
   readonly #raw: RawHeaders
-  readonly #body: Buffer | Readable
+  #body: Buffer | Readable
   #headers: Headers.Headers | undefined
   #web: HttpClientResponse.HttpClientResponse | undefined
 
@@ -270,7 +281,12 @@ class UndiciResponse extends Inspectable.Class implements HttpClientResponse.Htt
 
   get text(): HttpClientResponse.HttpClientResponse["text"] {
     const body = this.#body
-    return Buffer.isBuffer(body) ? Effect.sync(() => body.toString("utf8")) : this.#full.text
+    if (Buffer.isBuffer(body)) return Effect.sync(() => body.toString("utf8"))
+    if (this.#web !== undefined) return this.#web.text
+    return Effect.map(this.#collect(body), (bytes) => {
+      this.#body = bytes
+      return bytes.toString("utf8")
+    })
   }
 
   get cookies(): HttpClientResponse.HttpClientResponse["cookies"] {
@@ -299,6 +315,20 @@ class UndiciResponse extends Inspectable.Class implements HttpClientResponse.Htt
 
   get upgrade(): HttpClientResponse.HttpClientResponse["upgrade"] {
     return this.#full.upgrade
+  }
+
+  /** The body, whole. Interrupting it closes the connection, which the web's way of reading would keep. */
+  #collect(body: Readable): Effect.Effect<Buffer, HttpClientError.HttpClientError> {
+    return Effect.callback((resume) => {
+      const fail = (cause: unknown): void =>
+        resume(Effect.fail(failed(new HttpClientError.DecodeError({ request: this.request, response: this, cause }))))
+      if (body.destroyed) return fail(body.errored ?? new Error("the answer was given up"))
+      const chunks: Array<Buffer> = []
+      body.on("data", (chunk: Buffer) => chunks.push(chunk))
+      body.on("end", () => resume(Effect.succeed(Buffer.concat(chunks))))
+      body.on("error", fail)
+      return Effect.sync(() => body.destroy())
+    })
   }
 
   /** The answer as the web has it, for all that is seldom asked for. */

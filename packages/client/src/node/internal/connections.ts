@@ -31,8 +31,8 @@ export const make = (options: Options | undefined): Effect.Effect<Connections, n
   const connector = buildConnector({ timeout: Duration.toMillis(options?.connectTimeout ?? "2 seconds") })
   const connect: buildConnector.connector = (to, done) =>
     connector(to, (...made) => {
-      const [, socket] = made
-      if (socket !== null) {
+      const [error, socket] = made
+      if (error === null && socket !== null) {
         const bytesAtFirst = socket.bytesRead
         socket.once("error", (error) => {
           if (socket.bytesRead > bytesAtFirst) ends.add(error)

@@ -1,0 +1,92 @@
+/**
+ * An HTTP server on a free port of the loopback interface, for as long as a scope is open.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import type { Socket } from "node:net"
+
+/** A server, and what it saw. */
+export interface Loopback {
+  readonly url: string
+  /** Method and path of each request. */
+  readonly requests: ReadonlyArray<string>
+  /** The headers of each request. */
+  readonly headers: ReadonlyArray<Http.IncomingHttpHeaders>
+  /** The body of each request that was read to its end. */
+  readonly bodies: ReadonlyArray<string>
+  /** Every connection that was made. */
+  readonly sockets: ReadonlyArray<Socket>
+  /** Waits until the first request is there. */
+  readonly arrived: Effect.Effect<void>
+  /** Waits until every connection that was made is closed. */
+  readonly closed: Effect.Effect<void>
+}
+
+/** Answers each request as `answer` says, which gets the requests' count, from 1. */
+export const listen = (
+  answer: (outgoing: Http.ServerResponse, count: number) => void,
+  configure?: (server: Http.Server) => void
+): Effect.Effect<Loopback, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const requests: Array<string> = []
+    const headers: Array<Http.IncomingHttpHeaders> = []
+    const bodies: Array<string> = []
+    const sockets: Array<Socket> = []
+    const first = yield* Deferred.make<void>()
+    const server = Http.createServer((incoming, outgoing) => {
+      requests.push(`${incoming.method} ${incoming.url}`)
+      headers.push(incoming.headers)
+      const count = requests.length
+      const chunks: Array<Buffer> = []
+      incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
+      incoming.on("end", () => {
+        bodies.push(Buffer.concat(chunks).toString("utf8"))
+        answer(outgoing, count)
+        Deferred.doneUnsafe(first, Effect.void)
+      })
+    })
+    configure?.(server)
+    server.on("connection", (socket) => {
+      sockets.push(socket)
+      socket.on("error", () => {})
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      }),
+      () =>
+        Effect.callback<void>((resume) => {
+          server.close(() => resume(Effect.void))
+          server.closeAllConnections()
+        })
+    )
+    const address = server.address()
+    return {
+      url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
+      requests,
+      headers,
+      bodies,
+      sockets,
+      arrived: Deferred.await(first),
+      closed: Effect.suspend(() =>
+        Effect.forEach(
+          sockets.filter((socket) => !socket.destroyed),
+          (socket) =>
+            Effect.callback<void>((resume) => {
+              socket.once("close", () => resume(Effect.void))
+            }),
+          { discard: true }
+        )
+      )
+    }
+  })
+
+/** An address where nobody listens: a server was there, and is gone. */
+export const nobody: Effect.Effect<string> = Effect.scoped(
+  Effect.map(
+    listen(() => {}),
+    ({ url }) => url
+  )
+)
