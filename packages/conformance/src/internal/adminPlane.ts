@@ -1,6 +1,7 @@
 /**
  * What a suite needs of the administrator's plane: tenants, keys, budgets.
  */
+import * as Json from "@effect-cycles/protocol/Json"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 
@@ -22,7 +23,7 @@ export const ask = (
       method,
       signal,
       headers: { "content-type": "application/json", "x-admin-api-key": Redacted.value(admin.key) },
-      ...(body === undefined ? undefined : { body: JSON.stringify(body) })
+      ...(body === undefined ? undefined : { body: Json.stringify(body) })
     })
     const text = await response.text()
     if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text}`)
@@ -42,8 +43,8 @@ export const makeBudget = (
   admin: Admin,
   tenant: string,
   scope: string,
-  allocated: number,
-  overdraftLimit = 0
+  allocated: number | bigint,
+  overdraftLimit: number | bigint = 0
 ): Effect.Effect<void> =>
   Effect.asVoid(
     ask(admin, "POST", "/budgets", {
