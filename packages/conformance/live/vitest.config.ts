@@ -1,3 +1,5 @@
 import { defineConfig } from "vitest/config"
 
-export default defineConfig({ test: { root: import.meta.dirname, include: ["*.test.ts"] } })
+export default defineConfig({
+  test: { name: "live", root: import.meta.dirname, include: ["**/*.test.ts"], reporters: ["default"] }
+})

@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll } from "vitest"
+import { afterAll, vi } from "vitest"
 import * as CyclesServer from "../src/CyclesServer.ts"
 import * as Handler from "../src/internal/handler.ts"
 import type { Budget } from "../src/internal/model.ts"
@@ -202,7 +202,11 @@ const checkLaws = (world: World): void => {
   }
 }
 
-const runs = 300
+/** How often each law is tried: `CYCLES_PROPERTY_RUNS`, 300 if nothing is said; over a file one in eight. */
+const runs = Number(process.env["CYCLES_PROPERTY_RUNS"] ?? 300)
+const fileRuns = Math.ceil(runs / 8)
+
+vi.setConfig({ testTimeout: 5_000 + 50 * runs })
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-ledger-"))
 
@@ -212,7 +216,7 @@ let files = 0
 
 const stores: ReadonlyArray<readonly [string, () => Store, number]> = [
   ["memory", makeMemory, runs],
-  ["SQLite", () => SqliteStore.open(join(folder, `${++files}.sqlite`)), 40]
+  ["SQLite", () => SqliteStore.open(join(folder, `${++files}.sqlite`)), fileRuns]
 ]
 
 describe("the ledger", () => {
@@ -254,7 +258,7 @@ describe("the ledger", () => {
   )
 
   it.prop(
-    "keeps the same books, and gives the same answers, in memory and in SQLite (40 runs)",
+    `keeps the same books, and gives the same answers, in memory and in SQLite (${fileRuns} runs)`,
     { commands },
     ({ commands }) => {
       const store = SqliteStore.open(join(folder, `${++files}.sqlite`))
@@ -264,7 +268,7 @@ describe("the ledger", () => {
       expect(other.answers).toEqual(one.answers)
       store.close()
     },
-    { arbitrary: { runs: 40 } }
+    { arbitrary: { runs: fileRuns } }
   )
 
   it.prop(

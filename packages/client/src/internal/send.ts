@@ -195,15 +195,20 @@ const toRequest = <A extends object>(
   headers: Headers.Headers,
   call: Call<A>,
   span: Tracer.Span | undefined
-): HttpClientRequest.HttpClientRequest =>
-  HttpClientRequest.makeWith(
+): HttpClientRequest.HttpClientRequest => {
+  const traced = span === undefined ? headers : Headers.set(headers, "traceparent", traceparent(span))
+  return HttpClientRequest.makeWith(
     call.method,
     baseUrl + call.path,
     UrlParams.empty,
     Option.none(),
-    span === undefined ? headers : Headers.set(headers, "traceparent", traceparent(span)),
-    call.body === undefined ? HttpBody.empty : HttpBody.text(call.body, "application/json")
+    // Not every HttpClient takes the type of the body from the body.
+    call.body === undefined ? traced : Headers.set(traced, "content-type", contentType),
+    call.body === undefined ? HttpBody.empty : HttpBody.text(call.body, contentType)
   )
+}
+
+const contentType = "application/json"
 
 const traceparent = (span: Tracer.Span): string => HttpTraceContext.toHeaders(span)["traceparent"] ?? ""
 

@@ -1,0 +1,47 @@
+import { describe, expect, it } from "@effect/vitest"
+import { CyclesServer } from "@effect-cycles/server"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import { Amount, CyclesClient, Identifiers } from "effect-cycles"
+
+/** A `fetch` that a server in this process answers. */
+const fetchFrom =
+  (server: CyclesServer.Shape): typeof globalThis.fetch =>
+  async (url, init) => {
+    const request = new Request(url, init)
+    const { pathname, search } = new URL(request.url)
+    const answer = await Effect.runPromise(
+      server.handle({
+        method: request.method,
+        url: pathname + search,
+        headers: Object.fromEntries(request.headers),
+        body: await request.text()
+      })
+    )
+    return new Response(answer.body, { status: answer.status, headers: answer.headers })
+  }
+
+describe("CyclesClient", () => {
+  describe("make", () => {
+    it.live("says what its bodies are over an HttpClient that looks at headers alone, such as that of fetch", () =>
+      Effect.gen(function* () {
+        const server = yield* CyclesServer.makeMemoryServer({ budgets: [{ unit: "TOKENS", allocated: 10 }] })
+        const client = yield* CyclesClient.make({ baseUrl: server.baseUrl, apiKey: server.apiKey }).pipe(
+          Effect.provide(FetchHttpClient.layer),
+          Effect.provideService(FetchHttpClient.Fetch, fetchFrom(server))
+        )
+        const answer = yield* Effect.provideService(
+          client.decide({
+            idempotencyKey: Identifiers.IdempotencyKey.make("k"),
+            subject: { tenant: "acme" },
+            action: { kind: "k", name: "n" },
+            estimate: Amount.tokens(1)
+          }),
+          FetchHttpClient.Fetch,
+          fetchFrom(server)
+        )
+        expect(answer.decision).toBe("ALLOW")
+      })
+    )
+  })
+})

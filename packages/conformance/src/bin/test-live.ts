@@ -1,0 +1,19 @@
+/**
+ * `CYCLES_BASE_URL=… CYCLES_ADMIN_URL=… CYCLES_ADMIN_API_KEY=… pnpm test:live`: the contract of a server, on the one that is
+ * named. It makes tenants with random names there and leaves them.
+ */
+import { spawnSync } from "node:child_process"
+import { join } from "node:path"
+
+const missing = ["CYCLES_BASE_URL", "CYCLES_ADMIN_URL", "CYCLES_ADMIN_API_KEY"].filter(
+  (name) => (process.env[name] ?? "").trim() === ""
+)
+
+if (missing.length > 0) {
+  console.error(`test:live asks a running server: set ${missing.join(", ")}`)
+  process.exitCode = 2
+} else {
+  const config = join(import.meta.dirname, "../../live/vitest.config.ts")
+  const { status } = spawnSync("vitest", ["run", "--config", config, ...process.argv.slice(2)], { stdio: "inherit" })
+  process.exitCode = status ?? 1
+}

@@ -1,0 +1,57 @@
+/**
+ * What a suite needs of the administrator's plane: tenants, keys, budgets.
+ */
+import * as Json from "@effect-cycles/protocol/Json"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+
+/** A server's administrator. */
+export interface Admin {
+  readonly url: string
+  readonly key: Redacted.Redacted
+}
+
+/** Asks the administrator's plane. An answer that is no success dies, with what was said. */
+export const ask = (
+  admin: Admin,
+  method: "GET" | "POST" | "PATCH",
+  path: string,
+  body?: object
+): Effect.Effect<Readonly<Record<string, unknown>>> =>
+  Effect.promise(async (signal) => {
+    const response = await fetch(`${admin.url}/v1/admin${path}`, {
+      method,
+      signal,
+      headers: { "content-type": "application/json", "x-admin-api-key": Redacted.value(admin.key) },
+      ...(body === undefined ? undefined : { body: Json.stringify(body) })
+    })
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text}`)
+    return Object(JSON.parse(text))
+  })
+
+/** A tenant, and a key with the permissions of the runtime plane. */
+export const makeTenant = (admin: Admin, tenant: string, options?: object): Effect.Effect<Redacted.Redacted> =>
+  Effect.gen(function* () {
+    yield* ask(admin, "POST", "/tenants", { tenant_id: tenant, name: tenant, ...options })
+    const key = yield* ask(admin, "POST", "/api-keys", { tenant_id: tenant, name: "suite" })
+    return Redacted.make(String(key["key_secret"]))
+  })
+
+/** A budget of tokens; `scope` is below the tenant's, empty for the tenant's own. */
+export const makeBudget = (
+  admin: Admin,
+  tenant: string,
+  scope: string,
+  allocated: number | bigint,
+  overdraftLimit: number | bigint = 0
+): Effect.Effect<void> =>
+  Effect.asVoid(
+    ask(admin, "POST", "/budgets", {
+      tenant_id: tenant,
+      scope: `tenant:${tenant}${scope === "" ? "" : `/${scope}`}`,
+      unit: "TOKENS",
+      allocated: { unit: "TOKENS", amount: allocated },
+      overdraft_limit: { unit: "TOKENS", amount: overdraftLimit }
+    })
+  )

@@ -1,0 +1,168 @@
+/**
+ * A tenant of its own for each test of a contract, and short ways to ask on its behalf.
+ */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import type { Balance } from "@effect-cycles/protocol/Balance"
+import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
+import * as Identifiers from "@effect-cycles/protocol/Identifiers"
+import type { OveragePolicy, ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"
+import * as CyclesClient from "effect-cycles/CyclesClient"
+import type { CyclesError } from "effect-cycles/CyclesError"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Redacted from "effect/Redacted"
+import { randomUUID } from "node:crypto"
+import type { Admin } from "../adminPlane.ts"
+import * as AdminPlane from "../adminPlane.ts"
+
+/** A budget of tokens to begin with. */
+export interface BudgetOptions {
+  /** Below the tenant, as in `agent:a`. Default: the tenant's own scope. */
+  readonly scope?: string | undefined
+  readonly allocated: number | bigint
+  readonly overdraftLimit?: number | bigint | undefined
+}
+
+/** What a budget comes to. */
+export interface Books {
+  readonly allocated: bigint
+  readonly spent: bigint
+  readonly reserved: bigint
+  readonly debt: bigint
+  readonly remaining: bigint
+  readonly isOverLimit: boolean
+}
+
+/** A tenant with its budgets. */
+export interface Stage {
+  readonly tenant: string
+  readonly admin: Admin
+  readonly client: CyclesClient.Shape
+  /** Holds an amount; the rest is as the test says. */
+  readonly reserve: (
+    amount: number | bigint,
+    more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
+  ) => ReturnType<CyclesClient.Shape["createReservation"]>
+  /** Holds an amount, and returns the name of the reservation alone. */
+  readonly hold: (
+    amount: number | bigint,
+    more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
+  ) => Effect.Effect<Identifiers.ReservationId, CyclesError>
+  readonly event: (amount: number, policy?: OveragePolicy) => ReturnType<CyclesClient.Shape["createEvent"]>
+  /** The books, by scope below the tenant. They are looked at against the law of the ledger. */
+  readonly books: (scope?: string) => Effect.Effect<Books, CyclesError>
+  /** Asks the administrator to do something to a budget. */
+  readonly manage: (what: "freeze" | "unfreeze" | "fund", body: object, scope?: string) => Effect.Effect<void>
+}
+
+/** What a test does with its tenant. */
+export type Body = (stage: Stage) => Effect.Effect<void, unknown>
+
+/** Declares a test: what it shows, the budgets and the tenant that it begins with, what it does. */
+export type Test = (what: string, budgets: ReadonlyArray<BudgetOptions>, body: Body, tenant?: object) => void
+
+/** How tests are declared. */
+export interface Declare {
+  readonly test: Test
+  /** One that needs time to pass. */
+  readonly timed: Test
+}
+
+/** One budget, of the tenant. */
+export const one = (allocated: number | bigint): ReadonlyArray<BudgetOptions> => [{ allocated }]
+
+/** A budget of the tenant and one of its agent `a`. */
+export const both = (tenant: number, agent: number): ReadonlyArray<BudgetOptions> => [
+  { allocated: tenant },
+  { scope: "agent:a", allocated: agent }
+]
+
+/** A new name for a request. */
+export const newKey = (): IdempotencyKey => Identifiers.IdempotencyKey.make(randomUUID())
+
+/** What every test does. */
+export const action = { kind: "contract", name: "test" }
+
+/** The code of a refusal; what an error is called where it has none. */
+export const codeOf = <A>(effect: Effect.Effect<A, CyclesError>): Effect.Effect<string, A> =>
+  Effect.map(Effect.flip(effect), (error) => ("code" in error ? (error.code ?? error._tag) : error._tag))
+
+/** Makes a tenant with a random name, a key and budgets. */
+export const make = (
+  server: { readonly baseUrl: string; readonly admin: Admin },
+  budgets: ReadonlyArray<BudgetOptions>,
+  options?: object
+): Effect.Effect<Stage> =>
+  Effect.gen(function* () {
+    const { admin, baseUrl } = server
+    const tenant = `suite-${randomUUID().slice(0, 18)}`
+    const apiKey = yield* AdminPlane.makeTenant(admin, tenant, options)
+    for (const { allocated, overdraftLimit, scope } of budgets) {
+      yield* AdminPlane.makeBudget(admin, tenant, scope ?? "", allocated, overdraftLimit)
+    }
+    const client = yield* CyclesClient.make({ baseUrl, apiKey, adminKey: admin.key })
+    const pathOf = (scope: string | undefined) => `tenant:${tenant}${scope === undefined ? "" : `/${scope}`}`
+    const reserve: Stage["reserve"] = (amount, { agent, ...more } = {}) =>
+      client.createReservation({
+        idempotencyKey: newKey(),
+        subject: { tenant, ...(agent === undefined ? undefined : { agent }) },
+        action,
+        estimate: Amount.tokens(amount),
+        ...more
+      })
+    const stage: Stage = {
+      tenant,
+      admin,
+      client,
+      reserve,
+      hold: (amount, more) =>
+        Effect.flatMap(reserve(amount, more), ({ reservationId }) =>
+          reservationId === undefined ? Effect.die(new Error("nothing was reserved")) : Effect.succeed(reservationId)
+        ),
+      event: (amount, overagePolicy) =>
+        client.createEvent({
+          idempotencyKey: newKey(),
+          subject: { tenant },
+          action,
+          actual: Amount.tokens(amount),
+          overagePolicy
+        }),
+      books: (scope) =>
+        Effect.map(client.getBalances({ tenant }), ({ balances }) => {
+          const found = balances.find((balance) => balance.scopePath === pathOf(scope))
+          if (found === undefined) throw new Error(`there is no budget at ${pathOf(scope)}`)
+          return booksOf(found)
+        }),
+      manage: (what, body, scope) =>
+        Effect.asVoid(
+          AdminPlane.ask(
+            admin,
+            "POST",
+            `/budgets/${what}?tenant_id=${tenant}&scope=${encodeURIComponent(pathOf(scope))}&unit=TOKENS`,
+            body
+          )
+        )
+    }
+    return stage
+  }).pipe(Effect.provide(FetchHttpClient.layer))
+
+const booksOf = (balance: Balance): Books => {
+  const allocated = balance.allocated?.amount ?? 0n
+  const spent = balance.spent?.amount ?? 0n
+  const reserved = balance.reserved?.amount ?? 0n
+  const debt = balance.debt?.amount ?? 0n
+  const remaining = balance.remaining.amount
+  if (remaining !== allocated - spent - reserved - debt) {
+    throw new Error(
+      `${balance.scopePath} breaks the law: ${remaining} = ${allocated} - ${spent} - ${reserved} - ${debt}`
+    )
+  }
+  return { allocated, spent, reserved, debt, remaining, isOverLimit: balance.isOverLimit === true }
+}
+
+/** A client of the same server with a key that is none. */
+export const stranger = (baseUrl: string): Effect.Effect<CyclesClient.Shape> =>
+  Effect.provide(CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0") }), FetchHttpClient.layer)
+
+/** The name of a reservation that is nowhere. */
+export const unknownId = Effect.sync(() => Identifiers.ReservationId.make(randomUUID()))

@@ -1,0 +1,43 @@
+import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as ContractSuite from "../src/ContractSuite.ts"
+import * as HabitServer from "../src/HabitServer.ts"
+
+const embedded = (data: string | undefined) =>
+  Effect.map(NodeCyclesServer.make({ port: 0, adminPort: 0, adminKey: "K", data }), ({ adminUrl, url }) => ({
+    baseUrl: url,
+    admin: { url: adminUrl, key: Redacted.make("K") }
+  }))
+
+ContractSuite.suite("embedded, memory", Layer.effect(ContractSuite.Target, embedded(undefined)), { isTimeDriven: true })
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-contract-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+ContractSuite.suite(
+  "embedded, SQLite",
+  Layer.effect(
+    ContractSuite.Target,
+    Effect.flatMap(folder, (path) => embedded(join(path, "ledger.sqlite")))
+  ),
+  { isTimeDriven: true }
+)
+
+ContractSuite.suite(
+  "with the habits of the reference server",
+  Layer.effect(
+    ContractSuite.Target,
+    Effect.map(HabitServer.make({ keyCheckMs: 5, slowReadMs: 20, requestsPerConnection: 5 }), ({ server, url }) => ({
+      baseUrl: url,
+      admin: { url, key: server.adminKey }
+    }))
+  ),
+  { isTimeDriven: false }
+)
