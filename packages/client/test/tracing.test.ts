@@ -1,0 +1,56 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Redacted from "effect/Redacted"
+import * as Tracer from "effect/Tracer"
+import * as CyclesClient from "../src/CyclesClient.ts"
+
+/** The `traceparent` of one call, made in a way. */
+const traceparentOf = (wrap: <A, E>(call: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    const sent: Array<string | undefined> = []
+    const http = HttpClient.make((request) => {
+      sent.push(request.headers["traceparent"])
+      return Effect.succeed(HttpClientResponse.fromWeb(request, Response.json({ keys: [] })))
+    })
+    const client = yield* Effect.provideService(
+      CyclesClient.make({ baseUrl: "http://cycles.local", apiKey: Redacted.make("key") }),
+      HttpClient.HttpClient,
+      http
+    )
+    yield* Effect.exit(wrap(client.getJwks))
+    return sent
+  })
+
+const traceparent = expect.stringMatching(/^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/)
+
+describe("CyclesClient", () => {
+  describe("tracing", () => {
+    it.effect("tells no trace where no tracer is there to keep one", () =>
+      Effect.gen(function* () {
+        expect(yield* traceparentOf((call) => call)).toEqual([undefined])
+      })
+    )
+
+    it.effect("tells the trace of a tracer that is there", () =>
+      Effect.gen(function* () {
+        const spans: Array<string> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            spans.push(options.name)
+            return new Tracer.NativeSpan(options)
+          }
+        })
+        expect(yield* traceparentOf(Effect.provideService(Tracer.Tracer, tracer))).toEqual([traceparent])
+        expect(spans).toEqual(["Cycles.getJwks"])
+      })
+    )
+
+    it.effect("tells the trace of the span that a call is part of", () =>
+      Effect.gen(function* () {
+        expect(yield* traceparentOf(Effect.withSpan("outer"))).toEqual([traceparent])
+      })
+    )
+  })
+})
