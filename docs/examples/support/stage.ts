@@ -58,18 +58,29 @@ export const withServer = <E extends { readonly message: string }>(
             headers: { "content-type": "application/json", "x-admin-api-key": adminKey },
             body: JSON.stringify(body)
           })
-          const answer: unknown = await response.json()
+          const text = await response.text()
+          if (!/^\s*\{/.test(text)) throw new Error(`${adminUrl}${path} is not a Cycles server's: ${text.slice(0, 60)}`)
+          const answer: unknown = JSON.parse(text)
           if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(answer)}`)
           return Object(answer)
         },
-        catch: (cause) => new Wrong({ what: cause instanceof Error ? cause.message : String(cause) })
+        catch: (cause) =>
+          new Wrong({
+            what:
+              cause instanceof TypeError
+                ? `no server answers at ${adminUrl}`
+                : cause instanceof Error
+                  ? cause.message
+                  : String(cause)
+          })
       })
 
     console.log(`\n0. The administrator's part, on ${baseUrl}`)
-    const health = yield* Effect.promise(() => fetch(`${baseUrl}/actuator/health`).catch(() => undefined))
-    yield* say(
-      health?.status === 200 ? "health: UP" : `this server guards its health page (${health?.status ?? "no answer"})`
-    )
+    const health = yield* Effect.tryPromise({
+      try: () => fetch(`${baseUrl}/actuator/health`),
+      catch: () => new Wrong({ what: `no server answers at ${baseUrl}` })
+    })
+    yield* say(health.status === 200 ? "health: UP" : `this server guards its health page (${health.status})`)
     const tenant = `quick-${crypto.randomUUID().slice(0, 8)}`
     yield* admin("/v1/admin/tenants", { tenant_id: tenant, name: "Quickstart" })
     const key = yield* admin("/v1/admin/api-keys", { tenant_id: tenant, name: "agent" })

@@ -1,0 +1,70 @@
+/**
+ * `pnpm api-docs [FOLDER]`: a page for every module that can be imported, and the OpenAPI document of the runtime plane,
+ * into `docs/api` unless another folder is named, which is emptied first. A warning is a failure. It stands in this package because typedoc needs a TypeScript of its own, version 6.
+ */
+import * as CyclesApi from "@effect-cycles/protocol/CyclesApi"
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join, relative, resolve } from "node:path"
+import { Application, Comment, OptionDefaults, ReflectionKind } from "typedoc"
+
+const root = join(import.meta.dirname, "..")
+
+const out = resolve(process.argv[2] ?? join(import.meta.dirname, "api"))
+
+/** The folders that users import from, and under which name. */
+const folders: ReadonlyArray<readonly [name: string, path: string]> = [
+  ["effect-cycles", "packages/client/src"],
+  ["effect-cycles/node", "packages/client/src/node"],
+  ["@effect-cycles/protocol", "packages/protocol/src"],
+  ["@effect-cycles/server", "packages/server/src"]
+]
+
+/** Every public module: its file, and the name under which it is imported. */
+const modules: ReadonlyMap<string, string> = new Map(
+  folders.flatMap(([name, path]) =>
+    readdirSync(join(root, path))
+      .filter((file) => /^[A-Z].*\.ts$/.test(file))
+      .map((file) => [`${path}/${file}`, `${name}/${file.slice(0, -3)}`] as const)
+  )
+)
+
+/** What the comment at the top of a module says; typedoc itself takes it only where it has a tag. */
+const purposeOf = (file: string): string => {
+  const comment = /^\/\*\*\n([\s\S]*?)\n \*\//.exec(readFileSync(file, "utf8"))?.[1]
+  if (comment === undefined) throw new Error(`${file} doesn't begin with what it is for`)
+  return comment.replaceAll(/^ \* ?/gm, "")
+}
+
+rmSync(out, { recursive: true, force: true })
+mkdirSync(out, { recursive: true })
+
+const app = await Application.bootstrap({
+  name: "effect-cycles",
+  readme: join(root, "README.md"),
+  entryPoints: Array.from(modules.keys(), (path) => join(root, path)),
+  tsconfig: join(import.meta.dirname, "tsconfig.api.json"),
+  basePath: root,
+  excludeExternals: true,
+  excludeInternal: true,
+  excludePrivate: true,
+  disableSources: true,
+  blockTags: [...OptionDefaults.blockTags, "@effect-expect-leaking"],
+  excludeTags: ["@effect-expect-leaking"],
+  hideGenerator: true,
+  navigation: { includeFolders: false }
+})
+
+const project = await app.convert()
+if (project === undefined) process.exit(1)
+for (const module of project.getChildrenByKind(ReflectionKind.Module)) {
+  const file = project.getSymbolIdFromReflection(module)?.fileName
+  const name = file === undefined ? undefined : modules.get(relative(root, file))
+  if (file === undefined || name === undefined) throw new Error(`${module.name} is no module that can be imported`)
+  module.name = name
+  module.comment = new Comment([{ kind: "text", text: purposeOf(file) }])
+}
+await app.generateDocs(project, out)
+if (app.logger.hasErrors() || app.logger.hasWarnings()) process.exit(1)
+
+writeFileSync(join(out, "openapi.json"), `${JSON.stringify(CyclesApi.openApi(), null, 2)}\n`)
+console.log(`${modules.size} modules, and openapi.json, in ${relative(process.cwd(), out)}`)
