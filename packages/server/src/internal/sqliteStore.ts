@@ -167,11 +167,18 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 const makeStore = (db: DatabaseSync): Store => {
   let isOpen = false
+  let failure: unknown
 
-  const begin = (): void => {
-    if (isOpen) return
-    db.exec("BEGIN IMMEDIATE")
-    isOpen = true
+  /** Writes. Once a write has failed a command may be half done: nothing that came since is made durable, ever. */
+  const writing = (write: () => void): void => {
+    try {
+      if (!isOpen) db.exec("BEGIN IMMEDIATE")
+      isOpen = true
+      write()
+    } catch (error) {
+      failure = error
+      throw error
+    }
   }
 
   const upsert = db.prepare(
@@ -180,8 +187,7 @@ const makeStore = (db: DatabaseSync): Store => {
   )
 
   const write = <A>(kind: Kind<A>, value: A): void => {
-    begin()
-    upsert.run(kind.name, kind.id(value), kind.owner(value), kind.due(value), encode(value))
+    writing(() => upsert.run(kind.name, kind.id(value), kind.owner(value), kind.due(value), encode(value)))
   }
 
   const cached = <A>(kind: Kind<A>): Table<A> => {
@@ -243,8 +249,7 @@ const makeStore = (db: DatabaseSync): Store => {
         return rows.map((row) => decode<A>(row["body"]))
       },
       remove: (id) => {
-        begin()
-        remove.run(kind.name, id)
+        writing(() => remove.run(kind.name, id))
       },
       size: () => Number(size.get(kind.name)?.["n"] ?? 0)
     }
@@ -257,14 +262,15 @@ const makeStore = (db: DatabaseSync): Store => {
     policies: cached(kinds.policies),
     reservations: stored(kinds.reservations),
     answers: stored(kinds.answers),
-    isDirty: () => isOpen,
+    isDirty: () => isOpen || failure !== undefined,
     commit: () => {
+      if (failure !== undefined) throw new DataFileError(`the data file can't be written: ${messageOf(failure)}`)
       if (!isOpen) return
       db.exec("COMMIT")
       isOpen = false
     },
     close: () => {
-      if (isOpen) db.exec("COMMIT")
+      if (isOpen && failure === undefined) db.exec("COMMIT")
       isOpen = false
       db.close()
     }
