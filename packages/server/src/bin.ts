@@ -37,6 +37,12 @@ const options = read()
 if (options["admin-key"] === "")
   fail("--admin-key (or CYCLES_ADMIN_API_KEY) is required: it is the administrator's key")
 
+// What can't be made durable is not answered: the server ends, and what it has answered is in the file.
+process.once("uncaughtException", (error) => {
+  console.error(`The Cycles server ends: ${error.message}`)
+  process.exit(1)
+})
+
 const program = Effect.gen(function* () {
   const running = yield* NodeCyclesServer.make({
     port: port("port", options.port) ?? 7878,

@@ -5,6 +5,8 @@ import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import * as CyclesServer from "../src/CyclesServer.ts"
+import * as Handler from "../src/internal/handler.ts"
 import type { Migration } from "../src/internal/sqliteStore.ts"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
 import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
@@ -164,6 +166,49 @@ describe("a data file", () => {
       const store = SqliteStore.open(file)
       expect(budgets(store)).toEqual([1_000_000n])
       store.close()
+    })
+  )
+
+  it.live("that can't be written any more keeps what it has, and nothing half done", () =>
+    Effect.gen(function* () {
+      const file = join(yield* folder, "ledger.sqlite")
+      const apiKey = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { adminUrl } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", data: file })
+          return yield* Effect.promise(() => setUp(adminUrl))
+        })
+      )
+      const full: ReadonlyArray<Migration> = [
+        (db) =>
+          db.exec(`
+            CREATE TRIGGER full BEFORE INSERT ON things WHEN new.kind = 'reservations'
+            BEGIN SELECT RAISE(ABORT, 'full'); END
+          `)
+      ]
+      const store = SqliteStore.open(file, full)
+      const answer = Handler.handle(
+        CyclesServer.makeServer({ store }),
+        "runtime",
+        {
+          method: "POST",
+          url: "/v1/reservations",
+          headers: { "x-cycles-api-key": apiKey, "content-type": "application/json" },
+          body: JSON.stringify({
+            idempotency_key: "k",
+            subject: { tenant: "acme" },
+            action: { kind: "k", name: "n" },
+            estimate: { unit: "TOKENS", amount: 5 }
+          })
+        },
+        Date.now()
+      )
+      expect([answer.status, JSON.parse(answer.body).message]).toEqual([500, "Internal error"])
+      expect(store.isDirty()).toBe(true)
+      expect(() => store.commit()).toThrow("the data file can't be written: full")
+      store.close()
+      const again = SqliteStore.open(file, full)
+      expect(Array.from(again.budgets.all(), (budget) => budget.reserved)).toEqual([0n])
+      again.close()
     })
   )
 

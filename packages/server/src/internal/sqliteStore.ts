@@ -176,11 +176,18 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 const makeStore = (db: DatabaseSync): Store => {
   let isOpen = false
+  let failure: unknown
 
-  const begin = (): void => {
-    if (isOpen) return
-    db.exec("BEGIN IMMEDIATE")
-    isOpen = true
+  /** Writes. Once a write has failed a command may be half done: nothing that came since is made durable, ever. */
+  const writing = (write: () => void): void => {
+    try {
+      if (!isOpen) db.exec("BEGIN IMMEDIATE")
+      isOpen = true
+      write()
+    } catch (error) {
+      failure = error
+      throw error
+    }
   }
 
   const upsert = db.prepare(
@@ -189,8 +196,7 @@ const makeStore = (db: DatabaseSync): Store => {
   )
 
   const write = <A>(kind: Kind<A>, value: A): void => {
-    begin()
-    upsert.run(kind.name, kind.id(value), kind.owner(value), kind.due(value), encode(value))
+    writing(() => upsert.run(kind.name, kind.id(value), kind.owner(value), kind.due(value), encode(value)))
   }
 
   /** What is in memory is written once for all its changes: many reservations of a turn move the same budget. */
@@ -255,15 +261,19 @@ const makeStore = (db: DatabaseSync): Store => {
         return rows.map((row) => decode<A>(row["body"]))
       },
       remove: (id) => {
-        begin()
-        remove.run(kind.name, id)
+        writing(() => remove.run(kind.name, id))
       },
       size: () => Number(size.get(kind.name)?.["n"] ?? 0)
     }
   }
 
   const commit = (): void => {
-    for (const writeLast of changed.values()) writeLast()
+    try {
+      if (failure === undefined) changed.forEach((writeLast) => writeLast())
+    } catch (error) {
+      failure = error
+    }
+    if (failure !== undefined) throw new DataFileError(`the data file can't be written: ${messageOf(failure)}`)
     changed.clear()
     if (!isOpen) return
     db.exec("COMMIT")
@@ -277,10 +287,10 @@ const makeStore = (db: DatabaseSync): Store => {
     policies: cached(kinds.policies),
     reservations: stored(kinds.reservations),
     answers: stored(kinds.answers),
-    isDirty: () => isOpen || changed.size > 0,
+    isDirty: () => isOpen || changed.size > 0 || failure !== undefined,
     commit,
     close: () => {
-      commit()
+      if (failure === undefined) commit()
       db.close()
     }
   }

@@ -35,7 +35,7 @@ export interface Store {
   readonly answers: DueTable<StoredAnswer>
   /** Whether something was written that is not durable yet. */
   readonly isDirty: () => boolean
-  /** Makes durable what was written. */
+  /** Makes durable what was written. Throws when that can't be done; then the process has to end, and starts with the file. */
   readonly commit: () => void
   readonly close: () => void
 }
