@@ -123,6 +123,49 @@ describe("CyclesModel", () => {
 
     it.effect("tells the commit the model, its tokens, how long it took and why it ended", () =>
       Effect.gen(function* () {
+        yield* ask
+        expect((yield* S.Script).commits).toMatchObject([
+          {
+            actual: { unit: "TOKENS", amount: 1_360 },
+            metrics: {
+              tokens_input: 1_060,
+              tokens_output: 300,
+              latency_ms: 0,
+              model_version: "gpt-5-2026-01-31",
+              custom: { cache_read_tokens: 1_024, cache_write_tokens: 0, reasoning_tokens: 256, finish_reason: "stop" }
+            }
+          }
+        ])
+      }).pipe(
+        Effect.provide(
+          S.guarded([
+            {
+              parts: [
+                { type: "response-metadata", modelId: "gpt-5-2026-01-31" },
+                S.text("Hi"),
+                {
+                  ...S.finish(0, 0),
+                  usage: {
+                    inputTokens: { uncached: 36, total: 1_060, cacheRead: 1_024, cacheWrite: 0 },
+                    outputTokens: { total: 300, text: 44, reasoning: 256 }
+                  }
+                }
+              ]
+            }
+          ])
+        )
+      )
+    )
+
+    it.effect("marks what was counted as an estimate", () =>
+      Effect.gen(function* () {
+        yield* ask
+        expect((yield* S.Script).commits).toMatchObject([{ metadata: { actual_source: "estimate" } }])
+      }).pipe(Effect.provide(S.guarded([{ parts: [S.text("Hi"), S.finish(undefined, undefined)] }])))
+    )
+
+    it.effect("tells the span of the call its reservation, the decision and the charge", () =>
+      Effect.gen(function* () {
         const spans: Array<Tracer.NativeSpan> = []
         const tracer = Tracer.make({
           span: (options) => {

@@ -8,6 +8,7 @@ import * as Model from "effect/ai/Model"
 import type * as Response from "effect/ai/Response"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { Cycles, SettlementJournal } from "effect-cycles"
@@ -27,6 +28,8 @@ export class Script extends Context.Service<
   {
     readonly asked: Array<{ readonly options: LanguageModel.ProviderOptions; readonly config: unknown }>
     readonly turns: Array<Turn>
+    /** The bodies of the commits that the client sent. */
+    readonly commits: Array<unknown>
   }
 >()("test/Script") {}
 
@@ -103,6 +106,20 @@ export const bare: Layer.Layer<LanguageModel.LanguageModel | Model.ProviderName 
     Layer.merge(Layer.succeedContext(Context.add(Context.make(Model.ProviderName, "openai"), Model.ModelName, "gpt-5")))
   )
 
+/** Notes the commits that pass. */
+const listening = Layer.effect(
+  HttpClient.HttpClient,
+  Effect.gen(function* () {
+    const { commits } = yield* Script
+    return HttpClient.tapRequest(yield* HttpClient.HttpClient, ({ body, url }) =>
+      Effect.sync(() => {
+        if (url.endsWith("/commit") && body._tag === "Uint8Array")
+          commits.push(JSON.parse(new TextDecoder().decode(body.body)))
+      })
+    )
+  })
+)
+
 /** What a test can use. */
 export type World = Cycles.Cycles | CyclesServer.CyclesServer | Script
 
@@ -114,6 +131,7 @@ export const world = (turns: ReadonlyArray<Turn>, server?: CyclesServer.MemoryOp
     )
   ).pipe(
     Layer.provide(SettlementJournal.layerMemory),
+    Layer.provide(listening),
     Layer.provideMerge(
       CyclesServer.layerMemory({
         budgets: [
@@ -123,7 +141,7 @@ export const world = (turns: ReadonlyArray<Turn>, server?: CyclesServer.MemoryOp
         ...server
       })
     ),
-    Layer.provideMerge(Layer.sync(Script, () => ({ asked: [], turns: [...turns] })))
+    Layer.provideMerge(Layer.sync(Script, () => ({ asked: [], turns: [...turns], commits: [] })))
   )
 
 /** The guarded model, and the rest of the world. */
