@@ -17,7 +17,6 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import * as Tracer from "effect/Tracer"
 import { CyclesError } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesModel from "../src/CyclesModel.ts"
@@ -166,14 +165,7 @@ describe("CyclesModel", () => {
 
     it.effect("tells the span of the call its reservation, the decision and the charge", () =>
       Effect.gen(function* () {
-        const spans: Array<Tracer.NativeSpan> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = S.recorder()
         yield* ask.pipe(Effect.withTracer(tracer))
         const span = spans.find((span) => span.attributes.has("cycles.charged"))
         expect(span?.name).toBe("LanguageModel.generateText")
@@ -540,14 +532,7 @@ describe("CyclesModel", () => {
 
     it.effect("are told as events of the call's span", () =>
       Effect.gen(function* () {
-        const spans: Array<Tracer.NativeSpan> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = S.recorder()
         yield* ask.pipe(Effect.withTracer(tracer))
         const events = spans.flatMap((span) => span.events.map(([name, , attributes]) => [name, attributes]))
         expect(events).toContainEqual(["cycles.cap", { cap: "max_tokens", limit: 256 }])

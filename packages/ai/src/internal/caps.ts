@@ -27,24 +27,12 @@ export const tell = (span: Span, cap: CapName, detail: Record<string, unknown>):
   )
 
 /** The smallest of a limit among several caps. */
-export const smallest = (
-  caps: ReadonlyArray<Caps.Caps>,
-  limit: (caps: Caps.Caps) => number | undefined
-): number | undefined =>
-  caps.reduce<number | undefined>((least, one) => {
-    const value = limit(one)
-    return value === undefined ? least : Math.min(least ?? value, value)
-  }, undefined)
+export const smallest = (caps: ReadonlyArray<Caps.Caps>, limit: ValueOf): number | undefined =>
+  chosen(caps, limit, Math.min)
 
 /** The largest of a time among several caps. */
-export const largest = (
-  caps: ReadonlyArray<Caps.Caps>,
-  time: (caps: Caps.Caps) => number | undefined
-): number | undefined =>
-  caps.reduce<number | undefined>((most, one) => {
-    const value = time(one)
-    return value === undefined ? most : Math.max(most ?? value, value)
-  }, undefined)
+export const largest = (caps: ReadonlyArray<Caps.Caps>, time: ValueOf): number | undefined =>
+  chosen(caps, time, Math.max)
 
 /** Tools that may be shown, by all caps. */
 export const allowedTools = (caps: ReadonlyArray<Caps.Caps>, tools: ReadonlyArray<Tool.Any>): ReadonlyArray<Tool.Any> =>
@@ -62,3 +50,15 @@ export const choiceOf = (
   const oneOf = choice.oneOf.filter(isShown)
   return oneOf.length === 0 ? "auto" : { ...choice, oneOf }
 }
+
+type ValueOf = (caps: Caps.Caps) => number | undefined
+
+const chosen = (
+  caps: ReadonlyArray<Caps.Caps>,
+  valueOf: ValueOf,
+  choose: (a: number, b: number) => number
+): number | undefined =>
+  caps.reduce<number | undefined>((before, one) => {
+    const value = valueOf(one)
+    return value === undefined ? before : choose(before ?? value, value)
+  }, undefined)

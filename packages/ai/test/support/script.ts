@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { Cycles, SettlementJournal } from "effect-cycles"
 import * as CyclesModel from "../../src/CyclesModel.ts"
 
@@ -160,3 +161,16 @@ export const books = Effect.gen(function* () {
 
 /** No reservation is left behind. */
 export const nothingLeft = Effect.flatMap(CyclesServer.CyclesServer, (server) => server.assertNoneActive)
+
+/** A tracer that keeps its spans. */
+export const recorder = () => {
+  const spans: Array<Tracer.NativeSpan> = []
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    }
+  })
+  return { spans, tracer }
+}
