@@ -20,6 +20,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { CyclesError } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesModel from "../src/CyclesModel.ts"
+import * as Estimator from "../src/Estimator.ts"
 import { spentBy } from "../src/internal/outcome.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as S from "./support/script.ts"
@@ -106,6 +107,30 @@ describe("CyclesModel", () => {
         expect(spent).toBeGreaterThanOrEqual(Math.ceil("Hello".length / 2))
         expect(spent).toBeLessThan(100)
       }).pipe(Effect.provide(S.guarded([{ parts: [S.text("x".repeat(40)), S.finish(undefined, undefined)] }])))
+    )
+
+    it.effect("teaches the estimator what the provider told, and not what was only counted", () =>
+      Effect.gen(function* () {
+        const lessons: Array<ReadonlyArray<unknown>> = []
+        const estimator: Estimator.Shape = { ...Estimator.make(), learn: (...lesson) => void lessons.push(lesson) }
+        const inner = yield* Effect.provide(LanguageModel.LanguageModel, S.bare)
+        const model = yield* CyclesModel.make(inner, { provider: "openai", model: "gpt-5" }).pipe(
+          Effect.provideService(Estimator.Estimator, estimator)
+        )
+        const askIt = model.generateText({ prompt: "Hello" })
+        yield* askIt
+        yield* askIt
+        yield* askIt
+        expect(lessons).toEqual([["openai:gpt-5", 7, 12]])
+      }).pipe(
+        Effect.provide(
+          S.world([
+            { parts: [S.text("Hi"), S.finish(undefined, 5)] },
+            { parts: [S.text("Hi"), S.finish(12, 5)] },
+            { parts: [S.text("Hi"), S.finish(undefined, undefined)] }
+          ])
+        )
+      )
     )
 
     it.effect("gives everything back when the caller interrupts before an answer", () =>

@@ -110,6 +110,8 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
     let modelId: string | undefined
     let outputBytes = 0
     let isAnswered = false
+    /** Whether the provider told what the input was; what was only counted teaches nothing. */
+    let isInputTold = false
     /** What has been charged, in the order of the holds; nothing until then. */
     let charged: ReadonlyArray<Amount.Amount> | undefined
     /** Whether nothing more is to be settled. */
@@ -138,6 +140,8 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
         case "finish": {
           finish = part
           const told = Usage.fromResponse(part.usage, counted())
+          const { total, uncached } = part.usage.inputTokens
+          isInputTold = isInputTold || total !== undefined || uncached !== undefined
           if (told !== undefined && (used === undefined || Usage.total(told) > Usage.total(used))) used = told
           return told !== undefined
         }
@@ -172,7 +176,7 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
     const commit = (usage: Usage.Usage, isEstimated: boolean): Effect.Effect<void, BudgetError> =>
       Effect.suspend(() => {
         charged = []
-        if (!isEstimated) guard.estimator.learn(name, request.inputTokens, usage.inputTokens)
+        if (!isEstimated && isInputTold) guard.estimator.learn(name, request.inputTokens, usage.inputTokens)
         return Effect.flatMap(
           Effect.forEach(
             holds,
@@ -234,7 +238,9 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
       see,
       noteUsage: ({ inputTokens }) => {
         isAnswered = true
-        if (inputTokens !== undefined) used = Usage.make(inputTokens, 0)
+        if (inputTokens === undefined) return
+        used = Usage.make(inputTokens, 0)
+        isInputTold = true
       },
       settleSeen,
       conclude: (exit) =>
