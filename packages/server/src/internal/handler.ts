@@ -200,7 +200,7 @@ const runtime = (call: Call): Answer => {
     case "GET reservations": {
       if (isShort) {
         const caller = either(call, "reservations:list")
-        return Reads.list(call.context, caller, call.query)
+        return Reads.list(call.context, caller, call.query, visible(caller))
       }
       if (!isOne) break
       const caller = either(call, "reservations:list")
@@ -210,7 +210,10 @@ const runtime = (call: Call): Answer => {
       return answer
     }
     case "GET balances":
-      if (isShort) return Reads.balances(call.context, tenant(call, "balances:read"), call.query)
+      if (isShort) {
+        const caller = tenant(call, "balances:read")
+        return Reads.balances(call.context, caller, call.query, visible(caller))
+      }
       break
     case "POST events":
       if (isShort) return guarded(call, "reservations:commit", readEvent, Ledger.event)
@@ -336,6 +339,12 @@ const narrowed = (call: Call, caller: KeyCaller | "admin", id: string): void => 
   if (reservation?.tenantId === caller.tenant.id && !allows(caller.key, reservation.affectedScopes))
     throw outsideFilter()
 }
+
+/** Which paths a list shows to a caller. */
+const visible =
+  (caller: KeyCaller | "admin") =>
+  (scopes: ReadonlyArray<string>): boolean =>
+    caller === "admin" || allows(caller.key, scopes)
 
 const outsideFilter = (): Refusal => forbidden("The scope_filter of the API key does not allow this scope")
 

@@ -102,7 +102,8 @@ export const limit = (
  * not begin with a tenant may match the end of a path.
  */
 export const matches = (pattern: string, scope: string): boolean => {
-  const wanted = pattern.split("/")
+  // Scopes are lower case, whatever the case of the subject.
+  const wanted = pattern.toLowerCase().split("/")
   const given = scope.split("/")
   const parts = wanted[0]?.startsWith("tenant:") === true ? given : given.slice(-wanted.length)
   return (

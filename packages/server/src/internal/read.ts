@@ -124,10 +124,14 @@ export const word = <A extends string>(name: string, text: string, allowed: Read
 
 /** An instant of a query, in epoch milliseconds: ISO 8601 with a zone. */
 export const instant = (name: string, text: string): number => {
-  const value = /^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|[+-]\d{2}:?\d{2})$/.test(text) ? Date.parse(text) : Number.NaN
+  const value = parseInstant(text)
   if (Number.isNaN(value)) throw invalid(`${name} must be an ISO 8601 instant with a zone, got ${text.slice(0, 40)}`)
   return value
 }
+
+/** An instant in epoch milliseconds, NaN where the text is none. */
+export const parseInstant = (text: string): number =>
+  /^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|[+-]\d{2}:?\d{2})$/.test(text) ? Date.parse(text) : Number.NaN
 
 /** A page of rows whose cursors are offsets. */
 export const slice = <A>(

@@ -14,6 +14,9 @@ import type { Reservation } from "./model.ts"
 import * as Read from "./read.ts"
 import { forbidden, invalid } from "./refusal.ts"
 
+/** Whether a key may see a path, given with all paths above it. */
+export type IsVisible = (scopes: ReadonlyArray<string>) => boolean
+
 /** `GET /v1/reservations/{id}` */
 export const get = (context: Context, caller: Caller | "admin", id: string): Answer => {
   const reservation = mine(context, caller, id)
@@ -26,7 +29,12 @@ export const get = (context: Context, caller: Caller | "admin", id: string): Ans
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `GET /v1/reservations` */
-export const list = (context: Context, caller: Caller | "admin", query: URLSearchParams): Answer => {
+export const list = (
+  context: Context,
+  caller: Caller | "admin",
+  query: URLSearchParams,
+  isVisible: IsVisible
+): Answer => {
   const tenantId = tenantOf(caller, query)
   const order = orderOf(query)
   const filter = filterOf(query)
@@ -35,12 +43,17 @@ export const list = (context: Context, caller: Caller | "admin", query: URLSearc
   const sort = start?.sort ?? order
   const include = new Set((query.get("include") ?? "").split(",").map((name) => name.trim().toLowerCase()))
 
-  const rows = Array.from(context.store.reservations.ofOwner(tenantId)).filter(filter)
-  rows.sort((a, b) => {
-    const first = compare(keyOf(a, sort.by), keyOf(b, sort.by)) || compare(a.id, b.id)
+  const rows = Array.from(context.store.reservations.ofOwner(tenantId)).filter(
+    (reservation) => isVisible(reservation.affectedScopes) && filter(reservation)
+  )
+  const ordered = (a: Position, b: Position): number => {
+    const first = compare(a.key, b.key) || compare(a.id, b.id)
     return sort.direction === "asc" ? first : -first
-  })
-  const from = start === undefined ? 0 : rows.findIndex((reservation) => reservation.id === start.after) + 1
+  }
+  rows.sort((a, b) => ordered(positionOf(a, sort.by), positionOf(b, sort.by)))
+  // By place, not by name: the row that was last may have left the filter.
+  const next = start === undefined ? 0 : rows.findIndex((row) => ordered(positionOf(row, sort.by), start.after) > 0)
+  const from = next < 0 ? rows.length : next
   const page = rows.slice(from, from + limit)
   const hasMore = from + limit < rows.length
   const last = page[page.length - 1]
@@ -51,6 +64,7 @@ export const list = (context: Context, caller: Caller | "admin", query: URLSearc
       hasMore && last !== undefined
         ? cursor({
             after: last.id,
+            at: String(keyOf(last, sort.by)),
             by: sort.by,
             direction: sort.direction,
             fingerprint: fingerprintOf(sort, tenantId, query)
@@ -100,6 +114,30 @@ const keyOf = (reservation: Reservation, by: SortBy): string | bigint | number =
       return reservation.createdAtMs
     case "expires_at_ms":
       return reservation.expiresAtMs
+  }
+}
+
+/** The place of a row in an order. */
+interface Position {
+  readonly key: string | bigint | number
+  readonly id: string
+}
+
+const positionOf = (reservation: Reservation, by: SortBy): Position => ({
+  key: keyOf(reservation, by),
+  id: reservation.id
+})
+
+/** The key that a cursor has as text. */
+const keyFrom = (text: string, by: SortBy): Position["key"] => {
+  switch (by) {
+    case "reserved":
+      return BigInt(text)
+    case "created_at_ms":
+    case "expires_at_ms":
+      return Number(text)
+    default:
+      return text
   }
 }
 
@@ -170,7 +208,9 @@ const otherTenant = () =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 interface Cursor {
+  /** The last row of the page before, and its key. */
   readonly after: string
+  readonly at: string
   readonly by: SortBy
   readonly direction: "asc" | "desc"
   readonly fingerprint: string
@@ -183,7 +223,7 @@ const cursorOf = (
   query: URLSearchParams,
   isSortAsked: boolean,
   fingerprint: string
-): { readonly after: string; readonly sort: Order } | undefined => {
+): { readonly after: Position; readonly sort: Order } | undefined => {
   const text = query.get("cursor")
   if (text === null || text === "" || (text === "0" && !isSortAsked)) return undefined
   const value = parseCursor(text)
@@ -192,17 +232,22 @@ const cursorOf = (
     ? value.fingerprint === fingerprint
     : value.fingerprint.split("\n").slice(2).join("\n") === fingerprint.split("\n").slice(2).join("\n")
   if (!isSame) throw invalid("The cursor belongs to another query")
-  return { after: value.after, sort: value }
+  try {
+    return { after: { key: keyFrom(value.at, value.by), id: value.after }, sort: value }
+  } catch {
+    throw invalid("Invalid cursor")
+  }
 }
 
 const parseCursor = (text: string): Cursor | undefined => {
   try {
     const value: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"))
     if (!Read.isRecord(value)) return undefined
-    const { after, by, direction, fingerprint } = value
+    const { after, at, by, direction, fingerprint } = value
     const key = SortBy.literals.find((candidate) => candidate === by)
-    if (typeof after !== "string" || typeof fingerprint !== "string" || key === undefined) return undefined
-    return direction === "asc" || direction === "desc" ? { after, by: key, direction, fingerprint } : undefined
+    if (typeof after !== "string" || typeof at !== "string" || typeof fingerprint !== "string" || key === undefined)
+      return undefined
+    return direction === "asc" || direction === "desc" ? { after, at, by: key, direction, fingerprint } : undefined
   } catch {
     return undefined
   }
@@ -213,7 +258,7 @@ const parseCursor = (text: string): Cursor | undefined => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `GET /v1/balances` */
-export const balances = (context: Context, caller: Caller, query: URLSearchParams): Answer => {
+export const balances = (context: Context, caller: Caller, query: URLSearchParams, isVisible: IsVisible): Answer => {
   const segments: Array<string> = []
   for (const field of Subject.fields) {
     const value = query.get(field)
@@ -227,7 +272,10 @@ export const balances = (context: Context, caller: Caller, query: URLSearchParam
   const limit = limitOf(query)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
     const parts = budget.scope.split("/")
-    return segments.every((segment) => parts.includes(segment))
+    return (
+      segments.every((segment) => parts.includes(segment)) &&
+      isVisible(parts.map((_, i) => parts.slice(0, i + 1).join("/")))
+    )
   })
   const { hasMore, next, rows } = Read.slice(query, all, limit)
   return json(200, { balances: rows.map(balance), has_more: hasMore, next_cursor: next ?? null })

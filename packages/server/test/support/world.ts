@@ -18,6 +18,8 @@ export interface World {
   /** Asks for the tenant; a body makes it a POST. The key may be another one. */
   readonly ask: (path: string, body?: object, key?: string) => Answered
   readonly admin: (method: string, path: string, body?: object) => Answered
+  /** Asks the runtime plane with the administrator's key. */
+  readonly asAdmin: (path: string, body: object) => Answered
   /** The books of a budget, by scope below the tenant. */
   readonly books: (scope?: string) => { readonly [name: string]: bigint }
 }
@@ -47,6 +49,7 @@ export const make = (store?: Store): World => {
     ask: (path, body, key = apiKey) =>
       send(body === undefined ? "GET" : "POST", `/v1/${path}`, body, { "x-cycles-api-key": key }),
     admin: (method, path, body) => send(method, `/v1/admin/${path}`, body, { "x-admin-api-key": "K" }),
+    asAdmin: (path, body) => send("POST", `/v1/${path}`, body, { "x-admin-api-key": "K" }),
     books: (scope = "") => {
       const budget = server.store.budgets.get(`TOKENS tenant:acme${scope === "" ? "" : `/${scope}`}`)
       if (budget === undefined) throw new Error(`there is no budget at ${scope}`)

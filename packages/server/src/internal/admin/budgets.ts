@@ -18,7 +18,7 @@ import * as Read from "../read.ts"
 import { invalid, Refusal } from "../refusal.ts"
 import * as Scopes from "../scopes.ts"
 import { budgetId, dayMs } from "../store.ts"
-import { iso, metadata, page, text, unit } from "./parts.ts"
+import { instant, iso, metadata, page, text, unit } from "./parts.ts"
 import { openTenant } from "./tenants.ts"
 
 const readBudget = Read.request(
@@ -30,8 +30,8 @@ const readBudget = Read.request(
     overdraft_limit: Schema.optionalKey(Amount.Amount),
     commit_overage_policy: Schema.optionalKey(OveragePolicy),
     rollover_policy: Schema.optionalKey(Schema.String),
-    period_start: Schema.optionalKey(Schema.String),
-    period_end: Schema.optionalKey(Schema.String),
+    period_start: instant,
+    period_end: instant,
     metadata
   })
 )

@@ -23,6 +23,15 @@ export const metadata = Schema.optionalKey(Schema.Record(Schema.String, Schema.U
 /** A unit of the protocol. */
 export const unit = Schema.Literals(Amount.knownUnits)
 
+/** An instant as the administrator writes it, where it is given: ISO 8601 with a zone. */
+export const instant = Schema.optionalKey(
+  Schema.String.check(
+    Schema.makeFilter((text) =>
+      Number.isNaN(Read.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined
+    )
+  )
+)
+
 /** An instant as the administrator reads it. */
 export const iso = (ms: number): string => new Date(ms).toISOString()
 

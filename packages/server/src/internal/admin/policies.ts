@@ -12,7 +12,7 @@ import type { Policy } from "../model.ts"
 import * as Read from "../read.ts"
 import { invalid, Refusal } from "../refusal.ts"
 import * as Scopes from "../scopes.ts"
-import { count, iso, page, text, ttl } from "./parts.ts"
+import { count, instant, iso, page, text, ttl } from "./parts.ts"
 import { openTenant } from "./tenants.ts"
 
 const policyFields = {
@@ -41,8 +41,8 @@ const policyFields = {
       max_commits_per_minute: Schema.optionalKey(count(1))
     })
   ),
-  effective_from: Schema.optionalKey(Schema.String),
-  effective_until: Schema.optionalKey(Schema.String)
+  effective_from: instant,
+  effective_until: instant
 }
 
 const readPolicy = Read.request(

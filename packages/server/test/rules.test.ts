@@ -1,0 +1,217 @@
+/**
+ * Rules that meet: each of them is known by itself from the recorded exchanges; here are their combinations.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import type { World } from "./support/world.ts"
+import { act, budget, make, spend, tokens } from "./support/world.ts"
+
+const error = ({ body, status }: ReturnType<World["ask"]>): string => `${status} ${body["error"] ?? body["decision"]}`
+
+const hold = (world: World, amount: number, more?: object, subject?: object): string =>
+  String(world.ask("reservations", act(`h${Math.random()}`, amount, more, subject)).body["reservation_id"])
+
+const fund = (world: World, operation: string, amount: number, scope = "tenant:acme") =>
+  world.admin("POST", `budgets/fund?tenant_id=acme&scope=${scope}&unit=TOKENS`, { operation, amount: tokens(amount) })
+
+const agent = { agent: "a" }
+
+describe("overage over several budgets", () => {
+  it("makes debt only where the budget is short, and all or nothing", () => {
+    const world = make()
+    budget(world, "agent:a", 10, 5)
+    const id = hold(world, 10, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, agent)
+    const commit = (amount: number) =>
+      world.ask(`reservations/${id}/commit`, { idempotency_key: `c${amount}`, actual: tokens(amount) })
+    const before = [world.books(), world.books("agent:a")]
+    expect(error(commit(16))).toBe("409 OVERDRAFT_LIMIT_EXCEEDED")
+    expect([world.books(), world.books("agent:a")]).toEqual(before)
+    expect(commit(15).status).toBe(200)
+    expect(world.books()).toMatchObject({ spent: 15n, debt: 0n, reserved: 0n })
+    expect(world.books("agent:a")).toMatchObject({ spent: 10n, debt: 5n, reserved: 0n })
+  })
+
+  it("refuses a debt on a budget without a limit, though another on the path has one", () => {
+    const world = make()
+    budget(world, "agent:a", 10)
+    budget(world, "agent:a/toolset:t", 100, 50)
+    const event = spend("e", 20, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, { agent: "a", toolset: "t" })
+    expect(error(world.ask("events", event))).toBe("409 OVERDRAFT_LIMIT_EXCEEDED")
+    expect(world.books("agent:a/toolset:t")).toMatchObject({ spent: 0n, debt: 0n })
+  })
+
+  it("never charges less than what was held, also when somebody else's debt has used it up", () => {
+    const world = make()
+    budget(world, "agent:a", 10, 5)
+    const id = hold(world, 5, { overage_policy: "ALLOW_IF_AVAILABLE" }, agent)
+    world.ask("events", spend("e", 8, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, agent))
+    expect(world.books("agent:a")).toMatchObject({ spent: 5n, debt: 3n, reserved: 5n })
+    const { body } = world.ask(`reservations/${id}/commit`, { idempotency_key: "c", actual: tokens(7) })
+    expect(body["charged"]).toEqual(tokens(5))
+    expect(world.books("agent:a")).toMatchObject({ spent: 10n, debt: 3n, reserved: 0n })
+  })
+})
+
+describe("a budget in debt", () => {
+  it("denies a dry run and a decision for the reason that a reserve is refused for, and settles what it holds", () => {
+    const world = make()
+    budget(world, "agent:a", 10, 5)
+    const held = hold(world, 4, { overage_policy: "REJECT" }, agent)
+    world.ask("events", spend("e", 8, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, agent))
+    const three = (): ReadonlyArray<unknown> => [
+      world.ask("reservations", act(`r${Math.random()}`, 1, undefined, agent)).body["error"],
+      world.ask("reservations", act(`d${Math.random()}`, 1, { dry_run: true }, agent)).body["reason_code"],
+      world.ask("decide", act(`c${Math.random()}`, 1, undefined, agent)).body["reason_code"]
+    ]
+    expect(three()).toEqual(["BUDGET_EXCEEDED", "BUDGET_EXCEEDED", "BUDGET_EXCEEDED"])
+    world.admin("PATCH", "budgets?scope=tenant:acme/agent:a&unit=TOKENS", { overdraft_limit: tokens(1) })
+    expect(three()).toEqual(Array(3).fill("OVERDRAFT_LIMIT_EXCEEDED"))
+    world.admin("POST", "budgets/freeze?scope=tenant:acme/agent:a&unit=TOKENS", {})
+    expect(three()).toEqual(Array(3).fill("BUDGET_FROZEN"))
+    expect(world.ask(`reservations/${held}/commit`, { idempotency_key: "c", actual: tokens(4) }).status).toBe(200)
+    world.admin("POST", "budgets/unfreeze?scope=tenant:acme/agent:a&unit=TOKENS", {})
+    expect(fund(world, "REPAY_DEBT", 5, "tenant:acme/agent:a").status).toBe(200)
+    expect(world.books("agent:a")).toMatchObject({ debt: 0n })
+    expect(world.ask("reservations", act("last", 1, undefined, agent)).status).toBe(200)
+  })
+})
+
+describe("a tenant that is not active", () => {
+  it("is refused while suspended, also a repetition; the administrator settles, and its keys work again after", () => {
+    const world = make()
+    const id = hold(world, 5)
+    const other = hold(world, 5)
+    const earlier = act("k", 1)
+    world.ask("reservations", earlier)
+    world.admin("PATCH", "tenants/acme", { status: "SUSPENDED" })
+    expect(error(world.ask("reservations", earlier))).toBe("401 UNAUTHORIZED")
+    const released = adminRelease(world, id)
+    expect([released.status, released.body["status"]]).toEqual([200, "RELEASED"])
+    world.admin("PATCH", "tenants/acme", { status: "ACTIVE" })
+    expect(world.ask("reservations", earlier).status).toBe(200)
+    world.admin("PATCH", "tenants/acme", { status: "CLOSED" })
+    expect(error(adminRelease(world, other))).toBe("409 TENANT_CLOSED")
+    expect(error(world.ask(`reservations/${id}`))).toBe("401 UNAUTHORIZED")
+    expect(world.books()).toMatchObject({ reserved: 0n })
+  })
+})
+
+const adminRelease = (world: World, id: string): ReturnType<World["ask"]> =>
+  world.asAdmin(`reservations/${id}/release`, { idempotency_key: "r" })
+
+describe("a key", () => {
+  it("with a scope filter sees and does what lies within it, by any path, and nothing else", () => {
+    const world = make()
+    budget(world, "workspace:eng", 100)
+    budget(world, "workspace:hr", 100)
+    const { body } = world.admin("POST", "api-keys", {
+      tenant_id: "acme",
+      name: "narrow",
+      scope_filter: ["Workspace:Eng"],
+      expires_at: "2100-01-01T00:00:00Z"
+    })
+    const key = String(body["key_secret"])
+    const inside = world.ask("reservations", act("i", 1, undefined, { workspace: "Eng", agent: "x" }), key)
+    expect(inside.status).toBe(200)
+    expect(error(world.ask("reservations", act("o", 1, undefined, { workspace: "hr" }), key))).toBe("403 FORBIDDEN")
+    const outside = hold(world, 1, undefined, { workspace: "hr" })
+    expect(world.ask(`reservations/${outside}`, undefined, key).status).toBe(403)
+    const rows = world.ask("reservations", undefined, key).body["reservations"]
+    expect(Array.from(Object(rows), (row) => Object(row).reservation_id)).toEqual([inside.body["reservation_id"]])
+    const balances = world.ask("balances?tenant=acme", undefined, key).body["balances"]
+    expect(Array.from(Object(balances), (row) => Object(row).scope_path)).toEqual(["tenant:acme/workspace:eng"])
+  })
+
+  it("ends at its instant, not before, and says why", () => {
+    const world = make()
+    const expires_at = new Date(world.nowMs + 1_000).toISOString()
+    const made = world.admin("POST", "api-keys", { tenant_id: "acme", name: "short", expires_at })
+    const key = String(made.body["key_secret"])
+    world.nowMs += 999
+    expect(world.ask("balances?tenant=acme", undefined, key).status).toBe(200)
+    world.nowMs += 1
+    expect(world.ask("balances?tenant=acme", undefined, key)).toMatchObject({
+      status: 401,
+      body: { message: "KEY_EXPIRED" }
+    })
+  })
+})
+
+describe("a policy", () => {
+  const policy = (world: World, more: object) =>
+    world.admin("POST", "policies", {
+      tenant_id: "acme",
+      name: "p",
+      scope_pattern: "tenant:acme/agent:Planner",
+      ...more
+    })
+
+  it("holds for a subject in any case, in its time, by the highest priority; a budget's own caps come first", () => {
+    const world = make()
+    const decide = (name: string) =>
+      world.ask("decide", act(`d${Math.random()}`, 1, undefined, { agent: name })).body["caps"]
+    policy(world, { caps: { max_tokens: 5 }, priority: 1 })
+    expect(decide("PLANNER")).toEqual({ max_tokens: 5 })
+    expect(decide("other")).toBeUndefined()
+    const from = new Date(world.nowMs + 1_000).toISOString()
+    policy(world, { caps: { max_tokens: 3 }, priority: 2, effective_from: from })
+    expect(decide("planner")).toEqual({ max_tokens: 5 })
+    world.nowMs += 1_000
+    expect(decide("planner")).toEqual({ max_tokens: 3 })
+  })
+
+  it("whose instants are none is refused, and so is a budget's period", () => {
+    const world = make()
+    expect(policy(world, { effective_from: "tomorrow" }).status).toBe(400)
+    expect(policy(world, { effective_until: "2026-13-45T00:00:00Z" }).status).toBe(400)
+    const period = { tenant_id: "acme", scope: "tenant:acme/agent:p", unit: "TOKENS", allocated: tokens(1) }
+    expect(world.admin("POST", "budgets", { ...period, period_start: "soon" }).status).toBe(400)
+    expect(world.admin("POST", "budgets", { ...period, period_start: "2026-01-01T00:00:00Z" }).status).toBe(201)
+  })
+
+  it("counts reservations that are made, not those that are repeated, refused or tried", () => {
+    const world = make()
+    policy(world, { rate_limits: { max_reservations_per_minute: 2 } })
+    const reserve = (key: string, more?: object, amount = 1) =>
+      world.ask("reservations", act(key, amount, more, { agent: "planner" })).status
+    expect([
+      reserve("a"),
+      reserve("a"),
+      reserve("big", undefined, 9_000_000),
+      reserve("dry", { dry_run: true })
+    ]).toEqual([200, 200, 409, 200])
+    expect([reserve("b"), reserve("c"), reserve("b")]).toEqual([200, 429, 200])
+    world.nowMs += 60_000
+    expect(reserve("c")).toBe(200)
+  })
+})
+
+describe("a list", () => {
+  it("goes on by its cursor under filters and order together, while rows come and go", () => {
+    const world = make()
+    const ids = [5, 3, 5, 1, 4].map((amount) => hold(world, amount, undefined, agent))
+    hold(world, 9)
+    const query = "reservations?agent=A&status=ACTIVE&sort_by=reserved&sort_dir=desc&limit=2"
+    const page = (cursor: unknown) =>
+      world.ask(`${query}${cursor === undefined ? "" : `&cursor=${String(cursor)}`}`).body
+    const amounts = (body: Readonly<Record<string, unknown>>) =>
+      Array.from(Object(body["reservations"]), (row) => Object(row).reserved.amount)
+    const first = page(undefined)
+    expect(amounts(first)).toEqual([5, 5])
+    // A row behind the cursor is settled, and leaves the filter.
+    world.ask(`reservations/${ids[4]}/release`, { idempotency_key: "r" })
+    const second = page(first["next_cursor"])
+    expect([amounts(second), second["has_more"], second["next_cursor"]]).toEqual([[3, 1], false, null])
+    expect(world.ask(`${query.replace("desc", "asc")}&cursor=${String(first["next_cursor"])}`).status).toBe(400)
+    expect(world.ask(`${query.replace("ACTIVE", "RELEASED")}&cursor=${String(first["next_cursor"])}`).status).toBe(400)
+  })
+
+  it("goes on after the row that its cursor names is gone from the filter", () => {
+    const world = make()
+    const ids = [1, 2, 3, 4].map((amount) => hold(world, amount))
+    const query = "reservations?status=ACTIVE&sort_by=reserved&sort_dir=asc&limit=2"
+    const first = world.ask(query).body
+    world.ask(`reservations/${ids[1]}/release`, { idempotency_key: "r" })
+    const second = world.ask(`${query}&cursor=${String(first["next_cursor"])}`).body
+    expect(Array.from(Object(second["reservations"]), (row) => Object(row).reserved.amount)).toEqual([3, 4])
+  })
+})
