@@ -20,6 +20,7 @@ import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ClientConfig } from "./CyclesConfig.ts"
 import { clientConfig } from "./CyclesConfig.ts"
@@ -111,7 +112,7 @@ export class CyclesClient extends Context.Service<CyclesClient, Shape>()("effect
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Makes a client over any `HttpClient`. A base URL or a key that is none, or a limit below 2, throws a `RangeError`. */
-export const make = (config: ClientConfig): Effect.Effect<Shape, never, HttpClient.HttpClient> => {
+export const make = (config: ClientConfig): Effect.Effect<Shape, never, HttpClient.HttpClient | Scope.Scope> => {
   const baseUrl = BaseUrl.normalize(config.baseUrl)
   const problem = BaseUrl.problemOf(baseUrl)
   if (problem !== undefined) {

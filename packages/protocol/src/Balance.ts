@@ -58,5 +58,5 @@ export const BalanceQuery = Schema.Struct({
 /** Which balances. */
 export type BalanceQuery = typeof BalanceQuery.Type
 
-/** Reads a page of balances. */
-export const decodeResponse = Schema.decodeUnknownResult(BalanceResponse)
+/** Reads the text of a page of balances; the failure says why it can't be read. */
+export const readResponse = Wire.reader(BalanceResponse)

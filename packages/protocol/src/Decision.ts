@@ -70,5 +70,5 @@ export type DecisionResponse = typeof DecisionResponse.Type
 /** Writes a request. */
 export const encodeRequest = Wire.writer(DecisionRequest)
 
-/** Reads an answer. */
-export const decodeResponse = Schema.decodeUnknownResult(DecisionResponse)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readResponse = Wire.reader(DecisionResponse)

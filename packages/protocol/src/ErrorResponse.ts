@@ -63,5 +63,5 @@ export const ErrorResponse = Schema.Struct({
 /** How the server says no. */
 export type ErrorResponse = typeof ErrorResponse.Type
 
-/** Reads a refusal. */
-export const decode = Schema.decodeUnknownResult(ErrorResponse)
+/** Reads the text of a refusal; the failure says why it can't be read. */
+export const read = Wire.reader(ErrorResponse)

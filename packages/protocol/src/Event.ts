@@ -53,5 +53,5 @@ export type EventCreateResponse = typeof EventCreateResponse.Type
 /** Writes a request. */
 export const encodeCreateRequest = Wire.writer(EventCreateRequest)
 
-/** Reads an answer. */
-export const decodeCreateResponse = Schema.decodeUnknownResult(EventCreateResponse)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readCreateResponse = Wire.reader(EventCreateResponse)

@@ -14,6 +14,7 @@ import { Caps } from "./Caps.ts"
 import { Decision, ReasonCode } from "./Decision.ts"
 import { EvidenceRef, ReservationEvidence } from "./Evidence.ts"
 import { IdempotencyKey, ReservationId } from "./Identifiers.ts"
+import * as Rename from "./internal/rename.ts"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
 import { Metrics } from "./Metrics.ts"
@@ -290,13 +291,13 @@ export type ReservationListQuery = typeof ReservationListQuery.Type
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Writes a request. */
-export const encodeCreateRequest = Wire.writer(ReservationCreateRequest)
+export const encodeCreateRequest = Wire.writer(ReservationCreateRequest, Rename.createRequest)
 
 /** Writes a request. */
-export const encodeCommitRequest = Wire.writer(CommitRequest)
+export const encodeCommitRequest = Wire.writer(CommitRequest, Rename.commitRequest)
 
-/** Reads back a request that was written. */
-export const decodeCommitRequest = Schema.decodeUnknownResult(CommitRequest)
+/** Reads back the text of a request that was written. */
+export const readCommitRequest = Wire.reader(CommitRequest)
 
 /** Writes a request. */
 export const encodeReleaseRequest = Wire.writer(ReleaseRequest)
@@ -304,20 +305,20 @@ export const encodeReleaseRequest = Wire.writer(ReleaseRequest)
 /** Writes a request. */
 export const encodeExtendRequest = Wire.writer(ExtendRequest)
 
-/** Reads an answer. */
-export const decodeCreateResponse = Schema.decodeUnknownResult(ReservationCreateResponse)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readCreateResponse = Wire.reader(ReservationCreateResponse, Rename.createResponse)
 
-/** Reads an answer. */
-export const decodeCommitResponse = Schema.decodeUnknownResult(CommitResponse)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readCommitResponse = Wire.reader(CommitResponse, Rename.commitResponse)
 
-/** Reads an answer. */
-export const decodeReleaseResponse = Schema.decodeUnknownResult(ReleaseResponse)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readReleaseResponse = Wire.reader(ReleaseResponse)
 
-/** Reads an answer. */
-export const decodeExtendResponse = Schema.decodeUnknownResult(ExtendResponse)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readExtendResponse = Wire.reader(ExtendResponse)
 
-/** Reads an answer. */
-export const decodeDetail = Schema.decodeUnknownResult(ReservationDetail)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readDetail = Wire.reader(ReservationDetail)
 
-/** Reads an answer. */
-export const decodeListResponse = Schema.decodeUnknownResult(ReservationListResponse)
+/** Reads the text of an answer; the failure says why it can't be read. */
+export const readListResponse = Wire.reader(ReservationListResponse)

@@ -9,11 +9,11 @@ import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
-import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { CyclesError } from "../CyclesError.ts"
 import * as Telemetry from "../Telemetry.ts"
-import * as DueHeap from "./dueHeap.ts"
+import * as Alarm from "./alarm.ts"
+import type * as DueHeap from "./dueHeap.ts"
 import * as Lease from "./lease.ts"
 import { floorOf } from "./outcome.ts"
 import type { WithMeta } from "./send.ts"
@@ -55,22 +55,13 @@ export interface Heartbeat {
 
 /** Starts the fiber that keeps leases alive, in the scope of the layer. */
 export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(function* () {
-  const heap = DueHeap.make<Beat>()
   const clock = yield* Clock.Clock
   const extends_ = yield* FiberSet.make()
-  const earlier = Latch.makeUnsafe()
-  let wakesAt = Number.POSITIVE_INFINITY
-
-  const enqueue = (beat: Beat, afterMs: number): void => {
-    beat.due = nowMs(clock) + afterMs
-    heap.put(beat)
-    if (beat.due < wakesAt) earlier.openUnsafe()
-  }
 
   const follow = (beat: Beat, [lease, step]: readonly [Lease.Lease, Lease.Step]): Effect.Effect<void> => {
     beat.lease = lease
     if (beat.isOver) return Effect.void
-    if (step._tag !== "Stop") return Effect.sync(() => enqueue(beat, step.afterMs))
+    if (step._tag !== "Stop") return Effect.sync(() => alarm.set(beat, step.afterMs))
     beat.isOver = true
     return Effect.withFiber((fiber) => {
       Telemetry.countHeartbeat("stopped", fiber.context)
@@ -111,38 +102,23 @@ export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(fun
 
   const fire = (beat: Beat): Effect.Effect<unknown> => {
     const step = Lease.due(beat.lease, nowMs(clock))
-    if (step._tag === "Skip") return Effect.sync(() => enqueue(beat, step.afterMs))
+    if (step._tag === "Skip") return Effect.sync(() => alarm.set(beat, step.afterMs))
     return FiberSet.run(extends_, extend(beat), { startImmediately: true })
   }
 
-  const beatAllDue: Effect.Effect<void> = Effect.suspend(() => {
-    const beat = heap.peek()
-    if (beat === undefined || beat.due > nowMs(clock)) return Effect.void
-    heap.remove(beat)
-    return Effect.andThen(fire(beat), beatAllDue)
-  })
-
-  const sleep = Effect.suspend(() => {
-    const first = heap.peek()
-    earlier.closeUnsafe()
-    wakesAt = first?.due ?? Number.POSITIVE_INFINITY
-    if (first === undefined) return earlier.await
-    return Effect.timeoutOption(earlier.await, Math.max(shortestSleepMs, wakesAt - nowMs(clock)))
-  })
-
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(beatAllDue, sleep)), { startImmediately: true })
+  const alarm = yield* Alarm.make(fire)
 
   return {
     start: (given, options, answer) => {
       const timeoutMs = Lease.extendTimeout(options.leaseMs, options.maxTimeoutMs)
       const [lease, step] = Lease.begin({ extendByMs: options.extendByMs, timeoutMs }, answer)
       const beat: Beat = { ...given, lease, attempt: 1, isOver: false, due: 0, pos: -1 }
-      if (step._tag !== "Stop") enqueue(beat, step.afterMs)
+      if (step._tag !== "Stop") alarm.set(beat, step.afterMs)
       return beat
     },
     stop: (beat) => {
       beat.isOver = true
-      heap.remove(beat)
+      alarm.clear(beat)
     }
   }
 })
@@ -150,9 +126,6 @@ export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(fun
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** Beats that fall due within this time go together. */
-const shortestSleepMs = 1
 
 const problemOf = (error: CyclesError): Lease.Problem => {
   switch (error._tag) {

@@ -8,7 +8,6 @@
  * Source: client recovery profile CR-DURABLE-001 to 006; the age limits are the reference server's (30 days for a
  * commit, 7 days for an event), less an hour.
  */
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -114,13 +113,8 @@ const limits = { commit: 30 * dayMs - hourMs, event: 7 * dayMs - hourMs }
 /** The longest delay that a server can have asked for; a longer one is a damaged record. */
 const maxFloorMs = hourMs
 
-const read = (record: JournalRecord): Reservation.CommitRequest | undefined => {
-  try {
-    return Result.getOrUndefined(Reservation.decodeCommitRequest(Json.parse(record.commitBody)))
-  } catch {
-    return undefined
-  }
-}
+const read = (record: JournalRecord): Reservation.CommitRequest | undefined =>
+  Result.getOrUndefined(Reservation.readCommitRequest(record.commitBody))
 
 const announce = (engine: Engine, settlement: Settlement): Effect.Effect<void> =>
   engine.announce({ settlement, subject: undefined, action: undefined })

@@ -8,7 +8,6 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -26,10 +25,12 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { CyclesError, Operation } from "../CyclesError.ts"
 import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../CyclesError.ts"
 import * as Telemetry from "../Telemetry.ts"
+import * as Deadlines from "./deadlines.ts"
 import * as Lanes from "./lanes.ts"
 import { nowMs } from "./time.ts"
 import * as Transport from "./transport.ts"
@@ -57,7 +58,8 @@ export interface Call<A extends object> {
   readonly body?: string | undefined
   /** The one status that means success. */
   readonly status: 200 | 201
-  readonly decode: (json: unknown) => Result.Result<A, { readonly message: string }>
+  /** Reads the text of a success; the failure says why it can't be read. */
+  readonly read: (text: string) => Result.Result<A, string>
   readonly auth: "apiKey" | "adminKey" | "none"
   readonly lane: Lanes.Lane
   /** The time limit of the whole call; the configured one where it is absent. */
@@ -91,17 +93,18 @@ export const make = (options: {
   readonly timeoutMs: number
   readonly maxInFlight: number
   readonly aloneAfterMs: number
-}): Effect.Effect<Send, never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (given) => {
-    const client = HttpClient.transform(given, quiet)
+}): Effect.Effect<Send, never, HttpClient.HttpClient | Scope.Scope> =>
+  Effect.gen(function* () {
+    const client = yield* HttpClient.HttpClient
+    const deadlines = yield* Deadlines.make
     const lanes = Lanes.make(options)
     const headers = {
       apiKey: withKey(ProtocolHeaders.API_KEY, options.apiKey),
       adminKey: withKey(ProtocolHeaders.ADMIN_KEY, options.adminKey ?? options.apiKey),
       none: accept
     }
-
     const withoutKeys = mask([options.apiKey, options.adminKey])
+    const quiet = lastOf(quieted)
 
     const attempt = <A extends object>(
       call: Call<A>,
@@ -111,26 +114,15 @@ export const make = (options: {
       Effect.suspend(() => {
         const clock = fiber.getRef(Clock.Clock)
         const sentAtMs = nowMs(clock)
-        const timeoutMs = call.timeoutMs ?? options.timeoutMs
+        const limitMs = call.timeoutMs ?? options.timeoutMs
         const exchange = Effect.flatMap(
           client.execute(toRequest(options.baseUrl, headers[call.auth], call, span)),
           (response) =>
             Effect.flatMap(response.text, (text) => read(call, response, withoutKeys(text), nowMs(clock) - sentAtMs))
         )
-        return Effect.timeoutOrElse(
+        return deadlines.bound(
           Effect.catchTag(exchange, "HttpClientError", (error) => unanswered(call, error)),
-          {
-            duration: timeoutMs,
-            orElse: () =>
-              Effect.fail(
-                new TransportError({
-                  operation: call.operation,
-                  kind: "timeout",
-                  mayHaveArrived: true,
-                  problem: `no answer within ${Duration.format(Duration.millis(timeoutMs))}`
-                })
-              )
-          }
+          { context: quiet(fiber.context), limitMs, late: () => late(call, limitMs) }
         )
       })
 
@@ -170,14 +162,19 @@ const withKey = (name: string, key: Redacted.Redacted | undefined): Headers.Head
  * Effect's own span for each request, and the `b3` header that goes with it, are off: ours take their place. The names of
  * the key headers go with the request, since the layer's own context is not that of every caller.
  */
-const quiet = <E, R>(
-  effect: Effect.Effect<HttpClientResponse.HttpClientResponse, E, R>
-): Effect.Effect<HttpClientResponse.HttpClientResponse, E, R> =>
-  Effect.updateContext(effect, (context: Context.Context<R>) =>
-    Context.add(context, HttpClient.TracerDisabledWhen, always).pipe(
-      Context.add(Headers.CurrentRedactedNames, withKeyNames(Context.get(context, Headers.CurrentRedactedNames)))
-    )
+const quieted = (context: Context.Context<never>): Context.Context<never> =>
+  Context.add(context, HttpClient.TracerDisabledWhen, always).pipe(
+    Context.add(Headers.CurrentRedactedNames, withKeyNames(Context.get(context, Headers.CurrentRedactedNames)))
   )
+
+/** Remembers what a function made of the last thing it was given: callers come with the same context again and again. */
+const lastOf = <A, B>(f: (given: A) => B): ((given: A) => B) => {
+  let last: { readonly given: A; readonly made: B } | undefined
+  return (given) => {
+    if (last === undefined || last.given !== given) last = { given, made: f(given) }
+    return last.made
+  }
+}
 
 const withKeyNames = (names: ReadonlyArray<string | RegExp>): ReadonlyArray<string | RegExp> =>
   names.includes(ProtocolHeaders.API_KEY) ? names : [...names, ...redactedHeaders]
@@ -252,22 +249,10 @@ const read = <A extends object>(
       response.status >= 400 ? refusal(call, response.status, meta, text) : outside(call, response, meta)
     )
   }
-  const json = parse(text)
-  if (json === undefined) {
-    return Effect.fail(protocolError(call, response.status, meta, "the body is no JSON"))
-  }
-  const decoded = call.decode(json.value)
-  return Result.isFailure(decoded)
-    ? Effect.fail(protocolError(call, response.status, meta, decoded.failure.message))
-    : Effect.succeed(Object.assign(decoded.success, { meta: { ...meta, rttMs } }))
-}
-
-const parse = (text: string): { readonly value: unknown } | undefined => {
-  try {
-    return { value: Json.parseAnswer(text) }
-  } catch {
-    return undefined
-  }
+  const answer = call.read(text)
+  return Result.isFailure(answer)
+    ? Effect.fail(protocolError(call, response.status, meta, answer.failure))
+    : Effect.succeed(Object.assign(answer.success, { meta: { ...meta, rttMs } }))
 }
 
 const outside = <A extends object>(
@@ -297,9 +282,7 @@ const refusal = <A extends object>(
   meta: ProtocolHeaders.ResponseMeta,
   text: string
 ): ApiError | BudgetExceeded => {
-  const json = parse(text)
-  const decoded = json === undefined ? undefined : ErrorResponse.decode(json.value)
-  const body = decoded === undefined || Result.isFailure(decoded) ? undefined : decoded.success
+  const body = Result.getOrUndefined(ErrorResponse.read(text))
   const retryAfter = body?.retryAfterMs !== undefined ? Duration.millis(body.retryAfterMs) : meta.retryAfter
   const common = {
     operation: call.operation,
@@ -327,6 +310,14 @@ const budgetCodes: ReadonlySet<string> = new Set([
   "OVERDRAFT_LIMIT_EXCEEDED",
   "DEBT_OUTSTANDING"
 ])
+
+const late = <A extends object>(call: Call<A>, limitMs: number): TransportError =>
+  new TransportError({
+    operation: call.operation,
+    kind: "timeout",
+    mayHaveArrived: true,
+    problem: `no answer within ${Duration.format(Duration.millis(limitMs))}`
+  })
 
 const unanswered = <A extends object>(
   call: Call<A>,

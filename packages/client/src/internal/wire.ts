@@ -16,7 +16,7 @@ export const reserve = (body: string, about: About, lane: Lane): Call<Reservatio
   path: "/v1/reservations",
   body,
   status: 200,
-  decode: Reservation.decodeCreateResponse,
+  read: Reservation.readCreateResponse,
   auth: "apiKey",
   lane,
   about,
@@ -34,7 +34,7 @@ export const commit = (id: string, body: string, about?: About): Call<Reservatio
   path: `/v1/reservations/${encodeURIComponent(id)}/commit`,
   body,
   status: 200,
-  decode: Reservation.decodeCommitResponse,
+  read: Reservation.readCommitResponse,
   auth: "apiKey",
   lane: "settlement",
   about: { ...about, reservationId: id },
@@ -55,7 +55,7 @@ export const release = (
   path: `/v1/reservations/${encodeURIComponent(id)}/release`,
   body,
   status: 200,
-  decode: Reservation.decodeReleaseResponse,
+  read: Reservation.readReleaseResponse,
   auth,
   lane: "settlement",
   about: { reservationId: id },
@@ -72,7 +72,7 @@ export const extend = (id: string, body: string, timeoutMs?: number): Call<Reser
   path: `/v1/reservations/${encodeURIComponent(id)}/extend`,
   body,
   status: 200,
-  decode: Reservation.decodeExtendResponse,
+  read: Reservation.readExtendResponse,
   auth: "apiKey",
   lane: "settlement",
   timeoutMs,
@@ -90,7 +90,7 @@ export const getReservation = (
   method: "GET",
   path: `/v1/reservations/${encodeURIComponent(id)}`,
   status: 200,
-  decode: Reservation.decodeDetail,
+  read: Reservation.readDetail,
   auth,
   lane,
   about: { reservationId: id },
@@ -106,7 +106,7 @@ export const listReservations = (
   method: "GET",
   path: `/v1/reservations${query}`,
   status: 200,
-  decode: Reservation.decodeListResponse,
+  read: Reservation.readListResponse,
   auth,
   lane: "caller"
 })
@@ -118,7 +118,7 @@ export const decide = (body: string, about: About): Call<Decision.DecisionRespon
   path: "/v1/decide",
   body,
   status: 200,
-  decode: Decision.decodeResponse,
+  read: Decision.readResponse,
   auth: "apiKey",
   lane: "caller",
   about,
@@ -132,7 +132,7 @@ export const event = (body: string, lane: Lane, about?: About): Call<Event.Event
   path: "/v1/events",
   body,
   status: 201,
-  decode: Event.decodeCreateResponse,
+  read: Event.readCreateResponse,
   auth: "apiKey",
   lane,
   about,
@@ -145,7 +145,7 @@ export const balances = (query: string): Call<Balance.BalanceResponse> => ({
   method: "GET",
   path: `/v1/balances${query}`,
   status: 200,
-  decode: Balance.decodeResponse,
+  read: Balance.readResponse,
   auth: "apiKey",
   lane: "caller"
 })
@@ -156,7 +156,7 @@ export const getEvidence = (id: string): Call<Evidence.EvidenceEnvelope> => ({
   method: "GET",
   path: `/v1/evidence/${encodeURIComponent(id)}`,
   status: 200,
-  decode: Evidence.decodeEnvelope,
+  read: Evidence.readEnvelope,
   auth: "none",
   lane: "caller"
 })
@@ -167,7 +167,7 @@ export const getJwks: Call<Evidence.EvidenceJwks> = {
   method: "GET",
   path: "/v1/.well-known/cycles-jwks.json",
   status: 200,
-  decode: Evidence.decodeJwks,
+  read: Evidence.readJwks,
   auth: "none",
   lane: "caller"
 }

@@ -18,26 +18,20 @@ export const integer = (minimum: number, maximum: number) =>
 /** A count, or an instant or a span of time in milliseconds. */
 export const natural = integer(0, Number.MAX_SAFE_INTEGER)
 
-/** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. */
-const int64 = (minimum: bigint) =>
-  Schema.Union([Schema.Int, Schema.BigInt])
-    .annotate({ expected: "an integer of 64 bits" })
+/** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. Both sides hold its limits. */
+const int64 = (minimum: bigint) => {
+  const expected = `an integer from ${minimum} to ${Limits.maxInt64}`
+  const large = Schema.BigInt.check(Schema.isBetweenBigInt({ minimum, maximum: Limits.maxInt64 }, { expected }))
+  const small = Schema.Int.check(Schema.isGreaterThanOrEqualTo(Math.max(Number(minimum), Number.MIN_SAFE_INTEGER)))
+  return Schema.Union([small, large])
+    .annotate({ expected })
     .pipe(
-      Schema.decodeTo(
-        Schema.BigInt.check(
-          Schema.isBetweenBigInt(
-            { minimum, maximum: Limits.maxInt64 },
-            {
-              expected: `an integer from ${minimum} to ${Limits.maxInt64}`
-            }
-          )
-        ),
-        {
-          decode: SchemaGetter.transform((value: number | bigint) => BigInt(value)),
-          encode: SchemaGetter.transform(Json.encodeInteger)
-        }
-      )
+      Schema.decodeTo(large, {
+        decode: SchemaGetter.transform((value: number | bigint) => BigInt(value)),
+        encode: SchemaGetter.transform(Json.encodeInteger)
+      })
     )
+}
 
 /** An amount: 0 or more. */
 export const unsignedInt64 = int64(0n)
@@ -77,14 +71,52 @@ export const jsonObject = Schema.Record(Schema.String, Schema.Json)
 /** Free JSON as it was read. */
 export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
 
-/** Writes what a schema describes. What is right is walked once; what is wrong once more, for all that is wrong with it. */
+/** What could not be read, in words. */
+export type Unreadable = string
+
+/**
+ * Reads the text of an answer that a schema describes.
+ *
+ * With `rename` what is plainly right only changes its names: the wire's side of the schema looks at it, numbers that a
+ * `number` can't hold and nulls are not plainly right. All else is read by the schema, which says what is wrong with it.
+ */
+export const reader = <A, I>(
+  schema: Schema.Codec<A, I>,
+  rename?: (wire: I) => A
+): ((text: string) => Result.Result<A, Unreadable>) => {
+  const decode = Schema.decodeUnknownResult(schema)
+  const isPlain = Schema.is(Schema.toEncoded(schema))
+  const readAll = (text: string): Result.Result<A, Unreadable> =>
+    Result.flatMap(parsed(Json.parseAnswer, text), (json) => Result.mapError(decode(json), (error) => error.message))
+  if (rename === undefined) return readAll
+  return (text) => {
+    const json = parsed(JSON.parse, text)
+    return Result.isSuccess(json) && isPlain(json.success) ? Result.succeed(rename(json.success)) : readAll(text)
+  }
+}
+
+/**
+ * Writes what a schema describes. What is right only changes its names, by `rename` where that is given; what is wrong is
+ * walked once more, for all that is wrong with it.
+ */
 export const writer = <A, I>(
-  schema: Schema.Codec<A, I>
+  schema: Schema.Codec<A, I>,
+  rename?: (input: A) => I
 ): ((input: unknown) => Result.Result<I, Schema.SchemaError>) => {
+  const isRight = Schema.is(Schema.toType(schema))
   const write = Schema.encodeUnknownResult(schema)
   const explain = Schema.encodeUnknownResult(schema, { errors: "all" })
   return (input) => {
+    if (rename !== undefined && isRight(input)) return Result.succeed(rename(input))
     const written = write(input)
     return Result.isSuccess(written) ? written : explain(input)
+  }
+}
+
+const parsed = (parse: (text: string) => unknown, text: string): Result.Result<unknown, Unreadable> => {
+  try {
+    return Result.succeed(parse(text))
+  } catch {
+    return Result.fail("the body is no JSON")
   }
 }

@@ -11,6 +11,7 @@ import type { CyclesError } from "effect-cycles/CyclesError"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import { randomUUID } from "node:crypto"
 import type { Admin } from "../adminPlane.ts"
 import * as AdminPlane from "../adminPlane.ts"
@@ -92,7 +93,7 @@ export const make = (
   server: { readonly baseUrl: string; readonly admin: Admin },
   budgets: ReadonlyArray<BudgetOptions>,
   options?: object
-): Effect.Effect<Stage> =>
+): Effect.Effect<Stage, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { admin, baseUrl } = server
     const tenant = `suite-${randomUUID().slice(0, 18)}`
