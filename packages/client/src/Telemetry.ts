@@ -69,13 +69,24 @@ export const reservationsActive = Metric.gauge("cycles_reservations_active", {
 // counting
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Counts one for a label; each labelled metric is made once. */
-const counterBy = <Label extends string>(metric: Metric.Metric<number, unknown>, name: string) => {
-  const made = new Map<Label, Metric.Metric<number, unknown>>()
+/**
+ * Counts one for a label. Each label has a counter of its own, made once: a metric that gets its attributes at each update
+ * makes a new name for its series each time.
+ */
+const counterBy = <Label extends string>(
+  metric: Metric.Metric<number, unknown>,
+  name: string,
+  attributes?: Readonly<Record<string, string>>
+) => {
+  const made = new Map<Label, Metric.Counter<number>>()
   return (label: Label, context: Context.Context<never>): void => {
     let labelled = made.get(label)
     if (labelled === undefined) {
-      labelled = Metric.withAttributes(metric, { [name]: label })
+      labelled = Metric.counter(metric.id, {
+        description: metric.description,
+        incremental: true,
+        attributes: { ...attributes, [name]: label }
+      })
       made.set(label, labelled)
     }
     labelled.updateUnsafe(1, context)
@@ -87,22 +98,18 @@ const callCounters = new Map<Operation, ReturnType<typeof counterBy<string>>>()
 const callCounter = (operation: Operation): ReturnType<typeof counterBy<string>> => {
   let counter = callCounters.get(operation)
   if (counter === undefined) {
-    counter = counterBy(Metric.withAttributes(callsTotal, { operation }), "outcome")
+    counter = counterBy(callsTotal, "outcome", { operation })
     callCounters.set(operation, counter)
   }
   return counter
 }
 
-/** Counts a call of a fiber by how it ends. */
-export const countCall = <A, E, R>(
+/** Counts a call by how it ended. */
+export const countCall = (
   operation: Operation,
-  { context }: Fiber.Fiber<unknown, unknown>,
-  call: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.onExitPrimitive(call, (exit) => {
-    callCounter(operation)(outcomeOf(exit), context)
-    return undefined
-  })
+  exit: Exit.Exit<unknown, unknown>,
+  context: Context.Context<never>
+): void => callCounter(operation)(outcomeOf(exit), context)
 
 /** Counts a decision. */
 export const countDecision: (decision: string, context: Context.Context<never>) => void = (() => {

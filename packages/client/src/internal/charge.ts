@@ -35,6 +35,8 @@ export interface Charge {
   readonly isEstimated: boolean
   /** What was reserved, where this process knows it. */
   readonly estimate: Amount.Amount | undefined
+  /** The body of the event that takes over when the lease has ended, made when it is asked for; always the same text. */
+  readonly eventBody: () => string | undefined
   /** Whether the journal holds the record. */
   isJournaled: boolean
   /** How often an answer said that waiting alone won't help. */
@@ -84,7 +86,7 @@ const attemptCommit = (engine: Engine, charge: Charge): Effect.Effect<Attempted>
   })
 
 const attemptEvent = (engine: Engine, charge: Charge): Effect.Effect<Attempted> => {
-  const body = charge.record.eventBody
+  const body = charge.eventBody()
   if (body === undefined) {
     return reject(
       engine,

@@ -6,6 +6,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Alarm from "./alarm.ts"
@@ -26,6 +27,8 @@ export interface Limit<E> {
   readonly context: Context.Context<never>
   readonly limitMs: number
   readonly late: () => E
+  /** Called once with the end of it, before that is handed on. */
+  readonly onEnd: (exit: Exit.Exit<unknown, E>) => void
 }
 
 interface Deadline extends DueHeap.Entry {
@@ -41,25 +44,30 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.map(
 const bound = <A, E>(
   alarm: Alarm.Alarm<Deadline>,
   effect: Effect.Effect<A, E>,
-  { context, late, limitMs }: Limit<E>
+  { context, late, limitMs, onEnd }: Limit<E>
 ): Effect.Effect<A, E> =>
   Effect.callback<A, E>((resume) => {
-    const fiber = Effect.runForkWith(context)(effect)
+    let isOver = false
+    const end = (exit: Exit.Exit<A, E>): void => {
+      if (isOver) return
+      isOver = true
+      alarm.clear(deadline)
+      onEnd(exit)
+      resume(exit)
+    }
     const deadline: Deadline = {
       due: 0,
       pos: -1,
       expire: () => {
-        resume(Effect.fail(late()))
+        end(Exit.fail(late()))
         fiber.interruptUnsafe()
       }
     }
+    const fiber = Effect.runForkWith(context)(effect)
     alarm.set(deadline, limitMs)
-    fiber.addObserver((exit) => {
-      alarm.clear(deadline)
-      resume(exit)
-    })
+    fiber.addObserver(end)
     return Effect.suspend(() => {
-      alarm.clear(deadline)
+      end(Exit.interrupt())
       return Fiber.interrupt(fiber)
     })
   })

@@ -6,11 +6,11 @@ import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Balance from "@effect-cycles/protocol/Balance"
 import * as Decision from "@effect-cycles/protocol/Decision"
 import * as Event from "@effect-cycles/protocol/Event"
-import { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
-import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import type { IdempotencyKey, ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
+import * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -78,7 +78,7 @@ export const settlementBodies = (
   id: ReservationId,
   commit: Commit,
   latencyMs: number
-): { readonly commit: string; readonly event: string } => {
+): { readonly commit: string; readonly event: () => string } => {
   const idempotencyKey = Keys.derived("commit", prepared.stem)
   const metadata: Metadata = {
     ...commit.metadata,
@@ -100,16 +100,17 @@ export const settlementBodies = (
   const { action, subject } = prepared.request
   return {
     commit: Json.stringify(encoded),
-    event: Json.stringify({
-      ...encoded,
-      subject,
-      action,
-      metadata: {
-        ...encoded.metadata,
-        recovered_reservation_id: id,
-        recovery_reason: "commit_after_reservation_expired"
-      }
-    })
+    event: () =>
+      Json.stringify({
+        ...encoded,
+        subject,
+        action,
+        metadata: {
+          ...encoded.metadata,
+          recovered_reservation_id: id,
+          recovery_reason: "commit_after_reservation_expired"
+        }
+      })
   }
 }
 
@@ -139,13 +140,16 @@ export const createDraft = (
   draft: Draft
 ): Effect.Effect<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> =>
   Effect.map(createRequest(draft), (body) => ({
-    request: { ...draft, idempotencyKey: IdempotencyKey.make(draft.idempotencyKey, { disableChecks: true }) },
+    request: { ...draft, idempotencyKey: checkedKey(draft.idempotencyKey) },
     body
   }))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** The key of a request that has been checked. */
+const checkedKey = Brand.nominal<IdempotencyKey>()
 
 type Encode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
 

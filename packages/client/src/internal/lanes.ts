@@ -7,24 +7,19 @@
  *
  * Source: ours; the reference server's key check costs 0.27 s of CPU and is remembered for 60 s.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Semaphore from "effect/Semaphore"
-import { nowMs } from "./time.ts"
 
 /** Who is calling: the user's fiber, or the client that settles and keeps leases alive. */
 export type Lane = "caller" | "settlement"
 
 /** The places for calls under way. */
 export interface Lanes {
-  /** Runs a call of a fiber when its lane has a place. It is asked for at the moment of the call. */
-  readonly run: <A, E, R>(
-    lane: Lane,
-    fiber: Fiber.Fiber<unknown, unknown>,
-    call: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E, R>
+  /** Runs a call when its lane has a place. It is asked for at the moment of the call. */
+  readonly run: <A, E, R>(lane: Lane, nowMs: number, call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** To be told when a call has ended: there is no idleness now. */
+  readonly answered: (nowMs: number) => void
 }
 
 /** Makes the lanes. A quarter of the places, at least one, is kept for settlements. */
@@ -42,22 +37,24 @@ export const make = (options: {
   let opener: Latch.Latch | undefined
 
   return {
-    run: (lane, fiber, call) => {
-      const clock = fiber.getRef(Clock.Clock)
+    run: (lane, nowMs, call) => {
       const placed = Semaphore.withPermit(lanes[lane], call)
       if (opener !== undefined) {
         return Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed)
       }
-      const answered = (): undefined => void (lastAnswerMs = nowMs(clock))
-      if (nowMs(clock) - lastAnswerMs < options.aloneAfterMs) return Effect.onExitPrimitive(placed, answered)
+      if (nowMs - lastAnswerMs < options.aloneAfterMs) return placed
       const latch = Latch.makeUnsafe()
       opener = latch
-      return Effect.onExitPrimitive(placed, () => {
-        answered()
-        opener = undefined
-        latch.openUnsafe()
-        return undefined
-      })
+      return Effect.ensuring(
+        placed,
+        Effect.sync(() => {
+          opener = undefined
+          latch.openUnsafe()
+        })
+      )
+    },
+    answered: (nowMs) => {
+      lastAnswerMs = nowMs
     }
   }
 }

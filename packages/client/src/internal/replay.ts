@@ -72,6 +72,7 @@ const take = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
       actual: commit.actual,
       isEstimated: commit.metadata?.["actual_source"] === "estimate",
       estimate: undefined,
+      eventBody: () => record.eventBody,
       isJournaled: true,
       holds: 0
     }

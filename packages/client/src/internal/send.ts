@@ -101,12 +101,12 @@ export const make = (options: {
     const headers = {
       apiKey: withKey(ProtocolHeaders.API_KEY, options.apiKey),
       adminKey: withKey(ProtocolHeaders.ADMIN_KEY, options.adminKey ?? options.apiKey),
-      none: accept
+      none: common
     }
     const withoutKeys = mask([options.apiKey, options.adminKey])
     const quiet = lastOf(quieted)
 
-    const attempt = <A extends object>(
+    const exchange = <A extends object>(
       call: Call<A>,
       fiber: Fiber.Fiber<unknown, unknown>,
       span: Tracer.Span | undefined
@@ -115,24 +115,31 @@ export const make = (options: {
         const clock = fiber.getRef(Clock.Clock)
         const sentAtMs = nowMs(clock)
         const limitMs = call.timeoutMs ?? options.timeoutMs
-        const exchange = Effect.flatMap(
-          client.execute(toRequest(options.baseUrl, headers[call.auth], call, span)),
-          (response) =>
-            Effect.flatMap(response.text, (text) => read(call, response, withoutKeys(text), nowMs(clock) - sentAtMs))
+        const request = toRequest(options.baseUrl, headers[call.auth][call.method], call, span)
+        const answer = Effect.flatMap(client.execute(request), (response) =>
+          Effect.flatMap(response.text, (text) => read(call, response, withoutKeys(text), nowMs(clock) - sentAtMs))
         )
         return deadlines.bound(
-          Effect.catchTag(exchange, "HttpClientError", (error) => unanswered(call, error)),
-          { context: quiet(fiber.context), limitMs, late: () => late(call, limitMs) }
+          Effect.catchTag(answer, "HttpClientError", (error) => unanswered(call, error)),
+          {
+            context: quiet(fiber.context),
+            limitMs,
+            late: () => late(call, limitMs),
+            onEnd: (exit) => {
+              lanes.answered(nowMs(clock))
+              Telemetry.countCall(call.operation, exit, fiber.context)
+            }
+          }
         )
       })
 
     return (call) =>
       Effect.withFiber((fiber) => {
-        const counted = (span: Tracer.Span | undefined) =>
-          Telemetry.countCall(call.operation, fiber, lanes.run(call.lane, fiber, attempt(call, fiber, span)))
-        if (!isTraced(fiber)) return counted(undefined)
+        const placed = (span: Tracer.Span | undefined) =>
+          lanes.run(call.lane, nowMs(fiber.getRef(Clock.Clock)), exchange(call, fiber, span))
+        if (!isTraced(fiber)) return placed(undefined)
         return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, (span) =>
-          Effect.tap(counted(span), (answer) => Effect.sync(() => describe(span, call, answer)))
+          Effect.tap(placed(span), (answer) => Effect.sync(() => describe(span, call, answer)))
         )
       })
   })
@@ -153,10 +160,21 @@ const mask = (keys: ReadonlyArray<Redacted.Redacted | undefined>): ((text: strin
   return (text) => secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text)
 }
 
-const accept = Headers.fromRecordUnsafe({ accept: "application/json" })
+const contentType = "application/json"
 
-const withKey = (name: string, key: Redacted.Redacted | undefined): Headers.Headers =>
-  key === undefined ? accept : Headers.set(accept, name, Redacted.value(key))
+/** What every request of a method carries. Not every HttpClient takes the type of a body from the body. */
+const common = {
+  GET: Headers.fromRecordUnsafe({ accept: contentType }),
+  POST: Headers.fromRecordUnsafe({ accept: contentType, "content-type": contentType })
+}
+
+const withKey = (name: string, key: Redacted.Redacted | undefined): typeof common =>
+  key === undefined
+    ? common
+    : {
+        GET: Headers.set(common.GET, name, Redacted.value(key)),
+        POST: Headers.set(common.POST, name, Redacted.value(key))
+      }
 
 /**
  * Effect's own span for each request, and the `b3` header that goes with it, are off: ours take their place. The names of
@@ -193,19 +211,15 @@ const toRequest = <A extends object>(
   call: Call<A>,
   span: Tracer.Span | undefined
 ): HttpClientRequest.HttpClientRequest => {
-  const traced = span === undefined ? headers : Headers.set(headers, "traceparent", traceparent(span))
   return HttpClientRequest.makeWith(
     call.method,
     baseUrl + call.path,
     UrlParams.empty,
     Option.none(),
-    // Not every HttpClient takes the type of the body from the body.
-    call.body === undefined ? traced : Headers.set(traced, "content-type", contentType),
+    span === undefined ? headers : Headers.set(headers, "traceparent", traceparent(span)),
     call.body === undefined ? HttpBody.empty : HttpBody.text(call.body, contentType)
   )
 }
-
-const contentType = "application/json"
 
 const traceparent = (span: Tracer.Span): string => HttpTraceContext.toHeaders(span)["traceparent"] ?? ""
 

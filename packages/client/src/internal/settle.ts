@@ -119,7 +119,7 @@ const settleByCommit = (engine: Engine, held: Held, id: ReservationId, plan: Com
         baseUrl: engine.config.baseUrl,
         mode: "commit",
         commitBody: bodies.commit,
-        eventBody: bodies.event,
+        eventBody: engine.isDurable ? bodies.event() : undefined,
         recordedAtMs: clock.currentTimeMillisUnsafe(),
         notBeforeMs: 0
       },
@@ -127,6 +127,7 @@ const settleByCommit = (engine: Engine, held: Held, id: ReservationId, plan: Com
       actual: plan.actual,
       isEstimated: plan.isEstimated,
       estimate: held.prepared.request.estimate,
+      eventBody: bodies.event,
       isJournaled: false,
       holds: 0
     }

@@ -16,6 +16,7 @@ import * as ConfigModule from "../CyclesConfig.ts"
 import * as Env from "../internal/env.ts"
 import type { SettlementJournal } from "../SettlementJournal.ts"
 import { layerNone } from "../SettlementJournal.ts"
+import { compile } from "./internal/compiled.ts"
 import * as JournalFiles from "./JournalFiles.ts"
 import * as JournalSqlite from "./JournalSqlite.ts"
 import * as UndiciHttpClient from "./UndiciHttpClient.ts"
@@ -29,8 +30,9 @@ export interface NodeOptions {
 }
 
 /** A client over undici, with the journal in SQLite. */
-export const layer = (config: CyclesConfig, options?: NodeOptions): Layer.Layer<Cycles.Cycles | CyclesClient> =>
-  Cycles.layer(config).pipe(
+export const layer = (config: CyclesConfig, options?: NodeOptions): Layer.Layer<Cycles.Cycles | CyclesClient> => {
+  compile()
+  return Cycles.layer(config).pipe(
     Layer.provide(options?.journal ?? JournalSqlite.layer()),
     Layer.provide(
       UndiciHttpClient.layer({
@@ -40,6 +42,7 @@ export const layer = (config: CyclesConfig, options?: NodeOptions): Layer.Layer<
       })
     )
   )
+}
 
 /** Every POST has an idempotency key. A heartbeat has rules of its own for an extension whose outcome is unknown. */
 const isRepeatable = (request: HttpClientRequest.HttpClientRequest): boolean => !request.url.endsWith("/extend")

@@ -202,21 +202,25 @@ const optionsOf = (
   return { origin: target.origin, path: target.path, method, headers: headersOf(request), body }
 }
 
-const originAndPath = (request: HttpClientRequest.HttpClientRequest): Target | undefined => {
-  const match = /^(https?:\/\/[^/?#]+)([^#]*)/.exec(request.url)
-  if (match?.[1] === undefined) return undefined
-  const path = match[2]?.startsWith("/") === true ? match[2] : `/${match[2] ?? ""}`
-  const params = UrlParams.toString(request.urlParams)
-  if (params === "") return { origin: match[1], path }
-  return { origin: match[1], path: `${path}${path.includes("?") ? "&" : "?"}${params}` }
+const originAndPath = ({ url, urlParams }: HttpClientRequest.HttpClientRequest): Target | undefined => {
+  const host = url.startsWith("http://") ? 7 : url.startsWith("https://") ? 8 : undefined
+  if (host === undefined) return undefined
+  const length = url.slice(host).search(/[/?#]|$/)
+  if (length === 0) return undefined
+  const [rest = ""] = url.slice(host + length).split("#", 1)
+  const path = rest.startsWith("/") ? rest : `/${rest}`
+  const params = UrlParams.toString(urlParams)
+  return {
+    origin: url.slice(0, host + length),
+    path: params === "" ? path : `${path}${path.includes("?") ? "&" : "?"}${params}`
+  }
 }
 
-const headersOf = (request: HttpClientRequest.HttpClientRequest): Record<string, string> => {
-  const headers: Record<string, string> = { ...request.headers }
-  const { body } = request
-  if ("contentType" in body && body.contentType !== undefined) headers["content-type"] = body.contentType
-  return headers
-}
+/** The headers of a request, with the type of its body. */
+const headersOf = ({ body, headers }: HttpClientRequest.HttpClientRequest): Readonly<Record<string, string>> =>
+  !("contentType" in body) || body.contentType === undefined || headers["content-type"] === body.contentType
+    ? headers
+    : { ...headers, "content-type": body.contentType }
 
 const bodyOf = (request: HttpClientRequest.HttpClientRequest): Uint8Array | Readable | null | TypeError => {
   const { body } = request
@@ -276,7 +280,7 @@ class UndiciResponse extends Inspectable.Class implements HttpClientResponse.Htt
   }
 
   get headers(): Headers.Headers {
-    return (this.#headers ??= Headers.fromInput(this.#raw))
+    return (this.#headers ??= Headers.fromRecordUnsafe(singleHeaders(this.#raw)))
   }
 
   get text(): HttpClientResponse.HttpClientResponse["text"] {
@@ -359,6 +363,16 @@ const hasNoBody: ReadonlySet<number> = new Set([204, 205, 304])
 
 const webBody = (body: Buffer | Readable): ConstructorParameters<typeof globalThis.Response>[0] =>
   Buffer.isBuffer(body) ? new Uint8Array(body) : Readable.toWeb(body)
+
+/** Each header once. Their names come in lower case. */
+const singleHeaders = (raw: RawHeaders): Record<string, string> => {
+  const headers: Record<string, string> = {}
+  for (const name in raw) {
+    const value = raw[name]
+    if (value !== undefined) headers[name] = typeof value === "string" ? value : value.join(", ")
+  }
+  return headers
+}
 
 const webHeaders = (raw: RawHeaders): globalThis.Headers => {
   const headers = new globalThis.Headers()

@@ -4,11 +4,12 @@
  * Nothing is checked here: `reader` and `writer` have a schema look at a message first. A schema that renames as it reads
  * costs five times as much, more than the rest of a guarded call.
  */
+import * as Brand from "effect/Brand"
 import * as Amount from "../Amount.ts"
 import type { Balance } from "../Balance.ts"
 import type { Caps } from "../Caps.ts"
 import type { EvidenceRef } from "../Evidence.ts"
-import { ReservationId } from "../Identifiers.ts"
+import type { ReservationId } from "../Identifiers.ts"
 import type { Metrics } from "../Metrics.ts"
 import type {
   CommitRequest,
@@ -33,7 +34,7 @@ export const createResponse = (
     decision: wire.decision,
     affectedScopes: wire.affected_scopes
   }
-  if (wire.reservation_id !== undefined) answer.reservationId = ReservationId.make(wire.reservation_id, unchecked)
+  if (wire.reservation_id !== undefined) answer.reservationId = reservationId(wire.reservation_id)
   if (wire.reserved !== undefined) answer.reserved = amount(wire.reserved)
   if (wire.expires_at_ms !== undefined) answer.expiresAtMs = wire.expires_at_ms
   if (wire.remaining_ttl_ms !== undefined) answer.remainingTtlMs = wire.remaining_ttl_ms
@@ -54,6 +55,8 @@ export const commitResponse = (wire: typeof Reservation.CommitResponse.Encoded):
   if (wire.cycles_evidence !== undefined) answer.cyclesEvidence = evidence(wire.cycles_evidence)
   return answer
 }
+
+const reservationId = Brand.nominal<ReservationId>()
 
 const unchecked = { disableChecks: true }
 
