@@ -155,8 +155,12 @@ describe("Reservation", () => {
 
     it("settles only by the status that means it", () => {
       const charged = { unit: "TOKENS", amount: 1 }
-      expect(Result.isSuccess(Reservation.readCommitResponse(JSON.stringify({ status: "COMMITTED", charged })))).toBe(true)
-      expect(Result.isFailure(Reservation.readCommitResponse(JSON.stringify({ status: "PENDING", charged })))).toBe(true)
+      expect(Result.isSuccess(Reservation.readCommitResponse(JSON.stringify({ status: "COMMITTED", charged })))).toBe(
+        true
+      )
+      expect(Result.isFailure(Reservation.readCommitResponse(JSON.stringify({ status: "PENDING", charged })))).toBe(
+        true
+      )
     })
   })
 })

@@ -8,17 +8,17 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Headers from "effect/http/Headers"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
-import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as UrlParams from "effect/http/UrlParams"
 import * as Option from "effect/Option"
@@ -30,10 +30,9 @@ import * as Tracer from "effect/Tracer"
 import type { CyclesError, Operation } from "../CyclesError.ts"
 import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../CyclesError.ts"
 import * as Telemetry from "../Telemetry.ts"
-import * as Deadlines from "./deadlines.ts"
+import * as Exchange from "./exchange.ts"
 import * as Lanes from "./lanes.ts"
 import { nowMs } from "./time.ts"
-import * as Transport from "./transport.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -95,8 +94,7 @@ export const make = (options: {
   readonly aloneAfterMs: number
 }): Effect.Effect<Send, never, HttpClient.HttpClient | Scope.Scope> =>
   Effect.gen(function* () {
-    const client = yield* HttpClient.HttpClient
-    const deadlines = yield* Deadlines.make
+    const exchange = yield* Exchange.make(yield* HttpClient.HttpClient)
     const lanes = Lanes.make(options)
     const headers = {
       apiKey: withKey(ProtocolHeaders.API_KEY, options.apiKey),
@@ -106,7 +104,7 @@ export const make = (options: {
     const withoutKeys = mask([options.apiKey, options.adminKey])
     const quiet = lastOf(quieted)
 
-    const exchange = <A extends object>(
+    const attempt = <A extends object>(
       call: Call<A>,
       fiber: Fiber.Fiber<unknown, unknown>,
       span: Tracer.Span | undefined
@@ -115,17 +113,20 @@ export const make = (options: {
         const clock = fiber.getRef(Clock.Clock)
         const sentAtMs = nowMs(clock)
         const limitMs = call.timeoutMs ?? options.timeoutMs
-        const request = toRequest(options.baseUrl, headers[call.auth][call.method], call, span)
-        const answer = Effect.flatMap(client.execute(request), (response) =>
-          Effect.flatMap(response.text, (text) => read(call, response, withoutKeys(text), nowMs(clock) - sentAtMs))
-        )
-        return deadlines.bound(
-          Effect.catchTag(answer, "HttpClientError", (error) => unanswered(call, error)),
+        return exchange.send<WithMeta<A>, CyclesError>(
+          toRequest(options.baseUrl, headers[call.auth][call.method], call, span),
           {
             context: quiet(fiber.context),
             limitMs,
-            late: () => late(call, limitMs),
-            onEnd: (exit) => {
+            conclude: (end) => {
+              if (end === undefined) return Exit.fail(late(call, limitMs))
+              return Exit.isSuccess(end)
+                ? read(call, { ...end.value, text: withoutKeys(end.value.text) }, nowMs(clock) - sentAtMs)
+                : Exit.failCause(
+                    Cause.map(end.cause, (what) => new TransportError({ operation: call.operation, ...what }))
+                  )
+            },
+            onExit: (exit) => {
               lanes.answered(nowMs(clock))
               Telemetry.countCall(call.operation, exit, fiber.context)
             }
@@ -136,7 +137,7 @@ export const make = (options: {
     return (call) =>
       Effect.withFiber((fiber) => {
         const placed = (span: Tracer.Span | undefined) =>
-          lanes.run(call.lane, nowMs(fiber.getRef(Clock.Clock)), exchange(call, fiber, span))
+          lanes.run(call.lane, nowMs(fiber.getRef(Clock.Clock)), attempt(call, fiber, span))
         if (!isTraced(fiber)) return placed(undefined)
         return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, (span) =>
           Effect.tap(placed(span), (answer) => Effect.sync(() => describe(span, call, answer)))
@@ -253,35 +254,28 @@ const describe = <A extends object>(span: Tracer.Span, call: Call<A>, answer: Wi
 
 const read = <A extends object>(
   call: Call<A>,
-  response: HttpClientResponse.HttpClientResponse,
-  text: string,
+  { headers, status, text }: Exchange.Reply,
   rttMs: number
-): Effect.Effect<WithMeta<A>, CyclesError> => {
-  const meta = ProtocolHeaders.fromHeaders(response.headers)
-  if (response.status !== call.status) {
-    return Effect.fail(
-      response.status >= 400 ? refusal(call, response.status, meta, text) : outside(call, response, meta)
-    )
+): Exit.Exit<WithMeta<A>, CyclesError> => {
+  const meta = ProtocolHeaders.fromHeaders(headers)
+  if (status === call.status) {
+    const answer = call.read(text)
+    return Result.isFailure(answer)
+      ? Exit.fail(protocolError(call, status, meta, answer.failure))
+      : Exit.succeed(Object.assign(answer.success, { meta: { ...meta, rttMs } }))
   }
-  const answer = call.read(text)
-  return Result.isFailure(answer)
-    ? Effect.fail(protocolError(call, response.status, meta, answer.failure))
-    : Effect.succeed(Object.assign(answer.success, { meta: { ...meta, rttMs } }))
-}
-
-const outside = <A extends object>(
-  call: Call<A>,
-  response: HttpClientResponse.HttpClientResponse,
-  meta: ProtocolHeaders.ResponseMeta
-): ProtocolError =>
-  protocolError(
-    call,
-    response.status,
-    meta,
-    response.status >= 300
-      ? "a redirect, which is never followed, since it would carry the key to another place"
-      : `success is ${call.status} here`
+  if (status >= 400) return Exit.fail(refusal(call, status, meta, text))
+  return Exit.fail(
+    protocolError(
+      call,
+      status,
+      meta,
+      status >= 300
+        ? "a redirect, which is never followed, since it would carry the key to another place"
+        : `success is ${call.status} here`
+    )
   )
+}
 
 const protocolError = <A extends object>(
   call: Call<A>,
@@ -332,9 +326,3 @@ const late = <A extends object>(call: Call<A>, limitMs: number): TransportError 
     mayHaveArrived: true,
     problem: `no answer within ${Duration.format(Duration.millis(limitMs))}`
   })
-
-const unanswered = <A extends object>(
-  call: Call<A>,
-  error: HttpClientError.HttpClientError
-): Effect.Effect<never, TransportError> =>
-  Effect.fail(new TransportError({ operation: call.operation, ...Transport.describe(error) }))

@@ -3,20 +3,19 @@
  * controller, no span of its own, answers of JSON collected before they are handed on.
  *
  * Redirects are not followed. Interrupting a request closes its connection. A kept connection that the server closed just
- * as a request was written is no answer to that request: where the user says that it may be, it is sent again, once, on a
- * new connection.
+ * as a request was written is no answer to that request; see `isRepeatable`.
  *
  * Source: ours.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
-import * as UrlParams from "effect/http/UrlParams"
 import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -25,7 +24,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Readable } from "node:stream"
 import type { Dispatcher } from "undici"
+import * as Exchange from "../internal/exchange.ts"
+import * as Transport from "../internal/transport.ts"
 import * as Connections from "./internal/connections.ts"
+import * as Dispatch from "./internal/dispatch.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -52,12 +54,14 @@ export interface Options {
 
 /** Makes a client; its connections are closed with the scope. */
 export const make = (options?: Options): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
-  Effect.map(Connections.make(options), (connections) =>
-    HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
+  Effect.map(Connections.make(options), (connections) => {
+    const client = HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
       (request) => Effect.flatMap(request, (request) => send(connections, request)),
       Effect.succeed
     )
-  )
+    Exchange.setDirect(client, direct(connections))
+    return client
+  })
 
 /** The `HttpClient` over undici. */
 export const layer = (options?: Options): Layer.Layer<HttpClient.HttpClient> =>
@@ -69,187 +73,65 @@ export const layer = (options?: Options): Layer.Layer<HttpClient.HttpClient> =>
 
 type Sent = Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
 
+/** JSON is handed on whole, with one suspension; anything else as it comes. */
 const send = (connections: Connections.Connections, request: HttpClientRequest.HttpClientRequest): Sent =>
   Effect.callback((resume) => {
-    const url = originAndPath(request)
-    if (url === undefined) {
-      return resume(Effect.fail(failed(new HttpClientError.InvalidUrlError({ request }))))
-    }
-    let controller: Dispatcher.DispatchController | undefined
-    let isAborted = false
-    let isOver = false
-    let hasAnswer = false
-    let isRepeat = false
-    const answer: Dispatcher.DispatchHandler = {
-      onRequestStart: (started) => {
-        controller = started
-        if (isAborted) started.abort(new Error("interrupted"))
-      },
-      onResponseStart: (started, status, headers) => {
-        hasAnswer = true
-        if (status < 200) return
-        const type = headers["content-type"]
-        if (typeof type === "string" && type.startsWith("application/json")) collect(status, headers)
-        else stream(started, status, headers)
-      },
-      onResponseData: (_controller, chunk) => sink.push(chunk),
-      onResponseEnd: () => {
-        isOver = true
-        sink.end()
-      },
-      onResponseError: (_controller, error) => {
-        if (!isRepeat && !hasAnswer && !isAborted && connections.isWorthRepeating(request, error)) {
-          isRepeat = true
-          dispatch()
-          return
+    const fail = (error: HttpClientError.HttpClientError): void => resume(Effect.fail(error))
+    const giveUp = Dispatch.dispatch(connections, request, {
+      open: (head) => {
+        const answer = (body: Buffer | Readable): void =>
+          resume(Effect.succeed(new UndiciResponse(request, head.status, head.headers, body)))
+        const type = head.headers["content-type"]
+        if (typeof type === "string" && type.startsWith("application/json")) {
+          return Dispatch.collect(answer, (error) => fail(Dispatch.broken(request, error)))
         }
-        isOver = true
-        sink.fail(error)
-      }
-    }
-
-    const fail = (error: Error): void =>
-      resume(Effect.fail(failed(new HttpClientError.TransportError({ request, cause: error }))))
-
-    let sink: Sink = { push: () => {}, end: () => {}, fail }
-
-    /** JSON is handed on whole. */
-    const collect = (status: number, headers: RawHeaders): void => {
-      const chunks: Array<Buffer> = []
-      sink = {
-        push: (chunk) => void chunks.push(chunk),
-        end: () => {
-          const first = chunks[0]
-          const bytes = first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks)
-          resume(Effect.succeed(new UndiciResponse(request, status, headers, bytes)))
-        },
-        fail
-      }
-    }
-
-    /** Anything else is handed on as it comes. */
-    const stream = (started: Dispatcher.DispatchController, status: number, headers: RawHeaders): void => {
-      const readable = new Readable({
-        read: () => started.resume(),
-        destroy: (error, done) => {
-          if (!isOver) started.abort(error ?? new Error("not read to the end"))
-          done(error)
-        }
-      })
-      // An answer may break off before anybody reads it; who reads it then is told.
-      readable.on("error", () => {})
-      sink = {
-        push: (chunk) => {
-          if (!readable.push(chunk)) started.pause()
-        },
-        end: () => void readable.push(null),
-        fail: (error) => void readable.destroy(error)
-      }
-      resume(Effect.succeed(new UndiciResponse(request, status, headers, readable)))
-    }
-
-    const options = optionsOf(url, request)
-    if (options instanceof Error) {
-      return resume(Effect.fail(failed(new HttpClientError.EncodeError({ request, cause: options }))))
-    }
-    const dispatch = (): void => {
-      try {
-        if (isRepeat) connections.fresh.dispatch({ ...options, reset: true }, answer)
-        else connections.kept.dispatch(options, answer)
-      } catch (error) {
-        isOver = true
-        fail(error instanceof Error ? error : new Error(String(error)))
-      }
-    }
-    dispatch()
-
-    return Effect.sync(() => {
-      isAborted = true
-      if (!isOver) controller?.abort(new Error("interrupted"))
+        const [readable, sink] = stream(head)
+        answer(readable)
+        return sink
+      },
+      fail
     })
+    return Effect.sync(giveUp)
   })
 
-/** Where the body of an answer goes. */
-interface Sink {
-  readonly push: (chunk: Buffer) => void
-  readonly end: () => void
-  readonly fail: (error: Error) => void
+/** A body that is read as it comes. Nothing more is taken from the connection than its reader asks for. */
+const stream = ({ controller, isOver }: Dispatch.Head): readonly [Readable, Dispatch.Sink] => {
+  const readable = new Readable({
+    read: () => controller.resume(),
+    destroy: (error, done) => {
+      if (!isOver()) controller.abort(error ?? new Error("not read to the end"))
+      done(error)
+    }
+  })
+  // An answer may break off before anybody reads it; who reads it then is told.
+  readable.on("error", () => {})
+  return [
+    readable,
+    {
+      push: (chunk) => {
+        if (!readable.push(chunk)) controller.pause()
+      },
+      end: () => void readable.push(null),
+      fail: (error) => void readable.destroy(error)
+    }
+  ]
 }
 
-type RawHeaders = Readonly<Record<string, string | Array<string> | undefined>>
-
-const failed = (reason: HttpClientError.HttpClientErrorReason): HttpClientError.HttpClientError =>
-  new HttpClientError.HttpClientError({ reason })
-
-// ---------------------------------------------------------------------------------------------------------------------
-// requests
-// ---------------------------------------------------------------------------------------------------------------------
-
-interface Target {
-  readonly origin: string
-  readonly path: string
-}
-
-/** What undici is told, or why it can't be. */
-const optionsOf = (
-  target: Target,
-  request: HttpClientRequest.HttpClientRequest
-): Dispatcher.DispatchOptions | TypeError => {
-  const method = methodOf(request.method)
-  const body = bodyOf(request)
-  if (method instanceof Error) return method
-  if (body instanceof Error) return body
-  return { origin: target.origin, path: target.path, method, headers: headersOf(request), body }
-}
-
-const originAndPath = ({ url, urlParams }: HttpClientRequest.HttpClientRequest): Target | undefined => {
-  const host = url.startsWith("http://") ? 7 : url.startsWith("https://") ? 8 : undefined
-  if (host === undefined) return undefined
-  const length = url.slice(host).search(/[/?#]|$/)
-  if (length === 0) return undefined
-  const [rest = ""] = url.slice(host + length).split("#", 1)
-  const path = rest.startsWith("/") ? rest : `/${rest}`
-  const params = UrlParams.toString(urlParams)
-  return {
-    origin: url.slice(0, host + length),
-    path: params === "" ? path : `${path}${path.includes("?") ? "&" : "?"}${params}`
+/** The direct way: whole answers, told by a callback. */
+const direct =
+  (connections: Connections.Connections): Exchange.Way =>
+  (request, _context, end) => {
+    const fail = (error: HttpClientError.HttpClientError): void => end(Exit.fail(Transport.describe(error)))
+    return Dispatch.dispatch(connections, request, {
+      open: ({ headers, status }) =>
+        Dispatch.collect(
+          (bytes) =>
+            end(Exit.succeed({ status, headers: Dispatch.singleHeaders(headers), text: bytes.toString("utf8") })),
+          (error) => fail(Dispatch.broken(request, error))
+        ),
+      fail
+    })
   }
-}
-
-/** The headers of a request, with the type of its body. */
-const headersOf = ({ body, headers }: HttpClientRequest.HttpClientRequest): Readonly<Record<string, string>> =>
-  !("contentType" in body) || body.contentType === undefined || headers["content-type"] === body.contentType
-    ? headers
-    : { ...headers, "content-type": body.contentType }
-
-const bodyOf = (request: HttpClientRequest.HttpClientRequest): Uint8Array | Readable | null | TypeError => {
-  const { body } = request
-  switch (body._tag) {
-    case "Empty":
-      return null
-    case "Uint8Array":
-      return body.body
-    case "Stream":
-      return Readable.fromWeb(Stream.toReadableStream(body.stream))
-    default:
-      return new TypeError(`A body of the kind ${body._tag} can't be sent by this client`)
-  }
-}
-
-const methodOf = (method: string): Dispatcher.HttpMethod | TypeError => {
-  switch (method) {
-    case "GET":
-    case "POST":
-    case "PUT":
-    case "PATCH":
-    case "DELETE":
-    case "HEAD":
-    case "OPTIONS":
-      return method
-    default:
-      return new TypeError(`The method ${method} can't be sent by this client`)
-  }
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // answers
@@ -262,12 +144,17 @@ class UndiciResponse extends Inspectable.Class implements HttpClientResponse.Htt
   readonly request: HttpClientRequest.HttpClientRequest
   readonly status: number
   readonly remoteAddress = Option.none<string>()
-  readonly #raw: RawHeaders
+  readonly #raw: Dispatch.RawHeaders
   #body: Buffer | Readable
   #headers: Headers.Headers | undefined
   #web: HttpClientResponse.HttpClientResponse | undefined
 
-  constructor(request: HttpClientRequest.HttpClientRequest, status: number, raw: RawHeaders, body: Buffer | Readable) {
+  constructor(
+    request: HttpClientRequest.HttpClientRequest,
+    status: number,
+    raw: Dispatch.RawHeaders,
+    body: Buffer | Readable
+  ) {
     super()
     this.request = request
     this.status = status
@@ -280,7 +167,7 @@ class UndiciResponse extends Inspectable.Class implements HttpClientResponse.Htt
   }
 
   get headers(): Headers.Headers {
-    return (this.#headers ??= Headers.fromRecordUnsafe(singleHeaders(this.#raw)))
+    return (this.#headers ??= Headers.fromRecordUnsafe(Dispatch.singleHeaders(this.#raw)))
   }
 
   get text(): HttpClientResponse.HttpClientResponse["text"] {
@@ -325,7 +212,13 @@ class UndiciResponse extends Inspectable.Class implements HttpClientResponse.Htt
   #collect(body: Readable): Effect.Effect<Buffer, HttpClientError.HttpClientError> {
     return Effect.callback((resume) => {
       const fail = (cause: unknown): void =>
-        resume(Effect.fail(failed(new HttpClientError.DecodeError({ request: this.request, response: this, cause }))))
+        resume(
+          Effect.fail(
+            new HttpClientError.HttpClientError({
+              reason: new HttpClientError.DecodeError({ request: this.request, response: this, cause })
+            })
+          )
+        )
       if (body.destroyed) return fail(body.errored ?? new Error("the answer was given up"))
       const chunks: Array<Buffer> = []
       body.on("data", (chunk: Buffer) => chunks.push(chunk))
@@ -364,17 +257,7 @@ const hasNoBody: ReadonlySet<number> = new Set([204, 205, 304])
 const webBody = (body: Buffer | Readable): ConstructorParameters<typeof globalThis.Response>[0] =>
   Buffer.isBuffer(body) ? new Uint8Array(body) : Readable.toWeb(body)
 
-/** Each header once. Their names come in lower case. */
-const singleHeaders = (raw: RawHeaders): Record<string, string> => {
-  const headers: Record<string, string> = {}
-  for (const name in raw) {
-    const value = raw[name]
-    if (value !== undefined) headers[name] = typeof value === "string" ? value : value.join(", ")
-  }
-  return headers
-}
-
-const webHeaders = (raw: RawHeaders): globalThis.Headers => {
+const webHeaders = (raw: Dispatch.RawHeaders): globalThis.Headers => {
   const headers = new globalThis.Headers()
   for (const [name, value] of Object.entries(raw)) {
     for (const one of Array.isArray(value) ? value : [value]) {
