@@ -63,6 +63,8 @@ interface File {
   readonly db: DatabaseSync
   /** Runs work in the next transaction; the callback hears when it is durable, or why it is not. */
   readonly enqueue: (work: () => void, done: (error: unknown) => void) => void
+  /** Runs work, for which nobody waits, with the next transaction that somebody waits for, or a little later. */
+  readonly enqueueIdle: (work: () => void) => void
   /** Does now what waits for the next transaction. */
   readonly commit: () => void
   readonly close: () => void
@@ -81,17 +83,24 @@ const openFile = (filename: string): File => {
     throw error
   }
 
+  const begin = db.prepare("BEGIN IMMEDIATE")
+  const end = db.prepare("COMMIT")
   let waiting: Array<{ readonly work: () => void; readonly done: (error: unknown) => void }> = []
+  let isScheduled = false
+  let idle: NodeJS.Timeout | undefined
 
   const commit = (): void => {
     const batch = waiting
     waiting = []
+    isScheduled = false
+    clearTimeout(idle)
+    idle = undefined
     if (batch.length === 0) return
     let problem: unknown
     try {
-      db.exec("BEGIN IMMEDIATE")
+      begin.run()
       for (const { work } of batch) work()
-      db.exec("COMMIT")
+      end.run()
     } catch (error) {
       problem = error ?? new Error("the transaction failed")
       if (db.isTransaction) db.exec("ROLLBACK")
@@ -104,7 +113,13 @@ const openFile = (filename: string): File => {
     commit,
     enqueue: (work, done) => {
       waiting.push({ work, done })
-      if (waiting.length === 1) setImmediate(commit)
+      if (isScheduled) return
+      isScheduled = true
+      setImmediate(commit)
+    },
+    enqueueIdle: (work) => {
+      waiting.push({ work, done: () => {} })
+      if (!isScheduled) idle ??= setTimeout(commit, idleMs).unref()
     },
     close: () => {
       commit()
@@ -112,6 +127,9 @@ const openFile = (filename: string): File => {
     }
   }
 }
+
+/** How long work for which nobody waits may wait for a transaction. */
+const idleMs = 20
 
 /** The columns of a record, in both tables. */
 const recordColumns = `
@@ -141,7 +159,7 @@ const migrate = (db: DatabaseSync, filename: string): void => {
     CREATE TABLE IF NOT EXISTS records (
       ${recordColumns},
       PRIMARY KEY (fingerprint, base_url, reservation_id)
-    ) STRICT;
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS dead_letters (
       ${recordColumns},
       reason TEXT NOT NULL,
@@ -192,24 +210,15 @@ const journalOf = (file: File, { baseUrl, fingerprint }: JournalOwner): Journal 
     )
 
   const setAside = (row: Row): void =>
-    file.enqueue(
-      () => {
-        quarantine.run(JSON.stringify(row), Date.now())
-        remove.run(fingerprint, baseUrl, String(row["reservation_id"]))
-      },
-      () => {}
-    )
+    file.enqueueIdle(() => {
+      quarantine.run(JSON.stringify(row), Date.now())
+      remove.run(fingerprint, baseUrl, String(row["reservation_id"]))
+    })
 
   return {
     put: (record) => durably("put", () => void put.run(...values(record))),
     // Nobody waits: replaying a settled record charges nothing.
-    remove: (id) =>
-      Effect.sync(() =>
-        file.enqueue(
-          () => void remove.run(fingerprint, baseUrl, id),
-          () => {}
-        )
-      ),
+    remove: (id) => Effect.sync(() => file.enqueueIdle(() => void remove.run(fingerprint, baseUrl, id))),
     bury: (letter) =>
       durably("bury", () => {
         bury.run(...values(letter.record), letter.reason, letter.diedAtMs)
