@@ -58,13 +58,10 @@ export const commitResponse = (wire: typeof Reservation.CommitResponse.Encoded):
 
 const reservationId = Brand.nominal<ReservationId>()
 
-const unchecked = { disableChecks: true }
-
-const amount = (wire: typeof Amount.Amount.Encoded): Amount.Amount =>
-  new Amount.Amount({ unit: wire.unit, amount: BigInt(wire.amount) }, unchecked)
+const amount = (wire: typeof Amount.Amount.Encoded): Amount.Amount => Amount.make(wire.unit, wire.amount)
 
 const signedAmount = (wire: typeof Amount.SignedAmount.Encoded): Amount.SignedAmount =>
-  new Amount.SignedAmount({ unit: wire.unit, amount: BigInt(wire.amount) }, unchecked)
+  new Amount.SignedAmount({ unit: wire.unit, amount: BigInt(wire.amount) }, { disableChecks: true })
 
 const balance = (wire: typeof Balance.Encoded): Balance => {
   const balance: Mutable<Balance> = {
