@@ -22,16 +22,15 @@ export interface Lanes {
   readonly answered: (nowMs: number) => void
 }
 
-/** Makes the lanes. A quarter of the places, at least one, is kept for settlements. */
+/** Makes the lanes. Half of the places is kept for settlements: whatever is reserved has to be settled. */
 export const make = (options: {
   readonly maxInFlight: number
   /** After this long without an answer a call goes alone. */
   readonly aloneAfterMs: number
 }): Lanes => {
-  const forSettlement = Math.max(1, Math.floor(options.maxInFlight / 4))
   const lanes = {
-    caller: Semaphore.makeUnsafe(Math.max(1, options.maxInFlight - forSettlement)),
-    settlement: Semaphore.makeUnsafe(forSettlement)
+    caller: Semaphore.makeUnsafe(Math.ceil(options.maxInFlight / 2)),
+    settlement: Semaphore.makeUnsafe(Math.floor(options.maxInFlight / 2))
   }
   let lastAnswerMs = Number.NEGATIVE_INFINITY
   let opener: Latch.Latch | undefined

@@ -109,7 +109,8 @@ const accept = (
   Effect.withFiber((fiber): Effect.Effect<Held.Held, BudgetExceeded | ProtocolError | AlreadySettled> => {
     Telemetry.countDecision(answer.decision, fiber.context)
     if (answer.decision === "DENY") return Effect.fail(denied(prepared, answer))
-    if (prepared.isDryRun) return Effect.sync(() => Held.make(prepared, answer, nowMs(fiber.getRef(Clock.Clock))))
+    const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
+    if (prepared.isDryRun) return Effect.succeed(Held.make(prepared, answer, startedAtMs))
     const id = answer.reservationId
     if (id === undefined) {
       return Effect.fail(
@@ -124,7 +125,6 @@ const accept = (
     if (prepared.isCallersKey && answer.remainingTtlMs === 0) {
       return Effect.fail(new AlreadySettled({ reservationId: id, by: "earlier run" }))
     }
-    const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
     const held = Held.make(prepared, answer, startedAtMs)
     if (prepared.heartbeat === "cancel") held.onLost = Deferred.makeUnsafe<LeaseLost>()
     held.beat = engine.heartbeat.start(

@@ -101,7 +101,9 @@ export const make = (options: {
       adminKey: withKey(ProtocolHeaders.ADMIN_KEY, options.adminKey ?? options.apiKey),
       none: common
     }
-    const withoutKeys = mask([options.apiKey, options.adminKey])
+    const secrets = [options.apiKey, options.adminKey].flatMap((key) =>
+      key === undefined ? [] : [Redacted.value(key)]
+    )
     const quiet = lastOf(quieted)
 
     const attempt = <A extends object>(
@@ -121,7 +123,7 @@ export const make = (options: {
             conclude: (end) => {
               if (end === undefined) return Exit.fail(late(call, limitMs))
               return Exit.isSuccess(end)
-                ? read(call, { ...end.value, text: withoutKeys(end.value.text) }, nowMs(clock) - sentAtMs)
+                ? read(call, end.value, masked(end.value.text, secrets), nowMs(clock) - sentAtMs)
                 : Exit.failCause(
                     Cause.map(end.cause, (what) => new TransportError({ operation: call.operation, ...what }))
                   )
@@ -153,12 +155,15 @@ export const redactedHeaders: ReadonlyArray<string> = [ProtocolHeaders.API_KEY, 
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Takes keys out of an answer: what stands between client and server may echo a request, and answers end up in errors
- * and spans. Shorter texts than a key ever is are left alone, they could be a part of anything.
+ * An answer without keys: what stands between client and server may echo a request, and answers end up in errors and spans.
+ * Shorter texts than a key ever is are left alone, they could be a part of anything.
  */
-const mask = (keys: ReadonlyArray<Redacted.Redacted | undefined>): ((text: string) => string) => {
-  const secrets = keys.flatMap((key) => (key === undefined ? [] : [Redacted.value(key)])).filter((_) => _.length >= 16)
-  return (text) => secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text)
+const masked = (text: string, secrets: ReadonlyArray<string>): string => {
+  let rest = text
+  for (const secret of secrets) {
+    if (secret.length >= 16 && rest.includes(secret)) rest = rest.replaceAll(secret, "<redacted>")
+  }
+  return rest
 }
 
 const contentType = "application/json"
@@ -254,7 +259,8 @@ const describe = <A extends object>(span: Tracer.Span, call: Call<A>, answer: Wi
 
 const read = <A extends object>(
   call: Call<A>,
-  { headers, status, text }: Exchange.Reply,
+  { headers, status }: Exchange.Reply,
+  text: string,
   rttMs: number
 ): Exit.Exit<WithMeta<A>, CyclesError> => {
   const meta = ProtocolHeaders.fromHeaders(headers)

@@ -162,18 +162,15 @@ const targetOf = ({
   url,
   urlParams
 }: HttpClientRequest.HttpClientRequest): { readonly origin: string; readonly path: string } | undefined => {
-  const host = url.startsWith("http://") ? 7 : url.startsWith("https://") ? 8 : undefined
-  if (host === undefined) return undefined
-  const length = url.slice(host).search(/[/?#]|$/)
-  if (length === 0) return undefined
-  const [rest = ""] = url.slice(host + length).split("#", 1)
+  const parts = address.exec(url)
+  if (parts === null) return undefined
+  const [, origin = "", rest = ""] = parts
   const path = rest.startsWith("/") ? rest : `/${rest}`
   const params = UrlParams.toString(urlParams)
-  return {
-    origin: url.slice(0, host + length),
-    path: params === "" ? path : `${path}${path.includes("?") ? "&" : "?"}${params}`
-  }
+  return { origin, path: params === "" ? path : `${path}${path.includes("?") ? "&" : "?"}${params}` }
 }
+
+const address = /^(https?:\/\/[^/?#]+)([^#]*)/
 
 /** The headers of a request, with the type of its body. */
 const headersOf = ({ body, headers }: HttpClientRequest.HttpClientRequest): Readonly<Record<string, string>> =>
