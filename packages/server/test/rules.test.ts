@@ -30,13 +30,44 @@ describe("overage over several budgets", () => {
     expect(world.books("agent:a")).toMatchObject({ spent: 10n, debt: 5n, reserved: 0n })
   })
 
-  it("refuses a debt on a budget without a limit, though another on the path has one", () => {
+  it("cuts the charge where a budget has no limit, though another on the path has one", () => {
     const world = make()
     budget(world, "agent:a", 10)
-    budget(world, "agent:a/toolset:t", 100, 50)
-    const event = spend("e", 20, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, { agent: "a", toolset: "t" })
-    expect(error(world.ask("events", event))).toBe("409 OVERDRAFT_LIMIT_EXCEEDED")
-    expect(world.books("agent:a/toolset:t")).toMatchObject({ spent: 0n, debt: 0n })
+    budget(world, "agent:a/toolset:t", 5, 50)
+    const subject = { agent: "a", toolset: "t" }
+    const event = spend("e", 20, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, subject)
+    const { body, status } = world.ask("events", event)
+    expect([status, body["charged"]]).toEqual([201, tokens(10)])
+    expect(Array.from(Object(body["balances"]), (row) => Object(row).is_over_limit)).toEqual([
+      undefined,
+      true,
+      undefined
+    ])
+    expect(world.books("agent:a")).toMatchObject({ spent: 10n, debt: 0n })
+    expect(world.books("agent:a/toolset:t")).toMatchObject({ spent: 5n, debt: 5n })
+  })
+
+  it("goes by what is left of the cut where the limit of another budget is checked", () => {
+    const world = make()
+    budget(world, "agent:a", 10)
+    budget(world, "agent:a/toolset:t", 4, 3)
+    const subject = { agent: "a", toolset: "t" }
+    const id = hold(world, 2, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, subject)
+    const commit = (amount: number) =>
+      world.ask(`reservations/${id}/commit`, { idempotency_key: `c${amount}`, actual: tokens(amount) })
+    // 10 are left at the agent and 7 with debt at the toolset: more than that is refused, however much is asked.
+    expect(error(commit(100))).toBe("409 OVERDRAFT_LIMIT_EXCEEDED")
+    world.ask("events", spend("e", 3, undefined, { agent: "a" }))
+    expect(commit(100).body["charged"]).toEqual(tokens(7))
+    expect(world.books("agent:a/toolset:t")).toMatchObject({ spent: 4n, debt: 3n, reserved: 0n })
+  })
+
+  it("is refused under REJECT, also of a reservation of nothing with room for it", () => {
+    const world = make()
+    const id = hold(world, 0, { overage_policy: "REJECT" })
+    const commit = { idempotency_key: "c", actual: tokens(1) }
+    expect(error(world.ask(`reservations/${id}/commit`, commit))).toBe("409 BUDGET_EXCEEDED")
+    expect(error(world.ask("events", spend("e", 1, { overage_policy: "REJECT" })))).toBe("201 undefined")
   })
 
   it("never charges less than what was held, also when somebody else's debt has used it up", () => {
@@ -48,6 +79,39 @@ describe("overage over several budgets", () => {
     const { body } = world.ask(`reservations/${id}/commit`, { idempotency_key: "c", actual: tokens(7) })
     expect(body["charged"]).toEqual(tokens(5))
     expect(world.books("agent:a")).toMatchObject({ spent: 10n, debt: 3n, reserved: 0n })
+  })
+})
+
+describe("budgets on one path", () => {
+  it("are asked from the top down: the first that refuses gives the reason", () => {
+    const world = make()
+    budget(world, "agent:a", 5, 5)
+    budget(world, "agent:a/toolset:t", 100)
+    const subject = { agent: "a", toolset: "t" }
+    world.admin("POST", "budgets/freeze?scope=tenant:acme/agent:a/toolset:t&unit=TOKENS", {})
+    const reasons = (amount: number): ReadonlyArray<unknown> => [
+      world.ask("reservations", act(`r${Math.random()}`, amount, undefined, subject)).body["error"],
+      world.ask("reservations", act(`d${Math.random()}`, amount, { dry_run: true }, subject)).body["reason_code"],
+      world.ask("decide", act(`c${Math.random()}`, amount, undefined, subject)).body["reason_code"],
+      world.ask("events", spend(`e${Math.random()}`, amount, { overage_policy: "REJECT" }, subject)).body["error"]
+    ]
+    expect(reasons(6)).toEqual(Array(4).fill("BUDGET_EXCEEDED"))
+    expect(reasons(5)).toEqual(Array(4).fill("BUDGET_FROZEN"))
+  })
+})
+
+describe("an extension", () => {
+  it("is repeated as long as the lease that it gave, and has nothing to extend in the grace period", () => {
+    const world = make()
+    const id = hold(world, 1, { ttl_ms: 1_000, grace_period_ms: 60_000 })
+    const extend = (key: string) =>
+      world.ask(`reservations/${id}/extend`, { idempotency_key: key, extend_by_ms: 1_000 })
+    const first = extend("a")
+    world.nowMs += 1_999
+    expect(extend("a").body).toEqual({ ...first.body, remaining_ttl_ms: 1 })
+    world.nowMs += 2
+    expect(error(extend("a"))).toBe("410 RESERVATION_EXPIRED")
+    expect(world.ask(`reservations/${id}/commit`, { idempotency_key: "c", actual: tokens(1) }).status).toBe(200)
   })
 })
 

@@ -363,7 +363,7 @@ const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
 
 /**
  * The request in a body, and its form: what is compared with an earlier request under the same key. Nulls are absence, but
- * for the grace period.
+ * for what has a default: the grace period and the dry run.
  */
 const requestOf = <A extends { readonly idempotencyKey: string; readonly metadata?: unknown }>(
   call: Call,
@@ -373,7 +373,8 @@ const requestOf = <A extends { readonly idempotencyKey: string; readonly metadat
   const given = Read.withoutNulls(raw)
   const request = Read.withMetadata(read, given)
   sameKey(call, request.idempotencyKey)
-  return { request, form: raw["grace_period_ms"] === null ? { ...given, grace_period_ms: null } : given }
+  const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
+  return { request, form: { ...given, ...isNull("grace_period_ms"), ...isNull("dry_run") } }
 }
 
 const sameKey = (call: Call, key: string): void => {
