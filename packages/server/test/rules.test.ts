@@ -200,6 +200,15 @@ describe("a key", () => {
   })
 })
 
+describe("balances", () => {
+  it("take any word for yes and no, and none", () => {
+    const world = make()
+    const status = (word: string) => world.ask(`balances?tenant=acme&include_children=${word}`).status
+    expect(["true", "NO", "1", "off", ""].map(status)).toEqual([200, 200, 200, 200, 200])
+    expect(["maybe", "2"].map(status)).toEqual([400, 400])
+  })
+})
+
 describe("a policy", () => {
   const policy = (world: World, more: object) =>
     world.admin("POST", "policies", {
@@ -267,6 +276,61 @@ describe("a list", () => {
     expect([amounts(second), second["has_more"], second["next_cursor"]]).toEqual([[3, 1], false, null])
     expect(world.ask(`${query.replace("desc", "asc")}&cursor=${String(first["next_cursor"])}`).status).toBe(400)
     expect(world.ask(`${query.replace("ACTIVE", "RELEASED")}&cursor=${String(first["next_cursor"])}`).status).toBe(400)
+  })
+
+  it("has rows that are alike ascend by name in both directions, and over pages", () => {
+    const world = make()
+    const ids = Array.from({ length: 5 }, () => hold(world, 7)).toSorted()
+    for (const direction of ["asc", "desc"]) {
+      const query = `reservations?sort_by=reserved&sort_dir=${direction}&limit=2`
+      const seen: Array<string> = []
+      for (let cursor: unknown = ""; cursor !== null;) {
+        const { body } = world.ask(`${query}&cursor=${String(cursor)}`)
+        for (const row of Object(body["reservations"])) seen.push(row.reservation_id)
+        cursor = body["next_cursor"]
+      }
+      expect(seen).toEqual(ids)
+    }
+  })
+
+  it("takes the order that it isn't told from its cursor", () => {
+    const world = make()
+    for (const amount of [1, 2, 3, 4]) hold(world, amount)
+    const amounts = (query: string) =>
+      Array.from(Object(world.ask(query).body["reservations"]), (row) => Object(row).reserved.amount)
+    const { next_cursor } = world.ask("reservations?sort_by=reserved&sort_dir=asc&limit=2").body
+    const at = `cursor=${String(next_cursor)}`
+    expect(amounts(`reservations?${at}`)).toEqual([3, 4])
+    expect(amounts(`reservations?sort_by=reserved&${at}`)).toEqual([3, 4])
+    expect(amounts(`reservations?sort_dir=asc&${at}`)).toEqual([3, 4])
+    expect(world.ask(`reservations?sort_dir=desc&${at}`).status).toBe(400)
+    expect(world.ask(`reservations?sort_by=created_at_ms&${at}`).status).toBe(400)
+  })
+
+  it("without an order may be filtered otherwise on the way, and gives no cursor to one with an order", () => {
+    const world = make()
+    hold(world, 1)
+    const released = hold(world, 2)
+    hold(world, 3)
+    world.ask(`reservations/${released}/release`, { idempotency_key: "r" })
+    const cursor = String(world.ask("reservations?limit=1").body["next_cursor"])
+    expect(world.ask(`reservations?status=ACTIVE&cursor=${cursor}`).status).toBe(200)
+    expect(world.ask(`reservations?sort_by=created_at_ms&cursor=${cursor}`).status).toBe(400)
+    expect(world.ask("reservations?sort_dir=asc&cursor=0").status).toBe(400)
+  })
+
+  it("compares the windows of a cursor by the instants that they mean", () => {
+    const world = make()
+    hold(world, 1)
+    hold(world, 2)
+    const page = (from: string, cursor = "") =>
+      world.ask(`reservations?sort_dir=asc&limit=1&from=${encodeURIComponent(from)}&cursor=${cursor}`)
+    const cursor = String(page("2023-01-01T00:00:00Z").body["next_cursor"])
+    expect(page("2023-01-01T01:00:00+01:00", cursor).status).toBe(200)
+    expect(page("2023-01-01T01:00:00Z", cursor).status).toBe(400)
+    for (const from of ["2023-02-30T00:00:00Z", "2023-01-01T00:00Z", "2023-01-01T00:00:00+0100"]) {
+      expect(page(from).status).toBe(400)
+    }
   })
 
   it("goes on after the row that its cursor names is gone from the filter", () => {
