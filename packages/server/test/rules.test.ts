@@ -185,6 +185,23 @@ describe("a key", () => {
     expect(Array.from(Object(balances), (row) => Object(row).scope_path)).toEqual(["tenant:acme/workspace:eng"])
   })
 
+  it("with admin:read reads all, with admin:write writes all, and neither does more", () => {
+    const world = make()
+    const made = (permission: string) =>
+      String(
+        world.admin("POST", "api-keys", {
+          tenant_id: "acme",
+          name: "k",
+          permissions: [permission],
+          expires_at: "2100-01-01T00:00:00Z"
+        }).body["key_secret"]
+      )
+    const reader = made("admin:read")
+    expect(world.ask("balances?tenant=acme", undefined, reader).status).toBe(200)
+    expect(world.ask("reservations", undefined, reader).status).toBe(403)
+    expect(world.ask("balances?tenant=acme", undefined, made("admin:write")).status).toBe(403)
+  })
+
   it("ends at its instant, not before, and says why", () => {
     const world = make()
     const expires_at = new Date(world.nowMs + 1_000).toISOString()

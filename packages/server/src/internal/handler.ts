@@ -301,7 +301,9 @@ const authenticated = (call: Call): KeyCaller => {
 /** The tenant whose key came along, if the key may do this. */
 const tenant = (call: Call, permission: string): KeyCaller => {
   const caller = authenticated(call)
-  if (!caller.key.permissions.includes(permission)) throw forbidden(`API key lacks required permission: ${permission}`)
+  if (!Policies.permits(caller.key.permissions, permission)) {
+    throw forbidden(`API key lacks required permission: ${permission}`)
+  }
   return caller
 }
 
@@ -320,18 +322,7 @@ const unlimited = (call: Call): void => {
   call.headers[Headers.RATE_LIMIT_RESET] = "0"
 }
 
-/** Whether the scope filter of a key allows a path. An entry is a path from the top, or a segment anywhere. */
-const allows = (key: ApiKey, scopes: ReadonlyArray<string>): boolean => {
-  const filter = key.scopeFilter ?? []
-  const path = scopes[scopes.length - 1] ?? ""
-  return (
-    filter.length === 0 ||
-    filter.some(
-      (entry) =>
-        scopes.some((scope) => Policies.matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
-    )
-  )
-}
+const allows = (key: ApiKey, scopes: ReadonlyArray<string>): boolean => Policies.allows(key.scopeFilter, scopes)
 
 const narrowed = (call: Call, caller: KeyCaller | "admin", id: string): void => {
   if (caller === "admin" || (caller.key.scopeFilter ?? []).length === 0) return
