@@ -100,7 +100,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     headers: {
       "content-type": "application/json",
       [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeId(),
-      [Headers.TRACE_ID]: traceOf(request.headers) ?? server.makeId().replaceAll("-", "")
+      [Headers.TRACE_ID]: traceOf(request.headers, isAdminPath) ?? server.makeId().replaceAll("-", "")
     }
   }
   try {
@@ -156,11 +156,18 @@ const readable = (url: string): void => {
   }
 }
 
-/** The trace that a request belongs to, where it says so in a way that can be used. */
-const traceOf = (headers: Request["headers"]): string | undefined => {
-  const parent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(headers[Headers.TRACEPARENT] ?? "")
+/**
+ * The trace that a request belongs to, where it says so in a way that can be used. The runtime plane takes capital digits, the
+ * administrator's does not.
+ */
+const traceOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
+  const read = (name: string): string => {
+    const text = headers[name] ?? ""
+    return isAdminPath ? text : text.toLowerCase()
+  }
+  const parent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(read(Headers.TRACEPARENT))
   if (parent?.[1] !== undefined && !/^0+$/.test(parent[1]) && !/^0+$/.test(parent[2] ?? "")) return parent[1]
-  const own = (headers[Headers.TRACE_ID] ?? "").toLowerCase()
+  const own = read(Headers.TRACE_ID)
   return /^[0-9a-f]{32}$/.test(own) && !/^0+$/.test(own) ? own : undefined
 }
 
