@@ -454,20 +454,20 @@ const requireAdmin = (call: Call): void => {
   if (!isSame(key, call.server.adminKey)) throw unauthorized("Invalid admin API key")
 }
 
-/** The tenant on whose behalf budgets are worked on, or nothing for the administrator. */
-const ownerOf = (call: Call, permission: string): string | undefined => {
-  if (call.request.headers[Headers.ADMIN_KEY] !== undefined) {
+/** The key of the tenant on whose behalf budgets and policies are worked on, or nothing for the administrator. */
+const ownerOf = (call: Call, permission: string): ApiKey | undefined => {
+  if ((call.request.headers[Headers.ADMIN_KEY] ?? "").trim() !== "") {
     requireAdmin(call)
     return undefined
   }
   const secret = call.request.headers[Headers.API_KEY]
-  if (secret === undefined || secret === "") throw unauthorized("Missing X-Cycles-API-Key header")
+  if (secret === undefined || secret.trim() === "") throw unauthorized("Missing X-Cycles-API-Key header")
   const found = Keys.checkKey(call.context, call.server.secrets, secret)
   if ("reason" in found) throw forbidden(`Invalid API key: ${found.reason}`)
-  if (!found.key.permissions.includes(permission)) {
+  if (!Policies.permits(found.key.permissions, permission)) {
     throw new Refusal(403, "INSUFFICIENT_PERMISSIONS", `API key lacks required permission: ${permission}`)
   }
-  return found.tenant.id
+  return found.key
 }
 
 const admin = (call: Call): Answer => {
@@ -478,9 +478,9 @@ const admin = (call: Call): Answer => {
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
   const body = () => Read.withoutNulls(Read.json(call.request.body))
   if (space === "auth") {
-    requireAdmin(call)
     if (resource === "validate" && id === undefined) {
       if (method !== "POST") throw wrongMethod(call, ["POST"])
+      requireAdmin(call)
       return Keys.validateKey(context, server.secrets, body())
     }
   } else if (space === "admin" && more === undefined) {
@@ -488,10 +488,7 @@ const admin = (call: Call): Answer => {
     const route = Object.hasOwn(adminRoutes, name) ? adminRoutes[name] : undefined
     if (route !== undefined) {
       const run = Object.hasOwn(route, method) ? route[method] : undefined
-      if (run === undefined) {
-        requireAdmin(call)
-        throw wrongMethod(call, Object.keys(route))
-      }
+      if (run === undefined) throw wrongMethod(call, Object.keys(route))
       return run(call, id === undefined ? "" : decodeURIComponent(id), query, body)
     }
   }
@@ -508,6 +505,9 @@ const byAdmin =
     return run(call, id, query, body)
   }
 
+/** A body that need not be there. */
+const optional = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
+
 const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, AdminRoute>>>>>> = {
   tenants: {
     POST: byAdmin(({ context }, _id, _query, body) => Tenants.createTenant(context, body())),
@@ -522,8 +522,8 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     GET: byAdmin(({ context }, _id, query) => Keys.listKeys(context, query))
   },
   "api-keys/*": {
-    DELETE: byAdmin(({ context }, id, query) => Keys.revokeKey(context, id, query)),
-    PATCH: byAdmin(({ context }, id, _query, body) => Keys.patchKey(context, id, body()))
+    PATCH: byAdmin(({ context }, id, _query, body) => Keys.patchKey(context, id, body())),
+    DELETE: byAdmin(({ context }, id, query) => Keys.revokeKey(context, id, query))
   },
   budgets: {
     POST: (call, _id, _query, body) => Budgets.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
@@ -531,23 +531,24 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     PATCH: byAdmin(({ context }, _id, query, body) => Budgets.patchBudget(context, query, body()))
   },
   "budgets/lookup": {
-    GET: byAdmin(({ context }, _id, query) => Budgets.lookUpBudget(context, query))
+    GET: (call, _id, query) => Budgets.lookUpBudget(call.context, ownerOf(call, "budgets:read"), query)
   },
   "budgets/fund": {
     POST: (call, _id, query, body) => Budgets.fund(call.context, ownerOf(call, "budgets:write"), query, body())
   },
   "budgets/freeze": {
-    POST: byAdmin(({ context }, _id, query) => Budgets.setFrozen(context, query, true))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), true))
   },
   "budgets/unfreeze": {
-    POST: byAdmin(({ context }, _id, query) => Budgets.setFrozen(context, query, false))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), false))
   },
   policies: {
     POST: (call, _id, _query, body) => PolicyAdmin.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
     GET: (call, _id, query) => PolicyAdmin.listPolicies(call.context, ownerOf(call, "policies:read"), query)
   },
   "policies/*": {
-    PATCH: byAdmin(({ context }, id, _query, body) => PolicyAdmin.patchPolicy(context, id, body()))
+    PATCH: (call, id, _query, body) =>
+      PolicyAdmin.patchPolicy(call.context, ownerOf(call, "policies:write"), id, body())
   }
 }
 
