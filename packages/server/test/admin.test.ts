@@ -130,6 +130,10 @@ describe("budgets", () => {
     expect(error(world.admin("PATCH", `budgets?${none}`, { overdraft_limit: wrong }))).toBe("400 UNIT_MISMATCH")
     expect(error(fund(world, "tenant:acme", "RESET_SPENT", 1, { spent: wrong }))).toBe("400 UNIT_MISMATCH")
     expect(error(world.admin("POST", "budgets", made("nonsense", { allocated: wrong })))).toBe("400 UNIT_MISMATCH")
+    const euros = { unit: "EUR", amount: 1 }
+    expect(error(world.admin("POST", "budgets", made("tenant:acme/app:a", { allocated: euros })))).toBe(
+      "400 INVALID_REQUEST"
+    )
   })
 
   it("are listed the most used first, or as asked, and filtered", () => {
@@ -379,6 +383,10 @@ describe("the administrator's plane", () => {
     const world = make()
     const ask = (method: string, path: string) => world.send(method, path, {})
     expect(ask("DELETE", "admin/tenants")).toMatchObject({ status: 405, headers: { allow: "POST,GET" } })
+    expect(ask("OPTIONS", "admin/tenants")).toMatchObject({
+      status: 200,
+      headers: { allow: "POST,GET,HEAD,OPTIONS" }
+    })
     expect(ask("GET", "auth/validate").status).toBe(405)
     expect(ask("GET", "admin/tenants").status).toBe(401)
   })

@@ -5,7 +5,8 @@ import { describe, expect, it } from "@effect/vitest"
 import type { World } from "./support/world.ts"
 import { act, budget, make, spend, tokens } from "./support/world.ts"
 
-const error = ({ body, status }: ReturnType<World["ask"]>): string => `${status} ${body["error"] ?? body["decision"]}`
+const error = ({ body, status }: ReturnType<World["ask"]>): string =>
+  `${status} ${body["error"] ?? body["decision"] ?? body["status"]}`
 
 const hold = (world: World, amount: number, more?: object, subject?: object): string =>
   String(world.ask("reservations", act(`h${Math.random()}`, amount, more, subject)).body["reservation_id"])
@@ -62,12 +63,20 @@ describe("overage over several budgets", () => {
     expect(world.books("agent:a/toolset:t")).toMatchObject({ spent: 4n, debt: 3n, reserved: 0n })
   })
 
+  it("of nothing marks no budget, not even one in debt", () => {
+    const world = make()
+    budget(world, "agent:a", 10, 5)
+    world.ask("events", spend("e", 12, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, agent))
+    const { body } = world.ask("events", spend("z", 0, { overage_policy: "ALLOW_IF_AVAILABLE" }, agent))
+    expect(Object(body["balances"])[1]).not.toHaveProperty("is_over_limit")
+  })
+
   it("is refused under REJECT, also of a reservation of nothing with room for it", () => {
     const world = make()
     const id = hold(world, 0, { overage_policy: "REJECT" })
     const commit = { idempotency_key: "c", actual: tokens(1) }
     expect(error(world.ask(`reservations/${id}/commit`, commit))).toBe("409 BUDGET_EXCEEDED")
-    expect(error(world.ask("events", spend("e", 1, { overage_policy: "REJECT" })))).toBe("201 undefined")
+    expect(error(world.ask("events", spend("e", 1, { overage_policy: "REJECT" })))).toBe("201 APPLIED")
   })
 
   it("never charges less than what was held, also when somebody else's debt has used it up", () => {
@@ -97,6 +106,16 @@ describe("budgets on one path", () => {
     ]
     expect(reasons(6)).toEqual(Array(4).fill("BUDGET_EXCEEDED"))
     expect(reasons(5)).toEqual(Array(4).fill("BUDGET_FROZEN"))
+  })
+})
+
+describe("a release", () => {
+  it("has no metadata", () => {
+    const world = make()
+    const release = (more: object) =>
+      error(world.ask(`reservations/${hold(world, 1)}/release`, { idempotency_key: "r", ...more }))
+    expect([release({ metadata: {} }), release({ metadata: null })]).toEqual(Array(2).fill("400 INVALID_REQUEST"))
+    expect(release({ reason: "r" })).toBe("200 RELEASED")
   })
 })
 

@@ -192,7 +192,7 @@ const runtime = (call: Call): Answer => {
     unlimited(call)
     throw notFound("no signer is configured")
   }
-  if (call.request.method === "OPTIONS") return options(call)
+  if (call.request.method === "OPTIONS") return options(call, allowedFor(call))
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
   const isShort = id === undefined
   const isOne = id !== undefined && id !== "" && action === undefined
@@ -368,6 +368,10 @@ const requestOf = <A extends { readonly idempotencyKey: string; readonly metadat
   read: (raw: object) => A
 ): { readonly request: Read.OpenMetadata<A>; readonly form: object } => {
   const raw = bodyOf(call)
+  // A release is the one request without any.
+  if (read === readRelease && Object.hasOwn(raw, "metadata")) {
+    throw invalid("Validation failed: metadata must be no excess property")
+  }
   const given = Read.withoutNulls(raw)
   const request = Read.withMetadata(read, given)
   sameKey(call, request.idempotencyKey)
@@ -419,8 +423,7 @@ const wrongMethod = (call: Call, allowed: ReadonlyArray<string>): Refusal =>
     headers: { allow: allowed.join(",") }
   })
 
-const options = (call: Call): Answer => {
-  const allowed = allowedFor(call)
+const options = (call: Call, allowed: ReadonlyArray<string>): Answer => {
   call.headers["allow"] = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(",")
   delete call.headers["content-type"]
   return { status: 200, body: "" }
@@ -487,6 +490,7 @@ const admin = (call: Call): Answer => {
     const name = `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
     const route = Object.hasOwn(adminRoutes, name) ? adminRoutes[name] : undefined
     if (route !== undefined) {
+      if (method === "OPTIONS") return options(call, Object.keys(route))
       const run = Object.hasOwn(route, method) ? route[method] : undefined
       if (run === undefined) throw wrongMethod(call, Object.keys(route))
       return run(call, id === undefined ? "" : decodeURIComponent(id), query, body)

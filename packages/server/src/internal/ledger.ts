@@ -439,7 +439,7 @@ const overage = (
     after: budgets.map((budget) => {
       const rest = remaining(budget)
       if (!isOverdraftAllowed(budget)) {
-        return { ...spend(budget, charged), isOverLimit: budget.isOverLimit || rest < actual }
+        return { ...spend(budget, charged), isOverLimit: budget.isOverLimit || (charged < actual && rest < actual) }
       }
       if (rest >= charged) return spend(budget, charged)
       // What the hold and the rest of the budget cover is spent; what lies beyond is debt.

@@ -43,8 +43,8 @@ const readBudget = Read.request(
     tenant_id: Schema.optionalKey(Schema.String),
     scope: notBlank(1_024),
     unit,
-    allocated: Amount.Amount,
-    overdraft_limit: Schema.optionalKey(Amount.Amount),
+    allocated: Amount.Sendable,
+    overdraft_limit: Schema.optionalKey(Amount.Sendable),
     commit_overage_policy: Schema.optionalKey(OveragePolicy),
     rollover_policy: Schema.optionalKey(Schema.Literals(["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"])),
     period_start: instant,
@@ -159,8 +159,8 @@ const share = (query: URLSearchParams, name: string): number | undefined => {
 const readFunding = Read.request(
   Schema.Struct({
     operation: Schema.Literals(["CREDIT", "DEBIT", "RESET", "REPAY_DEBT", "RESET_SPENT"]),
-    amount: Amount.Amount,
-    spent: Schema.optionalKey(Amount.Amount),
+    amount: Amount.Sendable,
+    spent: Schema.optionalKey(Amount.Sendable),
     idempotency_key: Schema.optionalKey(text(1, 256)),
     reason: Schema.optionalKey(text(0, 512)),
     metadata
@@ -255,7 +255,7 @@ const within = (amount: bigint): bigint => {
 
 const readBudgetPatch = Read.request(
   Schema.Struct({
-    overdraft_limit: Schema.optionalKey(Amount.Amount),
+    overdraft_limit: Schema.optionalKey(Amount.Sendable),
     commit_overage_policy: Schema.optionalKey(OveragePolicy),
     metadata
   })
