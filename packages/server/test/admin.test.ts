@@ -391,6 +391,19 @@ describe("the administrator's plane", () => {
     expect(ask("GET", "admin/tenants").status).toBe(401)
   })
 
+  it("reads JSON alone, by the name that it is given", () => {
+    const world = make()
+    const create = (type: string) =>
+      world.send(
+        "POST",
+        "admin/tenants",
+        { "x-admin-api-key": "K", "content-type": type },
+        { tenant_id: "t-a", name: "n" }
+      )
+    expect(["", "text/plain"].map((type) => error(create(type)))).toEqual(Array(2).fill("415 INVALID_REQUEST"))
+    expect(create("application/json;charset=utf-8").status).toBe(201)
+  })
+
   it("takes no capital digits in a trace, which the runtime plane takes", () => {
     const world = make()
     const digits = "0123456789ABCDEF0123456789ABCDEF"

@@ -479,7 +479,7 @@ const admin = (call: Call): Answer => {
   const { context, query, server } = call
   const [, space, resource, id, more] = call.parts
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
-  const body = () => Read.withoutNulls(Read.json(call.request.body))
+  const body = () => Read.withoutNulls(bodyOf(call))
   if (space === "auth") {
     if (resource === "validate" && id === undefined) {
       if (method !== "POST") throw wrongMethod(call, ["POST"])

@@ -47,7 +47,7 @@ export const make = (store?: Store): World => {
       {
         method,
         url,
-        headers: { ...headers, "content-type": "application/json" },
+        headers: { "content-type": "application/json", ...headers },
         body: body === undefined ? "" : JSON.stringify(body)
       },
       world.nowMs
