@@ -109,6 +109,31 @@ describe("budgets on one path", () => {
   })
 })
 
+describe("a null", () => {
+  it("is nothing in a field that may be absent, and refused in one that is unknown or has to be there", () => {
+    const world = make()
+    const id = hold(world, 1)
+    const nulls = { subject: { tenant: "acme", agent: null, dimensions: { a: null } } }
+    const event = { ...spend("e", 1), ...nulls, metrics: { tokens_input: null, custom: null }, client_time_ms: null }
+    const bodies: ReadonlyArray<readonly [string, object]> = [
+      ["reservations", { ...act("r", 1), ...nulls, ttl_ms: null, overage_policy: null, dry_run: null, metadata: null }],
+      ["decide", { ...act("d", 1), ...nulls, metadata: null }],
+      ["events", event],
+      [`reservations/${id}/extend`, { idempotency_key: "x", extend_by_ms: 1, metadata: null }],
+      [`reservations/${id}/commit`, { idempotency_key: "c", actual: tokens(1), metrics: null, metadata: null }]
+    ]
+    for (const [path, body] of bodies) {
+      expect(error(world.ask(path, { ...body, colour: null }))).toBe("400 INVALID_REQUEST")
+      expect(error(world.ask(path, { ...body, idempotency_key: null }))).toBe("400 INVALID_REQUEST")
+      expect(world.ask(path, body).status).toBeLessThan(300)
+    }
+    expect(error(world.ask("events", { ...event, metrics: { colour: null } }))).toBe("400 INVALID_REQUEST")
+    const tenant = { tenant_id: "t-a", name: "n", parent_tenant_id: null, max_reservation_ttl_ms: null, metadata: null }
+    expect(error(world.admin("POST", "tenants", { ...tenant, colour: null }))).toBe("400 INVALID_REQUEST")
+    expect(world.admin("POST", "tenants", tenant).status).toBe(201)
+  })
+})
+
 describe("a release", () => {
   it("has no metadata", () => {
     const world = make()

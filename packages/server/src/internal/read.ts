@@ -88,17 +88,24 @@ const texts = (values: Readonly<Record<string, unknown>>): Readonly<Record<strin
     ])
   )
 
-/** The same object without nulls, outside of what belongs to the user. */
+/**
+ * The same object with nothing where it has null, outside of what belongs to the user. The fields stay, so that an unknown one is
+ * refused whatever it holds; of dimensions the names are the user's too, and one that holds null is none.
+ */
 export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const result: Record<string, unknown> = {}
   for (const [key, inner] of Object.entries(value)) {
-    if (inner === null) continue
     // Assigned, it would change what the object is instead of being a field of it.
     if (key === "__proto__") throw invalid("Validation failed: no field is named __proto__")
-    result[key] = isRecord(inner) && key !== "metadata" && key !== "custom" ? withoutNulls(inner) : inner
+    if (inner === null) result[key] = undefined
+    else if (!isRecord(inner) || key === "metadata" || key === "custom") result[key] = inner
+    else result[key] = key === "dimensions" ? withoutNothing(withoutNulls(inner)) : withoutNulls(inner)
   }
   return result
 }
+
+const withoutNothing = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined))
 
 /** Whether a value is a JSON object. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -40,13 +40,13 @@ import { activeTenant, notClosed, notClosedAt } from "./tenants.ts"
 
 const readBudget = Read.request(
   Schema.Struct({
-    tenant_id: Schema.optionalKey(Schema.String),
+    tenant_id: Schema.optional(Schema.String),
     scope: notBlank(1_024),
     unit,
     allocated: Amount.Sendable,
-    overdraft_limit: Schema.optionalKey(Amount.Sendable),
-    commit_overage_policy: Schema.optionalKey(OveragePolicy),
-    rollover_policy: Schema.optionalKey(Schema.Literals(["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"])),
+    overdraft_limit: Schema.optional(Amount.Sendable),
+    commit_overage_policy: Schema.optional(OveragePolicy),
+    rollover_policy: Schema.optional(Schema.Literals(["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"])),
     period_start: instant,
     period_end: instant,
     metadata
@@ -160,9 +160,9 @@ const readFunding = Read.request(
   Schema.Struct({
     operation: Schema.Literals(["CREDIT", "DEBIT", "RESET", "REPAY_DEBT", "RESET_SPENT"]),
     amount: Amount.Sendable,
-    spent: Schema.optionalKey(Amount.Sendable),
-    idempotency_key: Schema.optionalKey(text(1, 256)),
-    reason: Schema.optionalKey(text(0, 512)),
+    spent: Schema.optional(Amount.Sendable),
+    idempotency_key: Schema.optional(text(1, 256)),
+    reason: Schema.optional(text(0, 512)),
     metadata
   })
 )
@@ -255,8 +255,8 @@ const within = (amount: bigint): bigint => {
 
 const readBudgetPatch = Read.request(
   Schema.Struct({
-    overdraft_limit: Schema.optionalKey(Amount.Sendable),
-    commit_overage_policy: Schema.optionalKey(OveragePolicy),
+    overdraft_limit: Schema.optional(Amount.Sendable),
+    commit_overage_policy: Schema.optional(OveragePolicy),
     metadata
   })
 )
@@ -283,7 +283,7 @@ export const patchBudget = (context: Context, query: URLSearchParams, body: obje
   return json(200, budgetRow(after))
 }
 
-const readTransition = Read.request(Schema.Struct({ reason: Schema.optionalKey(text(0, 512)), metadata }))
+const readTransition = Read.request(Schema.Struct({ reason: Schema.optional(text(0, 512)), metadata }))
 
 /** `POST /v1/admin/budgets/freeze` and `/unfreeze` */
 export const setFrozen = (context: Context, query: URLSearchParams, body: object, isFrozen: boolean): Answer => {

@@ -40,9 +40,9 @@ const permissions: ReadonlySet<string> = new Set([
 ])
 
 const keyFields = {
-  description: Schema.optionalKey(text(0, 1_024)),
-  permissions: Schema.optionalKey(Schema.Array(Schema.String)),
-  scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
+  description: Schema.optional(text(0, 1_024)),
+  permissions: Schema.optional(Schema.Array(Schema.String)),
+  scope_filter: Schema.optional(Schema.Array(Schema.String)),
   metadata
 }
 
@@ -128,7 +128,7 @@ export const revokeKey = (context: Context, id: string, query: URLSearchParams):
   return json(200, keyRow(revoked))
 }
 
-const readKeyPatch = Read.request(Schema.Struct({ name: Schema.optionalKey(text(0, 256)), ...keyFields }))
+const readKeyPatch = Read.request(Schema.Struct({ name: Schema.optional(text(0, 256)), ...keyFields }))
 
 /** `PATCH /v1/admin/api-keys/{id}` */
 export const patchKey = (context: Context, id: string, body: object): Answer => {

@@ -29,13 +29,13 @@ export const count = (minimum: number) => Schema.Int.check(Schema.isBetween({ mi
 export const ttl = Schema.Int.check(Schema.isBetween({ minimum: 1_000, maximum: 86_400_000 }))
 
 /** JSON of the user's. */
-export const metadata = Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown))
+export const metadata = Schema.optional(Schema.Record(Schema.String, Schema.Unknown))
 
 /** A unit of the protocol. */
 export const unit = Schema.Literals(Amount.knownUnits)
 
 /** An instant as the administrator writes it, where it is given: ISO 8601 with a zone. */
-export const instant = Schema.optionalKey(
+export const instant = Schema.optional(
   Schema.String.check(
     Schema.makeFilter((text) =>
       Number.isNaN(Read.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined

@@ -32,28 +32,28 @@ import { activeTenant, notClosedAt } from "./tenants.ts"
 const statuses = ["ACTIVE", "DISABLED"] as const
 
 const policyFields = {
-  priority: Schema.optionalKey(count(0)),
-  caps: Schema.optionalKey(
+  priority: Schema.optional(count(0)),
+  caps: Schema.optional(
     Schema.Struct({
-      max_tokens: Schema.optionalKey(count(0)),
-      max_steps_remaining: Schema.optionalKey(count(0)),
-      tool_allowlist: Schema.optionalKey(Schema.Array(text(0, 256))),
-      tool_denylist: Schema.optionalKey(Schema.Array(text(0, 256))),
-      cooldown_ms: Schema.optionalKey(count(0))
+      max_tokens: Schema.optional(count(0)),
+      max_steps_remaining: Schema.optional(count(0)),
+      tool_allowlist: Schema.optional(Schema.Array(text(0, 256))),
+      tool_denylist: Schema.optional(Schema.Array(text(0, 256))),
+      cooldown_ms: Schema.optional(count(0))
     })
   ),
-  commit_overage_policy: Schema.optionalKey(OveragePolicy),
-  reservation_ttl_override: Schema.optionalKey(
+  commit_overage_policy: Schema.optional(OveragePolicy),
+  reservation_ttl_override: Schema.optional(
     Schema.Struct({
-      default_ttl_ms: Schema.optionalKey(ttl),
-      max_ttl_ms: Schema.optionalKey(ttl),
-      max_extensions: Schema.optionalKey(count(0))
+      default_ttl_ms: Schema.optional(ttl),
+      max_ttl_ms: Schema.optional(ttl),
+      max_extensions: Schema.optional(count(0))
     })
   ),
-  rate_limits: Schema.optionalKey(
+  rate_limits: Schema.optional(
     Schema.Struct({
-      max_reservations_per_minute: Schema.optionalKey(count(1)),
-      max_commits_per_minute: Schema.optionalKey(count(1))
+      max_reservations_per_minute: Schema.optional(count(1)),
+      max_commits_per_minute: Schema.optional(count(1))
     })
   ),
   effective_from: instant,
@@ -62,9 +62,9 @@ const policyFields = {
 
 const readPolicy = Read.request(
   Schema.Struct({
-    tenant_id: Schema.optionalKey(Schema.String),
+    tenant_id: Schema.optional(Schema.String),
     name: notBlank(256),
-    description: Schema.optionalKey(text(0, 1_024)),
+    description: Schema.optional(text(0, 1_024)),
     scope_pattern: notBlank(1_024),
     ...policyFields
   })
@@ -72,9 +72,9 @@ const readPolicy = Read.request(
 
 const readPolicyPatch = Read.request(
   Schema.Struct({
-    name: Schema.optionalKey(Schema.String),
-    description: Schema.optionalKey(Schema.String),
-    status: Schema.optionalKey(Schema.Literals(statuses)),
+    name: Schema.optional(Schema.String),
+    description: Schema.optional(Schema.String),
+    status: Schema.optional(Schema.Literals(statuses)),
     ...policyFields
   })
 )

@@ -23,27 +23,27 @@ const labels = Schema.Record(
 ).check(Schema.isMaxProperties(32))
 
 const tenantFields = {
-  default_commit_overage_policy: Schema.optionalKey(OveragePolicy),
-  default_reservation_ttl_ms: Schema.optionalKey(ttl),
-  max_reservation_ttl_ms: Schema.optionalKey(ttl),
-  max_reservation_extensions: Schema.optionalKey(count(0)),
-  metadata: Schema.optionalKey(labels)
+  default_commit_overage_policy: Schema.optional(OveragePolicy),
+  default_reservation_ttl_ms: Schema.optional(ttl),
+  max_reservation_ttl_ms: Schema.optional(ttl),
+  max_reservation_extensions: Schema.optional(count(0)),
+  metadata: Schema.optional(labels)
 }
 
 const readTenant = Read.request(
   Schema.Struct({
     tenant_id: text(3, 64).check(Schema.isPattern(/^[a-z0-9-]+$/)),
     name: notBlank(256),
-    parent_tenant_id: Schema.optionalKey(Schema.String),
-    reservation_expiry_policy: Schema.optionalKey(Schema.Literals(["AUTO_RELEASE", "MANUAL_CLEANUP", "GRACE_ONLY"])),
+    parent_tenant_id: Schema.optional(Schema.String),
+    reservation_expiry_policy: Schema.optional(Schema.Literals(["AUTO_RELEASE", "MANUAL_CLEANUP", "GRACE_ONLY"])),
     ...tenantFields
   })
 )
 
 const readTenantPatch = Read.request(
   Schema.Struct({
-    name: Schema.optionalKey(Schema.String),
-    status: Schema.optionalKey(Schema.Literals(statuses)),
+    name: Schema.optional(Schema.String),
+    status: Schema.optional(Schema.Literals(statuses)),
     ...tenantFields
   })
 )
