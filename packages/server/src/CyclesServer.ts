@@ -162,7 +162,7 @@ export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<Shape> 
         {
           method: "POST",
           url: path,
-          headers: { "x-admin-api-key": server.adminKey },
+          headers: { "x-admin-api-key": server.adminKey, "content-type": "application/json" },
           body: Json.stringify(body)
         },
         nowMs

@@ -336,7 +336,7 @@ describe("the ledger", () => {
         {
           method: "POST",
           url: "/v1/admin/budgets/fund?tenant_id=acme&scope=tenant:acme&unit=TOKENS",
-          headers: { "x-admin-api-key": "K" },
+          headers: { "x-admin-api-key": "K", "content-type": "application/json" },
           body: `{"operation":"CREDIT","amount":{"unit":"TOKENS","amount":${amount}}}`
         },
         world.nowMs

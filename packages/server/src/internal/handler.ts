@@ -100,7 +100,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     headers: {
       "content-type": "application/json",
       [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeId(),
-      [Headers.TRACE_ID]: traceOf(request.headers) ?? server.makeId().replaceAll("-", "")
+      [Headers.TRACE_ID]: traceOf(request.headers, isAdminPath) ?? server.makeId().replaceAll("-", "")
     }
   }
   try {
@@ -156,11 +156,18 @@ const readable = (url: string): void => {
   }
 }
 
-/** The trace that a request belongs to, where it says so in a way that can be used. */
-const traceOf = (headers: Request["headers"]): string | undefined => {
-  const parent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(headers[Headers.TRACEPARENT] ?? "")
+/**
+ * The trace that a request belongs to, where it says so in a way that can be used. The runtime plane takes capital digits, the
+ * administrator's does not.
+ */
+const traceOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
+  const read = (name: string): string => {
+    const text = headers[name] ?? ""
+    return isAdminPath ? text : text.toLowerCase()
+  }
+  const parent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(read(Headers.TRACEPARENT))
   if (parent?.[1] !== undefined && !/^0+$/.test(parent[1]) && !/^0+$/.test(parent[2] ?? "")) return parent[1]
-  const own = (headers[Headers.TRACE_ID] ?? "").toLowerCase()
+  const own = read(Headers.TRACE_ID)
   return /^[0-9a-f]{32}$/.test(own) && !/^0+$/.test(own) ? own : undefined
 }
 
@@ -185,7 +192,7 @@ const runtime = (call: Call): Answer => {
     unlimited(call)
     throw notFound("no signer is configured")
   }
-  if (call.request.method === "OPTIONS") return options(call)
+  if (call.request.method === "OPTIONS") return options(call, allowedFor(call))
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
   const isShort = id === undefined
   const isOne = id !== undefined && id !== "" && action === undefined
@@ -301,7 +308,9 @@ const authenticated = (call: Call): KeyCaller => {
 /** The tenant whose key came along, if the key may do this. */
 const tenant = (call: Call, permission: string): KeyCaller => {
   const caller = authenticated(call)
-  if (!caller.key.permissions.includes(permission)) throw forbidden(`API key lacks required permission: ${permission}`)
+  if (!Policies.permits(caller.key.permissions, permission)) {
+    throw forbidden(`API key lacks required permission: ${permission}`)
+  }
   return caller
 }
 
@@ -320,18 +329,7 @@ const unlimited = (call: Call): void => {
   call.headers[Headers.RATE_LIMIT_RESET] = "0"
 }
 
-/** Whether the scope filter of a key allows a path. An entry is a path from the top, or a segment anywhere. */
-const allows = (key: ApiKey, scopes: ReadonlyArray<string>): boolean => {
-  const filter = key.scopeFilter ?? []
-  const path = scopes[scopes.length - 1] ?? ""
-  return (
-    filter.length === 0 ||
-    filter.some(
-      (entry) =>
-        scopes.some((scope) => Policies.matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
-    )
-  )
-}
+const allows = (key: ApiKey, scopes: ReadonlyArray<string>): boolean => Policies.allows(key.scopeFilter, scopes)
 
 const narrowed = (call: Call, caller: KeyCaller | "admin", id: string): void => {
   if (caller === "admin" || (caller.key.scopeFilter ?? []).length === 0) return
@@ -363,17 +361,22 @@ const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
 
 /**
  * The request in a body, and its form: what is compared with an earlier request under the same key. Nulls are absence, but
- * for the grace period.
+ * for what has a default: the grace period and the dry run.
  */
 const requestOf = <A extends { readonly idempotencyKey: string; readonly metadata?: unknown }>(
   call: Call,
   read: (raw: object) => A
 ): { readonly request: Read.OpenMetadata<A>; readonly form: object } => {
   const raw = bodyOf(call)
+  // A release is the one request without any.
+  if (read === readRelease && Object.hasOwn(raw, "metadata")) {
+    throw invalid("Validation failed: metadata must be no excess property")
+  }
   const given = Read.withoutNulls(raw)
   const request = Read.withMetadata(read, given)
   sameKey(call, request.idempotencyKey)
-  return { request, form: raw["grace_period_ms"] === null ? { ...given, grace_period_ms: null } : given }
+  const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
+  return { request, form: { ...given, ...isNull("grace_period_ms"), ...isNull("dry_run") } }
 }
 
 const sameKey = (call: Call, key: string): void => {
@@ -420,8 +423,7 @@ const wrongMethod = (call: Call, allowed: ReadonlyArray<string>): Refusal =>
     headers: { allow: allowed.join(",") }
   })
 
-const options = (call: Call): Answer => {
-  const allowed = allowedFor(call)
+const options = (call: Call, allowed: ReadonlyArray<string>): Answer => {
   call.headers["allow"] = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(",")
   delete call.headers["content-type"]
   return { status: 200, body: "" }
@@ -455,20 +457,20 @@ const requireAdmin = (call: Call): void => {
   if (!isSame(key, call.server.adminKey)) throw unauthorized("Invalid admin API key")
 }
 
-/** The tenant on whose behalf budgets are worked on, or nothing for the administrator. */
-const ownerOf = (call: Call, permission: string): string | undefined => {
-  if (call.request.headers[Headers.ADMIN_KEY] !== undefined) {
+/** The key of the tenant on whose behalf budgets and policies are worked on, or nothing for the administrator. */
+const ownerOf = (call: Call, permission: string): ApiKey | undefined => {
+  if ((call.request.headers[Headers.ADMIN_KEY] ?? "").trim() !== "") {
     requireAdmin(call)
     return undefined
   }
   const secret = call.request.headers[Headers.API_KEY]
-  if (secret === undefined || secret === "") throw unauthorized("Missing X-Cycles-API-Key header")
+  if (secret === undefined || secret.trim() === "") throw unauthorized("Missing X-Cycles-API-Key header")
   const found = Keys.checkKey(call.context, call.server.secrets, secret)
   if ("reason" in found) throw forbidden(`Invalid API key: ${found.reason}`)
-  if (!found.key.permissions.includes(permission)) {
+  if (!Policies.permits(found.key.permissions, permission)) {
     throw new Refusal(403, "INSUFFICIENT_PERMISSIONS", `API key lacks required permission: ${permission}`)
   }
-  return found.tenant.id
+  return found.key
 }
 
 const admin = (call: Call): Answer => {
@@ -477,22 +479,20 @@ const admin = (call: Call): Answer => {
   const { context, query, server } = call
   const [, space, resource, id, more] = call.parts
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
-  const body = () => Read.withoutNulls(Read.json(call.request.body))
+  const body = () => Read.withoutNulls(bodyOf(call))
   if (space === "auth") {
-    requireAdmin(call)
     if (resource === "validate" && id === undefined) {
       if (method !== "POST") throw wrongMethod(call, ["POST"])
+      requireAdmin(call)
       return Keys.validateKey(context, server.secrets, body())
     }
   } else if (space === "admin" && more === undefined) {
     const name = `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
     const route = Object.hasOwn(adminRoutes, name) ? adminRoutes[name] : undefined
     if (route !== undefined) {
+      if (method === "OPTIONS") return options(call, Object.keys(route))
       const run = Object.hasOwn(route, method) ? route[method] : undefined
-      if (run === undefined) {
-        requireAdmin(call)
-        throw wrongMethod(call, Object.keys(route))
-      }
+      if (run === undefined) throw wrongMethod(call, Object.keys(route))
       return run(call, id === undefined ? "" : decodeURIComponent(id), query, body)
     }
   }
@@ -509,6 +509,9 @@ const byAdmin =
     return run(call, id, query, body)
   }
 
+/** A body that need not be there. */
+const optional = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
+
 const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, AdminRoute>>>>>> = {
   tenants: {
     POST: byAdmin(({ context }, _id, _query, body) => Tenants.createTenant(context, body())),
@@ -523,8 +526,8 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     GET: byAdmin(({ context }, _id, query) => Keys.listKeys(context, query))
   },
   "api-keys/*": {
-    DELETE: byAdmin(({ context }, id, query) => Keys.revokeKey(context, id, query)),
-    PATCH: byAdmin(({ context }, id, _query, body) => Keys.patchKey(context, id, body()))
+    PATCH: byAdmin(({ context }, id, _query, body) => Keys.patchKey(context, id, body())),
+    DELETE: byAdmin(({ context }, id, query) => Keys.revokeKey(context, id, query))
   },
   budgets: {
     POST: (call, _id, _query, body) => Budgets.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
@@ -532,23 +535,24 @@ const adminRoutes: Readonly<Partial<Record<string, Readonly<Partial<Record<strin
     PATCH: byAdmin(({ context }, _id, query, body) => Budgets.patchBudget(context, query, body()))
   },
   "budgets/lookup": {
-    GET: byAdmin(({ context }, _id, query) => Budgets.lookUpBudget(context, query))
+    GET: (call, _id, query) => Budgets.lookUpBudget(call.context, ownerOf(call, "budgets:read"), query)
   },
   "budgets/fund": {
     POST: (call, _id, query, body) => Budgets.fund(call.context, ownerOf(call, "budgets:write"), query, body())
   },
   "budgets/freeze": {
-    POST: byAdmin(({ context }, _id, query) => Budgets.setFrozen(context, query, true))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), true))
   },
   "budgets/unfreeze": {
-    POST: byAdmin(({ context }, _id, query) => Budgets.setFrozen(context, query, false))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), false))
   },
   policies: {
     POST: (call, _id, _query, body) => PolicyAdmin.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
     GET: (call, _id, query) => PolicyAdmin.listPolicies(call.context, ownerOf(call, "policies:read"), query)
   },
   "policies/*": {
-    PATCH: byAdmin(({ context }, id, _query, body) => PolicyAdmin.patchPolicy(context, id, body()))
+    PATCH: (call, id, _query, body) =>
+      PolicyAdmin.patchPolicy(call.context, ownerOf(call, "policies:write"), id, body())
   }
 }
 

@@ -241,20 +241,12 @@ const look = (
     refused:
       refused ??
       (denied === undefined ? undefined : { status: 409, code: denied, message: `Denied by rule: ${denied}` }) ??
-      state(budgets) ??
-      overLimit(budgets) ??
-      debtOutstanding(budgets) ??
-      (budgets.some((budget) => remaining(budget) < amount)
-        ? { status: 409, code: "BUDGET_EXCEEDED", message: `Budget exceeded for: ${tightest(budgets).scope}` }
-        : undefined)
+      firstRefusal(
+        budgets,
+        (budget) => state(budget) ?? overLimit(budget) ?? debtOutstanding(budget) ?? exceeded(budget, amount)
+      )
   }
 }
-
-const tightest = (budgets: ReadonlyArray<Budget>): Pick<Budget, "scope"> =>
-  budgets.reduce<Budget | undefined>(
-    (least, budget) => (least === undefined || remaining(budget) < remaining(least) ? budget : least),
-    undefined
-  ) ?? { scope: "" }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // commit, release, extend
@@ -278,6 +270,9 @@ export const commit = (
     }
     Policies.limit(context, Policies.matching(context, caller.tenant.id, reservation.affectedScopes), "commits")
     const budgets = freed(store, reservation)
+    if (actual > reservation.amount && reservation.overagePolicy === "REJECT") {
+      throw new Refusal(409, "BUDGET_EXCEEDED", "The actual amount exceeds what was reserved, and the policy is REJECT")
+    }
     const { after, charged } =
       actual <= reservation.amount
         ? { after: budgets.map((budget) => spend(budget, actual)), charged: actual }
@@ -365,7 +360,8 @@ export const extend = (
         remaining_ttl_ms: expiresAtMs - nowMs,
         balances: held(store, reservation).map(balance)
       },
-      keepMs: expiresAtMs - nowMs + reservation.graceMs,
+      // Not a moment longer than the lease that it gave: in the grace period there is nothing to extend.
+      keepMs: expiresAtMs - nowMs,
       reservation: { id: rid, expiresAtMs }
     }
   })
@@ -387,12 +383,17 @@ export const event = (
     const scopes = Subject.scopes(request.subject)
     const { amount: actual, unit } = request.actual
     const found = find(context.store, caller, scopes, unit)
-    const refused = found.refused ?? state(found.budgets)
-    if (refused !== undefined) throw toRefusal(refused)
     const policy =
       request.overagePolicy ??
       Policies.matching(context, caller.tenant.id, scopes).overagePolicy ??
       caller.tenant.overagePolicy
+    const refused =
+      found.refused ??
+      firstRefusal(
+        found.budgets,
+        (budget) => state(budget) ?? (policy === "REJECT" ? exceeded(budget, actual) : undefined)
+      )
+    if (refused !== undefined) throw toRefusal(refused)
     const { after, charged } = overage(found.budgets, 0n, actual, policy)
     after.forEach(context.store.budgets.put)
     return {
@@ -415,8 +416,11 @@ export const event = (
 const spend = (budget: Budget, amount: bigint): Budget => checked({ ...budget, spent: budget.spent + amount })
 
 /**
- * Charges more than was held, by the policy: `base` has been covered by the hold, what goes beyond it has to be found. The
- * budgets come with the hold already given back.
+ * Charges more than was held: `base` has been covered by the hold, what goes beyond it has to be found. The budgets come with
+ * the hold already given back.
+ *
+ * A budget that can't go into debt cuts the charge to what it has left, under ALLOW_WITH_OVERDRAFT too; the others go into
+ * debt for what of that they can't cover.
  */
 const overage = (
   budgets: ReadonlyArray<Budget>,
@@ -424,36 +428,28 @@ const overage = (
   actual: bigint,
   policy: OveragePolicy
 ): { readonly after: ReadonlyArray<Budget>; readonly charged: bigint } => {
-  const covered = (budget: Budget): boolean => remaining(budget) >= actual
-  if (policy === "REJECT") {
-    if (base > 0n || !budgets.every(covered)) {
-      throw new Refusal(409, "BUDGET_EXCEEDED", "The actual amount exceeds what was reserved, and the policy is REJECT")
-    }
-    return { after: budgets.map((budget) => spend(budget, actual)), charged: actual }
-  }
-  if (budgets.every(covered)) return { after: budgets.map((budget) => spend(budget, actual)), charged: actual }
-  const isOverdraftAllowed = policy === "ALLOW_WITH_OVERDRAFT" && budgets.some((budget) => budget.overdraftLimit > 0n)
-  if (isOverdraftAllowed) {
-    const after = budgets.map((budget) => {
-      if (covered(budget)) return spend(budget, actual)
-      // What the hold and the rest of the budget cover is spent; what lies beyond is debt.
+  const isOverdraftAllowed = (budget: Budget): boolean =>
+    policy === "ALLOW_WITH_OVERDRAFT" && budget.overdraftLimit > 0n
+  const least = budgets.reduce(
+    (least, budget) => (!isOverdraftAllowed(budget) && remaining(budget) < least ? remaining(budget) : least),
+    actual
+  )
+  const charged = least > base ? least : base
+  return {
+    after: budgets.map((budget) => {
       const rest = remaining(budget)
+      if (!isOverdraftAllowed(budget)) {
+        return { ...spend(budget, charged), isOverLimit: budget.isOverLimit || (charged < actual && rest < actual) }
+      }
+      if (rest >= charged) return spend(budget, charged)
+      // What the hold and the rest of the budget cover is spent; what lies beyond is debt.
       const paid = rest > base ? rest : base
-      const debt = budget.debt + actual - paid
+      const debt = budget.debt + charged - paid
       if (debt > budget.overdraftLimit) {
         throw new Refusal(409, "OVERDRAFT_LIMIT_EXCEEDED", `Overdraft limit exceeded for: ${budget.scope}`)
       }
       return checked({ ...budget, spent: budget.spent + paid, debt })
-    })
-    return { after, charged: actual }
-  }
-  const least = budgets.reduce((least, budget) => (remaining(budget) < least ? remaining(budget) : least), actual)
-  const charged = least > base ? least : base
-  return {
-    after: budgets.map((budget) => ({
-      ...spend(budget, charged),
-      isOverLimit: budget.isOverLimit || !covered(budget)
-    })),
+    }),
     charged
   }
 }
@@ -506,39 +502,47 @@ const find = (
 const unitsOf = (store: Store, caller: Caller, scope: string): ReadonlyArray<string> =>
   Amount.knownUnits.filter((unit) => store.budgets.get(budgetId(scope, unit))?.tenantId === caller.tenant.id)
 
-const state = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
+/** What the first budget of a path, from the top down, has against a request. */
+const firstRefusal = (
+  budgets: ReadonlyArray<Budget>,
+  refusal: (budget: Budget) => Refused | undefined
+): Refused | undefined => {
   for (const budget of budgets) {
-    if (budget.status === "FROZEN") {
-      return { status: 409, code: "BUDGET_FROZEN", message: `Budget is frozen for scope: ${budget.scope}` }
-    }
-    if (budget.status === "CLOSED") {
-      return { status: 409, code: "BUDGET_CLOSED", message: `Budget is closed for scope: ${budget.scope}` }
-    }
+    const refused = refusal(budget)
+    if (refused !== undefined) return refused
   }
   return undefined
 }
 
-const overLimit = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
-  const over = budgets.find((budget) => budget.isOverLimit)
-  return over === undefined
-    ? undefined
-    : {
-        status: 409,
-        code: "OVERDRAFT_LIMIT_EXCEEDED",
-        message: `Overdraft limit exceeded for: ${over.scope} is over-limit, no new reservations allowed`
-      }
+const state = ({ scope, status }: Budget): Refused | undefined => {
+  switch (status) {
+    case "FROZEN":
+      return { status: 409, code: "BUDGET_FROZEN", message: `Budget is frozen for scope: ${scope}` }
+    case "CLOSED":
+      return { status: 409, code: "BUDGET_CLOSED", message: `Budget is closed for scope: ${scope}` }
+    case "ACTIVE":
+      return undefined
+  }
 }
 
-const debtOutstanding = (budgets: ReadonlyArray<Budget>): Refused | undefined => {
-  const indebted = budgets.find((budget) => budget.debt > 0n && budget.overdraftLimit === 0n)
-  return indebted === undefined
-    ? undefined
-    : {
+const overLimit = ({ isOverLimit, scope }: Budget): Refused | undefined =>
+  isOverLimit
+    ? {
         status: 409,
-        code: "DEBT_OUTSTANDING",
-        message: `Outstanding debt blocks new reservation for: ${indebted.scope}`
+        code: "OVERDRAFT_LIMIT_EXCEEDED",
+        message: `Overdraft limit exceeded for: ${scope} is over-limit, no new reservations allowed`
       }
-}
+    : undefined
+
+const debtOutstanding = ({ debt, overdraftLimit, scope }: Budget): Refused | undefined =>
+  debt > 0n && overdraftLimit === 0n
+    ? { status: 409, code: "DEBT_OUTSTANDING", message: `Outstanding debt blocks new reservation for: ${scope}` }
+    : undefined
+
+const exceeded = (budget: Budget, amount: bigint): Refused | undefined =>
+  remaining(budget) < amount
+    ? { status: 409, code: "BUDGET_EXCEEDED", message: `Budget exceeded for: ${budget.scope}` }
+    : undefined
 
 /** The budgets that hold a reservation. One that was made later isn't among them. */
 const held = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => {
@@ -614,7 +618,7 @@ const canonicalReserve = (raw: object): string => {
   const { dry_run, grace_period_ms, ...rest } = { dry_run: undefined, grace_period_ms: undefined, ...raw }
   return canonical({
     ...rest,
-    ...(dry_run === true ? { dry_run } : undefined),
+    ...(dry_run === undefined || dry_run === false ? undefined : { dry_run }),
     ...(grace_period_ms === undefined || grace_period_ms === Limits.defaultGracePeriodMs
       ? undefined
       : { grace_period_ms })

@@ -1,9 +1,9 @@
 /**
- * Policies: which of them hold for a path, and how many calls they allow.
+ * Policies: which of them hold for a path, and how many calls they allow. And what a key may do.
  *
  * The matching policy of the highest priority that says something about a matter decides it.
  *
- * Source: Policy of the governance specification.
+ * Source: Policy, Permission and ApiKey of the governance specification.
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
@@ -116,6 +116,24 @@ export const matches = (pattern: string, scope: string): boolean => {
     (wanted[wanted.length - 1] === "*" || parts.length === wanted.length)
   )
 }
+
+/** Whether the scope filter of a key allows a path. An entry is a path from the top, or a segment anywhere. */
+export const allows = (filter: ReadonlyArray<string> | undefined, scopes: ReadonlyArray<string>): boolean => {
+  if (filter === undefined || filter.length === 0) return true
+  const path = scopes[scopes.length - 1] ?? ""
+  return filter.some(
+    (entry) => scopes.some((scope) => matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
+  )
+}
+
+/**
+ * Whether a key that has some permissions has another one by them: `admin:read` stands for all that read, `admin:write` for
+ * all that write.
+ */
+export const permits = (permissions: ReadonlyArray<string>, permission: string): boolean =>
+  permissions.includes(permission) ||
+  (permission.endsWith(":read") && permissions.includes("admin:read")) ||
+  (permission.endsWith(":write") && permissions.includes("admin:write"))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers

@@ -88,17 +88,24 @@ const texts = (values: Readonly<Record<string, unknown>>): Readonly<Record<strin
     ])
   )
 
-/** The same object without nulls, outside of what belongs to the user. */
+/**
+ * The same object with nothing where it has null, outside of what belongs to the user. The fields stay, so that an unknown one is
+ * refused whatever it holds; of dimensions the names are the user's too, and one that holds null is none.
+ */
 export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const result: Record<string, unknown> = {}
   for (const [key, inner] of Object.entries(value)) {
-    if (inner === null) continue
     // Assigned, it would change what the object is instead of being a field of it.
     if (key === "__proto__") throw invalid("Validation failed: no field is named __proto__")
-    result[key] = isRecord(inner) && key !== "metadata" && key !== "custom" ? withoutNulls(inner) : inner
+    if (inner === null) result[key] = undefined
+    else if (!isRecord(inner) || key === "metadata" || key === "custom") result[key] = inner
+    else result[key] = key === "dimensions" ? withoutNothing(withoutNulls(inner)) : withoutNulls(inner)
   }
   return result
 }
+
+const withoutNothing = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined))
 
 /** Whether a value is a JSON object. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -122,16 +129,30 @@ export const word = <A extends string>(name: string, text: string, allowed: Read
   return found
 }
 
+/** A yes or no of a query, in the words that the reference takes; an empty one is none. */
+export const flag = (query: URLSearchParams, name: string): boolean | undefined => {
+  const text = (query.get(name) ?? "").trim().toLowerCase()
+  if (text === "") return undefined
+  const isYes = ["true", "on", "yes", "1"].includes(text)
+  if (!isYes) word(name, text, ["false", "off", "no", "0"])
+  return isYes
+}
+
 /** An instant of a query, in epoch milliseconds: ISO 8601 with a zone. */
 export const instant = (name: string, text: string): number => {
-  const value = parseInstant(text)
+  const value = /[+-]\d{4}$/.test(text) ? Number.NaN : parseInstant(text)
   if (Number.isNaN(value)) throw invalid(`${name} must be an ISO 8601 instant with a zone, got ${text.slice(0, 40)}`)
   return value
 }
 
-/** An instant in epoch milliseconds, NaN where the text is none. */
-export const parseInstant = (text: string): number =>
-  /^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|[+-]\d{2}:?\d{2})$/.test(text) ? Date.parse(text) : Number.NaN
+/** An instant in epoch milliseconds, NaN where the text is none: a day that its month lacks, or no seconds. */
+export const parseInstant = (text: string): number => {
+  const [, year, month, day] = instantPattern.exec(text) ?? []
+  const isDay = Number(day) <= new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
+  return isDay ? Date.parse(text.toUpperCase()) : Number.NaN
+}
+
+const instantPattern = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})$/i
 
 /** A page of rows whose cursors are offsets. */
 export const slice = <A>(

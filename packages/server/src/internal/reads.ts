@@ -39,17 +39,19 @@ export const list = (
   const order = orderOf(query)
   const filter = filterOf(query)
   const limit = limitOf(query)
-  const start = cursorOf(query, order.isAsked, fingerprintOf(order, tenantId, query))
-  const sort = start?.sort ?? order
+  const start = cursorOf(query, order, filtersOf(tenantId, query))
+  const sort: Order = {
+    by: order.by ?? start?.by ?? "created_at_ms",
+    direction: order.direction ?? start?.direction ?? "desc"
+  }
   const include = new Set((query.get("include") ?? "").split(",").map((name) => name.trim().toLowerCase()))
 
   const rows = Array.from(context.store.reservations.ofOwner(tenantId)).filter(
     (reservation) => isVisible(reservation.affectedScopes) && filter(reservation)
   )
-  const ordered = (a: Position, b: Position): number => {
-    const first = compare(a.key, b.key) || compare(a.id, b.id)
-    return sort.direction === "asc" ? first : -first
-  }
+  // Rows that are alike ascend by name in both directions.
+  const sign = sort.direction === "asc" ? 1 : -1
+  const ordered = (a: Position, b: Position): number => sign * compare(a.key, b.key) || compare(a.id, b.id)
   rows.sort((a, b) => ordered(positionOf(a, sort.by), positionOf(b, sort.by)))
   // By place, not by name: the row that was last may have left the filter.
   const next = start === undefined ? 0 : rows.findIndex((row) => ordered(positionOf(row, sort.by), start.after) > 0)
@@ -57,6 +59,7 @@ export const list = (
   const page = rows.slice(from, from + limit)
   const hasMore = from + limit < rows.length
   const last = page[page.length - 1]
+  const isSorted = isSortAsked(order) || start?.filters !== undefined
   return json(200, {
     reservations: page.map((reservation) => row(reservation, include)),
     has_more: hasMore,
@@ -65,9 +68,8 @@ export const list = (
         ? cursor({
             after: last.id,
             at: String(keyOf(last, sort.by)),
-            by: sort.by,
-            direction: sort.direction,
-            fingerprint: fingerprintOf(sort, tenantId, query)
+            ...sort,
+            filters: isSorted ? filtersOf(tenantId, query) : undefined
           })
         : null
   })
@@ -79,24 +81,35 @@ const limitOf = (query: URLSearchParams): number => {
   return text === "" ? Limits.defaultPageSize : Read.integer("limit", text, 1, Limits.maxPageSize)
 }
 
-/** What a cursor belongs to: order, tenant and filters. */
-const fingerprintOf = (order: Order, tenantId: string, query: URLSearchParams): string =>
-  [order.by, order.direction, tenantId, ...filterNames.map((name) => query.get(name) ?? "")].join("\n")
+/** What is asked for besides the order. */
+const filtersOf = (tenantId: string, query: URLSearchParams): string =>
+  [
+    tenantId,
+    ...filterNames.map((name) => query.get(name) ?? ""),
+    // An instant may be written in more than one way.
+    ...windows.flatMap(([from, to]) => [boundOf(query, from) ?? "", boundOf(query, to) ?? ""])
+  ].join("\n")
+
+const directions = ["asc", "desc"] as const
 
 interface Order {
   readonly by: SortBy
-  readonly direction: "asc" | "desc"
+  readonly direction: (typeof directions)[number]
 }
 
-const orderOf = (query: URLSearchParams): Order & { readonly isAsked: boolean } => {
+/** What a query says of the order. */
+type AskedOrder = { readonly [K in keyof Order]: Order[K] | undefined }
+
+const orderOf = (query: URLSearchParams): AskedOrder => {
   const by = query.get("sort_by")
   const direction = query.get("sort_dir")
   return {
-    by: by === null ? "created_at_ms" : Read.word("sort_by", by.toLowerCase(), SortBy.literals),
-    direction: direction === null ? "desc" : Read.word("sort_dir", direction.toLowerCase(), ["asc", "desc"]),
-    isAsked: by !== null
+    by: by === null ? undefined : Read.word("sort_by", by.toLowerCase(), SortBy.literals),
+    direction: direction === null ? undefined : Read.word("sort_dir", direction.toLowerCase(), directions)
   }
 }
+
+const isSortAsked = (order: AskedOrder): boolean => order.by !== undefined || order.direction !== undefined
 
 const keyOf = (reservation: Reservation, by: SortBy): string | bigint | number => {
   switch (by) {
@@ -153,12 +166,13 @@ const windows = [
   ["finalized_from", "finalized_to", (_: Reservation) => _.finalizedAtMs]
 ] as const
 
-const filterNames: ReadonlyArray<string> = [
-  "status",
-  "idempotency_key",
-  ...Subject.fields.slice(1),
-  ...windows.flatMap(([from, to]) => [from, to])
-]
+const filterNames: ReadonlyArray<string> = ["status", "idempotency_key", ...Subject.fields.slice(1)]
+
+/** An end of a window, where it is given. */
+const boundOf = (query: URLSearchParams, name: string): number | undefined => {
+  const text = (query.get(name) ?? "").trim()
+  return text === "" ? undefined : Read.instant(name, text)
+}
 
 const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolean) => {
   const tests: Array<(reservation: Reservation) => boolean> = []
@@ -176,11 +190,11 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
     tests.push((reservation) => reservation.scopePath.split("/").includes(segment))
   }
   for (const [from, to, at] of windows) {
-    const start = query.get(from) ?? ""
-    const end = query.get(to) ?? ""
-    if (start === "" && end === "") continue
-    const startMs = start === "" ? Number.NEGATIVE_INFINITY : Read.instant(from, start)
-    const endMs = end === "" ? Number.POSITIVE_INFINITY : Read.instant(to, end)
+    const start = boundOf(query, from)
+    const end = boundOf(query, to)
+    if (start === undefined && end === undefined) continue
+    const startMs = start ?? Number.NEGATIVE_INFINITY
+    const endMs = end ?? Number.POSITIVE_INFINITY
     if (startMs > endMs) throw invalid(`${from} must not be after ${to}`)
     tests.push((reservation) => {
       const instant = at(reservation)
@@ -193,10 +207,11 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
 const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
   const asked = query.get("tenant")
   if (caller === "admin") {
-    if (asked === null || asked === "") throw invalid("tenant query parameter is required with the administrator's key")
+    if (asked === null || asked.trim() === "")
+      throw invalid("tenant query parameter is required with the administrator's key")
     return asked
   }
-  if (asked !== null && asked !== "" && asked !== caller.tenant.id) throw otherTenant()
+  if (asked !== null && asked.trim() !== "" && asked !== caller.tenant.id) throw otherTenant()
   return caller.tenant.id
 }
 
@@ -207,33 +222,34 @@ const otherTenant = () =>
 // cursors
 // ---------------------------------------------------------------------------------------------------------------------
 
-interface Cursor {
+interface Cursor extends Order {
   /** The last row of the page before, and its key. */
   readonly after: string
   readonly at: string
-  readonly by: SortBy
-  readonly direction: "asc" | "desc"
-  readonly fingerprint: string
+  /** What was asked for; nothing for a list without an order, whose filters may change on the way. */
+  readonly filters: string | undefined
 }
 
 const cursor = (value: Cursor): string => Buffer.from(JSON.stringify(value), "utf8").toString("base64url")
 
-/** Where a page begins. A cursor belongs to the query that it came from. */
+/** Where a page begins. The cursor of an ordered list belongs to its order and filters. */
 const cursorOf = (
   query: URLSearchParams,
-  isSortAsked: boolean,
-  fingerprint: string
-): { readonly after: Position; readonly sort: Order } | undefined => {
-  const text = query.get("cursor")
-  if (text === null || text === "" || (text === "0" && !isSortAsked)) return undefined
+  order: AskedOrder,
+  filters: string
+): (Omit<Cursor, "after"> & { readonly after: Position }) | undefined => {
+  const text = (query.get("cursor") ?? "").trim()
+  if (text === "" || (text === "0" && !isSortAsked(order))) return undefined
   const value = parseCursor(text)
-  if (value === undefined) throw invalid("Invalid cursor")
-  const isSame = isSortAsked
-    ? value.fingerprint === fingerprint
-    : value.fingerprint.split("\n").slice(2).join("\n") === fingerprint.split("\n").slice(2).join("\n")
+  if (value === undefined || (value.filters === undefined && isSortAsked(order))) throw invalid("Invalid cursor")
+  const isSame =
+    value.filters === undefined ||
+    (value.filters === filters &&
+      (order.by ?? value.by) === value.by &&
+      (order.direction ?? value.direction) === value.direction)
   if (!isSame) throw invalid("The cursor belongs to another query")
   try {
-    return { after: { key: keyFrom(value.at, value.by), id: value.after }, sort: value }
+    return { ...value, after: { key: keyFrom(value.at, value.by), id: value.after } }
   } catch {
     throw invalid("Invalid cursor")
   }
@@ -243,11 +259,11 @@ const parseCursor = (text: string): Cursor | undefined => {
   try {
     const value: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"))
     if (!Read.isRecord(value)) return undefined
-    const { after, at, by, direction, fingerprint } = value
+    const { after, at, by, direction, filters } = value
     const key = SortBy.literals.find((candidate) => candidate === by)
-    if (typeof after !== "string" || typeof at !== "string" || typeof fingerprint !== "string" || key === undefined)
-      return undefined
-    return direction === "asc" || direction === "desc" ? { after, at, by: key, direction, fingerprint } : undefined
+    if (typeof after !== "string" || typeof at !== "string" || key === undefined) return undefined
+    if (filters !== undefined && typeof filters !== "string") return undefined
+    return direction === "asc" || direction === "desc" ? { after, at, by: key, direction, filters } : undefined
   } catch {
     return undefined
   }
@@ -266,9 +282,9 @@ export const balances = (context: Context, caller: Caller, query: URLSearchParam
   }
   if (segments.length === 0) throw invalid(`At least one of ${Subject.fields.join(", ")} is required`)
   const tenant = query.get("tenant")
-  if (tenant !== null && tenant !== "" && tenant !== caller.tenant.id) throw otherTenant()
-  const children = query.get("include_children")
-  if (children !== null) Read.word("include_children", children.toLowerCase(), ["true", "false"])
+  if (tenant !== null && tenant.trim() !== "" && tenant !== caller.tenant.id) throw otherTenant()
+  // Children are always listed, whatever it says.
+  Read.flag(query, "include_children")
   const limit = limitOf(query)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
     const parts = budget.scope.split("/")

@@ -18,6 +18,13 @@ export interface World {
   /** Asks for the tenant; a body makes it a POST. The key may be another one. */
   readonly ask: (path: string, body?: object, key?: string) => Answered
   readonly admin: (method: string, path: string, body?: object) => Answered
+  /** Asks with headers of one's own. */
+  readonly send: (
+    method: string,
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    body?: object
+  ) => Answered & { readonly headers: Readonly<Record<string, string>> }
   /** Asks the runtime plane with the administrator's key. */
   readonly asAdmin: (path: string, body: object) => Answered
   /** The books of a budget, by scope below the tenant. */
@@ -28,28 +35,39 @@ export interface World {
 export const make = (store?: Store): World => {
   const server = CyclesServer.makeServer({ store, adminKey: "K" })
   let apiKey = ""
-  const send = (method: string, url: string, body: object | undefined, headers: Record<string, string>): Answered => {
+  const send = (
+    method: string,
+    url: string,
+    body: object | undefined,
+    headers: Readonly<Record<string, string>>
+  ): ReturnType<World["send"]> => {
     const answer = Handler.handle(
       server,
       "both",
       {
         method,
         url,
-        headers: { ...headers, "content-type": "application/json" },
+        headers: { "content-type": "application/json", ...headers },
         body: body === undefined ? "" : JSON.stringify(body)
       },
       world.nowMs
     )
     if (server.store.isDirty()) server.store.commit()
-    return { status: answer.status, body: answer.body === "" ? {} : Object(JSON.parse(answer.body)) }
+    const { headers: answered, status } = answer
+    return { status, headers: answered, body: answer.body === "" ? {} : Object(JSON.parse(answer.body)) }
+  }
+  const ask: (...request: Parameters<typeof send>) => Answered = (...request) => {
+    const { body, status } = send(...request)
+    return { status, body }
   }
   const world: World = {
     server,
     nowMs: 1_700_000_000_000,
     ask: (path, body, key = apiKey) =>
-      send(body === undefined ? "GET" : "POST", `/v1/${path}`, body, { "x-cycles-api-key": key }),
-    admin: (method, path, body) => send(method, `/v1/admin/${path}`, body, { "x-admin-api-key": "K" }),
-    asAdmin: (path, body) => send("POST", `/v1/${path}`, body, { "x-admin-api-key": "K" }),
+      ask(body === undefined ? "GET" : "POST", `/v1/${path}`, body, { "x-cycles-api-key": key }),
+    admin: (method, path, body) => ask(method, `/v1/admin/${path}`, body, { "x-admin-api-key": "K" }),
+    send: (method, path, headers, body) => send(method, `/v1/${path}`, body, headers),
+    asAdmin: (path, body) => ask("POST", `/v1/${path}`, body, { "x-admin-api-key": "K" }),
     books: (scope = "") => {
       const budget = server.store.budgets.get(`TOKENS tenant:acme${scope === "" ? "" : `/${scope}`}`)
       if (budget === undefined) throw new Error(`there is no budget at ${scope}`)

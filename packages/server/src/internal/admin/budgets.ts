@@ -15,21 +15,38 @@ import { money } from "../ledger.ts"
 import type { Budget } from "../model.ts"
 import { remaining } from "../model.ts"
 import * as Read from "../read.ts"
-import { invalid, Refusal } from "../refusal.ts"
+import { forbidden, invalid, Refusal } from "../refusal.ts"
 import * as Scopes from "../scopes.ts"
 import { budgetId, dayMs } from "../store.ts"
-import { instant, iso, metadata, page, text, unit } from "./parts.ts"
-import { openTenant } from "./tenants.ts"
+import type { Owner, SortKeys } from "./parts.ts"
+import {
+  given,
+  instant,
+  iso,
+  metadata,
+  notBlank,
+  page,
+  searchIn,
+  sorted,
+  tenantFor,
+  tenantIn,
+  text,
+  unit,
+  utc,
+  withinFilter,
+  wordIn
+} from "./parts.ts"
+import { activeTenant, notClosed, notClosedAt } from "./tenants.ts"
 
 const readBudget = Read.request(
   Schema.Struct({
-    tenant_id: Schema.optionalKey(Schema.String),
-    scope: text(1, 1_024),
+    tenant_id: Schema.optional(Schema.String),
+    scope: notBlank(1_024),
     unit,
-    allocated: Amount.Amount,
-    overdraft_limit: Schema.optionalKey(Amount.Amount),
-    commit_overage_policy: Schema.optionalKey(OveragePolicy),
-    rollover_policy: Schema.optionalKey(Schema.String),
+    allocated: Amount.Sendable,
+    overdraft_limit: Schema.optional(Amount.Sendable),
+    commit_overage_policy: Schema.optional(OveragePolicy),
+    rollover_policy: Schema.optional(Schema.Literals(["NONE", "CARRY_FORWARD", "CAP_AT_ALLOCATED"])),
     period_start: instant,
     period_end: instant,
     metadata
@@ -37,20 +54,16 @@ const readBudget = Read.request(
 )
 
 /** `POST /v1/admin/budgets` */
-export const createBudget = (context: Context, owner: string | undefined, body: object): Answer => {
+export const createBudget = (context: Context, owner: Owner, body: object): Answer => {
   const request = readBudget(body)
-  if (owner !== undefined && request.tenant_id !== undefined) {
-    throw invalid("tenant_id MUST NOT be set when using API key authentication (tenant is inferred from the key)")
-  }
-  const tenantId = owner ?? request.tenant_id
-  if (tenantId === undefined) {
-    throw invalid("tenant_id is required in the request body when using admin key authentication")
-  }
-  const scope = Scopes.parse("scope", request.scope, { wildcards: false }).toLowerCase()
-  Scopes.belongs(scope, tenantId)
   sameUnit(request.unit, request.allocated)
   if (request.overdraft_limit !== undefined) sameUnit(request.unit, request.overdraft_limit)
-  openTenant(context, tenantId)
+  Scopes.parse("scope", request.scope, { wildcards: false })
+  withinFilter(owner, request.scope)
+  const tenantId = tenantFor(owner, request.tenant_id)
+  Scopes.belongs(request.scope, tenantId)
+  activeTenant(context, tenantId)
+  const scope = request.scope.toLowerCase()
   if (context.store.budgets.get(budgetId(scope, request.unit)) !== undefined) {
     throw new Refusal(409, "DUPLICATE_RESOURCE", `Budget exists: ${scope}`)
   }
@@ -68,8 +81,8 @@ export const createBudget = (context: Context, owner: string | undefined, body: 
     status: "ACTIVE",
     overagePolicy: request.commit_overage_policy,
     rolloverPolicy: request.rollover_policy,
-    periodStart: request.period_start,
-    periodEnd: request.period_end,
+    periodStart: utc(request.period_start),
+    periodEnd: utc(request.period_end),
     caps: undefined,
     createdAtMs: context.nowMs,
     updatedAtMs: undefined
@@ -79,71 +92,119 @@ export const createBudget = (context: Context, owner: string | undefined, body: 
 }
 
 /** `GET /v1/admin/budgets/lookup` */
-export const lookUpBudget = (context: Context, query: URLSearchParams): Answer =>
-  json(200, budgetRow(budgetOf(context, query)))
+export const lookUpBudget = (context: Context, owner: Owner, query: URLSearchParams): Answer => {
+  withinFilter(owner, query.get("scope"))
+  const budget = budgetOf(context, query)
+  owned(budget, owner?.tenantId)
+  return json(200, budgetRow(budget))
+}
 
 /** `GET /v1/admin/budgets` */
-export const listBudgets = (context: Context, owner: string | undefined, query: URLSearchParams): Answer => {
-  const tenantId = owner ?? query.get("tenant_id")
-  const asked = query.get("unit")
-  if (asked !== null) unitOf(asked)
-  const status = query.get("status")
-  const prefix = query.get("scope_prefix")?.toLowerCase() ?? ""
+export const listBudgets = (context: Context, owner: Owner, query: URLSearchParams): Answer => {
+  const prefix = query.get("scope_prefix") ?? ""
+  withinFilter(owner, prefix)
+  const tenantId = owner?.tenantId ?? given(query, "tenant_id")
+  const isFound = filterOf(query)
   const rows = Array.from(
-    tenantId === null ? context.store.budgets.all() : context.store.budgets.ofOwner(tenantId)
-  ).filter(
-    (budget) =>
-      (asked === null || budget.unit === asked) &&
-      (status === null || budget.status === status) &&
-      budget.scope.startsWith(prefix)
-  )
-  const sorted =
-    query.get("sort_by") === null
-      ? rows
-      : rows.toSorted(
-          (a, b) => (a.scope < b.scope ? -1 : a.scope > b.scope ? 1 : 0) * (query.get("sort_dir") === "desc" ? -1 : 1)
-        )
-  return page(query, sorted.map(budgetRow), "ledgers")
+    tenantId === undefined ? context.store.budgets.all() : context.store.budgets.ofOwner(tenantId)
+  ).filter((budget) => budget.scope.startsWith(prefix) && isFound(budget))
+  const id = (budget: Budget) => budget.id
+  return page(query, sorted(query, rows, { keys: sortKeys, otherwise: "utilization", id }), {
+    name: "ledgers",
+    id: tenantId === undefined ? (budget) => `${budget.tenantId}|${budget.id}` : id,
+    row: budgetRow
+  })
+}
+
+const sortKeys: SortKeys<Budget> = {
+  tenant_id: (budget) => budget.tenantId,
+  scope: (budget) => budget.scope,
+  unit: (budget) => budget.unit,
+  status: (budget) => budget.status,
+  commit_overage_policy: (budget) => budget.overagePolicy,
+  utilization: (budget) => utilization(budget),
+  debt: (budget) => budget.debt
+}
+
+/** The part of a budget that is spent. */
+const utilization = ({ allocated, spent }: Budget): number => (allocated === 0n ? 0 : Number(spent) / Number(allocated))
+
+const filterOf = (query: URLSearchParams): ((budget: Budget) => boolean) => {
+  const asked = wordIn(query, "unit", Amount.knownUnits)
+  const status = wordIn(query, "status", ["ACTIVE", "FROZEN", "CLOSED"])
+  const isOverLimit = Read.flag(query, "over_limit")
+  const hasDebt = Read.flag(query, "has_debt")
+  const from = share(query, "utilization_min") ?? 0
+  const to = share(query, "utilization_max") ?? Number.POSITIVE_INFINITY
+  if (from > to) throw invalid("utilization_min must be <= utilization_max")
+  const isFound = searchIn(query)
+  return (budget) =>
+    (asked === undefined || budget.unit === asked) &&
+    (status === undefined || budget.status === status) &&
+    (isOverLimit === undefined || budget.isOverLimit === isOverLimit) &&
+    (hasDebt === undefined || budget.debt > 0n === hasDebt) &&
+    utilization(budget) >= from &&
+    utilization(budget) <= to &&
+    isFound(budget.tenantId, budget.scope)
+}
+
+const share = (query: URLSearchParams, name: string): number | undefined => {
+  const text = given(query, name)
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (!(value >= 0 && value <= 1)) throw invalid(`${name} must be in [0, 1]`)
+  return value
 }
 
 const readFunding = Read.request(
   Schema.Struct({
     operation: Schema.Literals(["CREDIT", "DEBIT", "RESET", "REPAY_DEBT", "RESET_SPENT"]),
-    amount: Amount.Amount,
-    spent: Schema.optionalKey(Amount.Amount),
-    idempotency_key: Schema.optionalKey(text(1, 256)),
-    reason: Schema.optionalKey(Schema.String),
+    amount: Amount.Sendable,
+    spent: Schema.optional(Amount.Sendable),
+    idempotency_key: Schema.optional(text(1, 256)),
+    reason: Schema.optional(text(0, 512)),
     metadata
   })
 )
 
 /** `POST /v1/admin/budgets/fund` */
-export const fund = (context: Context, owner: string | undefined, query: URLSearchParams, body: object): Answer => {
-  const tenantId = owner ?? query.get("tenant_id")
-  required(query, "scope")
-  unitOf(required(query, "unit"))
+export const fund = (context: Context, owner: Owner, query: URLSearchParams, body: object): Answer => {
+  const scope = required(query, "scope")
+  const asked = unitOf(query)
   const request = readFunding(body)
-  if (tenantId === null) throw invalid("tenant_id query parameter is required when using admin key authentication")
-  if (request.spent !== undefined && request.operation !== "RESET_SPENT") {
-    throw invalid("`spent` field is only honoured for RESET_SPENT operations")
+  withinFilter(owner, scope)
+  sameUnit(asked, request.amount)
+  if (request.spent !== undefined) {
+    if (request.operation !== "RESET_SPENT") {
+      throw invalid("`spent` field is only honoured for RESET_SPENT operations")
+    }
+    sameUnit(asked, request.spent)
   }
-  const budget = budgetOf(context, query)
-  if (budget.tenantId !== tenantId)
-    throw new Refusal(403, "FORBIDDEN", "Budget does not belong to authenticated tenant")
-  sameUnit(budget.unit, request.amount)
-  openTenant(context, budget.tenantId)
-  const run = () => applied(context, budget, request)
-  return request.idempotency_key === undefined
+  const tenantId = tenantIn(owner, query)
+  notClosed(context, tenantId)
+  const run = (): Outcome => {
+    const budget = budgetOf(context, query)
+    owned(budget, tenantId)
+    return applied(context, budget, request)
+  }
+  const key = request.idempotency_key
+  return key === undefined || key.trim() === ""
     ? json(200, run().answer)
     : once(
         context,
         {
-          id: `fund ${tenantId} ${request.idempotency_key}`,
+          id: `fund ${tenantId} ${key}`,
           form: canonical(body),
           mismatch: "Idempotency key reused with different payload"
         },
         run
       )
+}
+
+const owned = (budget: Budget, tenantId: string | undefined): void => {
+  if (tenantId !== undefined && budget.tenantId !== tenantId) {
+    throw forbidden("Budget does not belong to authenticated tenant")
+  }
 }
 
 const applied = (context: Context, budget: Budget, request: ReturnType<typeof readFunding>): Outcome => {
@@ -194,22 +255,27 @@ const within = (amount: bigint): bigint => {
 
 const readBudgetPatch = Read.request(
   Schema.Struct({
-    overdraft_limit: Schema.optionalKey(Amount.Amount),
-    commit_overage_policy: Schema.optionalKey(OveragePolicy),
+    overdraft_limit: Schema.optional(Amount.Sendable),
+    commit_overage_policy: Schema.optional(OveragePolicy),
     metadata
   })
 )
 
 /** `PATCH /v1/admin/budgets` */
 export const patchBudget = (context: Context, query: URLSearchParams, body: object): Answer => {
+  const scope = required(query, "scope")
+  const asked = unitOf(query)
   const request = readBudgetPatch(body)
+  if (request.overdraft_limit !== undefined) sameUnit(asked, request.overdraft_limit)
+  notClosedAt(context, scope)
   const budget = budgetOf(context, query)
-  if (request.overdraft_limit !== undefined) sameUnit(budget.unit, request.overdraft_limit)
+  if (budget.status === "CLOSED") throw new Refusal(409, "BUDGET_CLOSED", "Cannot update a CLOSED budget")
   const overdraftLimit = request.overdraft_limit?.amount ?? budget.overdraftLimit
   const after: Budget = {
     ...budget,
     overdraftLimit,
-    isOverLimit: request.overdraft_limit === undefined ? budget.isOverLimit : budget.debt > overdraftLimit,
+    // Whatever is changed, the mark is drawn anew, so that one without debt goes.
+    isOverLimit: budget.debt > overdraftLimit,
     overagePolicy: request.commit_overage_policy ?? budget.overagePolicy,
     updatedAtMs: context.nowMs
   }
@@ -217,8 +283,14 @@ export const patchBudget = (context: Context, query: URLSearchParams, body: obje
   return json(200, budgetRow(after))
 }
 
+const readTransition = Read.request(Schema.Struct({ reason: Schema.optional(text(0, 512)), metadata }))
+
 /** `POST /v1/admin/budgets/freeze` and `/unfreeze` */
-export const setFrozen = (context: Context, query: URLSearchParams, isFrozen: boolean): Answer => {
+export const setFrozen = (context: Context, query: URLSearchParams, body: object, isFrozen: boolean): Answer => {
+  const scope = required(query, "scope")
+  unitOf(query)
+  readTransition(body)
+  notClosedAt(context, scope)
   const budget = budgetOf(context, query)
   if (budget.status === "CLOSED") throw new Refusal(409, "BUDGET_CLOSED", `Budget is closed: ${budget.scope}`)
   const isNow = budget.status === "FROZEN"
@@ -236,14 +308,15 @@ const required = (query: URLSearchParams, name: string): string => {
   return value
 }
 
-const unitOf = (text: string): string => {
+const unitOf = (query: URLSearchParams): Amount.KnownUnit => {
+  const text = required(query, "unit").trim()
   if (!Amount.isKnownUnit(text)) throw invalid(`Invalid value for parameter 'unit': ${text.slice(0, 40)}`)
   return text
 }
 
 const budgetOf = (context: Context, query: URLSearchParams): Budget => {
   const scope = required(query, "scope").toLowerCase()
-  const budget = context.store.budgets.get(budgetId(scope, unitOf(required(query, "unit"))))
+  const budget = context.store.budgets.get(budgetId(scope, unitOf(query)))
   if (budget === undefined) throw new Refusal(404, "BUDGET_NOT_FOUND", `Budget not found for provided scope: ${scope}`)
   return budget
 }

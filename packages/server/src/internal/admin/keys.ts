@@ -12,8 +12,9 @@ import * as Read from "../read.ts"
 import { invalid, Refusal } from "../refusal.ts"
 import type { Secrets } from "../secrets.ts"
 import { dayMs } from "../store.ts"
-import { iso, metadata, page, text } from "./parts.ts"
-import { openTenant } from "./tenants.ts"
+import type { SortKeys } from "./parts.ts"
+import { given, instant, iso, metadata, notBlank, page, searchIn, sorted, text, utc, wordIn } from "./parts.ts"
+import { activeTenant, notClosed } from "./tenants.ts"
 
 const defaultPermissions: ReadonlyArray<string> = [
   "reservations:create",
@@ -30,48 +31,46 @@ const permissions: ReadonlySet<string> = new Set([
   "events:read",
   "admin:read",
   "admin:write",
-  ...["tenants", "budgets", "policies", "apikeys", "webhooks", "events", "overage", "audit"].flatMap((what) => [
+  ...["tenants", "budgets", "policies", "apikeys", "webhooks"].flatMap((what) => [
     `admin:${what}:read`,
     `admin:${what}:write`
-  ])
+  ]),
+  "admin:events:read",
+  "admin:audit:read"
 ])
 
+const keyFields = {
+  description: Schema.optional(text(0, 1_024)),
+  permissions: Schema.optional(Schema.Array(Schema.String)),
+  scope_filter: Schema.optional(Schema.Array(Schema.String)),
+  metadata
+}
+
 const readKey = Read.request(
-  Schema.Struct({
-    tenant_id: text(1, 128),
-    name: text(1, 256),
-    description: Schema.optionalKey(Schema.String),
-    permissions: Schema.optionalKey(Schema.Array(Schema.String)),
-    scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
-    expires_at: Schema.optionalKey(Schema.String),
-    metadata
-  })
+  Schema.Struct({ tenant_id: notBlank(128), name: notBlank(256), expires_at: instant, ...keyFields })
 )
 
 /** `POST /v1/admin/api-keys` */
 export const createKey = (context: Context, secrets: Secrets, body: object): Answer => {
   const request = readKey(body)
+  notClosed(context, request.tenant_id)
   recognized(request.permissions)
-  const expiresAt = request.expires_at ?? iso(context.nowMs + keyLifeMs)
-  const expiresAtMs = Read.instant("expires_at", expiresAt)
-  if (openTenant(context, request.tenant_id).status === "SUSPENDED") {
-    throw invalid(`Tenant is SUSPENDED: ${request.tenant_id}`)
-  }
+  activeTenant(context, request.tenant_id)
+  const expiresAt = utc(request.expires_at) ?? iso(context.nowMs + keyLifeMs)
   const secret = secrets.make()
-  const asked = request.permissions ?? []
   const key: ApiKey = {
     id: `key_${context.makeId().slice(0, 16)}`,
     hash: secrets.hash(secret),
-    prefix: secret.slice(0, 14),
+    prefix: prefixOf(secret),
     tenantId: request.tenant_id,
     name: request.name,
     description: request.description,
-    permissions: asked.length === 0 ? defaultPermissions : asked,
+    permissions: request.permissions ?? defaultPermissions,
     scopeFilter: request.scope_filter,
     metadata: request.metadata,
     createdAt: iso(context.nowMs),
     expiresAt,
-    expiresAtMs,
+    expiresAtMs: Read.parseInstant(expiresAt),
     revokedAt: undefined,
     revokedReason: undefined
   }
@@ -91,39 +90,52 @@ const keyLifeMs = 90 * dayMs
 
 /** `GET /v1/admin/api-keys` */
 export const listKeys = (context: Context, query: URLSearchParams): Answer => {
-  const tenantId = query.get("tenant_id")
-  const rows = Array.from(tenantId === null ? context.store.keys.all() : context.store.keys.ofOwner(tenantId))
-  return page(
-    query,
-    rows.map((key) => keyRow(key, context.nowMs)),
-    "keys"
-  )
+  const tenantId = given(query, "tenant_id")
+  const status = wordIn(query, "status", ["ACTIVE", "REVOKED", "EXPIRED"])
+  const isFound = searchIn(query)
+  const rows = Array.from(
+    tenantId === undefined ? context.store.keys.all() : context.store.keys.ofOwner(tenantId)
+  ).filter((key) => (status === undefined || statusOf(key) === status) && isFound(key.id, key.name))
+  const id = (key: ApiKey) => key.id
+  return page(query, sorted(query, rows, { keys: sortKeys, otherwise: "created_at", id }), {
+    name: "keys",
+    id: tenantId === undefined ? (key) => `${key.tenantId}|${key.id}` : id,
+    row: keyRow
+  })
+}
+
+const sortKeys: SortKeys<ApiKey> = {
+  key_id: (key) => key.id,
+  name: (key) => key.name,
+  tenant_id: (key) => key.tenantId,
+  status: (key) => statusOf(key),
+  created_at: (_, place) => place,
+  expires_at: (key) => key.expiresAtMs
 }
 
 /** `DELETE /v1/admin/api-keys/{id}` */
 export const revokeKey = (context: Context, id: string, query: URLSearchParams): Answer => {
   const key = keyOf(context, id)
+  notClosed(context, key.tenantId)
   if (key.revokedAt !== undefined) throw new Refusal(409, "KEY_REVOKED", `API key already revoked: ${id}`)
-  const revoked = { ...key, revokedAt: iso(context.nowMs), revokedReason: query.get("reason") ?? undefined }
+  const reason = query.get("reason") ?? ""
+  const revoked = {
+    ...key,
+    revokedAt: iso(context.nowMs),
+    revokedReason: reason === "" ? undefined : reason
+  }
   context.store.keys.put(revoked)
-  return json(200, keyRow(revoked, context.nowMs))
+  return json(200, keyRow(revoked))
 }
 
-const readKeyPatch = Read.request(
-  Schema.Struct({
-    name: Schema.optionalKey(text(1, 256)),
-    description: Schema.optionalKey(Schema.String),
-    permissions: Schema.optionalKey(Schema.Array(Schema.String)),
-    scope_filter: Schema.optionalKey(Schema.Array(Schema.String)),
-    metadata
-  })
-)
+const readKeyPatch = Read.request(Schema.Struct({ name: Schema.optional(text(0, 256)), ...keyFields }))
 
 /** `PATCH /v1/admin/api-keys/{id}` */
 export const patchKey = (context: Context, id: string, body: object): Answer => {
   const request = readKeyPatch(body)
   const key = keyOf(context, id)
-  if (key.revokedAt !== undefined) throw new Refusal(409, "KEY_REVOKED", `API key already revoked: ${id}`)
+  notClosed(context, key.tenantId)
+  if (key.revokedAt !== undefined) throw new Refusal(409, "INVALID_REQUEST", "Cannot modify a REVOKED key")
   recognized(request.permissions)
   const changed: ApiKey = {
     ...key,
@@ -134,7 +146,7 @@ export const patchKey = (context: Context, id: string, body: object): Answer => 
     metadata: request.metadata ?? key.metadata
   }
   context.store.keys.put(changed)
-  return json(200, keyRow(changed, context.nowMs))
+  return json(200, keyRow(changed))
 }
 
 const keyOf = (context: Context, id: string): ApiKey => {
@@ -150,24 +162,36 @@ const recognized = (asked: ReadonlyArray<string> | undefined): void => {
   }
 }
 
-const readValidate = Read.request(Schema.Struct({ key_secret: text(1, 512) }))
+const readValidate = Read.request(Schema.Struct({ key_secret: notBlank(Number.MAX_SAFE_INTEGER) }))
 
 /** `POST /v1/auth/validate` */
 export const validateKey = (context: Context, secrets: Secrets, body: object): Answer => {
-  const found = checkKey(context, secrets, readValidate(body).key_secret)
-  return json(
-    200,
-    "key" in found
-      ? {
-          valid: true,
-          tenant_id: found.key.tenantId,
-          key_id: found.key.id,
-          permissions: found.key.permissions,
-          scope_filter: found.key.scopeFilter,
-          expires_at: found.key.expiresAt
-        }
-      : { valid: false, tenant_id: found.tenantId, reason: found.reason }
-  )
+  const secret = readValidate(body).key_secret
+  const found = checkKey(context, secrets, secret)
+  if ("key" in found) {
+    return json(200, {
+      valid: true,
+      tenant_id: found.key.tenantId,
+      key_id: found.key.id,
+      permissions: found.key.permissions,
+      scope_filter: found.key.scopeFilter,
+      expires_at: found.key.expiresAt
+    })
+  }
+  const { reason, tenantId } = found.tenantId === "" ? mistyped(context, secret) : found
+  return json(200, { valid: false, tenant_id: tenantId, reason })
+}
+
+/**
+ * What the administrator is told of a secret that nobody has: one that begins as a key does is taken for that key, mistyped.
+ * It looks through all keys, so nobody else is told.
+ */
+const mistyped = (context: Context, secret: string): { readonly reason: string; readonly tenantId: string } => {
+  const prefix = prefixOf(secret)
+  for (const key of context.store.keys.all()) {
+    if (key.prefix === prefix) return { reason: endOf(context, key) ?? "INVALID_KEY", tenantId: key.tenantId }
+  }
+  return notFound
 }
 
 /** Whether a secret is a key that may be used, and why not. */
@@ -177,19 +201,31 @@ export const checkKey = (
   secret: string
 ): { readonly key: ApiKey; readonly tenant: Tenant } | { readonly reason: string; readonly tenantId: string } => {
   const key = context.store.keys.get(secrets.hash(secret))
-  if (key === undefined) return { reason: "KEY_NOT_FOUND", tenantId: "" }
-  if (key.revokedAt !== undefined) return { reason: "KEY_REVOKED", tenantId: key.tenantId }
-  if (key.expiresAtMs <= context.nowMs) return { reason: "KEY_EXPIRED", tenantId: key.tenantId }
+  if (key === undefined) return notFound
+  const reason = endOf(context, key)
+  if (reason !== undefined) return { reason, tenantId: key.tenantId }
   const tenant = context.store.tenants.get(key.tenantId)
   if (tenant === undefined || tenant.status === "CLOSED") return { reason: "TENANT_CLOSED", tenantId: key.tenantId }
   return tenant.status === "SUSPENDED" ? { reason: "TENANT_SUSPENDED", tenantId: key.tenantId } : { key, tenant }
 }
 
-const keyRow = (key: ApiKey, nowMs: number): object => ({
+/** Why a key is at its end, if it is. */
+const endOf = ({ nowMs }: { readonly nowMs: number }, key: ApiKey): string | undefined =>
+  key.revokedAt !== undefined ? "KEY_REVOKED" : key.expiresAtMs <= nowMs ? "KEY_EXPIRED" : undefined
+
+const notFound = { reason: "KEY_NOT_FOUND", tenantId: "" }
+
+/** The part of a secret that is shown. */
+const prefixOf = (secret: string): string => secret.slice(0, 14)
+
+/** A key that is past its end stays ACTIVE in what is kept of it, as in the reference. */
+const statusOf = (key: ApiKey): string => (key.revokedAt === undefined ? "ACTIVE" : "REVOKED")
+
+const keyRow = (key: ApiKey): object => ({
   key_id: key.id,
   tenant_id: key.tenantId,
   key_prefix: key.prefix,
-  status: key.revokedAt !== undefined ? "REVOKED" : key.expiresAtMs <= nowMs ? "EXPIRED" : "ACTIVE",
+  status: statusOf(key),
   created_at: key.createdAt,
   expires_at: key.expiresAt,
   name: key.name,

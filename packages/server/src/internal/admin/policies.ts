@@ -10,35 +10,50 @@ import { json } from "../answer.ts"
 import type { Context } from "../ledger.ts"
 import type { Policy } from "../model.ts"
 import * as Read from "../read.ts"
-import { invalid, Refusal } from "../refusal.ts"
+import { forbidden, Refusal } from "../refusal.ts"
 import * as Scopes from "../scopes.ts"
-import { count, instant, iso, page, text, ttl } from "./parts.ts"
-import { openTenant } from "./tenants.ts"
+import type { Owner } from "./parts.ts"
+import {
+  count,
+  instant,
+  iso,
+  notBlank,
+  page,
+  tenantFor,
+  tenantIn,
+  text,
+  ttl,
+  utc,
+  withinFilter,
+  wordIn
+} from "./parts.ts"
+import { activeTenant, notClosedAt } from "./tenants.ts"
+
+const statuses = ["ACTIVE", "DISABLED"] as const
 
 const policyFields = {
-  description: Schema.optionalKey(text(0, 1_024)),
-  priority: Schema.optionalKey(count(0)),
-  caps: Schema.optionalKey(
+  priority: Schema.optional(count(0)),
+  caps: Schema.optional(
     Schema.Struct({
-      max_tokens: Schema.optionalKey(count(0)),
-      max_steps_remaining: Schema.optionalKey(count(0)),
-      tool_allowlist: Schema.optionalKey(Schema.Array(text(0, 256))),
-      tool_denylist: Schema.optionalKey(Schema.Array(text(0, 256))),
-      cooldown_ms: Schema.optionalKey(count(0))
+      max_tokens: Schema.optional(count(0)),
+      max_steps_remaining: Schema.optional(count(0)),
+      tool_allowlist: Schema.optional(Schema.Array(text(0, 256))),
+      tool_denylist: Schema.optional(Schema.Array(text(0, 256))),
+      cooldown_ms: Schema.optional(count(0))
     })
   ),
-  commit_overage_policy: Schema.optionalKey(OveragePolicy),
-  reservation_ttl_override: Schema.optionalKey(
+  commit_overage_policy: Schema.optional(OveragePolicy),
+  reservation_ttl_override: Schema.optional(
     Schema.Struct({
-      default_ttl_ms: Schema.optionalKey(ttl),
-      max_ttl_ms: Schema.optionalKey(ttl),
-      max_extensions: Schema.optionalKey(count(0))
+      default_ttl_ms: Schema.optional(ttl),
+      max_ttl_ms: Schema.optional(ttl),
+      max_extensions: Schema.optional(count(0))
     })
   ),
-  rate_limits: Schema.optionalKey(
+  rate_limits: Schema.optional(
     Schema.Struct({
-      max_reservations_per_minute: Schema.optionalKey(count(1)),
-      max_commits_per_minute: Schema.optionalKey(count(1))
+      max_reservations_per_minute: Schema.optional(count(1)),
+      max_commits_per_minute: Schema.optional(count(1))
     })
   ),
   effective_from: instant,
@@ -47,31 +62,31 @@ const policyFields = {
 
 const readPolicy = Read.request(
   Schema.Struct({
-    tenant_id: Schema.optionalKey(Schema.String),
-    name: text(1, 256),
-    scope_pattern: text(1, 1_024),
+    tenant_id: Schema.optional(Schema.String),
+    name: notBlank(256),
+    description: Schema.optional(text(0, 1_024)),
+    scope_pattern: notBlank(1_024),
     ...policyFields
   })
 )
 
 const readPolicyPatch = Read.request(
   Schema.Struct({
-    name: Schema.optionalKey(text(1, 256)),
-    status: Schema.optionalKey(Schema.Literals(["ACTIVE", "DISABLED"])),
+    name: Schema.optional(Schema.String),
+    description: Schema.optional(Schema.String),
+    status: Schema.optional(Schema.Literals(statuses)),
     ...policyFields
   })
 )
 
 /** `POST /v1/admin/policies` */
-export const createPolicy = (context: Context, owner: string | undefined, body: object): Answer => {
+export const createPolicy = (context: Context, owner: Owner, body: object): Answer => {
   const request = readPolicy(body)
-  const tenantId = owner ?? request.tenant_id
-  if (tenantId === undefined) {
-    throw invalid("tenant_id is required in the request body when using admin key authentication")
-  }
   const pattern = Scopes.parse("scope_pattern", request.scope_pattern, { wildcards: true })
+  withinFilter(owner, pattern)
+  const tenantId = tenantFor(owner, request.tenant_id)
   Scopes.belongs(pattern, tenantId)
-  openTenant(context, tenantId)
+  activeTenant(context, tenantId)
   const policy: Policy = {
     id: `pol_${context.makeId().slice(0, 16)}`,
     tenantId,
@@ -87,10 +102,13 @@ export const createPolicy = (context: Context, owner: string | undefined, body: 
 }
 
 /** `PATCH /v1/admin/policies/{id}` */
-export const patchPolicy = (context: Context, id: string, body: object): Answer => {
+export const patchPolicy = (context: Context, owner: Owner, id: string, body: object): Answer => {
   const request = readPolicyPatch(body)
   const policy = context.store.policies.get(id)
   if (policy === undefined) throw new Refusal(404, "NOT_FOUND", `Policy not found: ${id}`)
+  withinFilter(owner, policy.scopePattern)
+  notClosedAt(context, policy.scopePattern)
+  if (owner !== undefined && owner.tenantId !== policy.tenantId) throw forbidden("Policy does not belong to tenant")
   const after: Policy = {
     ...policy,
     name: request.name ?? policy.name,
@@ -103,10 +121,16 @@ export const patchPolicy = (context: Context, id: string, body: object): Answer 
 }
 
 /** `GET /v1/admin/policies` */
-export const listPolicies = (context: Context, owner: string | undefined, query: URLSearchParams): Answer => {
-  const tenantId = owner ?? query.get("tenant_id")
-  const rows = Array.from(tenantId === null ? context.store.policies.all() : context.store.policies.ofOwner(tenantId))
-  return page(query, rows.map(policyRow), "policies")
+export const listPolicies = (context: Context, owner: Owner, query: URLSearchParams): Answer => {
+  const pattern = query.get("scope_pattern")
+  withinFilter(owner, pattern)
+  const tenantId = tenantIn(owner, query)
+  const status = wordIn(query, "status", statuses)
+  const rows = Array.from(context.store.policies.ofOwner(tenantId)).filter(
+    (policy) =>
+      (pattern === null || policy.scopePattern === pattern) && (status === undefined || policy.status === status)
+  )
+  return page(query, rows, { name: "policies", id: (policy) => policy.id, row: policyRow })
 }
 
 type PolicyParts = Pick<
@@ -155,8 +179,8 @@ const policyOf = (
           maxReservationsPerMinute: request.rate_limits.max_reservations_per_minute,
           maxCommitsPerMinute: request.rate_limits.max_commits_per_minute
         },
-  effectiveFrom: request.effective_from ?? before.effectiveFrom,
-  effectiveUntil: request.effective_until ?? before.effectiveUntil
+  effectiveFrom: utc(request.effective_from) ?? before.effectiveFrom,
+  effectiveUntil: utc(request.effective_until) ?? before.effectiveUntil
 })
 
 const policyRow = (policy: Policy): object => ({

@@ -11,30 +11,39 @@ import type { Context } from "../ledger.ts"
 import type { Tenant } from "../model.ts"
 import * as Read from "../read.ts"
 import { invalid, Refusal, tenantClosed } from "../refusal.ts"
-import { count, iso, metadata, page, text, ttl } from "./parts.ts"
+import * as Scopes from "../scopes.ts"
+import { count, given, iso, notBlank, page, searchIn, sorted, text, ttl, wordIn } from "./parts.ts"
+
+const statuses = ["ACTIVE", "SUSPENDED", "CLOSED"] as const
+
+/** A tenant's metadata is texts; numbers and booleans are read as such. */
+const labels = Schema.Record(
+  Schema.String,
+  Schema.Union([Schema.String, Schema.Finite, Schema.BigInt, Schema.Boolean, Schema.Null])
+).check(Schema.isMaxProperties(32))
 
 const tenantFields = {
-  default_commit_overage_policy: Schema.optionalKey(OveragePolicy),
-  default_reservation_ttl_ms: Schema.optionalKey(ttl),
-  max_reservation_ttl_ms: Schema.optionalKey(ttl),
-  max_reservation_extensions: Schema.optionalKey(count(0)),
-  reservation_expiry_policy: Schema.optionalKey(Schema.String),
-  metadata
+  default_commit_overage_policy: Schema.optional(OveragePolicy),
+  default_reservation_ttl_ms: Schema.optional(ttl),
+  max_reservation_ttl_ms: Schema.optional(ttl),
+  max_reservation_extensions: Schema.optional(count(0)),
+  metadata: Schema.optional(labels)
 }
 
 const readTenant = Read.request(
   Schema.Struct({
     tenant_id: text(3, 64).check(Schema.isPattern(/^[a-z0-9-]+$/)),
-    name: text(1, 256),
-    parent_tenant_id: Schema.optionalKey(Schema.String),
+    name: notBlank(256),
+    parent_tenant_id: Schema.optional(Schema.String),
+    reservation_expiry_policy: Schema.optional(Schema.Literals(["AUTO_RELEASE", "MANUAL_CLEANUP", "GRACE_ONLY"])),
     ...tenantFields
   })
 )
 
 const readTenantPatch = Read.request(
   Schema.Struct({
-    name: Schema.optionalKey(text(1, 256)),
-    status: Schema.optionalKey(Schema.Literals(["ACTIVE", "SUSPENDED", "CLOSED"])),
+    name: Schema.optional(Schema.String),
+    status: Schema.optional(Schema.Literals(statuses)),
     ...tenantFields
   })
 )
@@ -59,7 +68,7 @@ export const createTenant = (context: Context, body: object): Answer => {
     maxTtlMs: request.max_reservation_ttl_ms ?? 3_600_000,
     maxExtensions: request.max_reservation_extensions ?? 10,
     expiryPolicy: request.reservation_expiry_policy,
-    metadata: request.metadata,
+    metadata: textsOf(request.metadata),
     suspendedAtMs: undefined,
     closedAtMs: undefined
   }
@@ -67,52 +76,73 @@ export const createTenant = (context: Context, body: object): Answer => {
   return json(201, tenantRow(tenant))
 }
 
+const textsOf = (metadata: typeof labels.Type | undefined): unknown =>
+  metadata === undefined
+    ? undefined
+    : Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, value === null ? null : String(value)]))
+
 /** `GET /v1/admin/tenants/{id}` */
 export const getTenant = (context: Context, id: string): Answer => json(200, tenantRow(tenantOf(context, id)))
 
 /** `GET /v1/admin/tenants` */
 export const listTenants = (context: Context, query: URLSearchParams): Answer => {
-  const search = query.get("search")?.toLowerCase() ?? ""
-  const status = query.get("status")
+  const isFound = searchIn(query)
+  const status = wordIn(query, "status", statuses)
+  const parent = given(query, "parent_tenant_id")
   const rows = Array.from(context.store.tenants.all()).filter(
     (tenant) =>
-      (tenant.id.includes(search) || tenant.name.toLowerCase().includes(search)) &&
-      (status === null || tenant.status === status)
+      isFound(tenant.id, tenant.name) &&
+      (status === undefined || tenant.status === status) &&
+      (parent === undefined || tenant.parentId === parent)
   )
-  return page(query, rows.map(tenantRow), "tenants")
+  const id = (tenant: Tenant) => tenant.id
+  const keys = {
+    tenant_id: id,
+    name: (tenant: Tenant) => tenant.name,
+    status: (tenant: Tenant) => tenant.status,
+    created_at: (_: Tenant, place: number) => place
+  }
+  return page(query, sorted(query, rows, { keys, otherwise: "created_at", id, isIdAscending: true }), {
+    name: "tenants",
+    id,
+    row: tenantRow
+  })
 }
 
 /** `PATCH /v1/admin/tenants/{id}` */
 export const patchTenant = (context: Context, id: string, body: object): Answer => {
   const request = readTenantPatch(body)
   const tenant = tenantOf(context, id)
-  const status = request.status ?? tenant.status
-  if (tenant.status === "CLOSED" && status !== "CLOSED") {
-    throw invalid("Cannot transition from CLOSED")
+  const { status } = request
+  if (tenant.status === "CLOSED" && status !== undefined) {
+    if (status !== "CLOSED") throw invalid("Cannot transition from CLOSED")
+    // Closed again: nothing else of the request is done either.
+    return json(200, tenantRow(tenant))
   }
   const changed: Tenant = {
     ...tenant,
     name: request.name ?? tenant.name,
-    status,
+    status: status ?? tenant.status,
     overagePolicy: request.default_commit_overage_policy ?? tenant.overagePolicy,
     defaultTtlMs: request.default_reservation_ttl_ms ?? tenant.defaultTtlMs,
     maxTtlMs: request.max_reservation_ttl_ms ?? tenant.maxTtlMs,
     maxExtensions: request.max_reservation_extensions ?? tenant.maxExtensions,
-    expiryPolicy: request.reservation_expiry_policy ?? tenant.expiryPolicy,
-    metadata: request.metadata ?? tenant.metadata,
+    metadata: textsOf(request.metadata) ?? tenant.metadata,
     updatedAtMs: context.nowMs,
-    suspendedAtMs: status === "SUSPENDED" && tenant.status !== "SUSPENDED" ? context.nowMs : tenant.suspendedAtMs,
-    closedAtMs: status === "CLOSED" ? (tenant.closedAtMs ?? context.nowMs) : undefined
+    suspendedAtMs: status === "SUSPENDED" ? context.nowMs : tenant.suspendedAtMs,
+    closedAtMs: status === "CLOSED" ? context.nowMs : tenant.closedAtMs
   }
   context.store.tenants.put(changed)
-  if (status === "CLOSED" && tenant.status !== "CLOSED") close(context, id)
+  if (status === "CLOSED") close(context, id)
   return json(200, tenantRow(changed))
 }
 
 /** Closing is for ever: the keys end, the budgets close and hold nothing; reservations stay as they are, to be looked at. */
 const close = (context: Context, id: string): void => {
   for (const key of Array.from(context.store.keys.ofOwner(id))) {
-    if (key.revokedAt === undefined) context.store.keys.put({ ...key, revokedAt: iso(context.nowMs) })
+    if (key.revokedAt === undefined) {
+      context.store.keys.put({ ...key, revokedAt: iso(context.nowMs), revokedReason: "tenant_closed" })
+    }
   }
   for (const budget of Array.from(context.store.budgets.ofOwner(id))) {
     context.store.budgets.put({ ...budget, status: "CLOSED", reserved: 0n, updatedAtMs: context.nowMs })
@@ -128,10 +158,19 @@ const tenantOf = (context: Context, id: string): Tenant => {
   return tenant
 }
 
-/** A tenant that is there and not closed. */
-export const openTenant = (context: Context, id: string): Tenant => {
+/** Nothing that belongs to a closed tenant is changed. */
+export const notClosed = (context: Context, id: string | undefined): void => {
+  if (id !== undefined && context.store.tenants.get(id)?.status === "CLOSED") throw tenantClosed(id)
+}
+
+/** The same for the tenant that a scope names. */
+export const notClosedAt = (context: Context, scope: string): void => notClosed(context, Scopes.tenantOf(scope))
+
+/** A tenant for which something new may be made. */
+export const activeTenant = (context: Context, id: string): Tenant => {
+  notClosed(context, id)
   const tenant = tenantOf(context, id)
-  if (tenant.status === "CLOSED") throw tenantClosed(id)
+  if (tenant.status !== "ACTIVE") throw invalid(`Tenant is not ACTIVE: ${id}`)
   return tenant
 }
 
