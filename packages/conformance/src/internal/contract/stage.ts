@@ -57,7 +57,7 @@ export interface Stage {
 }
 
 /** What a test does with its tenant. */
-export type Body = (stage: Stage) => Effect.Effect<void, unknown>
+export type Body = (stage: Stage) => Effect.Effect<void, unknown, Scope.Scope>
 
 /** Declares a test: what it shows, the budgets and the tenant that it begins with, what it does. */
 export type Test = (what: string, budgets: ReadonlyArray<BudgetOptions>, body: Body, tenant?: object) => void
@@ -162,7 +162,7 @@ const booksOf = (balance: Balance): Books => {
 }
 
 /** A client of the same server with a key that is none. */
-export const stranger = (baseUrl: string): Effect.Effect<CyclesClient.Shape> =>
+export const stranger = (baseUrl: string): Effect.Effect<CyclesClient.Shape, never, Scope.Scope> =>
   Effect.provide(CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0") }), FetchHttpClient.layer)
 
 /** The name of a reservation that is nowhere. */
