@@ -49,7 +49,10 @@ export const open = (
       Effect.onInterrupt(restore(ask(engine, prepared)), () =>
         prepared.isDryRun ? Effect.void : engine.background(abandon(engine, prepared))
       ),
-      (answer) => Effect.andThen(stillOpen(engine, prepared, answer), accept(engine, prepared, answer))
+      (answer) =>
+        prepared.isCallersKey
+          ? Effect.andThen(stillOpen(engine, prepared, answer), accept(engine, prepared, answer))
+          : accept(engine, prepared, answer)
     )
   )
 
@@ -107,7 +110,7 @@ const stillOpen = (
   prepared: Prepared,
   { remainingTtlMs, reservationId }: WithMeta<ReservationCreateResponse>
 ): Effect.Effect<void, AlreadySettled> => {
-  if (!prepared.isCallersKey || prepared.isDryRun || reservationId === undefined) return Effect.void
+  if (prepared.isDryRun || reservationId === undefined) return Effect.void
   const settled = Effect.fail(new AlreadySettled({ reservationId, by: "earlier run" }))
   if (remainingTtlMs !== undefined) return remainingTtlMs === 0 ? settled : Effect.void
   return Effect.matchEffect(engine.send(Wire.getReservation(reservationId, "settlement")), {
