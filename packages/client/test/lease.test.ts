@@ -1,8 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import * as DueHeap from "../src/internal/dueHeap.ts"
 import * as Lease from "../src/internal/lease.ts"
 import * as Lifecycle from "../src/internal/lifecycle.ts"
+import { nowMs } from "../src/internal/time.ts"
 
 const positive = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
@@ -114,6 +118,17 @@ describe("lease", () => {
       expect(step).toEqual({ _tag: "Extend", afterMs: 79_000 })
     })
   })
+})
+
+describe("time", () => {
+  it.effect("doesn't follow a wall clock that is put back", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      const before = nowMs(clock)
+      yield* TestClock.adjust("-1 hour")
+      expect(nowMs(clock)).toBe(before)
+    })
+  )
 })
 
 describe("dueHeap", () => {
