@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import type { CyclesError } from "../CyclesError.ts"
+import { TransportError } from "../CyclesError.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Alarm from "./alarm.ts"
 import type * as DueHeap from "./dueHeap.ts"
@@ -42,7 +43,7 @@ export interface Heartbeat {
   /** Begins with the answer to reserve. */
   readonly start: (
     beat: Pick<Beat, "reservationId" | "extend" | "onLost">,
-    options: { readonly extendByMs: number; readonly maxTimeoutMs: number; readonly leaseMs: number },
+    options: Lease.Options,
     answer: Lease.Answer
   ) => Beat
   /** Ends it; a beat that is under way is not followed by another one. */
@@ -69,9 +70,19 @@ export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(fun
     })
   }
 
+  const send = (beat: Beat): Effect.Effect<WithMeta<ExtendResponse>, CyclesError> => {
+    const { budgetMs } = beat.lease
+    const limitMs = Lease.timeLimit(beat.lease)
+    return Effect.timeoutOrElse(beat.extend(beat.attempt, limitMs), {
+      // The call may wait for its place before its own limit begins. That one tells more, so it ends first.
+      duration: (limitMs + budgetMs) / 2,
+      orElse: () => Effect.fail(noPlace())
+    })
+  }
+
   const extend = (beat: Beat): Effect.Effect<void> =>
     Effect.suspend(() =>
-      Effect.matchEffect(beat.extend(beat.attempt, beat.lease.timeoutMs), {
+      Effect.matchEffect(send(beat), {
         onSuccess: (answer) =>
           Effect.withFiber((fiber) => {
             Telemetry.countHeartbeat("extended", fiber.context)
@@ -110,8 +121,7 @@ export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(fun
 
   return {
     start: (given, options, answer) => {
-      const timeoutMs = Lease.extendTimeout(options.leaseMs, options.maxTimeoutMs)
-      const [lease, step] = Lease.begin({ extendByMs: options.extendByMs, timeoutMs }, answer)
+      const [lease, step] = Lease.begin(options, answer)
       const beat: Beat = { ...given, lease, attempt: 1, isOver: false, due: 0, pos: -1 }
       if (step._tag !== "Stop") alarm.set(beat, step.afterMs)
       return beat
@@ -126,6 +136,14 @@ export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(fun
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
+
+const noPlace = (): TransportError =>
+  new TransportError({
+    operation: "extend",
+    kind: "timeout",
+    mayHaveArrived: true,
+    problem: "no answer in time, counted from before it waited for its place"
+  })
 
 const problemOf = (error: CyclesError): Lease.Problem => {
   switch (error._tag) {

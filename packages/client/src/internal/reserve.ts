@@ -139,11 +139,7 @@ const accept = (
         extend: (attempt, timeoutMs) => extend(engine, held, id, attempt, timeoutMs),
         onLost: (reason) => onLost(held, id, reason)
       },
-      {
-        extendByMs: prepared.extendByMs,
-        maxTimeoutMs: engine.config.timeoutMs,
-        leaseMs: answer.remainingTtlMs ?? prepared.ttlMs
-      },
+      { ttlMs: prepared.ttlMs, extendByMs: prepared.extendByMs, maxBudgetMs: engine.config.timeoutMs },
       {
         nowMs: startedAtMs,
         rttMs: answer.meta.rttMs,
