@@ -119,6 +119,40 @@ describe("Heartbeat", () => {
   )
 
   it.effect.each([
+    { name: "in its first lease", diesAtMs: 40_000, pauseMs: 17_000 },
+    { name: "when the answer to its reserve says that no time is left", diesAtMs: 100_000, pauseMs: 20_000 }
+  ])("a job that runs again under its key, $name, extends as the first run did", ({ diesAtMs, pauseMs }) =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      const job = Effect.sleep("3 minutes").pipe(
+        Cycles.withCyclesSettled({
+          action,
+          estimate: tokens(100),
+          actual: () => tokens(42),
+          idempotencyKey: "job-7",
+          heartbeat: "failOnFinalize"
+        }),
+        Effect.forkChild({ startImmediately: true })
+      )
+      // A process that dies sends no release: this one never arrives.
+      faults.always("release", { _tag: "LoseRequest" })
+      const first = yield* job
+      yield* TestClock.adjust(diesAtMs)
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust(pauseMs)
+      const before = (yield* extendsOf).length
+      expect(before).toBeGreaterThan(0)
+      const second = yield* job
+      yield* TestClock.adjust("3 minutes")
+      expect((yield* Fiber.join(second))[0]).toMatchObject({ _tag: "Charged" })
+      const keys = (yield* extendsOf).map((sent) => sent.key)
+      expect(keys.length).toBeGreaterThan(before)
+      expect(new Set(keys).size).toBe(keys.length)
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect.each([
     "RESERVATION_EXPIRED",
     "RESERVATION_FINALIZED",
     "MAX_EXTENSIONS_EXCEEDED",
