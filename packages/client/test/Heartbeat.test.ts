@@ -269,6 +269,22 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
+  it.effect("failOnFinalize charges a stream that has ended and was not counted, then fails with LeaseLost", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      const fiber = yield* Stream.fromEffect(Effect.sleep("50 seconds")).pipe(
+        Cycles.withCyclesStream({ action, estimate: tokens(100), heartbeat: "failOnFinalize" }),
+        Stream.runDrain,
+        Effect.flip,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("50 seconds")
+      expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LeaseLost" })
+      expect(yield* books).toEqual({ spent: 100, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+
   it.effect("counts one extension for each fresh beat on the server", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
