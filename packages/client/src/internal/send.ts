@@ -304,7 +304,7 @@ const refusal = <A extends object>(
     requestId: body?.requestId ?? meta.requestId,
     traceId: body?.traceId ?? meta.traceId
   }
-  if (body !== undefined && budgetCodes.has(body.error)) {
+  if (body !== undefined && budgetCodes.has(body.error) && !isDecidedByStatus(status)) {
     return new BudgetExceeded({
       ...common,
       code: body.error,
@@ -315,6 +315,13 @@ const refusal = <A extends object>(
   }
   return new ApiError({ ...common, status, code: body?.error, details: body?.details })
 }
+
+/**
+ * Whether a status says enough, whatever code comes with it: who asks is not known, is throttled, the reservation is gone,
+ * or the server has a fault and may have acted. None of these is the budget's refusal of the request.
+ */
+const isDecidedByStatus = (status: number): boolean =>
+  status === 401 || status === 403 || status === 410 || status === 429 || status >= 500
 
 const budgetCodes: ReadonlySet<string> = new Set([
   "BUDGET_EXCEEDED",
