@@ -81,7 +81,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     server,
     path,
     parts: path.split("/").slice(1),
-    query: new URLSearchParams(queryAt < 0 ? "" : request.url.slice(queryAt + 1)),
+    search: queryAt < 0 ? "" : request.url.slice(queryAt + 1),
     request,
     context: {
       store: server.store,
@@ -122,11 +122,14 @@ interface Call {
   readonly server: Server
   readonly path: string
   readonly parts: ReadonlyArray<string>
-  readonly query: URLSearchParams
+  /** The query as text. */
+  readonly search: string
   readonly request: Request
   readonly context: Context
   readonly headers: Record<string, string>
 }
+
+const queryOf = ({ search }: Call): URLSearchParams => new URLSearchParams(search)
 
 const refuse = (call: Call, thrown: unknown): Response => {
   const refusal = thrown instanceof Refusal ? thrown : new Refusal(500, "INTERNAL_ERROR", "Internal error")
@@ -158,11 +161,16 @@ const readable = (url: string): void => {
 
 /** The trace that a request belongs to, where it says so in a way that can be used. */
 const traceOf = (headers: Request["headers"]): string | undefined => {
-  const parent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(headers[Headers.TRACEPARENT] ?? "")
-  if (parent?.[1] !== undefined && !/^0+$/.test(parent[1]) && !/^0+$/.test(parent[2] ?? "")) return parent[1]
-  const own = (headers[Headers.TRACE_ID] ?? "").toLowerCase()
-  return /^[0-9a-f]{32}$/.test(own) && !/^0+$/.test(own) ? own : undefined
+  const parent = headers[Headers.TRACEPARENT]
+  if (parent !== undefined) {
+    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(parent) ?? []
+    if (trace !== undefined && span !== undefined && !isZero(trace) && !isZero(span)) return trace
+  }
+  const own = headers[Headers.TRACE_ID]?.toLowerCase()
+  return own !== undefined && /^[0-9a-f]{32}$/.test(own) && !isZero(own) ? own : undefined
 }
+
+const isZero = (digits: string): boolean => /^0+$/.test(digits)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the runtime plane
@@ -200,7 +208,7 @@ const runtime = (call: Call): Answer => {
     case "GET reservations": {
       if (isShort) {
         const caller = either(call, "reservations:list")
-        return Reads.list(call.context, caller, call.query, visible(caller))
+        return Reads.list(call.context, caller, queryOf(call), visible(caller))
       }
       if (!isOne) break
       const caller = either(call, "reservations:list")
@@ -212,7 +220,7 @@ const runtime = (call: Call): Answer => {
     case "GET balances":
       if (isShort) {
         const caller = tenant(call, "balances:read")
-        return Reads.balances(call.context, caller, call.query, visible(caller))
+        return Reads.balances(call.context, caller, queryOf(call), visible(caller))
       }
       break
     case "POST events":
@@ -229,12 +237,12 @@ const guarded = <
   call: Call,
   permission: string,
   read: (raw: object) => A,
-  command: (context: Context, caller: Caller, request: Read.OpenMetadata<A>, raw: object) => Answer
+  command: (context: Context, caller: Caller, request: Read.OpenMetadata<A>, body: string) => Answer
 ): Answer => {
   const caller = tenant(call, permission)
-  const { form, request } = requestOf(call, read)
+  const request = requestOf(call, read)
   if (!allows(caller.key, Subject.scopes(request.subject))) throw outsideFilter()
-  return command(call.context, caller, request, form)
+  return command(call.context, caller, request, call.request.body)
 }
 
 /** A command on a reservation. */
@@ -245,12 +253,12 @@ const settlement = (call: Call, id: string, action: string): Answer => {
   >(
     caller: C,
     read: (raw: object) => A,
-    run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, raw: object) => Answer
+    run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, body: string) => Answer
   ): Answer => {
     const name = checkedId(id)
-    const { form, request } = requestOf(call, read)
+    const request = requestOf(call, read)
     narrowed(call, caller, name)
-    return run(call.context, caller, name, request, form)
+    return run(call.context, caller, name, request, call.request.body)
   }
   switch (action) {
     case "commit":
@@ -358,22 +366,17 @@ const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
   if (type !== "application/json" && !(type.startsWith("application/") && type.endsWith("+json"))) {
     throw new Refusal(415, "INVALID_REQUEST", "The body must be application/json")
   }
-  return Read.json(call.request.body)
+  return Read.given(call.request.body)
 }
 
-/**
- * The request in a body, and its form: what is compared with an earlier request under the same key. Nulls are absence, but
- * for the grace period.
- */
+/** The request in a body. */
 const requestOf = <A extends { readonly idempotencyKey: string; readonly metadata?: unknown }>(
   call: Call,
   read: (raw: object) => A
-): { readonly request: Read.OpenMetadata<A>; readonly form: object } => {
-  const raw = bodyOf(call)
-  const given = Read.withoutNulls(raw)
-  const request = Read.withMetadata(read, given)
+): Read.OpenMetadata<A> => {
+  const request = Read.withMetadata(read, bodyOf(call))
   sameKey(call, request.idempotencyKey)
-  return { request, form: raw["grace_period_ms"] === null ? { ...given, grace_period_ms: null } : given }
+  return request
 }
 
 const sameKey = (call: Call, key: string): void => {
@@ -474,10 +477,10 @@ const ownerOf = (call: Call, permission: string): string | undefined => {
 const admin = (call: Call): Answer => {
   const health = healthOf(call, true)
   if (health !== undefined) return health
-  const { context, query, server } = call
+  const { context, server } = call
   const [, space, resource, id, more] = call.parts
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
-  const body = () => Read.withoutNulls(Read.json(call.request.body))
+  const body = () => Read.given(call.request.body)
   if (space === "auth") {
     requireAdmin(call)
     if (resource === "validate" && id === undefined) {
@@ -493,7 +496,7 @@ const admin = (call: Call): Answer => {
         requireAdmin(call)
         throw wrongMethod(call, Object.keys(route))
       }
-      return run(call, id === undefined ? "" : decodeURIComponent(id), query, body)
+      return run(call, id === undefined ? "" : decodeURIComponent(id), queryOf(call), body)
     }
   }
   requireAdmin(call)

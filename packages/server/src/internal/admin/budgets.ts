@@ -139,7 +139,7 @@ export const fund = (context: Context, owner: string | undefined, query: URLSear
         context,
         {
           id: `fund ${tenantId} ${request.idempotency_key}`,
-          form: canonical(body),
+          body: canonical(body),
           mismatch: "Idempotency key reused with different payload"
         },
         run
