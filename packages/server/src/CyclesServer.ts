@@ -211,17 +211,19 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
     while (Handler.sweep(server, nowMs));
   })
   const reservations = Effect.map(swept, () =>
-    Array.from(server.store.reservations.ofOwner(tenant), (row): ReservationView => ({
-      id: row.id,
-      status: row.status,
-      idempotencyKey: row.idempotencyKey,
-      action: row.action,
-      subject: row.subject,
-      unit: row.unit,
-      amount: row.amount,
-      committed: row.committed,
-      extensions: row.extensions
-    }))
+    Array.from(server.store.reservations.all())
+      .filter((row) => row.tenantId === tenant)
+      .map((row): ReservationView => ({
+        id: row.id,
+        status: row.status,
+        idempotencyKey: row.idempotencyKey,
+        action: row.action,
+        subject: row.subject,
+        unit: row.unit,
+        amount: row.amount,
+        committed: row.committed,
+        extensions: row.extensions
+      }))
   )
 
   return CyclesServer.of({

@@ -34,6 +34,8 @@ export interface Outcome {
 export interface Keyed {
   /** Operation and owner, and the key. */
   readonly id: string
+  /** The reservation that is settled or extended, if any. */
+  readonly parentId?: string
   /** The request, as JSON text: another one under the same key is refused. */
   readonly body: string
   /** What two bodies of the same request have in common. Default: their canonical form. */
@@ -52,10 +54,10 @@ export const json = (status: number, body: object): Answer => ({ status, body: J
 /** Runs a command, unless its request has been answered before. A command that throws is not remembered. */
 export const once = (
   { nowMs, store }: { readonly store: Store; readonly nowMs: number },
-  { body: asked, form = formOf, id, mismatch = "Provided idempotency does not match the stored one" }: Keyed,
+  { body: asked, form = formOf, id, parentId, mismatch = "Provided idempotency does not match the stored one" }: Keyed,
   command: () => Outcome
 ): Answer => {
-  const stored = store.answers.get(id)
+  const stored = store.answers.get(id, parentId)
   if (stored !== undefined && stored.forgetAtMs >= nowMs) {
     if (stored.request !== asked && form(stored.request) !== form(asked))
       throw new Refusal(409, "IDEMPOTENCY_MISMATCH", mismatch)
@@ -65,6 +67,7 @@ export const once = (
   const { body } = json(status, answer)
   store.answers.put({
     id,
+    parentId,
     request: asked,
     status,
     body,

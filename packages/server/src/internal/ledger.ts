@@ -78,9 +78,8 @@ export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): boole
     if (reservation.status === "ACTIVE") expire(store, reservation)
     else store.reservations.remove(reservation.id)
   }
-  const answers = store.answers.due(nowMs - 1, atATime)
-  for (const answer of answers) store.answers.remove(answer.id)
-  return reservations.length === atATime || answers.length === atATime
+  const forgotten = store.answers.forget(nowMs - 1, atATime)
+  return reservations.length === atATime || forgotten === atATime
 }
 
 const atATime = 1_000
@@ -270,7 +269,7 @@ export const commit = (
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
-  return once(context, { id: `commit ${rid} ${request.idempotencyKey}`, body }, () => {
+  return once(context, { id: `commit ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
     settleable(reservation, nowMs)
     const { amount: actual, unit } = request.actual
     if (unit !== reservation.unit) {
@@ -313,7 +312,7 @@ export const release = (
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
-  return once(context, { id: `release ${rid} ${request.idempotencyKey}`, body }, () => {
+  return once(context, { id: `release ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
     const tenant = store.tenants.get(reservation.tenantId)
     if (tenant?.status === "CLOSED") throw tenantClosed(tenant.id)
     settleable(reservation, nowMs)
@@ -346,7 +345,7 @@ export const extend = (
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
   if (reservation.status === "EXPIRED") throw expired()
-  return once(context, { id: `extend ${rid} ${request.idempotencyKey}`, body }, () => {
+  return once(context, { id: `extend ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
     if (reservation.status !== "ACTIVE") throw finalized()
     if (nowMs > reservation.expiresAtMs) throw expired()
     if (reservation.extensions >= reservation.maxExtensions) {

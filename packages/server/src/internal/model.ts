@@ -127,6 +127,8 @@ export interface Reservation {
 export interface StoredAnswer {
   /** Operation and owner, and the key. */
   readonly id: string
+  /** The reservation that was settled or extended, if any. */
+  readonly parentId: string | undefined
   /** The request that was answered, as JSON text. */
   readonly request: string
   readonly status: number
