@@ -13,6 +13,7 @@ import { balance, expired, mine, money } from "./ledger.ts"
 import type { Reservation } from "./model.ts"
 import * as Read from "./read.ts"
 import { forbidden, invalid } from "./refusal.ts"
+import type { Store } from "./store.ts"
 
 /** Whether a key may see a path, given with all paths above it. */
 export type IsVisible = (scopes: ReadonlyArray<string>) => boolean
@@ -43,19 +44,13 @@ export const list = (
   const sort = start?.sort ?? order
   const include = new Set((query.get("include") ?? "").split(",").map((name) => name.trim().toLowerCase()))
 
-  const rows = Array.from(context.store.reservations.ofOwner(tenantId)).filter(
-    (reservation) => isVisible(reservation.affectedScopes) && filter(reservation)
-  )
-  const ordered = (a: Position, b: Position): number => {
-    const first = compare(a.key, b.key) || compare(a.id, b.id)
-    return sort.direction === "asc" ? first : -first
-  }
-  rows.sort((a, b) => ordered(positionOf(a, sort.by), positionOf(b, sort.by)))
-  // By place, not by name: the row that was last may have left the filter.
-  const next = start === undefined ? 0 : rows.findIndex((row) => ordered(positionOf(row, sort.by), start.after) > 0)
-  const from = next < 0 ? rows.length : next
-  const page = rows.slice(from, from + limit)
-  const hasMore = from + limit < rows.length
+  const isShown = (reservation: Reservation): boolean => isVisible(reservation.affectedScopes) && filter(reservation)
+  const rows =
+    sort.by === "created_at_ms"
+      ? newestOrOldest(context.store, tenantId, sort, start?.after, isShown, limit + 1)
+      : sorted(context.store, tenantId, sort, start?.after, isShown)
+  const page = rows.slice(0, limit)
+  const hasMore = rows.length > limit
   const last = page[page.length - 1]
   return json(200, {
     reservations: page.map((reservation) => row(reservation, include)),
@@ -71,6 +66,43 @@ export const list = (
           })
         : null
   })
+}
+
+/** In the order in which the store has them, as many as are needed. */
+const newestOrOldest = (
+  store: Store,
+  tenantId: string,
+  { direction }: Order,
+  after: Position | undefined,
+  isShown: (reservation: Reservation) => boolean,
+  count: number
+): ReadonlyArray<Reservation> => {
+  const place = after === undefined ? undefined : { createdAtMs: Number(after.key), id: after.id }
+  const rows: Array<Reservation> = []
+  for (const reservation of store.reservations.byCreation(tenantId, direction, place)) {
+    if (isShown(reservation) && rows.push(reservation) === count) break
+  }
+  return rows
+}
+
+/** In any order: all of a tenant are read. */
+const sorted = (
+  store: Store,
+  tenantId: string,
+  sort: Order,
+  after: Position | undefined,
+  isShown: (reservation: Reservation) => boolean
+): ReadonlyArray<Reservation> => {
+  const ordered = (a: Position, b: Position): number => {
+    const first = compare(a.key, b.key) || compare(a.id, b.id)
+    return sort.direction === "asc" ? first : -first
+  }
+  return (
+    Array.from(store.reservations.ofOwner(tenantId))
+      // By place, not by name: the row that was last may have left the filter.
+      .filter((row) => isShown(row) && (after === undefined || ordered(positionOf(row, sort.by), after) > 0))
+      .toSorted((a, b) => ordered(positionOf(a, sort.by), positionOf(b, sort.by)))
+  )
 }
 
 /** The rows of a page; an empty limit counts as none. */
@@ -135,10 +167,16 @@ const keyFrom = (text: string, by: SortBy): Position["key"] => {
       return BigInt(text)
     case "created_at_ms":
     case "expires_at_ms":
-      return Number(text)
+      return instantFrom(text)
     default:
       return text
   }
+}
+
+const instantFrom = (text: string): number => {
+  const instant = Number(text)
+  if (Number.isSafeInteger(instant)) return instant
+  throw new RangeError(text)
 }
 
 const compare = <A extends string | bigint | number>(a: A, b: A): number => (a < b ? -1 : a > b ? 1 : 0)
