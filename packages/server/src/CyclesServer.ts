@@ -27,6 +27,7 @@ import type * as Ledger from "./internal/ledger.ts"
 import type { Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
+import * as Names from "./internal/names.ts"
 import type { Secrets } from "./internal/secrets.ts"
 import { secure } from "./internal/secrets.ts"
 import type { Store } from "./internal/store.ts"
@@ -63,7 +64,7 @@ export interface MemoryOptions {
   /** 3 to 64 of a-z, 0-9 and hyphen. Default `acme`. */
   readonly tenant?: string | undefined
   readonly budgets?: ReadonlyArray<BudgetOptions> | undefined
-  /** How names are made. Default: random UUIDs from a secure source. */
+  /** How names are made. Default: UUIDs from a secure source. */
   readonly makeId?: (() => string) | undefined
 }
 
@@ -143,7 +144,8 @@ export const makeServer = (options?: {
 }): Server => ({
   store: options?.store ?? makeMemory(),
   secrets: options?.secrets ?? secure,
-  makeId: options?.makeId ?? (() => globalThis.crypto.randomUUID()),
+  makeId: options?.makeId ?? Names.ordered,
+  makeRequestId: options?.makeId ?? Names.random,
   meter: Policies.makeMeter(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),

@@ -59,7 +59,10 @@ export type Plane = "runtime" | "admin" | "both"
 export interface Server {
   readonly store: Store
   readonly secrets: Secrets
+  /** A new name of a thing. */
   readonly makeId: () => string
+  /** A new name of a request; without hyphens it is one of a trace. */
+  readonly makeRequestId: () => string
   readonly meter: Policies.Meter
   readonly lastSettled: Map<string, number>
   readonly adminKey: string
@@ -99,8 +102,8 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     },
     headers: {
       "content-type": "application/json",
-      [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeId(),
-      [Headers.TRACE_ID]: traceOf(request.headers) ?? server.makeId().replaceAll("-", "")
+      [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeRequestId(),
+      [Headers.TRACE_ID]: traceOf(request.headers) ?? server.makeRequestId().replaceAll("-", "")
     }
   }
   try {
