@@ -61,7 +61,8 @@ const Step = Schema.Struct({
 
 const steps = Schema.Array(Step).check(Schema.isMaxLength(40))
 
-const compare = (a: Place, b: Place): number => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+const compare = (a: Place, b: Place): number =>
+  a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
 describe.each(stores)("a store in %s", (_name, open, runs) => {
   it.prop(
@@ -92,7 +93,10 @@ describe.each(stores)("a store in %s", (_name, open, runs) => {
             expected.map((row) => row.expiresAtMs).toSorted((a, b) => a - b)
           )
           expect(new Set(due.map((row) => row.id))).toEqual(new Set(expected.map((row) => row.id)))
-          for (const { id } of due) (model.delete(id), store.reservations.remove(id))
+          for (const { id } of due) {
+            model.delete(id)
+            store.reservations.remove(id)
+          }
         } else if (what === "commit") store.commit()
         expect(store.reservations.get(`${name}`)).toEqual(model.get(`${name}`))
       }
@@ -132,7 +136,7 @@ describe.each(stores)("a store in %s", (_name, open, runs) => {
     }
     for (const order of ["", "&sort_by=created_at_ms&sort_dir=asc"]) {
       const seen: Array<Place> = []
-      for (let cursor = ""; ; ) {
+      for (let cursor = ""; ;) {
         count = 0
         const { body } = world.ask(`reservations?limit=10${order}&cursor=${cursor}`)
         expect(count).toBeLessThanOrEqual(11)

@@ -28,7 +28,7 @@ const tables = `
   CREATE INDEX reservations_by_creation ON reservations (owner, created_at, id);
   CREATE INDEX reservations_by_due ON reservations (due);
 
-  -- Those of a reservation are found by its number: its names are all over the place, its number is near the newest.
+  -- Those of a reservation are found by its number, which is near the newest where a name may be anywhere, and go with it.
   CREATE TABLE answers (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -42,7 +42,7 @@ const tables = `
   ) STRICT;
   CREATE UNIQUE INDEX answers_by_id ON answers (id) WHERE parent IS NULL;
   CREATE UNIQUE INDEX answers_by_parent ON answers (parent, id) WHERE parent IS NOT NULL;
-  CREATE INDEX answers_by_due ON answers (due);
+  CREATE INDEX answers_by_due ON answers (due) WHERE parent IS NULL;
 `
 
 /** From one table to several. */

@@ -43,7 +43,7 @@ const makeStore = (db: DatabaseSync): Store => {
 
   const records = makeRecords(db, writing)
   const reservations = makeReservations(db, writing)
-  const answers = makeAnswers(db, writing, reservations.numberOf)
+  const answers = makeAnswers(db, writing, reservations.find)
   const parts = [records, reservations, answers]
 
   const isDirty = (): boolean => isOpen || failure !== undefined || parts.some((part) => part.isDirty())
@@ -142,8 +142,7 @@ interface Recent {
 
 interface Reservations extends Part {
   readonly table: ReservationTable
-  /** The number of a reservation in the file. */
-  readonly numberOf: (id: string) => number | undefined
+  readonly find: (id: string) => Recent | undefined
 }
 
 const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
@@ -152,6 +151,7 @@ const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
   )
   const update = db.prepare("UPDATE reservations SET due = ?, body = ? WHERE seq = ?")
   const remove = db.prepare("DELETE FROM reservations WHERE seq = ?")
+  const removeAnswers = db.prepare("DELETE FROM answers WHERE parent = ?")
   const one = db.prepare("SELECT seq, body FROM reservations WHERE id = ?")
   const every = db.prepare("SELECT body FROM reservations ORDER BY seq")
   const dueBy = db.prepare("SELECT body FROM reservations WHERE due <= ? ORDER BY due, seq LIMIT ?")
@@ -160,19 +160,13 @@ const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
   const select = "SELECT body FROM reservations WHERE owner = ? AND"
   const older = db.prepare(`${select} (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC`)
   const newer = db.prepare(`${select} (created_at, id) > (?, ?) ORDER BY created_at, id`)
-  // Answers keep the numbers of reservations that are no more.
-  const last = db
-    .prepare(
-      "SELECT max(n) AS n FROM (SELECT max(seq) AS n FROM reservations" +
-        " UNION ALL SELECT max(parent) FROM answers WHERE parent IS NOT NULL)"
-    )
-    .get()
+  const last = db.prepare("SELECT max(seq) AS seq FROM reservations").get()
 
   const changed = new Map<string, Recent>()
   // The latest, and those before them: what is in neither is read from the file.
   let latest = new Map<string, Recent>()
   let before = new Map<string, Recent>()
-  let nextSeq = Number(last?.["n"] ?? 0) + 1
+  let nextSeq = Number(last?.["seq"] ?? 0) + 1
   let nextDue = dueAfter(firstDue, Number.NEGATIVE_INFINITY)
 
   const remember = (known: Recent): Recent => {
@@ -223,7 +217,7 @@ const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
   }
 
   return {
-    numberOf: (id) => find(id)?.seq,
+    find,
     isDirty,
     flush,
     table: {
@@ -253,7 +247,10 @@ const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
         if (known === undefined) return
         latest.delete(id)
         before.delete(id)
-        writing(() => remove.run(known.seq))
+        writing(() => {
+          removeAnswers.run(known.seq)
+          remove.run(known.seq)
+        })
       },
       size: () => {
         flushed()
@@ -273,7 +270,7 @@ const dueAfter = (first: StatementSync, ms: number): number =>
 const makeAnswers = (
   db: DatabaseSync,
   writing: Writing,
-  numberOf: Reservations["numberOf"]
+  reservationOf: Reservations["find"]
 ): Part & { readonly table: AnswerTable } => {
   // A key may come anew while the answer that it had before is not forgotten yet.
   const insert = db.prepare(
@@ -284,9 +281,10 @@ const makeAnswers = (
   const byId = db.prepare(`${select} id = ? AND parent IS NULL`)
   const byParent = db.prepare(`${select} parent = ? AND id = ?`)
   const remove = db.prepare(
-    "DELETE FROM answers WHERE seq IN (SELECT seq FROM answers WHERE due <= ? ORDER BY due LIMIT ?)"
+    "DELETE FROM answers WHERE seq IN" +
+      " (SELECT seq FROM answers WHERE parent IS NULL AND due <= ? ORDER BY due LIMIT ?)"
   )
-  const firstDue = db.prepare("SELECT min(due) AS due FROM answers WHERE due > ?")
+  const firstDue = db.prepare("SELECT min(due) AS due FROM answers WHERE parent IS NULL AND due > ?")
   const size = db.prepare("SELECT count(*) AS n FROM answers")
   const changed = new Map<string, StoredAnswer>()
   let nextDue = dueAfter(firstDue, Number.NEGATIVE_INFINITY)
@@ -297,7 +295,7 @@ const makeAnswers = (
     writing(() => {
       for (const [id, answer] of changed) {
         const { body, expiresAtMs, forgetAtMs, parentId, request, reservationId, status } = answer
-        const parent = parentId === undefined ? undefined : numberOf(parentId)
+        const parent = parentId === undefined ? undefined : reservationOf(parentId)?.seq
         insert.run(id, parent ?? null, forgetAtMs, request, status, body, reservationId ?? null, expiresAtMs ?? null)
       }
     })
@@ -310,8 +308,10 @@ const makeAnswers = (
 
   const read = (id: string, parentId: string | undefined) => {
     if (parentId === undefined) return byId.get(id)
-    const parent = numberOf(parentId)
-    return parent === undefined ? undefined : byParent.get(parent, id)
+    const parent = reservationOf(parentId)
+    // Nothing is looked for where nothing can be: an answer is kept of what changed a reservation, and of nothing else.
+    if (parent === undefined || isUntouched(parent.reservation)) return undefined
+    return byParent.get(parent.seq, id)
   }
 
   return {
@@ -337,7 +337,7 @@ const makeAnswers = (
       },
       put: (answer) => {
         changed.set(answer.id, answer)
-        nextDue = Math.min(nextDue, answer.forgetAtMs)
+        if (answer.parentId === undefined) nextDue = Math.min(nextDue, answer.forgetAtMs)
       },
       forget: (nowMs, limit) => {
         if (nextDue > nowMs) return 0
@@ -356,3 +356,7 @@ const makeAnswers = (
     }
   }
 }
+
+/** Neither settled nor extended. */
+const isUntouched = ({ extensions, status }: Reservation): boolean =>
+  extensions === 0 && (status === "ACTIVE" || status === "EXPIRED")

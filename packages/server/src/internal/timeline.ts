@@ -22,7 +22,7 @@ export interface Timeline {
 }
 
 /** Whether one place is before, at or behind another, as a number below, at or above zero. */
-export const compare = (a: Place, b: Place): number =>
+const compare = (a: Place, b: Place): number =>
   a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
 /** Makes a timeline; whether a place is still there is asked when it matters. */
