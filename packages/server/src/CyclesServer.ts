@@ -29,7 +29,7 @@ import { remaining } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
 import * as Names from "./internal/names.ts"
 import type { Secrets } from "./internal/secrets.ts"
-import { secure } from "./internal/secrets.ts"
+import { makeSecure } from "./internal/secrets.ts"
 import type { Store } from "./internal/store.ts"
 import { budgetId, makeMemory } from "./internal/store.ts"
 
@@ -143,7 +143,7 @@ export const makeServer = (options?: {
   readonly secrets?: Secrets | undefined
 }): Server => ({
   store: options?.store ?? makeMemory(),
-  secrets: options?.secrets ?? secure,
+  secrets: options?.secrets ?? makeSecure(),
   makeId: options?.makeId ?? Names.ordered,
   makeRequestId: options?.makeId ?? Names.random,
   meter: Policies.makeMeter(),
