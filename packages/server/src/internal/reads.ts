@@ -47,8 +47,8 @@ export const list = (
   const isShown = (reservation: Reservation): boolean => isVisible(reservation.affectedScopes) && filter(reservation)
   const rows =
     sort.by === "created_at_ms"
-      ? newestOrOldest(context.store, tenantId, sort, start?.after, isShown, limit + 1)
-      : sorted(context.store, tenantId, sort, start?.after, isShown)
+      ? firstByCreation(context.store, tenantId, sort, start?.after, isShown, limit + 1)
+      : allSorted(context.store, tenantId, sort, start?.after, isShown)
   const page = rows.slice(0, limit)
   const hasMore = rows.length > limit
   const last = page[page.length - 1]
@@ -69,7 +69,7 @@ export const list = (
 }
 
 /** In the order in which the store has them, as many as are needed. */
-const newestOrOldest = (
+const firstByCreation = (
   store: Store,
   tenantId: string,
   { direction }: Order,
@@ -86,7 +86,7 @@ const newestOrOldest = (
 }
 
 /** In any order: all of a tenant are read. */
-const sorted = (
+const allSorted = (
   store: Store,
   tenantId: string,
   sort: Order,
