@@ -20,9 +20,17 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 let files = 0
 
-const stores: ReadonlyArray<readonly [string, () => Store, number]> = [
-  ["memory", makeMemory, 300],
-  ["SQLite", () => SqliteStore.open(join(folder, `${++files}.sqlite`)), 40]
+const newFile = (): Store => SqliteStore.open(join(folder, `${++files}.sqlite`))
+
+/** Closes a file and opens it again: nothing is in memory any more. */
+const again = (store: Store): Store => {
+  store.close()
+  return SqliteStore.open(join(folder, `${files}.sqlite`))
+}
+
+const stores: ReadonlyArray<readonly [string, () => Store, (store: Store) => Store, number]> = [
+  ["memory", makeMemory, (store) => store, 300],
+  ["SQLite", newFile, again, 40]
 ]
 
 const reservation = (id: string, createdAtMs: number, expiresAtMs: number, tenantId = "acme"): Reservation => ({
@@ -53,7 +61,7 @@ const small = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9 }))
 
 /** What is done to a table of reservations: few names and instants, so that they meet. */
 const Step = Schema.Struct({
-  what: Schema.Literals(["put", "put", "put", "remove", "due", "commit"]),
+  what: Schema.Literals(["put", "put", "put", "remove", "due", "commit", "reopen"]),
   name: small,
   instant: small,
   isOther: Schema.Boolean
@@ -64,12 +72,12 @@ const steps = Schema.Array(Step).check(Schema.isMaxLength(40))
 const compare = (a: Place, b: Place): number =>
   a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
-describe.each(stores)("a store in %s", (_name, open, runs) => {
+describe.each(stores)("a store in %s", (_name, open, reopen, runs) => {
   it.prop(
     `has the reservations of an owner in the order of their creation, from any place, both ways, and gives each when it is due (${runs} runs)`,
     { steps },
     ({ steps }) => {
-      const store = open()
+      let store = open()
       const model = new Map<string, Reservation>()
       for (const { instant, isOther, name, what } of steps) {
         const known = model.get(`${name}`)
@@ -98,6 +106,7 @@ describe.each(stores)("a store in %s", (_name, open, runs) => {
             store.reservations.remove(id)
           }
         } else if (what === "commit") store.commit()
+        else if (what === "reopen") store = reopen(store)
         expect(store.reservations.get(`${name}`)).toEqual(model.get(`${name}`))
       }
       const rows = [...model.values()].filter((row) => row.tenantId === "acme").toSorted(compare)
