@@ -19,7 +19,6 @@ import * as Headers from "effect/http/Headers"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as UrlParams from "effect/http/UrlParams"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -129,6 +128,7 @@ export const make = (options: {
             onExit: (exit) => {
               lanes.answered(nowMs(clock))
               Telemetry.countCall(call.operation, exit, fiber.context)
+              if (span !== undefined && Exit.isSuccess(exit)) describe(span, call, exit.value)
             }
           }
         )
@@ -139,9 +139,7 @@ export const make = (options: {
         const placed = (span: Tracer.Span | undefined) =>
           lanes.run(call.lane, nowMs(fiber.getRef(Clock.Clock)), attempt(call, fiber, span))
         if (!isTraced(fiber)) return placed(undefined)
-        return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, (span) =>
-          Effect.tap(placed(span), (answer) => Effect.sync(() => describe(span, call, answer)))
-        )
+        return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, placed)
       })
   })
 
@@ -193,18 +191,19 @@ const toRequest = <A extends object>(
   headers: Headers.Headers,
   call: Call<A>,
   span: Tracer.Span | undefined
-): HttpClientRequest.HttpClientRequest => {
-  return HttpClientRequest.makeWith(
+): HttpClientRequest.HttpClientRequest =>
+  HttpClientRequest.makeWith(
     call.method,
     baseUrl + call.path,
     UrlParams.empty,
     Option.none(),
-    span === undefined ? headers : Headers.set(headers, "traceparent", traceparent(span)),
+    span === undefined ? headers : Headers.set(headers, ProtocolHeaders.TRACEPARENT, traceparent(span)),
     call.body === undefined ? HttpBody.empty : HttpBody.text(call.body, contentType)
   )
-}
 
-const traceparent = (span: Tracer.Span): string => HttpTraceContext.toHeaders(span)["traceparent"] ?? ""
+/** The trace of the W3C, version 00. */
+const traceparent = ({ sampled, spanId, traceId }: Tracer.Span): string =>
+  `00-${traceId.padStart(32, "0")}-${spanId}-${sampled ? "01" : "00"}`
 
 const attributesOf = <A extends object>(call: Call<A>): Record<string, unknown> => {
   const attributes: Record<string, unknown> = { "http.request.method": call.method }
