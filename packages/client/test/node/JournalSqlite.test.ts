@@ -215,6 +215,13 @@ describe("JournalSqlite", () => {
     })
   )
 
+  it.live("a folder that can't be made is an error of the journal", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(using("/proc/nope/x/journal.sqlite", pending))
+      expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
+    })
+  )
+
   it.live("every operation on a closed journal fails, and nothing else does", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
