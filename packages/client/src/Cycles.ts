@@ -31,6 +31,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Answer } from "./CyclesClient.ts"
@@ -51,11 +52,13 @@ import type {
   StreamOptions
 } from "./GuardOptions.ts"
 import type { LeaseLost, Policy } from "./Heartbeat.ts"
+import * as Doubt from "./internal/doubt.ts"
 import * as Encode from "./internal/encode.ts"
 import type { Engine, SettlementEvent } from "./internal/engine.ts"
 import * as EngineModule from "./internal/engine.ts"
 import { fingerprint } from "./internal/fingerprint.ts"
 import * as Guard from "./internal/guard.ts"
+import * as Patience from "./internal/patience.ts"
 import * as Prepare from "./internal/prepare.ts"
 import * as Replay from "./internal/replay.ts"
 import * as Scoped from "./internal/scoped.ts"
@@ -107,9 +110,9 @@ export interface EventOptions {
 
 /** What a flush has found. */
 export interface FlushResult {
-  /** Whether nothing is open any more. */
+  /** Whether nothing is open any more; false too where the journal can't be read. */
   readonly isComplete: boolean
-  /** Settlements that are still open, in this process and in the journal. */
+  /** Settlements and releases that are still open, in this process and in the journal. */
   readonly pending: number
 }
 
@@ -173,7 +176,7 @@ export const make = (
       config: resolved,
       send: client.send,
       journal,
-      isDurable: store.isDurable,
+      isDurable: store.isDurable && journal !== Journal.none,
       makeKey
     })
     yield* Effect.forkScoped(Replay.forever(engine), { startImmediately: true })
@@ -232,14 +235,18 @@ const fromEngine = (engine: Engine): Cycles["Service"] => {
     decide: (options) =>
       Effect.flatMap(completed(options), (request) =>
         Effect.flatMap(Encode.decisionRequest(request), (body) =>
-          engine.send(Wire.decide(body, { action: options.action, requested: options.estimate }))
+          Patience.patiently(
+            engine.send(Wire.decide(body, { action: options.action, requested: options.estimate })),
+            engine.config.maxRetryAfterMs
+          )
         )
       ),
     event: (options) =>
       Effect.flatMap(completed(options), (request) =>
-        Effect.flatMap(Encode.eventRequest(request), (body) =>
-          engine.send(Wire.event(body, "caller", { action: options.action, requested: options.actual }))
-        )
+        Effect.flatMap(Encode.eventRequest(request), (body) => {
+          const attempt = engine.send(Wire.event(body, "caller", { action: options.action, requested: options.actual }))
+          return Effect.catchIf(attempt, Doubt.isAmbiguous, () => attempt)
+        })
       ),
     balances: (query) =>
       Stream.unwrap(
@@ -260,9 +267,10 @@ const flushEngine = (engine: Engine, limitMs: number): Effect.Effect<FlushResult
   Effect.gen(function* () {
     yield* engine.hurry
     yield* Effect.timeoutOption(Effect.andThen(Replay.once(engine), engine.idle(limitMs)), limitMs)
-    const journaled = yield* Effect.orElseSucceed(Stream.runCount(engine.journal.pending), () => 0)
-    const pending = Math.max(journaled, engine.charges.size)
-    return { isComplete: pending === 0, pending }
+    const journaled = yield* Effect.option(Stream.runCount(engine.journal.pending))
+    const busy = yield* engine.busy
+    const pending = Math.max(Option.getOrElse(journaled, () => 0) + engine.unkept.size, engine.charges.size, busy)
+    return { isComplete: Option.isSome(journaled) && pending === 0, pending }
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -440,7 +448,10 @@ export function reserve(
 export const decide = (options: DecideOptions): Effect.Effect<Answer<DecisionResponse>, CyclesError, Cycles> =>
   Effect.flatMap(Cycles, (cycles) => cycles.decide(options))
 
-/** Charges spend that was never reserved. */
+/**
+ * Charges spend that was never reserved. An ambiguous answer is followed by one repetition with the same key; running it
+ * again after a failure is another charge, unless `idempotencyKey` is the same.
+ */
 export const event = (options: EventOptions): Effect.Effect<Answer<EventCreateResponse>, CyclesError, Cycles> =>
   Effect.flatMap(Cycles, (cycles) => cycles.event(options))
 

@@ -29,7 +29,7 @@ export interface ClientConfig {
   readonly adminKey?: Redacted.Redacted | undefined
   /** The time limit of one call, from the first byte to the last. Default 10 s: the server's key check can take 9. */
   readonly timeout?: Duration.Input | undefined
-  /** Calls under way at once, 2 or more, half of them kept for settlements. Default 64. */
+  /** Calls under way at once, 2 or more, almost half of them kept for settlements, an eighth for leases. Default 64. */
   readonly maxInFlight?: number | undefined
   /**
    * After this long without an answer the next call goes alone and others wait for it, at most 1 s: a server that checks

@@ -126,7 +126,8 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
  * No usable answer: refused, reset, timed out.
  *
  * `mayHaveArrived` says whether the server may have acted on the request; where it is false nothing was reserved or
- * charged. Every call carries an idempotency key, so that repeating it is safe in either case.
+ * charged. The client has repeated what could be repeated with the same idempotency key. Running the effect again makes a
+ * new key, and with it a new act, unless it has an idempotency key of the caller's own.
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
   operation: Operation,

@@ -6,19 +6,19 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { Cycles, CyclesClient, Identifiers, SettlementJournal } from "effect-cycles"
-import type { CyclesConfig } from "effect-cycles"
+import { Cycles, CyclesClient, CyclesConfig, Identifiers, SettlementJournal } from "effect-cycles"
 import * as Faults from "./support/faults.ts"
 import { action, books, tokens } from "./support/live.ts"
 
 type JournalRecord = SettlementJournal.JournalRecord
 
 /** A journal that an earlier run has left behind, for a test to look into. */
-const makeJournal = () => {
+const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
   const records = new Map<string, JournalRecord>()
   const letters: Array<SettlementJournal.DeadLetter> = []
   const journal: SettlementJournal.Journal = {
@@ -30,7 +30,8 @@ const makeJournal = () => {
         records.delete(letter.record.reservationId)
         letters.push(letter)
       }),
-    pending: Stream.suspend(() => Stream.fromIterable(Array.from(records.values())))
+    pending: Stream.suspend(() => Stream.fromIterable(Array.from(records.values()))),
+    ...changes
   }
   const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
     isDurable: true,
@@ -119,7 +120,7 @@ describe("replay", () => {
       expect(yield* settling).toEqual([mode === "commit" ? "commit" : "events"])
       expect((yield* books).spent).toBe(42)
       expect(journal.letters).toMatchObject([
-        { record: old, reason: "older than the server remembers idempotency keys", diedAtMs: nowMs }
+        { record: old, reason: expect.stringContaining("TOO_OLD"), diedAtMs: nowMs }
       ])
       expect(journal.records.size).toBe(0)
     }).pipe(Effect.provide(stage))
@@ -194,7 +195,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("leaves the records of another server alone, and buries what holds no commit", () =>
+  it.effect("leaves the records of another server alone, and buries what tells no amount", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const theirs = yield* left({ baseUrl: "https://elsewhere.example" })
@@ -204,7 +205,7 @@ describe("replay", () => {
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
       expect(yield* settling).toEqual(["commit"])
       expect(Array.from(journal.records.values())).toEqual([theirs])
-      expect(journal.reasons()).toEqual(["the record holds no commit that can be read"])
+      expect(journal.reasons()).toEqual(["the record holds no amount that can be read"])
     }).pipe(Effect.provide(stage))
   )
 
@@ -243,6 +244,89 @@ describe("replay", () => {
         yield* TestClock.adjust(40_001)
         expect(yield* settling).toEqual(["commit"])
       }).pipe(Effect.provide(restarted(journal, { rescanInterval: "100 seconds" })))
+    }).pipe(Effect.provide(stage))
+  )
+})
+
+describe("a record as it was left", () => {
+  it.effect.each([
+    ["metadata with a number that JavaScript can't hold", '"metadata":{"userId":1234567890123456789}'],
+    ["metrics of another client", '"metrics":{"latency_ms":12.5}'],
+    ["nulls", '"metrics":null']
+  ] as const)("is sent as it stands: %s", ([, more]) =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      const commitBody = `${record.commitBody.slice(0, -1)},${more}}`
+      journal.records.set(record.reservationId, { ...record, commitBody })
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      const { sent } = yield* Faults.Faults
+      expect(sent().find(({ operation }) => operation === "commit")?.body).toBe(commitBody)
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("tells whoever watches settlements when it is too old", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(60 * dayMs)
+      const journal = makeJournal()
+      const old = yield* left({ recordedAtMs: 0 })
+      yield* Effect.gen(function* () {
+        const told = yield* Cycles.settlements.pipe(
+          Stream.take(1),
+          Stream.runCollect,
+          Effect.forkChild({ startImmediately: true })
+        )
+        journal.records.set(old.reservationId, old)
+        yield* Cycles.flush("1 second")
+        expect(yield* Fiber.join(told)).toMatchObject([{ settlement: { _tag: "Rejected", code: "TOO_OLD" } }])
+      }).pipe(Effect.provide(restarted(journal)))
+    }).pipe(Effect.provide(stage))
+  )
+})
+
+describe("a journal that fails", () => {
+  const broken = { put: () => Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "full" })) }
+
+  it.effect("costs no spend while the process lives: what it could not keep is taken up again", () =>
+    Effect.gen(function* () {
+      const { always } = yield* Faults.Faults
+      const journal = makeJournal(broken)
+      yield* Effect.gen(function* () {
+        always("commit", { _tag: "LoseRequest" })
+        yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(100), actual: () => tokens(42) }))
+        yield* TestClock.adjust("30 seconds")
+        always("commit", undefined)
+        yield* TestClock.adjust("80 seconds")
+        expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
+      }).pipe(Effect.provide(restarted(journal, { retry: CyclesConfig.retryPolicy({ jitter: false }) })))
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("is not complete for a flush that can't read it", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal({
+        pending: Stream.fail(new SettlementJournal.JournalError({ operation: "read", problem: "gone" }))
+      })
+      yield* Effect.gen(function* () {
+        expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: false, pending: 0 })
+      }).pipe(Effect.provide(restarted(journal)))
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("is said to keep nothing where it can't be opened", () =>
+    Effect.gen(function* () {
+      const { plan } = yield* Faults.Faults
+      const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
+        isDurable: true,
+        open: () => Effect.fail(new SettlementJournal.JournalError({ operation: "open", problem: "no folder" }))
+      })
+      plan("commit", { _tag: "LoseRequest" })
+      const [settlement] = yield* Effect.void.pipe(
+        Cycles.withCyclesSettled({ action, estimate: tokens(100) }),
+        Effect.provide(restarted({ ...makeJournal(), layer }))
+      )
+      expect(settlement).toMatchObject({ _tag: "Pending", isJournaled: false })
     }).pipe(Effect.provide(stage))
   )
 })

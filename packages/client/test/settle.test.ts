@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import type { Amount } from "effect-cycles"
 import { Cycles, CyclesConfig, Reservation, SettlementJournal } from "effect-cycles"
 import { Faults, refuse } from "./support/faults.ts"
 import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
@@ -227,6 +228,51 @@ describe("settle", () => {
         }
         yield* act
         expect((yield* sent("commit")).at(-1)?.metadata?.actual_source).toBeUndefined()
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("an amount that is known", () => {
+    const plain: Amount.Amount = { unit: "TOKENS", amount: 42n }
+
+    it.effect("is charged where it is a plain object of the same type", () =>
+      Effect.gen(function* () {
+        yield* Effect.void.pipe(Cycles.withCycles({ ...options, actual: () => plain }))
+        yield* Effect.scoped(
+          Effect.flatMap(Cycles.reserve(options), (reservation) => reservation.commit({ actual: plain }))
+        )
+        expect((yield* sent("commit")).map(({ actual }) => actual.amount)).toEqual([42, 42])
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect.each([
+      ["a fraction", () => ({ latencyMs: 12.34 })],
+      ["too long a text", () => ({ modelVersion: "v".repeat(129) })],
+      [
+        "a defect",
+        () => {
+          throw new Error("user bug")
+        }
+      ]
+    ] as const)("is charged without metrics that are %s, which surface afterwards", ([, metrics]) =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.void.pipe(
+          Cycles.withCycles({ ...options, actual: () => tokens(42), metrics }),
+          Effect.exit
+        )
+        expect(Exit.isFailure(exit) && exit.cause.reasons).toMatchObject([{ _tag: "Die" }])
+        expect(yield* sent("commit")).toMatchObject([{ actual: { amount: 42 } }])
+        expect((yield* sent("commit"))[0].metadata).toBeUndefined()
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("is charged as it was recorded, whatever was recorded beside it", () =>
+      Effect.gen(function* () {
+        yield* Effect.flatMap(Reservation.Reservation, (reservation) =>
+          reservation.record({ actual: tokens(7), metrics: { latencyMs: 1.5 } })
+        ).pipe(Cycles.withCycles(options), Effect.exit)
+        expect(yield* sent("commit")).toMatchObject([{ actual: { amount: 7 } }])
       }).pipe(Effect.provide(exact))
     )
   })

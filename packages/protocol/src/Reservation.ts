@@ -296,9 +296,6 @@ export const encodeCreateRequest = Wire.writer(ReservationCreateRequest, Rename.
 /** Writes a request. */
 export const encodeCommitRequest = Wire.writer(CommitRequest, Rename.commitRequest)
 
-/** Reads back the text of a request that was written. */
-export const readCommitRequest = Wire.reader(CommitRequest)
-
 /** Writes a request. */
 export const encodeReleaseRequest = Wire.writer(ReleaseRequest)
 

@@ -59,6 +59,8 @@ export const goOn = (engine: Engine, charge: Charge, first: Attempted): Effect.E
   Retry.goOn(engine, first, attempt(engine, charge), (last) =>
     Effect.sync(() => {
       move(charge, "exhausted")
+      // A journal that failed must not cost spend while the process lives: the next looks take it from here.
+      if (engine.isDurable && !charge.isJournaled) engine.unkept.set(charge.record.reservationId, charge.record)
       return pending(charge, last.because)
     })
   )
@@ -128,7 +130,7 @@ const readBack = (engine: Engine, charge: Charge, code: string, error: CyclesErr
     onSuccess: (detail) => {
       switch (detail.status) {
         case "COMMITTED":
-          return isOurs(charge, detail)
+          return isOurs(charge, detail, code)
             ? confirmed(engine, charge, readCharge(charge, detail))
             : reject(
                 engine,
@@ -146,7 +148,7 @@ const readBack = (engine: Engine, charge: Charge, code: string, error: CyclesErr
     onFailure: (readError) => {
       if (readError._tag !== "ApiError") return again(engine, charge, readError.message, 0)
       if (readError.status === 410) return switchToEvent(engine, charge)
-      return readError.status === 404
+      return readError.status === 404 && readError.code === "NOT_FOUND"
         ? reject(engine, charge, "NOT_FOUND", "the server knows no such reservation")
         : again(engine, charge, readError.message, Outcome.floorOf(readError))
     }
@@ -166,12 +168,15 @@ const switchToEvent = (engine: Engine, charge: Charge): Effect.Effect<Attempted>
 
 const confirmed = (engine: Engine, charge: Charge, settlement: Settlement): Effect.Effect<Attempted> => {
   move(charge, "confirmed")
+  engine.unkept.delete(charge.record.reservationId)
   return Effect.as(engine.journaling(engine.journal.remove(charge.record.reservationId)), Retry.ended(settlement))
 }
 
-const reject = (engine: Engine, charge: Charge, code: string, because: string): Effect.Effect<Attempted> =>
+/** Gives spend up: it becomes a dead letter, and whoever watches settlements is told. */
+export const reject = (engine: Engine, charge: Charge, code: string, because: string): Effect.Effect<Attempted> =>
   Effect.flatMap(Clock.currentTimeMillis, (diedAtMs) => {
     move(charge, "rejected")
+    engine.unkept.delete(charge.record.reservationId)
     const settlement: Settlement = {
       _tag: "Rejected",
       ...spendOf(charge),
@@ -252,13 +257,15 @@ const recovered = (charge: Charge, answer: EventCreateResponse): Settlement => (
 
 /**
  * Whether a reservation that reads COMMITTED was committed by us: for the amount of ours, or for less of it where the
- * overage policy may have cut it. The reading doesn't tell the key.
+ * overage policy may have cut it. The reading doesn't tell the key. Where the server knows the key from another request,
+ * only the same amount is ours.
  */
-const isOurs = (charge: Charge, detail: ReservationDetail): boolean => {
+const isOurs = (charge: Charge, detail: ReservationDetail, code: string): boolean => {
   const amount = detail.committed
   if (amount === undefined) return true
   if (amount.unit !== charge.actual.unit) return false
   if (amount.amount === charge.actual.amount) return true
+  if (code === "IDEMPOTENCY_MISMATCH") return false
   const estimate = charge.estimate ?? detail.reserved
   return (
     amount.amount < charge.actual.amount && charge.actual.amount > estimate.amount && amount.amount >= estimate.amount

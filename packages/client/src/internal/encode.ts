@@ -2,13 +2,13 @@
  * The JSON texts of requests: checked against every limit of the protocol, then written once. What is journaled is the
  * text that is sent.
  */
-import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Balance from "@effect-cycles/protocol/Balance"
 import * as Decision from "@effect-cycles/protocol/Decision"
 import * as Event from "@effect-cycles/protocol/Event"
 import type { IdempotencyKey, ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
+import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
 import * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
@@ -80,21 +80,22 @@ export const settlementBodies = (
   latencyMs: number
 ): { readonly commit: string; readonly event: () => string } => {
   const idempotencyKey = Keys.derived("commit", prepared.stem)
-  const metadata: Metadata = {
-    ...commit.metadata,
-    ...(commit.isEstimated ? { actual_source: "estimate" } : undefined)
-  }
-  const hasMetadata = commit.metadata !== undefined || commit.isEstimated
-  const latency = Math.max(0, Math.floor(latencyMs))
+  const marker: Metadata | undefined = commit.isEstimated ? { actual_source: "estimate" } : undefined
+  const latency = Math.min(Limits.maxMetric, Math.max(0, Math.floor(latencyMs)))
   const full = {
     idempotencyKey,
     actual: commit.actual,
     metrics: { latencyMs: latency, ...commit.metrics },
-    metadata: hasMetadata ? metadata : undefined
+    metadata: commit.metadata === undefined ? marker : { ...commit.metadata, ...marker }
   }
   const encoded = Result.getOrElse(Reservation.encodeCommitRequest(full), () =>
     Result.getOrThrow(
-      Reservation.encodeCommitRequest({ idempotencyKey, actual: commit.actual, metrics: { latencyMs: latency } })
+      Reservation.encodeCommitRequest({
+        idempotencyKey,
+        actual: commit.actual,
+        metrics: { latencyMs: latency },
+        metadata: marker
+      })
     )
   )
   const { action, subject } = prepared.request
@@ -114,20 +115,15 @@ export const settlementBodies = (
   }
 }
 
-/** What is wrong with a commit, if anything is. */
-export const problemOfCommit = (
-  prepared: Prepared,
-  commit: Commit
-): InvalidRequest | Amount.UnitMismatch | undefined => {
-  const unit = prepared.request.estimate.unit
-  if (commit.actual.unit !== unit) return new Amount.UnitMismatch({ expected: unit, actual: commit.actual.unit })
+/** What is wrong with what a commit tells besides its amount, if anything is. */
+export const problemOfCommit = (prepared: Prepared, commit: Commit): InvalidRequest | undefined => {
+  if (commit.metrics === undefined && commit.metadata === undefined) return undefined
   const request = {
     idempotencyKey: prepared.key,
     actual: commit.actual,
     metrics: commit.metrics,
     metadata: commit.metadata
   }
-  if (commit.metrics === undefined && commit.metadata === undefined) return undefined
   const encoded = Reservation.encodeCommitRequest(request)
   return Result.isFailure(encoded) ? invalid("commit", encoded.failure, request) : undefined
 }

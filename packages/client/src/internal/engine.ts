@@ -13,13 +13,15 @@ import * as Scope from "effect/Scope"
 import type * as Take from "effect/Take"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type { Action } from "@effect-cycles/protocol/Action"
+import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { OnFailure, Settle } from "../CyclesConfig.ts"
 import type * as HeartbeatPolicy from "../Heartbeat.ts"
 import type { Settlement } from "../Settlement.ts"
-import type { Journal, JournalError } from "../SettlementJournal.ts"
+import type { Journal, JournalError, JournalRecord } from "../SettlementJournal.ts"
 import * as Telemetry from "../Telemetry.ts"
 import type { Charge } from "./charge.ts"
+import * as Claims from "./claims.ts"
 import * as Heartbeat from "./heartbeat.ts"
 import type { Send } from "./send.ts"
 
@@ -57,6 +59,7 @@ export interface Engine {
   readonly config: Resolved
   readonly send: Send
   readonly journal: Journal
+  readonly claims: Claims.Claims
   /** Whether the journal keeps anything at all. */
   readonly isDurable: boolean
   readonly heartbeat: Heartbeat.Heartbeat
@@ -65,6 +68,8 @@ export interface Engine {
   readonly charges: Map<string, Charge>
   /** Reservations whose charge ended while the journal was being looked through: what the look has read is out of date. */
   readonly ended: Set<string>
+  /** Spend whose attempts are used up and that the journal could not keep. */
+  readonly unkept: Map<ReservationId, JournalRecord>
   /** How many looks through the journal are under way. */
   readonly looks: { count: number }
   /** Runs what must go on when the caller has left; with the caller's context, in the life of the layer. */
@@ -82,6 +87,8 @@ export interface Engine {
   readonly hurry: Effect.Effect<void>
   /** Waits until nothing goes on in the background, at most as long as given; true when nothing does. */
   readonly idle: (limitMs: number) => Effect.Effect<boolean>
+  /** How many settlements, releases and abandoned reserves go on in the background. */
+  readonly busy: Effect.Effect<number>
   readonly settlements: PubSub.PubSub<Take.Take<SettlementEvent>>
 }
 
@@ -102,6 +109,13 @@ export const make = (options: {
     const settlements = yield* PubSub.sliding<Take.Take<SettlementEvent>>(1_024)
     yield* Scope.addFinalizer(scope, PubSub.end(settlements, Exit.void))
     const fibers = yield* FiberSet.make<unknown, unknown>()
+    let isClosed = false
+    yield* Scope.addFinalizer(
+      scope,
+      Effect.sync(() => {
+        isClosed = true
+      })
+    )
     const heartbeat = yield* Heartbeat.make
     const closing = Deferred.makeUnsafe<void>()
     let isClosing = false
@@ -130,12 +144,20 @@ export const make = (options: {
 
     return {
       ...options,
+      claims: Claims.make(),
       heartbeat,
       settlements,
       charges: new Map(),
       ended: new Set(),
+      unkept: new Map(),
       looks: { count: 0 },
-      background: (effect) => Effect.asVoid(FiberSet.run(fibers, effect, { startImmediately: true })),
+      // A scope may outlive the layer: then there is no background any more, and it is done while its closing waits.
+      background: (effect) =>
+        Effect.suspend(() =>
+          isClosed
+            ? Effect.asVoid(Effect.exit(effect))
+            : Effect.asVoid(FiberSet.run(fibers, effect, { startImmediately: true }))
+        ),
       announce: (event) =>
         Effect.withFiber((fiber) => {
           Telemetry.countSettlement(event.settlement, fiber.context)
@@ -161,7 +183,8 @@ export const make = (options: {
             : Effect.as(Effect.timeoutOption(Deferred.await(hurried), delayMs), false)
         }),
       hurry,
-      idle
+      idle,
+      busy: FiberSet.size(fibers)
     }
   })
 

@@ -33,14 +33,14 @@ export type End = Exit.Exit<Reply, Transport.Description>
 /** Starts an exchange, tells its end at most once, and returns how to give it up; then nobody listens any more. */
 export type Way = (
   request: HttpClientRequest.HttpClientRequest,
-  context: Context.Context<never>,
+  context: () => Context.Context<never>,
   end: (end: End) => void
 ) => () => void
 
 /** What an exchange is bound by, and what is made of its end. */
 export interface Bounds<A, E> {
-  /** What the request is sent with. */
-  readonly context: Context.Context<never>
+  /** What the request is sent with, where it is sent by a fiber. */
+  readonly context: () => Context.Context<never>
   readonly limitMs: number
   /** Makes the result of the end of the exchange, `undefined` when the time is over. It is called once, unless interrupted. */
   readonly conclude: (end: End | undefined) => Exit.Exit<A, E>
@@ -119,7 +119,7 @@ const overFiber =
     const reply = Effect.flatMap(client.execute(request), ({ headers, status, text }) =>
       Effect.map(text, (text): Reply => ({ status, headers, text }))
     )
-    const fiber = Effect.runForkWith(context)(Effect.mapError(reply, Transport.describe))
+    const fiber = Effect.runForkWith(context())(Effect.mapError(reply, Transport.describe))
     fiber.addObserver(end)
     return () => fiber.interruptUnsafe()
   }

@@ -134,21 +134,39 @@ const conclude = <A, E, Args extends ReadonlyArray<unknown>>(
   )
 }
 
-/** The plan for a result. What a function of the user's throws is kept for after the settlement: something was spent. */
+/** What a function of the user's has thrown, or what is wrong with what it gave. */
+interface Defect {
+  readonly thrown: unknown
+}
+
+/**
+ * The plan for a result, and a defect that is raised after the settlement, since something was spent. The amount comes
+ * first: what is known of the spend is not lost to what is told beside it.
+ */
 const planResult = <A, Args extends ReadonlyArray<unknown>>(
   held: Held,
   options: Options<A, Args>,
   result: A
-): readonly [Settle.Commit, { readonly thrown: unknown } | undefined] => {
-  try {
-    const metrics = typeof options.metrics === "function" ? options.metrics(result) : options.metrics
-    const actual = typeof options.actual === "function" ? options.actual(result) : options.actual
-    const base =
-      actual === undefined ? Settle.planSuccess(held) : { ...Settle.planSuccess(held), actual, isEstimated: false }
-    const plan = metrics === undefined ? base : { ...base, metrics: { ...held.metrics, ...metrics } }
-    const problem = Encode.problemOfCommit(held.prepared, plan)
-    return problem === undefined ? [plan, undefined] : [Settle.planEstimate(held), { thrown: problem }]
-  } catch (thrown) {
-    return [Settle.planEstimate(held), { thrown }]
+): readonly [Settle.Commit, Defect | undefined] => {
+  const { actual, metrics } = options
+  let plan = Settle.planSuccess(held)
+  let defect: Defect | undefined
+  if (actual !== undefined) {
+    try {
+      const told = typeof actual === "function" ? actual(result) : actual
+      plan = { ...plan, actual: Settle.checkedAmount(held, told), isEstimated: false }
+    } catch (thrown) {
+      plan = Settle.planEstimate(held)
+      defect = { thrown }
+    }
   }
+  try {
+    const told = typeof metrics === "function" ? metrics(result) : metrics
+    if (told !== undefined) plan = { ...plan, metrics: { ...held.metrics, ...told } }
+  } catch (thrown) {
+    defect ??= { thrown }
+  }
+  const problem = Encode.problemOfCommit(held.prepared, plan)
+  if (problem === undefined) return [plan, defect]
+  return [{ ...plan, metrics: undefined }, defect ?? { thrown: problem }]
 }

@@ -42,16 +42,20 @@ export interface Held {
 /** The reservation that an answer gave. */
 export const make = (prepared: Prepared, answer: ReservationCreateResponse, startedAtMs: number): Held => {
   const { action, estimate, subject } = prepared.request
+  /** Something was spent. Where nobody can tell how much, that is remembered before it is raised. */
   const spend = (
-    total: Result.Result<Amount.Amount, Amount.UnitMismatch>
-  ): Effect.Effect<void, Amount.UnitMismatch> => {
-    if (Result.isFailure(total)) {
+    total: () => Result.Result<Amount.Amount, Amount.UnitMismatch>
+  ): Effect.Effect<void, Amount.UnitMismatch> =>
+    Effect.suspend(() => {
+      const wasUnknown = held.isSpendUnknown
       held.isSpendUnknown = true
-      return Effect.fail(total.failure)
-    }
-    held.recorded = total.success
-    return Effect.void
-  }
+      const told = total()
+      if (Result.isFailure(told)) return Effect.fail(told.failure)
+      held.isSpendUnknown = wasUnknown
+      held.recorded = told.success
+      return Effect.void
+    })
+
   const held: Held = {
     id: answer.reservationId,
     prepared,
@@ -79,9 +83,9 @@ export const make = (prepared: Prepared, answer: ReservationCreateResponse, star
         Effect.suspend(() => {
           if (options.metrics !== undefined) held.metrics = { ...held.metrics, ...options.metrics }
           held.isRecordedEstimated = options.isEstimated === true
-          return spend(Amount.sum(Amount.zero(estimate.unit), options.actual))
+          return spend(() => Amount.sum(Amount.zero(estimate.unit), options.actual))
         }),
-      add: (amount) => Effect.suspend(() => spend(Amount.sum(held.recorded ?? Amount.zero(estimate.unit), amount)))
+      add: (amount) => spend(() => Amount.sum(held.recorded ?? Amount.zero(estimate.unit), amount))
     }
   }
   return held

@@ -1,8 +1,8 @@
 /**
  * How many calls are under way at once.
  *
- * Callers and settlements have a lane each, so that bodies that wait for a place can't starve the calls that would free
- * one. Bodies themselves never hold a place. After idleness one call goes alone: a server that checks a key by a slow
+ * Callers, settlements and leases have a lane each, so that bodies that wait for a place can't starve the calls that would
+ * free one, and neither can hold up an extension, which has to be in time. Bodies themselves never hold a place. After idleness one call goes alone: a server that checks a key by a slow
  * hash then does it once, not once for each of a burst.
  *
  * Source: ours; the reference server's key check costs 0.27 s of CPU and is remembered for 60 s.
@@ -11,8 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Semaphore from "effect/Semaphore"
 
-/** Who is calling: the user's fiber, or the client that settles and keeps leases alive. */
-export type Lane = "caller" | "settlement"
+/** Who is calling: the user's fiber, the client that settles, or the client that keeps leases alive. */
+export type Lane = "caller" | "settlement" | "lease"
 
 /** The places for calls under way. */
 export interface Lanes {
@@ -22,15 +22,19 @@ export interface Lanes {
   readonly answered: (nowMs: number) => void
 }
 
-/** Makes the lanes. Half of the places is kept for settlements: whatever is reserved has to be settled. */
+/** Makes the lanes: an eighth of the places for leases, half of the rest for settlements. With two, leases share theirs. */
 export const make = (options: {
   readonly maxInFlight: number
   /** After this long without an answer a call goes alone. */
   readonly aloneAfterMs: number
 }): Lanes => {
+  const forLeases = options.maxInFlight < 3 ? 0 : Math.ceil(options.maxInFlight / 8)
+  const forSettlement = Math.floor((options.maxInFlight - forLeases) / 2)
+  const settlement = Semaphore.makeUnsafe(forSettlement)
   const lanes = {
-    caller: Semaphore.makeUnsafe(Math.ceil(options.maxInFlight / 2)),
-    settlement: Semaphore.makeUnsafe(Math.floor(options.maxInFlight / 2))
+    caller: Semaphore.makeUnsafe(options.maxInFlight - forLeases - forSettlement),
+    settlement,
+    lease: forLeases === 0 ? settlement : Semaphore.makeUnsafe(forLeases)
   }
   let lastAnswerMs = Number.NEGATIVE_INFINITY
   let opener: Latch.Latch | undefined

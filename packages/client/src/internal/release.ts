@@ -73,4 +73,5 @@ export const unconfirmed = (id: ReservationId, reason: string, isConfirmed = fal
 
 /** Whether a refusal means that the budget is free already. */
 const holdsNothing = (error: CyclesError): boolean =>
-  error._tag === "ApiError" && (error.status === 404 || error.status === 410 || error.code === "RESERVATION_FINALIZED")
+  error._tag === "ApiError" &&
+  (error.status === 410 || error.code === "NOT_FOUND" || error.code === "RESERVATION_FINALIZED")

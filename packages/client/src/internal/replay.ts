@@ -8,14 +8,15 @@
  * Source: client recovery profile CR-DURABLE-001 to 006; the age limits are the reference server's (30 days for a
  * commit, 7 days for an event), less an hour.
  */
-import * as Reservation from "@effect-cycles/protocol/Reservation"
+import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Settlement } from "../Settlement.ts"
 import type { JournalError, JournalRecord } from "../SettlementJournal.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Charge from "./charge.ts"
@@ -37,7 +38,8 @@ export const once = (engine: Engine): Effect.Effect<void> =>
   Effect.suspend(() => {
     let found = 0
     engine.looks.count += 1
-    return Stream.tap(engine.journal.pending, () => Effect.sync(() => found++)).pipe(
+    const all = Stream.concat(engine.journal.pending, Stream.fromIterable(Array.from(engine.unkept.values())))
+    return Stream.tap(all, () => Effect.sync(() => found++)).pipe(
       Stream.mapEffect((record) => take(engine, record), { concurrency, unordered: true }),
       Stream.runDrain,
       Effect.matchEffect({
@@ -59,35 +61,35 @@ const take = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const id = record.reservationId
     if (engine.charges.has(id) || engine.ended.has(id) || record.baseUrl !== engine.config.baseUrl) return Effect.void
-    const commit = read(record)
-    if (commit === undefined) {
-      return bury(engine, record, "the record holds no commit that can be read", now)
-    }
-    if (now - record.recordedAtMs > limits[record.mode]) {
-      return bury(engine, record, "older than the server remembers idempotency keys", now)
-    }
+    const spend = read(record)
+    if (Option.isNone(spend)) return bury(engine, record, now)
     const charge: Charge.Charge = {
       record,
       state: record.mode === "event" ? "recovering" : Lifecycle.advance("pending", "replayed"),
-      actual: commit.actual,
-      isEstimated: commit.metadata?.["actual_source"] === "estimate",
+      actual: spend.value.actual,
+      isEstimated: isEstimate(spend.value.metadata),
       estimate: undefined,
       eventBody: () => record.eventBody,
-      isJournaled: true,
+      isJournaled: !engine.unkept.has(id),
       holds: 0
     }
     engine.charges.set(id, charge)
+    const isTooOld = now - record.recordedAtMs > limits[record.mode]
     const charging = Effect.ensuring(
-      Effect.flatMap(Charge.attempt(engine, charge), (first) =>
-        first._tag === "Ended"
-          ? announce(engine, first.value)
-          : // The next look through the journal is the next attempt.
-            Effect.logDebug(`Spend of ${charge.actual} is still pending: ${first.because}`)
+      Effect.flatMap(
+        isTooOld
+          ? Charge.reject(engine, charge, "TOO_OLD", "the record is older than the server remembers idempotency keys")
+          : Charge.attempt(engine, charge),
+        (first) =>
+          first._tag === "Ended"
+            ? engine.announce({ settlement: first.value, subject: undefined, action: undefined })
+            : // The next look through the journal is the next attempt.
+              Effect.logDebug(`Spend of ${charge.actual} is still pending: ${first.because}`)
       ),
       Effect.sync(() => endCharge(engine, id))
     )
     // In the background, so that flushing and closing wait for it; at most so many at once, unless they wait for their time.
-    const waitMs = Math.min(maxFloorMs, record.notBeforeMs - now)
+    const waitMs = isTooOld ? 0 : Math.min(maxFloorMs, record.notBeforeMs - now)
     if (waitMs > 0) {
       const waiting = Effect.flatMap(engine.pause(0, waitMs), (isOver) =>
         isOver ? Effect.sync(() => endCharge(engine, id)) : charging
@@ -114,14 +116,36 @@ const limits = { commit: 30 * dayMs - hourMs, event: 7 * dayMs - hourMs }
 /** The longest delay that a server can have asked for; a longer one is a damaged record. */
 const maxFloorMs = hourMs
 
-const read = (record: JournalRecord): Reservation.CommitRequest | undefined =>
-  Result.getOrUndefined(Reservation.readCommitRequest(record.commitBody))
+/**
+ * What a commit was to charge. Only that is looked at: the text is sent as it stands, with whatever its writer has put
+ * into it, and the server says what it thinks of the rest.
+ */
+const Spend = Schema.Struct({
+  actual: Amount.Amount,
+  metadata: Schema.optionalKey(Schema.Unknown)
+})
 
-const announce = (engine: Engine, settlement: Settlement): Effect.Effect<void> =>
-  engine.announce({ settlement, subject: undefined, action: undefined })
+const decodeSpend = Schema.decodeUnknownOption(Spend)
 
-const bury = (engine: Engine, record: JournalRecord, reason: string, diedAtMs: number): Effect.Effect<void> =>
-  Effect.andThen(
-    engine.journaling(engine.journal.bury({ record, reason, diedAtMs })),
-    Effect.logError(`The spend recorded for reservation ${record.reservationId} is given up: ${reason}`)
-  )
+const read = ({ commitBody }: JournalRecord): Option.Option<typeof Spend.Type> => {
+  try {
+    return decodeSpend(Json.parse(commitBody))
+  } catch {
+    return Option.none()
+  }
+}
+
+/** Whether the metadata says that the amount is the estimate. */
+const isEstimate = Schema.is(Schema.Struct({ actual_source: Schema.Literal("estimate") }))
+
+/** A record that tells no amount can't be charged, and there is nothing to tell but that it is there. */
+const bury = (engine: Engine, record: JournalRecord, diedAtMs: number): Effect.Effect<void> => {
+  const reason = "the record holds no amount that can be read"
+  return Effect.withFiber((fiber) => {
+    Telemetry.spendUnrecordedTotal.updateUnsafe(1, fiber.context)
+    return Effect.andThen(
+      engine.journaling(engine.journal.bury({ record, reason, diedAtMs })),
+      Effect.logError(`The spend recorded for reservation ${record.reservationId} is given up: ${reason}`)
+    )
+  })
+}

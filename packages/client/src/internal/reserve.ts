@@ -17,12 +17,15 @@ import type { CyclesError } from "../CyclesError.ts"
 import { AlreadySettled, BudgetExceeded, ProtocolError } from "../CyclesError.ts"
 import type { LeaseLost } from "../Heartbeat.ts"
 import * as Telemetry from "../Telemetry.ts"
+import * as Claims from "./claims.ts"
+import * as Doubt from "./doubt.ts"
 import * as Encode from "./encode.ts"
 import type { Engine } from "./engine.ts"
 import * as Held from "./held.ts"
 import type { Lane } from "./lanes.ts"
 import { floorOf } from "./outcome.ts"
 import type { Prepared } from "./prepare.ts"
+import * as Patience from "./patience.ts"
 import * as Release from "./release.ts"
 import * as Retry from "./retry.ts"
 import type { WithMeta } from "./send.ts"
@@ -39,11 +42,18 @@ export const open = (
   restore: Restore,
   prepared: Prepared
 ): Effect.Effect<Held.Held, CyclesError | AlreadySettled> =>
-  Effect.flatMap(
-    Effect.onInterrupt(restore(ask(engine, prepared, "caller")), () =>
-      prepared.isDryRun ? Effect.void : engine.background(abandon(engine, prepared))
-    ),
-    (answer) => accept(engine, prepared, answer)
+  Claims.during(
+    engine,
+    prepared,
+    Effect.flatMap(
+      Effect.onInterrupt(restore(ask(engine, prepared)), () =>
+        prepared.isDryRun ? Effect.void : engine.background(abandon(engine, prepared))
+      ),
+      (answer) =>
+        prepared.isCallersKey
+          ? Effect.andThen(stillOpen(engine, prepared, answer), accept(engine, prepared, answer))
+          : accept(engine, prepared, answer)
+    )
   )
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -55,76 +65,72 @@ const send = (
   prepared: Prepared,
   lane: Lane
 ): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> =>
-  engine.send(
-    Wire.reserve(
-      prepared.body,
-      { action: prepared.request.action, requested: prepared.request.estimate, scopes: prepared.scopes },
-      lane
-    )
+  Effect.filterOrFail(
+    engine.send(
+      Wire.reserve(
+        prepared.body,
+        { action: prepared.request.action, requested: prepared.request.estimate, scopes: prepared.scopes },
+        lane
+      )
+    ),
+    (answer) => answer.reservationId !== undefined || answer.decision === "DENY" || prepared.isDryRun,
+    withoutId
   )
 
-/** One attempt; after an ambiguous answer a second one at once, with the same key. */
-const ask = (
-  engine: Engine,
-  prepared: Prepared,
-  lane: Lane
-): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> =>
-  Effect.catch(send(engine, prepared, lane), (error) => {
-    const waitMs = waitFor(error, prepared.maxRetryAfterMs)
-    if (waitMs !== undefined) return Effect.andThen(Effect.sleep(waitMs), ask(engine, prepared, lane))
-    if (!isAmbiguous(error)) return Effect.fail(error)
-    return Effect.tapError(send(engine, prepared, lane), (second) =>
-      isAmbiguous(second) && (mayHold(error) || mayHold(second)) && !prepared.isDryRun
+const withoutId = (answer: WithMeta<ReservationCreateResponse>): ProtocolError =>
+  new ProtocolError({
+    operation: "reserve",
+    status: 200,
+    problem: `the decision ${answer.decision} has no reservation_id`,
+    requestId: answer.meta.requestId
+  })
+
+/** Attempts until the server asks for no more patience; after an ambiguous answer another one at once, with the same key. */
+const ask = (engine: Engine, prepared: Prepared): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> => {
+  const attempt = send(engine, prepared, "caller")
+  return Effect.catchIf(Patience.patiently(attempt, prepared.maxRetryAfterMs), Doubt.isAmbiguous, (first) =>
+    Effect.tapError(attempt, (second) =>
+      (Doubt.mayHaveArrived(first) || Doubt.mayHaveArrived(second)) && !Doubt.isRefusal(second) && !prepared.isDryRun
         ? engine.background(abandon(engine, prepared))
         : Effect.void
     )
-  })
-
-/** Whether the server may have acted on the request. */
-const isAmbiguous = (error: CyclesError): boolean =>
-  error._tag === "TransportError" ||
-  error._tag === "ProtocolError" ||
-  (error._tag === "ApiError" && error.status >= 500)
-
-/** Whether the server may hold a reservation after this answer: not where the request never left. */
-const mayHold = (error: CyclesError): boolean => error._tag !== "TransportError" || error.mayHaveArrived
-
-/** How long to wait before asking again, where the server said so and the user allows it. */
-const waitFor = (error: CyclesError, maxMs: number): number | undefined => {
-  if (error._tag !== "ApiError" || error.retryAfter === undefined) return undefined
-  if (error.status !== 429 && error.status !== 503) return undefined
-  const ms = Duration.toMillis(error.retryAfter)
-  return ms <= maxMs && maxMs > 0 ? ms : undefined
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // what an answer means
 // ---------------------------------------------------------------------------------------------------------------------
 
+/**
+ * A key of the caller's own may find a reservation that an earlier run has settled. The time that is left tells it, or,
+ * from a server that doesn't tell that, the reservation itself.
+ */
+const stillOpen = (
+  engine: Engine,
+  prepared: Prepared,
+  { remainingTtlMs, reservationId }: WithMeta<ReservationCreateResponse>
+): Effect.Effect<void, AlreadySettled> => {
+  if (prepared.isDryRun || reservationId === undefined) return Effect.void
+  const settled = Effect.fail(new AlreadySettled({ reservationId, by: "earlier run" }))
+  if (remainingTtlMs !== undefined) return remainingTtlMs === 0 ? settled : Effect.void
+  return Effect.matchEffect(engine.send(Wire.getReservation(reservationId, "settlement")), {
+    onSuccess: ({ status }) => (status === "ACTIVE" ? Effect.void : settled),
+    onFailure: (error) => (error._tag === "ApiError" && error.status === 410 ? settled : Effect.void)
+  })
+}
+
 const accept = (
   engine: Engine,
   prepared: Prepared,
   answer: WithMeta<ReservationCreateResponse>
-): Effect.Effect<Held.Held, CyclesError | AlreadySettled> =>
-  Effect.withFiber((fiber): Effect.Effect<Held.Held, BudgetExceeded | ProtocolError | AlreadySettled> => {
+): Effect.Effect<Held.Held, CyclesError> =>
+  Effect.withFiber((fiber): Effect.Effect<Held.Held, BudgetExceeded | ProtocolError> => {
     Telemetry.countDecision(answer.decision, fiber.context)
     if (answer.decision === "DENY") return Effect.fail(denied(prepared, answer))
     const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
     if (prepared.isDryRun) return Effect.succeed(Held.make(prepared, answer, startedAtMs))
     const id = answer.reservationId
-    if (id === undefined) {
-      return Effect.fail(
-        new ProtocolError({
-          operation: "reserve",
-          status: 200,
-          problem: `the decision ${answer.decision} has no reservation_id`,
-          requestId: answer.meta.requestId
-        })
-      )
-    }
-    if (prepared.isCallersKey && answer.remainingTtlMs === 0) {
-      return Effect.fail(new AlreadySettled({ reservationId: id, by: "earlier run" }))
-    }
+    if (id === undefined) return Effect.fail(withoutId(answer))
     const held = Held.make(prepared, answer, startedAtMs)
     if (prepared.heartbeat === "cancel") held.onLost = Deferred.makeUnsafe<LeaseLost>()
     held.beat = engine.heartbeat.start(
@@ -174,22 +180,35 @@ const onLost = (held: Held.Held, id: ReservationId, reason: string): Effect.Effe
 // nobody waits any more
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Learns the id by the same request with the same key, and releases it. A refusal means that nothing is held. */
+/**
+ * Learns the id by the same request with the same key, and releases it. A refusal means that nothing is held.
+ *
+ * A key of the caller's own may come again, from somebody who tries again: for as long as a call may take it is left to
+ * them, and what they hold is not released.
+ */
 const abandon = (engine: Engine, prepared: Prepared): Effect.Effect<void> => {
-  const attempt: Effect.Effect<Retry.Attempt<void>> = Effect.matchEffect(send(engine, prepared, "settlement"), {
-    onSuccess: (answer) =>
-      Effect.as(
-        answer.reservationId === undefined || answer.remainingTtlMs === 0
-          ? Effect.void
-          : Release.run(engine, answer.reservationId, prepared, "reserve_abandoned"),
-        Retry.ended<void>(undefined)
-      ),
-    onFailure: (error) =>
-      Effect.succeed(error.isRetryable ? Retry.again(error.message, floorOf(error)) : Retry.ended<void>(undefined))
-  })
-  return Effect.flatMap(attempt, (first) =>
+  const isTakenUp = () => prepared.isCallersKey && engine.claims.isClaimed(prepared.key)
+  const attempt: Effect.Effect<Retry.Attempt<void>> = Effect.suspend(() =>
+    isTakenUp()
+      ? Effect.succeed(Retry.ended<void>(undefined))
+      : Effect.matchEffect(send(engine, prepared, "settlement"), {
+          onSuccess: (answer) =>
+            Effect.as(
+              answer.reservationId === undefined || answer.remainingTtlMs === 0 || isTakenUp()
+                ? Effect.void
+                : Release.run(engine, answer.reservationId, prepared, "reserve_abandoned"),
+              Retry.ended<void>(undefined)
+            ),
+          onFailure: (error) =>
+            Effect.succeed(
+              Doubt.isRefusal(error) ? Retry.ended<void>(undefined) : Retry.again(error.message, floorOf(error))
+            )
+        })
+  )
+  const release = Effect.flatMap(attempt, (first) =>
     Retry.goOn(engine, first, attempt, (last) =>
       Effect.logWarning(`A reservation that nobody waits for may be held until its lease ends: ${last.because}`)
     )
   )
+  return prepared.isCallersKey ? Effect.andThen(engine.pause(engine.config.timeoutMs, 0), release) : release
 }

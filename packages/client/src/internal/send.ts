@@ -104,7 +104,6 @@ export const make = (options: {
     const secrets = [options.apiKey, options.adminKey].flatMap((key) =>
       key === undefined ? [] : [Redacted.value(key)]
     )
-    const quiet = lastOf(quieted)
 
     const attempt = <A extends object>(
       call: Call<A>,
@@ -118,7 +117,7 @@ export const make = (options: {
         return exchange.send<WithMeta<A>, CyclesError>(
           toRequest(options.baseUrl, headers[call.auth][call.method], call, span),
           {
-            context: quiet(fiber.context),
+            context: () => quieted(fiber.context),
             limitMs,
             conclude: (end) => {
               if (end === undefined) return Exit.fail(late(call, limitMs))
@@ -190,15 +189,6 @@ const quieted = (context: Context.Context<never>): Context.Context<never> =>
   Context.add(context, HttpClient.TracerDisabledWhen, always).pipe(
     Context.add(Headers.CurrentRedactedNames, withKeyNames(Context.get(context, Headers.CurrentRedactedNames)))
   )
-
-/** Remembers what a function made of the last thing it was given: callers come with the same context again and again. */
-const lastOf = <A, B>(f: (given: A) => B): ((given: A) => B) => {
-  let last: { readonly given: A; readonly made: B } | undefined
-  return (given) => {
-    if (last === undefined || last.given !== given) last = { given, made: f(given) }
-    return last.made
-  }
-}
 
 const withKeyNames = (names: ReadonlyArray<string | RegExp>): ReadonlyArray<string | RegExp> =>
   names.includes(ProtocolHeaders.API_KEY) ? names : [...names, ...redactedHeaders]

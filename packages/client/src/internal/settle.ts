@@ -16,6 +16,7 @@ import type { Metadata } from "../GuardOptions.ts"
 import type { CommitOptions } from "../Reservation.ts"
 import type { Settlement } from "../Settlement.ts"
 import * as Charge from "./charge.ts"
+import * as Claims from "./claims.ts"
 import * as Encode from "./encode.ts"
 import type { Engine } from "./engine.ts"
 import { endCharge } from "./engine.ts"
@@ -78,6 +79,16 @@ export const planEstimate = (held: Held): Commit => {
   }
 }
 
+/**
+ * An amount that the user told, in the unit of the reservation. Throws what is wrong with it. Made anew, since a plain
+ * object with the same fields has the same type.
+ */
+export const checkedAmount = (held: Held, told: Amount.Amount): Amount.Amount => {
+  const { unit } = held.prepared.request.estimate
+  if (told.unit !== unit) throw new Amount.UnitMismatch({ expected: unit, actual: told.unit })
+  return Amount.make(unit, told.amount)
+}
+
 const planRecorded = (held: Held, actual: Amount.Amount): Commit => ({
   _tag: "Commit",
   actual,
@@ -102,6 +113,7 @@ const reasonOf = <E>(cause: Cause.Cause<E>): string => {
 export const settle = (engine: Engine, held: Held, plan: Plan): Effect.Effect<Settlement> =>
   Effect.suspend(() => {
     const id = held.id
+    Claims.settled(engine, held)
     if (id === undefined) return Effect.succeed({ _tag: "Unreserved", reason: "dry run" } satisfies Settlement)
     held.state = Lifecycle.advance(held.state, plan._tag === "Commit" ? "commitDecided" : "releaseDecided")
     return plan._tag === "Commit"
@@ -198,7 +210,7 @@ export const checkCommit = (
   Effect.flatMap(held.handle.record(options), () => {
     const commit: Commit = {
       _tag: "Commit",
-      actual: options.actual,
+      actual: held.recorded ?? options.actual,
       isEstimated: options.isEstimated === true,
       metrics: held.metrics,
       metadata: options.metadata

@@ -74,7 +74,7 @@ export const extend = (id: string, body: string, timeoutMs?: number): Call<Reser
   status: 200,
   read: Reservation.readExtendResponse,
   auth: "apiKey",
-  lane: "settlement",
+  lane: "lease",
   timeoutMs,
   about: { reservationId: id },
   describe: (answer) => ({ "cycles.expires_at_ms": answer.expiresAtMs })

@@ -1,0 +1,198 @@
+/**
+ * Asking for a reservation where nobody knows what the server did: nothing leaks, and nobody loses what they hold.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesConfig } from "effect-cycles"
+import type { Fault } from "./support/faults.ts"
+import { Faults, refuse } from "./support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+
+const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
+
+const options = { action, estimate: tokens(100), actual: () => tokens(42) }
+
+const act = Effect.void.pipe(Cycles.withCycles(options))
+
+const job = Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: "job-1" }))
+
+const operations = Effect.map(Faults, (faults) => faults.operations())
+
+const lost: Fault = { _tag: "LoseAnswer" }
+
+const html = (status: number): Fault => ({ _tag: "Garble", status, body: "<html>gone</html>" })
+
+describe("reserve", () => {
+  describe("in doubt", () => {
+    it.effect.each<readonly [string, Fault]>([
+      ["429", refuse(429, "LIMIT_EXCEEDED")],
+      ["401", refuse(401, "UNAUTHORIZED")],
+      ["the page of a proxy", html(404)]
+    ])("releases what a lost answer may hold, where the repetition is answered by %s", ([, second]) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", lost, second)
+        yield* Effect.exit(act)
+        yield* TestClock.adjust(0)
+        expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect(
+      "asks for nothing more after a refusal by code: had the first attempt arrived, it would have been told",
+      () =>
+        Effect.gen(function* () {
+          const faults = yield* Faults
+          faults.plan("reserve", { _tag: "LoseRequest" }, refuse(409, "BUDGET_EXCEEDED"))
+          expect(yield* Effect.flip(act)).toMatchObject({ _tag: "BudgetExceeded" })
+          yield* TestClock.adjust("1 minute")
+          expect(yield* operations).toEqual(["reserve", "reserve"])
+        }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("goes on looking for what may be held after a 401", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", lost, lost, refuse(401, "UNAUTHORIZED"))
+        yield* Effect.exit(act)
+        yield* TestClock.adjust(500)
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("repeats an answer that allows and names no reservation", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", {
+          _tag: "Garble",
+          status: 200,
+          body: '{"decision":"ALLOW","affected_scopes":[],"reservation_id":null}'
+        })
+        yield* act
+        expect(yield* operations).toEqual(["reserve", "reserve", "commit"])
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("under a key of the caller's own", () => {
+    it.effect("leaves what is held to a caller who tries again", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", lost, lost)
+        expect(yield* Effect.flip(job)).toMatchObject({ _tag: "TransportError" })
+        const again = yield* Effect.sleep("30 seconds").pipe(
+          Cycles.withCycles({ ...options, idempotencyKey: "job-1" }),
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* TestClock.adjust("30 seconds")
+        yield* Fiber.join(again)
+        expect(yield* operations).not.toContain("release")
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("releases it after the time of a call, to the millisecond, where nobody does", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", lost, lost)
+        yield* Effect.exit(job)
+        yield* TestClock.adjust(9_999)
+        expect(yield* operations).toEqual(["reserve", "reserve"])
+        yield* TestClock.adjust(1)
+        expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("asks the reservation itself where the server tells no time that is left", () =>
+      Effect.gen(function* () {
+        yield* job
+        const faults = yield* Faults
+        const { body } = yield* Effect.map(Effect.sync(faults.sent), ([reserve]) => reserve ?? { body: "" })
+        expect(body).toContain("job-1")
+        const id = /reservations\/([^/]+)\/commit/.exec(faults.sent()[1]?.path ?? "")?.[1] ?? ""
+        faults.plan("reserve", {
+          _tag: "Answer",
+          status: 200,
+          body: { decision: "ALLOW", affected_scopes: [], reservation_id: id }
+        })
+        expect(yield* Effect.flip(job)).toMatchObject({ _tag: "AlreadySettled", by: "earlier run" })
+        expect(yield* operations).toEqual(["reserve", "commit", "reserve", "get"])
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
+  describe("patience", () => {
+    it.effect("waits a tenth of a second at least, and in all no longer than allowed", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("reserve", refuse(503, "INTERNAL_ERROR", { "retry-after": "0" }))
+        const fiber = yield* Effect.void.pipe(
+          Cycles.withCycles({ ...options, maxRetryAfter: "1 second" }),
+          Effect.exit,
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* TestClock.adjust(1_000)
+        expect(Exit.isFailure(yield* Fiber.join(fiber))).toBe(true)
+        const reserves = (yield* operations).filter((operation) => operation === "reserve")
+        // Ten waits, and the repetition that follows an ambiguous answer.
+        expect(reserves.length).toBeLessThanOrEqual(14)
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("is decide's too", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("decide", refuse(429, "LIMIT_EXCEEDED", { "retry-after": "2" }))
+        const fiber = yield* Effect.forkChild(Cycles.decide({ action, estimate: tokens(1) }), {
+          startImmediately: true
+        })
+        yield* TestClock.adjust(1_999)
+        expect(fiber.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust(1)
+        expect(yield* Fiber.join(fiber)).toMatchObject({ decision: "ALLOW" })
+      }).pipe(Effect.provide(live({ maxRetryAfter: "5 seconds" })))
+    )
+  })
+})
+
+describe("event", () => {
+  it.effect("repeats an ambiguous answer once, with the same key, and is charged once", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("events", lost)
+      yield* Cycles.event({ action, actual: tokens(42) })
+      const keys = faults.sent().map(({ key }) => key)
+      expect(keys).toHaveLength(2)
+      expect(new Set(keys).size).toBe(1)
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+})
+
+describe("a scope that outlives the layer", () => {
+  it.effect("closes, and settles what it holds", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const layer = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(exact, layer)
+      yield* Cycles.reserve(options).pipe(
+        Effect.tap((reservation) => reservation.record({ actual: tokens(42) })),
+        Scope.provide(scope),
+        Effect.provideContext(context)
+      )
+      yield* Scope.close(layer, Exit.void)
+      yield* Scope.close(scope, Exit.void)
+      expect(yield* Effect.provideContext(operations, context)).toEqual(["reserve", "commit"])
+    })
+  )
+})
