@@ -115,9 +115,15 @@ export interface StreamOptions<A, H = Policy, K = string> extends LeaseOptions {
   readonly action: Action
   /** How much to hold. */
   readonly estimate: Amount
-  /** What one element cost; nothing where it cost nothing. The amounts add up, in one unit. */
+  /**
+   * What one element cost; nothing where it cost nothing. The amounts add up, in one unit: that of the estimate, unless
+   * `cost` turns it into that. A stream of which no element cost anything gives its budget back.
+   */
   readonly usage?: ((element: A) => Amount | undefined) | undefined
-  /** What the whole stream cost, from its last element: replaces the sum, where it tells an amount. */
+  /**
+   * What the whole stream cost, from its last element: replaces the sum, where it tells an amount. Where it tells none and
+   * there is no sum, the estimate is charged.
+   */
   readonly finalUsage?: ((last: A) => Amount | undefined) | undefined
   /** From what was used to what it costs, where the units differ: tokens into money, say. */
   readonly cost?: ((used: Amount) => Amount) | undefined

@@ -7,9 +7,7 @@
  * Source: ours. The names are part of the public interface and pinned by a test.
  */
 import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import type { Operation } from "./CyclesError.ts"
 import { isCyclesError } from "./CyclesError.ts"

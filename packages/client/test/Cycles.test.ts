@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, CyclesError, Reservation, Settlement } from "effect-cycles"
@@ -469,6 +470,116 @@ describe("Cycles", () => {
         )
         expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
         expect(yield* books).toEqual({ spent: 60, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    const bug = new Error("user bug")
+    const thrower = () => {
+      throw bug
+    }
+    const committed = Effect.map(Faults, (faults) =>
+      faults
+        .sent()
+        .filter((sent) => sent.operation === "commit")
+        .map((sent): unknown => JSON.parse(sent.body))
+    )
+    const theEstimate = { actual: { amount: 100 }, metadata: { actual_source: "estimate" } }
+
+    it.effect.each([
+      { name: "cost throws", with: { cost: thrower }, defect: bug },
+      { name: "finalUsage throws", with: { finalUsage: thrower }, defect: bug },
+      {
+        name: "usage gives another unit without cost",
+        with: { usage: () => Amount.credits(1) },
+        defect: new Amount.UnitMismatch({ expected: "TOKENS", actual: "CREDITS" })
+      },
+      {
+        name: "cost gives another unit",
+        with: { cost: () => Amount.credits(1) },
+        defect: new Amount.UnitMismatch({ expected: "TOKENS", actual: "CREDITS" })
+      }
+    ])("charges the estimate, then dies, when $name", (given) =>
+      Effect.gen(function* () {
+        const guarded = words.pipe(Cycles.withCyclesStream({ ...options, ...given.with }))
+        expect(yield* Effect.exit(Stream.runDrain(guarded))).toEqual(Exit.die(given.defect))
+        expect(yield* Effect.exit(Stream.runDrain(Stream.take(guarded, 2)))).toEqual(Exit.die(given.defect))
+        expect(yield* Effect.exit(Stream.runDrain(Stream.concat(guarded, words)))).toEqual(Exit.die(given.defect))
+        expect(yield* committed).toMatchObject([theEstimate, theEstimate, theEstimate])
+        expect(yield* books).toEqual({ spent: 300, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("keeps the stream's own failure, and logs the defect of cost", () =>
+      Effect.gen(function* () {
+        const logged: Array<unknown> = []
+        const logger = Logger.make(({ cause, logLevel, message }) => logged.push([logLevel, message, cause]))
+        const exit = yield* Stream.concat(words, Stream.fail("gone")).pipe(
+          Cycles.withCyclesStream({ ...options, cost: thrower }),
+          Stream.runDrain,
+          Effect.exit,
+          Effect.provide(Logger.layer([logger]))
+        )
+        expect(exit).toEqual(Exit.fail("gone"))
+        expect(logged).toEqual([["Error", ["What a guarded stream cost could not be told"], Cause.die(bug)]])
+        expect(yield* committed).toMatchObject([theEstimate])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect.each([
+      { name: "is empty", stream: Stream.empty, takes: 9 },
+      { name: "used nothing", stream: words, takes: 9 },
+      { name: "used nothing and is cut short", stream: words, takes: 1 }
+    ])("gives everything back when the stream $name", ({ stream, takes }) =>
+      Effect.gen(function* () {
+        yield* stream.pipe(
+          Cycles.withCyclesStream({ ...options, usage: () => undefined }),
+          Stream.take(takes),
+          Stream.runDrain
+        )
+        expect((yield* Faults).operations()).toEqual(["reserve", "release"])
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges what the body recorded, where usage tells nothing", () =>
+      Effect.gen(function* () {
+        yield* Stream.fromEffect(Reservation.record({ actual: tokens(7) })).pipe(
+          Cycles.withCyclesStream({ action, estimate: tokens(100), usage: () => undefined }),
+          Stream.runDrain
+        )
+        expect(yield* books).toEqual({ spent: 7, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges the sum, or else the estimate, where the final usage is not told", () =>
+      Effect.gen(function* () {
+        const untold = { ...options, finalUsage: () => undefined }
+        yield* words.pipe(Cycles.withCyclesStream(untold), Stream.runDrain)
+        expect(yield* books).toEqual({ spent: 10, reserved: 0 })
+        yield* words.pipe(Cycles.withCyclesStream({ ...untold, usage: () => undefined }), Stream.runDrain)
+        expect(yield* books).toEqual({ spent: 110, reserved: 0 })
+        expect((yield* committed).at(-1)).toMatchObject(theEstimate)
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("charges the estimate where nothing is counted", () =>
+      Effect.gen(function* () {
+        yield* Stream.concat(words.pipe(Cycles.withCyclesStream({ action, estimate: tokens(100) })), words).pipe(
+          Stream.runDrain
+        )
+        expect(yield* committed).toMatchObject([theEstimate])
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("marks no charge that was counted, whatever the body had estimated", () =>
+      Effect.gen(function* () {
+        yield* Stream.fromEffect(Reservation.record({ actual: tokens(3), isEstimated: true })).pipe(
+          Cycles.withCyclesStream({ action, estimate: tokens(100), usage: () => tokens(7) }),
+          Stream.runDrain
+        )
+        const [commit] = yield* committed
+        expect(commit).toMatchObject({ actual: { amount: 7 } })
+        expect(commit).not.toHaveProperty("metadata")
       }).pipe(Effect.provide(live()))
     )
   })

@@ -1,7 +1,8 @@
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -22,6 +23,17 @@ const slow = (
     Cycles.withCyclesSettled({ action, estimate: tokens(100), actual: () => tokens(42), ...options }),
     Effect.forkChild({ startImmediately: true })
   )
+
+/** Lets every timer be late, as real ones are. */
+const late =
+  (byMs: number) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.clockWith((clock) =>
+      Effect.provideService(effect, Clock.Clock, {
+        ...clock,
+        sleep: (duration) => clock.sleep(Duration.sum(duration, Duration.millis(byMs)))
+      })
+    )
 
 const extendsOf = Effect.map(Faults, (faults) => faults.sent().filter((sent) => sent.operation === "extend"))
 
@@ -61,6 +73,82 @@ describe("Heartbeat", () => {
       yield* TestClock.adjust("60 seconds")
       yield* Fiber.join(fiber)
       expect(new Set((yield* extendsOf).map((sent) => sent.key)).size).toBeGreaterThan(1)
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect.each([
+    { ttl: 2_000, before: [undefined] },
+    { ttl: 4_000, before: [] },
+    { ttl: 8_000, before: [] },
+    { ttl: 20_000, before: [] },
+    { ttl: 60_000, before: [] }
+  ])("CR-CORE-003: one extend without an answer costs no lease of $ttl ms, where timers are late", ({ before, ttl }) =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("extend", ...before, { _tag: "Hang" })
+      const fiber = yield* Effect.sleep(3 * ttl).pipe(
+        Cycles.withCyclesSettled({
+          action,
+          estimate: tokens(100),
+          actual: () => tokens(42),
+          ttl,
+          heartbeat: "failOnFinalize"
+        }),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust(3 * ttl + 1_000)
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+      const keys = (yield* extendsOf).map((sent) => sent.key).slice(before.length)
+      expect(keys.length).toBeGreaterThan(2)
+      expect(keys[1]).toBe(keys[0])
+      expect(new Set(keys).size).toBe(keys.length - 1)
+    }).pipe(Effect.provide(exact), late(40))
+  )
+
+  it.effect("an extend that has to wait for its place ends in time for its retry", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      // Nothing was answered for so long that the first call goes alone, and the other one waits for it.
+      faults.plan("extend", { _tag: "Hang" }, { _tag: "Hang" })
+      const fibers = yield* Effect.forEach([1, 2], () => slow("6 minutes", { ttl: "5 minutes" }))
+      yield* TestClock.adjust("6 minutes")
+      yield* Effect.forEach(fibers, Fiber.join)
+      expect(yield* extendsOf).toHaveLength(4)
+      expect(yield* books).toEqual({ spent: 84, reserved: 0 })
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect.each([
+    { name: "in its first lease", diesAtMs: 40_000, pauseMs: 17_000 },
+    { name: "when the answer to its reserve says that no time is left", diesAtMs: 100_000, pauseMs: 20_000 }
+  ])("a job that runs again under its key, $name, extends as the first run did", ({ diesAtMs, pauseMs }) =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      const job = Effect.sleep("3 minutes").pipe(
+        Cycles.withCyclesSettled({
+          action,
+          estimate: tokens(100),
+          actual: () => tokens(42),
+          idempotencyKey: "job-7",
+          heartbeat: "failOnFinalize"
+        }),
+        Effect.forkChild({ startImmediately: true })
+      )
+      // A process that dies sends no release: this one never arrives.
+      faults.always("release", { _tag: "LoseRequest" })
+      const first = yield* job
+      yield* TestClock.adjust(diesAtMs)
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust(pauseMs)
+      const before = (yield* extendsOf).length
+      expect(before).toBeGreaterThan(0)
+      const second = yield* job
+      yield* TestClock.adjust("3 minutes")
+      expect((yield* Fiber.join(second))[0]).toMatchObject({ _tag: "Charged" })
+      const keys = (yield* extendsOf).map((sent) => sent.key)
+      expect(keys.length).toBeGreaterThan(before)
+      expect(new Set(keys).size).toBe(keys.length)
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
     }).pipe(Effect.provide(exact))
   )
 
@@ -178,6 +266,22 @@ describe("Heartbeat", () => {
       expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LeaseLost" })
       expect(yield* books).toEqual({ spent: 3, reserved: 0 })
       yield* nothingLeft
+    }).pipe(Effect.provide(exact))
+  )
+
+  it.effect("failOnFinalize charges a stream that has ended and was not counted, then fails with LeaseLost", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      const fiber = yield* Stream.fromEffect(Effect.sleep("50 seconds")).pipe(
+        Cycles.withCyclesStream({ action, estimate: tokens(100), heartbeat: "failOnFinalize" }),
+        Stream.runDrain,
+        Effect.flip,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("50 seconds")
+      expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LeaseLost" })
+      expect(yield* books).toEqual({ spent: 100, reserved: 0 })
     }).pipe(Effect.provide(exact))
   )
 

@@ -1,13 +1,19 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import * as DueHeap from "../src/internal/dueHeap.ts"
 import * as Lease from "../src/internal/lease.ts"
 import * as Lifecycle from "../src/internal/lifecycle.ts"
+import { nowMs } from "../src/internal/time.ts"
 
 const positive = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
-const begin = (remainingTtlMs: number | undefined, rttMs = 0, timeoutMs = 10_000) =>
-  Lease.begin({ extendByMs: 60_000, timeoutMs }, { nowMs: 0, rttMs, expiresAtMs: 60_000, remainingTtlMs })
+const minute: Lease.Options = { ttlMs: 60_000, extendByMs: 60_000, maxBudgetMs: 10_000 }
+
+const begin = (remainingTtlMs: number | undefined, rttMs = 0, options = minute) =>
+  Lease.begin(options, { nowMs: 0, rttMs, expiresAtMs: 60_000, remainingTtlMs })
 
 describe("lease", () => {
   describe("the rule of remaining_ttl_ms", () => {
@@ -16,7 +22,7 @@ describe("lease", () => {
     })
 
     it("leaves no time where two attempts and the margin don't fit, and stops after a second such answer", () => {
-      const [lease, first] = begin(60_000, 0, 30_000)
+      const [lease, first] = begin(60_000, 15_000)
       expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
       const answer = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 60_000 }
       expect(Lease.extended(lease, answer)[1]._tag).toBe("Stop")
@@ -40,6 +46,13 @@ describe("lease", () => {
       expect(Lease.failed(after, 49_000, { _tag: "Transient" })[1]._tag).toBe("Stop")
     })
 
+    it("counts a fraction of a millisecond of a window as none", () => {
+      const [lease] = begin(60_000)
+      const [after, step] = Lease.failed(lease, 48_999.5, { _tag: "Transient" })
+      expect(step).toEqual({ _tag: "Extend", afterMs: 0 })
+      expect(Lease.failed(after, 48_999.6, { _tag: "Transient" })[1]._tag).toBe("Stop")
+    })
+
     it("stops when attempts make no progress", () => {
       const [lease] = begin(60_000)
       const [after] = Lease.failed(lease, 1_000, { _tag: "Transient" })
@@ -58,14 +71,11 @@ describe("lease", () => {
 
     it.prop(
       "never plans an attempt that could end after the lease",
-      { lead: positive(120_000), rtt: positive(5_000), timeout: positive(20_000), elapsed: positive(120_000) },
-      ({ elapsed, lead, rtt, timeout }) => {
-        const [lease, step] = Lease.begin(
-          { extendByMs: 60_000, timeoutMs: timeout },
-          { nowMs: 0, rttMs: rtt, expiresAtMs: 60_000, remainingTtlMs: lead }
-        )
+      { lead: positive(120_000), rtt: positive(5_000), maxBudgetMs: positive(20_000), elapsed: positive(120_000) },
+      ({ elapsed, lead, maxBudgetMs, rtt }) => {
+        const [lease, step] = begin(lead, rtt, { ...minute, maxBudgetMs })
         const left = Math.max(0, lead - rtt)
-        const budget = Math.max(timeout, 1_000, 2 * rtt)
+        const budget = Math.max(1.05 * Lease.timeLimit(lease), 1_000, 2 * rtt)
         const margin = Math.max(1_000, 2 * rtt)
         if (step._tag === "Extend" && step.afterMs > 0)
           expect(step.afterMs + 2 * budget + margin).toBeLessThanOrEqual(left)
@@ -73,6 +83,31 @@ describe("lease", () => {
         if (retry._tag === "Extend") expect(elapsed + retry.afterMs + budget + margin).toBeLessThanOrEqual(left)
       }
     )
+  })
+
+  describe("timeLimit", () => {
+    const limit = (remainingTtlMs: number, options = minute) => Lease.timeLimit(begin(remainingTtlMs, 0, options)[0])
+
+    it("is below what the schedule reserves for an attempt, by 5 % and at least 100 ms", () => {
+      expect(limit(60_000)).toBe(9_500)
+      expect(limit(12_000)).toBe(1_900)
+      expect(limit(4_000)).toBe(900)
+    })
+
+    it("follows the lease that the last answer gave", () => {
+      const [short] = begin(2_000)
+      expect(Lease.timeLimit(short)).toBe(900)
+      const answer = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 62_000 }
+      expect(Lease.timeLimit(Lease.extended(short, answer)[0])).toBe(9_500)
+    })
+
+    it("fits two attempts and the margin into every lease of more than 3 s", () => {
+      for (let lead = 3_001; lead <= 120_000; lead += 333) {
+        const [lease, step] = begin(lead)
+        expect(lease.budgetMs).toBeLessThan((lead - 1_000) / 2)
+        expect(step).toEqual({ _tag: "Extend", afterMs: lead - 2 * lease.budgetMs - 1_000 })
+      }
+    })
   })
 
   describe("the fallback", () => {
@@ -104,6 +139,18 @@ describe("lease", () => {
       expect(Lease.due(twice, 40)).toEqual({ _tag: "Skip", afterMs: 30_000 })
     })
 
+    it("holds the cadence of the first lease, where that is shorter than an extension", () => {
+      const [lease] = begin(undefined, 0, { ...minute, ttlMs: 20_000, extendByMs: 600_000 })
+      expect(Lease.failed(lease, 1_000, { _tag: "Transient" })[1]).toEqual({ _tag: "Extend", afterMs: 10_000 })
+    })
+
+    it("counts no grant for more than was asked for: the rest is from an earlier run", () => {
+      const [resumed] = Lease.extended(unmeasured, answer(10, 420_000))
+      const [, step] = Lease.extended(resumed, answer(30_010, 480_000))
+      expect(step).toEqual({ _tag: "Extend", afterMs: 30_000 })
+      expect(Lease.due(resumed, 30_010)._tag).toBe("Extend")
+    })
+
     it("hands over to the rule of remaining_ttl_ms as soon as an answer has it", () => {
       const [, step] = Lease.extended(unmeasured, {
         nowMs: 10,
@@ -114,6 +161,17 @@ describe("lease", () => {
       expect(step).toEqual({ _tag: "Extend", afterMs: 79_000 })
     })
   })
+})
+
+describe("time", () => {
+  it.effect("doesn't follow a wall clock that is put back", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      const before = nowMs(clock)
+      yield* TestClock.adjust("-1 hour")
+      expect(nowMs(clock)).toBe(before)
+    })
+  )
 })
 
 describe("dueHeap", () => {

@@ -177,6 +177,23 @@ const echoing = (answer: (echo: string) => Fault) =>
     everywhere(answer(`x-cycles-api-key: ${Redacted.value(server.apiKey)}, ${Redacted.value(server.adminKey)}`))
   )
 
+/** The headers of an answer that are kept, each with what it echoes. */
+const kept = (echo: string) => ({ "x-request-id": echo, "x-cycles-trace-id": echo, "x-cycles-tenant": echo })
+
+/** A text inside of JSON, its letters and underscores written as escapes. */
+const escaped = (text: string) =>
+  text.replace(/[a-z_]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
+/** What reserve, decide and commit take for a success. */
+const fine = {
+  decision: "ALLOW",
+  reservation_id: "r",
+  affected_scopes: [],
+  remaining_ttl_ms: 60_000,
+  status: "COMMITTED",
+  charged: { unit: "TOKENS", amount: 1 }
+}
+
 const reset = { _tag: "LoseRequest" } as const
 
 describe("secrets", () => {
@@ -210,6 +227,43 @@ describe("secrets", () => {
     [
       "an answer echoes what it was sent",
       echoing((echo) => ({ _tag: "Answer", status: 200, body: { [echo]: 1, decision: echo, reservation_id: 1 } })),
+      ["ProtocolError"]
+    ],
+    [
+      "the headers of a refusal echo what they were sent",
+      echoing((echo) => ({ _tag: "Answer", status: 400, body: { error: "INVALID_REQUEST" }, headers: kept(echo) })),
+      ["ApiError"]
+    ],
+    [
+      "the headers of a denial echo what they were sent",
+      echoing((echo) => ({ _tag: "Answer", status: 409, body: { error: "BUDGET_FROZEN" }, headers: kept(echo) })),
+      ["BudgetExceeded"]
+    ],
+    [
+      "the headers of a good answer echo what they were sent",
+      echoing((echo) => ({ _tag: "Answer", status: 200, body: fine, headers: kept(echo) })),
+      ["ProtocolError"]
+    ],
+    [
+      "a refusal echoes what it was sent, with escapes",
+      echoing((echo) => {
+        const text = `"${escaped(echo)}"`
+        const rest = `"message":${text},"request_id":${text},"trace_id":${text},"details":{${text}:[${text}]}`
+        return { _tag: "Garble", status: 400, body: `{"error":${text},${rest}}` }
+      }),
+      ["ApiError"]
+    ],
+    [
+      "an answer echoes what it was sent, with escapes",
+      echoing((echo) => ({
+        _tag: "Garble",
+        body: `{"decision":"DENY","reason_code":"${escaped(echo)}","affected_scopes":["${escaped(echo)}"]}`
+      })),
+      ["BudgetExceeded", "ProtocolError"]
+    ],
+    [
+      "an answer that can't be read echoes what it was sent, with escapes",
+      echoing((echo) => ({ _tag: "Garble", body: `{"decision":1,"affected_scopes":"${escaped(echo)}"}` })),
       ["ProtocolError"]
     ],
     ["settlements get lost", settlementsOnly(reset), ["BudgetExceeded", "TransportError", "Unsettled"]],

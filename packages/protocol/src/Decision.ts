@@ -71,4 +71,4 @@ export type DecisionResponse = typeof DecisionResponse.Type
 export const encodeRequest = Wire.writer(DecisionRequest)
 
 /** Reads the text of an answer; the failure says why it can't be read. */
-export const readResponse = Wire.reader(DecisionResponse)
+export const readResponse = Wire.reader(DecisionResponse, { lenient: ["cycles_evidence"] })

@@ -63,5 +63,10 @@ export const ErrorResponse = Schema.Struct({
 /** How the server says no. */
 export type ErrorResponse = typeof ErrorResponse.Type
 
-/** Reads the text of a refusal; the failure says why it can't be read. */
-export const read = Wire.reader(ErrorResponse)
+/**
+ * Reads the text of a refusal; the failure says why it can't be read. What is wrong besides the code counts as absent: what
+ * becomes of known spend hangs on the code.
+ */
+export const read = Wire.reader(ErrorResponse, {
+  lenient: ["message", "request_id", "trace_id", "retry_after_ms", "details", "cycles_evidence"]
+})

@@ -54,4 +54,4 @@ export type EventCreateResponse = typeof EventCreateResponse.Type
 export const encodeCreateRequest = Wire.writer(EventCreateRequest)
 
 /** Reads the text of an answer; the failure says why it can't be read. */
-export const readCreateResponse = Wire.reader(EventCreateResponse)
+export const readCreateResponse = Wire.reader(EventCreateResponse, { lenient: ["cycles_evidence"] })

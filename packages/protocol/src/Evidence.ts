@@ -6,7 +6,7 @@
 import * as Schema from "effect/Schema"
 import * as Wire from "./internal/schema.ts"
 
-/** Where the evidence of an operation is. */
+/** Where the evidence of an operation is. It only informs: in an answer one that is wrong counts as absent. */
 export const EvidenceRef = Schema.Struct({
   evidenceId: Schema.String,
   cyclesEvidenceUrl: Schema.String

@@ -75,7 +75,7 @@ export const fromHeaders = (headers: { readonly [name: string]: string | undefin
 // ---------------------------------------------------------------------------------------------------------------------
 
 const integer = (value: string | undefined): number | undefined => {
-  if (value === undefined || !/^-?\d+$/.test(value)) return undefined
+  if (value === undefined || !/^\s*-?\d+\s*$/.test(value)) return undefined
   const number = Number(value)
   return Number.isSafeInteger(number) ? number : undefined
 }

@@ -78,8 +78,8 @@ export const ReservationCreateResponse = Schema.Struct({
   reservationId: Schema.optionalKey(ReservationId),
   affectedScopes: Schema.Array(Schema.String),
   reserved: Schema.optionalKey(Amount.Amount),
-  /** In the server's own clock. */
-  expiresAtMs: Schema.optionalKey(Wire.natural),
+  /** In the server's own clock; at most `Number.MAX_SAFE_INTEGER`, which stands for all that is later. */
+  expiresAtMs: Schema.optionalKey(Wire.instant),
   /** What a heartbeat is planned by; 0 when the reservation is no longer active. */
   remainingTtlMs: Schema.optionalKey(Wire.natural),
   scopePath: Schema.optionalKey(Schema.String),
@@ -166,7 +166,8 @@ export type ExtendRequest = typeof ExtendRequest.Type
 /** The new end of a lease. */
 export const ExtendResponse = Schema.Struct({
   status: Schema.Literal("ACTIVE"),
-  expiresAtMs: Wire.natural,
+  /** In the server's own clock; at most `Number.MAX_SAFE_INTEGER`, which stands for all that is later. */
+  expiresAtMs: Wire.instant,
   remainingTtlMs: Schema.optionalKey(Wire.natural),
   balances: Schema.optionalKey(Schema.Array(Balance))
 }).pipe(Schema.encodeKeys({ expiresAtMs: "expires_at_ms", remainingTtlMs: "remaining_ttl_ms" }))
@@ -186,10 +187,10 @@ const rowFields = {
   action: Action.Read,
   reserved: Amount.Amount,
   committed: Schema.optionalKey(Amount.Amount),
-  createdAtMs: Wire.natural,
-  expiresAtMs: Wire.natural,
+  createdAtMs: Wire.instant,
+  expiresAtMs: Wire.instant,
   /** Only on COMMITTED and RELEASED. */
-  finalizedAtMs: Schema.optionalKey(Wire.natural),
+  finalizedAtMs: Schema.optionalKey(Wire.instant),
   scopePath: Schema.String,
   affectedScopes: Schema.Array(Schema.String),
   metadata: Schema.optionalKey(Wire.unknownObject),
@@ -303,19 +304,25 @@ export const encodeReleaseRequest = Wire.writer(ReleaseRequest)
 export const encodeExtendRequest = Wire.writer(ExtendRequest)
 
 /** Reads the text of an answer; the failure says why it can't be read. */
-export const readCreateResponse = Wire.reader(ReservationCreateResponse, Rename.createResponse)
+export const readCreateResponse = Wire.reader(ReservationCreateResponse, {
+  rename: Rename.createResponse,
+  lenient: ["cycles_evidence"]
+})
 
 /** Reads the text of an answer; the failure says why it can't be read. */
-export const readCommitResponse = Wire.reader(CommitResponse, Rename.commitResponse)
+export const readCommitResponse = Wire.reader(CommitResponse, {
+  rename: Rename.commitResponse,
+  lenient: ["cycles_evidence"]
+})
 
 /** Reads the text of an answer; the failure says why it can't be read. */
-export const readReleaseResponse = Wire.reader(ReleaseResponse)
+export const readReleaseResponse = Wire.reader(ReleaseResponse, { lenient: ["cycles_evidence"] })
 
 /** Reads the text of an answer; the failure says why it can't be read. */
 export const readExtendResponse = Wire.reader(ExtendResponse)
 
 /** Reads the text of an answer; the failure says why it can't be read. */
-export const readDetail = Wire.reader(ReservationDetail)
+export const readDetail = Wire.reader(ReservationDetail, { lenient: ["evidence"] })
 
 /** Reads the text of an answer; the failure says why it can't be read. */
 export const readListResponse = Wire.reader(ReservationListResponse)

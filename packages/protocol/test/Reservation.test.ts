@@ -1,10 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import {
   Amount,
   Balance,
   Caps,
+  Decision,
   ErrorResponse,
+  Event,
   Headers,
   InvalidInput,
   Reservation,
@@ -153,6 +156,52 @@ describe("Reservation", () => {
       expect(Result.isFailure(Reservation.readCreateResponse(JSON.stringify(json)))).toBe(true)
     })
 
+    it.each<readonly [string, (text: string) => Result.Result<object, string>, object, string]>([
+      [
+        "reserve",
+        Reservation.readCreateResponse,
+        { decision: "ALLOW", reservation_id: "r", affected_scopes: [] },
+        "cycles_evidence"
+      ],
+      [
+        "commit",
+        Reservation.readCommitResponse,
+        { status: "COMMITTED", charged: { unit: "TOKENS", amount: 1 } },
+        "cycles_evidence"
+      ],
+      [
+        "release",
+        Reservation.readReleaseResponse,
+        { status: "RELEASED", released: { unit: "TOKENS", amount: 1 } },
+        "cycles_evidence"
+      ],
+      ["event", Event.readCreateResponse, { status: "APPLIED", event_id: "e" }, "cycles_evidence"],
+      ["decide", Decision.readResponse, { decision: "ALLOW" }, "cycles_evidence"],
+      [
+        "read",
+        Reservation.readDetail,
+        {
+          reservation_id: "r",
+          status: "COMMITTED",
+          subject: { tenant: "t" },
+          action: { kind: "k", name: "n" },
+          reserved: { unit: "TOKENS", amount: 1 },
+          created_at_ms: 1,
+          expires_at_ms: 2,
+          scope_path: "tenant:t",
+          affected_scopes: []
+        },
+        "evidence"
+      ]
+    ])("to a %s holds, whatever its evidence looks like", (_operation, read, json, member) => {
+      const plain = Result.getOrThrow(read(JSON.stringify(json)))
+      for (const odd of ["x", 1, [], [null], null, { evidence_id: 1 }, { reserve: { evidence_id: "e" } }]) {
+        const answer = Result.map(read(JSON.stringify({ ...json, [member]: odd })), (read) => Object.entries(read))
+        expect([odd, answer]).toMatchObject([odd, Result.succeed(expect.arrayContaining(Object.entries(plain)))])
+      }
+      expect(Result.isFailure(read(JSON.stringify({ ...json, [member]: "x", status: 1, decision: 1 })))).toBe(true)
+    })
+
     it("settles only by the status that means it", () => {
       const charged = { unit: "TOKENS", amount: 1 }
       expect(Result.isSuccess(Reservation.readCommitResponse(JSON.stringify({ status: "COMMITTED", charged })))).toBe(
@@ -163,6 +212,47 @@ describe("Reservation", () => {
       )
     })
   })
+})
+
+describe("ErrorResponse", () => {
+  const good = {
+    error: "RESERVATION_EXPIRED",
+    message: "too late",
+    request_id: "r",
+    trace_id: "t",
+    retry_after_ms: 5,
+    details: { a: 1 },
+    cycles_evidence: { evidence_id: "e", cycles_evidence_url: "https://example.org/e" }
+  }
+  const read = (json: unknown) => Result.getOrUndefined(ErrorResponse.read(JSON.stringify(json)))
+  const all = read(good)
+
+  it.each<readonly [keyof typeof good, keyof ErrorResponse.ErrorResponse, ReadonlyArray<unknown>]>([
+    ["message", "message", [12, [], {}]],
+    ["request_id", "requestId", [12, {}]],
+    ["trace_id", "traceId", [12, false]],
+    ["retry_after_ms", "retryAfterMs", [-1, 1.5, "5", 2 ** 60]],
+    ["details", "details", [[], "x", 1]],
+    ["cycles_evidence", "cyclesEvidence", ["x", [], {}, { evidence_id: 1 }]]
+  ])("tells its code although its %s is wrong, which then counts as absent", (member, name, wrong) => {
+    for (const odd of wrong) {
+      const { [name]: _, ...others } = { ...all }
+      expect([odd, read({ ...good, [member]: odd })]).toEqual([odd, others])
+    }
+  })
+
+  it("tells its code although nothing else is right", () => {
+    expect(
+      read({ ...good, message: 1, request_id: 1, trace_id: 1, retry_after_ms: -1, details: [], cycles_evidence: 1 })
+    ).toEqual({ error: "RESERVATION_EXPIRED" })
+  })
+
+  it.each([{}, { error: 1 }, { error: null }, { message: "x" }, [], "x", null, 1])(
+    "is none without a code: %j",
+    (json) => {
+      expect(read(json)).toBeUndefined()
+    }
+  )
 })
 
 describe("Caps", () => {
@@ -214,6 +304,25 @@ describe("Headers", () => {
       rateLimitRemaining: 3,
       rateLimitResetSeconds: 17
     })
+  })
+})
+
+describe("Retry-After", () => {
+  it.each([
+    ["1", 1_000],
+    ["1 ", 1_000],
+    [" \t2 ", 2_000],
+    ["0", 0],
+    ["-1", undefined],
+    ["1.5", undefined],
+    ["1 2", undefined],
+    ["0x10", undefined],
+    ["", undefined],
+    [" ", undefined],
+    ["Wed, 21 Oct 2026 07:28:00 GMT", undefined]
+  ])("%j is %s ms", (written, ms) => {
+    const { retryAfter } = Headers.fromHeaders({ "retry-after": written })
+    expect(retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)).toBe(ms)
   })
 })
 

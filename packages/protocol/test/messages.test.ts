@@ -7,6 +7,10 @@ import { Amount, Identifiers, Json, Reservation } from "@effect-cycles/protocol"
 const decoded = <A, I>(schema: Schema.Codec<A, I>, text: string) =>
   Result.getOrUndefined(Schema.decodeUnknownResult(schema)(Json.parseAnswer(text)))
 
+/** What becomes of evidence that is wrong: it counts as absent, and the rest is what its schema makes of it. */
+const forgiven = <A, I>(schema: Schema.Codec<A, I>, json: object) =>
+  decoded(schema, JSON.stringify(json)) ?? decoded(schema, JSON.stringify({ ...json, cycles_evidence: undefined }))
+
 /** What the schema alone writes. */
 const encoded = <A, I>(schema: Schema.Codec<A, I>, input: A) =>
   Result.getOrUndefined(Schema.encodeUnknownResult(schema)(input))
@@ -117,21 +121,43 @@ describe("the messages of every lifecycle", () => {
       }
     )
 
-    it("is refused where its schema refuses it", () => {
+    it("is refused where its schema refuses it, but for its evidence", () => {
       for (const json of [...damaged(reserved), ...damaged({ ...reserved, balances: undefined })]) {
         const text = JSON.stringify(json)
         expect([text, Result.getOrUndefined(Reservation.readCreateResponse(text))]).toEqual([
           text,
-          decoded(Reservation.ReservationCreateResponse, text)
+          forgiven(Reservation.ReservationCreateResponse, json)
         ])
       }
       for (const json of damaged(committed)) {
         const text = JSON.stringify(json)
         expect([text, Result.getOrUndefined(Reservation.readCommitResponse(text))]).toEqual([
           text,
-          decoded(Reservation.CommitResponse, text)
+          forgiven(Reservation.CommitResponse, json)
         ])
       }
+    })
+
+    it("holds instants that a number can't, as the last that it can", () => {
+      const latest = Number.MAX_SAFE_INTEGER
+      for (const [written, read] of [
+        ["9007199254740991", latest],
+        ["9007199254740992", latest],
+        ["9223372036854775807", latest],
+        ["92233720368547758070", latest],
+        ["1", 1]
+      ] as const) {
+        const create = `{"decision":"ALLOW","affected_scopes":[],"reservation_id":"r","expires_at_ms":${written}}`
+        expect(Result.getOrThrow(Reservation.readCreateResponse(create)).expiresAtMs).toBe(read)
+        const extend = `{"status":"ACTIVE","expires_at_ms":${written}}`
+        expect(Result.getOrThrow(Reservation.readExtendResponse(extend)).expiresAtMs).toBe(read)
+      }
+    })
+
+    it.each(["-1", "1.5", "-9223372036854775808", '"1"', '"9007199254740992"'])("has no instant of %s", (written) => {
+      expect(Result.isFailure(Reservation.readExtendResponse(`{"status":"ACTIVE","expires_at_ms":${written}}`))).toBe(
+        true
+      )
     })
 
     it("holds amounts that a number can't, and treats null as absent", () => {

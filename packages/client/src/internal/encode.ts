@@ -61,9 +61,9 @@ export const balanceQuery = (request: unknown): Effect.Effect<string, InvalidReq
 // requests of the client
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The body of the extend that a heartbeat sends. The same attempt has the same key. */
-export const extendBody = (stem: string, attempt: number, extendByMs: number): string =>
-  `{"idempotency_key":${JSON.stringify(Keys.derived(`extend-${attempt}`, stem))},"extend_by_ms":${extendByMs}}`
+/** The body of the extend that a heartbeat sends. */
+export const extendBody = (key: string, extendByMs: number): string =>
+  `{"idempotency_key":${JSON.stringify(key)},"extend_by_ms":${extendByMs}}`
 
 /** The body of the release that follows from a reservation. */
 export const releaseBody = (stem: string, reason: string): string =>

@@ -116,7 +116,7 @@ export const make = (options: {
         isClosed = true
       })
     )
-    const heartbeat = yield* Heartbeat.make
+    const heartbeat = yield* Heartbeat.make(options.makeKey)
     const closing = Deferred.makeUnsafe<void>()
     let isClosing = false
     let hurried = Deferred.makeUnsafe<void>()

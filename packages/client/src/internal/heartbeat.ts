@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import type { CyclesError } from "../CyclesError.ts"
+import { TransportError } from "../CyclesError.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Alarm from "./alarm.ts"
 import type * as DueHeap from "./dueHeap.ts"
@@ -26,13 +27,16 @@ import { nowMs } from "./time.ts"
 /** A reservation that is kept alive. */
 export interface Beat extends DueHeap.Entry {
   readonly reservationId: ReservationId
-  /** Sends one extend. The same attempt number always has the same key. */
-  readonly extend: (attempt: number, timeoutMs: number) => Effect.Effect<WithMeta<ExtendResponse>, CyclesError>
+  /** Sends one extend. */
+  readonly extend: (key: string, timeoutMs: number) => Effect.Effect<WithMeta<ExtendResponse>, CyclesError>
   /** Called once when the lease can't be kept any longer. */
   readonly onLost: (reason: string) => Effect.Effect<void>
   lease: Lease.Lease
-  /** Counts fresh extends; a repeated one keeps its number, and with it its key. */
-  attempt: number
+  /**
+   * The key of the extend whose outcome is unknown. A fresh one has a fresh key, not one derived from the reservation's: a
+   * later run of the same job would send the same keys again, and the server would replay its answers and extend nothing.
+   */
+  key: string | undefined
   /** Whether nothing more is to be sent. */
   isOver: boolean
 }
@@ -42,7 +46,7 @@ export interface Heartbeat {
   /** Begins with the answer to reserve. */
   readonly start: (
     beat: Pick<Beat, "reservationId" | "extend" | "onLost">,
-    options: { readonly extendByMs: number; readonly maxTimeoutMs: number; readonly leaseMs: number },
+    options: Lease.Options,
     answer: Lease.Answer
   ) => Beat
   /** Ends it; a beat that is under way is not followed by another one. */
@@ -54,78 +58,96 @@ export interface Heartbeat {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Starts the fiber that keeps leases alive, in the scope of the layer. */
-export const make: Effect.Effect<Heartbeat, never, Scope.Scope> = Effect.gen(function* () {
-  const clock = yield* Clock.Clock
-  const extends_ = yield* FiberSet.make()
+export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const extends_ = yield* FiberSet.make()
 
-  const follow = (beat: Beat, [lease, step]: readonly [Lease.Lease, Lease.Step]): Effect.Effect<void> => {
-    beat.lease = lease
-    if (beat.isOver) return Effect.void
-    if (step._tag !== "Stop") return Effect.sync(() => alarm.set(beat, step.afterMs))
-    beat.isOver = true
-    return Effect.withFiber((fiber) => {
-      Telemetry.countHeartbeat("stopped", fiber.context)
-      return beat.onLost(step.reason)
-    })
-  }
-
-  const extend = (beat: Beat): Effect.Effect<void> =>
-    Effect.suspend(() =>
-      Effect.matchEffect(beat.extend(beat.attempt, beat.lease.timeoutMs), {
-        onSuccess: (answer) =>
-          Effect.withFiber((fiber) => {
-            Telemetry.countHeartbeat("extended", fiber.context)
-            beat.attempt += 1
-            return follow(
-              beat,
-              Lease.extended(beat.lease, {
-                nowMs: nowMs(clock),
-                rttMs: answer.meta.rttMs,
-                expiresAtMs: answer.expiresAtMs,
-                remainingTtlMs: answer.remainingTtlMs
-              })
-            )
-          }),
-        onFailure: (error) =>
-          Effect.withFiber((fiber) => {
-            if (beat.isOver) return Effect.void
-            Telemetry.countHeartbeat("failed", fiber.context)
-            const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
-            const plan = after[1]._tag === "Stop" ? "the heartbeat stops" : `next attempt in ${after[1].afterMs} ms`
-            return Effect.andThen(
-              Effect.logWarning(`Could not extend reservation ${beat.reservationId}; ${plan}`, error),
-              follow(beat, after)
-            )
-          })
-      })
-    )
-
-  const fire = (beat: Beat): Effect.Effect<unknown> => {
-    const step = Lease.due(beat.lease, nowMs(clock))
-    if (step._tag === "Skip") return Effect.sync(() => alarm.set(beat, step.afterMs))
-    return FiberSet.run(extends_, extend(beat), { startImmediately: true })
-  }
-
-  const alarm = yield* Alarm.make(fire)
-
-  return {
-    start: (given, options, answer) => {
-      const timeoutMs = Lease.extendTimeout(options.leaseMs, options.maxTimeoutMs)
-      const [lease, step] = Lease.begin({ extendByMs: options.extendByMs, timeoutMs }, answer)
-      const beat: Beat = { ...given, lease, attempt: 1, isOver: false, due: 0, pos: -1 }
-      if (step._tag !== "Stop") alarm.set(beat, step.afterMs)
-      return beat
-    },
-    stop: (beat) => {
+    const follow = (beat: Beat, [lease, step]: readonly [Lease.Lease, Lease.Step]): Effect.Effect<void> => {
+      beat.lease = lease
+      if (beat.isOver) return Effect.void
+      if (step._tag !== "Stop") return Effect.sync(() => alarm.set(beat, step.afterMs))
       beat.isOver = true
-      alarm.clear(beat)
+      return Effect.withFiber((fiber) => {
+        Telemetry.countHeartbeat("stopped", fiber.context)
+        return beat.onLost(step.reason)
+      })
     }
-  }
-})
+
+    const send = (beat: Beat): Effect.Effect<WithMeta<ExtendResponse>, CyclesError> => {
+      const { budgetMs } = beat.lease
+      const limitMs = Lease.timeLimit(beat.lease)
+      return Effect.timeoutOrElse(beat.extend((beat.key ??= makeKey()), limitMs), {
+        // The call may wait for its place before its own limit begins. That one tells more, so it ends first.
+        duration: (limitMs + budgetMs) / 2,
+        orElse: () => Effect.fail(noPlace())
+      })
+    }
+
+    const extend = (beat: Beat): Effect.Effect<void> =>
+      Effect.suspend(() =>
+        Effect.matchEffect(send(beat), {
+          onSuccess: (answer) =>
+            Effect.withFiber((fiber) => {
+              Telemetry.countHeartbeat("extended", fiber.context)
+              beat.key = undefined
+              return follow(
+                beat,
+                Lease.extended(beat.lease, {
+                  nowMs: nowMs(clock),
+                  rttMs: answer.meta.rttMs,
+                  expiresAtMs: answer.expiresAtMs,
+                  remainingTtlMs: answer.remainingTtlMs
+                })
+              )
+            }),
+          onFailure: (error) =>
+            Effect.withFiber((fiber) => {
+              if (beat.isOver) return Effect.void
+              Telemetry.countHeartbeat("failed", fiber.context)
+              const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
+              const plan = after[1]._tag === "Stop" ? "the heartbeat stops" : `next attempt in ${after[1].afterMs} ms`
+              return Effect.andThen(
+                Effect.logWarning(`Could not extend reservation ${beat.reservationId}; ${plan}`, error),
+                follow(beat, after)
+              )
+            })
+        })
+      )
+
+    const fire = (beat: Beat): Effect.Effect<unknown> => {
+      const step = Lease.due(beat.lease, nowMs(clock))
+      if (step._tag === "Skip") return Effect.sync(() => alarm.set(beat, step.afterMs))
+      return FiberSet.run(extends_, extend(beat), { startImmediately: true })
+    }
+
+    const alarm = yield* Alarm.make(fire)
+
+    return {
+      start: (given, options, answer) => {
+        const [lease, step] = Lease.begin(options, answer)
+        const beat: Beat = { ...given, lease, key: undefined, isOver: false, due: 0, pos: -1 }
+        if (step._tag !== "Stop") alarm.set(beat, step.afterMs)
+        return beat
+      },
+      stop: (beat) => {
+        beat.isOver = true
+        alarm.clear(beat)
+      }
+    }
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
+
+const noPlace = (): TransportError =>
+  new TransportError({
+    operation: "extend",
+    kind: "timeout",
+    mayHaveArrived: true,
+    problem: "no answer in time, counted from before it waited for its place"
+  })
 
 const problemOf = (error: CyclesError): Lease.Problem => {
   switch (error._tag) {

@@ -1,6 +1,6 @@
 /**
- * Idempotency keys. A reservation has one; what follows from it has keys derived from it, so that whatever is repeated, by
- * this process or by a later one, keeps its key.
+ * Idempotency keys. A reservation has one; what settles it has keys derived from it, so that whatever is repeated, by this
+ * process or by a later one, keeps its key.
  *
  * Source: NORMATIVE idempotency rules; the form of derived keys is that of the Python client.
  */
@@ -16,8 +16,8 @@ export const stemOf = (key: string): Effect.Effect<string> =>
         (digest) => `sha256-${hex(new Uint8Array(digest))}`
       )
 
-/** The key of what follows from a reservation, as in `commit-...`. */
-export const derived = (use: "commit" | "release" | `extend-${number}`, stem: string): string => `${use}-${stem}`
+/** The key of what settles a reservation, as in `commit-...`. */
+export const derived = (use: "commit" | "release", stem: string): string => `${use}-${stem}`
 
-/** The longest key of the protocol is 256 characters, the longest prefix has 16. */
+/** The longest key of the protocol is 256 characters, a prefix has 16 at most. */
 const maxStemLength = 240

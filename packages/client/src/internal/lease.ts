@@ -15,12 +15,21 @@
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What is known about one lease. */
-export interface Lease {
+/** What was asked for. */
+export interface Options {
+  /** The lifetime that was asked for. */
+  readonly ttlMs: number
   /** By how much each extension asks, which is the lifetime that was asked for unless the user chose another. */
   readonly extendByMs: number
-  /** The enforced time limit of one extend attempt. */
-  readonly timeoutMs: number
+  /** The most that one extend attempt may take, however long the lease is. */
+  readonly maxBudgetMs: number
+}
+
+/** What is known about one lease. */
+export interface Lease {
+  readonly options: Options
+  /** What one extend attempt may take, until its end is noticed: `request_timeout_budget`. */
+  readonly budgetMs: number
   /** The longest round trip seen. */
   readonly maxRttMs: number
   /** When the last valid answer was there. */
@@ -78,21 +87,17 @@ export type Step =
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The time limit of an extend attempt for a lease of this length: a sixth of it, so that two attempts and the margin fit
- * into half the lease, at least 1 s (less gains nothing by the rules) and at most `maxMs`.
+ * The time limit of the next extend attempt. It ends before the budget does: timers are late, and an end that is noticed
+ * after the budget leaves no time for the retry that the schedule has reserved.
  */
-export const extendTimeout = (leaseMs: number, maxMs: number): number =>
-  Math.max(minBudgetMs, Math.min(maxMs, Math.floor(leaseMs / 6)))
+export const timeLimit = (lease: Lease): number =>
+  lease.budgetMs - Math.max(minDetectionMs, Math.ceil(lease.budgetMs / 20))
 
 /** The lease as it stands after the answer to reserve, and what to do first. */
-export const begin = (
-  options: { readonly extendByMs: number; readonly timeoutMs: number },
-  answer: Answer
-): readonly [Lease, Step] => {
-  const held = heldCadence(options.extendByMs)
+export const begin = (options: Options, answer: Answer): readonly [Lease, Step] => {
   const lease: Lease = {
-    extendByMs: options.extendByMs,
-    timeoutMs: options.timeoutMs,
+    options,
+    budgetMs: budget(options, answer),
     maxRttMs: rttOf(answer),
     answeredAtMs: answer.nowMs,
     leadFloorMs: leadFloor(answer),
@@ -104,7 +109,7 @@ export const begin = (
       grantedMs: 0,
       lastGrantMs: undefined,
       lastExtendedAtMs: answer.nowMs,
-      cadenceMs: held
+      cadenceMs: heldCadence(options)
     }
   }
   return lease.leadFloorMs === undefined ? [lease, { _tag: "Extend", afterMs: 0 }] : scheduled(lease, false)
@@ -114,6 +119,7 @@ export const begin = (
 export const extended = (lease: Lease, answer: Answer): readonly [Lease, Step] => {
   const after: Lease = {
     ...lease,
+    budgetMs: budget(lease.options, answer),
     maxRttMs: Math.max(lease.maxRttMs, rttOf(answer)),
     answeredAtMs: answer.nowMs,
     leadFloorMs: leadFloor(answer),
@@ -145,7 +151,7 @@ export const failed = (lease: Lease, nowMs: number, problem: Problem): readonly 
   if (problem._tag === "Terminal") return [lease, { _tag: "Stop", reason: problem.code }]
   if (lease.leadFloorMs === undefined) return [lease, failedUnmeasured(lease, problem)]
 
-  const lead = Math.max(0, lease.leadFloorMs - (nowMs - lease.answeredAtMs))
+  const lead = Math.max(0, Math.floor(lease.leadFloorMs - (nowMs - lease.answeredAtMs)))
   const windowMs = lead - attemptBudget(lease) - safetyMargin(lease)
   const before = lease.failure
   const after: Lease = {
@@ -170,13 +176,23 @@ export const failed = (lease: Lease, nowMs: number, problem: Problem): readonly 
 
 const minBudgetMs = 1_000
 
+/** What is left for the lateness of timers, at the least. */
+const minDetectionMs = 100
+
+/**
+ * A sixth of the lease, so that two attempts and the margin fit into half of it. Less than the least of the protocol gains
+ * nothing.
+ */
+const budget = (options: Options, answer: Answer): number =>
+  Math.max(minBudgetMs, Math.min(options.maxBudgetMs, Math.floor((answer.remainingTtlMs ?? options.ttlMs) / 6)))
+
 /** A measurement that can't be true counts as infinitely slow, never as instant. */
 const rttOf = (answer: Answer): number => (answer.rttMs >= 0 ? answer.rttMs : Number.POSITIVE_INFINITY)
 
 const leadFloor = (answer: Answer): number | undefined =>
   answer.remainingTtlMs === undefined ? undefined : Math.max(0, Math.floor(answer.remainingTtlMs - rttOf(answer)))
 
-const attemptBudget = (lease: Lease): number => Math.ceil(Math.max(lease.timeoutMs, minBudgetMs, 2 * lease.maxRttMs))
+const attemptBudget = (lease: Lease): number => Math.ceil(Math.max(lease.budgetMs, 2 * lease.maxRttMs))
 
 const safetyMargin = (lease: Lease): number => Math.ceil(Math.max(1_000, 2 * lease.maxRttMs))
 
@@ -196,25 +212,26 @@ const scheduled = (lease: Lease, hadZeroDelay: boolean): readonly [Lease, Step] 
       ]
 }
 
-const heldCadence = (extendByMs: number): number => Math.min(extendByMs / 2, 30_000)
+/** The first lease lasts for its lifetime at most, every further one for an extension. */
+const heldCadence = ({ extendByMs, ttlMs }: Options): number => Math.floor(Math.min(ttlMs / 2, extendByMs / 2, 30_000))
 
 const measure = (lease: Lease, answer: Answer): Measured => {
   const before = lease.measured
   if (before.expiresAtMs === undefined || answer.expiresAtMs === undefined) {
     return { ...before, expiresAtMs: answer.expiresAtMs, lastExtendedAtMs: answer.nowMs }
   }
-  const grant = answer.expiresAtMs - before.expiresAtMs
+  const { extendByMs } = lease.options
+  // More than was asked for is somebody else's extension, or one of an earlier run that a replayed reserve doesn't tell of.
+  const grant = Math.min(answer.expiresAtMs - before.expiresAtMs, extendByMs)
   const elapsed = answer.nowMs - before.lastExtendedAtMs
-  const isClamped = grant <= 0 || (grant < 0.9 * lease.extendByMs && grant >= 0.75 * elapsed && grant <= 1.25 * elapsed)
+  const isClamped = grant <= 0 || (grant < 0.9 * extendByMs && grant >= 0.75 * elapsed && grant <= 1.25 * elapsed)
   return {
     expiresAtMs: answer.expiresAtMs,
     sinceMs: before.sinceMs,
     grantedMs: before.grantedMs + grant,
     lastGrantMs: grant,
     lastExtendedAtMs: answer.nowMs,
-    cadenceMs: isClamped
-      ? heldCadence(lease.extendByMs)
-      : Math.floor(Math.max(500, Math.min(grant / 2, lease.extendByMs / 2)))
+    cadenceMs: isClamped ? heldCadence(lease.options) : Math.floor(Math.max(500, Math.min(grant / 2, extendByMs / 2)))
   }
 }
 

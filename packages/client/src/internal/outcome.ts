@@ -21,7 +21,10 @@ export type Verdict =
   /** The server will never take it. */
   | { readonly _tag: "Rejected"; readonly code: string; readonly because: string }
 
-/** What each code of the protocol means for a commit. 401, 403, 429 and 5xx are decided by status before. */
+/**
+ * What each code of the protocol means for a commit. 401, 403, 410, 429 and 5xx are decided by status before, and no status
+ * decides without a code that the server will never take it: a 404 alone may be the page of a proxy.
+ */
 const commitByCode: Record<KnownErrorCode, "Unknown" | "Hold" | "Expired" | "Unclear" | "Rejected"> = {
   INVALID_REQUEST: "Rejected",
   UNAUTHORIZED: "Hold",
@@ -75,13 +78,15 @@ export const ofCommit = (error: CyclesError): Verdict => {
 
 /**
  * What an error means for the event that charges spend after the lease has ended. There is no reservation to read, so
- * that what would be unclear is final.
+ * that what would be unclear is final. Nor is there one that could be gone: a 410 says nothing unless its code does.
  */
 export const ofEvent = (error: CyclesError): Verdict => {
   const verdict = ofCommit(error)
   switch (verdict._tag) {
     case "Expired":
-      return { _tag: "Rejected", code: "RESERVATION_EXPIRED", because: error.message }
+      return error._tag === "ApiError" && error.code === "RESERVATION_EXPIRED"
+        ? { _tag: "Rejected", code: error.code, because: error.message }
+        : { _tag: "Hold", because: error.message, floorMs: floorOf(error) }
     case "Unclear":
       return { _tag: "Rejected", code: verdict.code, because: verdict.because }
     default:

@@ -23,7 +23,7 @@ import { millis } from "./time.ts"
 /** A reservation that can be asked for. */
 export interface Prepared {
   readonly key: IdempotencyKey
-  /** What the keys of commit, release and extends are made of. */
+  /** What the keys of commit and release are made of. */
   readonly stem: string
   /** Whether the key is the user's: the reservation may then be an earlier run's. */
   readonly isCallersKey: boolean

@@ -102,8 +102,8 @@ const ask = (engine: Engine, prepared: Prepared): Effect.Effect<WithMeta<Reserva
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * A key of the caller's own may find a reservation that an earlier run has settled. The time that is left tells it, or,
- * from a server that doesn't tell that, the reservation itself.
+ * A key of the caller's own may find a reservation that an earlier run has settled. Time that is left says that none has.
+ * None left says little, since it is counted from the first expiry, whatever was added to it: the reservation itself tells.
  */
 const stillOpen = (
   engine: Engine,
@@ -112,10 +112,11 @@ const stillOpen = (
 ): Effect.Effect<void, AlreadySettled> => {
   if (prepared.isDryRun || reservationId === undefined) return Effect.void
   const settled = Effect.fail(new AlreadySettled({ reservationId, by: "earlier run" }))
-  if (remainingTtlMs !== undefined) return remainingTtlMs === 0 ? settled : Effect.void
+  if (remainingTtlMs !== undefined && remainingTtlMs > 0) return Effect.void
   return Effect.matchEffect(engine.send(Wire.getReservation(reservationId, "settlement")), {
     onSuccess: ({ status }) => (status === "ACTIVE" ? Effect.void : settled),
-    onFailure: (error) => (error._tag === "ApiError" && error.status === 410 ? settled : Effect.void)
+    onFailure: (error) =>
+      remainingTtlMs === 0 || (error._tag === "ApiError" && error.status === 410) ? settled : Effect.void
   })
 }
 
@@ -136,14 +137,11 @@ const accept = (
     held.beat = engine.heartbeat.start(
       {
         reservationId: id,
-        extend: (attempt, timeoutMs) => extend(engine, held, id, attempt, timeoutMs),
+        extend: (key, timeoutMs) =>
+          engine.send(Wire.extend(id, Encode.extendBody(key, prepared.extendByMs), timeoutMs)),
         onLost: (reason) => onLost(held, id, reason)
       },
-      {
-        extendByMs: prepared.extendByMs,
-        maxTimeoutMs: engine.config.timeoutMs,
-        leaseMs: answer.remainingTtlMs ?? prepared.ttlMs
-      },
+      { ttlMs: prepared.ttlMs, extendByMs: prepared.extendByMs, maxBudgetMs: engine.config.timeoutMs },
       {
         nowMs: startedAtMs,
         rttMs: answer.meta.rttMs,
@@ -165,9 +163,6 @@ const denied = (prepared: Prepared, answer: WithMeta<ReservationCreateResponse>)
     requestId: answer.meta.requestId,
     traceId: answer.meta.traceId
   })
-
-const extend = (engine: Engine, held: Held.Held, id: ReservationId, attempt: number, timeoutMs: number) =>
-  engine.send(Wire.extend(id, Encode.extendBody(held.prepared.stem, attempt, held.prepared.extendByMs), timeoutMs))
 
 const onLost = (held: Held.Held, id: ReservationId, reason: string): Effect.Effect<void> =>
   Effect.suspend(() => {

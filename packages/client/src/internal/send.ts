@@ -32,6 +32,7 @@ import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../Cycl
 import * as Telemetry from "../Telemetry.ts"
 import * as Exchange from "./exchange.ts"
 import * as Lanes from "./lanes.ts"
+import * as Mask from "./mask.ts"
 import { nowMs } from "./time.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -101,9 +102,7 @@ export const make = (options: {
       adminKey: withKey(ProtocolHeaders.ADMIN_KEY, options.adminKey ?? options.apiKey),
       none: common
     }
-    const secrets = [options.apiKey, options.adminKey].flatMap((key) =>
-      key === undefined ? [] : [Redacted.value(key)]
-    )
+    const mask = Mask.make([options.apiKey, options.adminKey])
 
     const attempt = <A extends object>(
       call: Call<A>,
@@ -122,7 +121,7 @@ export const make = (options: {
             conclude: (end) => {
               if (end === undefined) return Exit.fail(late(call, limitMs))
               return Exit.isSuccess(end)
-                ? read(call, end.value, masked(end.value.text, secrets), nowMs(clock) - sentAtMs)
+                ? read(call, end.value, mask, nowMs(clock) - sentAtMs)
                 : Exit.failCause(
                     Cause.map(end.cause, (what) => new TransportError({ operation: call.operation, ...what }))
                   )
@@ -152,18 +151,6 @@ export const redactedHeaders: ReadonlyArray<string> = [ProtocolHeaders.API_KEY, 
 // ---------------------------------------------------------------------------------------------------------------------
 // the request
 // ---------------------------------------------------------------------------------------------------------------------
-
-/**
- * An answer without keys: what stands between client and server may echo a request, and answers end up in errors and spans.
- * Shorter texts than a key ever is are left alone, they could be a part of anything.
- */
-const masked = (text: string, secrets: ReadonlyArray<string>): string => {
-  let rest = text
-  for (const secret of secrets) {
-    if (secret.length >= 16 && rest.includes(secret)) rest = rest.replaceAll(secret, "<redacted>")
-  }
-  return rest
-}
 
 const contentType = "application/json"
 
@@ -249,16 +236,17 @@ const describe = <A extends object>(span: Tracer.Span, call: Call<A>, answer: Wi
 
 const read = <A extends object>(
   call: Call<A>,
-  { headers, status }: Exchange.Reply,
-  text: string,
+  { headers, status, text: received }: Exchange.Reply,
+  mask: Mask.Mask,
   rttMs: number
 ): Exit.Exit<WithMeta<A>, CyclesError> => {
-  const meta = ProtocolHeaders.fromHeaders(headers)
+  const text = mask.json(received)
+  const meta = metaOf(headers, mask, rttMs)
   if (status === call.status) {
     const answer = call.read(text)
     return Result.isFailure(answer)
       ? Exit.fail(protocolError(call, status, meta, answer.failure))
-      : Exit.succeed(Object.assign(answer.success, { meta: { ...meta, rttMs } }))
+      : Exit.succeed(Object.assign(answer.success, { meta }))
   }
   if (status >= 400) return Exit.fail(refusal(call, status, meta, text))
   return Exit.fail(
@@ -271,6 +259,17 @@ const read = <A extends object>(
         : `success is ${call.status} here`
     )
   )
+}
+
+const metaOf = (headers: Exchange.Reply["headers"], mask: Mask.Mask, rttMs: number): AnswerMeta => {
+  const meta = ProtocolHeaders.fromHeaders(headers)
+  return {
+    ...meta,
+    requestId: mask.text(meta.requestId),
+    traceId: mask.text(meta.traceId),
+    tenant: mask.text(meta.tenant),
+    rttMs
+  }
 }
 
 const protocolError = <A extends object>(
@@ -295,7 +294,7 @@ const refusal = <A extends object>(
     requestId: body?.requestId ?? meta.requestId,
     traceId: body?.traceId ?? meta.traceId
   }
-  if (body !== undefined && budgetCodes.has(body.error)) {
+  if (body !== undefined && budgetCodes.has(body.error) && !isDecidedByStatus(status)) {
     return new BudgetExceeded({
       ...common,
       code: body.error,
@@ -306,6 +305,13 @@ const refusal = <A extends object>(
   }
   return new ApiError({ ...common, status, code: body?.error, details: body?.details })
 }
+
+/**
+ * Whether a status says enough, whatever code comes with it: who asks is not known, is throttled, the reservation is gone,
+ * or the server has a fault and may have acted. None of these is the budget's refusal of the request.
+ */
+const isDecidedByStatus = (status: number): boolean =>
+  status === 401 || status === 403 || status === 410 || status === 429 || status >= 500
 
 const budgetCodes: ReadonlySet<string> = new Set([
   "BUDGET_EXCEEDED",

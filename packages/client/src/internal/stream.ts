@@ -6,6 +6,7 @@
  * produced has been spent, also where the consumer takes only a part of the chunk.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -32,13 +33,15 @@ export const guard = <A, E, R>(
   Stream.unwrap(
     Effect.suspend(() => {
       const meter = makeMeter(options)
-      return Effect.map(Scoped.reserve(engine, options, meter.plan), (held) => {
+      const guarded = Effect.map(Scoped.reserve(engine, options, meter.plan), (held) => {
         const counted = Stream.mapArray(self, (chunk) => {
           meter.count(held, chunk)
           return chunk
         })
         return keepingLease(held, Stream.provideService(counted, Reservation, held.handle))
       })
+      // Added before the reservation, so that it runs after the settlement.
+      return Effect.andThen(Effect.addFinalizer(meter.surface), guarded)
     })
   )
 
@@ -50,11 +53,19 @@ export const guard = <A, E, R>(
 interface Meter<A> {
   readonly count: (held: Held, chunk: ReadonlyArray<A>) => void
   readonly plan: Scoped.OnClose
+  /**
+   * Lets out what a function of the user's has thrown during the plan. A stream that did not succeed keeps its own end: a
+   * finalizer that dies would turn its failure into a defect.
+   */
+  readonly surface: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
 }
 
 const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
-  const { cost, finalUsage, usage } = options
+  const { cost, estimate, finalUsage, usage } = options
+  /** Whether all that is ever used is counted, so that no count means no use. A final usage that is not told is no count. */
+  const isMeasured = usage !== undefined && finalUsage === undefined
   let used: Amount.Amount | undefined
+  let defect: { readonly thrown: unknown } | undefined
   let last: { readonly element: A } | undefined
 
   /** What the stream has cost so far, in the unit of the estimate. */
@@ -71,7 +82,8 @@ const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
           for (const element of chunk) {
             const amount = usage(element)
             if (amount === undefined) continue
-            used = used === undefined ? amount : Result.getOrThrow(Amount.sum(used, amount))
+            const unit = cost === undefined ? estimate.unit : amount.unit
+            used = Result.getOrThrow(Amount.sum(used ?? Amount.zero(unit), amount))
           }
         }
       } catch (thrown) {
@@ -86,13 +98,26 @@ const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
         const amount = total()
         if (amount !== undefined) {
           // What the body recorded itself counts where it is more.
-          const recorded = Result.getOrThrow(Amount.sum(Amount.zero(held.prepared.request.estimate.unit), amount))
-          if (held.recorded === undefined || held.recorded.amount < recorded.amount) held.recorded = recorded
+          const recorded = Result.getOrThrow(Amount.sum(Amount.zero(estimate.unit), amount))
+          if (held.recorded === undefined || held.recorded.amount < recorded.amount) {
+            held.recorded = recorded
+            held.isRecordedEstimated = false
+          }
         }
-      } catch {
+      } catch (thrown) {
         held.isSpendUnknown = true
+        defect = { thrown }
       }
-      return Exit.isSuccess(exit) ? Settle.planSuccess(held) : Settle.planFailure(held, exit.cause)
+      if (Exit.isFailure(exit) && !isLostAtEnd(held, exit.cause)) return Settle.planFailure(held, exit.cause)
+      return isMeasured && held.recorded === undefined && !held.isSpendUnknown
+        ? { _tag: "Release", reason: "nothing_used" }
+        : Settle.planSuccess(held)
+    },
+    surface: (exit) => {
+      if (defect === undefined) return Effect.void
+      return Exit.isSuccess(exit)
+        ? Effect.die(defect.thrown)
+        : Effect.logError("What a guarded stream cost could not be told", Cause.die(defect.thrown))
     }
   }
 }
@@ -100,6 +125,10 @@ const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
 // ---------------------------------------------------------------------------------------------------------------------
 // the lease
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** Whether the stream itself has succeeded, and fails since its lease was lost on the way. */
+const isLostAtEnd = (held: Held, cause: Cause.Cause<unknown>): boolean =>
+  held.prepared.heartbeat === "failOnFinalize" && held.lost !== undefined && Cause.squash(cause) === held.lost
 
 /** Ends the stream with `LeaseLost`: at once where the policy is `cancel`, at its end where it is `failOnFinalize`. */
 const keepingLease = <A, E, R>(held: Held, stream: Stream.Stream<A, E, R>): Stream.Stream<A, E | LeaseLost, R> => {

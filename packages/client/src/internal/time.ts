@@ -7,7 +7,7 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 
 /** Milliseconds of the monotonic clock; only differences mean something. */
-export const nowMs = (clock: Clock.Clock): number => Number(clock.currentTimeNanosUnsafe()) / 1_000_000
+export const nowMs = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
 /** A duration in whole milliseconds, as the protocol has it. */
 export const millis = (duration: Duration.Input): number =>

@@ -1,5 +1,6 @@
 /**
- * `pnpm --silent lifecycle-driver < story.json`: prints one line of JSON.
+ * `pnpm --silent lifecycle-driver < story.json`: prints one line of JSON. It exits with 0 where the story was run, however it
+ * ended, and with 2 where it can't be run.
  */
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Effect from "effect/Effect"
@@ -15,7 +16,9 @@ const program = Effect.flatMap(
 Effect.runPromise(program).then(
   (outcome) => console.log(Json.stringify(outcome)),
   (error: unknown) => {
-    console.error(error instanceof Error ? error.message : error)
+    const problem = error instanceof Error ? error.message : String(error)
+    console.error(problem)
+    console.log(JSON.stringify({ exit: "Refused", errors: [problem] }))
     process.exitCode = 2
   }
 )

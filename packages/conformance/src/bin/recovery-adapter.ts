@@ -13,14 +13,23 @@ const fail = (problem: string): never => {
   process.exit(2)
 }
 
-const asked: unknown = JSON.parse((await text(process.stdin)) || "{}")
+const read = (input: string): unknown => {
+  try {
+    return JSON.parse(input)
+  } catch {
+    return fail("standard input is no JSON")
+  }
+}
+
+const asked = read(await text(process.stdin))
 if (typeof asked !== "object" || asked === null || !("id" in asked) || asked.id !== id) {
   fail(`the scenario on standard input is not ${id}`)
 }
 if (typeof asked === "object" && asked !== null && ("expected_requests" in asked || "assertions" in asked)) {
   fail("the expected answers must not be told")
 }
-const scenario = Recovery.scenarios[id] ?? fail(`there is no scenario ${id}`)
+const scenario =
+  (Object.hasOwn(Recovery.scenarios, id) ? Recovery.scenarios[id] : undefined) ?? fail(`there is no scenario ${id}`)
 
 const checks = await Effect.runPromise(Recovery.run(scenario))
 const failed = checks.filter((check) => !check.isMet)

@@ -19,6 +19,7 @@ import type {
 } from "../Reservation.ts"
 import type * as Reservation from "../Reservation.ts"
 import * as Json from "../Json.ts"
+import * as Wire from "./schema.ts"
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
@@ -36,7 +37,7 @@ export const createResponse = (
   }
   if (wire.reservation_id !== undefined) answer.reservationId = reservationId(wire.reservation_id)
   if (wire.reserved !== undefined) answer.reserved = amount(wire.reserved)
-  if (wire.expires_at_ms !== undefined) answer.expiresAtMs = wire.expires_at_ms
+  if (wire.expires_at_ms !== undefined) answer.expiresAtMs = Wire.instantOf(wire.expires_at_ms)
   if (wire.remaining_ttl_ms !== undefined) answer.remainingTtlMs = wire.remaining_ttl_ms
   if (wire.scope_path !== undefined) answer.scopePath = wire.scope_path
   if (wire.caps !== undefined) answer.caps = caps(wire.caps)

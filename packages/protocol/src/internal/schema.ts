@@ -1,6 +1,7 @@
 /**
  * The building blocks of the wire's schemas: strict ones for what is written, open ones for what is read.
  */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
@@ -17,6 +18,25 @@ export const integer = (minimum: number, maximum: number) =>
 
 /** A count, or an instant or a span of time in milliseconds. */
 export const natural = integer(0, Number.MAX_SAFE_INTEGER)
+
+/**
+ * An instant in milliseconds. On the wire it has 64 bits: what a number can't hold exactly, the year 287396 and later, is read
+ * as `Number.MAX_SAFE_INTEGER`. Only an instant is read so: it is compared with others of its kind, and charged to nobody.
+ */
+export const instant = Schema.Union([
+  natural,
+  Schema.BigInt.check(Schema.isGreaterThanBigInt(BigInt(Number.MAX_SAFE_INTEGER)))
+])
+  .annotate({ expected: "an integer from 0" })
+  .pipe(
+    Schema.decodeTo(natural, {
+      decode: SchemaGetter.transform((wire: number | bigint) => instantOf(wire)),
+      encode: SchemaGetter.passthroughSupertype()
+    })
+  )
+
+/** An instant of the wire in the program. */
+export const instantOf = (wire: number | bigint): number => (typeof wire === "bigint" ? Number.MAX_SAFE_INTEGER : wire)
 
 /** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. Both sides hold its limits. */
 const int64 = (minimum: bigint) => {
@@ -74,6 +94,14 @@ export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
 /** What could not be read, in words. */
 export type Unreadable = string
 
+/** How an answer is read, besides by its schema. */
+export interface ReaderOptions<A, I> {
+  /** Makes the answer of what is plainly right, by changing names alone. */
+  readonly rename?: ((wire: I) => A) | undefined
+  /** Optional members of the wire that count as absent where they are wrong: what they tell is worth less than the rest. */
+  readonly lenient?: ReadonlyArray<keyof I & string> | undefined
+}
+
 /**
  * Reads the text of an answer that a schema describes.
  *
@@ -82,9 +110,9 @@ export type Unreadable = string
  */
 export const reader = <A, I>(
   schema: Schema.Codec<A, I>,
-  rename?: (wire: I) => A
+  { lenient = [], rename }: ReaderOptions<A, I> = {}
 ): ((text: string) => Result.Result<A, Unreadable>) => {
-  const decode = Schema.decodeUnknownResult(schema)
+  const decode = forgiving(Schema.decodeUnknownResult(schema), lenient)
   const isPlain = Schema.is(Schema.toEncoded(schema))
   const readAll = (text: string): Result.Result<A, Unreadable> =>
     Result.flatMap(parsed(Json.parseAnswer, text), (json) => Result.mapError(decode(json), (error) => error.message))
@@ -112,6 +140,20 @@ export const writer = <A, I>(
     return Result.isSuccess(written) ? written : explain(input)
   }
 }
+
+/** Decodes; where that fails, once more without those of the lenient members that are wrong. */
+const forgiving =
+  <A>(decode: (json: unknown) => Result.Result<A, Schema.SchemaError>, lenient: ReadonlyArray<string>): typeof decode =>
+  (json) => {
+    const whole = decode(json)
+    if (Result.isSuccess(whole) || lenient.length === 0 || !Predicate.isObject(json)) return whole
+    const bare = without(json, lenient)
+    const isWrong = (name: string) => Result.isFailure(decode({ ...bare, [name]: Reflect.get(json, name) }))
+    return decode(without(json, lenient.filter(isWrong)))
+  }
+
+const without = (json: object, names: ReadonlyArray<string>): object =>
+  Object.fromEntries(Object.entries(json).filter(([name]) => !names.includes(name)))
 
 const parsed = (parse: (text: string) => unknown, text: string): Result.Result<unknown, Unreadable> => {
   try {

@@ -1,0 +1,26 @@
+/**
+ * The programs of this package, each run in a process of its own.
+ */
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { join } from "node:path"
+
+/** What a program left when it ended. */
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a program of `src/bin` to its end. */
+export const runProgram = (name: string, args: ReadonlyArray<string>, input: string): Effect.Effect<Ended> =>
+  Effect.callback((resume) => {
+    const child = spawn(process.execPath, [join(import.meta.dirname, `../bin/${name}.ts`), ...args])
+    let stdout = ""
+    let stderr = ""
+    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")))
+    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString("utf8")))
+    child.stdin.end(input)
+    child.once("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
