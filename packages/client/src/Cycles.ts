@@ -70,6 +70,7 @@ import type { Settlement } from "./Settlement.ts"
 import { SettlementJournal } from "./SettlementJournal.ts"
 import * as Journal from "./SettlementJournal.ts"
 import { CurrentSubject, none } from "./Subject.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 export {
   /** See `Subject.withSubject`. */
@@ -183,13 +184,16 @@ export const make = (
     return fromEngine(engine)
   })
 
-/** A journal that can't be opened stops nothing: it is told, and settlements go on without. */
+/** A journal that can't be opened stops nothing: it is told and counted, and settlements go on without. */
 const openJournal = (store: SettlementJournal["Service"], owner: Journal.JournalOwner) =>
   Effect.catch(store.open(owner), (error) =>
-    Effect.as(
-      Effect.logError("The settlement journal could not be opened; spend will not survive a crash", error),
-      Journal.none
-    )
+    Effect.withFiber((fiber) => {
+      Telemetry.countJournalError(fiber.context)
+      return Effect.as(
+        Effect.logError("The settlement journal could not be opened; spend will not survive a crash", error),
+        Journal.none
+      )
+    })
   )
 
 const resolve = (config: CyclesConfig, baseUrl: string): EngineModule.Resolved => ({

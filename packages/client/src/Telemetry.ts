@@ -29,7 +29,7 @@ export const reservationsTotal = Metric.counter("cycles_reservations_total", {
   incremental: true
 })
 
-/** Settlements by `outcome`: `charged`, `released`, `recovered`, `pending`, `rejected`. */
+/** Settlements by `outcome`: `Charged`, `Released`, `Recovered`, `Pending`, `Rejected`. */
 export const settlementsTotal = Metric.counter("cycles_settlements_total", {
   description: "Settlements by outcome",
   incremental: true
@@ -108,6 +108,13 @@ export const countCall = (
   exit: Exit.Exit<unknown, unknown>,
   context: Context.Context<never>
 ): void => callCounter(operation)(outcomeOf(exit), context)
+
+/** Counts a failure of the journal. */
+export const countJournalError = (context: Context.Context<never>): void => journalErrorsTotal.updateUnsafe(1, context)
+
+/** Counts a reservation that is held from now on (1), or no longer (-1). */
+export const countActive = (change: 1 | -1, context: Context.Context<never>): void =>
+  reservationsActive.modifyUnsafe(change, context)
 
 /** Counts a decision. */
 export const countDecision: (decision: string, context: Context.Context<never>) => void = (() => {

@@ -93,6 +93,15 @@ describe("Telemetry", () => {
     )
   })
 
+  it.effect("shows what this process holds, until its settlement has ended", () =>
+    Effect.gen(function* () {
+      const active = Effect.map(Metric.value(Telemetry.reservationsActive), ({ value }) => value)
+      const before = yield* active
+      const within = yield* active.pipe(Cycles.withCycles({ action, estimate: tokens(10) }))
+      expect([before, within, yield* active]).toEqual([0, 1, 0])
+    }).pipe(Effect.provide(live()), Effect.provideService(Metric.MetricRegistry, new Map()))
+  )
+
   describe("spans", () => {
     it.effect("are one for each call, with what it was about", () => {
       const { layer, spans } = recorder()

@@ -27,8 +27,9 @@ import type * as Ledger from "./internal/ledger.ts"
 import type { Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
+import * as Names from "./internal/names.ts"
 import type { Secrets } from "./internal/secrets.ts"
-import { secure } from "./internal/secrets.ts"
+import { makeSecure } from "./internal/secrets.ts"
 import type { Store } from "./internal/store.ts"
 import { budgetId, makeMemory } from "./internal/store.ts"
 
@@ -63,7 +64,7 @@ export interface MemoryOptions {
   /** 3 to 64 of a-z, 0-9 and hyphen. Default `acme`. */
   readonly tenant?: string | undefined
   readonly budgets?: ReadonlyArray<BudgetOptions> | undefined
-  /** How names are made. Default: random UUIDs from a secure source. */
+  /** How names are made. Default: UUIDs from a secure source. */
   readonly makeId?: (() => string) | undefined
 }
 
@@ -142,8 +143,9 @@ export const makeServer = (options?: {
   readonly secrets?: Secrets | undefined
 }): Server => ({
   store: options?.store ?? makeMemory(),
-  secrets: options?.secrets ?? secure,
-  makeId: options?.makeId ?? (() => globalThis.crypto.randomUUID()),
+  secrets: options?.secrets ?? makeSecure(),
+  makeId: options?.makeId ?? Names.ordered,
+  makeRequestId: options?.makeId ?? Names.random,
   meter: Policies.makeMeter(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
@@ -211,17 +213,19 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
     while (Handler.sweep(server, nowMs));
   })
   const reservations = Effect.map(swept, () =>
-    Array.from(server.store.reservations.ofOwner(tenant), (row): ReservationView => ({
-      id: row.id,
-      status: row.status,
-      idempotencyKey: row.idempotencyKey,
-      action: row.action,
-      subject: row.subject,
-      unit: row.unit,
-      amount: row.amount,
-      committed: row.committed,
-      extensions: row.extensions
-    }))
+    Array.from(server.store.reservations.all())
+      .filter((row) => row.tenantId === tenant)
+      .map((row): ReservationView => ({
+        id: row.id,
+        status: row.status,
+        idempotencyKey: row.idempotencyKey,
+        action: row.action,
+        subject: row.subject,
+        unit: row.unit,
+        amount: row.amount,
+        committed: row.committed,
+        extensions: row.extensions
+      }))
   )
 
   return CyclesServer.of({

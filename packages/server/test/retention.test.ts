@@ -90,6 +90,7 @@ describe.each(stores)("the server in %s", (_name, open) => {
     world.server.store.close()
   })
 
+  // Each of some 2,700 calls is made durable by itself.
   it("holds no more after 90 days of the same load than after 31", () => {
     const world = make(open())
     const sizes: Array<readonly [number, number]> = []
@@ -109,7 +110,7 @@ describe.each(stores)("the server in %s", (_name, open) => {
     expect(sizes.slice(32).filter((size) => String(size) !== String(sizes[32]))).toEqual([])
     expect(sizes[32]?.[0]).toBeLessThan(31 * 8)
     world.server.store.close()
-  })
+  }, 60_000)
 })
 
 describe("a server that nobody asks", () => {

@@ -168,7 +168,7 @@ export const make = (options: {
           onSuccess: () => Effect.succeed(true),
           onFailure: (error) =>
             Effect.withFiber((fiber) => {
-              Telemetry.journalErrorsTotal.updateUnsafe(1, fiber.context)
+              Telemetry.countJournalError(fiber.context)
               return Effect.as(
                 Effect.logError("The settlement journal failed; the charge goes on without it", error),
                 false

@@ -45,7 +45,11 @@ export const once = (engine: Engine): Effect.Effect<void> =>
       Effect.matchEffect({
         onSuccess: () =>
           Effect.withFiber((fiber) => Effect.sync(() => Telemetry.journalPending.updateUnsafe(found, fiber.context))),
-        onFailure: (error: JournalError) => Effect.logError("The settlement journal could not be read", error)
+        onFailure: (error: JournalError) =>
+          Effect.withFiber((fiber) => {
+            Telemetry.countJournalError(fiber.context)
+            return Effect.logError("The settlement journal could not be read", error)
+          })
       }),
       Effect.ensuring(
         Effect.sync(() => {

@@ -133,6 +133,7 @@ const accept = (
     const id = answer.reservationId
     if (id === undefined) return Effect.fail(withoutId(answer))
     const held = Held.make(prepared, answer, startedAtMs)
+    Telemetry.countActive(1, fiber.context)
     if (prepared.heartbeat === "cancel") held.onLost = Deferred.makeUnsafe<LeaseLost>()
     held.beat = engine.heartbeat.start(
       {

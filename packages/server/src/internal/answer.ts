@@ -4,6 +4,7 @@
  * Source: IDEMPOTENCY of the protocol.
  */
 import * as Json from "@effect-cycles/protocol/Json"
+import { formOf } from "./canonical.ts"
 import type { Reservation, StoredAnswer } from "./model.ts"
 import { Refusal } from "./refusal.ts"
 import type { Store } from "./store.ts"
@@ -33,8 +34,12 @@ export interface Outcome {
 export interface Keyed {
   /** Operation and owner, and the key. */
   readonly id: string
-  /** The canonical request: another one under the same key is refused. */
-  readonly form: string
+  /** The reservation that is settled or extended, if any. */
+  readonly parentId?: string
+  /** The request, as JSON text: another one under the same key is refused. */
+  readonly body: string
+  /** What two bodies of the same request have in common. Default: their canonical form. */
+  readonly form?: (body: string) => string
   /** What is said of another one. */
   readonly mismatch?: string
 }
@@ -49,19 +54,21 @@ export const json = (status: number, body: object): Answer => ({ status, body: J
 /** Runs a command, unless its request has been answered before. A command that throws is not remembered. */
 export const once = (
   { nowMs, store }: { readonly store: Store; readonly nowMs: number },
-  { form, id, mismatch = "Provided idempotency does not match the stored one" }: Keyed,
+  { body: asked, form = formOf, id, parentId, mismatch = "Provided idempotency does not match the stored one" }: Keyed,
   command: () => Outcome
 ): Answer => {
-  const stored = store.answers.get(id)
+  const stored = store.answers.get(id, parentId)
   if (stored !== undefined && stored.forgetAtMs >= nowMs) {
-    if (stored.request !== form) throw new Refusal(409, "IDEMPOTENCY_MISMATCH", mismatch)
+    if (stored.request !== asked && form(stored.request) !== form(asked))
+      throw new Refusal(409, "IDEMPOTENCY_MISMATCH", mismatch)
     return { status: stored.status, body: refreshed(store, nowMs, stored) }
   }
   const { answer, keepMs, reservation, status = 200 } = command()
   const { body } = json(status, answer)
   store.answers.put({
     id,
-    request: form,
+    parentId,
+    request: asked,
     status,
     body,
     reservationId: reservation?.id,

@@ -1,9 +1,11 @@
 /**
- * The canonical form of a request, by which a repetition is known: keys in order, nulls and defaults left out.
+ * The canonical form of a request, by which a repetition is known: keys in order, nulls and defaults left out. Most
+ * repetitions are the same bytes; a form is made only where they are not.
  *
  * Source: idempotency of the protocol (canonical JSON, RFC 8785, is its recommendation).
  */
 import * as Json from "@effect-cycles/protocol/Json"
+import * as Read from "./read.ts"
 
 /** JSON text with keys in order. */
 export const canonical = (value: unknown): string => Json.stringify(ordered(value))
@@ -15,3 +17,13 @@ const ordered = (value: unknown): unknown => {
   entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
   return Object.fromEntries(entries.map(([key, inner]) => [key, ordered(inner)]))
 }
+
+/** What a body asks for. Nulls are absence, but for what has a default: the grace period and the dry run. */
+export const asked = (body: string): Readonly<Record<string, unknown>> => {
+  const raw = Read.json(body)
+  const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
+  return { ...Read.withoutNulls(raw), ...isNull("grace_period_ms"), ...isNull("dry_run") }
+}
+
+/** The canonical form of a body. */
+export const formOf = (body: string): string => canonical(asked(body))

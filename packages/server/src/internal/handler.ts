@@ -59,7 +59,10 @@ export type Plane = "runtime" | "admin" | "both"
 export interface Server {
   readonly store: Store
   readonly secrets: Secrets
+  /** A new name of a thing. */
   readonly makeId: () => string
+  /** A new name of a request; without hyphens it is one of a trace. */
+  readonly makeRequestId: () => string
   readonly meter: Policies.Meter
   readonly lastSettled: Map<string, number>
   readonly adminKey: string
@@ -81,7 +84,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     server,
     path,
     parts: path.split("/").slice(1),
-    query: new URLSearchParams(queryAt < 0 ? "" : request.url.slice(queryAt + 1)),
+    search: queryAt < 0 ? "" : request.url.slice(queryAt + 1),
     request,
     context: {
       store: server.store,
@@ -99,8 +102,8 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     },
     headers: {
       "content-type": "application/json",
-      [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeId(),
-      [Headers.TRACE_ID]: traceOf(request.headers, isAdminPath) ?? server.makeId().replaceAll("-", "")
+      [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeRequestId(),
+      [Headers.TRACE_ID]: traceOf(request.headers, isAdminPath) ?? server.makeRequestId().replaceAll("-", "")
     }
   }
   try {
@@ -122,11 +125,14 @@ interface Call {
   readonly server: Server
   readonly path: string
   readonly parts: ReadonlyArray<string>
-  readonly query: URLSearchParams
+  /** The query as text. */
+  readonly search: string
   readonly request: Request
   readonly context: Context
   readonly headers: Record<string, string>
 }
+
+const queryOf = ({ search }: Call): URLSearchParams => new URLSearchParams(search)
 
 const refuse = (call: Call, thrown: unknown): Response => {
   const refusal = thrown instanceof Refusal ? thrown : new Refusal(500, "INTERNAL_ERROR", "Internal error")
@@ -161,15 +167,17 @@ const readable = (url: string): void => {
  * administrator's does not.
  */
 const traceOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
-  const read = (name: string): string => {
-    const text = headers[name] ?? ""
-    return isAdminPath ? text : text.toLowerCase()
+  const read = (name: string): string | undefined => (isAdminPath ? headers[name] : headers[name]?.toLowerCase())
+  const parent = read(Headers.TRACEPARENT)
+  if (parent !== undefined) {
+    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(parent) ?? []
+    if (trace !== undefined && span !== undefined && !isZero(trace) && !isZero(span)) return trace
   }
-  const parent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(read(Headers.TRACEPARENT))
-  if (parent?.[1] !== undefined && !/^0+$/.test(parent[1]) && !/^0+$/.test(parent[2] ?? "")) return parent[1]
   const own = read(Headers.TRACE_ID)
-  return /^[0-9a-f]{32}$/.test(own) && !/^0+$/.test(own) ? own : undefined
+  return own !== undefined && /^[0-9a-f]{32}$/.test(own) && !isZero(own) ? own : undefined
 }
+
+const isZero = (digits: string): boolean => /^0+$/.test(digits)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the runtime plane
@@ -207,7 +215,7 @@ const runtime = (call: Call): Answer => {
     case "GET reservations": {
       if (isShort) {
         const caller = either(call, "reservations:list")
-        return Reads.list(call.context, caller, call.query, visible(caller))
+        return Reads.list(call.context, caller, queryOf(call), visible(caller))
       }
       if (!isOne) break
       const caller = either(call, "reservations:list")
@@ -219,7 +227,7 @@ const runtime = (call: Call): Answer => {
     case "GET balances":
       if (isShort) {
         const caller = tenant(call, "balances:read")
-        return Reads.balances(call.context, caller, call.query, visible(caller))
+        return Reads.balances(call.context, caller, queryOf(call), visible(caller))
       }
       break
     case "POST events":
@@ -236,12 +244,12 @@ const guarded = <
   call: Call,
   permission: string,
   read: (raw: object) => A,
-  command: (context: Context, caller: Caller, request: Read.OpenMetadata<A>, raw: object) => Answer
+  command: (context: Context, caller: Caller, request: Read.OpenMetadata<A>, body: string) => Answer
 ): Answer => {
   const caller = tenant(call, permission)
-  const { form, request } = requestOf(call, read)
+  const request = requestOf(call, read)
   if (!allows(caller.key, Subject.scopes(request.subject))) throw outsideFilter()
-  return command(call.context, caller, request, form)
+  return command(call.context, caller, request, call.request.body)
 }
 
 /** A command on a reservation. */
@@ -252,12 +260,12 @@ const settlement = (call: Call, id: string, action: string): Answer => {
   >(
     caller: C,
     read: (raw: object) => A,
-    run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, raw: object) => Answer
+    run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, body: string) => Answer
   ): Answer => {
     const name = checkedId(id)
-    const { form, request } = requestOf(call, read)
+    const request = requestOf(call, read)
     narrowed(call, caller, name)
-    return run(call.context, caller, name, request, form)
+    return run(call.context, caller, name, request, call.request.body)
   }
   switch (action) {
     case "commit":
@@ -356,27 +364,22 @@ const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
   if (type !== "application/json" && !(type.startsWith("application/") && type.endsWith("+json"))) {
     throw new Refusal(415, "INVALID_REQUEST", "The body must be application/json")
   }
-  return Read.json(call.request.body)
+  return Read.given(call.request.body)
 }
 
-/**
- * The request in a body, and its form: what is compared with an earlier request under the same key. Nulls are absence, but
- * for what has a default: the grace period and the dry run.
- */
+/** The request in a body. */
 const requestOf = <A extends { readonly idempotencyKey: string; readonly metadata?: unknown }>(
   call: Call,
   read: (raw: object) => A
-): { readonly request: Read.OpenMetadata<A>; readonly form: object } => {
-  const raw = bodyOf(call)
+): Read.OpenMetadata<A> => {
+  const given = bodyOf(call)
   // A release is the one request without any.
-  if (read === readRelease && Object.hasOwn(raw, "metadata")) {
+  if (read === readRelease && Object.hasOwn(given, "metadata")) {
     throw invalid("Validation failed: metadata must be no excess property")
   }
-  const given = Read.withoutNulls(raw)
   const request = Read.withMetadata(read, given)
   sameKey(call, request.idempotencyKey)
-  const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
-  return { request, form: { ...given, ...isNull("grace_period_ms"), ...isNull("dry_run") } }
+  return request
 }
 
 const sameKey = (call: Call, key: string): void => {
@@ -476,10 +479,10 @@ const ownerOf = (call: Call, permission: string): ApiKey | undefined => {
 const admin = (call: Call): Answer => {
   const health = healthOf(call, true)
   if (health !== undefined) return health
-  const { context, query, server } = call
+  const { context, server } = call
   const [, space, resource, id, more] = call.parts
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
-  const body = () => Read.withoutNulls(bodyOf(call))
+  const body = () => bodyOf(call)
   if (space === "auth") {
     if (resource === "validate" && id === undefined) {
       if (method !== "POST") throw wrongMethod(call, ["POST"])
@@ -493,7 +496,7 @@ const admin = (call: Call): Answer => {
       if (method === "OPTIONS") return options(call, Object.keys(route))
       const run = Object.hasOwn(route, method) ? route[method] : undefined
       if (run === undefined) throw wrongMethod(call, Object.keys(route))
-      return run(call, id === undefined ? "" : decodeURIComponent(id), query, body)
+      return run(call, id === undefined ? "" : decodeURIComponent(id), queryOf(call), body)
     }
   }
   requireAdmin(call)

@@ -22,7 +22,7 @@ import type {
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { Answer } from "./answer.ts"
 import { once } from "./answer.ts"
-import { canonical } from "./canonical.ts"
+import { asked, canonical } from "./canonical.ts"
 import type { Budget, Reservation, Tenant } from "./model.ts"
 import { remaining } from "./model.ts"
 import * as Policies from "./policies.ts"
@@ -78,9 +78,8 @@ export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): boole
     if (reservation.status === "ACTIVE") expire(store, reservation)
     else store.reservations.remove(reservation.id)
   }
-  const answers = store.answers.due(nowMs - 1, atATime)
-  for (const answer of answers) store.answers.remove(answer.id)
-  return reservations.length === atATime || answers.length === atATime
+  const forgotten = store.answers.forget(nowMs - 1, atATime)
+  return reservations.length === atATime || forgotten === atATime
 }
 
 const atATime = 1_000
@@ -99,12 +98,12 @@ export const reserve = (
   context: Context,
   caller: Caller,
   request: OpenMetadata<ReservationCreateRequest>,
-  raw: object
+  body: string
 ): Answer => {
   own(caller, request.subject)
   return once(
     context,
-    { id: `reserve ${caller.tenant.id} ${request.idempotencyKey}`, form: canonicalReserve(raw) },
+    { id: `reserve ${caller.tenant.id} ${request.idempotencyKey}`, body, form: canonicalReserve },
     () => {
       const { nowMs, store } = context
       const isDryRun = request.dryRun === true
@@ -195,10 +194,10 @@ export const decide = (
   context: Context,
   caller: Caller,
   request: OpenMetadata<DecisionRequest>,
-  raw: object
+  body: string
 ): Answer => {
   own(caller, request.subject)
-  return once(context, { id: `decide ${caller.tenant.id} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+  return once(context, { id: `decide ${caller.tenant.id} ${request.idempotencyKey}`, body }, () => {
     const scopes = Subject.scopes(request.subject)
     const { caps, refused } = look(context, caller, request, scopes)
     if (refused !== undefined) {
@@ -258,11 +257,11 @@ export const commit = (
   caller: Caller,
   rid: string,
   request: OpenMetadata<CommitRequest>,
-  raw: object
+  body: string
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
-  return once(context, { id: `commit ${rid} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+  return once(context, { id: `commit ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
     settleable(reservation, nowMs)
     const { amount: actual, unit } = request.actual
     if (unit !== reservation.unit) {
@@ -304,11 +303,11 @@ export const release = (
   caller: Caller | "admin",
   rid: string,
   request: OpenMetadata<ReleaseRequest>,
-  raw: object
+  body: string
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
-  return once(context, { id: `release ${rid} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+  return once(context, { id: `release ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
     const tenant = store.tenants.get(reservation.tenantId)
     if (tenant?.status === "CLOSED") throw tenantClosed(tenant.id)
     settleable(reservation, nowMs)
@@ -336,12 +335,12 @@ export const extend = (
   caller: Caller,
   rid: string,
   request: OpenMetadata<ExtendRequest>,
-  raw: object
+  body: string
 ): Answer => {
   const { nowMs, store } = context
   const reservation = mine(context, caller, rid)
   if (reservation.status === "EXPIRED") throw expired()
-  return once(context, { id: `extend ${rid} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+  return once(context, { id: `extend ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
     if (reservation.status !== "ACTIVE") throw finalized()
     if (nowMs > reservation.expiresAtMs) throw expired()
     if (reservation.extensions >= reservation.maxExtensions) {
@@ -376,10 +375,10 @@ export const event = (
   context: Context,
   caller: Caller,
   request: OpenMetadata<EventCreateRequest>,
-  raw: object
+  body: string
 ): Answer => {
   own(caller, request.subject)
-  return once(context, { id: `event ${caller.tenant.id} ${request.idempotencyKey}`, form: canonical(raw) }, () => {
+  return once(context, { id: `event ${caller.tenant.id} ${request.idempotencyKey}`, body }, () => {
     const scopes = Subject.scopes(request.subject)
     const { amount: actual, unit } = request.actual
     const found = find(context.store, caller, scopes, unit)
@@ -614,8 +613,8 @@ const reasonOf = (refused: Refused): string => (refused.code === "NOT_FOUND" ? "
 const monthMs = 30 * dayMs
 
 /** The defaults of grace and dry run are the same body as their absence; that of the lifetime is not. */
-const canonicalReserve = (raw: object): string => {
-  const { dry_run, grace_period_ms, ...rest } = { dry_run: undefined, grace_period_ms: undefined, ...raw }
+const canonicalReserve = (body: string): string => {
+  const { dry_run, grace_period_ms, ...rest } = { dry_run: undefined, grace_period_ms: undefined, ...asked(body) }
   return canonical({
     ...rest,
     ...(dry_run === undefined || dry_run === false ? undefined : { dry_run }),

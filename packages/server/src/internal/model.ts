@@ -127,7 +127,9 @@ export interface Reservation {
 export interface StoredAnswer {
   /** Operation and owner, and the key. */
   readonly id: string
-  /** The canonical request that was answered. */
+  /** The reservation that was settled or extended, if any. */
+  readonly parentId: string | undefined
+  /** The request that was answered, as JSON text. */
   readonly request: string
   readonly status: number
   /** The answer, as JSON text. */

@@ -5,6 +5,8 @@ import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaJITCompiler from "effect/schema/SchemaJITCompiler"
+import * as SchemaAST from "effect/SchemaAST"
 import { invalid } from "./refusal.ts"
 
 /** The JSON object of a body. */
@@ -44,14 +46,43 @@ const isTooDeep = (text: string): boolean => {
 
 const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [0x22, 0x5c, 0x7b, 0x7d, 0x5b, 0x5d]
 
-/** A request as its schema has it. */
+/**
+ * A request as its schema has it. Looking for unknown fields and for all that is wrong is dear: what is right is read without,
+ * by a decoder that is compiled where the platform allows it.
+ */
 export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
-  const decode = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })
+  SchemaJITCompiler.enable(schema.ast)
+  const decode = Schema.decodeUnknownResult(schema)
+  const explain = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })
+  const isKnown = knows(Schema.toEncoded(schema).ast)
   return (raw) => {
-    const result = decode(raw)
+    const quick = isKnown(raw) ? decode(raw) : undefined
+    const result = quick !== undefined && Result.isSuccess(quick) ? quick : explain(raw)
     if (Result.isSuccess(result)) return result.success
     throw invalid(`Validation failed: ${InvalidInput.message(InvalidInput.fromIssue(result.failure.issue, raw))}`)
   }
+}
+
+/** Whether a value has for sure no field that its schema doesn't know. What isn't seen through is left to the schema. */
+const knows = (ast: SchemaAST.AST): ((value: unknown) => boolean) => {
+  if (SchemaAST.isObjects(ast)) {
+    if (ast.indexSignatures.length > 0) return () => true
+    const fields = new Map(ast.propertySignatures.map(({ name, type }) => [name, knows(type)]))
+    return (value) => {
+      if (!isRecord(value)) return false
+      for (const name in value) if (fields.get(name)?.(value[name]) !== true) return false
+      return true
+    }
+  }
+  if (SchemaAST.isArrays(ast) && ast.elements.length === 0) {
+    const items = ast.rest.map(knows)
+    return (value) => Array.isArray(value) && value.every((item) => items.every((isKnown) => isKnown(item)))
+  }
+  if (SchemaAST.isUnion(ast)) {
+    const members = ast.types.filter((type) => !SchemaAST.isUndefined(type)).map(knows)
+    return (value) => members.every((isKnown) => isKnown(value))
+  }
+  return (value) => typeof value !== "object" || value === null
 }
 
 /**
@@ -87,6 +118,15 @@ const texts = (values: Readonly<Record<string, unknown>>): Readonly<Record<strin
       typeof value === "number" || typeof value === "boolean" ? String(value) : value
     ])
   )
+
+/** The JSON object of a body without nulls, where an explicit null is absence. */
+export const given = (text: string): Readonly<Record<string, unknown>> => {
+  const value = json(text)
+  return mayNeedCare.test(text) ? withoutNulls(value) : value
+}
+
+/** A null, a field named `__proto__`, or an escape that either name may be written with. */
+const mayNeedCare = /null|__proto__|\\u/
 
 /**
  * The same object with nothing where it has null, outside of what belongs to the user. The fields stay, so that an unknown one is

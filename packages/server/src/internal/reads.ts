@@ -13,6 +13,7 @@ import { balance, expired, mine, money } from "./ledger.ts"
 import type { Reservation } from "./model.ts"
 import * as Read from "./read.ts"
 import { forbidden, invalid } from "./refusal.ts"
+import type { Store } from "./store.ts"
 
 /** Whether a key may see a path, given with all paths above it. */
 export type IsVisible = (scopes: ReadonlyArray<string>) => boolean
@@ -46,18 +47,13 @@ export const list = (
   }
   const include = new Set((query.get("include") ?? "").split(",").map((name) => name.trim().toLowerCase()))
 
-  const rows = Array.from(context.store.reservations.ofOwner(tenantId)).filter(
-    (reservation) => isVisible(reservation.affectedScopes) && filter(reservation)
-  )
-  // Rows that are alike ascend by name in both directions.
-  const sign = sort.direction === "asc" ? 1 : -1
-  const ordered = (a: Position, b: Position): number => sign * compare(a.key, b.key) || compare(a.id, b.id)
-  rows.sort((a, b) => ordered(positionOf(a, sort.by), positionOf(b, sort.by)))
-  // By place, not by name: the row that was last may have left the filter.
-  const next = start === undefined ? 0 : rows.findIndex((row) => ordered(positionOf(row, sort.by), start.after) > 0)
-  const from = next < 0 ? rows.length : next
-  const page = rows.slice(from, from + limit)
-  const hasMore = from + limit < rows.length
+  const isShown = (reservation: Reservation): boolean => isVisible(reservation.affectedScopes) && filter(reservation)
+  const rows =
+    sort.by === "created_at_ms"
+      ? firstByCreation(context.store, tenantId, sort, start?.after, isShown, limit + 1)
+      : allSorted(context.store, tenantId, sort, start?.after, isShown)
+  const page = rows.slice(0, limit)
+  const hasMore = rows.length > limit
   const last = page[page.length - 1]
   const isSorted = isSortAsked(order) || start?.filters !== undefined
   return json(200, {
@@ -74,6 +70,63 @@ export const list = (
         : null
   })
 }
+
+/** In the order in which the store has them, as many as are needed. */
+const firstByCreation = (
+  store: Store,
+  tenantId: string,
+  sort: Order,
+  after: Position | undefined,
+  isShown: (reservation: Reservation) => boolean,
+  count: number
+): ReadonlyArray<Reservation> => {
+  const isAscending = sort.direction === "asc"
+  const at = after === undefined ? undefined : Number(after.key)
+  // Downwards from the end of the instant: what is alike ascends all the same.
+  const place =
+    after === undefined || at === undefined
+      ? undefined
+      : isAscending
+        ? { createdAtMs: at, id: after.id }
+        : { createdAtMs: at + 1, id: "" }
+  const stored = store.reservations.byCreation(tenantId, sort.direction, place)
+  const rows: Array<Reservation> = []
+  for (const reservation of isAscending ? stored : alikeAscending(stored)) {
+    if (after !== undefined && inOrder(sort, positionOf(reservation, sort.by), after) <= 0) continue
+    if (isShown(reservation) && rows.push(reservation) === count) break
+  }
+  return rows
+}
+
+/** Rows that descend by their creation; those of one instant ascend by name. */
+function* alikeAscending(rows: Iterable<Reservation>): Iterable<Reservation> {
+  let alike: Array<Reservation> = []
+  for (const row of rows) {
+    if (alike[0] !== undefined && alike[0].createdAtMs !== row.createdAtMs) {
+      yield* alike.toReversed()
+      alike = []
+    }
+    alike.push(row)
+  }
+  yield* alike.toReversed()
+}
+
+/** In any order: all of a tenant are read. */
+const allSorted = (
+  store: Store,
+  tenantId: string,
+  sort: Order,
+  after: Position | undefined,
+  isShown: (reservation: Reservation) => boolean
+): ReadonlyArray<Reservation> =>
+  Array.from(store.reservations.ofOwner(tenantId))
+    // By place, not by name: the row that was last may have left the filter.
+    .filter((row) => isShown(row) && (after === undefined || inOrder(sort, positionOf(row, sort.by), after) > 0))
+    .toSorted((a, b) => inOrder(sort, positionOf(a, sort.by), positionOf(b, sort.by)))
+
+/** Rows that are alike ascend by name in both directions. */
+const inOrder = ({ direction }: Order, a: Position, b: Position): number =>
+  (direction === "asc" ? 1 : -1) * compare(a.key, b.key) || compare(a.id, b.id)
 
 /** The rows of a page; an empty limit counts as none. */
 const limitOf = (query: URLSearchParams): number => {
@@ -148,10 +201,16 @@ const keyFrom = (text: string, by: SortBy): Position["key"] => {
       return BigInt(text)
     case "created_at_ms":
     case "expires_at_ms":
-      return Number(text)
+      return instantFrom(text)
     default:
       return text
   }
+}
+
+const instantFrom = (text: string): number => {
+  const instant = Number(text)
+  if (Number.isSafeInteger(instant)) return instant
+  throw new RangeError(text)
 }
 
 const compare = <A extends string | bigint | number>(a: A, b: A): number => (a < b ? -1 : a > b ? 1 : 0)

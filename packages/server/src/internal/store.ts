@@ -3,6 +3,8 @@
  * its end. A store that survives the process makes what a turn has written durable before its answers leave.
  */
 import type { ApiKey, Budget, Policy, Reservation, StoredAnswer, Tenant } from "./model.ts"
+import type { Direction, Place, Timeline } from "./timeline.ts"
+import { makeTimeline } from "./timeline.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -25,14 +27,30 @@ export interface DueTable<A> extends Table<A> {
   readonly size: () => number
 }
 
+/** Reservations; those of an owner are in the order of their creation. */
+export interface ReservationTable extends DueTable<Reservation> {
+  /** Those of an owner behind a place in that order, one after another, as far as somebody asks for them. */
+  readonly byCreation: (owner: string, direction: Direction, after?: Place) => Iterable<Reservation>
+}
+
+/** Answers that are kept until they may be forgotten. */
+export interface AnswerTable {
+  /** An answer of a reservation is found by that as well. */
+  readonly get: (id: string, parentId: string | undefined) => StoredAnswer | undefined
+  readonly put: (answer: StoredAnswer) => void
+  /** Forgets answers whose time has come, and returns how many. */
+  readonly forget: (nowMs: number, limit: number) => number
+  readonly size: () => number
+}
+
 /** The ledger's tables. */
 export interface Store {
   readonly tenants: Table<Tenant>
   readonly keys: Table<ApiKey>
   readonly budgets: Table<Budget>
   readonly policies: Table<Policy>
-  readonly reservations: DueTable<Reservation>
-  readonly answers: DueTable<StoredAnswer>
+  readonly reservations: ReservationTable
+  readonly answers: AnswerTable
   /** Whether something was written that is not durable yet. */
   readonly isDirty: () => boolean
   /** Makes durable what was written. Throws when that can't be done; then the process has to end, and starts with the file. */
@@ -96,81 +114,170 @@ export const kinds = {
 
 /** A table in memory. */
 export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
-  const values = new Map<string, A>()
+  const entries = new Map<string, Entry<A>>()
   const owners = new Map<string, Set<string>>()
-  const heap: Array<{ readonly due: number; readonly id: string }> = []
-
-  const push = (entry: { readonly due: number; readonly id: string }): void => {
-    let pos = heap.length
-    heap.push(entry)
-    while (pos > 0) {
-      const parentPos = (pos - 1) >> 1
-      const parent = heap[parentPos]
-      if (parent === undefined || parent.due <= entry.due) break
-      heap[pos] = parent
-      pos = parentPos
-    }
-    heap[pos] = entry
-  }
-
-  const pop = (): void => {
-    const last = heap.pop()
-    if (last === undefined || heap.length === 0) return
-    let pos = 0
-    while (true) {
-      const leftPos = 2 * pos + 1
-      const left = heap[leftPos]
-      if (left === undefined) break
-      const right = heap[leftPos + 1]
-      const [child, childPos] = right !== undefined && right.due < left.due ? [right, leftPos + 1] : [left, leftPos]
-      if (last.due <= child.due) break
-      heap[pos] = child
-      pos = childPos
-    }
-    heap[pos] = last
-  }
+  const alarms = makeAlarms()
 
   return {
-    get: (id) => values.get(id),
+    get: (id) => entries.get(id)?.value,
     put: (value) => {
       const id = kind.id(value)
-      const owner = kind.owner(value)
-      values.set(id, value)
-      const owned = owners.get(owner)
-      if (owned === undefined) owners.set(owner, new Set([id]))
-      else owned.add(id)
+      let entry = entries.get(id)
+      if (entry === undefined) {
+        entry = { value, wakesAt: never }
+        entries.set(id, entry)
+        const owner = kind.owner(value)
+        if (owner !== "") {
+          const owned = owners.get(owner)
+          if (owned === undefined) owners.set(owner, new Set([id]))
+          else owned.add(id)
+        }
+      } else entry.value = value
       const due = kind.due(value)
-      if (due < never) push({ due, id })
+      // One that was put off is looked at when it was due before, and put off then.
+      if (due < entry.wakesAt) {
+        entry.wakesAt = due
+        alarms.push({ due, id })
+      }
     },
     *ofOwner(owner) {
       for (const id of owners.get(owner) ?? []) {
-        const value = values.get(id)
-        if (value !== undefined) yield value
+        const entry = entries.get(id)
+        if (entry !== undefined) yield entry.value
       }
     },
-    all: () => values.values(),
+    *all() {
+      for (const { value } of entries.values()) yield value
+    },
     due: (nowMs, limit) => {
       const result: Array<A> = []
       while (result.length < limit) {
-        const first = heap[0]
-        if (first === undefined || first.due > nowMs) break
-        pop()
-        const value = values.get(first.id)
-        // A thing whose time was moved stands in the heap more than once; only its last place counts.
-        if (value !== undefined && kind.due(value) === first.due) result.push(value)
+        const alarm = alarms.pop(nowMs)
+        if (alarm === undefined) break
+        const entry = entries.get(alarm.id)
+        if (entry === undefined || entry.wakesAt !== alarm.due) continue
+        const due = kind.due(entry.value)
+        if (due > alarm.due) {
+          entry.wakesAt = due
+          if (due < never) alarms.push({ due, id: alarm.id })
+          continue
+        }
+        entry.wakesAt = never
+        result.push(entry.value)
       }
       return result
     },
     remove: (id) => {
-      const value = values.get(id)
-      if (value === undefined) return
-      values.delete(id)
-      const owner = kind.owner(value)
+      const entry = entries.get(id)
+      if (entry === undefined) return
+      entries.delete(id)
+      const owner = kind.owner(entry.value)
       const owned = owners.get(owner)
       owned?.delete(id)
       if (owned?.size === 0) owners.delete(owner)
     },
-    size: () => values.size
+    size: () => entries.size
+  }
+}
+
+interface Entry<A> {
+  value: A
+  /** When its next alarm is. */
+  wakesAt: number
+}
+
+interface Alarm {
+  readonly due: number
+  readonly id: string
+}
+
+/** Alarms, the earliest first: a binary heap. */
+const makeAlarms = () => {
+  const heap: Array<Alarm> = []
+  return {
+    push: (alarm: Alarm): void => {
+      let pos = heap.length
+      heap.push(alarm)
+      while (pos > 0) {
+        const parentPos = (pos - 1) >> 1
+        const parent = heap[parentPos]
+        if (parent === undefined || parent.due <= alarm.due) break
+        heap[pos] = parent
+        pos = parentPos
+      }
+      heap[pos] = alarm
+    },
+    /** The earliest, if its time has come. */
+    pop: (nowMs: number): Alarm | undefined => {
+      const first = heap[0]
+      if (first === undefined || first.due > nowMs) return undefined
+      const last = heap.pop()
+      if (last === undefined || heap.length === 0) return first
+      let pos = 0
+      while (true) {
+        const leftPos = 2 * pos + 1
+        const left = heap[leftPos]
+        if (left === undefined) break
+        const right = heap[leftPos + 1]
+        const [child, childPos] = right !== undefined && right.due < left.due ? [right, leftPos + 1] : [left, leftPos]
+        if (last.due <= child.due) break
+        heap[pos] = child
+        pos = childPos
+      }
+      heap[pos] = last
+      return first
+    }
+  }
+}
+
+const memoryReservations = (): ReservationTable => {
+  // Their owners have them by creation instead.
+  const table = memoryTable({ ...kinds.reservations, owner: () => "" })
+  const timelines = new Map<string, Timeline>()
+
+  const byCreation = function* (owner: string, direction: Direction, after?: Place): Iterable<Reservation> {
+    for (const { id } of timelines.get(owner)?.from(direction, after) ?? []) {
+      const reservation = table.get(id)
+      if (reservation !== undefined) yield reservation
+    }
+  }
+
+  return {
+    ...table,
+    put: (reservation) => {
+      const { createdAtMs, id, tenantId } = reservation
+      if (table.get(id) === undefined) {
+        let timeline = timelines.get(tenantId)
+        if (timeline === undefined) {
+          timeline = makeTimeline((place) => table.get(place.id) !== undefined)
+          timelines.set(tenantId, timeline)
+        }
+        timeline.add({ createdAtMs, id })
+      }
+      table.put(reservation)
+    },
+    ofOwner: (owner) => byCreation(owner, "asc"),
+    byCreation,
+    remove: (id) => {
+      const reservation = table.get(id)
+      if (reservation === undefined) return
+      table.remove(id)
+      timelines.get(reservation.tenantId)?.removed()
+    }
+  }
+}
+
+const memoryAnswers = (): AnswerTable => {
+  const table = memoryTable(kinds.answers)
+  return {
+    get: table.get,
+    put: table.put,
+    forget: (nowMs, limit) => {
+      const answers = table.due(nowMs, limit)
+      for (const answer of answers) table.remove(answer.id)
+      return answers.length
+    },
+    size: table.size
   }
 }
 
@@ -180,8 +287,8 @@ export const makeMemory = (): Store => ({
   keys: memoryTable(kinds.keys),
   budgets: memoryTable(kinds.budgets),
   policies: memoryTable(kinds.policies),
-  reservations: memoryTable(kinds.reservations),
-  answers: memoryTable(kinds.answers),
+  reservations: memoryReservations(),
+  answers: memoryAnswers(),
   isDirty: () => false,
   commit: () => {},
   close: () => {}

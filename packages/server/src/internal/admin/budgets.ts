@@ -194,7 +194,7 @@ export const fund = (context: Context, owner: Owner, query: URLSearchParams, bod
         context,
         {
           id: `fund ${tenantId} ${key}`,
-          form: canonical(body),
+          body: canonical(body),
           mismatch: "Idempotency key reused with different payload"
         },
         run

@@ -59,7 +59,7 @@ export const createKey = (context: Context, secrets: Secrets, body: object): Ans
   const expiresAt = utc(request.expires_at) ?? iso(context.nowMs + keyLifeMs)
   const secret = secrets.make()
   const key: ApiKey = {
-    id: `key_${context.makeId().slice(0, 16)}`,
+    id: `key_${context.makeId().slice(-16)}`,
     hash: secrets.hash(secret),
     prefix: prefixOf(secret),
     tenantId: request.tenant_id,

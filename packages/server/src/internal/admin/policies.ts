@@ -88,7 +88,7 @@ export const createPolicy = (context: Context, owner: Owner, body: object): Answ
   Scopes.belongs(pattern, tenantId)
   activeTenant(context, tenantId)
   const policy: Policy = {
-    id: `pol_${context.makeId().slice(0, 16)}`,
+    id: `pol_${context.makeId().slice(-16)}`,
     tenantId,
     name: request.name,
     scopePattern: pattern,

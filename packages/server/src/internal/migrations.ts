@@ -1,0 +1,91 @@
+/**
+ * The format of data files, and how an older one becomes the newest.
+ *
+ * Format 1 had everything in one table, `things`, with the JSON of each. Format 2 has what there is much of in tables of its
+ * own, with the columns that are searched.
+ */
+import type { Format, Migration } from "./dataFile.ts"
+import type { Reservation, StoredAnswer } from "./model.ts"
+import { decode, encodeReservation } from "./rows.ts"
+import { kinds } from "./store.ts"
+
+const tables = `
+  CREATE TABLE records (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (kind, id)
+  ) STRICT;
+
+  CREATE TABLE reservations (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX reservations_by_creation ON reservations (owner, created_at, id);
+  CREATE INDEX reservations_by_due ON reservations (due);
+
+  -- Those of a reservation are found by its number, which is near the newest where a name may be anywhere, and go with it.
+  CREATE TABLE answers (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    parent INTEGER,
+    due INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    reservation TEXT,
+    expires_at INTEGER
+  ) STRICT;
+  CREATE UNIQUE INDEX answers_by_id ON answers (id) WHERE parent IS NULL;
+  CREATE UNIQUE INDEX answers_by_parent ON answers (parent, id) WHERE parent IS NOT NULL;
+  CREATE INDEX answers_by_due ON answers (due) WHERE parent IS NULL;
+`
+
+/** From one table to several. */
+const toFormat2: Migration = (db) => {
+  db.exec(tables)
+  db.exec(`
+    INSERT INTO records (kind, id, body)
+      SELECT kind, id, body FROM things WHERE kind NOT IN ('reservations', 'answers') ORDER BY rowid
+  `)
+  const things = db.prepare("SELECT body FROM things WHERE kind = ? ORDER BY rowid")
+  const putReservation = db.prepare(
+    "INSERT INTO reservations (id, owner, created_at, due, body) VALUES (?, ?, ?, ?, ?)"
+  )
+  for (const { body } of things.iterate("reservations")) {
+    const reservation = decode<Reservation>(body)
+    const { createdAtMs, id, tenantId } = reservation
+    putReservation.run(id, tenantId, createdAtMs, kinds.reservations.due(reservation), encodeReservation(reservation))
+  }
+  const numberOf = db.prepare("SELECT seq FROM reservations WHERE id = ?")
+  const putAnswer = db.prepare(
+    "INSERT INTO answers (id, parent, due, request, status, body, reservation, expires_at)" +
+      " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+  )
+  for (const { body } of things.iterate("answers")) {
+    const answer = decode<Omit<StoredAnswer, "parentId">>(body)
+    const [operation = "", name = ""] = answer.id.split(" ")
+    const isOfReservation = ["commit", "release", "extend"].includes(operation)
+    const parent = isOfReservation ? numberOf.get(name)?.["seq"] : null
+    // Nobody can ask for that of a reservation that has been forgotten.
+    if (parent === undefined) continue
+    putAnswer.run(
+      answer.id,
+      parent,
+      answer.forgetAtMs,
+      answer.request,
+      answer.status,
+      answer.body,
+      answer.reservationId ?? null,
+      answer.expiresAtMs ?? null
+    )
+  }
+  db.exec("DROP TABLE things")
+}
+
+/** What is in a data file. */
+export const format: Format = { make: (db) => db.exec(tables), upgrades: [toFormat2] }

@@ -1,0 +1,71 @@
+/**
+ * What a data file has of things: JSON text that gives back exactly what was written.
+ */
+import type { Reservation } from "./model.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// any value
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A bigint is written as an object with this one key. */
+const marker = "\u0000int64"
+
+/** An object of a user's that has one of these keys is written as the list of its fields under this one. */
+const escaped = "\u0000object"
+
+/** Any JSON with bigints in it. */
+export const encode = (value: unknown): string =>
+  JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner === "bigint") return { [marker]: inner.toString() }
+    return isMarked(inner) ? { [escaped]: Object.entries(inner).flat() } : inner
+  })
+
+/** What `encode` wrote. */
+export const decode = <A>(body: unknown): A =>
+  JSON.parse(String(body), (_key, inner: unknown) => {
+    if (!isMarked(inner)) return inner
+    const fields = inner[escaped]
+    if (!Array.isArray(fields)) return BigInt(String(inner[marker]))
+    return Object.fromEntries(fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1]]] : [])))
+  })
+
+const isMarked = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && (Object.hasOwn(value, marker) || Object.hasOwn(value, escaped))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// reservations
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A reservation in plain JSON: what may be a bigint, or have one in it, is text. */
+interface ReservationRow extends Omit<Reservation, "amount" | "committed" | "metadata" | "committedMetadata"> {
+  readonly amount: string
+  readonly committed: string | undefined
+  readonly metadata: string | undefined
+  readonly committedMetadata: string | undefined
+}
+
+/** There are many of them: a reviver and a replacer would be most of their cost. */
+export const encodeReservation = (reservation: Reservation): string =>
+  JSON.stringify({
+    ...reservation,
+    amount: reservation.amount.toString(),
+    committed: reservation.committed?.toString(),
+    metadata: encodeFree(reservation.metadata),
+    committedMetadata: encodeFree(reservation.committedMetadata)
+  } satisfies ReservationRow)
+
+/** What `encodeReservation` wrote. */
+export const decodeReservation = (body: unknown): Reservation => {
+  const row: ReservationRow = JSON.parse(String(body))
+  return {
+    ...row,
+    amount: BigInt(row.amount),
+    committed: row.committed === undefined ? undefined : BigInt(row.committed),
+    metadata: decodeFree(row.metadata),
+    committedMetadata: decodeFree(row.committedMetadata)
+  }
+}
+
+const encodeFree = (value: unknown): string | undefined => (value === undefined ? undefined : encode(value))
+
+const decodeFree = (text: string | undefined): unknown => (text === undefined ? undefined : decode(text))

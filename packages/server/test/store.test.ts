@@ -1,0 +1,171 @@
+/**
+ * What the ledger counts on in a store, in memory and in a file.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Schema from "effect/Schema"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll } from "vitest"
+import type { Reservation } from "../src/internal/model.ts"
+import * as SqliteStore from "../src/internal/sqliteStore.ts"
+import type { ReservationTable, Store } from "../src/internal/store.ts"
+import { makeMemory } from "../src/internal/store.ts"
+import type { Direction, Place } from "../src/internal/timeline.ts"
+import { act, make } from "./support/world.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "effect-cycles-store-"))
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+let files = 0
+
+const newFile = (): Store => SqliteStore.open(join(folder, `${++files}.sqlite`))
+
+/** Closes a file and opens it again: nothing is in memory any more. */
+const again = (store: Store): Store => {
+  store.close()
+  return SqliteStore.open(join(folder, `${files}.sqlite`))
+}
+
+const stores: ReadonlyArray<readonly [string, () => Store, (store: Store) => Store, number]> = [
+  ["memory", makeMemory, (store) => store, 300],
+  ["SQLite", newFile, again, 40]
+]
+
+const reservation = (id: string, createdAtMs: number, expiresAtMs: number, tenantId = "acme"): Reservation => ({
+  id,
+  tenantId,
+  status: "ACTIVE",
+  idempotencyKey: `key of ${id}`,
+  subject: { tenant: tenantId },
+  action: { kind: "k", name: "n" },
+  unit: "TOKENS",
+  amount: 9_223_372_036_854_775_807n,
+  committed: undefined,
+  createdAtMs,
+  expiresAtMs,
+  graceMs: 0,
+  finalizedAtMs: undefined,
+  scopePath: `tenant:${tenantId}`,
+  affectedScopes: [`tenant:${tenantId}`],
+  heldScopes: [`tenant:${tenantId}`],
+  overagePolicy: "REJECT",
+  extensions: 0,
+  maxExtensions: 1,
+  metadata: { big: 9_223_372_036_854_775_807n, "\u0000int64": "5" },
+  committedMetadata: undefined
+})
+
+const small = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9 }))
+
+/** What is done to a table of reservations: few names and instants, so that they meet. */
+const Step = Schema.Struct({
+  what: Schema.Literals(["put", "put", "put", "remove", "due", "commit", "reopen"]),
+  name: small,
+  instant: small,
+  isOther: Schema.Boolean
+})
+
+const steps = Schema.Array(Step).check(Schema.isMaxLength(40))
+
+const compare = (a: Place, b: Place): number =>
+  a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+
+/** Downwards, what is alike ascends all the same. */
+const compareDown = (a: Place, b: Place): number => b.createdAtMs - a.createdAtMs || (a.id < b.id ? -1 : 1)
+
+describe.each(stores)("a store in %s", (_name, open, reopen, runs) => {
+  it.prop(
+    `has the reservations of an owner in the order of their creation, from any place, both ways, and gives each when it is due (${runs} runs)`,
+    { steps },
+    ({ steps }) => {
+      let store = open()
+      const model = new Map<string, Reservation>()
+      for (const { instant, isOther, name, what } of steps) {
+        const known = model.get(`${name}`)
+        if (what === "put") {
+          // What is there keeps its owner and its creation.
+          const value = reservation(
+            `${name}`,
+            known?.createdAtMs ?? instant,
+            100 * instant,
+            known?.tenantId ?? (isOther ? "other" : "acme")
+          )
+          model.set(value.id, value)
+          store.reservations.put(value)
+        } else if (what === "remove" && known !== undefined) {
+          model.delete(known.id)
+          store.reservations.remove(known.id)
+        } else if (what === "due") {
+          const due = store.reservations.due(100 * instant, 1_000)
+          const expected = [...model.values()].filter((row) => row.expiresAtMs <= 100 * instant)
+          expect(due.map((row) => row.expiresAtMs)).toEqual(
+            expected.map((row) => row.expiresAtMs).toSorted((a, b) => a - b)
+          )
+          expect(new Set(due.map((row) => row.id))).toEqual(new Set(expected.map((row) => row.id)))
+          for (const { id } of due) {
+            model.delete(id)
+            store.reservations.remove(id)
+          }
+        } else if (what === "commit") store.commit()
+        else if (what === "reopen") store = reopen(store)
+        expect(store.reservations.get(`${name}`)).toEqual(model.get(`${name}`))
+      }
+      const rows = [...model.values()].filter((row) => row.tenantId === "acme").toSorted(compare)
+      const read = (direction: Direction, after?: Place) =>
+        Array.from(store.reservations.byCreation("acme", direction, after))
+      expect(read("asc")).toEqual(rows)
+      expect(read("desc")).toEqual(rows.toReversed())
+      for (const createdAtMs of [0, 4, 9]) {
+        const after = { createdAtMs, id: "5" }
+        expect(read("asc", after)).toEqual(rows.filter((row) => compare(row, after) > 0))
+        expect(read("desc", after)).toEqual(rows.filter((row) => compare(row, after) < 0).toReversed())
+      }
+      expect(store.reservations.size()).toBe(model.size)
+      expect(new Set(Array.from(store.reservations.all(), (row) => row.id))).toEqual(new Set(model.keys()))
+      store.close()
+    },
+    { arbitrary: { runs } }
+  )
+
+  it("has a page of a list without reading what is on the others", () => {
+    const store = open()
+    let count = 0
+    const reservations: ReservationTable = {
+      ...store.reservations,
+      *byCreation(owner, direction, after) {
+        for (const row of store.reservations.byCreation(owner, direction, after)) {
+          count += 1
+          yield row
+        }
+      }
+    }
+    const world = make({ ...store, reservations })
+    for (let i = 0; i < 50; i++) {
+      world.ask("reservations", act(`${i}`, 1))
+      if (i % 3 === 0) world.nowMs += 1
+    }
+    for (const order of ["", "&sort_by=created_at_ms&sort_dir=asc"]) {
+      const seen: Array<Place> = []
+      for (let cursor = ""; ;) {
+        count = 0
+        const { body } = world.ask(`reservations?limit=10${order}&cursor=${cursor}`)
+        // One more than the page has, and downwards the rest of its two instants, of three rows each.
+        expect(count).toBeLessThanOrEqual(order === "" ? 11 + 5 : 11)
+        const page = Schema.decodeUnknownSync(Page)(body)
+        seen.push(...page.reservations.map((row) => ({ createdAtMs: row.created_at_ms, id: row.reservation_id })))
+        if (page.next_cursor === null) break
+        cursor = page.next_cursor
+      }
+      expect(seen.length).toBe(50)
+      expect(seen).toEqual(seen.toSorted(order === "" ? compareDown : compare))
+    }
+    store.close()
+  })
+})
+
+const Page = Schema.Struct({
+  reservations: Schema.Array(Schema.Struct({ reservation_id: Schema.String, created_at_ms: Schema.Finite })),
+  next_cursor: Schema.NullOr(Schema.String)
+})
