@@ -2,8 +2,9 @@
  * The journal as files, one a record, in the format and the folder that the other clients of the protocol use: they find our
  * records, and we theirs.
  *
- * A record is written to a temporary file, synced, renamed, and its folder synced. Records that can't be read are renamed
- * to `.corrupt`; temporary files that are older than an hour are removed. Several processes may use one folder.
+ * A record is written to a temporary file, synced, renamed, and its folder synced. What is no record, or another one than its
+ * name says, is renamed to `.corrupt`; temporary files that are older than an hour are removed. Several processes may use
+ * one folder.
  *
  * Source: journal format 1 of the client recovery profile (CR-DURABLE-001 to 007); dead letters, in the folder
  * `dead-letters`, are ours.
@@ -67,73 +68,107 @@ const journalOf = (folder: string, owner: JournalOwner): Journal => {
         await write(graves, fileName(letter.record.reservationId), letterText(letter))
         await unlink(Path.join(folder, fileName(letter.record.reservationId)))
       }),
-    pending: fromFolder(folder, (path) => readPending(folder, path, owner)),
-    deadLetters: fromFolder(graves, readLetter),
+    pending: fromFolder(folder, (name) => readPending(folder, name, owner)),
+    deadLetters: fromFolder(graves, (name) => readLetter(graves, name)),
     forget: (id) => attempt("forget", () => unlink(Path.join(graves, fileName(id))))
   }
 }
 
-/** Reads a folder file by file; what can't be read is set aside by `read`, and told of. */
+/** Reads a folder file by file. What is no record is set aside and told of; a file that can't be read is told of once. */
 const fromFolder = <A>(
   folder: string,
-  read: (path: string) => Promise<A | typeof isCorrupt | undefined>
-): Stream.Stream<A, JournalError> =>
-  Stream.unwrap(
+  read: (name: string) => Promise<A | typeof isCorrupt | undefined>
+): Stream.Stream<A, JournalError> => {
+  const unreadable = new Set<string>()
+  return Stream.unwrap(
     Effect.map(
       attempt("read", async () => {
         const names = (await list(folder)).filter((name) => name.endsWith(".json")).toSorted()
         const found: Array<A> = []
-        const aside: Array<string> = []
-        for (const name of names) {
-          const one = await read(Path.join(folder, name))
-          if (one === isCorrupt) aside.push(name)
-          else if (one !== undefined) found.push(one)
+        const problems: Array<string> = []
+        // Files under an old name come first: they are moved to a name that may be in the list as well.
+        for (const name of [...names.filter((name) => !isDigest(name)), ...names.filter(isDigest)]) {
+          try {
+            const one = await read(name)
+            if (one === isCorrupt) problems.push(`${name} does not hold the record of its name and was set aside`)
+            else if (one !== undefined) found.push(one)
+          } catch (error) {
+            if (!unreadable.has(name)) problems.push(`${name} can't be read: ${textOf(error)}`)
+            unreadable.add(name)
+          }
         }
-        return { found, aside }
+        return { found, problems }
       }).pipe(
-        Effect.tap(({ aside }) =>
-          aside.length === 0
+        Effect.tap(({ problems }) =>
+          problems.length === 0
             ? Effect.void
-            : Effect.logError(`Records of the settlement journal can't be read and were set aside: ${aside.join(", ")}`)
+            : Effect.logError(`The settlement journal in ${folder} has files in disorder: ${problems.join("; ")}`)
         )
       ),
       ({ found }) => Stream.fromIterable(found)
     )
   )
+}
 
 const isCorrupt = Symbol("corrupt")
 
-/** Reads a pending record. One that is none is put aside; one under an old name is moved to its own. */
+const setAside = async (path: string): Promise<typeof isCorrupt> => {
+  await rename(path, `${path}.corrupt`)
+  return isCorrupt
+}
+
+/** Reads a pending record. One that is none is set aside; one under an old name is moved to its own. */
 const readPending = async (
   folder: string,
-  path: string,
+  name: string,
   owner: JournalOwner
 ): Promise<JournalRecord | typeof isCorrupt | undefined> => {
+  const path = Path.join(folder, name)
   const text = await readText(path)
   if (text === undefined) return undefined
   const record = parseRecord(parse(text))
-  if (record === undefined) {
-    await rename(path, `${path}.corrupt`)
-    return isCorrupt
-  }
+  if (record === undefined) return setAside(path)
   if (record.baseUrl !== owner.baseUrl) return undefined
-  const name = fileName(record.reservationId)
-  if (Path.basename(path) !== name) {
-    // An old name may stand for several ids; only the record's own id decides.
-    if (Path.basename(path).startsWith("v2-")) return undefined
-    await rename(path, Path.join(folder, name))
-  }
-  return record
+  if (name === fileName(record.reservationId)) return record
+  // An old name may stand for several ids, so only the record's own id decides; a digest stands for one.
+  if (isDigest(name) && name !== oldName(record.reservationId)) return setAside(path)
+  return migrate(folder, path, record)
 }
 
-const readLetter = async (path: string): Promise<DeadLetter | undefined> => {
-  const value = parse((await readText(path)) ?? "")
+/**
+ * Moves a record from its old name to its own. A record that is there stays, unless the old one is the same and further on; an
+ * old one that differs is set aside.
+ */
+const migrate = async (
+  folder: string,
+  path: string,
+  record: JournalRecord
+): Promise<JournalRecord | typeof isCorrupt | undefined> => {
+  const target = Path.join(folder, fileName(record.reservationId))
+  const text = await readText(target)
+  if (text === undefined) {
+    await rename(path, target)
+    return record
+  }
+  const present = parseRecord(parse(text))
+  // What is there is set aside when its turn comes; the next look moves the old one.
+  if (present?.reservationId !== record.reservationId || present.baseUrl !== record.baseUrl) return undefined
+  if (present.commitBody !== record.commitBody || present.eventBody !== record.eventBody) return setAside(path)
+  await (record.mode === "event" && present.mode === "commit" ? rename(path, target) : unlink(path))
+  return undefined
+}
+
+const readLetter = async (folder: string, name: string): Promise<DeadLetter | typeof isCorrupt | undefined> => {
+  const path = Path.join(folder, name)
+  const text = await readText(path)
+  if (text === undefined) return undefined
+  const value = parse(text)
   const record = parseRecord(value)
-  if (record === undefined || !Predicate.isObject(value)) return undefined
+  if (record === undefined || !Predicate.isObject(value)) return setAside(path)
   const { died_at_ms, reason } = { died_at_ms: undefined, reason: undefined, ...value }
   return typeof reason === "string" && typeof died_at_ms === "number"
     ? { record, reason, diedAtMs: died_at_ms }
-    : undefined
+    : setAside(path)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -142,6 +177,11 @@ const readLetter = async (path: string): Promise<DeadLetter | undefined> => {
 
 /** The file of a reservation. */
 export const fileName = (id: string): string => `v2-${createHash("sha256").update(id, "utf8").digest("hex")}.json`
+
+const isDigest = (name: string): boolean => name.startsWith("v2-")
+
+/** The file of a reservation before there were digests; ids that differ may have the same. */
+const oldName = (id: string): string => `${id.replaceAll(/[^A-Za-z0-9_-]/g, "_")}.json`
 
 /** The bodies are put in as they are, so that not a digit is lost. */
 const recordFields = (record: JournalRecord): string =>
@@ -242,7 +282,8 @@ const removeOldTemporaries = async (folder: string): Promise<void> => {
     if (!name.endsWith(".tmp")) continue
     const path = Path.join(folder, name)
     const { mtimeMs } = await Fs.stat(path).catch(() => ({ mtimeMs: Date.now() }))
-    if (Date.now() - mtimeMs > hourMs) await unlink(path)
+    // One that can't be removed is in nobody's way.
+    if (Date.now() - mtimeMs > hourMs) await unlink(path).catch(() => {})
   }
 }
 
@@ -253,5 +294,7 @@ const removeOldTemporaries = async (folder: string): Promise<void> => {
 const attempt = <A>(operation: JournalError["operation"], f: () => Promise<A>): Effect.Effect<A, JournalError> =>
   Effect.tryPromise({
     try: f,
-    catch: (error) => new JournalError({ operation, problem: error instanceof Error ? error.message : String(error) })
+    catch: (error) => new JournalError({ operation, problem: textOf(error) })
   })
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { SettlementJournal } from "effect-cycles"
 import { JournalFiles } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
-import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fingerprint } from "../../src/internal/fingerprint.ts"
 import { journalSuite, owner, record } from "../suites/journalSuite.ts"
@@ -20,6 +21,10 @@ const using = <A, E>(folder: string, body: (journal: SettlementJournal.Journal) 
   )
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)
+
+/** Puts what is logged into a list. */
+const loggedInto = (lines: Array<string>) =>
+  Effect.provide(Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))]))
 
 const written = { version: 1, reservation_id: "r1", base_url: owner.baseUrl, commit_body: { a: 1 } }
 
@@ -61,9 +66,13 @@ describe("JournalFiles", () => {
       const own = join(folder, owner.fingerprint)
       mkdirSync(own, { recursive: true })
       writeFileSync(join(own, "r_1.json"), JSON.stringify({ ...written, reservation_id: "r/1" }))
+      writeFileSync(join(own, "v2-r_1.json"), JSON.stringify({ ...written, reservation_id: "v2-r/1" }))
       const records = yield* using(folder, pending)
-      expect(records).toMatchObject([{ reservationId: "r/1", mode: "commit", commitBody: '{"a":1}' }])
-      expect(readdirSync(own)).toEqual([JournalFiles.fileName("r/1")])
+      expect(records).toMatchObject([
+        { reservationId: "r/1", mode: "commit", commitBody: '{"a":1}' },
+        { reservationId: "v2-r/1", mode: "commit", commitBody: '{"a":1}' }
+      ])
+      expect(readdirSync(own).toSorted()).toEqual(["r/1", "v2-r/1"].map(JournalFiles.fileName).toSorted())
     })
   )
 
@@ -81,16 +90,141 @@ describe("JournalFiles", () => {
     })
   )
 
+  it.live("CR-DURABLE-007: a record under an old name never takes the place of one that is further on", () =>
+    Effect.gen(function* () {
+      for (const old of ["commit", "event"] as const) {
+        for (const own of ["commit", "event"] as const) {
+          // Old names are both before and after the new ones in the order of names.
+          for (const id of ["r/1", "w/1"]) {
+            const folder = temporaryFolder()
+            yield* using(folder, (journal) => journal.put(record(id, { mode: own })))
+            const path = join(folder, owner.fingerprint, JournalFiles.fileName(id))
+            const text = readFileSync(path, "utf8").replace(`"mode":"${own}"`, `"mode":"${old}"`)
+            writeFileSync(join(folder, owner.fingerprint, `${id.replace("/", "_")}.json`), text)
+            const mode = old === "event" ? old : own
+            for (const _ of [1, 2]) {
+              expect(yield* using(folder, pending)).toEqual([record(id, { mode })])
+              expect(readdirSync(join(folder, owner.fingerprint))).toEqual([JournalFiles.fileName(id)])
+            }
+          }
+        }
+      }
+    })
+  )
+
+  it.live("CR-DURABLE-007: a record under an old name that differs from the one that is there is set aside", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(folder, (journal) => journal.put(record("r1")))
+      const own = join(folder, owner.fingerprint)
+      writeFileSync(join(own, "r1.json"), JSON.stringify({ ...written, mode: "event" }))
+      expect(yield* using(folder, pending)).toEqual([record("r1")])
+      expect(readdirSync(own)).toEqual(["r1.json.corrupt", JournalFiles.fileName("r1")])
+    })
+  )
+
+  it.live("CR-DURABLE-007: a damaged file under the new name does not cost the record under the old one", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      const own = join(folder, owner.fingerprint)
+      mkdirSync(own, { recursive: true })
+      writeFileSync(join(own, "r1.json"), JSON.stringify(written))
+      writeFileSync(join(own, JournalFiles.fileName("r1")), "{")
+      yield* using(folder, (journal) =>
+        Effect.gen(function* () {
+          yield* pending(journal)
+          expect(yield* pending(journal)).toMatchObject([{ reservationId: "r1", commitBody: '{"a":1}' }])
+        })
+      )
+      expect(readdirSync(own)).toEqual([JournalFiles.fileName("r1"), `${JournalFiles.fileName("r1")}.corrupt`])
+    })
+  )
+
+  it.live("CR-DURABLE-005: sets aside and reports a record under the digest of another id", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(folder, (journal) => journal.put(record("good")))
+      const own = join(folder, owner.fingerprint)
+      writeFileSync(join(own, JournalFiles.fileName("other")), JSON.stringify(written))
+      writeFileSync(join(own, "v2-other.json"), JSON.stringify(written))
+      const logs: Array<string> = []
+      const records = yield* using(folder, pending).pipe(loggedInto(logs))
+      expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
+      expect(logs).toHaveLength(1)
+      for (const name of [JournalFiles.fileName("other"), "v2-other.json"]) {
+        expect(readdirSync(own)).toContain(`${name}.corrupt`)
+        expect(logs[0]).toContain(name)
+      }
+    })
+  )
+
+  it.live("reports a file that can't be read once, leaves it alone, and reads the others", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(folder, (journal) =>
+        Effect.andThen(
+          journal.put(record("good")),
+          journal.bury({ record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 })
+        )
+      )
+      const own = join(folder, owner.fingerprint)
+      for (const where of [own, join(own, "dead-letters")]) {
+        mkdirSync(join(where, "a folder.json"))
+        // What no rights can open, not even root's.
+        symlinkSync("a loop.json", join(where, "a loop.json"))
+      }
+      const logs: Array<string> = []
+      yield* using(folder, (journal) =>
+        Effect.gen(function* () {
+          for (const _ of [1, 2]) {
+            expect((yield* pending(journal)).map((one) => String(one.reservationId))).toEqual(["good"])
+            const letters = yield* Stream.runCollect(journal.deadLetters)
+            expect(letters.map((one) => String(one.record.reservationId))).toEqual(["dead"])
+          }
+        })
+      ).pipe(loggedInto(logs))
+      expect(logs).toHaveLength(2)
+      for (const line of logs)
+        expect(line).toMatch(/a folder\.json can't be read: EISDIR.*a loop\.json can't be read: ELOOP/)
+      expect(readdirSync(own)).toEqual(expect.arrayContaining(["a folder.json", "a loop.json"]))
+    })
+  )
+
+  it.live("CR-DURABLE-005: sets a dead letter aside that it can't read, and reads the others", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      const letter = { record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
+      yield* using(folder, (journal) => journal.bury(letter))
+      const graves = join(folder, owner.fingerprint, "dead-letters")
+      writeFileSync(join(graves, JournalFiles.fileName("other")), JSON.stringify(written))
+      expect(yield* using(folder, (journal) => Stream.runCollect(journal.deadLetters))).toEqual([letter])
+      expect(readdirSync(graves)).toContain(`${JournalFiles.fileName("other")}.corrupt`)
+    })
+  )
+
+  it.live("a folder that can't be made is an error of the journal", () =>
+    Effect.gen(function* () {
+      const file = join(temporaryFolder(), "file")
+      writeFileSync(file, "")
+      for (const folder of [join(file, "a", "b"), "/proc/nope/x"]) {
+        expect(yield* Effect.flip(using(folder, pending))).toMatchObject({ _tag: "JournalError", operation: "open" })
+      }
+    })
+  )
+
   it.live("removes temporary files that are older than an hour, and no younger ones", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       const own = join(folder, owner.fingerprint)
       mkdirSync(own, { recursive: true })
       const hourAgo = Date.now() / 1_000 - 3_601
+      // One that can't be removed stops nothing.
+      mkdirSync(join(own, "folder.tmp"))
+      utimesSync(join(own, "folder.tmp"), hourAgo, hourAgo)
       for (const name of ["old.json.1.aa.tmp", "young.json.1.bb.tmp"]) writeFileSync(join(own, name), "")
       utimesSync(join(own, "old.json.1.aa.tmp"), hourAgo, hourAgo)
       yield* using(folder, pending)
-      expect(readdirSync(own)).toEqual(["young.json.1.bb.tmp"])
+      expect(readdirSync(own)).toEqual(["folder.tmp", "young.json.1.bb.tmp"])
     })
   )
 

@@ -1,12 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { SettlementJournal } from "effect-cycles"
 import { JournalSqlite } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { vi } from "vitest"
 import { journalSuite, owner, record } from "../suites/journalSuite.ts"
 import { temporaryFolder } from "./support.ts"
 
@@ -20,6 +22,9 @@ const using = <A, E>(filename: string, body: (journal: SettlementJournal.Journal
 
 const pending = (journal: SettlementJournal.Journal) =>
   Effect.map(Stream.runCollect(journal.pending), (records) => records.map((one) => String(one.reservationId)))
+
+/** One turn of the event loop. */
+const turn = Effect.promise(() => new Promise((resolve) => void setImmediate(resolve)))
 
 describe("JournalSqlite", () => {
   it.live("keeps records over a restart, and has a removal done when it closes", () =>
@@ -69,6 +74,171 @@ describe("JournalSqlite", () => {
       expect(after.prepare("SELECT count(*) AS n FROM quarantine").get()).toEqual({ n: 1 })
       expect(after.prepare("SELECT count(*) AS n FROM records").get()).toEqual({ n: 1 })
       after.close()
+    })
+  )
+
+  it.live("sets a record or a dead letter with a number that JavaScript can't hold aside, and reads the others", () =>
+    Effect.gen(function* () {
+      const filename = join(temporaryFolder(), "journal.sqlite")
+      yield* using(filename, (journal) =>
+        Effect.forEach(["r1", "r2", "r3"], (id) =>
+          Effect.andThen(
+            journal.bury({ record: record(id), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }),
+            journal.put(record(id))
+          )
+        )
+      )
+      const db = new DatabaseSync(filename)
+      for (const table of ["records", "dead_letters"]) {
+        db.exec(`UPDATE ${table} SET recorded_at_ms = 9007199254740993 WHERE reservation_id = 'r1'`)
+        db.exec(`UPDATE ${table} SET not_before_ms = 9223372036854775807 WHERE reservation_id = 'r2'`)
+      }
+      db.close()
+      yield* using(filename, (journal) =>
+        Effect.gen(function* () {
+          expect(yield* pending(journal)).toEqual(["r3"])
+          const letters = yield* Stream.runCollect(journal.deadLetters)
+          expect(letters.map((one) => String(one.record.reservationId))).toEqual(["r3"])
+        })
+      )
+      const after = new DatabaseSync(filename)
+      const contents = after.prepare("SELECT content FROM quarantine").all()
+      expect(contents).toHaveLength(4)
+      expect(JSON.stringify(contents)).toContain("9223372036854775807")
+      expect(after.prepare("SELECT count(*) AS n FROM records").get()).toEqual({ n: 1 })
+      expect(after.prepare("SELECT count(*) AS n FROM dead_letters").get()).toEqual({ n: 1 })
+      after.close()
+    })
+  )
+
+  for (const [what, sql] of [
+    ["before its version was written", `PRAGMA application_id = ${0x43794a6f}`],
+    ["before its tables were made", `PRAGMA application_id = ${0x43794a6f}; PRAGMA user_version = 1`]
+  ] as const) {
+    it.live(`takes a file whose making was cut off ${what}`, () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        const db = new DatabaseSync(filename)
+        db.exec(`PRAGMA journal_mode = WAL; ${sql}`)
+        db.close()
+        yield* using(filename, (journal) => journal.put(record("r1")))
+        expect(yield* using(filename, pending)).toEqual(["r1"])
+      })
+    )
+  }
+
+  it.live("reads while another process has the lock, and writes as soon as it is free", () =>
+    Effect.gen(function* () {
+      const filename = join(temporaryFolder(), "journal.sqlite")
+      yield* using(filename, (journal) => journal.put(record("r1")))
+      const other = new DatabaseSync(filename)
+      other.exec("BEGIN IMMEDIATE")
+      yield* using(filename, (journal) =>
+        Effect.gen(function* () {
+          expect(yield* pending(journal)).toEqual(["r1"])
+          const put = yield* Effect.forkChild(journal.put(record("r2")), { startImmediately: true })
+          // The event loop goes on while the record waits.
+          for (let i = 0; i < 3; i++) yield* turn
+          expect(put.pollUnsafe()).toBeUndefined()
+          other.exec("ROLLBACK")
+          yield* Fiber.join(put)
+          expect(yield* pending(journal)).toEqual(["r1", "r2"])
+        })
+      )
+      other.close()
+    })
+  )
+
+  it.live("says that a record is not durable when the lock isn't free within 5 s, and takes the next one", () =>
+    Effect.gen(function* () {
+      const filename = join(temporaryFolder(), "journal.sqlite")
+      yield* using(filename, (journal) => journal.put(record("r1")))
+      const other = new DatabaseSync(filename)
+      other.exec("BEGIN IMMEDIATE")
+      yield* using(filename, (journal) =>
+        Effect.gen(function* () {
+          vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] })
+          const put = yield* Effect.forkChild(Effect.flip(journal.put(record("r2"))), { startImmediately: true })
+          yield* turn
+          vi.advanceTimersByTime(4_990)
+          expect(put.pollUnsafe()).toBeUndefined()
+          vi.advanceTimersByTime(10)
+          vi.useRealTimers()
+          expect(yield* Fiber.join(put)).toMatchObject({ operation: "put", problem: "database is locked" })
+          other.exec("ROLLBACK")
+          yield* journal.put(record("r3"))
+          expect(yield* pending(journal)).toEqual(["r1", "r3"])
+        })
+      ).pipe(Effect.ensuring(Effect.sync(() => vi.useRealTimers())))
+      other.close()
+    })
+  )
+
+  it.live("is closed when what waits for a lock is written", () =>
+    Effect.gen(function* () {
+      const filename = join(temporaryFolder(), "journal.sqlite")
+      yield* using(filename, (journal) => journal.put(record("r1")))
+      const other = new DatabaseSync(filename)
+      const closing = yield* using(filename, (journal) =>
+        Effect.gen(function* () {
+          yield* pending(journal)
+          other.exec("BEGIN IMMEDIATE")
+          yield* Effect.forkDetach(journal.put(record("r2")), { startImmediately: true })
+          yield* journal.remove(record("r1").reservationId)
+        })
+      ).pipe(Effect.forkChild({ startImmediately: true }))
+      for (let i = 0; i < 3; i++) yield* turn
+      expect(closing.pollUnsafe()).toBeUndefined()
+      other.exec("ROLLBACK")
+      yield* Fiber.join(closing)
+      other.close()
+      expect(yield* using(filename, pending)).toEqual(["r2"])
+    })
+  )
+
+  it.live("tries a file that could not be opened again with the next record", () =>
+    Effect.gen(function* () {
+      const folder = join(temporaryFolder(), "journal")
+      writeFileSync(folder, "not a folder")
+      yield* using(join(folder, "journal.sqlite"), (journal) =>
+        Effect.gen(function* () {
+          expect(yield* Effect.flip(journal.put(record("r1")))).toMatchObject({
+            _tag: "JournalError",
+            operation: "open"
+          })
+          expect(yield* Effect.flip(pending(journal))).toMatchObject({ _tag: "JournalError", operation: "open" })
+          rmSync(folder)
+          yield* journal.put(record("r2"))
+          expect(yield* pending(journal)).toEqual(["r2"])
+        })
+      )
+    })
+  )
+
+  it.live("a folder that can't be made is an error of the journal", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(using("/proc/nope/x/journal.sqlite", pending))
+      expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
+    })
+  )
+
+  it.live("every operation on a closed journal fails, and nothing else does", () =>
+    Effect.gen(function* () {
+      const filename = join(temporaryFolder(), "journal.sqlite")
+      const journal = yield* using(filename, (journal) => Effect.as(journal.put(record("r1")), journal))
+      const { reservationId } = record("r1")
+      const letter = { record: record("r1"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
+      for (const [operation, effect] of [
+        ["put", journal.put(record("r2"))],
+        ["remove", journal.remove(reservationId)],
+        ["bury", journal.bury(letter)],
+        ["forget", journal.forget(reservationId)],
+        ["read", Stream.runDrain(journal.pending)],
+        ["read", Stream.runDrain(journal.deadLetters)]
+      ] as const) {
+        expect(yield* Effect.flip(effect)).toMatchObject({ _tag: "JournalError", operation, problem: "it is closed" })
+      }
+      expect(yield* using(filename, pending)).toEqual(["r1"])
     })
   )
 

@@ -84,6 +84,27 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
     )
 
     test(
+      "a record with odd numbers is in nobody's way",
+      Effect.gen(function* () {
+        const journal = yield* open()
+        const odd = [
+          record("r1", { recordedAtMs: 2 ** 60 }),
+          record("r2", { notBeforeMs: 2 ** 60 }),
+          record("r3", { notBeforeMs: 0.5 }),
+          record("r4", { notBeforeMs: 1e300 })
+        ]
+        yield* Effect.forEach(
+          [record("r0"), ...odd, record("r5")],
+          (one) => (odd.includes(one) ? Effect.ignore(journal.put(one)) : journal.put(one)),
+          { concurrency: "unbounded", discard: true }
+        )
+        const found = yield* ids(journal)
+        expect(found).toContain("r0")
+        expect(found).toContain("r5")
+      }).pipe(Effect.scoped)
+    )
+
+    test(
       "takes a thousand records at once",
       Effect.gen(function* () {
         const journal = yield* open()

@@ -9,15 +9,20 @@ import * as Path from "node:path"
 export const expand = (path: string): string =>
   path === "~" || path.startsWith("~/") ? Path.join(Os.homedir(), path.slice(1)) : Path.resolve(path)
 
-/** Makes a folder with the rights 0700, whatever the umask. Folders above it are made where they are missing, and left alone. */
+/**
+ * Makes a folder, and the folders above it that are missing, with the rights 0700. Folders that are there are left alone.
+ *
+ * One by one: `mkdirSync` with `recursive` never returns where the system answers that the parent of a folder which is there
+ * is missing, as below `/proc`.
+ */
 export const make = (folder: string): void => {
   if (Fs.existsSync(folder)) return
-  Fs.mkdirSync(Path.dirname(folder), { recursive: true })
+  const parent = Path.dirname(folder)
+  if (parent !== folder) make(parent)
   try {
     Fs.mkdirSync(folder, { mode: 0o700 })
   } catch (error) {
     // Another process may have made it in the meantime.
     if (!Fs.existsSync(folder)) throw error
   }
-  Fs.chmodSync(folder, 0o700)
 }
