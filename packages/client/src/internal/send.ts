@@ -139,7 +139,10 @@ export const make = (options: {
         const placed = (span: Tracer.Span | undefined) =>
           lanes.run(call.lane, nowMs(fiber.getRef(Clock.Clock)), attempt(call, fiber, span))
         if (!isTraced(fiber)) return placed(undefined)
-        return Effect.useSpan(`Cycles.${call.operation}`, { kind: "client", attributes: attributesOf(call) }, placed)
+        return Effect.useSpan(`Cycles.${call.operation}`, clientSpan, (span) => {
+          announce(span, call)
+          return placed(span)
+        })
       })
   })
 
@@ -205,27 +208,30 @@ const toRequest = <A extends object>(
 const traceparent = ({ sampled, spanId, traceId }: Tracer.Span): string =>
   `00-${traceId.padStart(32, "0")}-${spanId}-${sampled ? "01" : "00"}`
 
-const attributesOf = <A extends object>(call: Call<A>): Record<string, unknown> => {
-  const attributes: Record<string, unknown> = { "http.request.method": call.method }
-  const about = call.about
-  if (about?.reservationId !== undefined) attributes["cycles.reservation_id"] = about.reservationId
+const clientSpan = { kind: "client" } as const
+
+/** What is known of a call before it is answered. */
+const announce = <A extends object>(span: Tracer.Span, { about, method }: Call<A>): void => {
+  span.attribute("http.request.method", method)
+  if (about?.reservationId !== undefined) span.attribute("cycles.reservation_id", about.reservationId)
   if (about?.action !== undefined) {
-    attributes["cycles.action.kind"] = about.action.kind
-    attributes["cycles.action.name"] = about.action.name
+    span.attribute("cycles.action.kind", about.action.kind)
+    span.attribute("cycles.action.name", about.action.name)
   }
   if (about?.requested !== undefined) {
-    attributes["cycles.unit"] = about.requested.unit
-    attributes["cycles.amount"] = about.requested.amount.toString()
+    span.attribute("cycles.unit", about.requested.unit)
+    span.attribute("cycles.amount", about.requested.amount.toString())
   }
-  return attributes
 }
 
+/** What is known of it afterwards. */
 const describe = <A extends object>(span: Tracer.Span, call: Call<A>, answer: WithMeta<A>): void => {
   span.attribute("http.response.status_code", call.status)
   if (answer.meta.requestId !== undefined) span.attribute("cycles.request_id", answer.meta.requestId)
   if (call.describe === undefined) return
-  for (const [name, value] of Object.entries(call.describe(answer))) {
-    if (value !== undefined) span.attribute(name, value)
+  const attributes = call.describe(answer)
+  for (const name in attributes) {
+    if (attributes[name] !== undefined) span.attribute(name, attributes[name])
   }
 }
 
