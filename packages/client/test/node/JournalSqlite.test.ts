@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
@@ -179,15 +180,18 @@ describe("JournalSqlite", () => {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(filename, (journal) => journal.put(record("r1")))
       const other = new DatabaseSync(filename)
+      const waiting = yield* Deferred.make<void>()
       const closing = yield* using(filename, (journal) =>
         Effect.gen(function* () {
           yield* pending(journal)
           other.exec("BEGIN IMMEDIATE")
           yield* Effect.forkDetach(journal.put(record("r2")), { startImmediately: true })
           yield* journal.remove(record("r1").reservationId)
+          yield* Deferred.succeed(waiting, undefined)
         })
       ).pipe(Effect.forkChild({ startImmediately: true }))
-      for (let i = 0; i < 3; i++) yield* turn
+      yield* Deferred.await(waiting)
+      for (let i = 0; i < 10; i++) yield* turn
       expect(closing.pollUnsafe()).toBeUndefined()
       other.exec("ROLLBACK")
       yield* Fiber.join(closing)
