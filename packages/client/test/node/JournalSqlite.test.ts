@@ -139,7 +139,7 @@ describe("JournalSqlite", () => {
           expect(yield* pending(journal)).toEqual(["r1"])
           const put = yield* Effect.forkChild(journal.put(record("r2")), { startImmediately: true })
           // The event loop goes on while the record waits.
-          for (let i = 0; i < 3; i++) yield* turn
+          for (let i = 0; i < 10; i++) yield* turn
           expect(put.pollUnsafe()).toBeUndefined()
           other.exec("ROLLBACK")
           yield* Fiber.join(put)
