@@ -83,7 +83,7 @@ const send = <A, E>(
       if (isOver) return
       isOver = true
       alarm.clear(deadline)
-      const result = exit()
+      const result = orDie(exit)
       onExit(result)
       resume(result)
     }
@@ -102,6 +102,15 @@ const send = <A, E>(
       giveUp()
     })
   })
+
+/** A defect is the caller's: thrown from here it would hit whoever tells the end. */
+const orDie = <A, E>(exit: () => Exit.Exit<A, E>): Exit.Exit<A, E> => {
+  try {
+    return exit()
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // ways
