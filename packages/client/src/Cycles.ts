@@ -52,6 +52,7 @@ import type {
   StreamOptions
 } from "./GuardOptions.ts"
 import type { LeaseLost, Policy } from "./Heartbeat.ts"
+import * as Counts from "./internal/counts.ts"
 import * as Doubt from "./internal/doubt.ts"
 import * as Encode from "./internal/encode.ts"
 import type { Engine, SettlementEvent } from "./internal/engine.ts"
@@ -70,7 +71,6 @@ import type { Settlement } from "./Settlement.ts"
 import { SettlementJournal } from "./SettlementJournal.ts"
 import * as Journal from "./SettlementJournal.ts"
 import { CurrentSubject, none } from "./Subject.ts"
-import * as Telemetry from "./Telemetry.ts"
 
 export {
   /** See `Subject.withSubject`. */
@@ -188,7 +188,7 @@ export const make = (
 const openJournal = (store: SettlementJournal["Service"], owner: Journal.JournalOwner) =>
   Effect.catch(store.open(owner), (error) =>
     Effect.withFiber((fiber) => {
-      Telemetry.countJournalError(fiber.context)
+      Counts.journalError(fiber.context)
       return Effect.as(
         Effect.logError("The settlement journal could not be opened; spend will not survive a crash", error),
         Journal.none

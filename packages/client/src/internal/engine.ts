@@ -19,7 +19,7 @@ import type { OnFailure, Settle } from "../CyclesConfig.ts"
 import type * as HeartbeatPolicy from "../Heartbeat.ts"
 import type { Settlement } from "../Settlement.ts"
 import type { Journal, JournalError, JournalRecord } from "../SettlementJournal.ts"
-import * as Telemetry from "../Telemetry.ts"
+import * as Counts from "./counts.ts"
 import type { Charge } from "./charge.ts"
 import * as Claims from "./claims.ts"
 import * as Heartbeat from "./heartbeat.ts"
@@ -160,7 +160,7 @@ export const make = (options: {
         ),
       announce: (event) =>
         Effect.withFiber((fiber) => {
-          Telemetry.countSettlement(event.settlement, fiber.context)
+          Counts.settlement(event.settlement, fiber.context)
           return PubSub.publish(settlements, [event])
         }),
       journaling: (operation) =>
@@ -168,7 +168,7 @@ export const make = (options: {
           onSuccess: () => Effect.succeed(true),
           onFailure: (error) =>
             Effect.withFiber((fiber) => {
-              Telemetry.countJournalError(fiber.context)
+              Counts.journalError(fiber.context)
               return Effect.as(
                 Effect.logError("The settlement journal failed; the charge goes on without it", error),
                 false

@@ -12,7 +12,7 @@ import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import type { CyclesError } from "../CyclesError.ts"
 import { TransportError } from "../CyclesError.ts"
-import * as Telemetry from "../Telemetry.ts"
+import * as Counts from "./counts.ts"
 import * as Alarm from "./alarm.ts"
 import type * as DueHeap from "./dueHeap.ts"
 import * as Lease from "./lease.ts"
@@ -69,7 +69,7 @@ export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Sco
       if (step._tag !== "Stop") return Effect.sync(() => alarm.set(beat, step.afterMs))
       beat.isOver = true
       return Effect.withFiber((fiber) => {
-        Telemetry.countHeartbeat("stopped", fiber.context)
+        Counts.heartbeat("stopped", fiber.context)
         return beat.onLost(step.reason)
       })
     }
@@ -89,7 +89,7 @@ export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Sco
         Effect.matchEffect(send(beat), {
           onSuccess: (answer) =>
             Effect.withFiber((fiber) => {
-              Telemetry.countHeartbeat("extended", fiber.context)
+              Counts.heartbeat("extended", fiber.context)
               beat.key = undefined
               return follow(
                 beat,
@@ -104,7 +104,7 @@ export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Sco
           onFailure: (error) =>
             Effect.withFiber((fiber) => {
               if (beat.isOver) return Effect.void
-              Telemetry.countHeartbeat("failed", fiber.context)
+              Counts.heartbeat("failed", fiber.context)
               const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
               const plan = after[1]._tag === "Stop" ? "the heartbeat stops" : `next attempt in ${after[1].afterMs} ms`
               return Effect.andThen(

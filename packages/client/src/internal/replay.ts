@@ -19,6 +19,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { JournalError, JournalRecord } from "../SettlementJournal.ts"
 import * as Telemetry from "../Telemetry.ts"
+import * as Counts from "./counts.ts"
 import * as Charge from "./charge.ts"
 import type { Engine } from "./engine.ts"
 import { endCharge } from "./engine.ts"
@@ -47,7 +48,7 @@ export const once = (engine: Engine): Effect.Effect<void> =>
           Effect.withFiber((fiber) => Effect.sync(() => Telemetry.journalPending.updateUnsafe(found, fiber.context))),
         onFailure: (error: JournalError) =>
           Effect.withFiber((fiber) => {
-            Telemetry.countJournalError(fiber.context)
+            Counts.journalError(fiber.context)
             return Effect.logError("The settlement journal could not be read", error)
           })
       }),

@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect"
 import type { CyclesError } from "../CyclesError.ts"
 import { AlreadySettled, BudgetExceeded, ProtocolError } from "../CyclesError.ts"
 import type { LeaseLost } from "../Heartbeat.ts"
-import * as Telemetry from "../Telemetry.ts"
+import * as Counts from "./counts.ts"
 import * as Claims from "./claims.ts"
 import * as Doubt from "./doubt.ts"
 import * as Encode from "./encode.ts"
@@ -126,14 +126,14 @@ const accept = (
   answer: WithMeta<ReservationCreateResponse>
 ): Effect.Effect<Held.Held, CyclesError> =>
   Effect.withFiber((fiber): Effect.Effect<Held.Held, BudgetExceeded | ProtocolError> => {
-    Telemetry.countDecision(answer.decision, fiber.context)
+    Counts.decision(answer.decision, fiber.context)
     if (answer.decision === "DENY") return Effect.fail(denied(prepared, answer))
     const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
     if (prepared.isDryRun) return Effect.succeed(Held.make(prepared, answer, startedAtMs))
     const id = answer.reservationId
     if (id === undefined) return Effect.fail(withoutId(answer))
     const held = Held.make(prepared, answer, startedAtMs)
-    Telemetry.countActive(1, fiber.context)
+    Counts.active(1, fiber.context)
     if (prepared.heartbeat === "cancel") held.onLost = Deferred.makeUnsafe<LeaseLost>()
     held.beat = engine.heartbeat.start(
       {

@@ -28,7 +28,7 @@ import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { CyclesError, Operation } from "../CyclesError.ts"
 import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../CyclesError.ts"
-import * as Telemetry from "../Telemetry.ts"
+import * as Counts from "./counts.ts"
 import * as Exchange from "./exchange.ts"
 import * as Lanes from "./lanes.ts"
 import * as Mask from "./mask.ts"
@@ -127,7 +127,7 @@ export const make = (options: {
             },
             onExit: (exit) => {
               lanes.answered(nowMs(clock))
-              Telemetry.countCall(call.operation, exit, fiber.context)
+              Counts.call(call.operation, exit, fiber.context)
               if (span !== undefined && Exit.isSuccess(exit)) describe(span, call, exit.value)
             }
           }

@@ -15,7 +15,7 @@ import type { InvalidRequest } from "../CyclesError.ts"
 import type { Metadata } from "../GuardOptions.ts"
 import type { CommitOptions } from "../Reservation.ts"
 import type { Settlement } from "../Settlement.ts"
-import * as Telemetry from "../Telemetry.ts"
+import * as Counts from "./counts.ts"
 import * as Charge from "./charge.ts"
 import * as Claims from "./claims.ts"
 import * as Encode from "./encode.ts"
@@ -193,7 +193,7 @@ const waitAsAsked = <A extends Settlement>(
 /** The end is known: no more heartbeat, and whoever watches settlements hears of it. */
 const finish = (engine: Engine, held: Held, settlement: Settlement): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    Telemetry.countActive(-1, fiber.context)
+    Counts.active(-1, fiber.context)
     if (held.beat !== undefined) engine.heartbeat.stop(held.beat)
     if (held.id !== undefined) endCharge(engine, held.id)
     const { action, subject } = held.prepared.request
