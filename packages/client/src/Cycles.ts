@@ -62,6 +62,7 @@ import * as Guard from "./internal/guard.ts"
 import * as Patience from "./internal/patience.ts"
 import * as Prepare from "./internal/prepare.ts"
 import * as Replay from "./internal/replay.ts"
+import * as Resolved from "./internal/resolved.ts"
 import * as Scoped from "./internal/scoped.ts"
 import * as StreamGuard from "./internal/stream.ts"
 import { millis } from "./internal/time.ts"
@@ -70,7 +71,7 @@ import type { Active, Reservation } from "./Reservation.ts"
 import type { Settlement } from "./Settlement.ts"
 import { SettlementJournal } from "./SettlementJournal.ts"
 import * as Journal from "./SettlementJournal.ts"
-import { CurrentSubject, none } from "./Subject.ts"
+import { CurrentSubject } from "./Subject.ts"
 
 export {
   /** See `Subject.withSubject`. */
@@ -162,7 +163,7 @@ export const make = (
 ): Effect.Effect<Cycles["Service"], never, Client.CyclesClient | SettlementJournal | Scope.Scope> =>
   Effect.gen(function* () {
     const client = yield* Client.CyclesClient
-    const resolved = resolve(config, client.baseUrl)
+    const resolved = Resolved.resolve(config, client.baseUrl)
     const store = yield* SettlementJournal
     const makeKey = yield* MakeKey
     const journal = yield* openJournal(store, {
@@ -195,32 +196,6 @@ const openJournal = (store: SettlementJournal["Service"], owner: Journal.Journal
       )
     })
   )
-
-const resolve = (config: CyclesConfig, baseUrl: string): EngineModule.Resolved => ({
-  baseUrl,
-  subject: config.subject ?? none,
-  ttlMs: within("ttl", config.ttl ?? "60 seconds", 1_000, 86_400_000),
-  extendByMs: config.extendBy === undefined ? undefined : within("extendBy", config.extendBy, 1, 86_400_000),
-  gracePeriodMs: config.gracePeriod === undefined ? undefined : within("gracePeriod", config.gracePeriod, 0, 60_000),
-  overagePolicy: config.overagePolicy,
-  heartbeat: config.heartbeat ?? "warn",
-  onFailure: config.onFailure ?? "partial",
-  settle: config.settle ?? "attempt",
-  retry: config.retry ?? ConfigModule.retryPolicy(),
-  timeoutMs: within("timeout", config.timeout ?? "10 seconds", 1, 3_600_000),
-  maxRetryAfterMs: within("maxRetryAfter", config.maxRetryAfter ?? 0, 0, 3_600_000),
-  flushTimeoutMs: within("flushTimeout", config.flushTimeout ?? "10 seconds", 0, 3_600_000),
-  rescanIntervalMs: within("rescanInterval", config.rescanInterval ?? "60 seconds", 1_000, 86_400_000)
-})
-
-const within = (name: string, duration: Duration.Input, minimum: number, maximum: number): number => {
-  const value = millis(duration)
-  if (!(value >= minimum && value <= maximum)) {
-    const range = `${Duration.format(Duration.millis(minimum))} to ${Duration.format(Duration.millis(maximum))}`
-    throw new RangeError(`${name} must be ${range}, got ${Duration.format(Duration.fromInputUnsafe(duration))}`)
-  }
-  return value
-}
 
 const fromEngine = (engine: Engine): Cycles["Service"] => {
   const subject = (own: Protocol.Subject | undefined) =>

@@ -8,44 +8,23 @@ import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type * as Take from "effect/Take"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
-import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
-import type { OnFailure, Settle } from "../CyclesConfig.ts"
-import type * as HeartbeatPolicy from "../Heartbeat.ts"
 import type { Settlement } from "../Settlement.ts"
 import type { Journal, JournalError, JournalRecord } from "../SettlementJournal.ts"
 import * as Counts from "./counts.ts"
 import type { Charge } from "./charge.ts"
 import * as Claims from "./claims.ts"
 import * as Heartbeat from "./heartbeat.ts"
+import type { Resolved } from "./resolved.ts"
 import type { Send } from "./send.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** The policies of a client, in milliseconds and with every default filled in. */
-export interface Resolved {
-  readonly baseUrl: string
-  readonly subject: Subject
-  readonly ttlMs: number
-  readonly extendByMs: number | undefined
-  readonly gracePeriodMs: number | undefined
-  readonly overagePolicy: OveragePolicy | undefined
-  readonly heartbeat: HeartbeatPolicy.Policy
-  readonly onFailure: OnFailure
-  readonly settle: Settle
-  readonly retry: Schedule.Schedule<unknown>
-  readonly timeoutMs: number
-  readonly maxRetryAfterMs: number
-  readonly flushTimeoutMs: number
-  readonly rescanIntervalMs: number
-}
 
 /** A settlement, with what it was for. */
 export interface SettlementEvent {

@@ -12,8 +12,9 @@ import type { ReserveOptions } from "../GuardOptions.ts"
 import type { Policy } from "../Heartbeat.ts"
 import { CurrentSubject, none } from "../Subject.ts"
 import * as Encode from "./encode.ts"
-import type { Engine, Resolved } from "./engine.ts"
+import type { Engine } from "./engine.ts"
 import * as Keys from "./keys.ts"
+import type { Resolved } from "./resolved.ts"
 import { millis } from "./time.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
