@@ -21,7 +21,7 @@ import * as Keys from "./admin/keys.ts"
 import * as PolicyAdmin from "./admin/policies.ts"
 import * as Tenants from "./admin/tenants.ts"
 import type { Answer } from "./answer.ts"
-import type { Caller, Context } from "./ledger.ts"
+import type { Asked, Caller, Context } from "./context.ts"
 import * as Ledger from "./ledger.ts"
 import type { ApiKey } from "./model.ts"
 import * as Policies from "./policies.ts"
@@ -67,7 +67,7 @@ export interface Server {
   readonly lastSettled: Map<string, number>
   readonly adminKey: string
   /** Rules of a test that refuse what they like. */
-  readonly denials: Array<(request: Ledger.Asked) => string | undefined>
+  readonly denials: Array<(request: Asked) => string | undefined>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ import { SortBy } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { Answer } from "./answer.ts"
 import { json } from "./answer.ts"
-import type { Caller, Context } from "./ledger.ts"
-import { balance, expired, mine, money } from "./ledger.ts"
+import { balance, money } from "./books.ts"
+import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
 import * as Read from "./read.ts"
-import { forbidden, invalid } from "./refusal.ts"
+import { invalid, otherTenant } from "./refusal.ts"
+import { expired, mine } from "./reservations.ts"
 import type { Store } from "./store.ts"
 
 /** Whether a key may see a path, given with all paths above it. */
@@ -273,9 +274,6 @@ const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
   if (asked !== null && asked.trim() !== "" && asked !== caller.tenant.id) throw otherTenant()
   return caller.tenant.id
 }
-
-const otherTenant = () =>
-  forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // cursors

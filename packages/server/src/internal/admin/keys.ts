@@ -6,7 +6,7 @@
 import * as Schema from "effect/Schema"
 import type { Answer } from "../answer.ts"
 import { json } from "../answer.ts"
-import type { Context } from "../ledger.ts"
+import type { Context } from "../context.ts"
 import type { ApiKey, Tenant } from "../model.ts"
 import * as Read from "../read.ts"
 import { invalid, Refusal } from "../refusal.ts"
