@@ -65,7 +65,7 @@ export interface Call {
 // requests
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether every percent escape of an address can be read; afterwards none fails. */
+/** Refuses an address with a percent escape that can't be read; afterwards none fails. */
 export const readable = (url: string): void => {
   if (!url.includes("%")) return
   try {

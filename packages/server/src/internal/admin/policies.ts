@@ -17,6 +17,7 @@ import {
   count,
   instant,
   iso,
+  isoIf,
   notBlank,
   page,
   tenantFor,
@@ -210,5 +211,5 @@ const policyRow = (policy: Policy): object => ({
         },
   effective_from: policy.effectiveFrom,
   effective_until: policy.effectiveUntil,
-  updated_at: policy.updatedAtMs === undefined ? undefined : iso(policy.updatedAtMs)
+  updated_at: isoIf(policy.updatedAtMs)
 })
