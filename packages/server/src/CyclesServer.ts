@@ -21,9 +21,9 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import type { Request, Response, Server } from "./internal/handler.ts"
+import type { Request, Response, Server } from "./internal/call.ts"
+import type * as Commands from "./internal/context.ts"
 import * as Handler from "./internal/handler.ts"
-import type * as Ledger from "./internal/ledger.ts"
 import type { Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
@@ -92,7 +92,7 @@ export interface ReservationView {
 }
 
 /** A request for a budget, for a rule of a test to look at. */
-export type Asked = Ledger.Asked
+export type Asked = Commands.Asked
 
 /** An embedded server, and a handle on it for tests. */
 export interface Shape {

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, vi } from "vitest"
 import * as CyclesServer from "../src/CyclesServer.ts"
+import type { Server } from "../src/internal/call.ts"
 import * as Handler from "../src/internal/handler.ts"
 import type { Budget } from "../src/internal/model.ts"
 import { remaining } from "../src/internal/model.ts"
@@ -54,7 +55,7 @@ interface Request {
 
 /** A server whose names and times are those of the test. */
 class World {
-  readonly server: Handler.Server
+  readonly server: Server
   readonly #apiKey: string
   readonly #sent: Array<Request> = []
   readonly ids: Array<string> = []

@@ -3,6 +3,7 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type { Response } from "../src/internal/call.ts"
 import * as Handler from "../src/internal/handler.ts"
 import { start } from "./support/sockets.ts"
 import { act, make, tokens } from "./support/world.ts"
@@ -61,7 +62,7 @@ describe("the same key", () => {
     ["metadata", `${first}${amount},"metadata":{}}`]
   ]
 
-  const asked = (body: string): ReadonlyArray<Handler.Response> => {
+  const asked = (body: string): ReadonlyArray<Response> => {
     const world = make()
     const key = world.admin("POST", "api-keys", { tenant_id: "acme", name: "k", expires_at: "2100-01-01T00:00:00Z" })
     const headers = { "x-cycles-api-key": String(key.body["key_secret"]), "content-type": "application/json" }

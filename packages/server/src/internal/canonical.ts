@@ -5,6 +5,7 @@
  * Source: idempotency of the protocol (canonical JSON, RFC 8785, is its recommendation).
  */
 import * as Json from "@effect-cycles/protocol/Json"
+import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Read from "./read.ts"
 
 /** JSON text with keys in order. */
@@ -19,7 +20,7 @@ const ordered = (value: unknown): unknown => {
 }
 
 /** What a body asks for. Nulls are absence, but for what has a default: the grace period and the dry run. */
-export const asked = (body: string): Readonly<Record<string, unknown>> => {
+const asked = (body: string): Readonly<Record<string, unknown>> => {
   const raw = Read.json(body)
   const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
   return { ...Read.withoutNulls(raw), ...isNull("grace_period_ms"), ...isNull("dry_run") }
@@ -27,3 +28,15 @@ export const asked = (body: string): Readonly<Record<string, unknown>> => {
 
 /** The canonical form of a body. */
 export const formOf = (body: string): string => canonical(asked(body))
+
+/** The defaults of grace and dry run are the same body as their absence; that of the lifetime is not. */
+export const formOfReserve = (body: string): string => {
+  const { dry_run, grace_period_ms, ...rest } = { dry_run: undefined, grace_period_ms: undefined, ...asked(body) }
+  return canonical({
+    ...rest,
+    ...(dry_run === undefined || dry_run === false ? undefined : { dry_run }),
+    ...(grace_period_ms === undefined || grace_period_ms === Limits.defaultGracePeriodMs
+      ? undefined
+      : { grace_period_ms })
+  })
+}

@@ -1,5 +1,6 @@
 /**
- * The ledger: what reserve, commit, release, extend, decide and events do to the books.
+ * The ledger: what reserve, commit, release, extend, decide and events do to the books. The figures are worked out in
+ * `books.ts`; what a key permits has been seen to before.
  *
  * It is a deterministic function of commands and time. Everything that varies, the instant and new names, comes in with the
  * command; the same commands give the same books. A command runs to its end or throws a `Refusal` before it has changed
@@ -7,62 +8,28 @@
  *
  * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY of the protocol.
  */
-import * as Amount from "@effect-cycles/protocol/Amount"
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
 import type {
   CommitRequest,
   ExtendRequest,
-  OveragePolicy,
   ReleaseRequest,
   ReservationCreateRequest
 } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { Answer } from "./answer.ts"
 import { once } from "./answer.ts"
-import { asked, canonical } from "./canonical.ts"
-import type { Budget, Reservation, Tenant } from "./model.ts"
-import { remaining } from "./model.ts"
+import * as Books from "./books.ts"
+import { formOfReserve } from "./canonical.ts"
+import type { Asked, Caller, Context } from "./context.ts"
+import type { Budget, Reservation } from "./model.ts"
 import * as Policies from "./policies.ts"
 import type { OpenMetadata } from "./read.ts"
-import { forbidden, invalid, notFound, Refusal, tenantClosed } from "./refusal.ts"
+import { otherTenant, Refusal, tenantClosed } from "./refusal.ts"
+import { expired, finalized, mine, settleable, settledAt } from "./reservations.ts"
 import type { Store } from "./store.ts"
-import { budgetId, dayMs } from "./store.ts"
-
-// ---------------------------------------------------------------------------------------------------------------------
-// models
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** A request for a budget. */
-export type Asked = OpenMetadata<ReservationCreateRequest> | OpenMetadata<DecisionRequest>
-
-/** What a command needs besides its request. */
-export interface Context {
-  readonly store: Store
-  readonly nowMs: number
-  /** A new name, a UUID. */
-  readonly makeId: () => string
-  /** When the last reservation of a tenant was settled. */
-  readonly lastSettled: Map<string, number>
-  /** Counts calls for rate limits. */
-  readonly meter: Policies.Meter
-  /** Rules of a test that refuse what they like. */
-  readonly deny: (request: Asked) => string | undefined
-}
-
-/** Who is asking. */
-export interface Caller {
-  readonly tenant: Tenant
-}
-
-type Refused = {
-  readonly code: string
-  readonly message: string
-  readonly status: number
-  readonly details?: Record<string, unknown>
-}
+import { dayMs } from "./store.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // time
@@ -85,7 +52,7 @@ export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): boole
 const atATime = 1_000
 
 const expire = (store: Store, reservation: Reservation): void => {
-  freed(store, reservation).forEach(store.budgets.put)
+  Books.freed(store, reservation).forEach(store.budgets.put)
   store.reservations.put({ ...reservation, status: "EXPIRED" })
 }
 
@@ -103,7 +70,7 @@ export const reserve = (
   own(caller, request.subject)
   return once(
     context,
-    { id: `reserve ${caller.tenant.id} ${request.idempotencyKey}`, body, form: canonicalReserve },
+    { id: `reserve ${caller.tenant.id} ${request.idempotencyKey}`, body, form: formOfReserve },
     () => {
       const { nowMs, store } = context
       const isDryRun = request.dryRun === true
@@ -111,13 +78,13 @@ export const reserve = (
       const looked = look(context, caller, request, scopes)
       const scopePath = scopes[scopes.length - 1] ?? ""
       if (looked.refused !== undefined) {
-        if (!isDryRun || looked.refused.status === 400) throw toRefusal(looked.refused)
+        if (!isDryRun || looked.refused.status === 400) throw Books.toRefusal(looked.refused)
         return {
           answer: {
             decision: "DENY",
             affected_scopes: scopes,
             scope_path: scopePath,
-            reason_code: reasonOf(looked.refused)
+            reason_code: Books.reasonOf(looked.refused)
           },
           keepMs: dayMs
         }
@@ -133,9 +100,9 @@ export const reserve = (
             decision,
             affected_scopes: scopes,
             scope_path: scopePath,
-            reserved: money(unit, amount),
+            reserved: Books.money(unit, amount),
             caps,
-            balances: looked.budgets.map(balance)
+            balances: looked.budgets.map(Books.balance)
           },
           keepMs: dayMs
         }
@@ -167,7 +134,7 @@ export const reserve = (
         metadata: request.metadata,
         committedMetadata: undefined
       }
-      const after = looked.budgets.map((budget) => ({ ...budget, reserved: budget.reserved + amount }))
+      const after = looked.budgets.map((budget) => Books.hold(budget, amount))
       after.forEach(store.budgets.put)
       store.reservations.put(reservation)
       return {
@@ -178,9 +145,9 @@ export const reserve = (
           expires_at_ms: reservation.expiresAtMs,
           remaining_ttl_ms: ttlMs,
           scope_path: scopePath,
-          reserved: money(unit, amount),
+          reserved: Books.money(unit, amount),
           caps,
-          balances: after.map(balance)
+          balances: after.map(Books.balance)
         },
         keepMs: Math.max(dayMs, ttlMs + graceMs),
         reservation
@@ -201,11 +168,11 @@ export const decide = (
     const scopes = Subject.scopes(request.subject)
     const { caps, refused } = look(context, caller, request, scopes)
     if (refused !== undefined) {
-      if (refused.status === 400) throw toRefusal(refused)
+      if (refused.status === 400) throw Books.toRefusal(refused)
       return {
         answer: {
           decision: "DENY",
-          reason_code: reasonOf(refused),
+          reason_code: Books.reasonOf(refused),
           affected_scopes: scopes
         },
         keepMs: dayMs
@@ -229,9 +196,9 @@ const look = (
   caller: Caller,
   request: Asked,
   scopes: ReadonlyArray<string>
-): { readonly budgets: ReadonlyArray<Budget>; readonly caps: unknown; readonly refused: Refused | undefined } => {
+): { readonly budgets: ReadonlyArray<Budget>; readonly caps: unknown; readonly refused: Books.Refused | undefined } => {
   const { amount, unit } = request.estimate
-  const { budgets, refused } = find(context.store, caller, scopes, unit)
+  const { budgets, refused } = Books.find(context.store, caller.tenant.id, scopes, unit)
   const denied = context.deny(request)
   const caps = budgets.find((budget) => budget.scope === scopes[scopes.length - 1])?.caps
   return {
@@ -240,10 +207,7 @@ const look = (
     refused:
       refused ??
       (denied === undefined ? undefined : { status: 409, code: denied, message: `Denied by rule: ${denied}` }) ??
-      firstRefusal(
-        budgets,
-        (budget) => state(budget) ?? overLimit(budget) ?? debtOutstanding(budget) ?? exceeded(budget, amount)
-      )
+      Books.againstEstimate(budgets, amount)
   }
 }
 
@@ -268,14 +232,14 @@ export const commit = (
       throw new Refusal(400, "UNIT_MISMATCH", "Provided units does not match the stored ones")
     }
     Policies.limit(context, Policies.matching(context, caller.tenant.id, reservation.affectedScopes), "commits")
-    const budgets = freed(store, reservation)
+    const budgets = Books.freed(store, reservation)
     if (actual > reservation.amount && reservation.overagePolicy === "REJECT") {
       throw new Refusal(409, "BUDGET_EXCEEDED", "The actual amount exceeds what was reserved, and the policy is REJECT")
     }
     const { after, charged } =
       actual <= reservation.amount
-        ? { after: budgets.map((budget) => spend(budget, actual)), charged: actual }
-        : overage(budgets, reservation.amount, actual, reservation.overagePolicy)
+        ? { after: budgets.map((budget) => Books.spend(budget, actual)), charged: actual }
+        : Books.overage(budgets, reservation.amount, actual, reservation.overagePolicy)
     after.forEach(store.budgets.put)
     store.reservations.put({
       ...reservation,
@@ -288,9 +252,9 @@ export const commit = (
     return {
       answer: {
         status: "COMMITTED",
-        charged: money(unit, charged),
-        released: released > 0n ? money(unit, released) : undefined,
-        balances: after.map(balance)
+        charged: Books.money(unit, charged),
+        released: released > 0n ? Books.money(unit, released) : undefined,
+        balances: after.map(Books.balance)
       },
       keepMs: monthMs
     }
@@ -311,7 +275,7 @@ export const release = (
     const tenant = store.tenants.get(reservation.tenantId)
     if (tenant?.status === "CLOSED") throw tenantClosed(tenant.id)
     settleable(reservation, nowMs)
-    const after = freed(store, reservation)
+    const after = Books.freed(store, reservation)
     after.forEach(store.budgets.put)
     store.reservations.put({
       ...reservation,
@@ -321,8 +285,8 @@ export const release = (
     return {
       answer: {
         status: "RELEASED",
-        released: money(reservation.unit, reservation.amount),
-        balances: after.map(balance)
+        released: Books.money(reservation.unit, reservation.amount),
+        balances: after.map(Books.balance)
       },
       keepMs: monthMs
     }
@@ -357,7 +321,7 @@ export const extend = (
         status: "ACTIVE",
         expires_at_ms: expiresAtMs,
         remaining_ttl_ms: expiresAtMs - nowMs,
-        balances: held(store, reservation).map(balance)
+        balances: Books.held(store, reservation).map(Books.balance)
       },
       // Not a moment longer than the lease that it gave: in the grace period there is nothing to extend.
       keepMs: expiresAtMs - nowMs,
@@ -381,27 +345,22 @@ export const event = (
   return once(context, { id: `event ${caller.tenant.id} ${request.idempotencyKey}`, body }, () => {
     const scopes = Subject.scopes(request.subject)
     const { amount: actual, unit } = request.actual
-    const found = find(context.store, caller, scopes, unit)
+    const found = Books.find(context.store, caller.tenant.id, scopes, unit)
     const policy =
       request.overagePolicy ??
       Policies.matching(context, caller.tenant.id, scopes).overagePolicy ??
       caller.tenant.overagePolicy
-    const refused =
-      found.refused ??
-      firstRefusal(
-        found.budgets,
-        (budget) => state(budget) ?? (policy === "REJECT" ? exceeded(budget, actual) : undefined)
-      )
-    if (refused !== undefined) throw toRefusal(refused)
-    const { after, charged } = overage(found.budgets, 0n, actual, policy)
+    const refused = found.refused ?? Books.againstEvent(found.budgets, actual, policy)
+    if (refused !== undefined) throw Books.toRefusal(refused)
+    const { after, charged } = Books.overage(found.budgets, 0n, actual, policy)
     after.forEach(context.store.budgets.put)
     return {
       status: 201,
       answer: {
         status: "APPLIED",
         event_id: context.makeId(),
-        charged: charged < actual ? money(unit, charged) : undefined,
-        balances: after.map(balance)
+        charged: charged < actual ? Books.money(unit, charged) : undefined,
+        balances: after.map(Books.balance)
       },
       keepMs: 7 * dayMs
     }
@@ -409,243 +368,15 @@ export const event = (
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the books
+// helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-const spend = (budget: Budget, amount: bigint): Budget => checked({ ...budget, spent: budget.spent + amount })
-
-/**
- * Charges more than was held: `base` has been covered by the hold, what goes beyond it has to be found. The budgets come with
- * the hold already given back.
- *
- * A budget that can't go into debt cuts the charge to what it has left, under ALLOW_WITH_OVERDRAFT too; the others go into
- * debt for what of that they can't cover.
- */
-const overage = (
-  budgets: ReadonlyArray<Budget>,
-  base: bigint,
-  actual: bigint,
-  policy: OveragePolicy
-): { readonly after: ReadonlyArray<Budget>; readonly charged: bigint } => {
-  const isOverdraftAllowed = (budget: Budget): boolean =>
-    policy === "ALLOW_WITH_OVERDRAFT" && budget.overdraftLimit > 0n
-  const least = budgets.reduce(
-    (least, budget) => (!isOverdraftAllowed(budget) && remaining(budget) < least ? remaining(budget) : least),
-    actual
-  )
-  const charged = least > base ? least : base
-  return {
-    after: budgets.map((budget) => {
-      const rest = remaining(budget)
-      if (!isOverdraftAllowed(budget)) {
-        return { ...spend(budget, charged), isOverLimit: budget.isOverLimit || (charged < actual && rest < actual) }
-      }
-      if (rest >= charged) return spend(budget, charged)
-      // What the hold and the rest of the budget cover is spent; what lies beyond is debt.
-      const paid = rest > base ? rest : base
-      const debt = budget.debt + charged - paid
-      if (debt > budget.overdraftLimit) {
-        throw new Refusal(409, "OVERDRAFT_LIMIT_EXCEEDED", `Overdraft limit exceeded for: ${budget.scope}`)
-      }
-      return checked({ ...budget, spent: budget.spent + paid, debt })
-    }),
-    charged
-  }
-}
-
-/** A budget whose figures an answer can hold. */
-const checked = (budget: Budget): Budget => {
-  if (budget.spent > Limits.maxInt64 || budget.debt > Limits.maxInt64 || remaining(budget) < Limits.minInt64) {
-    throw invalid(`The books of ${budget.scope} can't hold this amount`)
-  }
-  return budget
-}
-
-/** The budgets of a path in a unit, from the top down. */
-const find = (
-  store: Store,
-  caller: Caller,
-  scopes: ReadonlyArray<string>,
-  unit: string
-): { readonly budgets: ReadonlyArray<Budget>; readonly refused: Refused | undefined } => {
-  const budgets: Array<Budget> = []
-  for (const scope of scopes) {
-    const budget = store.budgets.get(budgetId(scope, unit))
-    if (budget !== undefined && budget.tenantId === caller.tenant.id) budgets.push(budget)
-  }
-  if (budgets.length > 0) return { budgets, refused: undefined }
-  for (const scope of scopes) {
-    const units = unitsOf(store, caller, scope)
-    if (units.length > 0) {
-      return {
-        budgets,
-        refused: {
-          status: 400,
-          code: "UNIT_MISMATCH",
-          message: `Budget at scope '${scope}' exists but in a different unit (requested: ${unit}, expected: [${units.join(", ")}])`,
-          details: { scope, requested_unit: unit, expected_units: units }
-        }
-      }
-    }
-  }
-  return {
-    budgets,
-    refused: {
-      status: 404,
-      code: "NOT_FOUND",
-      message: `Budget not found for provided scope: ${scopes[scopes.length - 1] ?? ""}`
-    }
-  }
-}
-
-const unitsOf = (store: Store, caller: Caller, scope: string): ReadonlyArray<string> =>
-  Amount.knownUnits.filter((unit) => store.budgets.get(budgetId(scope, unit))?.tenantId === caller.tenant.id)
-
-/** What the first budget of a path, from the top down, has against a request. */
-const firstRefusal = (
-  budgets: ReadonlyArray<Budget>,
-  refusal: (budget: Budget) => Refused | undefined
-): Refused | undefined => {
-  for (const budget of budgets) {
-    const refused = refusal(budget)
-    if (refused !== undefined) return refused
-  }
-  return undefined
-}
-
-const state = ({ scope, status }: Budget): Refused | undefined => {
-  switch (status) {
-    case "FROZEN":
-      return { status: 409, code: "BUDGET_FROZEN", message: `Budget is frozen for scope: ${scope}` }
-    case "CLOSED":
-      return { status: 409, code: "BUDGET_CLOSED", message: `Budget is closed for scope: ${scope}` }
-    case "ACTIVE":
-      return undefined
-  }
-}
-
-const overLimit = ({ isOverLimit, scope }: Budget): Refused | undefined =>
-  isOverLimit
-    ? {
-        status: 409,
-        code: "OVERDRAFT_LIMIT_EXCEEDED",
-        message: `Overdraft limit exceeded for: ${scope} is over-limit, no new reservations allowed`
-      }
-    : undefined
-
-const debtOutstanding = ({ debt, overdraftLimit, scope }: Budget): Refused | undefined =>
-  debt > 0n && overdraftLimit === 0n
-    ? { status: 409, code: "DEBT_OUTSTANDING", message: `Outstanding debt blocks new reservation for: ${scope}` }
-    : undefined
-
-const exceeded = (budget: Budget, amount: bigint): Refused | undefined =>
-  remaining(budget) < amount
-    ? { status: 409, code: "BUDGET_EXCEEDED", message: `Budget exceeded for: ${budget.scope}` }
-    : undefined
-
-/** The budgets that hold a reservation. One that was made later isn't among them. */
-const held = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => {
-  const budgets: Array<Budget> = []
-  for (const scope of reservation.heldScopes) {
-    const budget = store.budgets.get(budgetId(scope, reservation.unit))
-    if (budget !== undefined) budgets.push(budget)
-  }
-  return budgets
-}
-
-/** These budgets without what they hold. */
-const freed = (store: Store, reservation: Reservation): ReadonlyArray<Budget> =>
-  held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
-
-// ---------------------------------------------------------------------------------------------------------------------
-// checks
-// ---------------------------------------------------------------------------------------------------------------------
-
-const own = (caller: Caller, subject: Subject.Subject): void => {
-  if (subject.tenant !== undefined && subject.tenant !== caller.tenant.id) {
-    throw forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
-  }
-}
-
-/** A reservation of the caller's. */
-export const mine = (context: Pick<Context, "store">, caller: Caller | "admin", id: string): Reservation => {
-  const reservation = context.store.reservations.get(id)
-  if (reservation === undefined) throw notFound(id)
-  if (caller !== "admin" && reservation.tenantId !== caller.tenant.id) {
-    throw forbidden("Reservation is owned by another tenant")
-  }
-  return reservation
-}
-
-/** The refusal of what has expired. */
-export const expired = (): Refusal =>
-  new Refusal(410, "RESERVATION_EXPIRED", "Provided reservation has already expired")
-
-const finalized = (): Refusal =>
-  new Refusal(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")
-
-/**
- * The instant of a settlement. Those of one tenant in the same millisecond are told apart by one or two, so that windows
- * over their times can be drawn between them.
- */
-const settledAt = (context: Context, tenantId: string): number => {
-  const last = context.lastSettled.get(tenantId) ?? 0
-  const at = last >= context.nowMs ? Math.min(last + 1, context.nowMs + 2) : context.nowMs
-  context.lastSettled.set(tenantId, at)
-  return at
-}
-
-const settleable = (reservation: Reservation, nowMs: number): void => {
-  if (reservation.status === "EXPIRED") throw expired()
-  if (reservation.status !== "ACTIVE") throw finalized()
-  if (nowMs > reservation.expiresAtMs + reservation.graceMs) throw expired()
-}
-
-const toRefusal = (refused: Refused): Refusal =>
-  new Refusal(refused.status, refused.code, refused.message, { details: refused.details })
-
-const reasonOf = (refused: Refused): string => (refused.code === "NOT_FOUND" ? "BUDGET_NOT_FOUND" : refused.code)
-
-// ---------------------------------------------------------------------------------------------------------------------
-// idempotency
-// ---------------------------------------------------------------------------------------------------------------------
-
+/** How long the answer of a settlement is kept. */
 const monthMs = 30 * dayMs
 
-/** The defaults of grace and dry run are the same body as their absence; that of the lifetime is not. */
-const canonicalReserve = (body: string): string => {
-  const { dry_run, grace_period_ms, ...rest } = { dry_run: undefined, grace_period_ms: undefined, ...asked(body) }
-  return canonical({
-    ...rest,
-    ...(dry_run === undefined || dry_run === false ? undefined : { dry_run }),
-    ...(grace_period_ms === undefined || grace_period_ms === Limits.defaultGracePeriodMs
-      ? undefined
-      : { grace_period_ms })
-  })
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// rows
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** An amount on the wire. */
-export const money = (unit: string, amount: bigint): { readonly unit: string; readonly amount: number | bigint } => ({
-  unit,
-  amount: Json.encodeInteger(amount)
-})
-
-/** A balance on the wire. */
-export const balance = (budget: Budget): object => {
-  const { scope, unit } = budget
-  return {
-    scope: scope.slice(scope.lastIndexOf("/") + 1),
-    scope_path: scope,
-    remaining: money(unit, remaining(budget)),
-    reserved: money(unit, budget.reserved),
-    spent: money(unit, budget.spent),
-    allocated: money(unit, budget.allocated),
-    debt: budget.debt > 0n ? money(unit, budget.debt) : undefined,
-    overdraft_limit: budget.overdraftLimit > 0n ? money(unit, budget.overdraftLimit) : undefined,
-    is_over_limit: budget.isOverLimit ? true : undefined
+/** A subject names no other tenant than its caller. */
+const own = (caller: Caller, subject: Subject.Subject): void => {
+  if (subject.tenant !== undefined && subject.tenant !== caller.tenant.id) {
+    throw otherTenant()
   }
 }

@@ -151,6 +151,12 @@ const withoutNothing = (value: Readonly<Record<string, unknown>>): Readonly<Reco
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
+/** A parameter of a query that says something; a blank one is none. */
+export const parameter = (query: URLSearchParams, name: string): string | undefined => {
+  const value = query.get(name)?.trim() ?? ""
+  return value === "" ? undefined : value
+}
+
 /** A whole number from a query, in a range. */
 export const integer = (name: string, text: string, minimum: number, maximum: number): number => {
   const value = /^-?\d{1,9}$/.test(text) ? Number(text) : Number.NaN
@@ -171,8 +177,8 @@ export const word = <A extends string>(name: string, text: string, allowed: Read
 
 /** A yes or no of a query, in the words that the reference takes; an empty one is none. */
 export const flag = (query: URLSearchParams, name: string): boolean | undefined => {
-  const text = (query.get(name) ?? "").trim().toLowerCase()
-  if (text === "") return undefined
+  const text = parameter(query, name)?.toLowerCase()
+  if (text === undefined) return undefined
   const isYes = ["true", "on", "yes", "1"].includes(text)
   if (!isYes) word(name, text, ["false", "off", "no", "0"])
   return isYes

@@ -8,11 +8,13 @@ import { SortBy } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { Answer } from "./answer.ts"
 import { json } from "./answer.ts"
-import type { Caller, Context } from "./ledger.ts"
-import { balance, expired, mine, money } from "./ledger.ts"
+import { balance, money } from "./books.ts"
+import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
 import * as Read from "./read.ts"
-import { forbidden, invalid } from "./refusal.ts"
+import { invalid, otherTenant } from "./refusal.ts"
+import { expired, mine } from "./reservations.ts"
+import * as Scopes from "./scopes.ts"
 import type { Store } from "./store.ts"
 
 /** Whether a key may see a path, given with all paths above it. */
@@ -229,8 +231,8 @@ const filterNames: ReadonlyArray<string> = ["status", "idempotency_key", ...Subj
 
 /** An end of a window, where it is given. */
 const boundOf = (query: URLSearchParams, name: string): number | undefined => {
-  const text = (query.get(name) ?? "").trim()
-  return text === "" ? undefined : Read.instant(name, text)
+  const text = Read.parameter(query, name)
+  return text === undefined ? undefined : Read.instant(name, text)
 }
 
 const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolean) => {
@@ -242,10 +244,7 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
   }
   const key = query.get("idempotency_key")
   if (key !== null) tests.push((reservation) => reservation.idempotencyKey === key)
-  for (const field of Subject.fields) {
-    const value = query.get(field)
-    if (value === null) continue
-    const segment = `${field}:${value.toLowerCase()}`
+  for (const segment of segmentsOf(query)) {
     tests.push((reservation) => reservation.scopePath.split("/").includes(segment))
   }
   for (const [from, to, at] of windows) {
@@ -264,18 +263,31 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
 }
 
 const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
-  const asked = query.get("tenant")
   if (caller === "admin") {
+    const asked = query.get("tenant")
     if (asked === null || asked.trim() === "")
       throw invalid("tenant query parameter is required with the administrator's key")
     return asked
   }
-  if (asked !== null && asked.trim() !== "" && asked !== caller.tenant.id) throw otherTenant()
+  ownTenant(caller, query)
   return caller.tenant.id
 }
 
-const otherTenant = () =>
-  forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
+/** A query names no other tenant than its caller. */
+const ownTenant = (caller: Caller, query: URLSearchParams): void => {
+  const asked = query.get("tenant")
+  if (asked !== null && asked.trim() !== "" && asked !== caller.tenant.id) throw otherTenant()
+}
+
+/** The segments of a path that a query names. */
+const segmentsOf = (query: URLSearchParams): ReadonlyArray<string> => {
+  const segments: Array<string> = []
+  for (const field of Subject.fields) {
+    const value = query.get(field)
+    if (value !== null) segments.push(`${field}:${value.toLowerCase()}`)
+  }
+  return segments
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // cursors
@@ -297,8 +309,8 @@ const cursorOf = (
   order: AskedOrder,
   filters: string
 ): (Omit<Cursor, "after"> & { readonly after: Position }) | undefined => {
-  const text = (query.get("cursor") ?? "").trim()
-  if (text === "" || (text === "0" && !isSortAsked(order))) return undefined
+  const text = Read.parameter(query, "cursor")
+  if (text === undefined || (text === "0" && !isSortAsked(order))) return undefined
   const value = parseCursor(text)
   if (value === undefined || (value.filters === undefined && isSortAsked(order))) throw invalid("Invalid cursor")
   const isSame =
@@ -334,23 +346,15 @@ const parseCursor = (text: string): Cursor | undefined => {
 
 /** `GET /v1/balances` */
 export const balances = (context: Context, caller: Caller, query: URLSearchParams, isVisible: IsVisible): Answer => {
-  const segments: Array<string> = []
-  for (const field of Subject.fields) {
-    const value = query.get(field)
-    if (value !== null) segments.push(`${field}:${value.toLowerCase()}`)
-  }
+  const segments = segmentsOf(query)
   if (segments.length === 0) throw invalid(`At least one of ${Subject.fields.join(", ")} is required`)
-  const tenant = query.get("tenant")
-  if (tenant !== null && tenant.trim() !== "" && tenant !== caller.tenant.id) throw otherTenant()
+  ownTenant(caller, query)
   // Children are always listed, whatever it says.
   Read.flag(query, "include_children")
   const limit = limitOf(query)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
     const parts = budget.scope.split("/")
-    return (
-      segments.every((segment) => parts.includes(segment)) &&
-      isVisible(parts.map((_, i) => parts.slice(0, i + 1).join("/")))
-    )
+    return segments.every((segment) => parts.includes(segment)) && isVisible(Scopes.withAncestors(budget.scope))
   })
   const { hasMore, next, rows } = Read.slice(query, all, limit)
   return json(200, { balances: rows.map(balance), has_more: hasMore, next_cursor: next ?? null })

@@ -35,6 +35,10 @@ export const notFound = (what: string): Refusal => new Refusal(404, "NOT_FOUND",
 /** It belongs to somebody else, or is not allowed. */
 export const forbidden = (message: string): Refusal => new Refusal(403, "FORBIDDEN", message)
 
+/** It is asked for in the name of a tenant that isn't the key's. */
+export const otherTenant = (): Refusal =>
+  forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
+
 /** The tenant has been closed: what is its own can be read, and that is all. */
 export const tenantClosed = (id: string): Refusal =>
   new Refusal(409, "TENANT_CLOSED", `Tenant ${id} is closed; owned objects are read-only`)

@@ -2,6 +2,7 @@
  * A server without a socket, whose time is a number: a tenant, its key, and budgets of tokens.
  */
 import * as CyclesServer from "../../src/CyclesServer.ts"
+import type { Server } from "../../src/internal/call.ts"
 import * as Handler from "../../src/internal/handler.ts"
 import type { Store } from "../../src/internal/store.ts"
 
@@ -13,7 +14,7 @@ export interface Answered {
 
 /** A server, and what a test asks of it. */
 export interface World {
-  readonly server: Handler.Server
+  readonly server: Server
   nowMs: number
   /** Asks for the tenant; a body makes it a POST. The key may be another one. */
   readonly ask: (path: string, body?: object, key?: string) => Answered

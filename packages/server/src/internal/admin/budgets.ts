@@ -9,9 +9,9 @@ import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"
 import type { Answer, Outcome } from "../answer.ts"
 import { json, once } from "../answer.ts"
+import { money } from "../books.ts"
 import { canonical } from "../canonical.ts"
-import type { Context } from "../ledger.ts"
-import { money } from "../ledger.ts"
+import type { Context } from "../context.ts"
 import type { Budget } from "../model.ts"
 import { remaining } from "../model.ts"
 import * as Read from "../read.ts"
@@ -20,9 +20,9 @@ import * as Scopes from "../scopes.ts"
 import { budgetId, dayMs } from "../store.ts"
 import type { Owner, SortKeys } from "./parts.ts"
 import {
-  given,
   instant,
   iso,
+  isoIf,
   metadata,
   notBlank,
   page,
@@ -103,7 +103,7 @@ export const lookUpBudget = (context: Context, owner: Owner, query: URLSearchPar
 export const listBudgets = (context: Context, owner: Owner, query: URLSearchParams): Answer => {
   const prefix = query.get("scope_prefix") ?? ""
   withinFilter(owner, prefix)
-  const tenantId = owner?.tenantId ?? given(query, "tenant_id")
+  const tenantId = owner?.tenantId ?? Read.parameter(query, "tenant_id")
   const isFound = filterOf(query)
   const rows = Array.from(
     tenantId === undefined ? context.store.budgets.all() : context.store.budgets.ofOwner(tenantId)
@@ -149,7 +149,7 @@ const filterOf = (query: URLSearchParams): ((budget: Budget) => boolean) => {
 }
 
 const share = (query: URLSearchParams, name: string): number | undefined => {
-  const text = given(query, name)
+  const text = Read.parameter(query, name)
   if (text === undefined) return undefined
   const value = Number(text)
   if (!(value >= 0 && value <= 1)) throw invalid(`${name} must be in [0, 1]`)
@@ -345,5 +345,5 @@ const budgetRow = (budget: Budget): object => ({
   rollover_policy: budget.rolloverPolicy,
   period_start: budget.periodStart,
   period_end: budget.periodEnd,
-  updated_at: budget.updatedAtMs === undefined ? undefined : iso(budget.updatedAtMs)
+  updated_at: isoIf(budget.updatedAtMs)
 })

@@ -6,14 +6,14 @@
 import * as Schema from "effect/Schema"
 import type { Answer } from "../answer.ts"
 import { json } from "../answer.ts"
-import type { Context } from "../ledger.ts"
+import type { Context } from "../context.ts"
 import type { ApiKey, Tenant } from "../model.ts"
 import * as Read from "../read.ts"
 import { invalid, Refusal } from "../refusal.ts"
 import type { Secrets } from "../secrets.ts"
 import { dayMs } from "../store.ts"
 import type { SortKeys } from "./parts.ts"
-import { given, instant, iso, metadata, notBlank, page, searchIn, sorted, text, utc, wordIn } from "./parts.ts"
+import { instant, iso, metadata, notBlank, page, searchIn, sorted, text, utc, wordIn } from "./parts.ts"
 import { activeTenant, notClosed } from "./tenants.ts"
 
 const defaultPermissions: ReadonlyArray<string> = [
@@ -90,7 +90,7 @@ const keyLifeMs = 90 * dayMs
 
 /** `GET /v1/admin/api-keys` */
 export const listKeys = (context: Context, query: URLSearchParams): Answer => {
-  const tenantId = given(query, "tenant_id")
+  const tenantId = Read.parameter(query, "tenant_id")
   const status = wordIn(query, "status", ["ACTIVE", "REVOKED", "EXPIRED"])
   const isFound = searchIn(query)
   const rows = Array.from(

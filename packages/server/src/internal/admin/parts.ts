@@ -46,6 +46,9 @@ export const instant = Schema.optional(
 /** An instant as the administrator reads it. */
 export const iso = (ms: number): string => new Date(ms).toISOString()
 
+/** The same, where there is one. */
+export const isoIf = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : iso(ms))
+
 /** An instant that was written in some zone, in UTC, with no more digits than it needs. */
 export const utc = <A extends string | undefined>(text: A): A | string =>
   text === undefined ? text : iso(Read.parseInstant(text)).replace(".000Z", "Z")
@@ -81,7 +84,7 @@ export const tenantFor = (owner: Owner, asked: string | undefined): string => {
 
 /** The tenant that is looked at: the key's own, or the one that the administrator's query names. */
 export const tenantIn = (owner: Owner, query: URLSearchParams): string => {
-  const asked = owner?.tenantId ?? given(query, "tenant_id")
+  const asked = owner?.tenantId ?? Read.parameter(query, "tenant_id")
   if (asked === undefined) {
     throw invalid("tenant_id query parameter is required when using admin key authentication")
   }
@@ -92,25 +95,19 @@ export const tenantIn = (owner: Owner, query: URLSearchParams): string => {
 // lists
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A parameter that says something; a blank one is none. */
-export const given = (query: URLSearchParams, name: string): string | undefined => {
-  const value = query.get(name)?.trim() ?? ""
-  return value === "" ? undefined : value
-}
-
 /** One of several words, where it is given. */
 export const wordIn = <A extends string>(
   query: URLSearchParams,
   name: string,
   allowed: ReadonlyArray<A>
 ): A | undefined => {
-  const value = given(query, name)
+  const value = Read.parameter(query, name)
   return value === undefined ? undefined : Read.word(name, value, allowed)
 }
 
 /** Whether a row has what is searched for in one of its texts, in any case. */
 export const searchIn = (query: URLSearchParams): ((...texts: ReadonlyArray<string>) => boolean) => {
-  const wanted = given(query, "search")?.toLowerCase()
+  const wanted = Read.parameter(query, "search")?.toLowerCase()
   if (wanted === undefined) return () => true
   if (wanted.length > maxSearch) throw invalid(`search exceeds maxLength ${maxSearch} (got ${wanted.length})`)
   return (...texts) => texts.some((text) => text.toLowerCase().includes(wanted))
@@ -135,7 +132,7 @@ export const sorted = <A>(
   }
 ): ReadonlyArray<A> => {
   const direction = Read.word("sort_dir", (query.get("sort_dir") ?? "desc").toLowerCase(), ["asc", "desc"])
-  const by = Read.word("sort_by", given(query, "sort_by") ?? options.otherwise, Object.keys(options.keys))
+  const by = Read.word("sort_by", Read.parameter(query, "sort_by") ?? options.otherwise, Object.keys(options.keys))
   const key = options.keys[by]
   if (key === undefined) return rows
   const ordered = rows.map((row, place) => ({ row, key: key(row, place), id: options.id(row) }))
@@ -154,9 +151,9 @@ export const page = <A>(
   rows: ReadonlyArray<A>,
   options: { readonly name: string; readonly id: (row: A) => string; readonly row: (row: A) => object }
 ): Answer => {
-  const asked = given(query, "limit")
+  const asked = Read.parameter(query, "limit")
   const limit = Math.max(1, Math.min(100, asked === undefined ? 50 : wholeNumber("limit", asked)))
-  const cursor = given(query, "cursor")
+  const cursor = Read.parameter(query, "cursor")
   const from = cursor === undefined ? 0 : rows.findIndex((row) => options.id(row) === cursor) + 1
   if (cursor !== undefined && from === 0) {
     throw invalid("Cursor is not valid for this result set; restart pagination without a cursor")

@@ -7,7 +7,7 @@ import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"
 import type { Answer } from "../answer.ts"
 import { json } from "../answer.ts"
-import type { Context } from "../ledger.ts"
+import type { Context } from "../context.ts"
 import type { Policy } from "../model.ts"
 import * as Read from "../read.ts"
 import { forbidden, Refusal } from "../refusal.ts"
@@ -17,6 +17,7 @@ import {
   count,
   instant,
   iso,
+  isoIf,
   notBlank,
   page,
   tenantFor,
@@ -210,5 +211,5 @@ const policyRow = (policy: Policy): object => ({
         },
   effective_from: policy.effectiveFrom,
   effective_until: policy.effectiveUntil,
-  updated_at: policy.updatedAtMs === undefined ? undefined : iso(policy.updatedAtMs)
+  updated_at: isoIf(policy.updatedAtMs)
 })

@@ -7,12 +7,12 @@ import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"
 import type { Answer } from "../answer.ts"
 import { json } from "../answer.ts"
-import type { Context } from "../ledger.ts"
+import type { Context } from "../context.ts"
 import type { Tenant } from "../model.ts"
 import * as Read from "../read.ts"
 import { invalid, Refusal, tenantClosed } from "../refusal.ts"
 import * as Scopes from "../scopes.ts"
-import { count, given, iso, notBlank, page, searchIn, sorted, text, ttl, wordIn } from "./parts.ts"
+import { count, iso, isoIf, notBlank, page, searchIn, sorted, text, ttl, wordIn } from "./parts.ts"
 
 const statuses = ["ACTIVE", "SUSPENDED", "CLOSED"] as const
 
@@ -88,7 +88,7 @@ export const getTenant = (context: Context, id: string): Answer => json(200, ten
 export const listTenants = (context: Context, query: URLSearchParams): Answer => {
   const isFound = searchIn(query)
   const status = wordIn(query, "status", statuses)
-  const parent = given(query, "parent_tenant_id")
+  const parent = Read.parameter(query, "parent_tenant_id")
   const rows = Array.from(context.store.tenants.all()).filter(
     (tenant) =>
       isFound(tenant.id, tenant.name) &&
@@ -186,7 +186,7 @@ const tenantRow = (tenant: Tenant): object => ({
   max_reservation_extensions: tenant.maxExtensions,
   reservation_expiry_policy: tenant.expiryPolicy,
   metadata: tenant.metadata,
-  updated_at: tenant.updatedAtMs === undefined ? undefined : iso(tenant.updatedAtMs),
-  suspended_at: tenant.suspendedAtMs === undefined ? undefined : iso(tenant.suspendedAtMs),
-  closed_at: tenant.closedAtMs === undefined ? undefined : iso(tenant.closedAtMs)
+  updated_at: isoIf(tenant.updatedAtMs),
+  suspended_at: isoIf(tenant.suspendedAtMs),
+  closed_at: isoIf(tenant.closedAtMs)
 })

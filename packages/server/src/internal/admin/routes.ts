@@ -1,0 +1,106 @@
+/**
+ * The administrator's plane: its paths, and which question or change each of them is.
+ *
+ * Source: the paths of the governance specification, as far as the reference's own newcomers use them.
+ */
+import { ownerOf, requireAdmin } from "../access.ts"
+import type { Answer } from "../answer.ts"
+import type { Call } from "../call.ts"
+import { bodyOf, options, queryOf, wrongMethod } from "../call.ts"
+import { Refusal } from "../refusal.ts"
+import * as Budgets from "./budgets.ts"
+import * as Keys from "./keys.ts"
+import * as Policies from "./policies.ts"
+import * as Tenants from "./tenants.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the plane
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Whether a path is the administrator's, where one port serves both planes. */
+export const isPath = (path: string): boolean => path.startsWith("/v1/admin/") || path.startsWith("/v1/auth/")
+
+/** Answers a request of the administrator's plane. */
+export const answer = (call: Call): Answer => {
+  const { context, server } = call
+  const [, space, resource, id, more] = call.parts
+  const method = call.request.method === "HEAD" ? "GET" : call.request.method
+  const body = () => bodyOf(call)
+  if (space === "auth") {
+    if (resource === "validate" && id === undefined) {
+      if (method !== "POST") throw wrongMethod(call, ["POST"])
+      requireAdmin(call)
+      return Keys.validateKey(context, server.secrets, body())
+    }
+  } else if (space === "admin" && more === undefined) {
+    const name = `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
+    const route = Object.hasOwn(routes, name) ? routes[name] : undefined
+    if (route !== undefined) {
+      if (method === "OPTIONS") return options(call, Object.keys(route))
+      const run = Object.hasOwn(route, method) ? route[method] : undefined
+      if (run === undefined) throw wrongMethod(call, Object.keys(route))
+      return run(call, id === undefined ? "" : decodeURIComponent(id), queryOf(call), body)
+    }
+  }
+  requireAdmin(call)
+  throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// routes
+// ---------------------------------------------------------------------------------------------------------------------
+
+type Route = (call: Call, id: string, query: URLSearchParams, body: () => object) => Answer
+
+const byAdmin =
+  (run: Route): Route =>
+  (call, id, query, body) => {
+    requireAdmin(call)
+    return run(call, id, query, body)
+  }
+
+/** A body that need not be there. */
+const optional = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
+
+const routes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, Route>>>>>> = {
+  tenants: {
+    POST: byAdmin(({ context }, _id, _query, body) => Tenants.createTenant(context, body())),
+    GET: byAdmin(({ context }, _id, query) => Tenants.listTenants(context, query))
+  },
+  "tenants/*": {
+    GET: byAdmin(({ context }, id) => Tenants.getTenant(context, id)),
+    PATCH: byAdmin(({ context }, id, _query, body) => Tenants.patchTenant(context, id, body()))
+  },
+  "api-keys": {
+    POST: byAdmin(({ context, server }, _id, _query, body) => Keys.createKey(context, server.secrets, body())),
+    GET: byAdmin(({ context }, _id, query) => Keys.listKeys(context, query))
+  },
+  "api-keys/*": {
+    PATCH: byAdmin(({ context }, id, _query, body) => Keys.patchKey(context, id, body())),
+    DELETE: byAdmin(({ context }, id, query) => Keys.revokeKey(context, id, query))
+  },
+  budgets: {
+    POST: (call, _id, _query, body) => Budgets.createBudget(call.context, ownerOf(call, "budgets:write"), body()),
+    GET: (call, _id, query) => Budgets.listBudgets(call.context, ownerOf(call, "budgets:read"), query),
+    PATCH: byAdmin(({ context }, _id, query, body) => Budgets.patchBudget(context, query, body()))
+  },
+  "budgets/lookup": {
+    GET: (call, _id, query) => Budgets.lookUpBudget(call.context, ownerOf(call, "budgets:read"), query)
+  },
+  "budgets/fund": {
+    POST: (call, _id, query, body) => Budgets.fund(call.context, ownerOf(call, "budgets:write"), query, body())
+  },
+  "budgets/freeze": {
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), true))
+  },
+  "budgets/unfreeze": {
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), false))
+  },
+  policies: {
+    POST: (call, _id, _query, body) => Policies.createPolicy(call.context, ownerOf(call, "policies:write"), body()),
+    GET: (call, _id, query) => Policies.listPolicies(call.context, ownerOf(call, "policies:read"), query)
+  },
+  "policies/*": {
+    PATCH: (call, id, _query, body) => Policies.patchPolicy(call.context, ownerOf(call, "policies:write"), id, body())
+  }
+}
