@@ -13,9 +13,9 @@ export interface Candidate {
   readonly measure: Effect.Effect<Sample>
 }
 
-/** Two rounds that don't count: what is slow in them is the compiler. */
+/** Four rounds that don't count: what is slow in them is the compiler. */
 export const warmUp = (measure: Candidate["measure"]): Effect.Effect<void> =>
-  Effect.asVoid(Effect.andThen(measure, measure))
+  Effect.repeat(Effect.asVoid(measure), { times: 3 })
 
 /** Measures all candidates in every round. */
 export const run = (candidates: ReadonlyArray<Candidate>, rounds: number): Effect.Effect<ReadonlyArray<Measured>> =>
