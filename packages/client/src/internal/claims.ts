@@ -41,7 +41,9 @@ export const during = <E, R>(
   })
 }
 
-/** Yields the claim of what was held. */
+/** Yields the claim of what was held, once. */
 export const settled = (engine: Engine, held: Held): void => {
-  if (held.prepared.isCallersKey) engine.claims.yield(held.prepared.key)
+  if (!held.isClaiming) return
+  held.isClaiming = false
+  engine.claims.yield(held.prepared.key)
 }

@@ -15,6 +15,8 @@ export interface Entry {
 export interface DueHeap<A extends Entry> {
   readonly size: () => number
   readonly peek: () => A | undefined
+  /** All entries, in no order. */
+  readonly all: () => Iterable<A>
   /** Adds an entry, or moves it where its `due` now belongs. */
   readonly put: (entry: A) => void
   /** Takes an entry out; nothing happens where it isn't in. */
@@ -66,6 +68,7 @@ export const make = <A extends Entry>(): DueHeap<A> => {
   return {
     size: () => heap.length,
     peek: () => heap[0],
+    all: () => heap,
     put: (entry) => {
       if (entry.pos < 0) place(entry, heap.length)
       settle(entry)

@@ -60,7 +60,7 @@ export interface Exchange {
 /** Makes exchanges over a client. */
 export const make = (client: HttpClient.HttpClient): Effect.Effect<Exchange, never, Scope.Scope> =>
   Effect.map(
-    Alarm.make<Deadline>((deadline) => Effect.sync(deadline.expire)),
+    Alarm.makeOutliving<Deadline>((deadline) => Effect.sync(deadline.expire)),
     (alarm): Exchange => {
       const way = direct.get(client) ?? overFiber(client)
       return { send: (request, bounds) => send(alarm, way, request, bounds) }
@@ -84,9 +84,10 @@ const send = <A, E>(
       isOver = true
       alarm.clear(deadline)
       const result = orDie(exit)
-      onExit(result)
+      told(() => onExit(result))
       resume(result)
     }
+    let giveUp = (): void => {}
     const deadline: Deadline = {
       due: 0,
       pos: -1,
@@ -96,7 +97,11 @@ const send = <A, E>(
       }
     }
     alarm.set(deadline, limitMs)
-    const giveUp = way(request, context, (end) => over(() => conclude(end)))
+    try {
+      giveUp = way(request, context, (end) => over(() => conclude(end)))
+    } catch (defect) {
+      over(() => conclude(Exit.die(defect)))
+    }
     return Effect.sync(() => {
       over(Exit.interrupt)
       giveUp()
@@ -109,6 +114,15 @@ const orDie = <A, E>(exit: () => Exit.Exit<A, E>): Exit.Exit<A, E> => {
     return exit()
   } catch (defect) {
     return Exit.die(defect)
+  }
+}
+
+/** Whoever looks on, a tracer of the user's say, does not change the end. */
+const told = (tell: () => void): void => {
+  try {
+    tell()
+  } catch {
+    // There is nobody to hear of it.
   }
 }
 
@@ -125,8 +139,9 @@ export const setDirect = (client: HttpClient.HttpClient, way: Way): void => void
 const overFiber =
   (client: HttpClient.HttpClient): Way =>
   (request, context, end) => {
-    const reply = Effect.flatMap(client.execute(request), ({ headers, status, text }) =>
-      Effect.map(text, (text): Reply => ({ status, headers, text }))
+    const reply = Effect.flatMap(
+      Effect.suspend(() => client.execute(request)),
+      ({ headers, status, text }) => Effect.map(text, (text): Reply => ({ status, headers, text }))
     )
     const fiber = Effect.runForkWith(context())(Effect.mapError(reply, Transport.describe))
     fiber.addObserver(end)

@@ -33,6 +33,8 @@ export interface Held {
   /** Whether something was spent whose amount could not be told. */
   isSpendUnknown: boolean
   beat: Beat | undefined
+  /** Whether it claims a key of the caller's own. */
+  isClaiming: boolean
   /** Why the lease can't be kept any longer. */
   lost: LeaseLost | undefined
   /** Told when the lease is lost, where the policy is to stop the body. */
@@ -66,6 +68,7 @@ export const make = (prepared: Prepared, answer: ReservationCreateResponse, star
     metrics: undefined,
     isSpendUnknown: false,
     beat: undefined,
+    isClaiming: prepared.isCallersKey,
     lost: undefined,
     onLost: undefined,
     handle: {

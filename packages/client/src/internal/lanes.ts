@@ -42,19 +42,22 @@ export const make = (options: {
   return {
     run: (lane, nowMs, call) => {
       const placed = Semaphore.withPermit(lanes[lane], call)
-      if (opener !== undefined) {
-        return Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed)
-      }
-      if (nowMs - lastAnswerMs < options.aloneAfterMs) return placed
-      const latch = Latch.makeUnsafe()
-      opener = latch
-      return Effect.ensuring(
-        placed,
-        Effect.sync(() => {
-          opener = undefined
-          latch.openUnsafe()
-        })
-      )
+      if (opener === undefined && nowMs - lastAnswerMs < options.aloneAfterMs) return placed
+      // It goes alone from here on: nothing can come between that and the end of it.
+      return Effect.uninterruptibleMask((restore) => {
+        if (opener !== undefined) {
+          return restore(Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed))
+        }
+        const latch = Latch.makeUnsafe()
+        opener = latch
+        return Effect.ensuring(
+          restore(placed),
+          Effect.sync(() => {
+            opener = undefined
+            latch.openUnsafe()
+          })
+        )
+      })
     },
     answered: (nowMs) => {
       lastAnswerMs = nowMs

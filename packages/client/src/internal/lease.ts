@@ -10,6 +10,7 @@
  *
  * Source: HEARTBEAT GUIDANCE of `extendReservation`.
  */
+import { shortestWaitMs } from "./patience.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -163,8 +164,9 @@ export const failed = (lease: Lease, nowMs: number, problem: Problem): readonly 
     return [after, { _tag: "Stop", reason: "attempts make no progress" }]
   }
   if (problem._tag === "Throttled") {
-    return problem.retryAfterMs !== undefined && problem.retryAfterMs <= windowMs
-      ? [after, { _tag: "Extend", afterMs: problem.retryAfterMs }]
+    const retryAfterMs = problem.retryAfterMs === undefined ? undefined : Math.max(shortestWaitMs, problem.retryAfterMs)
+    return retryAfterMs !== undefined && retryAfterMs <= windowMs
+      ? [after, { _tag: "Extend", afterMs: retryAfterMs }]
       : [after, { _tag: "Stop", reason: "throttled for longer than the lease allows" }]
   }
   return [after, { _tag: "Extend", afterMs: Math.floor(Math.min(30_000, lead / 4, windowMs)) }]

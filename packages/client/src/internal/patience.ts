@@ -24,8 +24,8 @@ export const patiently = <A, R>(
 const askedFor = (error: CyclesError): number | undefined => {
   if (error._tag !== "ApiError" || error.retryAfter === undefined) return undefined
   if (error.status !== 429 && error.status !== 503) return undefined
-  return Math.max(shortestMs, Duration.toMillis(error.retryAfter))
+  return Math.max(shortestWaitMs, Duration.toMillis(error.retryAfter))
 }
 
-/** A server that asks for no time at all gets some all the same. */
-const shortestMs = 100
+/** A server that asks for no time at all gets some all the same, in milliseconds. */
+export const shortestWaitMs = 100

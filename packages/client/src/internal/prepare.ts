@@ -15,6 +15,7 @@ import * as Encode from "./encode.ts"
 import type { Engine } from "./engine.ts"
 import * as Keys from "./keys.ts"
 import type { Resolved } from "./resolved.ts"
+import type { Progress } from "./send.ts"
 import { millis } from "./time.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -40,6 +41,8 @@ export interface Prepared {
   readonly onFailure: OnFailure
   readonly settle: Settle
   readonly maxRetryAfterMs: number
+  /** Whether the request has left: what never did holds nothing. */
+  readonly progress: Progress
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -78,7 +81,8 @@ export const prepare = (engine: Engine, options: ReserveOptions): Effect.Effect<
         heartbeat: options.heartbeat ?? config.heartbeat,
         onFailure: options.onFailure ?? config.onFailure,
         settle: options.settle ?? config.settle,
-        maxRetryAfterMs: options.maxRetryAfter === undefined ? config.maxRetryAfterMs : millis(options.maxRetryAfter)
+        maxRetryAfterMs: options.maxRetryAfter === undefined ? config.maxRetryAfterMs : millis(options.maxRetryAfter),
+        progress: { hasLeft: false }
       }))
     )
   })

@@ -47,7 +47,7 @@ export const open = (
     prepared,
     Effect.flatMap(
       Effect.onInterrupt(restore(ask(engine, prepared)), () =>
-        prepared.isDryRun ? Effect.void : engine.background(abandon(engine, prepared))
+        prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : engine.background(abandon(engine, prepared, 0))
       ),
       (answer) =>
         prepared.isCallersKey
@@ -70,7 +70,8 @@ const send = (
       Wire.reserve(
         prepared.body,
         { action: prepared.request.action, requested: prepared.request.estimate, scopes: prepared.scopes },
-        lane
+        lane,
+        prepared.progress
       )
     ),
     (answer) => answer.reservationId !== undefined || answer.decision === "DENY" || prepared.isDryRun,
@@ -91,7 +92,7 @@ const ask = (engine: Engine, prepared: Prepared): Effect.Effect<WithMeta<Reserva
   return Effect.catchIf(Patience.patiently(attempt, prepared.maxRetryAfterMs), Doubt.isAmbiguous, (first) =>
     Effect.tapError(attempt, (second) =>
       (Doubt.mayHaveArrived(first) || Doubt.mayHaveArrived(second)) && !Doubt.isRefusal(second) && !prepared.isDryRun
-        ? engine.background(abandon(engine, prepared))
+        ? engine.background(abandon(engine, prepared, floorOf(second)))
         : Effect.void
     )
   )
@@ -182,7 +183,7 @@ const onLost = (held: Held.Held, id: ReservationId, reason: string): Effect.Effe
  * A key of the caller's own may come again, from somebody who tries again: for as long as a call may take it is left to
  * them, and what they hold is not released.
  */
-const abandon = (engine: Engine, prepared: Prepared): Effect.Effect<void> => {
+const abandon = (engine: Engine, prepared: Prepared, floorMs: number): Effect.Effect<void> => {
   const isTakenUp = () => prepared.isCallersKey && engine.claims.isClaimed(prepared.key)
   const attempt: Effect.Effect<Retry.Attempt<void>> = Effect.suspend(() =>
     isTakenUp()
@@ -206,5 +207,6 @@ const abandon = (engine: Engine, prepared: Prepared): Effect.Effect<void> => {
       Effect.logWarning(`A reservation that nobody waits for may be held until its lease ends: ${last.because}`)
     )
   )
-  return prepared.isCallersKey ? Effect.andThen(engine.pause(engine.config.timeoutMs, 0), release) : release
+  const delayMs = prepared.isCallersKey ? engine.config.timeoutMs : 0
+  return delayMs + floorMs > 0 ? Effect.andThen(engine.pause(delayMs, floorMs), release) : release
 }

@@ -8,13 +8,14 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Headers from "effect/http/Headers"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
@@ -33,6 +34,7 @@ import * as Exchange from "./exchange.ts"
 import * as Lanes from "./lanes.ts"
 import * as Mask from "./mask.ts"
 import { nowMs } from "./time.ts"
+import type * as Transport from "./transport.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -65,8 +67,16 @@ export interface Call<A extends object> {
   readonly timeoutMs?: number | undefined
   /** What the call is about, for errors and spans. */
   readonly about?: About | undefined
+  /** Is told how far the call has come. */
+  readonly progress?: Progress | undefined
   /** Span attributes that are known from the answer. */
   readonly describe?: ((answer: A) => Readonly<Record<string, unknown>>) | undefined
+}
+
+/** How far a call has come. */
+export interface Progress {
+  /** Whether the request may be on its way, or may have been. */
+  hasLeft: boolean
 }
 
 /** What a call is about. */
@@ -109,6 +119,7 @@ export const make = (options: {
       span: Tracer.Span | undefined
     ): Effect.Effect<WithMeta<A>, CyclesError> =>
       Effect.suspend(() => {
+        if (call.progress !== undefined) call.progress.hasLeft = true
         const clock = fiber.getRef(Clock.Clock)
         const sentAtMs = nowMs(clock)
         const limitMs = call.timeoutMs ?? options.timeoutMs
@@ -121,9 +132,7 @@ export const make = (options: {
               if (end === undefined) return Exit.fail(late(call, limitMs))
               return Exit.isSuccess(end)
                 ? read(call, end.value, mask, nowMs(clock) - sentAtMs)
-                : Exit.failCause(
-                    Cause.map(end.cause, (what) => new TransportError({ operation: call.operation, ...what }))
-                  )
+                : Exit.fail(new TransportError({ operation: call.operation, ...whatOf(end.cause) }))
             },
             onExit: (exit) => {
               lanes.answered(nowMs(clock))
@@ -153,6 +162,12 @@ export const redactedHeaders: ReadonlyArray<string> = [ProtocolHeaders.API_KEY, 
 // the request
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** What became of an exchange. A client that dies or interrupts itself leaves as much in doubt as a broken connection. */
+const whatOf = (cause: Cause.Cause<Transport.Description>): Transport.Description => {
+  for (const reason of cause.reasons) if (reason._tag === "Fail") return reason.error
+  return { kind: "unknown", mayHaveArrived: true, problem: "the HTTP client broke off" }
+}
+
 const contentType = "application/json"
 
 /** What every request of a method carries. Not every HttpClient takes the type of a body from the body. */
@@ -171,11 +186,16 @@ const withKey = (name: string, key: Redacted.Redacted | undefined): typeof commo
 
 /**
  * Effect's own span for each request, and the `b3` header that goes with it, are off: ours take their place. The names of
- * the key headers go with the request, since the layer's own context is not that of every caller.
+ * the key headers go with the request, since the layer's own context is not that of every caller. `fetch` would follow a
+ * redirect, and carry the key to wherever it leads.
  */
 const quieted = (context: Context.Context<never>): Context.Context<never> =>
   Context.add(context, HttpClient.TracerDisabledWhen, always).pipe(
-    Context.add(Headers.CurrentRedactedNames, withKeyNames(Context.get(context, Headers.CurrentRedactedNames)))
+    Context.add(Headers.CurrentRedactedNames, withKeyNames(Context.get(context, Headers.CurrentRedactedNames))),
+    Context.add(FetchHttpClient.RequestInit, {
+      ...Context.getOrUndefined(context, FetchHttpClient.RequestInit),
+      redirect: "manual"
+    })
   )
 
 const withKeyNames = (names: ReadonlyArray<string | RegExp>): ReadonlyArray<string | RegExp> =>

@@ -7,10 +7,15 @@ import * as Event from "@effect-cycles/protocol/Event"
 import * as Evidence from "@effect-cycles/protocol/Evidence"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
 import type { Lane } from "./lanes.ts"
-import type { About, Call } from "./send.ts"
+import type { About, Call, Progress } from "./send.ts"
 
 /** `POST /v1/reservations` */
-export const reserve = (body: string, about: About, lane: Lane): Call<Reservation.ReservationCreateResponse> => ({
+export const reserve = (
+  body: string,
+  about: About,
+  lane: Lane,
+  progress?: Progress
+): Call<Reservation.ReservationCreateResponse> => ({
   operation: "reserve",
   method: "POST",
   path: "/v1/reservations",
@@ -20,6 +25,7 @@ export const reserve = (body: string, about: About, lane: Lane): Call<Reservatio
   auth: "apiKey",
   lane,
   about,
+  progress,
   describe: (answer) => ({
     "cycles.reservation_id": answer.reservationId,
     "cycles.decision": answer.decision,

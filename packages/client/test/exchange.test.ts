@@ -1,0 +1,192 @@
+/**
+ * What an `HttpClient` can do to a call: whatever it does, the call ends in time, and nobody else is hit.
+ */
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
+import { Cycles, CyclesConfig, SettlementJournal } from "effect-cycles"
+import { Faults } from "./support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+
+const retry = CyclesConfig.retryPolicy({ jitter: false })
+
+const exact = live({ retry })
+
+const options = { action, estimate: tokens(100), actual: () => tokens(42) }
+
+const act = Effect.void.pipe(Cycles.withCyclesSettled(options))
+
+const operations = Effect.map(Faults, (faults) => faults.operations())
+
+/** A client over another one that does this with the request of an operation, once. */
+const once = (operation: string, what: () => Effect.Effect<never>) => {
+  let isDone = false
+  const broken = Layer.effect(
+    HttpClient.HttpClient,
+    Effect.map(HttpClient.HttpClient, (inner) =>
+      HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
+        (request) =>
+          Effect.flatMap(request, (request) => {
+            if (isDone || !request.url.endsWith(operation)) return inner.execute(request)
+            isDone = true
+            return what()
+          }),
+        Effect.succeed
+      )
+    )
+  )
+  return Layer.unwrap(
+    Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
+      Cycles.layer({ baseUrl, apiKey, subject: { tenant }, retry })
+    )
+  ).pipe(
+    Layer.provide(broken),
+    Layer.provide(SettlementJournal.layerMemory),
+    Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] }))
+  )
+}
+
+describe("exchange", () => {
+  describe("a client that breaks", () => {
+    it.effect.each([
+      ["dies", () => Effect.die("client bug")],
+      ["interrupts itself", () => Effect.interrupt],
+      [
+        "throws",
+        (): Effect.Effect<never> => {
+          throw new Error("client bug")
+        }
+      ]
+    ] as const)("and %s in a commit leaves it in doubt: it is repeated and charged", ([, what]) =>
+      Effect.gen(function* () {
+        const [settlement] = yield* act
+        expect(settlement).toMatchObject({ _tag: "Pending" })
+        yield* TestClock.adjust(500)
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+        yield* nothingLeft
+      }).pipe(Effect.provide(once("/commit", what)))
+    )
+  })
+
+  describe("a tracer that throws", () => {
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        const attribute = span.attribute.bind(span)
+        span.attribute = (name, value) => {
+          if (name === "cycles.decision") throw new Error("tracer bug")
+          attribute(name, value)
+        }
+        return span
+      }
+    })
+
+    it.effect("changes no result", () =>
+      Effect.gen(function* () {
+        const [settlement] = yield* act
+        expect(settlement).toMatchObject({ _tag: "Charged" })
+      }).pipe(Effect.provideService(Tracer.Tracer, tracer), Effect.provide(exact))
+    )
+  })
+
+  describe("after the layer has closed", () => {
+    it.effect("a call still has its time limit, to the millisecond", () =>
+      Effect.gen(function* () {
+        const layer = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(exact, layer)
+        const scope = yield* Scope.make()
+        yield* Cycles.reserve(options).pipe(
+          Effect.tap((reservation) => reservation.record({ actual: tokens(42) })),
+          Scope.provide(scope),
+          Effect.provideContext(context)
+        )
+        yield* Scope.close(layer, Exit.void)
+        const faults = yield* Effect.provideContext(Faults, context)
+        faults.always("commit", { _tag: "Hang" })
+        const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+        yield* TestClock.adjust(9_999)
+        expect(closing.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust(1)
+        expect(closing.pollUnsafe()).toMatchObject({ _tag: "Success" })
+      })
+    )
+  })
+
+  describe("a redirect", () => {
+    it.effect("is not followed by fetch either: the key stays where it is", () => {
+      const asked: Array<RequestInit | undefined> = []
+      const fetch: typeof globalThis.fetch = (_url, init) => {
+        asked.push(init)
+        return Promise.resolve(new Response(null, { status: 307, headers: { location: "https://elsewhere.example" } }))
+      }
+      return Effect.gen(function* () {
+        expect(yield* Effect.flip(Cycles.decide({ action, estimate: tokens(1) }))).toMatchObject({
+          _tag: "ProtocolError",
+          status: 307
+        })
+        expect(asked.map((init) => init?.redirect)).toEqual(["manual"])
+      }).pipe(
+        Effect.provide(
+          Cycles.layer({
+            baseUrl: "https://cycles.example",
+            apiKey: Redacted.make("cyc_live_one"),
+            subject: { tenant: "acme" }
+          }).pipe(Layer.provide(FetchHttpClient.layer), Layer.provide(SettlementJournal.layerNone))
+        ),
+        Effect.provideService(FetchHttpClient.Fetch, fetch)
+      )
+    })
+  })
+
+  describe("a caller who gives up", () => {
+    it.effect("while it waits for a place has asked for nothing, and nothing is looked for", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        yield* act
+        faults.always("reserve", { _tag: "Hang" })
+        const waiting = yield* Effect.forEach(Array.from({ length: 9 }), () =>
+          Effect.forkChild(act, { startImmediately: true })
+        )
+        yield* TestClock.adjust(0)
+        const before = (yield* operations).length
+        // One of two places is for callers: eight of the nine have sent nothing.
+        expect(before).toBe(3)
+        faults.always("reserve", undefined)
+        yield* Fiber.interruptAll(waiting)
+        yield* TestClock.adjust("1 minute")
+        expect((yield* operations).slice(before)).toEqual(["reserve", "release"])
+        yield* nothingLeft
+      }).pipe(Effect.provide(live({ retry, maxInFlight: 2 })))
+    )
+
+    it.effect("while it goes alone lets the others go, wherever it is interrupted", () =>
+      Effect.gen(function* () {
+        for (let steps = 1_990; steps < 2_060; steps += 1) {
+          yield* TestClock.adjust("1 minute")
+          const fiber = yield* Effect.forkChild(
+            Effect.andThen(
+              Effect.forEach(Array.from({ length: steps }), () => Effect.void, { discard: true }),
+              act
+            ),
+            { startImmediately: true }
+          )
+          yield* Fiber.interrupt(fiber)
+          const next = yield* Effect.forkChild(act, { startImmediately: true })
+          for (let turn = 0; turn < 20; turn += 1) yield* Effect.yieldNow
+          yield* TestClock.adjust(0)
+          expect([steps, next.pollUnsafe() === undefined]).toEqual([steps, false])
+        }
+      }).pipe(Effect.provide(live({ retry }, { server: { budgets: [{ unit: "TOKENS", allocated: 1_000_000 }] } })))
+    )
+  })
+})
