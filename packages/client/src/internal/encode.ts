@@ -134,11 +134,15 @@ export type Draft = Omit<Reservation.ReservationCreateRequest, "idempotencyKey">
 /** A reserve, checked, and its text. */
 export const createDraft = (
   draft: Draft
-): Effect.Effect<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> =>
-  Effect.map(createRequest(draft), (body) => ({
-    request: { ...draft, idempotencyKey: checkedKey(draft.idempotencyKey) },
-    body
-  }))
+): Result.Result<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> => {
+  const encoded = Reservation.encodeCreateRequest(draft)
+  return Result.isFailure(encoded)
+    ? Result.fail(invalid("reserve", encoded.failure, draft))
+    : Result.succeed({
+        request: { ...draft, idempotencyKey: checkedKey(draft.idempotencyKey) },
+        body: Json.stringify(encoded.success)
+      })
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers

@@ -6,6 +6,7 @@ import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
 import type { ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { OnFailure, Settle } from "../CyclesConfig.ts"
 import type { InvalidRequest } from "../CyclesError.ts"
 import type { ReserveOptions } from "../GuardOptions.ts"
@@ -67,24 +68,25 @@ export const prepare = (engine: Engine, options: ReserveOptions): Effect.Effect<
       dryRun: options.dryRun === true ? true : undefined,
       metadata: options.metadata
     }
-    return Effect.flatMap(Encode.createDraft(draft), ({ body, request }) =>
-      Effect.map(Keys.stemOf(request.idempotencyKey), (stem): Prepared => ({
-        key: request.idempotencyKey,
-        stem,
-        isCallersKey: options.idempotencyKey !== undefined,
-        request,
-        body,
-        scopes: Subject.scopes(subject),
-        isDryRun: options.dryRun === true,
-        ttlMs,
-        extendByMs: options.extendBy === undefined ? (config.extendByMs ?? ttlMs) : millis(options.extendBy),
-        heartbeat: options.heartbeat ?? config.heartbeat,
-        onFailure: options.onFailure ?? config.onFailure,
-        settle: options.settle ?? config.settle,
-        maxRetryAfterMs: options.maxRetryAfter === undefined ? config.maxRetryAfterMs : millis(options.maxRetryAfter),
-        progress: { hasLeft: false }
-      }))
-    )
+    const drafted = Encode.createDraft(draft)
+    if (Result.isFailure(drafted)) return Effect.fail(drafted.failure)
+    const { body, request } = drafted.success
+    return Effect.map(Keys.stemOf(request.idempotencyKey), (stem): Prepared => ({
+      key: request.idempotencyKey,
+      stem,
+      isCallersKey: options.idempotencyKey !== undefined,
+      request,
+      body,
+      scopes: Subject.scopes(subject),
+      isDryRun: options.dryRun === true,
+      ttlMs,
+      extendByMs: options.extendBy === undefined ? (config.extendByMs ?? ttlMs) : millis(options.extendBy),
+      heartbeat: options.heartbeat ?? config.heartbeat,
+      onFailure: options.onFailure ?? config.onFailure,
+      settle: options.settle ?? config.settle,
+      maxRetryAfterMs: options.maxRetryAfter === undefined ? config.maxRetryAfterMs : millis(options.maxRetryAfter),
+      progress: { hasLeft: false }
+    }))
   })
 
 /** The subject of a call: the client's, then the ambient one, then the call's own; the nearest wins, field by field. */
