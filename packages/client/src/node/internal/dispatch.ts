@@ -166,7 +166,7 @@ const targetOf = ({
   if (parts === null) return undefined
   const [, origin = "", rest = ""] = parts
   const path = rest.startsWith("/") ? rest : `/${rest}`
-  const params = UrlParams.toString(urlParams)
+  const params = urlParams.params.length === 0 ? "" : UrlParams.toString(urlParams)
   return { origin, path: params === "" ? path : `${path}${path.includes("?") ? "&" : "?"}${params}` }
 }
 
