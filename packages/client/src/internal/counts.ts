@@ -80,12 +80,16 @@ export const decision: (decision: string, context: Context.Context<never>) => vo
   return (decision, context) => count(knownDecisions.has(decision) ? decision : "other", context)
 })()
 
+/** Counts spend that no budget will be charged for. */
+export const unrecorded = (context: Context.Context<never>): void =>
+  Telemetry.spendUnrecordedTotal.updateUnsafe(1, context)
+
 /** Counts a settlement, and unrecorded spend among them. */
 export const settlement: (settlement: Settlement, context: Context.Context<never>) => void = (() => {
   const count = counterBy<Settlement["_tag"]>(Telemetry.settlementsTotal, "outcome")
   return (settlement, context) => {
     count(settlement._tag, context)
-    if (settlement._tag === "Rejected") Telemetry.spendUnrecordedTotal.updateUnsafe(1, context)
+    if (settlement._tag === "Rejected") unrecorded(context)
   }
 })()
 

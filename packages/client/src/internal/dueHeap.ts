@@ -13,7 +13,6 @@ export interface Entry {
 
 /** A heap of entries, the one that is due first on top. */
 export interface DueHeap<A extends Entry> {
-  readonly size: () => number
   readonly peek: () => A | undefined
   /** All entries, in no order. */
   readonly all: () => Iterable<A>
@@ -66,7 +65,6 @@ export const make = <A extends Entry>(): DueHeap<A> => {
   }
 
   return {
-    size: () => heap.length,
     peek: () => heap[0],
     all: () => heap,
     put: (entry) => {

@@ -12,6 +12,7 @@ import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
 import * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Operation } from "../CyclesError.ts"
@@ -124,8 +125,7 @@ export const problemOfCommit = (prepared: Prepared, commit: Commit): InvalidRequ
     metrics: commit.metrics,
     metadata: commit.metadata
   }
-  const encoded = Reservation.encodeCommitRequest(request)
-  return Result.isFailure(encoded) ? invalid("commit", encoded.failure, request) : undefined
+  return Option.getOrUndefined(Result.getFailure(written("commit", Reservation.encodeCommitRequest, request)))
 }
 
 /** A reserve that is not checked yet. */
@@ -134,15 +134,11 @@ export type Draft = Omit<Reservation.ReservationCreateRequest, "idempotencyKey">
 /** A reserve, checked, and its text. */
 export const createDraft = (
   draft: Draft
-): Result.Result<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> => {
-  const encoded = Reservation.encodeCreateRequest(draft)
-  return Result.isFailure(encoded)
-    ? Result.fail(invalid("reserve", encoded.failure, draft))
-    : Result.succeed({
-        request: { ...draft, idempotencyKey: checkedKey(draft.idempotencyKey) },
-        body: Json.stringify(encoded.success)
-      })
-}
+): Result.Result<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> =>
+  Result.map(written("reserve", Reservation.encodeCreateRequest, draft), (encoded) => ({
+    request: { ...draft, idempotencyKey: checkedKey(draft.idempotencyKey) },
+    body: Json.stringify(encoded)
+  }))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
@@ -160,13 +156,11 @@ const encodeBalanceQuery = Schema.encodeUnknownResult(Balance.BalanceQuery, { er
 const invalid = (operation: Operation, error: Schema.SchemaError, input: unknown): InvalidRequest =>
   new InvalidRequest({ operation, fields: InvalidInput.fromIssue(error.issue, input) })
 
+const written = <A>(operation: Operation, encode: Encode<A>, input: unknown): Result.Result<A, InvalidRequest> =>
+  Result.mapError(encode(input), (error) => invalid(operation, error, input))
+
 const checked = <A>(operation: Operation, encode: Encode<A>, input: unknown): Effect.Effect<A, InvalidRequest> =>
-  Effect.suspend(() => {
-    const encoded = encode(input)
-    return Result.isFailure(encoded)
-      ? Effect.fail(invalid(operation, encoded.failure, input))
-      : Effect.succeed(encoded.success)
-  })
+  Effect.suspend(() => Effect.fromResult(written(operation, encode, input)))
 
 const body = <A>(operation: Operation, encode: Encode<A>, input: unknown): Effect.Effect<string, InvalidRequest> =>
   Effect.map(checked(operation, encode, input), Json.stringify)

@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import type { AlreadySettled, CyclesError } from "../CyclesError.ts"
 import type { Given, LeaseOptions, Metadata, OnUnsettled } from "../GuardOptions.ts"
 import type { LeaseLost, Policy } from "../Heartbeat.ts"
@@ -20,6 +21,7 @@ import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Encode from "./encode.ts"
 import type { Engine } from "./engine.ts"
 import type { Held } from "./held.ts"
+import { inUnit } from "./held.ts"
 import * as Prepare from "./prepare.ts"
 import * as Reserve from "./reserve.ts"
 import * as Settle from "./settle.ts"
@@ -154,7 +156,8 @@ const planResult = <A, Args extends ReadonlyArray<unknown>>(
   if (actual !== undefined) {
     try {
       const told = typeof actual === "function" ? actual(result) : actual
-      plan = { ...plan, actual: Settle.checkedAmount(held, told), isEstimated: false }
+      const amount = Result.getOrThrow(inUnit(held.prepared.request.estimate.unit, told))
+      plan = { ...plan, actual: amount, isEstimated: false }
     } catch (thrown) {
       plan = Settle.planEstimate(held)
       defect = { thrown }

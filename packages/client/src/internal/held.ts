@@ -86,13 +86,20 @@ export const make = (prepared: Prepared, answer: ReservationCreateResponse, star
         Effect.suspend(() => {
           if (options.metrics !== undefined) held.metrics = { ...held.metrics, ...options.metrics }
           held.isRecordedEstimated = options.isEstimated === true
-          return spend(() => Amount.sum(Amount.zero(estimate.unit), options.actual))
+          return spend(() => inUnit(estimate.unit, options.actual))
         }),
       add: (amount) => spend(() => Amount.sum(held.recorded ?? Amount.zero(estimate.unit), amount))
     }
   }
   return held
 }
+
+/**
+ * An amount that the user told, where it is of the unit of a reservation. It is made anew: a plain object with the same fields
+ * has the same type. Throws where it is no amount.
+ */
+export const inUnit = (unit: Amount.Unit, told: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> =>
+  Amount.sum(Amount.zero(unit), told)
 
 /** Notes that the lease is lost, once, and tells who waits for it. */
 export const lose = (held: Held, reason: string): LeaseLost => {

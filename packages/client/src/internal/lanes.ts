@@ -2,8 +2,8 @@
  * How many calls are under way at once.
  *
  * Callers, settlements and leases have a lane each, so that bodies that wait for a place can't starve the calls that would
- * free one, and neither can hold up an extension, which has to be in time. Bodies themselves never hold a place. After idleness one call goes alone: a server that checks a key by a slow
- * hash then does it once, not once for each of a burst.
+ * free one, and neither can hold up an extension, which has to be in time. Bodies themselves never hold a place. After
+ * idleness one call goes alone: a server that checks a key by a slow hash then does it once, not once for each of a burst.
  *
  * Source: ours; the reference server's key check costs 0.27 s of CPU and is remembered for 60 s.
  */

@@ -147,7 +147,7 @@ const isEstimate = Schema.is(Schema.Struct({ actual_source: Schema.Literal("esti
 const bury = (engine: Engine, record: JournalRecord, diedAtMs: number): Effect.Effect<void> => {
   const reason = "the record holds no amount that can be read"
   return Effect.withFiber((fiber) => {
-    Telemetry.spendUnrecordedTotal.updateUnsafe(1, fiber.context)
+    Counts.unrecorded(fiber.context)
     return Effect.andThen(
       engine.journaling(engine.journal.bury({ record, reason, diedAtMs })),
       Effect.logError(`The spend recorded for reservation ${record.reservationId} is given up: ${reason}`)

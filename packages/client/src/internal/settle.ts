@@ -80,16 +80,6 @@ export const planEstimate = (held: Held): Commit => {
   }
 }
 
-/**
- * An amount that the user told, in the unit of the reservation. Throws what is wrong with it. Made anew, since a plain
- * object with the same fields has the same type.
- */
-export const checkedAmount = (held: Held, told: Amount.Amount): Amount.Amount => {
-  const { unit } = held.prepared.request.estimate
-  if (told.unit !== unit) throw new Amount.UnitMismatch({ expected: unit, actual: told.unit })
-  return Amount.make(unit, told.amount)
-}
-
 const planRecorded = (held: Held, actual: Amount.Amount): Commit => ({
   _tag: "Commit",
   actual,

@@ -18,6 +18,7 @@ import type { LeaseLost } from "../Heartbeat.ts"
 import { Reservation } from "../Reservation.ts"
 import type { Engine } from "./engine.ts"
 import type { Held } from "./held.ts"
+import { inUnit } from "./held.ts"
 import * as Scoped from "./scoped.ts"
 import * as Settle from "./settle.ts"
 
@@ -98,7 +99,7 @@ const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
         const amount = total()
         if (amount !== undefined) {
           // What the body recorded itself counts where it is more.
-          const recorded = Result.getOrThrow(Amount.sum(Amount.zero(estimate.unit), amount))
+          const recorded = Result.getOrThrow(inUnit(estimate.unit, amount))
           if (held.recorded === undefined || held.recorded.amount < recorded.amount) {
             held.recorded = recorded
             held.isRecordedEstimated = false
