@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import * as Lifecycle from "../../packages/client/src/internal/lifecycle.ts"
+import * as Lifecycle from "../../packages/client/src/internal/reservation/lifecycle.ts"
 import * as Recovery from "../../packages/conformance/src/Recovery.ts"
 
 const folder = join(import.meta.dirname, "../guide")

@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as HeartbeatPolicy from "./Heartbeat.ts"
-import * as Env from "./internal/env.ts"
+import * as Env from "./internal/config/env.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models

@@ -3,10 +3,10 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
-import * as DueHeap from "../src/internal/dueHeap.ts"
-import * as Lease from "../src/internal/lease.ts"
-import * as Lifecycle from "../src/internal/lifecycle.ts"
-import { nowMs } from "../src/internal/time.ts"
+import * as DueHeap from "../src/internal/transport/dueHeap.ts"
+import * as Lease from "../src/internal/lease/schedule.ts"
+import * as Lifecycle from "../src/internal/reservation/lifecycle.ts"
+import { nowMs } from "../src/internal/config/time.ts"
 
 const positive = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Redacted from "effect/Redacted"
-import * as Mask from "../src/internal/mask.ts"
+import * as Mask from "../src/internal/transport/redact.ts"
 
 const key = "cyc_live_hush/hush"
 

@@ -8,7 +8,7 @@ import { JournalFiles } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fingerprint } from "../../src/internal/fingerprint.ts"
+import { fingerprint } from "../../src/internal/config/fingerprint.ts"
 import { journalSuite, owner, record } from "../suites/journalSuite.ts"
 import { temporaryFolder } from "./support.ts"
 

@@ -1,7 +1,7 @@
 /**
  * What an error leaves open about a request that asks the server to act.
  */
-import type { CyclesError } from "../CyclesError.ts"
+import type { CyclesError } from "../../CyclesError.ts"
 
 /** Whether the server may have acted on the request, or may do so when it is sent again. */
 export const isAmbiguous = (error: CyclesError): boolean =>

@@ -4,14 +4,14 @@
  */
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Effect from "effect/Effect"
-import type { CyclesError } from "../CyclesError.ts"
-import type { Released } from "../Settlement.ts"
-import * as Encode from "./encode.ts"
-import type { Engine } from "./engine.ts"
-import { floorOf } from "./outcome.ts"
-import type { Prepared } from "./prepare.ts"
-import * as Retry from "./retry.ts"
-import * as Wire from "./wire.ts"
+import type { CyclesError } from "../../CyclesError.ts"
+import type { Released } from "../../Settlement.ts"
+import * as Encode from "../protocol/requests.ts"
+import type { Engine } from "../runtime/runtime.ts"
+import { floorOf } from "../protocol/outcome.ts"
+import type { Prepared } from "../reservation/options.ts"
+import * as Retry from "../runtime/retry.ts"
+import * as Wire from "../protocol/operations.ts"
 
 /** One attempt. */
 export const attempt = (

@@ -5,7 +5,7 @@
  * Source: NORMATIVE idempotency rules; the form of derived keys is that of the Python client.
  */
 import * as Effect from "effect/Effect"
-import { hex } from "./fingerprint.ts"
+import { hex } from "../config/fingerprint.ts"
 
 /** What derived keys are made of: the key itself, or its digest where a prefix would make it too long. */
 export const stemOf = (key: string): Effect.Effect<string> =>

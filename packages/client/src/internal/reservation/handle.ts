@@ -9,11 +9,11 @@ import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservat
 import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { LeaseLost } from "../Heartbeat.ts"
-import type { Shape } from "../Reservation.ts"
-import type { Beat } from "./heartbeat.ts"
+import { LeaseLost } from "../../Heartbeat.ts"
+import type { Shape } from "../../Reservation.ts"
+import type { Beat } from "../lease/heartbeat.ts"
 import * as Lifecycle from "./lifecycle.ts"
-import type { Prepared } from "./prepare.ts"
+import type { Prepared } from "./options.ts"
 
 /** A reservation as the client holds it. */
 export interface Held {

@@ -6,8 +6,8 @@ import * as Decision from "@effect-cycles/protocol/Decision"
 import * as Event from "@effect-cycles/protocol/Event"
 import * as Evidence from "@effect-cycles/protocol/Evidence"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
-import type { Lane } from "./lanes.ts"
-import type { About, Call, Progress } from "./send.ts"
+import type { Lane } from "../transport/bulkhead.ts"
+import type { About, Call, Progress } from "../transport/send.ts"
 
 /** `POST /v1/reservations` */
 export const reserve = (

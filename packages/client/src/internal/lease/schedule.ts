@@ -10,7 +10,7 @@
  *
  * Source: HEARTBEAT GUIDANCE of `extendReservation`.
  */
-import { shortestWaitMs } from "./patience.ts"
+import { shortestWaitMs } from "../runtime/patience.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models

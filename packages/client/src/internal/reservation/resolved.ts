@@ -5,11 +5,11 @@ import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Duration from "effect/Duration"
 import type * as Schedule from "effect/Schedule"
-import type { CyclesConfig, OnFailure, Settle } from "../CyclesConfig.ts"
-import { retryPolicy } from "../CyclesConfig.ts"
-import type * as HeartbeatPolicy from "../Heartbeat.ts"
-import { none } from "../Subject.ts"
-import { millis } from "./time.ts"
+import type { CyclesConfig, OnFailure, Settle } from "../../CyclesConfig.ts"
+import { retryPolicy } from "../../CyclesConfig.ts"
+import type * as HeartbeatPolicy from "../../Heartbeat.ts"
+import { none } from "../../Subject.ts"
+import { millis } from "../config/time.ts"
 
 /** The policies of a client. */
 export interface Resolved {

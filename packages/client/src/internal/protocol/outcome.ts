@@ -6,7 +6,7 @@
  */
 import type { KnownErrorCode } from "@effect-cycles/protocol/ErrorResponse"
 import * as Duration from "effect/Duration"
-import type { CyclesError } from "../CyclesError.ts"
+import type { CyclesError } from "../../CyclesError.ts"
 
 /** What an answer means for the spend. */
 export type Verdict =

@@ -15,12 +15,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Operation } from "../CyclesError.ts"
-import { InvalidRequest } from "../CyclesError.ts"
-import type { Metadata } from "../GuardOptions.ts"
-import * as Keys from "./keys.ts"
-import type { Prepared } from "./prepare.ts"
-import type { Commit } from "./settle.ts"
+import type { Operation } from "../../CyclesError.ts"
+import { InvalidRequest } from "../../CyclesError.ts"
+import type { Metadata } from "../../GuardOptions.ts"
+import * as Keys from "../reservation/keys.ts"
+import type { Prepared } from "../reservation/options.ts"
+import type { Commit } from "../settlement/settle.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // requests of the user

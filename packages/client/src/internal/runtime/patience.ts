@@ -3,7 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { CyclesError } from "../CyclesError.ts"
+import type { CyclesError } from "../../CyclesError.ts"
 
 /** Asks again after each wait that the server asks for, until the waits would take longer than this, in milliseconds. */
 export const patiently = <A, R>(

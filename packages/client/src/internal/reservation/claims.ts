@@ -3,9 +3,9 @@
  * is decided. What is in use is not given back by an earlier attempt under the same key.
  */
 import * as Effect from "effect/Effect"
-import type { Engine } from "./engine.ts"
-import type { Held } from "./held.ts"
-import type { Prepared } from "./prepare.ts"
+import type { Engine } from "../runtime/runtime.ts"
+import type { Held } from "./handle.ts"
+import type { Prepared } from "./options.ts"
 
 /** The keys that are in use. */
 export interface Claims {

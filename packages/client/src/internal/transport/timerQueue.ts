@@ -8,7 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as DueHeap from "./dueHeap.ts"
-import { nowMs } from "./time.ts"
+import { nowMs } from "../config/time.ts"
 
 /** Things that fall due; an entry is in at most one alarm. */
 export interface Alarm<A extends DueHeap.Entry> {

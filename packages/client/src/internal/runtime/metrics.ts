@@ -4,10 +4,10 @@
 import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
-import type { Operation } from "../CyclesError.ts"
-import { isCyclesError } from "../CyclesError.ts"
-import type { Settlement } from "../Settlement.ts"
-import * as Telemetry from "../Telemetry.ts"
+import type { Operation } from "../../CyclesError.ts"
+import { isCyclesError } from "../../CyclesError.ts"
+import type { Settlement } from "../../Settlement.ts"
+import * as Telemetry from "../../Telemetry.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // counters by label

@@ -11,9 +11,9 @@ import * as Exit from "effect/Exit"
 import type * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as Scope from "effect/Scope"
-import * as Alarm from "./alarm.ts"
+import * as Alarm from "./timerQueue.ts"
 import type * as DueHeap from "./dueHeap.ts"
-import * as Transport from "./transport.ts"
+import * as Transport from "./describe.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models

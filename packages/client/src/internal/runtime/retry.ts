@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type { Engine } from "./engine.ts"
+import type { Engine } from "./runtime.ts"
 
 /** What an attempt led to: the end, or a reason to try again. */
 export type Attempt<A> = Ended<A> | Again
