@@ -16,6 +16,8 @@ export type Fault =
   | { readonly _tag: "LoseAnswer" }
   | { readonly _tag: "Hang" }
   | { readonly _tag: "Delay"; readonly ms: number }
+  /** The request is processed at once; the response takes a while. */
+  | { readonly _tag: "DelayResponse"; readonly ms: number }
   | { readonly _tag: "Duplicate" }
   | { readonly _tag: "Garble"; readonly body: string; readonly status?: number }
   | {
@@ -45,6 +47,12 @@ export class Faults extends Context.Service<
     readonly operations: () => ReadonlyArray<string>
   }
 >()("test/Faults") {}
+
+/** An error page of a proxy: the request was processed, and the response is not the server's. */
+export const pageAfter = (status: number): Fault => ({ _tag: "Garble", status, body: "<html>an error page</html>" })
+
+/** An error page of a proxy that did not forward the request. */
+export const page = (status: number): Fault => ({ _tag: "Answer", status, body: {} })
 
 /** An error of the protocol, as an answer. */
 export const refuse = (status: number, code: string, headers?: Record<string, string>): Fault => ({
@@ -116,6 +124,8 @@ export const layer: Layer.Layer<Faults | HttpClient.HttpClient, never, HttpClien
           return Effect.never
         case "Delay":
           return Effect.delay(pass, fault.ms)
+        case "DelayResponse":
+          return Effect.tap(pass, () => Effect.sleep(fault.ms))
         case "Duplicate":
           return Effect.andThen(pass, pass)
         case "Garble":

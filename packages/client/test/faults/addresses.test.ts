@@ -1,0 +1,124 @@
+/**
+ * Base URLs: every one that is accepted works, and none shows a password.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
+import { Cycles, CyclesConfig } from "effect-cycles"
+import { serveBridged } from "../support/bridge.ts"
+import { action, live, tokens } from "../support/live.ts"
+import { nodeClient, normalizedBaseUrl } from "../support/port.ts"
+
+const decide = Cycles.decide({ action, estimate: tokens(1) })
+
+/** The normalized base URL, or that it is refused when the client is made. */
+const normalized = (baseUrl: string) =>
+  Effect.map(Effect.exit(normalizedBaseUrl(baseUrl)), (exit) =>
+    Exit.isSuccess(exit) ? exit.value : Cause.squash(exit.cause) instanceof RangeError ? "refused" : "defect"
+  )
+
+describe("a base URL", () => {
+  for (const [given, expected] of [
+    ["HTTP://cycles.example", "http://cycles.example"],
+    ["HTTPS://Cycles.Example/", "https://cycles.example"],
+    ["http:cycles.example", "http://cycles.example"],
+    ["http:/cycles.example", "http://cycles.example"],
+    ["https://cycles.example:443", "https://cycles.example"],
+    ["http://cycles.example?", "http://cycles.example"],
+    ["http://cycles.example/#", "http://cycles.example"],
+    ["http://cycles.example/path?", "http://cycles.example/path"],
+    ["https://cycles.example/v1", "https://cycles.example"],
+    ["https://cycles.example/v1/", "https://cycles.example"],
+    ["https://cycles.example/path/v1", "https://cycles.example/path"],
+    ["http:\\\\cycles.example", "http://cycles.example"]
+  ] as const) {
+    it.effect.fails(`is brought to its normal form or refused: ${given}`, () =>
+      Effect.gen(function* () {
+        expect([expected, "refused"]).toContain(yield* normalized(given))
+      }).pipe(Effect.provide(live()))
+    )
+  }
+
+  for (const [what, change] of [
+    ["with a scheme in capitals", (url: string) => url.replace("http://", "HTTP://")],
+    ["without slashes", (url: string) => url.replace("http://", "http:")],
+    ["with an empty query", (url: string) => `${url}?`],
+    ["with an empty fragment", (url: string) => `${url}#`],
+    ["with a trailing /v1", (url: string) => `${url}/v1`]
+  ] as const) {
+    it.live.fails(`works or is refused when the client is made: ${what}`, () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { apiKey, url } = yield* serveBridged(() => "respond")
+          const config = { baseUrl: change(url), apiKey: Redacted.make(apiKey), subject: { tenant: "acme" } }
+          const exit = yield* decide.pipe(
+            Effect.provide(Layer.unwrap(Effect.sync(() => nodeClient(config)))),
+            Effect.exit
+          )
+          const problem = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+          expect(problem === undefined || problem instanceof RangeError ? "fine" : problem).toBe("fine")
+        })
+      )
+    )
+  }
+})
+
+describe("a password in a base URL", () => {
+  const secret = "swordfish"
+
+  for (const [what, separator] of [
+    ["a newline", "\n"],
+    ["a carriage return", "\r"],
+    ["a line separator", "\u2028"],
+    ["a paragraph separator", "\u2029"]
+  ] as const) {
+    it.effect.fails(`is not shown when it contains ${what}`, () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(normalizedBaseUrl(`http://user:${secret}${separator}word@cycles.example`))
+        expect(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "accepted").not.toContain(secret)
+        expect(Exit.isFailure(exit)).toBe(true)
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect.fails(`is not shown by CYCLES_BASE_URL when it contains ${what}`, () =>
+      Effect.gen(function* () {
+        const env = {
+          CYCLES_BASE_URL: `http://user:${secret}${separator}word@cycles.example`,
+          CYCLES_API_KEY: "cyc_live_0123456789",
+          CYCLES_TENANT: "acme"
+        }
+        const provider = ConfigProvider.fromEnv({ env })
+        const exit = yield* Effect.exit(CyclesConfig.config.parse(provider))
+        expect(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "accepted").not.toContain(secret)
+        expect(Exit.isFailure(exit)).toBe(true)
+      })
+    )
+  }
+})
+
+describe("a key that goes to a public host without encryption", () => {
+  for (const host of [
+    "10.example.com",
+    "127.example.com",
+    "192.168.example.com",
+    "172.16.example.com",
+    "[2001:db8::1]",
+    "[::ffff:8.8.8.8]"
+  ]) {
+    it.effect.fails(`is warned about once: http://${host}`, () =>
+      Effect.gen(function* () {
+        const warnings: Array<string> = []
+        const logger = Logger.make(({ logLevel, message }) => {
+          if (logLevel === "Warn") warnings.push(String(message))
+        })
+        yield* normalizedBaseUrl(`http://${host}`).pipe(Effect.provide(Logger.layer([logger])))
+        expect(warnings).toHaveLength(1)
+      }).pipe(Effect.provide(live()))
+    )
+  }
+})

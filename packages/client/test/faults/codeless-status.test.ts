@@ -1,0 +1,207 @@
+/**
+ * Error pages of proxies: a status without an error code says nothing about the request. What is ambiguous stays so until a
+ * response with a code decides it.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesConfig } from "effect-cycles"
+import { faultyJournal } from "../support/collaborators.ts"
+import { Faults, page, pageAfter, refuse } from "../support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
+import { leaveRecord } from "../support/port.ts"
+
+/** Leases of 24 h: what is not released stays held. */
+const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }), ttl: "24 hours" })
+
+const options = { action, estimate: tokens(100) }
+
+const forms = [
+  ["withCycles", Cycles.withCycles(Effect.void, { ...options, actual: () => tokens(42) })],
+  [
+    "withCyclesStream",
+    Stream.make(1).pipe(Cycles.withCyclesStream({ ...options, usage: () => tokens(42) }), Stream.runDrain)
+  ],
+  [
+    "reserve",
+    Effect.scoped(Effect.flatMap(Cycles.reserve(options), (reservation) => reservation.commit({ actual: tokens(42) })))
+  ]
+] as const
+
+describe("a commit", () => {
+  for (const [form, run] of forms) {
+    it.effect.fails(`that arrived is not charged again as an event after a 410 page (${form})`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", pageAfter(410))
+        yield* run
+        yield* TestClock.adjust("5 minutes")
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+        expect(faults.operations()).not.toContain("events")
+      }).pipe(Effect.provide(stage))
+    )
+  }
+
+  it.effect.fails("that did not arrive is committed after a 410 page, not charged as an event", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("commit", page(410))
+      yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42) })
+      yield* TestClock.adjust("5 minutes")
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      expect(faults.operations()).not.toContain("events")
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect.fails("that arrived is not charged again when reading the reservation returns a 410 page", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("commit", { _tag: "LoseAnswer" }, refuse(409, "RESERVATION_FINALIZED"))
+      faults.plan("get", page(410))
+      yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42) })
+      yield* TestClock.adjust("5 minutes")
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect.fails("of an earlier process that arrived is not charged again after a 410 page", () => {
+    const journal = faultyJournal()
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      yield* TestClock.adjust(0)
+      faults.plan("commit", pageAfter(410))
+      yield* journal.leave(yield* leaveRecord())
+      yield* TestClock.adjust("5 minutes")
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(live({}, { journal: journal.layer })))
+  })
+})
+
+describe("a release", () => {
+  const ended = <A, E, R>(run: Effect.Effect<A, E, R>) => Effect.asVoid(Effect.exit(run))
+  const fails = [
+    ["withCycles", ended(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))],
+    ["withCyclesStream", ended(Stream.fail("it fails").pipe(Cycles.withCyclesStream(options), Stream.runDrain))],
+    ["reserve", ended(Effect.scoped(Cycles.reserve(options)))],
+    [
+      "release by hand",
+      ended(Effect.scoped(Effect.flatMap(Cycles.reserve(options), (reservation) => reservation.release())))
+    ]
+  ] as const
+
+  for (const [form, run] of fails) {
+    for (const status of [401, 403, 404, 410]) {
+      it.effect.fails(`is tried again after a ${status} page (${form})`, () =>
+        Effect.gen(function* () {
+          const faults = yield* Faults
+          faults.plan("release", page(status))
+          yield* run
+          yield* TestClock.adjust("5 minutes")
+          expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+        }).pipe(Effect.provide(stage))
+      )
+    }
+  }
+
+  for (const status of [400, 407, 409, 413, 418]) {
+    it.effect.fails(`is tried again after a ${status} page`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("release", page(status))
+        yield* Effect.exit(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))
+        yield* TestClock.adjust("5 minutes")
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(stage))
+    )
+  }
+
+  for (const [status, code] of [
+    [401, "UNAUTHORIZED"],
+    [403, "FORBIDDEN"]
+  ] as const) {
+    it.effect.fails(`is tried again after one ${status} ${code}: it says who asked, not what is held`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("release", refuse(status, code))
+        yield* Effect.exit(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))
+        yield* TestClock.adjust("5 minutes")
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(stage))
+    )
+  }
+
+  it.effect.fails("is not reported as confirmed after a 410 page", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("release", page(410))
+      const settlement = yield* Effect.scoped(
+        Effect.flatMap(Cycles.reserve(options), (reservation) => reservation.release())
+      )
+      expect(settlement).toMatchObject({ _tag: "Released", isConfirmed: false })
+    }).pipe(Effect.provide(stage))
+  )
+})
+
+describe("a reserve", () => {
+  for (const status of [401, 403, 404, 409]) {
+    it.effect.fails(`that arrived leaves nothing held after a ${status} page`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", pageAfter(status))
+        yield* Effect.exit(Cycles.withCycles(Effect.void, { ...options, actual: tokens(0) }))
+        yield* TestClock.adjust("5 minutes")
+        expect((yield* books).reserved).toBe(0)
+        yield* nothingLeft
+      }).pipe(Effect.provide(stage))
+    )
+  }
+
+  it.effect.fails("under a caller-supplied key is not AlreadySettled because of a 410 page", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      const record = yield* leaveRecord()
+      faults.plan("reserve", {
+        _tag: "Answer",
+        status: 200,
+        body: { decision: "ALLOW", affected_scopes: [], reservation_id: record.reservationId }
+      })
+      faults.plan("get", page(410))
+      const exit = yield* Cycles.withCycles(Effect.void, { ...options, idempotencyKey: "job-1" }).pipe(Effect.exit)
+      expect(outcomeOf(exit)).not.toBe("AlreadySettled")
+    }).pipe(Effect.provide(stage))
+  )
+})
+
+describe("an extend", () => {
+  for (const status of [401, 403, 404, 410]) {
+    it.effect.fails(`is tried again after a ${status} page`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("extend", page(status))
+        const run = Cycles.withCycles(Effect.sleep("2 minutes"), {
+          ...options,
+          actual: tokens(42),
+          heartbeat: "cancel"
+        })
+        expect(yield* outcomeWithin("3 minutes", run)).toBe("success")
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+  }
+})
+
+describe("an event", () => {
+  for (const status of [400, 401, 404, 410]) {
+    it.effect.fails(`that arrived is not reported as refused after a ${status} page`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("events", pageAfter(status))
+        const exit = yield* Cycles.event({ action, actual: tokens(42) }).pipe(Effect.exit)
+        expect(["success", "TransportError", "ProtocolError"]).toContain(outcomeOf(exit))
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(stage))
+    )
+  }
+})

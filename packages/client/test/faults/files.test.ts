@@ -1,0 +1,202 @@
+/**
+ * Journals on a real disk: deleted while they are open, broken at start, closed while a body still runs, killed processes.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import { spawn } from "node:child_process"
+import { createHash } from "node:crypto"
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Cycles, CyclesConfig, SettlementJournal } from "effect-cycles"
+import { JournalFiles, JournalSqlite } from "effect-cycles/node"
+import { owner, record } from "../node/records.ts"
+import { temporaryFolder } from "../node/support.ts"
+import { serveBridged } from "../support/bridge.ts"
+import { provideUnclosed } from "../support/collaborators.ts"
+import { Faults } from "../support/faults.ts"
+import { action, live, tokens } from "../support/live.ts"
+import { settlementOf } from "../support/port.ts"
+
+const retry = CyclesConfig.retryPolicy({ jitter: false })
+
+const options = { action, estimate: tokens(100), actual: tokens(42) }
+
+const settleAndDie = join(import.meta.dirname, "../node/settleAndDie.ts")
+
+const lost = { _tag: "LoseRequest" } as const
+
+/** A journal in a folder of its own: how it is opened, how it is deleted, and how many records are on the disk. */
+interface OnDisk {
+  readonly layer: Layer.Layer<SettlementJournal.SettlementJournal>
+  readonly remove: Effect.Effect<void>
+  readonly count: Effect.Effect<number>
+}
+
+const filesUnder = (folder: string): ReadonlyArray<string> =>
+  existsSync(folder) ? readdirSync(folder, { recursive: true }).map(String) : []
+
+const inFiles = (folder = join(temporaryFolder(), "journal")): OnDisk => ({
+  layer: JournalFiles.layer({ folder }),
+  remove: Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
+  count: Effect.sync(() => filesUnder(folder).filter((name) => name.endsWith(".json")).length)
+})
+
+const inSqlite = (folder = temporaryFolder()): OnDisk => {
+  const filename = join(folder, "journal.sqlite")
+  return {
+    layer: JournalSqlite.layer({ filename }),
+    remove: Effect.sync(() => {
+      for (const name of readdirSync(folder)) rmSync(join(folder, name))
+    }),
+    count: Effect.promise(async () => {
+      if (!existsSync(filename)) return 0
+      const { DatabaseSync } = await import("node:sqlite")
+      const db = new DatabaseSync(filename)
+      try {
+        const isJournal = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'records'").get() !== undefined
+        return isJournal ? Number(db.prepare("SELECT count(*) AS n FROM records").get()?.["n"]) : 0
+      } finally {
+        db.close()
+      }
+    })
+  }
+}
+
+const kinds = [
+  ["files", inFiles],
+  ["SQLite", inSqlite]
+] as const
+
+/** Virtual time passes, and the disk gets real time to do its work. */
+const pass = Effect.gen(function* () {
+  for (let turn = 0; turn < 20; turn++) {
+    yield* TestClock.adjust("15 seconds")
+    yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+  }
+})
+
+describe("a journal that disappears while it is open", () => {
+  for (const [name, make] of kinds) {
+    it.effect.fails(`in ${name} is made again: what it says is journaled is on the disk`, () => {
+      const journal = make()
+      return Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("commit", lost)
+        yield* settlementOf(Effect.void, options)
+        expect(yield* journal.count).toBe(1)
+        yield* journal.remove
+        expect(yield* settlementOf(Effect.void, options)).toMatchObject({ _tag: "Pending", isJournaled: true })
+        expect(yield* journal.count).toBeGreaterThan(0)
+      }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
+    })
+  }
+
+  it.effect.fails("in SQLite is opened again after another file has taken its place", () => {
+    const folder = temporaryFolder()
+    const journal = inSqlite(folder)
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", lost)
+      yield* settlementOf(Effect.void, options)
+      yield* journal.remove
+      yield* Effect.sync(() => writeFileSync(join(folder, "journal.sqlite"), ""))
+      expect(yield* settlementOf(Effect.void, options)).toMatchObject({ _tag: "Pending", isJournaled: true })
+      expect(yield* journal.count).toBeGreaterThan(0)
+    }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
+  })
+})
+
+describe("a folder of a journal that can't be made at start", () => {
+  it.effect.fails("is made when it can be, and holds the spend", () => {
+    const folder = join(temporaryFolder(), "journal")
+    writeFileSync(folder, "in the way")
+    const journal = inFiles(folder)
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", lost)
+      yield* settlementOf(Effect.void, options)
+      yield* Effect.sync(() => rmSync(folder))
+      yield* pass
+      expect(yield* journal.count).toBe(1)
+    }).pipe(provideUnclosed(live({ retry, ttl: "24 hours" }, { journal: journal.layer })))
+  })
+})
+
+describe("spend of a scope that outlives the client", () => {
+  it.effect.fails("is in the journal when the server can't be reached", () => {
+    const journal = inSqlite()
+    return Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const client = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(live({ retry, flushTimeout: 0 }, { journal: journal.layer }), client)
+      yield* Effect.gen(function* () {
+        const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
+        yield* reservation.record({ actual: tokens(42) })
+        const faults = yield* Faults
+        faults.always("commit", lost)
+      }).pipe(Scope.provide(scope), Effect.provideContext(context))
+      yield* Scope.close(client, Exit.void)
+      yield* Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* pass
+      expect(yield* journal.count).toBe(1)
+    })
+  })
+
+  it.effect.fails("is in the journal when it is that of a detached body", () => {
+    const journal = inSqlite()
+    return Effect.gen(function* () {
+      const client = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(live({ retry, flushTimeout: 0 }, { journal: journal.layer }), client)
+      yield* Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("commit", lost)
+        yield* Effect.forkDetach(Cycles.withCycles(Effect.sleep("10 seconds"), options), { startImmediately: true })
+      }).pipe(Effect.provideContext(context))
+      yield* Scope.close(client, Exit.void)
+      yield* pass
+      expect(yield* journal.count).toBe(1)
+    })
+  })
+})
+
+describe("a write that fails", () => {
+  it.live.fails("leaves no temporary file behind", () => {
+    const folder = temporaryFolder()
+    return Effect.gen(function* () {
+      const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
+      // A folder has the name of the record's file, so that the last step of writing fails.
+      const digest = createHash("sha256").update("r1", "utf8").digest("hex")
+      mkdirSync(join(folder, owner.fingerprint, `v2-${digest}.json`, "in the way"), { recursive: true })
+      yield* Effect.flip(journal.put(record("r1")))
+      expect(filesUnder(folder).filter((name) => name.endsWith(".tmp"))).toEqual([])
+    }).pipe(Effect.scoped, Effect.provide(JournalFiles.layer({ folder })))
+  })
+})
+
+describe("a process that is killed right after its settlements in the background", () => {
+  for (const [name, file, make] of [
+    ["files", "journal", inFiles],
+    ["SQLite", "journal.sqlite", inSqlite]
+  ] as const) {
+    it.live.fails(
+      `has its spend in the journal in ${name}`,
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            // The server takes reservations and never responds to a commit.
+            const { apiKey, url } = yield* serveBridged((path) => (path.endsWith("/commit") ? "hang" : "respond"))
+            const folder = temporaryFolder()
+            const child = spawn(process.execPath, [settleAndDie, url, apiKey, join(folder, file)], { stdio: "ignore" })
+            yield* Effect.promise(() => new Promise((resolve) => child.once("exit", resolve)))
+            expect(child.signalCode).toBe("SIGKILL")
+            expect(yield* make(name === "files" ? join(folder, file) : folder).count).toBe(50)
+          })
+        ),
+      20_000
+    )
+  }
+})

@@ -1,0 +1,278 @@
+/**
+ * The journal: what it holds is never replaced by other spend, and spend that has to be in it is in it when the caller goes on.
+ */
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesConfig, SettlementJournal } from "effect-cycles"
+import { JournalFiles, JournalSqlite } from "effect-cycles/node"
+import { owner, record } from "../node/records.ts"
+import { temporaryFolder } from "../node/support.ts"
+import type { FaultyJournal, JournalFault } from "../support/collaborators.ts"
+import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
+import { Faults, layer as faultsLayer } from "../support/faults.ts"
+import { action, books, live, tokens } from "../support/live.ts"
+import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
+import { removeRecord, settlementOf } from "../support/port.ts"
+
+const retry = CyclesConfig.retryPolicy({ jitter: false })
+
+const options = { action, estimate: tokens(100) }
+
+const lost = { _tag: "LoseRequest" } as const
+
+/** A server with faults in front of it and a journal, without a client. */
+const stage = (journal: FaultyJournal) =>
+  faultsLayer.pipe(
+    Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 100_000 }] })),
+    Layer.provideMerge(journal.layer)
+  )
+
+/** A process: a client over the server and the journal of the stage. */
+const process = Layer.unwrap(
+  Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
+    Cycles.layer({ baseUrl, apiKey, subject: { tenant }, retry, flushTimeout: 0 })
+  )
+).pipe(Layer.fresh)
+
+const job = (key: string, actual: number) =>
+  Cycles.withCycles(Effect.void, { ...options, ttl: "24 hours", idempotencyKey: key, actual: tokens(actual) })
+
+describe("a job that runs again under its key", () => {
+  it.effect.fails("is AlreadySettled while the journal holds the spend of its first run, which is charged", () => {
+    const journal = faultyJournal()
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", lost)
+      yield* job("job-1", 40).pipe(Effect.provide(process))
+      faults.always("commit", undefined)
+      const exit = yield* Effect.provide(Effect.exit(job("job-1", 30)), process)
+      yield* Effect.provide(TestClock.adjust("5 minutes"), process)
+      expect({ second: outcomeOf(exit), spent: (yield* books).spent }).toEqual({ second: "AlreadySettled", spent: 40 })
+    }).pipe(Effect.provide(stage(journal)))
+  })
+
+  it.effect.fails("is AlreadySettled while the first run's settlement is open in the same process", () => {
+    const journal = faultyJournal()
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      yield* Effect.gen(function* () {
+        faults.plan("commit", lost)
+        yield* job("job-1", 40)
+        expect(outcomeOf(yield* Effect.exit(job("job-1", 30)))).toBe("AlreadySettled")
+        yield* TestClock.adjust("5 minutes")
+      }).pipe(Effect.provide(process))
+      expect((yield* books).spent).toBe(40)
+    }).pipe(Effect.provide(stage(journal)))
+  })
+
+  it.effect.fails("does not run its body again", () => {
+    const journal = faultyJournal()
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      let runs = 0
+      const body = Effect.sync(() => void (runs += 1))
+      const again = Cycles.withCycles(body, { ...options, idempotencyKey: "job-1", actual: tokens(40) })
+      faults.always("commit", lost)
+      yield* Effect.provide(again, process)
+      yield* Effect.exit(again).pipe(Effect.provide(process))
+      expect(runs).toBe(1)
+    }).pipe(Effect.provide(stage(journal)))
+  })
+
+  it.effect.fails("loses nothing of a hundred first runs", () => {
+    const journal = faultyJournal()
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      const run = (actual: number) =>
+        Effect.forEach(Array.from({ length: 100 }), (_, i) => Effect.exit(job(`job-${i}`, actual)), {
+          concurrency: 10
+        }).pipe(Effect.provide(process))
+      faults.always("commit", lost)
+      yield* run(40)
+      faults.always("commit", undefined)
+      yield* run(30)
+      yield* Effect.provide(TestClock.adjust("5 minutes"), process)
+      expect((yield* books).spent).toBe(100 * 40)
+    }).pipe(Effect.provide(stage(journal)))
+  })
+})
+
+describe("a store", () => {
+  const stores: ReadonlyArray<readonly [string, () => Layer.Layer<SettlementJournal.SettlementJournal>]> = [
+    ["memory", () => SettlementJournal.layerMemory],
+    ["files", () => JournalFiles.layer({ folder: temporaryFolder() })],
+    ["SQLite", () => JournalSqlite.layer({ filename: `${temporaryFolder()}/journal.sqlite` })]
+  ]
+  const other = record("r1", { commitBody: '{"idempotency_key":"commit-k","actual":{"unit":"TOKENS","amount":7}}' })
+
+  for (const [name, make] of stores) {
+    it.live.fails(`in ${name} does not replace a record by another one of the same reservation`, () =>
+      Effect.gen(function* () {
+        const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
+        yield* journal.put(record("r1"))
+        yield* Effect.exit(journal.put(other))
+        expect(yield* Stream.runCollect(journal.pending)).toContainEqual(record("r1"))
+      }).pipe(Effect.scoped, Effect.provide(make()))
+    )
+
+    it.live.fails(`in ${name} does not remove a record by the name of another one`, () =>
+      Effect.gen(function* () {
+        const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
+        yield* journal.put(record("r1"))
+        yield* removeRecord(journal, other)
+        // A removal is durable with the next write.
+        yield* journal.put(record("r2"))
+        expect(yield* Stream.runCollect(journal.pending)).toContainEqual(record("r1"))
+      }).pipe(Effect.scoped, Effect.provide(make()))
+    )
+  }
+})
+
+describe("settle: background", () => {
+  const background = { ...options, settle: "background", actual: tokens(42) } as const
+
+  /** The record is in the journal when the caller goes on, however long writing takes. */
+  const isDurable = <A, E, R>(run: Effect.Effect<A, E, R>) => {
+    const journal = faultyJournal()
+    journal.always("put", 100)
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", { _tag: "Hang" })
+      const fiber = yield* Effect.forkDetach(
+        Effect.andThen(
+          Effect.exit(run),
+          Effect.map(journal.records, (records) => records.length)
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 second")
+      expect(fiber.pollUnsafe()).toMatchObject({ _tag: "Success", value: 1 })
+    }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
+  }
+
+  it.effect.fails("withCycles returns when the record is in the journal", () =>
+    isDurable(Cycles.withCycles(Effect.void, background))
+  )
+
+  it.effect.fails("withCycles fails when the record of what was recorded is in the journal", () =>
+    isDurable(Cycles.withCycles(Effect.fail("the body fails"), { ...background, onFailure: "estimate" }))
+  )
+
+  it.effect.fails("withCyclesStream ends when the record is in the journal", () =>
+    isDurable(
+      Stream.make(1).pipe(
+        Cycles.withCyclesStream({ ...options, settle: "background", usage: () => tokens(42) }),
+        Stream.runDrain
+      )
+    )
+  )
+
+  it.effect.fails("a commit by hand returns when the record is in the journal", () =>
+    isDurable(
+      Effect.scoped(
+        Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
+          reservation.commit({ actual: tokens(42) })
+        )
+      )
+    )
+  )
+
+  it.effect.fails("a scope closes when the record is in the journal", () =>
+    isDurable(
+      Effect.scoped(
+        Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
+          reservation.record({ actual: tokens(42) })
+        )
+      )
+    )
+  )
+})
+
+describe("a journal that can't be opened", () => {
+  /** The server can't be reached until the attempts are used up, and long after that the spend is in the books. */
+  const spendSurvives = (journal: FaultyJournal) =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", lost)
+      yield* settlementOf(Effect.void, { ...options, actual: tokens(42) })
+      yield* TestClock.adjust("30 seconds")
+      faults.always("commit", undefined)
+      yield* TestClock.adjust("10 minutes")
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
+
+  const faults: ReadonlyArray<JournalFault> = ["fail", "throw", "die"]
+
+  for (const fault of faults) {
+    it.effect.fails(`does not lose spend that the server can't take at first (${fault})`, () => {
+      const journal = faultyJournal()
+      journal.plan("open", fault)
+      return spendSurvives(journal)
+    })
+  }
+
+  it.effect.fails("does not keep the client from being made when opening hangs", () => {
+    const journal = faultyJournal()
+    journal.plan("open", "hang")
+    return Effect.gen(function* () {
+      const made = yield* Effect.forkDetach(provideUnclosed(live({ retry }, { journal: journal.layer }))(Effect.void), {
+        startImmediately: true
+      })
+      for (let turn = 0; turn < 50 && made.pollUnsafe() === undefined; turn++) {
+        yield* TestClock.adjust("1 second")
+        // The owner of the journal is derived in the thread pool, in real time.
+        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      }
+      expect(outcomeOf(made.pollUnsafe())).toBe("success")
+    })
+  })
+
+  it.effect.fails("is opened again, and holds the spend then", () => {
+    const journal = faultyJournal()
+    journal.plan("open", "fail")
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", lost)
+      yield* settlementOf(Effect.void, { ...options, actual: tokens(42) })
+      yield* TestClock.adjust("5 minutes")
+      expect(yield* journal.records).toHaveLength(1)
+    }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
+  })
+})
+
+describe("a journal that can't be written", () => {
+  const faults: ReadonlyArray<JournalFault> = ["fail", "die", "hang"]
+
+  for (const fault of faults) {
+    it.effect.fails(`holds the spend once it has recovered (${fault})`, () => {
+      const journal = faultyJournal()
+      journal.plan("put", fault)
+      return Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("commit", lost)
+        expect(yield* outcomeWithin("1 minute", settlementOf(Effect.void, { ...options, actual: tokens(42) }))).toBe(
+          "success"
+        )
+        yield* TestClock.adjust("5 minutes")
+        expect(yield* journal.records).toHaveLength(1)
+      }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
+    })
+  }
+
+  it.effect.fails("holds spend as an event once it has recovered, when the lease has ended meanwhile", () => {
+    const journal = faultyJournal()
+    journal.plan("put", "fail", "fail")
+    return Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", { _tag: "Answer", status: 410, body: { error: "RESERVATION_EXPIRED", message: "" } })
+      faults.always("events", lost)
+      yield* settlementOf(Effect.void, { ...options, actual: tokens(42) })
+      yield* TestClock.adjust("5 minutes")
+      expect(yield* journal.records).toMatchObject([{ mode: "event" }])
+    }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
+  })
+})

@@ -1,0 +1,173 @@
+/**
+ * Options that can't be, and commits that are refused for what they carry besides the amount.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import type { GuardOptions } from "effect-cycles"
+import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
+import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
+import { Faults, refuse } from "../support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { leaveRecord } from "../support/port.ts"
+
+const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
+
+const options = { action, estimate: tokens(100) }
+
+/** Options of a program that no compiler has checked. */
+const unchecked = (text: string): GuardOptions.LeaseOptions => JSON.parse(text)
+
+/** What a failure says, in lower case: the wire has other names for some options. */
+const problemOf = (exit: Exit.Exit<void, unknown> | undefined): string =>
+  exit !== undefined && Exit.isFailure(exit) ? String(Cause.squash(exit.cause)).toLowerCase().replaceAll("_", "") : ""
+
+const wrong: ReadonlyArray<readonly [name: string, given: GuardOptions.LeaseOptions]> = [
+  ["extendBy", { extendBy: "48 hours" }],
+  ["extendBy", { extendBy: 0 }],
+  ["extendBy", { extendBy: Number.NaN }],
+  ["extendBy", { extendBy: Number.POSITIVE_INFINITY }],
+  ["extendBy", { extendBy: -1 }],
+  ["maxRetryAfter", { maxRetryAfter: Number.NaN }],
+  ["maxRetryAfter", { maxRetryAfter: Number.POSITIVE_INFINITY }],
+  ["gracePeriod", { gracePeriod: Number.NaN }],
+  ["settle", unchecked('{"settle":"sometimes"}')],
+  ["onFailure", unchecked('{"onFailure":"ignore"}')],
+  ["heartbeat", unchecked('{"heartbeat":"stop"}')]
+]
+
+describe("an option that can't be", () => {
+  const forms = [
+    ["withCycles", (given: GuardOptions.LeaseOptions) => Cycles.withCycles(Effect.void, { ...options, ...given })],
+    [
+      "withCyclesStream",
+      (given: GuardOptions.LeaseOptions) =>
+        Stream.make(1).pipe(Cycles.withCyclesStream({ ...options, ...given }), Stream.runDrain)
+    ],
+    ["reserve", (given: GuardOptions.LeaseOptions) => Effect.scoped(Cycles.reserve({ ...options, ...given }))]
+  ] as const
+
+  for (const [form, run] of forms) {
+    for (const [name, given] of wrong) {
+      const value = Object.values(given)[0]
+      it.effect.fails(`fails ${form} before anything is sent, naming itself (${name}: ${String(value)})`, () =>
+        Effect.gen(function* () {
+          const guarded = Effect.asVoid(Effect.suspend(() => run(given)))
+          const fiber = yield* Effect.forkDetach(guarded, { startImmediately: true })
+          yield* TestClock.adjust("1 minute")
+          expect((yield* Faults).operations()).toEqual([])
+          expect(problemOf(fiber.pollUnsafe())).toContain(name.toLowerCase())
+          yield* nothingLeft
+        }).pipe(provideUnclosed(stage))
+      )
+    }
+  }
+
+  it.effect.fails("fails withCycles before anything is sent, naming itself (onUnsettled: explode)", () =>
+    Effect.gen(function* () {
+      const exit = yield* Cycles.withCycles(Effect.void, {
+        ...options,
+        ...unchecked('{"onUnsettled":"explode"}')
+      }).pipe(Effect.exit)
+      expect((yield* Faults).operations()).toEqual([])
+      expect(problemOf(exit)).toContain("onunsettled")
+    }).pipe(Effect.provide(stage))
+  )
+})
+
+describe("a commit that is refused for what it carries besides the amount", () => {
+  const nested = (levels: number): { readonly [key: string]: Schema.Json } => {
+    let value: { readonly [key: string]: Schema.Json } = {}
+    for (let level = 0; level < levels; level++) value = { a: value }
+    return value
+  }
+
+  /** The server refuses requests that are nested deeper than 1,000 levels. */
+  const deep = { custom: nested(3_000) }
+
+  const isCommitted = Effect.gen(function* () {
+    yield* TestClock.adjust("5 minutes")
+    expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    expect(yield* Stream.runCollect(Cycles.deadLetters)).toEqual([])
+  })
+
+  const commits = <A, E>(title: string, run: Effect.Effect<A, E, Cycles.Cycles>) =>
+    it.effect.fails(title, () =>
+      Effect.gen(function* () {
+        yield* Effect.exit(run)
+        yield* isCommitted
+      }).pipe(Effect.provide(stage))
+    )
+
+  commits(
+    "commits the bare amount of withCycles when the metrics are too deep",
+    Cycles.withCycles(Effect.void, { ...options, actual: tokens(42), metrics: deep })
+  )
+
+  commits(
+    "commits the bare amount of a body that fails when the recorded metrics are too deep",
+    Reservation.record({ actual: tokens(42), metrics: deep }).pipe(
+      Effect.andThen(Effect.fail("the body fails")),
+      Cycles.withCycles(options)
+    )
+  )
+
+  commits(
+    "commits the bare amount of withCyclesStream when the recorded metrics are too deep",
+    Stream.fromEffect(Reservation.record({ actual: tokens(42), metrics: deep })).pipe(
+      Cycles.withCyclesStream(options),
+      Stream.runDrain
+    )
+  )
+
+  commits(
+    "commits the bare amount of a commit by hand when the metadata are too deep",
+    Effect.scoped(
+      Effect.flatMap(Cycles.reserve(options), (reservation) =>
+        reservation.commit({ actual: tokens(42), metadata: nested(3_000) })
+      )
+    )
+  )
+
+  it.effect.fails("charges the bare amount as an event when the lease has ended", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.plan("commit", refuse(410, "RESERVATION_EXPIRED"))
+      yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42), metrics: deep })
+      yield* TestClock.adjust("5 minutes")
+      expect((yield* books).spent).toBe(42)
+    }).pipe(Effect.provide(stage))
+  )
+
+  for (const [status, code] of [
+    [413, "INVALID_REQUEST"],
+    [400, "INVALID_REQUEST"]
+  ] as const) {
+    it.effect.fails(`sends the bare amount after ${status} ${code} to metrics of 1.1 MB`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", refuse(status, code))
+        const metrics = { custom: { text: "x".repeat(1_100_000) } }
+        yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42), metrics })
+        yield* isCommitted
+        const last = faults.sent().findLast(({ operation }) => operation === "commit")
+        expect(last?.body.length).toBeLessThan(1_000)
+      }).pipe(Effect.provide(stage))
+    )
+  }
+
+  it.effect.fails("commits the bare amount of a record that an earlier process left behind", () => {
+    const journal = faultyJournal()
+    return Effect.gen(function* () {
+      yield* TestClock.adjust(0)
+      const record = yield* leaveRecord()
+      const commitBody = record.commitBody.replace(/}$/, `,"metrics":${JSON.stringify(deep)}}`)
+      yield* journal.leave({ ...record, commitBody })
+      yield* isCommitted
+    }).pipe(Effect.provide(live({}, { journal: journal.layer })))
+  })
+})

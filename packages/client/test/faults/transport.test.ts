@@ -1,0 +1,186 @@
+/**
+ * The connection: a response to a repeated request says nothing about the first one, and no response is taken whatever its size.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as TestClock from "effect/testing/TestClock"
+import type { ServerResponse } from "node:http"
+import * as Net from "node:net"
+import { Cycles, CyclesConfig } from "effect-cycles"
+import type { Reaction } from "../support/bridge.ts"
+import { serveBridged } from "../support/bridge.ts"
+import { Faults, refuse } from "../support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { outcomeOf } from "../support/outcomes.ts"
+import { fetchClient, nodeClient } from "../support/port.ts"
+
+const options = { action, estimate: tokens(100) }
+
+const configOf = (url: string, apiKey: string) => ({
+  baseUrl: url,
+  apiKey: Redacted.make(apiKey),
+  subject: { tenant: "acme" }
+})
+
+const coded = (status: number, code: string) => (outgoing: ServerResponse) =>
+  void outgoing
+    .writeHead(status, { "content-type": "application/json" })
+    .end(JSON.stringify({ error: code, message: code, request_id: "r" }))
+
+const html = (status: number) => (outgoing: ServerResponse) =>
+  void outgoing.writeHead(status, { "content-type": "text/html" }).end("<html>an error page</html>")
+
+const second: ReadonlyArray<readonly [string, Reaction]> = [
+  ["a 429", coded(429, "LIMIT_EXCEEDED")],
+  ["a 401", coded(401, "UNAUTHORIZED")],
+  ["a 403", coded(403, "FORBIDDEN")],
+  ["a 404 page", html(404)],
+  ["a 429 page", html(429)]
+]
+
+/** Leaves a connection behind that is free: one takes its next request a moment after its response. */
+const warmUp = Effect.andThen(Cycles.decide(options), Cycles.decide(options))
+
+describe("a request that is processed and whose connection is cut, so that it is sent again", () => {
+  /** The first request of a path is processed and cut; the second gets this response; later ones are processed. */
+  const cutThen = (path: string, reaction: Reaction) =>
+    serveBridged((url, before) => {
+      if (url !== path || before > 1) return "respond"
+      return before === 0 ? "process and cut" : reaction
+    })
+
+  for (const [what, reaction] of second) {
+    it.live.fails(`leaves nothing held after ${what} to the second reserve`, () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { apiKey, server, url } = yield* cutThen("/v1/reservations", reaction)
+          yield* Effect.gen(function* () {
+            yield* warmUp
+            yield* Effect.exit(Cycles.withCycles(Effect.void, { ...options, actual: tokens(0) }))
+            yield* Cycles.flush("2 seconds")
+          }).pipe(Effect.provide(nodeClient(configOf(url, apiKey))))
+          expect((yield* server.books("TOKENS")).reserved).toBe(0n)
+        })
+      )
+    )
+
+    it.live.fails(`does not report an event as refused after ${what} to the second request`, () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { apiKey, server, url } = yield* cutThen("/v1/events", reaction)
+          const exit = yield* Effect.gen(function* () {
+            yield* warmUp
+            return yield* Effect.exit(Cycles.event({ action, actual: tokens(42) }))
+          }).pipe(Effect.provide(nodeClient(configOf(url, apiKey))))
+          expect(["success", "TransportError", "ProtocolError"]).toContain(outcomeOf(exit))
+          expect((yield* server.books("TOKENS")).spent).toBe(42n)
+        })
+      )
+    )
+  }
+})
+
+describe("a request whose first response is lost", () => {
+  const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }), ttl: "24 hours" })
+
+  for (const [what, fault] of [
+    ["a 429", refuse(429, "LIMIT_EXCEEDED")],
+    ["a 401", refuse(401, "UNAUTHORIZED")],
+    ["a 403", refuse(403, "FORBIDDEN")]
+  ] as const) {
+    it.effect.fails(`is an event that is not reported as refused after ${what} to the second one`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("events", { _tag: "LoseAnswer" }, fault)
+        const exit = yield* Effect.exit(Cycles.event({ action, actual: tokens(42) }))
+        expect(["success", "TransportError", "ProtocolError"]).toContain(outcomeOf(exit))
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(stage))
+    )
+
+    it.effect.fails(`is a reserve that leaves nothing held after a 503 that asked to wait, and ${what}`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const body = JSON.stringify({ error: "INTERNAL_ERROR", message: "", request_id: "r", retry_after_ms: 1_000 })
+        faults.plan("reserve", { _tag: "Garble", status: 503, body }, fault)
+        yield* Cycles.withCycles(Effect.void, { ...options, maxRetryAfter: "5 seconds" }).pipe(
+          Effect.forkDetach({ startImmediately: true })
+        )
+        yield* TestClock.adjust("5 minutes")
+        expect((yield* books).reserved).toBe(0)
+        yield* nothingLeft
+      }).pipe(Effect.provide(stage))
+    )
+  }
+})
+
+describe("100 Continue", () => {
+  it.live.fails("does not make a new connection one that had been used before", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        let requests = 0
+        const server = Net.createServer((socket) => {
+          socket.on("error", () => {})
+          socket.once("data", () => {
+            requests += 1
+            socket.write("HTTP/1.1 100 Continue\r\n\r\n", () => socket.destroy())
+          })
+        })
+        yield* Effect.acquireRelease(
+          Effect.callback<void>((resume) => {
+            server.listen(0, "127.0.0.1", () => resume(Effect.void))
+          }),
+          () =>
+            Effect.callback<void>((resume) => {
+              server.close(() => resume(Effect.void))
+            })
+        )
+        const address = server.address()
+        const port = typeof address === "object" && address !== null ? address.port : 0
+        const exit = yield* Effect.exit(Cycles.decide(options)).pipe(
+          Effect.provide(nodeClient(configOf(`http://127.0.0.1:${port}`, "cyc_live_0123456789")))
+        )
+        expect({ outcome: outcomeOf(exit), requests }).toEqual({ outcome: "TransportError", requests: 1 })
+      })
+    )
+  )
+})
+
+describe("a response without end", () => {
+  const sizeMb = 128
+
+  /** Blanks, then JSON that the protocol allows. */
+  const huge = (outgoing: ServerResponse): void => {
+    const blanks = Buffer.alloc(1024 * 1024, " ")
+    let left = sizeMb
+    outgoing.on("error", () => {})
+    outgoing.writeHead(200, { "content-type": "application/json" })
+    const write = (): void => {
+      while (left > 0) {
+        left -= 1
+        if (!outgoing.write(blanks)) return void outgoing.once("drain", write)
+      }
+      outgoing.end(JSON.stringify({ decision: "ALLOW", affected_scopes: [] }))
+    }
+    write()
+  }
+
+  for (const [name, client] of [
+    ["undici", nodeClient],
+    ["fetch", fetchClient]
+  ] as const) {
+    it.live.fails(
+      `is given up (${name})`,
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const { apiKey, url } = yield* serveBridged(() => huge)
+            const exit = yield* Effect.exit(Cycles.decide(options)).pipe(Effect.provide(client(configOf(url, apiKey))))
+            expect(["ProtocolError", "TransportError"]).toContain(outcomeOf(exit))
+          })
+        ),
+      30_000
+    )
+  }
+})

@@ -1,0 +1,146 @@
+/**
+ * How long callers wait, and who gets a place when there are few.
+ */
+import { CyclesServer } from "@effect-cycles/server"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles, CyclesConfig } from "effect-cycles"
+import { provideUnclosed } from "../support/collaborators.ts"
+import { Faults, refuse } from "../support/faults.ts"
+import { action, live, tokens } from "../support/live.ts"
+import { maxConcurrency } from "../support/port.ts"
+
+const retry = CyclesConfig.retryPolicy({ jitter: false })
+
+const options = { action, estimate: tokens(100) }
+
+const rich = { server: { budgets: [{ unit: "TOKENS", allocated: 100_000_000 }] } } as const
+
+/** Starts so many of an effect at once. */
+const startAll = <A, E, R>(count: number, effect: Effect.Effect<A, E, R>) =>
+  Effect.forEach(Array.from({ length: count }), () => Effect.forkDetach(effect, { startImmediately: true }))
+
+const waiting = <A, E>(fibers: ReadonlyArray<Fiber.Fiber<A, E>>) =>
+  fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length
+
+describe("a caller waits for one timeout, queueing included", () => {
+  const config = { retry, timeout: "1 second" } as const
+
+  for (const count of [100, 600]) {
+    it.effect.fails(`for a commit, behind ${count} that hang`, () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.always("commit", { _tag: "Hang" })
+        const body = Effect.sleep("10 seconds")
+        const fibers = yield* startAll(count, Cycles.withCycles(body, { ...options, actual: tokens(42) }))
+        yield* TestClock.adjust("10 seconds")
+        yield* TestClock.adjust("3 seconds")
+        expect(waiting(fibers)).toBe(0)
+      }).pipe(provideUnclosed(live(config, rich)))
+    )
+  }
+
+  it.effect.fails("for a release, behind a hundred that hang", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("release", { _tag: "Hang" })
+      const body = Effect.andThen(Effect.sleep("10 seconds"), Effect.fail("the body fails"))
+      const fibers = yield* startAll(100, Cycles.withCycles(body, options))
+      yield* TestClock.adjust("10 seconds")
+      yield* TestClock.adjust("3 seconds")
+      expect(waiting(fibers)).toBe(0)
+    }).pipe(provideUnclosed(live(config, rich)))
+  )
+
+  it.effect.fails("for a commit by hand, behind a hundred that hang", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      faults.always("commit", { _tag: "Hang" })
+      const run = Effect.scoped(
+        Effect.flatMap(Cycles.reserve(options), (reservation) =>
+          Effect.andThen(Effect.sleep("10 seconds"), reservation.commit({ actual: tokens(42) }))
+        )
+      )
+      const fibers = yield* startAll(100, run)
+      yield* TestClock.adjust("10 seconds")
+      yield* TestClock.adjust("3 seconds")
+      expect(waiting(fibers)).toBe(0)
+    }).pipe(provideUnclosed(live(config, rich)))
+  )
+
+  it.effect.fails("for a decision, behind two hundred that hang", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      yield* Cycles.decide(options)
+      faults.always("decide", { _tag: "Hang" })
+      const fibers = yield* startAll(200, Cycles.decide(options))
+      yield* TestClock.adjust("1 second")
+      expect(waiting(fibers)).toBe(0)
+    }).pipe(provideUnclosed(live(config, rich)))
+  )
+
+  it.effect.fails("twice for a reservation, which is asked for twice, behind two hundred that hang", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      yield* Cycles.decide(options)
+      faults.always("reserve", { _tag: "Hang" })
+      const fibers = yield* startAll(200, Cycles.withCycles(Effect.void, options))
+      yield* TestClock.adjust("2 seconds")
+      expect(waiting(fibers)).toBe(0)
+    }).pipe(provideUnclosed(live(config, rich)))
+  )
+})
+
+describe("leases", () => {
+  it.effect.fails("are kept when the places would do for all of them", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      // 200 extends of 440 ms over 8 places take 11 s; a fixed eighth of the places would take 88 s.
+      faults.always("extend", { _tag: "Delay", ms: 440 })
+      const fibers = yield* startAll(
+        200,
+        Cycles.withCycles(Effect.sleep("3 minutes"), { ...options, ttl: "60 seconds", actual: tokens(1) })
+      )
+      yield* TestClock.adjust("4 minutes")
+      expect(waiting(fibers)).toBe(0)
+      const rows = yield* (yield* CyclesServer.CyclesServer).reservations
+      const lost = rows.filter((row) => row.status !== "COMMITTED").length
+      expect({ lost, events: faults.operations().filter((one) => one === "events").length }).toEqual({
+        lost: 0,
+        events: 0
+      })
+    }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
+  )
+
+  it.effect.fails("that were taken at once are not all extended at once", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      yield* startAll(100, Cycles.withCycles(Effect.never, { ...options, ttl: "60 seconds" }))
+      let most = 0
+      for (let second = 0; second < 60; second++) {
+        const before = faults.operations().length
+        yield* TestClock.adjust("1 second")
+        most = Math.max(most, faults.operations().length - before)
+      }
+      expect(most).toBeLessThan(50)
+    }).pipe(provideUnclosed(live({ retry }, rich)))
+  )
+})
+
+describe("a server that throttles", () => {
+  const throttled = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "10" })
+
+  it.effect.fails("is left alone by all settlements until the delay it asked for has passed", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      yield* startAll(40, Cycles.withCycles(Effect.sleep("1 second"), { ...options, actual: tokens(1) }))
+      yield* TestClock.adjust("500 millis")
+      faults.always("commit", throttled)
+      yield* TestClock.adjust("9 seconds")
+      const commits = faults.operations().filter((operation) => operation === "commit").length
+      expect(commits).toBeLessThanOrEqual(8)
+    }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
+  )
+})

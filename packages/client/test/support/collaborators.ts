@@ -1,0 +1,147 @@
+/**
+ * What the client relies on, with faults of its own: tracers, loggers, metrics and journals that throw, die, fail or hang.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import { SettlementJournal } from "effect-cycles"
+
+const boom = (what: string) => new Error(`${what} is broken`)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// telemetry
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A tracer one method of which throws for the spans of an operation. */
+export const throwingTracer = (method: "span" | "attribute" | "end", operation: string) => {
+  const fail = (): never => {
+    throw boom(`the tracer's ${method}`)
+  }
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      if (!options.name.endsWith(`.${operation}`)) return span
+      if (method === "span") return fail()
+      return Object.defineProperty(span, method, { value: fail })
+    }
+  })
+  return Effect.provideService(Tracer.Tracer, tracer)
+}
+
+/** A logger that throws whatever is logged. */
+export const throwingLogger = Effect.provide(
+  Logger.layer([
+    Logger.make(() => {
+      throw boom("the logger")
+    })
+  ])
+)
+
+/** Metrics that throw when one whose name contains a text is updated. */
+export const throwingMetrics = (name: string) => {
+  class Registry<V> extends Map<string, V> {
+    override get(key: string): V | undefined {
+      if (key.includes(name)) throw boom(`the metric ${key}`)
+      return super.get(key)
+    }
+  }
+  return Effect.provideService(Metric.MetricRegistry, new Registry())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the journal
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What an operation of a journal does instead; a number delays it by so many milliseconds. */
+export type JournalFault = "throw" | "die" | "fail" | "hang" | number
+
+/** The operations that can be faulty. */
+export type JournalOperation = "open" | "put" | "remove" | "bury" | "pending"
+
+/** A journal in memory whose operations meet the faults that a test plans. */
+export const faultyJournal = () => {
+  const planned = new Map<JournalOperation, Array<JournalFault | undefined>>()
+  const standing = new Map<JournalOperation, JournalFault>()
+  const opened = new Set<SettlementJournal.Journal>()
+
+  const meet = <A, E, R>(operation: JournalOperation, real: Effect.Effect<A, E, R>) => {
+    const queue = planned.get(operation)
+    const fault = queue !== undefined && queue.length > 0 ? queue.shift() : standing.get(operation)
+    switch (fault) {
+      case undefined:
+        return real
+      case "throw":
+        throw boom(`the journal's ${operation}`)
+      case "die":
+        return Effect.die(boom(`the journal's ${operation}`))
+      case "fail":
+        return Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "the disk is full" }))
+      case "hang":
+        return Effect.never
+      default:
+        return Effect.delay(real, fault)
+    }
+  }
+
+  const wrap = (journal: SettlementJournal.Journal): SettlementJournal.Journal => ({
+    ...journal,
+    put: (...args) => meet("put", journal.put(...args)),
+    remove: (...args) => meet("remove", journal.remove(...args)),
+    bury: (...args) => meet("bury", journal.bury(...args)),
+    pending: Stream.unwrap(Effect.suspend(() => meet("pending", Effect.succeed(journal.pending))))
+  })
+
+  const layer: Layer.Layer<SettlementJournal.SettlementJournal> = Layer.effect(
+    SettlementJournal.SettlementJournal,
+    Effect.map(SettlementJournal.SettlementJournal, (store) => ({
+      ...store,
+      open: (owner: SettlementJournal.JournalOwner) =>
+        meet(
+          "open",
+          Effect.map(store.open(owner), (journal) => {
+            opened.add(journal)
+            return wrap(journal)
+          })
+        )
+    }))
+  ).pipe(Layer.provide(SettlementJournal.layerMemory))
+
+  return {
+    layer,
+    /** The next calls of an operation meet these faults, one each; `undefined` lets one through. */
+    plan: (operation: JournalOperation, ...faults: ReadonlyArray<JournalFault | undefined>) =>
+      void planned.set(operation, [...faults]),
+    /** Every call of an operation meets this fault, after the planned ones. */
+    always: (operation: JournalOperation, fault: JournalFault | undefined) =>
+      void (fault === undefined ? standing.delete(operation) : standing.set(operation, fault)),
+    /** The pending records, without faults. */
+    records: Effect.map(
+      Effect.suspend(() => Effect.forEach([...opened], (journal) => Stream.runCollect(journal.pending))),
+      (found) => found.flat()
+    ),
+    /** Puts a record into every journal that was opened, without faults. */
+    leave: (record: SettlementJournal.JournalRecord) =>
+      Effect.suspend(() => Effect.forEach([...opened], (journal) => journal.put(record), { discard: true }))
+  }
+}
+
+/** A journal whose operations meet the faults that a test plans. */
+export type FaultyJournal = ReturnType<typeof faultyJournal>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// running
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Provides a layer that is never closed, so that a collaborator which hangs can't hold up the end of the test. */
+export const provideUnclosed =
+  <ROut, E2, RIn>(layer: Layer.Layer<ROut, E2, RIn>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(layer, scope)
+      return yield* Effect.provideContext(effect, context)
+    })
