@@ -143,7 +143,7 @@ describe("Cycles", () => {
 
     it.effect("charges the estimate, then dies, when actual has another unit or is no amount", () =>
       Effect.gen(function* () {
-        for (const actual of [() => Amount.credits(1), () => tokens(1.5), () => tokens(Number.NaN)]) {
+        for (const actual of [() => Amount.credits(1), () => tokens(-1.5), () => tokens(Number.NaN)]) {
           const exit = yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(10), actual }), Effect.exit)
           expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
         }

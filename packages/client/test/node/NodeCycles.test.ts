@@ -138,12 +138,12 @@ describe("NodeCycles", () => {
       [
         "a negative estimate",
         () => tokens(-1),
-        "RangeError: An amount must be an integer from 0 to 9223372036854775807, got -1 TOKENS"
+        "RangeError: An amount must be a number from 0 to 2^53-1, or a bigint from 0 to 9223372036854775807, got -1 TOKENS"
       ],
       [
-        "a fraction as estimate",
-        () => Amount.credits(0.5),
-        "RangeError: An amount must be an integer from 0 to 9223372036854775807, got 0.5 CREDITS"
+        "an estimate that is no number",
+        () => Amount.credits(Number.NaN),
+        "RangeError: An amount must be a number from 0 to 2^53-1, or a bigint from 0 to 9223372036854775807, got NaN CREDITS"
       ],
       [
         "an estimate in dollars that is too fine",

@@ -62,7 +62,7 @@ const reservationId = Brand.nominal<ReservationId>()
 const amount = (wire: typeof Amount.Amount.Encoded): Amount.Amount => Amount.make(wire.unit, wire.amount)
 
 const signedAmount = (wire: typeof Amount.SignedAmount.Encoded): Amount.SignedAmount =>
-  new Amount.SignedAmount({ unit: wire.unit, amount: BigInt(wire.amount) }, { disableChecks: true })
+  Amount.makeSigned(wire.unit, wire.amount)
 
 const balance = (wire: typeof Balance.Encoded): Balance => {
   const balance: Mutable<Balance> = {

@@ -84,7 +84,7 @@ const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
             const amount = usage(element)
             if (amount === undefined) continue
             const unit = cost === undefined ? estimate.unit : amount.unit
-            used = Result.getOrThrow(Amount.sum(used ?? Amount.zero(unit), amount))
+            used = Amount.sum(used ?? Amount.zero(unit), amount)
           }
         }
       } catch (thrown) {

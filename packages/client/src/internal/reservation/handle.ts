@@ -88,7 +88,7 @@ export const make = (prepared: Prepared, answer: ReservationCreateResponse, star
           held.isRecordedEstimated = options.isEstimated === true
           return spend(() => inUnit(estimate.unit, options.actual))
         }),
-      add: (amount) => spend(() => Amount.sum(held.recorded ?? Amount.zero(estimate.unit), amount))
+      add: (amount) => spend(() => plus(held.recorded ?? Amount.zero(estimate.unit), amount))
     }
   }
   return held
@@ -99,7 +99,13 @@ export const make = (prepared: Prepared, answer: ReservationCreateResponse, star
  * has the same type. Throws where it is no amount.
  */
 export const inUnit = (unit: Amount.Unit, told: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> =>
-  Amount.sum(Amount.zero(unit), told)
+  plus(Amount.zero(unit), told)
+
+/** The sum of amounts whose units may differ. Throws above 2^63-1. */
+const plus = (self: Amount.Amount, that: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> =>
+  self.unit === that.unit
+    ? Result.succeed(Amount.sum(self, that))
+    : Result.fail(new Amount.UnitMismatch({ expected: self.unit, actual: that.unit }))
 
 /** Notes that the lease is lost, once, and tells who waits for it. */
 export const lose = (held: Held, reason: string): LeaseLost => {

@@ -13,7 +13,6 @@ import type { CommitResponse, ReservationDetail } from "@effect-cycles/protocol/
 import type { EventCreateResponse } from "@effect-cycles/protocol/Event"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type { CyclesError } from "../../CyclesError.ts"
 import type { Settlement } from "../../Settlement.ts"
 import type { JournalRecord } from "../../SettlementJournal.ts"
@@ -226,7 +225,7 @@ const spendOf = (charge: Charge) => ({
 /** What was charged and what of the actual amount was not. A charge in another unit, or above it, leaves nothing. */
 const booked = ({ actual }: Charge, charged: Amount.Amount) => ({
   charged,
-  shortfall: Result.getOrElse(Amount.subtract(actual, charged), () => Amount.zero(actual.unit))
+  shortfall: Amount.hasUnit(charged, actual.unit) ? Amount.subtract(actual, charged) : Amount.zero(actual.unit)
 })
 
 const charged = (charge: Charge, answer: CommitResponse): Settlement => ({
