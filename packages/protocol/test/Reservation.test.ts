@@ -31,6 +31,16 @@ const text = (length: number) => "x".repeat(length)
 
 const entries = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`d${i}`, "v"]))
 
+const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)])
+
+const shared = { a: 1 }
+
+const cycle: { self?: unknown } = {}
+cycle.self = [cycle]
+
+const { proxy: revoked, revoke } = Proxy.revocable({}, {})
+revoke()
+
 describe("Reservation", () => {
   describe("a request", () => {
     it.each<readonly [string, string, object, object]>([
@@ -88,7 +98,25 @@ describe("Reservation", () => {
       ["gracePeriodMs", "at least 0", { gracePeriodMs: 0 }, { gracePeriodMs: -1 }],
       ["gracePeriodMs", "at most 60,000", { gracePeriodMs: 60_000 }, { gracePeriodMs: 60_001 }],
       ["overagePolicy", "a policy", { overagePolicy: "REJECT" }, { overagePolicy: "MAYBE" }],
-      ["metadata.a", "JSON", { metadata: { a: [1, "x", null] } }, { metadata: { a: 1n } }],
+      ["metadata.a", "JSON", { metadata: { a: [1, "x", null, 2n ** 60n] } }, { metadata: { a: Number.NaN } }],
+      ["metadata.a", "no hole", { metadata: { a: [null] } }, { metadata: { a: Array(1) } }],
+      ["metadata.a", "997 levels", { metadata: { a: nested(997) } }, { metadata: { a: nested(998) } }],
+      ["metadata.a", "no cycle", { metadata: { a: [shared, shared] } }, { metadata: { a: cycle } }],
+      [
+        "metadata.a",
+        "nothing that throws",
+        { metadata: {} },
+        {
+          metadata: {
+            a: {
+              get b() {
+                throw new Error()
+              }
+            }
+          }
+        }
+      ],
+      ["metadata.a", "no revoked proxy", { metadata: {} }, { metadata: { a: revoked } }],
       ["metadata.a", "no Date", { metadata: {} }, { metadata: { a: new Date(0) } }]
     ])("%s: %s", (field, _limit, good, bad) => {
       expect(problems(good)).toEqual([])

@@ -85,8 +85,57 @@ export const pageFields = {
 /** The names of these fields on the wire. */
 export const pageKeys = { nextCursor: "next_cursor", hasMore: "has_more" } as const
 
-/** Free JSON of the user's, checked to be JSON. */
-export const jsonObject = Schema.Record(Schema.String, Schema.Json)
+/** A value in the user's JSON. Reading it must not throw: it may have getters, be a proxy, or be endlessly deep. */
+const isJsonValue = (value: unknown): value is Json.Value => {
+  try {
+    return isJson(value, [])
+  } catch {
+    return false
+  }
+}
+
+const isJson = (value: unknown, path: Array<object>): boolean => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+    case "bigint":
+      return true
+    case "number":
+      return Number.isFinite(value)
+    case "object": {
+      if (value === null) return true
+      if (path.length >= Limits.maxJsonDepth || path.includes(value)) return false
+      const members = membersOf(value)
+      if (members === undefined) return false
+      path.push(value)
+      const areJson = members.every((member) => isJson(member, path))
+      path.pop()
+      return areJson
+    }
+    default:
+      return false
+  }
+}
+
+/** The members of a list or of a plain object, also of one from another realm. Holes of a list are `undefined`. */
+const membersOf = (value: object): ReadonlyArray<unknown> | undefined => {
+  if (Array.isArray(value)) return Array.from(value)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  const isPlain = prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
+  return isPlain ? Object.values(value) : undefined
+}
+
+const jsonValue = Schema.declare(isJsonValue, {
+  expected: `a JSON value of at most ${Limits.maxJsonDepth} levels`,
+  toCodecJson: () =>
+    Schema.link<Json.Value>()(Schema.Json, {
+      decode: SchemaGetter.passthroughSubtype(),
+      encode: SchemaGetter.transform((value): Schema.Json => JSON.parse(Json.stringify(value)))
+    })
+})
+
+/** Free JSON of the user's, checked to be JSON. Integers above 2^53 are bigints. */
+export const jsonObject = Schema.Record(Schema.String, jsonValue)
 
 /** Free JSON as it was read. */
 export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
