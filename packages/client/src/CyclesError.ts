@@ -11,6 +11,7 @@ import { Action } from "@effect-cycles/protocol/Action"
 import { Amount, SignedAmount } from "@effect-cycles/protocol/Amount"
 import type { ErrorCode } from "@effect-cycles/protocol/ErrorResponse"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
+import * as Operations from "@effect-cycles/protocol/Operations"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -21,19 +22,7 @@ import * as Schema from "effect/Schema"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The operations of the protocol, as they are named in errors, spans and metrics. */
-export const Operation = Schema.Literals([
-  "reserve",
-  "commit",
-  "release",
-  "extend",
-  "decide",
-  "event",
-  "getReservation",
-  "listReservations",
-  "balances",
-  "getEvidence",
-  "getJwks"
-])
+export const Operation = Schema.Literals(Operations.names)
 
 /** One of the operations of the protocol. */
 export type Operation = typeof Operation.Type

@@ -2,6 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import { CyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Redacted from "effect/Redacted"
+import type { CyclesError } from "effect-cycles"
 import { Amount, CyclesClient, Identifiers } from "effect-cycles"
 
 /** A `fetch` that a server in this process answers. */
@@ -42,6 +45,34 @@ describe("CyclesClient", () => {
         )
         expect(answer.decision).toBe("ALLOW")
       })
+    )
+  })
+
+  describe("an id that can't be part of a path", () => {
+    it.effect.each(["\ud800", ".."])("is an InvalidRequest, and nothing is sent: %j", (text) =>
+      Effect.gen(function* () {
+        const client = yield* CyclesClient.make({ baseUrl: "http://127.0.0.1:9", apiKey: Redacted.make("k") })
+        const id = Identifiers.ReservationId.make(text)
+        const idempotencyKey = Identifiers.IdempotencyKey.make("k")
+        const calls = {
+          getReservation: client.getReservation(id),
+          commit: client.commit(id, { idempotencyKey, actual: Amount.tokens(1) }),
+          release: client.release(id, { idempotencyKey }),
+          extend: client.extend(id, { idempotencyKey, extendByMs: 1 })
+        }
+        for (const [operation, call] of Object.entries<Effect.Effect<object, CyclesError.CyclesError>>(calls)) {
+          expect(yield* Effect.flip(call)).toMatchObject({
+            _tag: "InvalidRequest",
+            operation,
+            fields: [{ field: "reservationId", actual: JSON.stringify(text) }]
+          })
+        }
+      }).pipe(
+        Effect.provideService(
+          HttpClient.HttpClient,
+          HttpClient.make(() => Effect.die("nothing is to be sent"))
+        )
+      )
     )
   })
 })

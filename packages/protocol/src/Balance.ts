@@ -57,6 +57,3 @@ export const BalanceQuery = Schema.Struct({
 
 /** Which balances. */
 export type BalanceQuery = typeof BalanceQuery.Type
-
-/** Reads the text of a page of balances; the failure says why it can't be read. */
-export const readResponse = Wire.reader(BalanceResponse)

@@ -66,9 +66,3 @@ export const DecisionResponse = Schema.Struct({
 
 /** What is answered. */
 export type DecisionResponse = typeof DecisionResponse.Type
-
-/** Writes a request. */
-export const encodeRequest = Wire.writer(DecisionRequest)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readResponse = Wire.reader(DecisionResponse, { lenient: ["cycles_evidence"] })

@@ -49,9 +49,3 @@ export const EventCreateResponse = Schema.Struct({
 
 /** What was charged. */
 export type EventCreateResponse = typeof EventCreateResponse.Type
-
-/** Writes a request. */
-export const encodeCreateRequest = Wire.writer(EventCreateRequest)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readCreateResponse = Wire.reader(EventCreateResponse, { lenient: ["cycles_evidence"] })

@@ -67,9 +67,3 @@ export const EvidenceJwks = Schema.Struct({ keys: Schema.Array(EvidenceJwk) })
 
 /** The public keys that evidence is signed with. */
 export type EvidenceJwks = typeof EvidenceJwks.Type
-
-/** Reads the text of an envelope; the failure says why it can't be read. */
-export const readEnvelope = Wire.reader(EvidenceEnvelope)
-
-/** Reads the text of a set of keys; the failure says why it can't be read. */
-export const readJwks = Wire.reader(EvidenceJwks)

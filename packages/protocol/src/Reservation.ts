@@ -14,7 +14,6 @@ import { Caps } from "./Caps.ts"
 import { Decision, ReasonCode } from "./Decision.ts"
 import { EvidenceRef, ReservationEvidence } from "./Evidence.ts"
 import { IdempotencyKey, ReservationId } from "./Identifiers.ts"
-import * as Rename from "./internal/rename.ts"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
 import { Metrics } from "./Metrics.ts"
@@ -286,43 +285,3 @@ export const ReservationListQuery = Schema.Struct({
 
 /** Which reservations. */
 export type ReservationListQuery = typeof ReservationListQuery.Type
-
-// ---------------------------------------------------------------------------------------------------------------------
-// reading and writing
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** Writes a request. */
-export const encodeCreateRequest = Wire.writer(ReservationCreateRequest, Rename.createRequest)
-
-/** Writes a request. */
-export const encodeCommitRequest = Wire.writer(CommitRequest, Rename.commitRequest)
-
-/** Writes a request. */
-export const encodeReleaseRequest = Wire.writer(ReleaseRequest)
-
-/** Writes a request. */
-export const encodeExtendRequest = Wire.writer(ExtendRequest)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readCreateResponse = Wire.reader(ReservationCreateResponse, {
-  rename: Rename.createResponse,
-  lenient: ["cycles_evidence"]
-})
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readCommitResponse = Wire.reader(CommitResponse, {
-  rename: Rename.commitResponse,
-  lenient: ["cycles_evidence"]
-})
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readReleaseResponse = Wire.reader(ReleaseResponse, { lenient: ["cycles_evidence"] })
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readExtendResponse = Wire.reader(ExtendResponse)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readDetail = Wire.reader(ReservationDetail, { lenient: ["evidence"] })
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readListResponse = Wire.reader(ReservationListResponse)

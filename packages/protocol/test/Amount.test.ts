@@ -3,7 +3,7 @@ import * as Equal from "effect/Equal"
 import * as Hash from "effect/Hash"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { Amount, InvalidInput, Json, Reservation } from "@effect-cycles/protocol"
+import { Amount, InvalidInput, Json, Operations } from "@effect-cycles/protocol"
 
 const max = 9_223_372_036_854_775_807n
 
@@ -191,7 +191,7 @@ describe("Amount", () => {
       "names the constructors if %o is passed instead of an amount",
       (estimate) => {
         const input = { idempotencyKey: "k", subject: { tenant: "t" }, action: { kind: "k", name: "n" }, estimate }
-        const encoded = Reservation.encodeCreateRequest(input)
+        const encoded = Operations.reserve.encode(input)
         expect(Result.isFailure(encoded) && InvalidInput.fromIssue(encoded.failure.issue, input)).toMatchObject([
           { field: "estimate", expected: "an amount made by Amount.tokens, Amount.usd and the like" }
         ])

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { Amount, ErrorResponse, Json, Reservation } from "@effect-cycles/protocol"
+import { Amount, ErrorResponse, Json, Operations } from "@effect-cycles/protocol"
 
 describe("Json", () => {
   it("reads integers that a number can't hold as bigint, and all else as JSON.parse does", () => {
@@ -97,7 +97,7 @@ describe("Json", () => {
         metadata: { deep: [{ n: 2n ** 62n }] }
       }
       defining(BigInt.prototype, asText, () => {
-        expect(Json.stringify(Result.getOrThrow(Reservation.encodeCommitRequest(request)))).toBe(
+        expect(Json.stringify(Result.getOrThrow(Operations.commit.encode(request)))).toBe(
           `{"idempotency_key":"k","actual":{"unit":"TOKENS","amount":${2n ** 60n}},"metrics":{"custom":{"n":${2n ** 61n}}},"metadata":{"deep":[{"n":${2n ** 62n}}]}}`
         )
       })
@@ -118,10 +118,10 @@ describe("Json", () => {
       metadata: { order: 2n ** 60n + 1n, list: [-(2n ** 61n)] },
       committed_metadata: { huge: 2n ** 70n }
     }
-    const detail = Result.getOrThrow(Reservation.readDetail(Json.stringify(row)))
+    const detail = Result.getOrThrow(Operations.getReservation.read(Json.stringify(row)))
     expect([detail.metadata, detail.committedMetadata]).toEqual([row.metadata, row.committed_metadata])
     const request = { idempotencyKey: "k", actual: Amount.tokens(1), metadata: detail.metadata }
-    expect(Json.stringify(Result.getOrThrow(Reservation.encodeCommitRequest(request)))).toContain(
+    expect(Json.stringify(Result.getOrThrow(Operations.commit.encode(request)))).toContain(
       `"metadata":{"order":1152921504606846977,"list":[-2305843009213693952]}`
     )
     const refused = `{"error":"NEW","details":{"n":9007199254740993}}`

@@ -1,18 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import {
-  Amount,
-  Balance,
-  Caps,
-  Decision,
-  ErrorResponse,
-  Event,
-  Headers,
-  InvalidInput,
-  Reservation,
-  Subject
-} from "@effect-cycles/protocol"
+import { Amount, Caps, ErrorResponse, Headers, InvalidInput, Operations, Subject } from "@effect-cycles/protocol"
 
 const request = {
   idempotencyKey: "k",
@@ -23,7 +12,7 @@ const request = {
 
 const problems = (changes: object) => {
   const input = { ...request, ...changes }
-  const encoded = Reservation.encodeCreateRequest(input)
+  const encoded = Operations.reserve.encode(input)
   return Result.isSuccess(encoded) ? [] : InvalidInput.fromIssue(encoded.failure.issue, input).map(({ field }) => field)
 }
 
@@ -125,7 +114,7 @@ describe("Reservation", () => {
 
     it("names every fault at once, with field, limit and value", () => {
       const input = { ...request, ttlMs: 5, idempotencyKey: "" }
-      const encoded = Reservation.encodeCreateRequest(input)
+      const encoded = Operations.reserve.encode(input)
       expect(Result.isFailure(encoded) && InvalidInput.fromIssue(encoded.failure.issue, input)).toEqual([
         { field: "idempotencyKey", expected: "1 to 256 characters", actual: '""' },
         { field: "ttlMs", expected: "an integer from 1000 to 86400000", actual: "5" }
@@ -133,7 +122,7 @@ describe("Reservation", () => {
     })
 
     it("leaves absent fields out", () => {
-      expect(Result.getOrThrow(Reservation.encodeCreateRequest({ ...request, ttlMs: undefined }))).toEqual({
+      expect(Result.getOrThrow(Operations.reserve.encode({ ...request, ttlMs: undefined }))).toEqual({
         idempotency_key: "k",
         subject: { tenant: "acme" },
         action: { kind: "llm.completion", name: "openai:gpt-5" },
@@ -146,7 +135,7 @@ describe("Reservation", () => {
       [2_147_483_648, false],
       [-1, false]
     ])("holds a metric of %d: %s", (tokensInput, isFine) => {
-      const encoded = Reservation.encodeCommitRequest({
+      const encoded = Operations.commit.encode({
         idempotencyKey: "k",
         actual: Amount.tokens(1),
         metrics: { tokensInput }
@@ -158,7 +147,7 @@ describe("Reservation", () => {
   describe("an answer", () => {
     it("is open: unknown keys, decisions, units and codes are carried", () => {
       const answer = Result.getOrThrow(
-        Reservation.readCreateResponse(
+        Operations.reserve.read(
           JSON.stringify({
             decision: "ALLOW_LATER",
             reservation_id: "r",
@@ -181,33 +170,33 @@ describe("Reservation", () => {
       { decision: "ALLOW", affected_scopes: [], expires_at_ms: "soon" },
       []
     ])("is checked for what is required and its types: %j", (json) => {
-      expect(Result.isFailure(Reservation.readCreateResponse(JSON.stringify(json)))).toBe(true)
+      expect(Result.isFailure(Operations.reserve.read(JSON.stringify(json)))).toBe(true)
     })
 
     it.each<readonly [string, (text: string) => Result.Result<object, string>, object, string]>([
       [
         "reserve",
-        Reservation.readCreateResponse,
+        Operations.reserve.read,
         { decision: "ALLOW", reservation_id: "r", affected_scopes: [] },
         "cycles_evidence"
       ],
       [
         "commit",
-        Reservation.readCommitResponse,
+        Operations.commit.read,
         { status: "COMMITTED", charged: { unit: "TOKENS", amount: 1 } },
         "cycles_evidence"
       ],
       [
         "release",
-        Reservation.readReleaseResponse,
+        Operations.release.read,
         { status: "RELEASED", released: { unit: "TOKENS", amount: 1 } },
         "cycles_evidence"
       ],
-      ["event", Event.readCreateResponse, { status: "APPLIED", event_id: "e" }, "cycles_evidence"],
-      ["decide", Decision.readResponse, { decision: "ALLOW" }, "cycles_evidence"],
+      ["event", Operations.event.read, { status: "APPLIED", event_id: "e" }, "cycles_evidence"],
+      ["decide", Operations.decide.read, { decision: "ALLOW" }, "cycles_evidence"],
       [
         "read",
-        Reservation.readDetail,
+        Operations.getReservation.read,
         {
           reservation_id: "r",
           status: "COMMITTED",
@@ -232,12 +221,8 @@ describe("Reservation", () => {
 
     it("settles only by the status that means it", () => {
       const charged = { unit: "TOKENS", amount: 1 }
-      expect(Result.isSuccess(Reservation.readCommitResponse(JSON.stringify({ status: "COMMITTED", charged })))).toBe(
-        true
-      )
-      expect(Result.isFailure(Reservation.readCommitResponse(JSON.stringify({ status: "PENDING", charged })))).toBe(
-        true
-      )
+      expect(Result.isSuccess(Operations.commit.read(JSON.stringify({ status: "COMMITTED", charged })))).toBe(true)
+      expect(Result.isFailure(Operations.commit.read(JSON.stringify({ status: "PENDING", charged })))).toBe(true)
     })
   })
 })
@@ -357,7 +342,7 @@ describe("Retry-After", () => {
 describe("Balance", () => {
   it("may be below zero", () => {
     const page = Result.getOrThrow(
-      Balance.readResponse(
+      Operations.balances.read(
         JSON.stringify({
           balances: [{ scope: "tenant:a", scope_path: "tenant:a", remaining: { unit: "TOKENS", amount: -120 } }]
         })

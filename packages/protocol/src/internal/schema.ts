@@ -148,7 +148,7 @@ export interface ReaderOptions<A, I> {
   /** Makes the answer of what is plainly right, by changing names alone. */
   readonly rename?: ((wire: I) => A) | undefined
   /** Optional members of the wire that count as absent where they are wrong: what they tell is worth less than the rest. */
-  readonly lenient?: ReadonlyArray<keyof I & string> | undefined
+  readonly lenient?: ReadonlyArray<string> | undefined
 }
 
 /**

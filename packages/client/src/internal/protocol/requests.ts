@@ -2,13 +2,11 @@
  * The JSON texts of requests: checked against every limit of the protocol, then written once. What is journaled is the
  * text that is sent.
  */
-import * as Balance from "@effect-cycles/protocol/Balance"
-import * as Decision from "@effect-cycles/protocol/Decision"
-import * as Event from "@effect-cycles/protocol/Event"
 import type { IdempotencyKey, ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
+import * as Operations from "@effect-cycles/protocol/Operations"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
 import * as Brand from "effect/Brand"
 import * as Effect from "effect/Effect"
@@ -28,35 +26,35 @@ import type { Commit } from "../settlement/settle.ts"
 
 /** The body of a decide. */
 export const decisionRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("decide", Decision.encodeRequest, request)
+  body("decide", Operations.decide.encode, request)
 
 /** The body of a reserve. */
 export const createRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("reserve", Reservation.encodeCreateRequest, request)
+  body("reserve", Operations.reserve.encode, request)
 
 /** The body of a commit. */
 export const commitRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("commit", Reservation.encodeCommitRequest, request)
+  body("commit", Operations.commit.encode, request)
 
 /** The body of a release. */
 export const releaseRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("release", Reservation.encodeReleaseRequest, request)
+  body("release", Operations.release.encode, request)
 
 /** The body of an extend. */
 export const extendRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("extend", Reservation.encodeExtendRequest, request)
+  body("extend", Operations.extend.encode, request)
 
 /** The body of an event. */
 export const eventRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("event", Event.encodeCreateRequest, request)
+  body("event", Operations.event.encode, request)
 
 /** The query of a list, with its question mark. */
 export const reservationQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked("listReservations", encodeReservationQuery, request), queryText)
+  Effect.map(checked("listReservations", Operations.listReservations.encode, request), queryText)
 
 /** The query of the balances, with its question mark. */
 export const balanceQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked("balances", encodeBalanceQuery, request), queryText)
+  Effect.map(checked("balances", Operations.balances.encode, request), queryText)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // requests of the client
@@ -89,9 +87,9 @@ export const settlementBodies = (
     metrics: { latencyMs: latency, ...commit.metrics },
     metadata: commit.metadata === undefined ? marker : { ...commit.metadata, ...marker }
   }
-  const encoded = Result.getOrElse(Reservation.encodeCommitRequest(full), () =>
+  const encoded = Result.getOrElse(Operations.commit.encode(full), () =>
     Result.getOrThrow(
-      Reservation.encodeCommitRequest({
+      Operations.commit.encode({
         idempotencyKey,
         actual: commit.actual,
         metrics: { latencyMs: latency },
@@ -125,7 +123,7 @@ export const problemOfCommit = (prepared: Prepared, commit: Commit): InvalidRequ
     metrics: commit.metrics,
     metadata: commit.metadata
   }
-  return Option.getOrUndefined(Result.getFailure(written("commit", Reservation.encodeCommitRequest, request)))
+  return Option.getOrUndefined(Result.getFailure(written("commit", Operations.commit.encode, request)))
 }
 
 /** A reserve that is not checked yet. */
@@ -135,7 +133,7 @@ export type Draft = Omit<Reservation.ReservationCreateRequest, "idempotencyKey">
 export const createDraft = (
   draft: Draft
 ): Result.Result<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> =>
-  Result.map(written("reserve", Reservation.encodeCreateRequest, draft), (encoded) => ({
+  Result.map(written("reserve", Operations.reserve.encode, draft), (encoded) => ({
     request: { ...draft, idempotencyKey: checkedKey(draft.idempotencyKey) },
     body: Json.stringify(encoded)
   }))
@@ -148,10 +146,6 @@ export const createDraft = (
 const checkedKey = Brand.nominal<IdempotencyKey>()
 
 type Encode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
-
-const encodeReservationQuery = Schema.encodeUnknownResult(Reservation.ReservationListQuery, { errors: "all" })
-
-const encodeBalanceQuery = Schema.encodeUnknownResult(Balance.BalanceQuery, { errors: "all" })
 
 const invalid = (operation: Operation, error: Schema.SchemaError, input: unknown): InvalidRequest =>
   new InvalidRequest({ operation, fields: InvalidInput.fromIssue(error.issue, input) })

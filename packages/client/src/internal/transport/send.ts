@@ -27,7 +27,7 @@ import * as References from "effect/References"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type { CyclesError, Operation } from "../../CyclesError.ts"
+import type { CyclesError, InvalidRequest, Operation } from "../../CyclesError.ts"
 import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../../CyclesError.ts"
 import * as Counts from "../runtime/metrics.ts"
 import * as Exchange from "./transport.ts"
@@ -55,6 +55,8 @@ export interface Call<A extends object> {
   readonly method: "GET" | "POST"
   /** Path and query, encoded, from `/v1` on. */
   readonly path: string
+  /** Why the call can't be sent at all, if it can't. */
+  readonly invalid?: InvalidRequest | undefined
   /** The JSON text of the request. */
   readonly body?: string | undefined
   /** The one status that means success. */
@@ -145,6 +147,7 @@ export const make = (options: {
 
     return (call) =>
       Effect.withFiber((fiber) => {
+        if (call.invalid !== undefined) return Effect.fail(call.invalid)
         const placed = (span: Tracer.Span | undefined) =>
           lanes.run(call.lane, nowMs(fiber.getRef(Clock.Clock)), attempt(call, fiber, span))
         if (!isTraced(fiber)) return placed(undefined)
