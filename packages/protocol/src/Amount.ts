@@ -19,8 +19,11 @@ import * as Order_ from "effect/Order"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as Renaming from "./internal/renaming.ts"
 import * as Wire from "./internal/schema.ts"
+import * as Json from "./Json.ts"
 import * as Limits from "./Limits.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -331,17 +334,27 @@ const roundedUp = (value: number, decimals: number): bigint => {
 
 const Wired = Schema.Struct({ unit: Unit, amount: Wire.unsignedInt64 })
 
+const Arbitrary = Schema.Struct({ unit: Schema.Literals(knownUnits), amount: Schema.toType(Wire.unsignedInt64) })
+
 const amountTransformation = SchemaTransformation.transform<Amount, typeof Wired.Type>({
   decode: ({ amount, unit }) => new AmountImpl(unit, amount),
   encode: ({ amount, unit }) => ({ unit, amount })
 })
+
+const encodedOf = ({ amount, unit }: Amount | SignedAmount): Encoded => ({ unit, amount: Json.encodeInteger(amount) })
 
 /** The codec of an amount of any unit. */
 export const Amount: Schema.Codec<Amount, Encoded> = Wired.pipe(
   Schema.decodeTo(
     Schema.declare(isAmount, {
       expected: "an amount made by Amount.tokens, Amount.usd and the like",
-      toCodec: () => Schema.link<Amount>()(Wired, amountTransformation)
+      toCodec: () => Schema.link<Amount>()(Wired, amountTransformation),
+      // An arbitrary text is no unit that may be sent.
+      toCodecArbitrary: () =>
+        Schema.link<Amount>()(Arbitrary, {
+          decode: amountTransformation.decode,
+          encode: SchemaGetter.forbiddenEncoding
+        })
     }),
     amountTransformation
   )
@@ -371,3 +384,13 @@ export const Sendable = Amount.check(
     isKnownUnit(amount.unit) ? undefined : { path: ["unit"], issue: `Expected one of ${knownUnits.join(", ")}` }
   )
 )
+
+Renaming.register(Amount, {
+  read: ({ amount, unit }): Amount => new AmountImpl(unit, BigInt(amount)),
+  write: encodedOf
+})
+
+Renaming.register(SignedAmount, {
+  read: ({ amount, unit }): SignedAmount => new SignedAmountImpl(unit, BigInt(amount)),
+  write: encodedOf
+})

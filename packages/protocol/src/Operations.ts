@@ -21,7 +21,6 @@ import * as Event from "./Event.ts"
 import * as Evidence from "./Evidence.ts"
 import { EvidenceId, ReservationId } from "./Identifiers.ts"
 import { camelCase } from "./internal/names.ts"
-import * as Rename from "./internal/rename.ts"
 import * as Wire from "./internal/schema.ts"
 import * as InvalidInput from "./InvalidInput.ts"
 import * as Reservation from "./Reservation.ts"
@@ -106,28 +105,19 @@ export type Lookup<R extends Row = Row> = Operation<R> & { readonly method: "GET
 // constructors
 // ---------------------------------------------------------------------------------------------------------------------
 
-const command = <const R extends CommandRow>(
-  row: R,
-  renames?: {
-    readonly response: (wire: R["response"]["Encoded"]) => R["response"]["Type"]
-    readonly request: (request: R["request"]["Type"]) => R["request"]["Encoded"]
-  }
-): Command<R> => ({
+const command = <const R extends CommandRow>(row: R): Command<R> => ({
   ...row,
   method: "POST",
   pathOf: pathsOf(row),
-  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, {
-    lenient: row.lenient,
-    rename: renames?.response
-  }),
-  encode: Wire.writer<R["request"]["Type"], R["request"]["Encoded"]>(row.request, renames?.request)
+  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient),
+  encode: Wire.writer<R["request"]["Type"], R["request"]["Encoded"]>(row.request)
 })
 
 const search = <const R extends SearchRow>(row: R): Search<R> => ({
   ...row,
   method: "GET",
   pathOf: pathsOf(row),
-  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, { lenient: row.lenient }),
+  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient),
   encode: Wire.writer<R["query"]["Type"], R["query"]["Encoded"]>(row.query)
 })
 
@@ -135,7 +125,7 @@ const lookup = <const R extends Row>(row: R): Lookup<R> => ({
   ...row,
   method: "GET",
   pathOf: pathsOf(row),
-  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, { lenient: row.lenient })
+  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient)
 })
 
 const pathsOf = ({ params, path }: Row): Derived["pathOf"] => {
@@ -170,38 +160,32 @@ const evidence = ["cycles_evidence"]
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `POST /v1/reservations` */
-export const reserve = command(
-  {
-    name: "reserve",
-    path: "/v1/reservations",
-    auth: "apiKey",
-    params: {},
-    status: 200,
-    refusals: [400, 401, 403, 404, 409, 429, 500],
-    request: Reservation.ReservationCreateRequest,
-    response: Reservation.ReservationCreateResponse,
-    lenient: evidence,
-    documentation: "Reserves an estimate on every scope of a subject, before the work that may cost it."
-  },
-  { request: Rename.createRequest, response: Rename.createResponse }
-)
+export const reserve = command({
+  name: "reserve",
+  path: "/v1/reservations",
+  auth: "apiKey",
+  params: {},
+  status: 200,
+  refusals: [400, 401, 403, 404, 409, 429, 500],
+  request: Reservation.ReservationCreateRequest,
+  response: Reservation.ReservationCreateResponse,
+  lenient: evidence,
+  documentation: "Reserves an estimate on every scope of a subject, before the work that may cost it."
+})
 
 /** `POST /v1/reservations/{reservation_id}/commit` */
-export const commit = command(
-  {
-    name: "commit",
-    path: "/v1/reservations/:reservation_id/commit",
-    auth: "apiKey",
-    params: reservationParams,
-    status: 200,
-    refusals: [400, 401, 403, 404, 409, 410, 429, 500],
-    request: Reservation.CommitRequest,
-    response: Reservation.CommitResponse,
-    lenient: evidence,
-    documentation: "Commits the actual amount of a reservation and returns the rest to its budgets."
-  },
-  { request: Rename.commitRequest, response: Rename.commitResponse }
-)
+export const commit = command({
+  name: "commit",
+  path: "/v1/reservations/:reservation_id/commit",
+  auth: "apiKey",
+  params: reservationParams,
+  status: 200,
+  refusals: [400, 401, 403, 404, 409, 410, 429, 500],
+  request: Reservation.CommitRequest,
+  response: Reservation.CommitResponse,
+  lenient: evidence,
+  documentation: "Commits the actual amount of a reservation and returns the rest to its budgets."
+})
 
 /** `POST /v1/reservations/{reservation_id}/release` */
 export const release = command({
