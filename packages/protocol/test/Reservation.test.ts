@@ -319,10 +319,22 @@ describe("Retry-After", () => {
     ["0x10", undefined],
     ["", undefined],
     [" ", undefined],
-    ["Wed, 21 Oct 2026 07:28:00 GMT", undefined]
+    ["Wed, 21 Oct 2026 07:28:00 GMT", 5_000],
+    ["Wednesday, 21-Oct-26 07:28:00 GMT", 5_000],
+    ["Wed Oct 21 07:28:00 2026", 5_000],
+    ["Wed, 21 Oct 2026 07:27:00 GMT", 0],
+    ["Wed, 21 Oct 2026", undefined]
   ])("%j is %s ms", (written, ms) => {
-    const { retryAfter } = Headers.fromHeaders({ "retry-after": written })
+    const { retryAfter } = Headers.fromHeaders({ "retry-after": written }, () => Date.UTC(2026, 9, 21, 7, 27, 55))
     expect(retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)).toBe(ms)
+  })
+
+  it("counts a date from the server's clock when the response shows it", () => {
+    const { retryAfter } = Headers.fromHeaders(
+      { "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", date: "Wed, 21 Oct 2026 07:27:30 GMT" },
+      () => Date.UTC(1970, 0, 1)
+    )
+    expect(retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)).toBe(30_000)
   })
 })
 
