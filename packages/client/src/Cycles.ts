@@ -20,6 +20,7 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import type { Balance, BalanceQuery } from "@effect-cycles/protocol/Balance"
+import type { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
 import type { DecisionResponse } from "@effect-cycles/protocol/Decision"
 import type { EventCreateResponse } from "@effect-cycles/protocol/Event"
 import type { Metrics } from "@effect-cycles/protocol/Metrics"
@@ -29,12 +30,11 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Answer } from "./CyclesClient.ts"
+import type { Response } from "./CyclesClient.ts"
 import * as Client from "./CyclesClient.ts"
 import type { CyclesConfig } from "./CyclesConfig.ts"
 import * as ConfigModule from "./CyclesConfig.ts"
@@ -57,6 +57,7 @@ import * as Doubt from "./internal/protocol/doubt.ts"
 import * as Encode from "./internal/protocol/requests.ts"
 import type { Engine, SettlementEvent } from "./internal/runtime/runtime.ts"
 import * as EngineModule from "./internal/runtime/runtime.ts"
+import * as Connection from "./internal/config/connection.ts"
 import { fingerprint } from "./internal/config/fingerprint.ts"
 import * as Guard from "./internal/guard/effect.ts"
 import * as Patience from "./internal/runtime/patience.ts"
@@ -66,7 +67,12 @@ import * as Resolved from "./internal/reservation/resolved.ts"
 import * as Scoped from "./internal/guard/scoped.ts"
 import * as StreamGuard from "./internal/guard/stream.ts"
 import { millis } from "./internal/config/time.ts"
+import { fromSender } from "./internal/protocol/client.ts"
 import * as Wire from "./internal/protocol/operations.ts"
+import { pages } from "./internal/protocol/pages.ts"
+import { layerHeaderNames } from "./internal/transport/redact.ts"
+import type { Sender } from "./internal/transport/send.ts"
+import * as SenderModule from "./internal/transport/send.ts"
 import type { Active, Reservation } from "./Reservation.ts"
 import type { Settlement } from "./Settlement.ts"
 import { SettlementJournal } from "./SettlementJournal.ts"
@@ -130,8 +136,8 @@ export interface Shape {
     options: StreamOptions<A>
   ) => Stream.Stream<A, E | StreamGuard.StreamError, Exclude<R, Reservation>>
   readonly reserve: (options: ReserveOptions) => Effect.Effect<Active<LeaseLost>, Scoped.ReserveError, Scope.Scope>
-  readonly decide: (options: DecideOptions) => Effect.Effect<Answer<DecisionResponse>, CyclesError>
-  readonly event: (options: EventOptions) => Effect.Effect<Answer<EventCreateResponse>, CyclesError>
+  readonly decide: (options: DecideOptions) => Effect.Effect<Response<DecisionResponse>, CyclesError>
+  readonly event: (options: EventOptions) => Effect.Effect<Response<EventCreateResponse>, CyclesError>
   readonly balances: (query?: BalanceQuery) => Stream.Stream<Balance, CyclesError>
   readonly flush: (timeout?: Duration.Input) => Effect.Effect<FlushResult>
   readonly settlements: Stream.Stream<SettlementEvent>
@@ -155,28 +161,37 @@ export const MakeKey = Context.Reference<() => string>("effect-cycles/Cycles/Mak
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes the engine over a client and a journal. Closing the scope tries what is open once more and waits for it, at most
+ * Makes the engine over a transport and a journal. Closing the scope tries what is open once more and waits for it, at most
  * for `flushTimeout`; what is left is in the journal. Options out of range throw a `RangeError`.
  */
 export const make = (
   config: CyclesConfig
-): Effect.Effect<Cycles["Service"], never, Client.CyclesClient | SettlementJournal | Scope.Scope> =>
+): Effect.Effect<Cycles["Service"], never, CyclesTransport | SettlementJournal | Scope.Scope> =>
+  Effect.suspend(() => {
+    const connection = Connection.resolve(config)
+    return Effect.flatMap(SenderModule.make(connection), (sender) => makeOver(config, connection.baseUrl, sender))
+  })
+
+const makeOver = (
+  config: CyclesConfig,
+  baseUrl: string,
+  { send }: Sender
+): Effect.Effect<Cycles["Service"], never, SettlementJournal | Scope.Scope> =>
   Effect.gen(function* () {
-    const client = yield* Client.CyclesClient
-    const resolved = Resolved.resolve(config, client.baseUrl)
+    const resolved = Resolved.resolve(config, baseUrl)
     const store = yield* SettlementJournal
     const makeKey = yield* MakeKey
     const journal = yield* openJournal(store, {
-      baseUrl: client.baseUrl,
+      baseUrl,
       fingerprint: yield* fingerprint({
-        baseUrl: client.baseUrl,
+        baseUrl,
         tenant: resolved.subject.tenant,
         apiKey: config.apiKey
       })
     })
     const engine = yield* EngineModule.make({
       config: resolved,
-      send: client.send,
+      send,
       journal,
       isDurable: store.isDurable && journal !== Journal.none,
       makeKey
@@ -232,7 +247,7 @@ const fromEngine = (engine: Engine): Cycles["Service"] => {
         Effect.map(subject(undefined), ({ dimensions: _, ...own }) => {
           const page = (query: BalanceQuery) =>
             Effect.flatMap(Encode.balanceQuery(query), (text) => engine.send(Wire.balances(text)))
-          return Client.pages({ ...own, ...query }, page, (answer) => answer.balances)
+          return pages({ ...own, ...query }, page, (page) => page.balances)
         })
       ),
     flush: (timeout) => flushEngine(engine, timeout === undefined ? engine.config.flushTimeoutMs : millis(timeout)),
@@ -256,14 +271,23 @@ const flushEngine = (engine: Engine, limitMs: number): Effect.Effect<FlushResult
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A client with its engine, over the `HttpClient` and the journal that are there. */
+/** A client with its engine, over a transport and a journal. `Cycles` and `CyclesClient` share one sender, and its limits. */
 export const layer = (
   config: CyclesConfig
-): Layer.Layer<Cycles | Client.CyclesClient, never, HttpClient.HttpClient | SettlementJournal> =>
-  Layer.effect(
-    Cycles,
-    Effect.suspend(() => make(config))
-  ).pipe(Layer.provideMerge(Client.layer(config)))
+): Layer.Layer<Cycles | Client.CyclesClient, never, CyclesTransport | SettlementJournal> =>
+  Layer.merge(
+    Layer.effectContext(
+      Effect.gen(function* () {
+        const connection = Connection.resolve(config)
+        const sender = yield* SenderModule.make(connection)
+        const cycles = yield* makeOver(config, connection.baseUrl, sender)
+        return Context.make(Client.CyclesClient, fromSender(connection.baseUrl, sender)).pipe(
+          Context.add(Cycles, cycles)
+        )
+      })
+    ),
+    layerHeaderNames
+  )
 
 /**
  * A client as the environment has it; see `CyclesConfig.config` for the variables. With an argument, as that says: each
@@ -271,7 +295,7 @@ export const layer = (
  */
 export const layerConfig = (
   config?: Config.Wrap<CyclesConfig>
-): Layer.Layer<Cycles | Client.CyclesClient, Config.ConfigError, HttpClient.HttpClient | SettlementJournal> =>
+): Layer.Layer<Cycles | Client.CyclesClient, Config.ConfigError, CyclesTransport | SettlementJournal> =>
   Layer.unwrap(Effect.map(config === undefined ? ConfigModule.config : Config.unwrap(config), layer))
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -424,14 +448,14 @@ export function reserve(
 }
 
 /** Asks what a reserve would be answered now. A denial is an answer, not an error; nothing is held. */
-export const decide = (options: DecideOptions): Effect.Effect<Answer<DecisionResponse>, CyclesError, Cycles> =>
+export const decide = (options: DecideOptions): Effect.Effect<Response<DecisionResponse>, CyclesError, Cycles> =>
   Effect.flatMap(Cycles, (cycles) => cycles.decide(options))
 
 /**
  * Charges spend that was never reserved. An ambiguous answer is followed by one repetition with the same key; running it
  * again after a failure is another charge, unless `idempotencyKey` is the same.
  */
-export const event = (options: EventOptions): Effect.Effect<Answer<EventCreateResponse>, CyclesError, Cycles> =>
+export const event = (options: EventOptions): Effect.Effect<Response<EventCreateResponse>, CyclesError, Cycles> =>
   Effect.flatMap(Cycles, (cycles) => cycles.event(options))
 
 /** The balances of the ambient subject, all pages. Not for the way of a call: on a large store it takes seconds. */

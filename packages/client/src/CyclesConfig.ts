@@ -21,22 +21,25 @@ import * as Env from "./internal/config/env.ts"
 
 /** The connection to a server: what `CyclesClient` needs. */
 export interface ClientConfig {
-  /** `http://` or `https://`, with or without a path; a trailing slash is ignored. */
+  /** `http://` or `https://`, with or without a path; trailing slashes and a trailing `/v1` are ignored. */
   readonly baseUrl: string | URL
   /** The key of the tenant, sent as `X-Cycles-API-Key`. */
   readonly apiKey: Redacted.Redacted
   /** The administrator's key, for the reads and the release that allow it (`X-Admin-API-Key`). */
   readonly adminKey?: Redacted.Redacted | undefined
-  /** The time limit of one call, from the first byte to the last. Default 10 s: the server's key check can take 9. */
+  /** The time limit of one call, the time it waits to be sent included, 1 ms to 1 h. Default 10 s: a key check can take 9 s. */
   readonly timeout?: Duration.Input | undefined
-  /** Calls under way at once, 2 or more, almost half of them kept for settlements, an eighth for leases. Default 64. */
-  readonly maxInFlight?: number | undefined
   /**
-   * After this long without an answer the next call goes alone and others wait for it, at most 1 s: a server that checks
-   * keys slowly and forgets that it did then checks once, not once for each of a burst. Default 50 s: the reference server
-   * remembers a key for 60 s.
+   * How many calls are in flight at once, 3 to 10,000. Default 64. Lease extensions go first, then settlements, then callers; a
+   * sixteenth of the places, at least one, is guaranteed to each. Bodies don't count.
    */
-  readonly aloneAfter?: Duration.Input | undefined
+  readonly maxConcurrency?: number | undefined
+  /**
+   * After this long without a response the next call, the idle probe, goes first and others wait for it, at most 1 s: a server
+   * that checks keys slowly and remembers the result then checks once, not once for each call of a burst. 1 s to 24 h. Default
+   * 50 s: the reference server remembers a key for 60 s.
+   */
+  readonly idleProbeAfter?: Duration.Input | undefined
 }
 
 /** What happens to the spend of a body that did not succeed. */

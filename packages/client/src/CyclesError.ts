@@ -41,6 +41,25 @@ export type Operation = typeof Operation.Type
 /** The server's error code or, in a denial, its reason code: the known ones typed, any other carried as it is. */
 export const Code: Schema.Codec<ErrorCode> = Schema.String
 
+/** One link of a chain of errors below: what an HTTP library reported, copied and redacted. */
+export const CauseLink = Schema.Struct({
+  name: Schema.String,
+  message: Schema.String,
+  code: Schema.optional(Schema.String),
+  syscall: Schema.optional(Schema.String),
+  address: Schema.optional(Schema.String),
+  port: Schema.optional(Schema.Int)
+})
+
+/** One link of a chain of errors below: what an HTTP library reported, copied and redacted. */
+export type CauseLink = typeof CauseLink.Type
+
+/** Where a request went, without its query, and what the HTTP library reported: five links at most, the outermost first. */
+const origin = {
+  url: Schema.optional(Schema.String),
+  cause: Schema.optional(Schema.Array(CauseLink))
+}
+
 /** Everything that can fail in a call, besides the errors of the user's own program. */
 export type CyclesError = BudgetExceeded | ApiError | TransportError | ProtocolError | InvalidRequest
 
@@ -108,7 +127,8 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   requestId: Schema.optional(Schema.String),
   traceId: Schema.optional(Schema.String),
   /** What the server added, as it came. */
-  details: Schema.optional(Schema.Unknown)
+  details: Schema.optional(Schema.Unknown),
+  ...origin
 }) {
   /** Whether the same request, with the same idempotency key, may succeed later. */
   get isRetryable(): boolean {
@@ -118,23 +138,24 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   override get message(): string {
     const code = this.code === undefined ? "" : ` ${this.code}`
     const words = this.serverMessage === undefined ? "" : `: ${this.serverMessage}`
-    return `The server refused the ${this.operation} with ${this.status}${code}${words}${hintOf(this)}${requestOf(this)}`
+    return `${this.url ?? "The server"} refused the ${this.operation} with ${this.status}${code}${words}${hintOf(this)}${requestOf(this)}`
   }
 }
 
 /**
- * No usable answer: refused, reset, timed out.
+ * No usable response: refused, reset, timed out, too large.
  *
- * `mayHaveArrived` says whether the server may have acted on the request; where it is false nothing was reserved or
+ * `mayHaveArrived` says whether the server may have acted on the request; if it is false nothing was reserved or
  * charged. The client has repeated what could be repeated with the same idempotency key. Running the effect again makes a
  * new key, and with it a new act, unless it has an idempotency key of the caller's own.
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
   operation: Operation,
-  kind: Schema.Literals(["refused", "interrupted", "timeout", "unknown"]),
+  kind: Schema.Literals(["refused", "interrupted", "timeout", "tooLarge", "unknown"]),
   mayHaveArrived: Schema.Boolean,
-  /** What the transport said, without the request. */
-  problem: Schema.String
+  /** What the transport reported, without anything from the request. */
+  problem: Schema.String,
+  ...origin
 }) {
   /** Always true: the same request, with the same idempotency key, may be sent again. */
   get isRetryable(): boolean {
@@ -143,7 +164,7 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 
   override get message(): string {
     const arrived = this.mayHaveArrived ? "the request may have arrived" : "the request was not sent"
-    return `No answer to the ${this.operation} (${this.kind}, ${arrived}): ${this.problem}`
+    return `No response to the ${this.operation}${from(this)} (${this.kind}, ${arrived}): ${this.problem}`
   }
 }
 
@@ -157,7 +178,8 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   operation: Operation,
   status: Schema.Int,
   problem: Schema.String,
-  requestId: Schema.optional(Schema.String)
+  requestId: Schema.optional(Schema.String),
+  ...origin
 }) {
   /** Always true: the same request, with the same idempotency key, may be sent again. */
   get isRetryable(): boolean {
@@ -165,7 +187,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   }
 
   override get message(): string {
-    return `The answer ${this.status} to the ${this.operation} breaks the protocol: ${this.problem}${requestOf(this)}`
+    return `The response ${this.status} to the ${this.operation}${from(this)} breaks the protocol: ${this.problem}${requestOf(this)}`
   }
 }
 
@@ -263,9 +285,12 @@ const isOther = <E>(error: E): error is Exclude<E, BudgetExceeded> => !isBudgetE
 const requestOf = (error: { readonly requestId?: string | undefined }): string =>
   error.requestId === undefined ? "" : ` (request ${error.requestId})`
 
+const from = (error: { readonly url?: string | undefined }): string =>
+  error.url === undefined ? "" : ` from ${error.url}`
+
 const hintOf = (error: ApiError): string => {
   if (error.retryAfter !== undefined) return `; retry after ${Duration.format(error.retryAfter)}`
   if (error.status === 401) return "; is the API key right, not revoked, and is its tenant active?"
-  if (error.code === undefined) return "; that is no answer of a Cycles server: is the base URL right?"
+  if (error.code === undefined) return "; that isn't a response of a Cycles server: is the base URL right?"
   return ""
 }

@@ -216,7 +216,7 @@ describe("Cycles", () => {
           { concurrency: 20, discard: true }
         )
         expect(yield* books).toEqual({ spent: 300, reserved: 0 })
-      }).pipe(Effect.provide(live({ maxInFlight: 2 })))
+      }).pipe(Effect.provide(live({ maxConcurrency: 3 })))
     )
 
     it.effect("takes the subject of the client, the ambient one and the call's own, nearest first", () =>

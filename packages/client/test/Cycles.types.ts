@@ -5,13 +5,20 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { pipe } from "effect/Function"
-import type * as HttpClient from "effect/http/HttpClient"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { expectTypeOf } from "vitest"
 import { Amount, Cycles, Reservation } from "effect-cycles"
-import type { CyclesClient, CyclesConfig, CyclesError, Heartbeat, Settlement, SettlementJournal } from "effect-cycles"
+import type {
+  CyclesClient,
+  CyclesConfig,
+  CyclesError,
+  CyclesTransport,
+  Heartbeat,
+  Settlement,
+  SettlementJournal
+} from "effect-cycles"
 
 interface Reply {
   readonly text: string
@@ -205,7 +212,7 @@ expectTypeOf(Cycles.layer(config)).toEqualTypeOf<
   Layer.Layer<
     Cycles.Cycles | CyclesClient.CyclesClient,
     never,
-    HttpClient.HttpClient | SettlementJournal.SettlementJournal
+    CyclesTransport.CyclesTransport | SettlementJournal.SettlementJournal
   >
 >()
 

@@ -2,7 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { CyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import { Amount, CyclesClient, Identifiers } from "effect-cycles"
+import * as Layer from "effect/Layer"
+import { Amount, CyclesClient, CyclesTransport, Identifiers } from "effect-cycles"
 
 /** A `fetch` that a server in this process answers. */
 const fetchFrom =
@@ -27,7 +28,7 @@ describe("CyclesClient", () => {
       Effect.gen(function* () {
         const server = yield* CyclesServer.makeMemoryServer({ budgets: [{ unit: "TOKENS", allocated: 10 }] })
         const client = yield* CyclesClient.make({ baseUrl: server.baseUrl, apiKey: server.apiKey }).pipe(
-          Effect.provide(FetchHttpClient.layer),
+          Effect.provide(Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer)),
           Effect.provideService(FetchHttpClient.Fetch, fetchFrom(server))
         )
         const answer = yield* Effect.provideService(

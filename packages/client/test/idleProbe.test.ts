@@ -24,7 +24,7 @@ const burst = Effect.gen(function* () {
 
 const slow = { _tag: "Delay", ms: 300 } as const
 
-describe("lanes", () => {
+describe("idle probe", () => {
   describe("the first call after idleness", () => {
     it.effect("goes alone, and the others follow its answer", () =>
       Effect.gen(function* () {
@@ -71,7 +71,7 @@ describe("lanes", () => {
 
     it.effect.each([
       ["the default of 50 s", {}, 50_000],
-      ["what is set", { aloneAfter: "2 seconds" }, 2_000]
+      ["what is set", { idleProbeAfter: "2 seconds" }, 2_000]
     ] as const)("is the first one after %s, to the millisecond", ([, config, idleMs]) =>
       Effect.gen(function* () {
         const faults = yield* Faults.Faults

@@ -3,7 +3,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
-import * as DueHeap from "../src/internal/transport/dueHeap.ts"
 import * as Lease from "../src/internal/lease/schedule.ts"
 import * as Lifecycle from "../src/internal/reservation/lifecycle.ts"
 import { nowMs } from "../src/internal/config/time.ts"
@@ -176,29 +175,6 @@ describe("time", () => {
       yield* TestClock.adjust("-1 hour")
       expect(nowMs(clock)).toBe(before)
     })
-  )
-})
-
-describe("dueHeap", () => {
-  it.prop(
-    "gives entries in the order in which they fall due, whatever is added, moved and removed",
-    { dues: Schema.Array(Schema.Int), removed: Schema.Array(Schema.Natural) },
-    ({ dues, removed }) => {
-      const heap = DueHeap.make<DueHeap.Entry>()
-      const entries = dues.map((due) => ({ due, pos: -1 }))
-      for (const entry of entries) heap.put(entry)
-      for (const i of removed) {
-        const entry = entries[i % Math.max(1, entries.length)]
-        if (entry !== undefined) heap.remove(entry)
-      }
-      const seen: Array<number> = []
-      for (let first = heap.peek(); first !== undefined; first = heap.peek()) {
-        seen.push(first.due)
-        heap.remove(first)
-      }
-      expect(seen).toEqual(seen.toSorted((a, b) => a - b))
-      expect(entries.every((entry) => entry.pos === -1)).toBe(true)
-    }
   )
 })
 

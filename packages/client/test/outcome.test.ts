@@ -66,13 +66,11 @@ const errorsOf = (fault: Fault) =>
     const faults = yield* Faults
     for (const operation of ["reserve", "commit", "events"]) faults.always(operation, fault)
     return {
-      reserve: yield* Effect.flip(
-        client.createReservation({ idempotencyKey: key, subject, action, estimate: tokens(1) })
-      ),
+      reserve: yield* Effect.flip(client.reserve({ idempotencyKey: key, subject, action, estimate: tokens(1) })),
       commit: yield* Effect.flip(
         client.commit(Identifiers.ReservationId.make("r"), { idempotencyKey: key, actual: tokens(1) })
       ),
-      event: yield* Effect.flip(client.createEvent({ idempotencyKey: key, subject, action, actual: tokens(1) }))
+      event: yield* Effect.flip(client.event({ idempotencyKey: key, subject, action, actual: tokens(1) }))
     }
   })
 

@@ -51,7 +51,7 @@ const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
     const { apiKey, baseUrl, tenant } = yield* CyclesServer.CyclesServer
     const client = yield* CyclesClient.make({ baseUrl, apiKey })
     const key = globalThis.crypto.randomUUID()
-    const { reservationId = Identifiers.ReservationId.make("none") } = yield* client.createReservation({
+    const { reservationId = Identifiers.ReservationId.make("none") } = yield* client.reserve({
       idempotencyKey: Identifiers.IdempotencyKey.make(`reserve-${key}`),
       subject: { tenant },
       action,

@@ -180,8 +180,8 @@ describe("the client on a server with the habits of the reference server", () =>
             return [first, ...rest]
           }).pipe(Effect.provide(clientOf(served)))
           expect(tags(settlements)).toEqual(new Set(["Charged"]))
-          // As many as may be in flight for callers have paid: of 64 an eighth is for leases, half of the rest for settlements.
-          expect(served.counts().keyChecks).toBe(1 + 28)
+          // As many as may be in flight for callers have paid: of 64 four each are guaranteed to leases and settlements.
+          expect(served.counts().keyChecks).toBe(1 + 56)
           yield* booksAre(served, 65)
         })
       ),

@@ -1,51 +1,53 @@
 /**
- * The whole client for Node in one Layer: over undici, with the journal in SQLite.
+ * The whole client for Node in one Layer: over `NodeTransport`, with the journal in SQLite.
  *
  * Source: ours; the `CYCLES_JOURNAL_*` and `CYCLES_CONNECT_TIMEOUT` variables are those of the other clients.
  */
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Cycles from "../Cycles.ts"
 import type { CyclesClient } from "../CyclesClient.ts"
 import type { CyclesConfig } from "../CyclesConfig.ts"
 import * as ConfigModule from "../CyclesConfig.ts"
+import * as Connection from "../internal/config/connection.ts"
 import * as Env from "../internal/config/env.ts"
 import type { SettlementJournal } from "../SettlementJournal.ts"
 import { layerNone } from "../SettlementJournal.ts"
 import { compile } from "./internal/compiled.ts"
 import * as JournalFiles from "./JournalFiles.ts"
 import * as JournalSqlite from "./JournalSqlite.ts"
-import * as UndiciHttpClient from "./UndiciHttpClient.ts"
+import * as NodeTransport from "./NodeTransport.ts"
 
-/** What the Node layers can be told besides `CyclesConfig`. */
+/** The options of the Node layers besides `CyclesConfig`. */
 export interface NodeOptions {
-  /** How long connecting may take. Default 2 s. */
+  /** How long connecting may take, 1 ms to 1 h. Default 2 s. */
   readonly connectTimeout?: Duration.Input | undefined
-  /** Where pending spend is written down. Default: SQLite in `~/.effect-cycles`. */
+  /**
+   * A dispatcher of undici, such as a `ProxyAgent` or one for a Unix socket, instead of the client's own connections and the
+   * environment's proxies. It isn't closed with the layer, and no request is sent again over it.
+   */
+  readonly dispatcher?: NodeTransport.Dispatcher | undefined
+  /** Where pending spend is journaled. Default: SQLite in `~/.effect-cycles`. */
   readonly journal?: Layer.Layer<SettlementJournal> | undefined
 }
 
-/** A client over undici, with the journal in SQLite. */
+/** A client over `NodeTransport`, with the journal in SQLite. */
 export const layer = (config: CyclesConfig, options?: NodeOptions): Layer.Layer<Cycles.Cycles | CyclesClient> => {
   compile()
-  return Cycles.layer(config).pipe(
-    Layer.provide(options?.journal ?? JournalSqlite.layer()),
-    Layer.provide(
-      UndiciHttpClient.layer({
+  const transport = Layer.unwrap(
+    Effect.sync(() =>
+      NodeTransport.layer({
         connectTimeout: options?.connectTimeout,
-        connections: config.maxInFlight,
-        isRepeatable
+        connections: Connection.resolve(config).maxConcurrency,
+        dispatcher: options?.dispatcher
       })
     )
   )
+  return Cycles.layer(config).pipe(Layer.provide([options?.journal ?? JournalSqlite.layer(), transport]))
 }
-
-/** Every POST has an idempotency key. A heartbeat has rules of its own for an extension whose outcome is unknown. */
-const isRepeatable = (request: HttpClientRequest.HttpClientRequest): boolean => !request.url.endsWith("/extend")
 
 /**
  * A client as the environment has it: the variables of `CyclesConfig.config`, and

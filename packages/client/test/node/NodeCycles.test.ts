@@ -59,7 +59,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: "TransportError: No answer to the reserve (refused, the request was not sent): ECONNREFUSED"
+          error: `TransportError: No response to the reserve from ${url}/v1/reservations (refused, the request was not sent): ECONNREFUSED`
         })
       })
     )
@@ -74,8 +74,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error:
-            "ApiError: The server refused the reserve with 404; that is no answer of a Cycles server: is the base URL right?"
+          error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; that isn't a response of a Cycles server: is the base URL right?`
         })
         expect(server.requests).toEqual(["POST /v1/reservations"])
       })
@@ -91,7 +90,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: "ProtocolError: The answer 200 to the reserve breaks the protocol: the body is no JSON"
+          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body is no JSON`
         })
         expect(new Set(server.requests)).toEqual(new Set(["POST /v1/reservations"]))
       })
@@ -122,7 +121,7 @@ describe("NodeCycles", () => {
         const outcome = yield* attempt()
         expect(outcome.started).toBe(false)
         expect(outcome.error).toMatch(
-          /^ApiError: The server refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
+          /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
         )
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
         expect((yield* Faults).operations()).toEqual(["reserve"])

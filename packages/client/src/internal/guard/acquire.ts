@@ -22,13 +22,13 @@ import * as Doubt from "../protocol/doubt.ts"
 import * as Encode from "../protocol/requests.ts"
 import type { Engine } from "../runtime/runtime.ts"
 import * as Held from "../reservation/handle.ts"
-import type { Lane } from "../transport/bulkhead.ts"
+import type { Priority } from "../transport/bulkhead.ts"
 import { floorOf } from "../protocol/outcome.ts"
 import type { Prepared } from "../reservation/options.ts"
 import * as Patience from "../runtime/patience.ts"
 import * as Release from "../settlement/release.ts"
 import * as Retry from "../runtime/retry.ts"
-import type { WithMeta } from "../transport/send.ts"
+import type { WithMeta } from "../transport/call.ts"
 import { nowMs } from "../config/time.ts"
 import * as Wire from "../protocol/operations.ts"
 
@@ -63,14 +63,14 @@ export const open = (
 const send = (
   engine: Engine,
   prepared: Prepared,
-  lane: Lane
+  priority: Priority
 ): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> =>
   Effect.filterOrFail(
     engine.send(
       Wire.reserve(
         prepared.body,
         { action: prepared.request.action, requested: prepared.request.estimate, scopes: prepared.scopes },
-        lane,
+        priority,
         prepared.progress
       )
     ),

@@ -13,11 +13,10 @@ import type * as Scope from "effect/Scope"
 import type { CyclesError } from "../../CyclesError.ts"
 import { TransportError } from "../../CyclesError.ts"
 import * as Counts from "../runtime/metrics.ts"
-import * as Alarm from "../transport/timerQueue.ts"
-import type * as DueHeap from "../transport/dueHeap.ts"
+import * as TimerQueue from "../transport/timerQueue.ts"
 import * as Lease from "./schedule.ts"
 import { floorOf } from "../protocol/outcome.ts"
-import type { WithMeta } from "../transport/send.ts"
+import type { WithMeta } from "../transport/call.ts"
 import { nowMs } from "../config/time.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -25,7 +24,7 @@ import { nowMs } from "../config/time.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** A reservation that is kept alive. */
-export interface Beat extends DueHeap.Entry {
+export interface Beat extends TimerQueue.Entry {
   readonly reservationId: ReservationId
   /** Sends one extend. */
   readonly extend: (key: string, timeoutMs: number) => Effect.Effect<WithMeta<ExtendResponse>, CyclesError>
@@ -61,12 +60,12 @@ export interface Heartbeat {
 export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
-    const extends_ = yield* FiberSet.make()
+    const run = yield* FiberSet.makeRuntime<never>()
 
     const follow = (beat: Beat, [lease, step]: readonly [Lease.Lease, Lease.Step]): Effect.Effect<void> => {
       beat.lease = lease
       if (beat.isOver) return Effect.void
-      if (step._tag !== "Stop") return Effect.sync(() => alarm.set(beat, step.afterMs))
+      if (step._tag !== "Stop") return Effect.sync(() => timers.schedule(beat, step.afterMs))
       beat.isOver = true
       return Effect.withFiber((fiber) => {
         Counts.heartbeat("stopped", fiber.context)
@@ -115,24 +114,24 @@ export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Sco
         })
       )
 
-    const fire = (beat: Beat): Effect.Effect<unknown> => {
+    const fire = (beat: Beat): void => {
       const step = Lease.due(beat.lease, nowMs(clock))
-      if (step._tag === "Skip") return Effect.sync(() => alarm.set(beat, step.afterMs))
-      return FiberSet.run(extends_, extend(beat), { startImmediately: true })
+      if (step._tag === "Skip") timers.schedule(beat, step.afterMs)
+      else run(extend(beat))
     }
 
-    const alarm = yield* Alarm.make(fire)
+    const timers = yield* TimerQueue.make(fire)
 
     return {
       start: (given, options, answer) => {
         const [lease, step] = Lease.begin(options, answer)
         const beat: Beat = { ...given, lease, key: undefined, isOver: false, due: 0, pos: -1 }
-        if (step._tag !== "Stop") alarm.set(beat, step.afterMs)
+        if (step._tag !== "Stop") timers.schedule(beat, step.afterMs)
         return beat
       },
       stop: (beat) => {
         beat.isOver = true
-        alarm.clear(beat)
+        timers.cancel(beat)
       }
     }
   })

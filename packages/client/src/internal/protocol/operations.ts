@@ -6,14 +6,14 @@ import * as Decision from "@effect-cycles/protocol/Decision"
 import * as Event from "@effect-cycles/protocol/Event"
 import * as Evidence from "@effect-cycles/protocol/Evidence"
 import * as Reservation from "@effect-cycles/protocol/Reservation"
-import type { Lane } from "../transport/bulkhead.ts"
-import type { About, Call, Progress } from "../transport/send.ts"
+import type { Priority } from "../transport/bulkhead.ts"
+import type { About, Call, Progress } from "../transport/call.ts"
 
 /** `POST /v1/reservations` */
 export const reserve = (
   body: string,
   about: About,
-  lane: Lane,
+  priority: Priority,
   progress?: Progress
 ): Call<Reservation.ReservationCreateResponse> => ({
   operation: "reserve",
@@ -23,7 +23,7 @@ export const reserve = (
   status: 200,
   read: Reservation.readCreateResponse,
   auth: "apiKey",
-  lane,
+  priority,
   about,
   progress,
   describe: (answer) => ({
@@ -42,7 +42,7 @@ export const commit = (id: string, body: string, about?: About): Call<Reservatio
   status: 200,
   read: Reservation.readCommitResponse,
   auth: "apiKey",
-  lane: "settlement",
+  priority: "settlement",
   about: { ...about, reservationId: id },
   describe: (answer) => ({
     "cycles.charged": answer.charged.amount.toString(),
@@ -63,7 +63,7 @@ export const release = (
   status: 200,
   read: Reservation.readReleaseResponse,
   auth,
-  lane: "settlement",
+  priority: "settlement",
   about: { reservationId: id },
   describe: (answer) => ({
     "cycles.released": answer.released.amount.toString(),
@@ -80,7 +80,7 @@ export const extend = (id: string, body: string, timeoutMs?: number): Call<Reser
   status: 200,
   read: Reservation.readExtendResponse,
   auth: "apiKey",
-  lane: "lease",
+  priority: "lease",
   timeoutMs,
   about: { reservationId: id },
   describe: (answer) => ({ "cycles.expires_at_ms": answer.expiresAtMs })
@@ -89,7 +89,7 @@ export const extend = (id: string, body: string, timeoutMs?: number): Call<Reser
 /** `GET /v1/reservations/{id}` */
 export const getReservation = (
   id: string,
-  lane: Lane,
+  priority: Priority,
   auth: "apiKey" | "adminKey" = "apiKey"
 ): Call<Reservation.ReservationDetail> => ({
   operation: "getReservation",
@@ -98,7 +98,7 @@ export const getReservation = (
   status: 200,
   read: Reservation.readDetail,
   auth,
-  lane,
+  priority,
   about: { reservationId: id },
   describe: (answer) => ({ "cycles.status": answer.status })
 })
@@ -114,7 +114,7 @@ export const listReservations = (
   status: 200,
   read: Reservation.readListResponse,
   auth,
-  lane: "caller"
+  priority: "caller"
 })
 
 /** `POST /v1/decide` */
@@ -126,13 +126,13 @@ export const decide = (body: string, about: About): Call<Decision.DecisionRespon
   status: 200,
   read: Decision.readResponse,
   auth: "apiKey",
-  lane: "caller",
+  priority: "caller",
   about,
   describe: (answer) => ({ "cycles.decision": answer.decision, "cycles.reason_code": answer.reasonCode })
 })
 
 /** `POST /v1/events` */
-export const event = (body: string, lane: Lane, about?: About): Call<Event.EventCreateResponse> => ({
+export const event = (body: string, priority: Priority, about?: About): Call<Event.EventCreateResponse> => ({
   operation: "event",
   method: "POST",
   path: "/v1/events",
@@ -140,7 +140,7 @@ export const event = (body: string, lane: Lane, about?: About): Call<Event.Event
   status: 201,
   read: Event.readCreateResponse,
   auth: "apiKey",
-  lane,
+  priority,
   about,
   describe: (answer) => ({ "cycles.event_id": answer.eventId, "cycles.charged": answer.charged?.amount.toString() })
 })
@@ -153,7 +153,7 @@ export const balances = (query: string): Call<Balance.BalanceResponse> => ({
   status: 200,
   read: Balance.readResponse,
   auth: "apiKey",
-  lane: "caller"
+  priority: "caller"
 })
 
 /** `GET /v1/evidence/{id}`, public. */
@@ -164,7 +164,7 @@ export const getEvidence = (id: string): Call<Evidence.EvidenceEnvelope> => ({
   status: 200,
   read: Evidence.readEnvelope,
   auth: "none",
-  lane: "caller"
+  priority: "caller"
 })
 
 /** `GET /v1/.well-known/cycles-jwks.json`, public. */
@@ -175,5 +175,5 @@ export const getJwks: Call<Evidence.EvidenceJwks> = {
   status: 200,
   read: Evidence.readJwks,
   auth: "none",
-  lane: "caller"
+  priority: "caller"
 }

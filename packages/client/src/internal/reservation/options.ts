@@ -16,7 +16,7 @@ import * as Encode from "../protocol/requests.ts"
 import type { Engine } from "../runtime/runtime.ts"
 import * as Keys from "./keys.ts"
 import type { Resolved } from "./resolved.ts"
-import type { Progress } from "../transport/send.ts"
+import type { Progress } from "../transport/call.ts"
 import { millis } from "../config/time.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -3,13 +3,12 @@
  */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
-import * as Duration from "effect/Duration"
 import type * as Schedule from "effect/Schedule"
 import type { CyclesConfig, OnFailure, Settle } from "../../CyclesConfig.ts"
 import { retryPolicy } from "../../CyclesConfig.ts"
 import type * as HeartbeatPolicy from "../../Heartbeat.ts"
 import { none } from "../../Subject.ts"
-import { millis } from "../config/time.ts"
+import { durationWithin } from "../config/time.ts"
 
 /** The policies of a client. */
 export interface Resolved {
@@ -33,25 +32,17 @@ export interface Resolved {
 export const resolve = (config: CyclesConfig, baseUrl: string): Resolved => ({
   baseUrl,
   subject: config.subject ?? none,
-  ttlMs: within("ttl", config.ttl ?? "60 seconds", 1_000, 86_400_000),
-  extendByMs: config.extendBy === undefined ? undefined : within("extendBy", config.extendBy, 1, 86_400_000),
-  gracePeriodMs: config.gracePeriod === undefined ? undefined : within("gracePeriod", config.gracePeriod, 0, 60_000),
+  ttlMs: durationWithin("ttl", config.ttl ?? "60 seconds", 1_000, 86_400_000),
+  extendByMs: config.extendBy === undefined ? undefined : durationWithin("extendBy", config.extendBy, 1, 86_400_000),
+  gracePeriodMs:
+    config.gracePeriod === undefined ? undefined : durationWithin("gracePeriod", config.gracePeriod, 0, 60_000),
   overagePolicy: config.overagePolicy,
   heartbeat: config.heartbeat ?? "warn",
   onFailure: config.onFailure ?? "partial",
   settle: config.settle ?? "attempt",
   retry: config.retry ?? retryPolicy(),
-  timeoutMs: within("timeout", config.timeout ?? "10 seconds", 1, 3_600_000),
-  maxRetryAfterMs: within("maxRetryAfter", config.maxRetryAfter ?? 0, 0, 3_600_000),
-  flushTimeoutMs: within("flushTimeout", config.flushTimeout ?? "10 seconds", 0, 3_600_000),
-  rescanIntervalMs: within("rescanInterval", config.rescanInterval ?? "60 seconds", 1_000, 86_400_000)
+  timeoutMs: durationWithin("timeout", config.timeout ?? "10 seconds", 1, 3_600_000),
+  maxRetryAfterMs: durationWithin("maxRetryAfter", config.maxRetryAfter ?? 0, 0, 3_600_000),
+  flushTimeoutMs: durationWithin("flushTimeout", config.flushTimeout ?? "10 seconds", 0, 3_600_000),
+  rescanIntervalMs: durationWithin("rescanInterval", config.rescanInterval ?? "60 seconds", 1_000, 86_400_000)
 })
-
-const within = (name: string, duration: Duration.Input, minimum: number, maximum: number): number => {
-  const value = millis(duration)
-  if (!(value >= minimum && value <= maximum)) {
-    const range = `${Duration.format(Duration.millis(minimum))} to ${Duration.format(Duration.millis(maximum))}`
-    throw new RangeError(`${name} must be ${range}, got ${Duration.format(Duration.fromInputUnsafe(duration))}`)
-  }
-  return value
-}

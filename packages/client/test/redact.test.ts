@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Redacted from "effect/Redacted"
-import * as Mask from "../src/internal/transport/redact.ts"
+import * as Redact from "../src/internal/transport/redact.ts"
 
 const key = "cyc_live_hush/hush"
 
-const mask = Mask.make([Redacted.make(key), undefined, Redacted.make("short"), Redacted.make('q"uo\\te-and-more')])
+const mask = Redact.make([Redacted.make(key), undefined, Redacted.make("short"), Redacted.make('q"uo\\te-and-more')])
 
 /** A key with every character written as an escape. */
 const escaped = Array.from(key, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0").toUpperCase()}`)
