@@ -207,7 +207,7 @@ describe("CyclesConfig", () => {
         )
       ).pipe(Effect.flip)
 
-    it.effect("refuses an address or a key that can't be one, and shows no secret", () =>
+    it.effect("refuses a field out of range by name, limits and value, and shows no secret", () =>
       Effect.gen(function* () {
         const key = Redacted.make("cyc_live_one")
         const cases: ReadonlyArray<readonly [CyclesConfig.ClientConfig, string]> = [
@@ -226,7 +226,30 @@ describe("CyclesConfig", () => {
           [
             { baseUrl: "http://x", apiKey: key, adminKey: Redacted.make("hu sh") },
             "adminKey must be printable ASCII without spaces, and not empty"
-          ]
+          ],
+          ...[2, 0, -1, 2.5, 10_001, Number.NaN, Number.POSITIVE_INFINITY].map(
+            (maxConcurrency) =>
+              [
+                { baseUrl: "http://x", apiKey: key, maxConcurrency },
+                `maxConcurrency must be an integer from 3 to 10000, got ${maxConcurrency}`
+              ] as const
+          ),
+          ...([0, -5, 3_600_001, Number.NaN, "Infinity", "2 hours"] as const).map(
+            (timeout) =>
+              [{ baseUrl: "http://x", apiKey: key, timeout }, `timeout must be 1ms to 1h, got ${timeout}`] as const
+          ),
+          ...([0, 999, Number.NaN, Number.POSITIVE_INFINITY, "25 hours"] as const).map(
+            (idleProbeAfter) =>
+              [
+                { baseUrl: "http://x", apiKey: key, idleProbeAfter },
+                `idleProbeAfter must be 1s to 1d, got ${idleProbeAfter}`
+              ] as const
+          ),
+          [
+            { baseUrl: "http://x", apiKey: key, timeout: { seconds: Number.NaN } },
+            "timeout must be 1ms to 1h, got object"
+          ],
+          [{ baseUrl: "http://x", apiKey: key, timeout: { hours: 2 } }, "timeout must be 1ms to 1h, got 2h"]
         ]
         for (const [config, message] of cases) {
           const cause = yield* build(config)

@@ -58,7 +58,7 @@ describe("NodeTransport", () => {
         expect(yield* Effect.flip(exchange("https://only-the-proxy.invalid/a"))).toMatchObject({
           kind: "refused",
           mayHaveArrived: false,
-          problem: expect.stringContaining("403")
+          cause: { message: expect.stringContaining("403") }
         })
         expect(tunnels).toEqual(["only-the-proxy.invalid:443"])
       })

@@ -17,6 +17,8 @@ export interface Connections {
   readonly kept: (origin: string) => Sends
   /** Where a request is sent again: each gets a connection of its own there, if it asks for `reset`. */
   readonly fresh: (origin: string) => Sends
+  /** Whether undici itself sends: then a request that it never started was never sent. */
+  readonly isUndici: boolean
   /** Whether an error is the end of an idle connection that the server had closed. */
   readonly isStale: (error: Error) => boolean
 }
@@ -30,6 +32,7 @@ export interface Sends {
 export const over = (dispatcher: Sends): Connections => ({
   kept: () => dispatcher,
   fresh: () => dispatcher,
+  isUndici: false,
   isStale: () => false
 })
 
@@ -71,6 +74,7 @@ export const make = (
     return {
       kept: (origin) => proxyFor(origin) ?? kept,
       fresh: (origin) => proxyFor(origin) ?? fresh,
+      isUndici: true,
       isStale: (error) => stale.has(error)
     }
   })

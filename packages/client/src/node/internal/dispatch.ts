@@ -133,15 +133,16 @@ class Exchange implements Dispatcher.DispatchHandler {
   #fail(error: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
-    const failure = isProxyRefusal(error) ? notSent(error.message, error) : failureOf(error)
+    const failure = failureOf(error)
     // The first request may have arrived, whatever became of its repetition.
-    this.#done(Exit.fail(this.#attempts > 1 ? { ...failure, kind: "interrupted", mayHaveArrived: true } : failure))
+    if (this.#attempts > 1) this.#done(Exit.fail({ ...failure, kind: "interrupted", mayHaveArrived: true }))
+    else if (this.#controller === undefined && this.#connections.isUndici) {
+      this.#done(Exit.fail(notSent(failure.kind === "unknown" ? messageOf(error) : failure.problem, error)))
+    } else this.#done(Exit.fail(failure))
   }
 }
 
-/** undici's words for a proxy that opens no tunnel. */
-const isProxyRefusal = (error: unknown): error is Error =>
-  error instanceof Error && error.message.startsWith("Proxy response (")
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : "the request was not sent")
 
 /** Each header once. Most responses have no header twice, and need no copy. */
 const singleHeaders = (raw: RawHeaders): TransportResponse["headers"] => {
