@@ -166,7 +166,7 @@ export const make = (
     const resolved = Resolved.resolve(config, client.baseUrl)
     const store = yield* SettlementJournal
     const makeKey = yield* MakeKey
-    const journal = yield* openJournal(store, {
+    const { isDurable, journal } = yield* openJournal(store, {
       baseUrl: client.baseUrl,
       fingerprint: yield* fingerprint({
         baseUrl: client.baseUrl,
@@ -178,23 +178,24 @@ export const make = (
       config: resolved,
       send: client.send,
       journal,
-      isDurable: store.isDurable && journal !== Journal.none,
+      isDurable,
       makeKey
     })
     yield* Effect.forkScoped(Replay.forever(engine), { startImmediately: true })
     return fromEngine(engine)
   })
 
-/** A journal that can't be opened stops nothing: it is told and counted, and settlements go on without. */
-const openJournal = (store: SettlementJournal["Service"], owner: Journal.JournalOwner) =>
-  Effect.catch(store.open(owner), (error) =>
-    Effect.withFiber((fiber) => {
-      Counts.journalError(fiber.context)
-      return Effect.as(
-        Effect.logError("The settlement journal could not be opened; spend will not survive a crash", error),
-        Journal.none
-      )
-    })
+/** A journal that can't be opened stops nothing: it is logged and counted, and settlements go on without it. */
+const openJournal = (store: SettlementJournal, owner: Journal.JournalOwner) =>
+  Effect.catch(
+    Effect.map(store.open(owner), (journal) => ({ journal, isDurable: store.isDurable })),
+    (error) =>
+      Effect.gen(function* () {
+        Counts.journalError(yield* Effect.context())
+        yield* Effect.logError("The settlement journal could not be opened; spend will not survive a crash", error)
+        const none = yield* Effect.provide(SettlementJournal, Journal.layerNone)
+        return { journal: yield* Effect.orDie(none.open(owner)), isDurable: false }
+      })
   )
 
 const fromEngine = (engine: Engine): Cycles["Service"] => {

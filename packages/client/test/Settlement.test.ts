@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Settlement, SettlementJournal } from "effect-cycles"
 import type { Fault } from "./support/faults.ts"
 import { Faults, refuse } from "./support/faults.ts"
+import { noJournal } from "./support/journal.ts"
 import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
 
 /** Without jitter, so that every instant is known: 0.5, 1, 2, 4, 8 s. */
@@ -32,10 +33,11 @@ const watch = Effect.gen(function* () {
 
 /** A journal that can't be written. */
 const broken = Layer.succeed(SettlementJournal.SettlementJournal, {
+  [SettlementJournal.TypeId]: SettlementJournal.TypeId,
   isDurable: true,
   open: () =>
     Effect.succeed({
-      ...SettlementJournal.none,
+      ...noJournal,
       put: () => Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "the disk is full" }))
     })
 })

@@ -13,6 +13,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesClient, CyclesConfig, Identifiers, SettlementJournal } from "effect-cycles"
 import * as Faults from "./support/faults.ts"
+import { noJournal } from "./support/journal.ts"
 import { action, books, tokens } from "./support/live.ts"
 
 type JournalRecord = SettlementJournal.JournalRecord
@@ -22,9 +23,9 @@ const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
   const records = new Map<string, JournalRecord>()
   const letters: Array<SettlementJournal.DeadLetter> = []
   const journal: SettlementJournal.Journal = {
-    ...SettlementJournal.none,
+    ...noJournal,
     put: (record) => Effect.sync(() => void records.set(record.reservationId, record)),
-    remove: (id) => Effect.sync(() => void records.delete(id)),
+    remove: ({ reservationId }) => Effect.sync(() => void records.delete(reservationId)),
     bury: (letter) =>
       Effect.sync(() => {
         records.delete(letter.record.reservationId)
@@ -34,6 +35,7 @@ const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
     ...changes
   }
   const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
+    [SettlementJournal.TypeId]: SettlementJournal.TypeId,
     isDurable: true,
     open: () => Effect.succeed(journal)
   })
@@ -318,6 +320,7 @@ describe("a journal that fails", () => {
     Effect.gen(function* () {
       const { plan } = yield* Faults.Faults
       const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
+        [SettlementJournal.TypeId]: SettlementJournal.TypeId,
         isDurable: true,
         open: () => Effect.fail(new SettlementJournal.JournalError({ operation: "open", problem: "no folder" }))
       })

@@ -169,7 +169,7 @@ const switchToEvent = (engine: Engine, charge: Charge): Effect.Effect<Attempted>
 const confirmed = (engine: Engine, charge: Charge, settlement: Settlement): Effect.Effect<Attempted> => {
   move(charge, "confirmed")
   engine.unkept.delete(charge.record.reservationId)
-  return Effect.as(engine.journaling(engine.journal.remove(charge.record.reservationId)), Retry.ended(settlement))
+  return Effect.as(engine.journaling(engine.journal.remove(charge.record)), Retry.ended(settlement))
 }
 
 /** Gives spend up: it becomes a dead letter, and whoever watches settlements is told. */
