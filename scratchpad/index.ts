@@ -18,14 +18,15 @@ const Live = Layer.unwrap(
 
 const program = Effect.gen(function* () {
   const server = yield* CyclesServer.CyclesServer
-  const [settlement] = yield* Effect.succeed("hello").pipe(
-    Cycles.withCyclesSettled({
+  yield* Effect.succeed("hello").pipe(
+    Cycles.withCycles({
       action: { kind: "llm.completion", name: "openai:gpt-5" },
       estimate: Amount.tokens(100),
-      actual: (text) => Amount.tokens(text.length)
+      actual: (text) => Amount.tokens(text.length),
+      onSettled: (settlement) => Effect.sync(() => console.log(Settlement.format(settlement)))
     })
   )
-  console.log(Settlement.format(settlement), yield* server.books("TOKENS"))
+  console.log(yield* server.books("TOKENS"))
 })
 
 Effect.runPromise(Effect.provide(program, Live)).catch(console.error)

@@ -1,58 +1,19 @@
 /**
  * `pnpm build`: dist with declarations, then what would be published is packed, linted, and used by a stranger: every entry
- * point is type-checked under `strict` with `skipLibCheck: false`, and imported by Node.
+ * point is type-checked under `strict` with `skipLibCheck: false`, and imported by Node. At last the size of a bundle is checked.
  */
-import { execFileSync, spawnSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
-
-interface Manifest {
-  readonly name: string
-  readonly private?: boolean
-  readonly devDependencies?: Readonly<Record<string, string>>
-  readonly peerDependencies?: Readonly<Record<string, string>>
-}
-
-const manifestOf = (name: string): Manifest => JSON.parse(readFileSync(`packages/${name}/package.json`, "utf8"))
-
-const packages = readdirSync("packages").filter((name) => manifestOf(name).private !== true)
-
-const run = (command: string, args: ReadonlyArray<string>, cwd?: string): void => {
-  const { status } = spawnSync(command, args, { stdio: "inherit", cwd })
-  if (status !== 0) {
-    console.error(`FAIL ${command} ${args.join(" ")}`)
-    process.exit(1)
-  }
-}
-
-const bin = (name: string): string => resolve("node_modules/.bin", name)
-
-/** The entry points of a package: its root and every public module. */
-const entriesOf = (name: string): ReadonlyArray<string> => {
-  const modules = (folder: string, prefix: string): ReadonlyArray<string> =>
-    readdirSync(folder, { withFileTypes: true })
-      .filter((file) => file.isFile() && /^[A-Z].*\.ts$/.test(file.name))
-      .map((file) => `${prefix}${file.name.slice(0, -3)}`)
-  const src = `packages/${name}/src`
-  const hasNode = readdirSync(src).includes("node")
-  return [".", ...modules(src, "./"), ...(hasNode ? ["./node", ...modules(`${src}/node`, "./node/")] : [])]
-}
+import { join } from "node:path"
+import { checkBundle, esbuildVersion } from "./bundle.ts"
+import { bin, build, entriesOf, manifestOf, pack, packages, run, versionOf } from "./pack.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-build-"))
 try {
-  for (const name of packages) {
-    rmSync(`packages/${name}/dist`, { recursive: true, force: true })
-    run(bin("tsc"), ["-p", `packages/${name}/tsconfig.build.json`])
-  }
+  build()
   const tarballs: Record<string, string> = {}
   for (const name of packages) {
-    const output = execFileSync("pnpm", ["pack", "--json", "--pack-destination", folder], {
-      cwd: `packages/${name}`,
-      encoding: "utf8"
-    })
-    const packed: { readonly filename: string } = JSON.parse(output.slice(output.indexOf("{")))
-    const tarball = resolve(folder, packed.filename)
+    const tarball = pack(name, folder)
     tarballs[manifestOf(name).name] = tarball
     run(bin("publint"), ["--strict", tarball])
     run(bin("attw"), [
@@ -71,10 +32,6 @@ try {
   const stranger = join(folder, "stranger")
   mkdirSync(stranger)
   const imports = packages.flatMap((name) => entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1)))
-  const root: { readonly devDependencies: Readonly<Record<string, string>> } = JSON.parse(
-    readFileSync("package.json", "utf8")
-  )
-  const version = (name: string): string => root.devDependencies[name] ?? "*"
   // Optional peers too: the entry points that need them are looked at as the others.
   const peers = Object.assign({}, ...packages.map((name) => manifestOf(name).peerDependencies ?? {}))
   writeFileSync(
@@ -85,15 +42,17 @@ try {
       dependencies: {
         ...Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`])),
         ...peers,
-        effect: version("effect"),
-        typescript: version("typescript"),
-        "@types/node": version("@types/node")
+        effect: versionOf("effect"),
+        esbuild: esbuildVersion,
+        typescript: versionOf("typescript"),
+        "@types/node": versionOf("@types/node")
       }
     })
   )
   writeFileSync(
     join(stranger, "pnpm-workspace.yaml"),
-    `overrides:\n${Object.entries(tarballs)
+    // esbuild works without its install script.
+    `allowBuilds:\n  esbuild: false\noverrides:\n${Object.entries(tarballs)
       .map(([name, file]) => `  "${name}": "file:${file}"\n`)
       .join("")}`
   )
@@ -121,6 +80,7 @@ try {
   run(join(stranger, "node_modules/.bin/tsc"), ["-p", "."], stranger)
   run(process.execPath, ["out/use.js"], stranger)
   console.log(`ok   a stranger uses ${imports.length} entry points`)
+  if (!checkBundle(stranger)) process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

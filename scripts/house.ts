@@ -4,7 +4,7 @@
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
-import { basename, dirname, join } from "node:path"
+import { basename, dirname, join, relative } from "node:path"
 
 /** What a package may import of the others. */
 const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -13,6 +13,46 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   server: ["@effect-cycles/protocol"],
   ai: ["@effect-cycles/protocol", "effect-cycles"],
   bench: ["@effect-cycles/ai", "@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"]
+}
+
+/**
+ * The layers of the client, from the top down; a layer imports only itself and the layers below. Public modules that aren't
+ * named here are models. `config` holds plain values that know nothing of the client, so models may use it.
+ */
+const layers = [
+  "services",
+  "guard",
+  "settlement",
+  "reservation",
+  "lease",
+  "runtime",
+  "protocol",
+  "transport",
+  "models",
+  "config"
+] as const
+
+const services: ReadonlySet<string> = new Set(["Cycles", "CyclesClient", "CyclesTransport", "index"])
+
+/** The layer of a file of the client's core, by its path below `src`; nothing for the Node entry point. */
+const layerOf = (path: string): number | undefined => {
+  const [first = "", folder = ""] = path.split("/")
+  if (first === "node") return undefined
+  const name = first === "internal" ? folder : services.has(basename(first, ".ts")) ? "services" : "models"
+  const index = layers.findIndex((layer) => layer === name)
+  return index < 0 ? undefined : index
+}
+
+/** What is wrong with an import from one file of the client to another one, both below `src`. */
+const layerProblem = (from: string, to: string): string | undefined => {
+  if (from.startsWith("node/")) {
+    const isInternal = to.startsWith("internal/") && !to.startsWith("internal/config/")
+    return isInternal ? `the Node entry point must not import ${to}` : undefined
+  }
+  if (to.startsWith("node/")) return `imports ${to}, which only Node has`
+  const [above, below] = [layerOf(from), layerOf(to)]
+  if (above === undefined || below === undefined) return `${from} or ${to} is in no layer`
+  return below < above ? `the layer ${layers[above]} must not import ${layers[below]} (${to})` : undefined
 }
 
 /** The problems of a file of ours, by its path and text. */
@@ -25,10 +65,15 @@ export const problemsOf = (path: string, text: string): ReadonlyArray<string> =>
     if (!isInternal && file !== "index" && !/^[A-Z][A-Za-z0-9]*$/.test(file)) {
       problems.push("a public module is named in PascalCase")
     }
-    for (const [, target = ""] of text.matchAll(/^(?:import|export|\}).*from "([^"]+)"/gm)) {
+    for (const target of importsOf(text)) {
       if (target.endsWith("/index.ts")) problems.push(`imports the barrel ${target}`)
       if (/^effect\/(http|http-api|ai|persistence|testing|crypto|observability)$/.test(target) || target === "effect") {
         problems.push(`imports the barrel ${target}`)
+      }
+      if (name === "client" && target.startsWith(".")) {
+        const from = relative("packages/client/src", path)
+        const problem = layerProblem(from, join(dirname(from), target))
+        if (problem !== undefined) problems.push(problem)
       }
       const other = /^(@effect-cycles\/[a-z]+|effect-cycles)(\/|$)/.exec(target)?.[1]
       if (other !== undefined && allowed[name] !== undefined && !allowed[name].includes(other)) {
@@ -51,6 +96,30 @@ export const problemsOf = (path: string, text: string): ReadonlyArray<string> =>
   return problems
 }
 
+const importsOf = (text: string): ReadonlyArray<string> =>
+  Array.from(text.matchAll(/(?:^(?:import|export|\}).*from |\bimport\()"([^"]+)"/gm), ([, target = ""]) => target)
+
+/** Import cycles within a package, type imports included: each as the files along it. */
+export const cyclesOf = (files: ReadonlyMap<string, string>): ReadonlyArray<string> => {
+  const state = new Map<string, "open" | "done">()
+  const cycles: Array<string> = []
+  const visit = (path: string, trail: ReadonlyArray<string>): void => {
+    if (state.get(path) === "done") return
+    if (state.get(path) === "open") {
+      cycles.push([...trail.slice(trail.indexOf(path)), path].join(" -> "))
+      return
+    }
+    state.set(path, "open")
+    for (const target of importsOf(files.get(path) ?? "")) {
+      const next = join(dirname(path), target)
+      if (target.startsWith(".") && files.has(next)) visit(next, [...trail, path])
+    }
+    state.set(path, "done")
+  }
+  for (const path of files.keys()) visit(path, [])
+  return cycles
+}
+
 /** Whether every file that git knows keeps the rules. */
 export const checkHouse = (): boolean => {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { encoding: "utf8" })
@@ -59,6 +128,9 @@ export const checkHouse = (): boolean => {
   const problems = files.flatMap((path) =>
     problemsOf(path, readFileSync(path, "utf8")).map((problem) => `${path}: ${problem}`)
   )
+  const sources = files.filter((path) => /^packages\/[a-z]+\/src\/.*\.ts$/.test(path))
+  const cycles = cyclesOf(new Map(sources.map((path) => [path, readFileSync(path, "utf8")])))
+  problems.push(...cycles.map((cycle) => `import cycle: ${cycle}`))
   for (const problem of problems) console.error(problem)
   return problems.length === 0
 }

@@ -5,6 +5,7 @@
  * then does what an agent does. With `CYCLES_BASE_URL`, `CYCLES_ADMIN_URL` and `CYCLES_ADMIN_API_KEY` set it does the same
  * against that server.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Amount, Cycles, Reservation, Settlement } from "effect-cycles"
@@ -24,15 +25,18 @@ const callModel = (prompt: string) => Effect.succeed({ text: `You said: ${prompt
 const guarded = section(
   "1. A guarded model call: reserve, run, commit",
   Effect.gen(function* () {
-    const [settlement, reply] = yield* callModel("Hello").pipe(
-      Cycles.withCyclesSettled({
+    const settled = yield* Deferred.make<Settlement.Settlement>()
+    const reply = yield* callModel("Hello").pipe(
+      Cycles.withCycles({
         action: { kind: "llm.completion", name: "openai:gpt-5" },
         estimate: tokens(1_000n),
-        actual: (reply) => tokens(reply.usage.total)
+        actual: (reply) => tokens(reply.usage.total),
+        onSettled: (settlement) => Deferred.succeed(settled, settlement)
       })
     )
+    const settlement = yield* Deferred.await(settled)
     yield* say(`${reply.text} -> ${Settlement.format(settlement)}`)
-    yield* check("42 tokens were charged", settlement._tag === "Charged" && settlement.charged.amount === 42n)
+    yield* check("42 tokens were charged", settlement._tag === "Committed" && settlement.charged.amount === 42n)
   })
 )
 
@@ -50,14 +54,14 @@ const dryRun = section(
   "3. A dry run changes no balance",
   Effect.gen(function* () {
     const before = yield* remaining
-    const [settlement] = yield* callModel("What if?").pipe(
-      Cycles.withCyclesSettled({
+    yield* callModel("What if?").pipe(
+      Cycles.withCycles({
         action: { kind: "llm.completion", name: "openai:gpt-5" },
         estimate: tokens(1_000n),
-        dryRun: true
+        dryRun: true,
+        onSettled: (settlement) => say(Settlement.format(settlement))
       })
     )
-    yield* say(Settlement.format(settlement))
     yield* check("nothing was held or charged", (yield* remaining) === before)
   })
 )
@@ -82,7 +86,7 @@ const byHand = section(
       )
       const settlement = yield* reservation.commit({ actual: tokens(60n), metrics: { tokensOutput: 60 } })
       yield* say(`${words.join(" ")} -> ${Settlement.format(settlement)}`)
-      yield* check("60 tokens were charged", settlement._tag === "Charged" && settlement.charged.amount === 60n)
+      yield* check("60 tokens were charged", settlement._tag === "Committed" && settlement.charged.amount === 60n)
     })
   )
 )

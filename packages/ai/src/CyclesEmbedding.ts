@@ -7,7 +7,8 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import { Cycles } from "effect-cycles/Cycles"
-import type { LeaseOptions, Metadata } from "effect-cycles/GuardOptions"
+import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
+import type { Settlement } from "effect-cycles/Settlement"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -21,7 +22,9 @@ import type { Pricing } from "./Pricing.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** How an embedding model is guarded. */
-export interface Options<U extends Units = "tokens"> extends Omit<LeaseOptions, "dryRun"> {
+export interface Options<U extends Units = "tokens"> extends Omit<LeaseOptions, "dryRun" | "onSettled"> {
+  /** Runs once with the settlement of each request. See `Cycles.LeaseOptions`. */
+  readonly onSettled?: ((settlement: Settlement) => Effect.Effect<unknown>) | undefined
   /** What the budget is charged in. Default `tokens`; the other two need `Pricing`. */
   readonly units?: U | undefined
   /** Default: kind `llm.embedding`, name `provider:model`. */

@@ -37,7 +37,7 @@ export type Units = CallUnits
 export type CallInfo = Prepare.CallInfo
 
 /** How a model is guarded. */
-export interface Options<U extends Units = "tokens"> extends Prepare.Options {
+export interface Options<U extends Units = "tokens", R = never> extends Prepare.Options<R> {
   /** Default `tokens`. The other two need `Pricing`. */
   readonly units?: U | undefined
 }
@@ -50,12 +50,12 @@ export type Needs<U extends Units> = U extends "tokens" ? never : Pricing
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Guards a model. Dies with a `RangeError` where `maxOutputTokens` is no count. */
-export const make = <const U extends Units = "tokens">(
+export const make = <const U extends Units = "tokens", R = never>(
   inner: LanguageModel.LanguageModel,
-  options?: Options<U>
-): Effect.Effect<LanguageModel.LanguageModel, never, Cycles | Needs<U>> =>
+  options?: Options<U, R>
+): Effect.Effect<LanguageModel.LanguageModel, never, Cycles | Needs<U> | R> =>
   Effect.gen(function* () {
-    const prepare = yield* Prepare.make(options ?? {})
+    const prepare = yield* Prepare.make<R>(options ?? {})
     const incremental = Incremental.make()
 
     const outer = yield* LanguageModel.make({
@@ -105,9 +105,9 @@ export const make = <const U extends Units = "tokens">(
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Guards the model that is there. */
-export const layer = <const U extends Units = "tokens">(
-  options?: Options<U>
-): Layer.Layer<LanguageModel.LanguageModel, never, LanguageModel.LanguageModel | Cycles | Needs<U>> =>
+export const layer = <const U extends Units = "tokens", R = never>(
+  options?: Options<U, R>
+): Layer.Layer<LanguageModel.LanguageModel, never, LanguageModel.LanguageModel | Cycles | Needs<U> | R> =>
   Layer.effect(
     LanguageModel.LanguageModel,
     Effect.flatMap(LanguageModel.LanguageModel, (inner) => make(inner, options))

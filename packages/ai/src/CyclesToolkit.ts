@@ -16,39 +16,24 @@
  *
  * Source: ours; `effect/ai/Toolkit`.
  */
-import type { Action } from "@effect-cycles/protocol/Action"
-import type { Amount } from "@effect-cycles/protocol/Amount"
-import type { Subject } from "@effect-cycles/protocol/Subject"
-import { Cycles, MakeKey } from "effect-cycles/Cycles"
-import type { LeaseOptions } from "effect-cycles/GuardOptions"
+import { Cycles, IdempotencyKeyGenerator } from "effect-cycles/Cycles"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { assumeParameters, assumeServed, assumeTools } from "./internal/assume.ts"
+import type { Budget } from "./internal/budget.ts"
 import * as Guarded from "./internal/tool.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What calls of a tool cost, and who is asked first. */
-export interface Budget<T extends Tool.Any> extends Omit<LeaseOptions, "dryRun"> {
-  /** How much a call is reserved with, fixed or from its parameters. */
-  readonly estimate: Amount | ((params: Tool.Parameters<T>) => Amount)
-  /** What a call that succeeded cost. Default: what its handler recorded, or else the estimate. */
-  readonly actual?: Amount | ((result: Tool.Success<T>) => Amount) | undefined
-  /** Default: kind `tool.call`, name the tool's. */
-  readonly action?: Action | undefined
-  /** Merged into the ambient subject, nearest wins. */
-  readonly subject?: Subject | undefined
-  /**
-   * Whether a call waits for a human's approval, besides what the tool says itself: by the approvals of `effect/ai`.
-   * Default: never.
-   */
-  readonly approval?: "always" | ((params: Tool.Parameters<T>) => boolean) | undefined
-}
+export type {
+  /** The budget of a tool. */
+  Budget
+} from "./internal/budget.ts"
 
 /** The budgets of a toolkit's tools, by name; a tool without one is not guarded. */
 export type Budgets<Tools extends Record<string, Tool.Any>> = {
@@ -76,7 +61,7 @@ export const guard = <Tools extends Record<string, Tool.Any>>(
 ): Effect.Effect<Toolkit.WithHandler<Tools>, never, Tool.HandlersFor<Tools> | Cycles> =>
   Effect.gen(function* () {
     const cycles = yield* Cycles
-    const makeKey = yield* MakeKey
+    const makeKey = yield* IdempotencyKeyGenerator
     const inner = yield* toolkit
     const namespace = options?.namespace ?? makeKey()
 

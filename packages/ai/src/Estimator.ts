@@ -43,8 +43,11 @@ export interface Options {
   readonly attachmentTokens?: ((attachment: Attachment) => number) | undefined
 }
 
-/** What an estimator does. */
-export interface Shape {
+const TypeId = "~@effect-cycles/ai/Estimator"
+
+/** Estimates how many tokens a call takes. */
+export interface Estimator {
+  readonly [TypeId]: typeof TypeId
   /** Tokens of what is sent, at least 1. */
   readonly input: (request: Request) => Effect.Effect<number>
   /** Tokens of so many bytes of answer, rounded up. */
@@ -58,20 +61,20 @@ export interface Shape {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** How many tokens a call will take. Where none is provided, each guarded model has one of its own, by bytes. */
-export class Estimator extends Context.Service<Estimator, Shape>()("@effect-cycles/ai/Estimator") {}
+export const Estimator: Context.Service<Estimator, Estimator> = Context.Service("@effect-cycles/ai/Estimator")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** By bytes. */
-export const make = (options?: Options): Shape => {
+export const make = (options?: Options): Estimator => {
   const attachmentTokens = options?.attachmentTokens ?? defaultAttachmentTokens
   return calibrated((request) => Effect.sync(() => byBytes(request, attachmentTokens)))
 }
 
 /** By a tokenizer; tools, schemas and attachments, which it doesn't count, by bytes. Where it fails, all by bytes. */
-export const fromTokenizer = (tokenizer: AiTokenizer.Service, options?: Options): Shape => {
+export const fromTokenizer = (tokenizer: AiTokenizer.Service, options?: Options): Estimator => {
   const attachmentTokens = options?.attachmentTokens ?? defaultAttachmentTokens
   return calibrated((request) =>
     Effect.match(tokenizer.tokenize(request.prompt), {
@@ -86,9 +89,10 @@ export const fromTokenizer = (tokenizer: AiTokenizer.Service, options?: Options)
 }
 
 /** Corrects what a count says by what calls really took. */
-const calibrated = (count: (request: Request) => Effect.Effect<number>): Shape => {
+const calibrated = (count: (request: Request) => Effect.Effect<number>): Estimator => {
   const ratios = new Map<string, number>()
   return {
+    [TypeId]: TypeId,
     input: (request) =>
       Effect.map(count(request), (tokens) => Math.max(1, Math.ceil(sane(tokens) * (ratios.get(request.model) ?? 1)))),
     output: (model, bytes) => Math.ceil((bytes / bytesPerToken) * Math.max(minRatio, ratios.get(model) ?? 1)),

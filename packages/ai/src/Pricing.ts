@@ -48,8 +48,11 @@ export interface Prices {
   readonly reasoning?: string | number | undefined
 }
 
-/** What a price service does. */
-export interface Shape {
+const TypeId = "~@effect-cycles/ai/Pricing"
+
+/** Prices of model calls. */
+export interface Pricing {
+  readonly [TypeId]: typeof TypeId
   /** The price of a call, in USD_MICROCENTS. */
   readonly price: (call: Call) => Effect.Effect<Amount.Amount, UnknownModel>
 }
@@ -58,8 +61,11 @@ export interface Shape {
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What tokens cost. */
-export class Pricing extends Context.Service<Pricing, Shape>()("@effect-cycles/ai/Pricing") {}
+/** Prices of model calls. */
+export const Pricing: Context.Service<Pricing, Pricing> = Context.Service("@effect-cycles/ai/Pricing")
+
+/** Makes a price service from one function. */
+export const make = (price: Pricing["price"]): Pricing => ({ [TypeId]: TypeId, price })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
@@ -72,7 +78,7 @@ export class Pricing extends Context.Service<Pricing, Shape>()("@effect-cycles/a
 export const fromTable = (
   table: { readonly [model: string]: Prices },
   options?: { readonly fallback?: Prices | undefined }
-): Shape => {
+): Pricing => {
   const rates = new Map(Object.entries(table).map(([key, prices]) => [key, ratesOf(prices)]))
   const keys = [...rates.keys()].toSorted((a, b) => b.length - a.length)
   const fallback = options?.fallback === undefined ? undefined : ratesOf(options.fallback)
@@ -84,15 +90,13 @@ export const fromTable = (
     return key === undefined ? undefined : rates.get(key)
   }
 
-  return {
-    price: (call) => {
-      const qualified = call.provider === undefined ? undefined : find(`${call.provider}:${call.model}`)
-      const found = qualified ?? find(call.model) ?? fallback
-      return found === undefined
-        ? Effect.fail(new UnknownModel({ provider: call.provider, model: call.model }))
-        : Effect.succeed(priceOf(found, call.usage))
-    }
-  }
+  return make((call) => {
+    const qualified = call.provider === undefined ? undefined : find(`${call.provider}:${call.model}`)
+    const found = qualified ?? find(call.model) ?? fallback
+    return found === undefined
+      ? Effect.fail(new UnknownModel({ provider: call.provider, model: call.model }))
+      : Effect.succeed(priceOf(found, call.usage))
+  })
 }
 
 /**

@@ -112,7 +112,7 @@ describe("CyclesModel", () => {
     it.effect("teaches the estimator what the provider told, and not what was only counted", () =>
       Effect.gen(function* () {
         const lessons: Array<ReadonlyArray<unknown>> = []
-        const estimator: Estimator.Shape = { ...Estimator.make(), learn: (...lesson) => void lessons.push(lesson) }
+        const estimator: Estimator.Estimator = { ...Estimator.make(), learn: (...lesson) => void lessons.push(lesson) }
         const inner = yield* Effect.provide(LanguageModel.LanguageModel, S.bare)
         const model = yield* CyclesModel.make(inner, { provider: "openai", model: "gpt-5" }).pipe(
           Effect.provideService(Estimator.Estimator, estimator)

@@ -7,13 +7,12 @@
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
-import type * as HeartbeatPolicy from "./Heartbeat.ts"
+import type * as Schedule from "effect/Schedule"
 import * as Env from "./internal/config/env.ts"
+import { retryPolicy } from "./internal/config/retryPolicy.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -21,22 +20,25 @@ import * as Env from "./internal/config/env.ts"
 
 /** The connection to a server: what `CyclesClient` needs. */
 export interface ClientConfig {
-  /** `http://` or `https://`, with or without a path; a trailing slash is ignored. */
+  /** `http://` or `https://`, with or without a path; trailing slashes and a trailing `/v1` are ignored. */
   readonly baseUrl: string | URL
   /** The key of the tenant, sent as `X-Cycles-API-Key`. */
   readonly apiKey: Redacted.Redacted
   /** The administrator's key, for the reads and the release that allow it (`X-Admin-API-Key`). */
   readonly adminKey?: Redacted.Redacted | undefined
-  /** The time limit of one call, from the first byte to the last. Default 10 s: the server's key check can take 9. */
+  /** The time limit of one call, the time it waits to be sent included, 1 ms to 1 h. Default 10 s: a key check can take 9 s. */
   readonly timeout?: Duration.Input | undefined
-  /** Calls under way at once, 2 or more, almost half of them kept for settlements, an eighth for leases. Default 64. */
-  readonly maxInFlight?: number | undefined
   /**
-   * After this long without an answer the next call goes alone and others wait for it, at most 1 s: a server that checks
-   * keys slowly and forgets that it did then checks once, not once for each of a burst. Default 50 s: the reference server
-   * remembers a key for 60 s.
+   * How many calls are in flight at once, 3 to 10,000. Default 64. Lease extensions go first, then settlements, then callers; a
+   * sixteenth of the places, at least one, is guaranteed to each. Bodies don't count.
    */
-  readonly aloneAfter?: Duration.Input | undefined
+  readonly maxConcurrency?: number | undefined
+  /**
+   * After this long without a response the next call, the idle probe, goes first and others wait for it, at most 1 s: a server
+   * that checks keys slowly and remembers the result then checks once, not once for each call of a burst. 1 s to 24 h. Default
+   * 50 s: the reference server remembers a key for 60 s.
+   */
+  readonly idleProbeAfter?: Duration.Input | undefined
 }
 
 /** What happens to the spend of a body that did not succeed. */
@@ -48,14 +50,28 @@ export type OnFailure =
   /** Everything goes back, whatever was recorded: for acts that cost nothing when they fail. */
   | "release"
 
-/** How long the caller waits for the settlement. */
+/** How long the caller waits for the settlement. The journal is written before the caller continues, in every mode. */
 export type Settle =
-  /** For the first attempt; further attempts go on in the background. */
+  /** For the journal (at most 2 s) and the first attempt (at most one `timeout`). Further attempts run in the background. */
   | "attempt"
-  /** Until the settlement is final, at most until all attempts of this run are used up. */
+  /** Until the settlement is final, or until the attempts of this run are used up. */
   | "wait"
-  /** Not at all: the settlement is `Pending` in the caller's hands and goes on in the background. */
+  /** For the journal only: the caller gets `Pending`, and all attempts run in the background. */
   | "background"
+
+/**
+ * What happens to the spend of a body whose process dies.
+ *
+ * With `recorded` and `estimate` the open reservation is journaled before the body starts, and `record` and `add` return
+ * when the new total is durable. The next client on the same journal commits it.
+ */
+export type OnCrash =
+  /** Nothing: the lease runs out, and the spend of the body isn't charged. */
+  | "expire"
+  /** The recorded total is committed. */
+  | "recorded"
+  /** The recorded total is committed; the estimate if nothing was recorded. */
+  | "estimate"
 
 /** A client: the connection, and the policies that hold where a call does not say otherwise. */
 export interface CyclesConfig extends ClientConfig {
@@ -69,10 +85,10 @@ export interface CyclesConfig extends ClientConfig {
   readonly gracePeriod?: Duration.Input | undefined
   /** What happens where the actual amount exceeds the estimate. Default: the server's, ALLOW_IF_AVAILABLE. */
   readonly overagePolicy?: OveragePolicy | undefined
-  /** What happens when a lease is lost while the body runs. Default `warn`. */
-  readonly heartbeat?: HeartbeatPolicy.Policy | undefined
   /** What happens to the spend of a body that did not succeed. Default `partial`. */
   readonly onFailure?: OnFailure | undefined
+  /** What happens to the spend of a body whose process dies. Default `expire`. */
+  readonly onCrash?: OnCrash | undefined
   /** How long the caller waits for the settlement. Default `attempt`. */
   readonly settle?: Settle | undefined
   /** When a settlement is tried again. Default: 5 times, from 0.5 s doubling to 30 s, with jitter. */
@@ -81,36 +97,18 @@ export interface CyclesConfig extends ClientConfig {
   readonly maxRetryAfter?: Duration.Input | undefined
   /** How long closing the layer waits for open settlements. Default 10 s. */
   readonly flushTimeout?: Duration.Input | undefined
-  /** How often the journal is looked through for records that wait. Default 60 s, with jitter. */
-  readonly rescanInterval?: Duration.Input | undefined
+  /** How often the journal is scanned for unsettled records, 1 s to 24 h, with jitter. Default 60 s. */
+  readonly scanInterval?: Duration.Input | undefined
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // policies
 // ---------------------------------------------------------------------------------------------------------------------
 
-/**
- * When settlements are tried again: `times` attempts after the first one, waiting `initial`, then `factor` times as long
- * each time, at most `max`.
- */
-export const retryPolicy = (options?: {
-  /** 0 or more. Default 5. */
-  readonly times?: number | undefined
-  /** Default 500 ms. */
-  readonly initial?: Duration.Input | undefined
-  /** 1 or more. Default 2. */
-  readonly factor?: number | undefined
-  /** Default 30 s. */
-  readonly max?: Duration.Input | undefined
-  /** Whether each delay varies by 20 %, so that a fleet does not retry in step. Default true. */
-  readonly jitter?: boolean | undefined
-}): Schedule.Schedule<unknown> => {
-  const max = Duration.fromInputUnsafe(options?.max ?? "30 seconds")
-  const delays = Schedule.exponential(options?.initial ?? "500 millis", options?.factor ?? 2).pipe(
-    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, max)))
-  )
-  return Schedule.upTo(options?.jitter === false ? delays : Schedule.jittered(delays), { times: options?.times ?? 5 })
-}
+export {
+  /** When settlements are tried again: the default of `CyclesConfig.retry`, and how to change it. */
+  retryPolicy
+} from "./internal/config/retryPolicy.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // config

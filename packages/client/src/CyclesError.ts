@@ -11,35 +11,44 @@ import { Action } from "@effect-cycles/protocol/Action"
 import { Amount, SignedAmount } from "@effect-cycles/protocol/Amount"
 import type { ErrorCode } from "@effect-cycles/protocol/ErrorResponse"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
+import * as Operations from "@effect-cycles/protocol/Operations"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Schema from "effect/Schema"
+import { ruleOf } from "./internal/models/errorCodes.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The operations of the protocol, as they are named in errors, spans and metrics. */
-export const Operation = Schema.Literals([
-  "reserve",
-  "commit",
-  "release",
-  "extend",
-  "decide",
-  "event",
-  "getReservation",
-  "listReservations",
-  "balances",
-  "getEvidence",
-  "getJwks"
-])
+export const Operation = Schema.Literals(Operations.names)
 
 /** One of the operations of the protocol. */
 export type Operation = typeof Operation.Type
 
 /** The server's error code or, in a denial, its reason code: the known ones typed, any other carried as it is. */
 export const Code: Schema.Codec<ErrorCode> = Schema.String
+
+/** One link of a chain of errors below: what an HTTP library reported, copied and redacted. */
+export const CauseLink = Schema.Struct({
+  name: Schema.String,
+  message: Schema.String,
+  code: Schema.optional(Schema.String),
+  syscall: Schema.optional(Schema.String),
+  address: Schema.optional(Schema.String),
+  port: Schema.optional(Schema.Int)
+})
+
+/** One link of a chain of errors below: what an HTTP library reported, copied and redacted. */
+export type CauseLink = typeof CauseLink.Type
+
+/** Where a request went, without its query, and what the HTTP library reported: five links at most, the outermost first. */
+const origin = {
+  url: Schema.optional(Schema.String),
+  cause: Schema.optional(Schema.Array(CauseLink))
+}
 
 /** Everything that can fail in a call, besides the errors of the user's own program. */
 export type CyclesError = BudgetExceeded | ApiError | TransportError | ProtocolError | InvalidRequest
@@ -91,6 +100,74 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   }
 }
 
+const wait = { retryAfter: Schema.optional(Schema.DurationFromMillis) }
+
+/** 401: the key is unknown, revoked or expired, or its tenant is suspended. */
+export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {}) {}
+
+/** 403: the subject's tenant isn't the key's, or the key lacks a permission. */
+export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {}) {}
+
+/** 404 for a reserve, decide, event or balances: no scope of the subject has a budget. */
+export class NoBudget extends Schema.TaggedError<NoBudget>()("NoBudget", {}) {}
+
+/** 404 for a reservation: the server has none with this id. */
+export class ReservationNotFound extends Schema.TaggedError<ReservationNotFound>()("ReservationNotFound", {}) {}
+
+/** 400 UNIT_MISMATCH: the scopes have a budget, but in another unit. */
+export class NoBudgetInUnit extends Schema.TaggedError<NoBudgetInUnit>()("NoBudgetInUnit", {}) {}
+
+/** 409 RESERVATION_FINALIZED or 410 RESERVATION_EXPIRED. */
+export class ReservationEnded extends Schema.TaggedError<ReservationEnded>()("ReservationEnded", {}) {}
+
+/** 409 IDEMPOTENCY_MISMATCH: the idempotency key belongs to another request. */
+export class KeyReused extends Schema.TaggedError<KeyReused>()("KeyReused", {}) {}
+
+/** 429 or LIMIT_EXCEEDED. */
+export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", wait) {}
+
+/** 5xx with an error code: the server failed, and may have acted on the request. */
+export class ServerFault extends Schema.TaggedError<ServerFault>()("ServerFault", wait) {}
+
+/** 5xx without an error code, such as the page of a proxy: the server may have acted on the request. */
+export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", wait) {}
+
+/** Any other status without an error code: the response doesn't come from a Cycles server. Check the base URL. */
+export class NotCycles extends Schema.TaggedError<NotCycles>()("NotCycles", {}) {}
+
+/** Any other code, among them codes that this version doesn't know: see `code` and `status` of the error. */
+export class OtherRefusal extends Schema.TaggedError<OtherRefusal>()("OtherRefusal", {}) {}
+
+/** Why the server refused; the `reason` of an `ApiError`. */
+export type Reason =
+  | Unauthorized
+  | Forbidden
+  | NoBudget
+  | ReservationNotFound
+  | NoBudgetInUnit
+  | ReservationEnded
+  | KeyReused
+  | RateLimited
+  | ServerFault
+  | Unavailable
+  | NotCycles
+  | OtherRefusal
+
+const reasons: { readonly [Tag in Reason["_tag"]]: (error: ApiError) => Extract<Reason, { readonly _tag: Tag }> } = {
+  Unauthorized: () => new Unauthorized(),
+  Forbidden: () => new Forbidden(),
+  NoBudget: () => new NoBudget(),
+  ReservationNotFound: () => new ReservationNotFound(),
+  NoBudgetInUnit: () => new NoBudgetInUnit(),
+  ReservationEnded: () => new ReservationEnded(),
+  KeyReused: () => new KeyReused(),
+  RateLimited: ({ retryAfter }) => new RateLimited({ retryAfter }),
+  ServerFault: ({ retryAfter }) => new ServerFault({ retryAfter }),
+  Unavailable: ({ retryAfter }) => new Unavailable({ retryAfter }),
+  NotCycles: () => new NotCycles(),
+  OtherRefusal: () => new OtherRefusal()
+}
+
 /**
  * Any other refusal of the server: authentication, a missing budget, a finalized or expired reservation, a rate limit, a
  * fault of its own.
@@ -108,8 +185,19 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   requestId: Schema.optional(Schema.String),
   traceId: Schema.optional(Schema.String),
   /** What the server added, as it came. */
-  details: Schema.optional(Schema.Unknown)
+  details: Schema.optional(Schema.Unknown),
+  ...origin
 }) {
+  /**
+   * Why the server refused, derived from `operation`, `status` and `code`.
+   *
+   * @example
+   * program.pipe(Effect.catchReason("ApiError", "RateLimited", (reason) => later(reason.retryAfter)))
+   */
+  get reason(): Reason {
+    return reasons[ruleOf(this.operation, this.status, this.code).reason](this)
+  }
+
   /** Whether the same request, with the same idempotency key, may succeed later. */
   get isRetryable(): boolean {
     return this.status === 429 || this.status >= 500 || this.code === "LIMIT_EXCEEDED"
@@ -118,23 +206,24 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   override get message(): string {
     const code = this.code === undefined ? "" : ` ${this.code}`
     const words = this.serverMessage === undefined ? "" : `: ${this.serverMessage}`
-    return `The server refused the ${this.operation} with ${this.status}${code}${words}${hintOf(this)}${requestOf(this)}`
+    return `${this.url ?? "The server"} refused the ${this.operation} with ${this.status}${code}${words}${hintOf(this)}${requestOf(this)}`
   }
 }
 
 /**
- * No usable answer: refused, reset, timed out.
+ * No usable response: refused, reset, timed out, too large.
  *
- * `mayHaveArrived` says whether the server may have acted on the request; where it is false nothing was reserved or
+ * `mayHaveArrived` says whether the server may have acted on the request; if it is false nothing was reserved or
  * charged. The client has repeated what could be repeated with the same idempotency key. Running the effect again makes a
  * new key, and with it a new act, unless it has an idempotency key of the caller's own.
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
   operation: Operation,
-  kind: Schema.Literals(["refused", "interrupted", "timeout", "unknown"]),
+  kind: Schema.Literals(["refused", "interrupted", "timeout", "tooLarge", "unknown"]),
   mayHaveArrived: Schema.Boolean,
-  /** What the transport said, without the request. */
-  problem: Schema.String
+  /** What the transport reported, without anything from the request. */
+  problem: Schema.String,
+  ...origin
 }) {
   /** Always true: the same request, with the same idempotency key, may be sent again. */
   get isRetryable(): boolean {
@@ -143,7 +232,7 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 
   override get message(): string {
     const arrived = this.mayHaveArrived ? "the request may have arrived" : "the request was not sent"
-    return `No answer to the ${this.operation} (${this.kind}, ${arrived}): ${this.problem}`
+    return `No response to the ${this.operation}${from(this)} (${this.kind}, ${arrived}): ${this.problem}`
   }
 }
 
@@ -157,7 +246,8 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   operation: Operation,
   status: Schema.Int,
   problem: Schema.String,
-  requestId: Schema.optional(Schema.String)
+  requestId: Schema.optional(Schema.String),
+  ...origin
 }) {
   /** Always true: the same request, with the same idempotency key, may be sent again. */
   get isRetryable(): boolean {
@@ -165,7 +255,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   }
 
   override get message(): string {
-    return `The answer ${this.status} to the ${this.operation} breaks the protocol: ${this.problem}${requestOf(this)}`
+    return `The response ${this.status} to the ${this.operation}${from(this)} breaks the protocol: ${this.problem}${requestOf(this)}`
   }
 }
 
@@ -263,9 +353,12 @@ const isOther = <E>(error: E): error is Exclude<E, BudgetExceeded> => !isBudgetE
 const requestOf = (error: { readonly requestId?: string | undefined }): string =>
   error.requestId === undefined ? "" : ` (request ${error.requestId})`
 
+const from = (error: { readonly url?: string | undefined }): string =>
+  error.url === undefined ? "" : ` from ${error.url}`
+
 const hintOf = (error: ApiError): string => {
   if (error.retryAfter !== undefined) return `; retry after ${Duration.format(error.retryAfter)}`
   if (error.status === 401) return "; is the API key right, not revoked, and is its tenant active?"
-  if (error.code === undefined) return "; that is no answer of a Cycles server: is the base URL right?"
+  if (error.code === undefined) return "; that isn't a response of a Cycles server: is the base URL right?"
   return ""
 }

@@ -1,9 +1,9 @@
 /**
- * What happens while a lease has to be kept alive: the policy of the user's choice, and the error of the stricter ones.
+ * The policies for a lease that can't be kept, and the error of the stricter ones.
  *
- * The beats themselves need no call: every reservation is extended by the `Cycles` layer until its settlement ends.
+ * The `Cycles` layer extends every reservation by itself until its settlement ends.
  *
- * Source: HEARTBEAT GUIDANCE of `extendReservation`; the policies are ours.
+ * @see HEARTBEAT GUIDANCE of `extendReservation` in the protocol
  */
 import * as Schema from "effect/Schema"
 
@@ -12,12 +12,12 @@ import * as Schema from "effect/Schema"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** What to do when the lease of a running body can't be kept. */
-export type Policy =
-  /** Log it and go on: the spend is then charged as an event. The default. */
+export type Heartbeat =
+  /** Log a warning and continue: the spend is then charged as an event. The default. */
   | "warn"
   /** Let the body end and settle its spend, then fail with `LeaseLost`. */
   | "failOnFinalize"
-  /** Stop the body, settle what it had spent, and fail with `LeaseLost`. */
+  /** Interrupt the body, settle what it has spent, and fail with `LeaseLost`. */
   | "cancel"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -25,13 +25,13 @@ export type Policy =
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The lease could not be kept alive while the body ran, so that the budget may have been given to others.
+ * The lease could not be kept while the body ran, so the budget may have been reserved by others.
  *
- * What the body had spent is settled all the same. It is in `E` only under the policies `failOnFinalize` and `cancel`.
+ * The spend of the body is settled all the same. Only with the policies `failOnFinalize` and `cancel`.
  */
 export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
   reservationId: Schema.String,
-  /** The code of the server's last answer, or what the client concluded. */
+  /** The error code of the last response, or the client's reason. */
   reason: Schema.String
 }) {
   override get message(): string {

@@ -1,13 +1,12 @@
 /**
- * What a guarded body knows of its reservation, and the larger handle of one that is held by hand.
+ * The reservation that a guarded body runs under, and the larger handle that `Cycles.reserve` returns.
  *
- * A guard provides `Reservation` and removes it from `R`: a body that asks for it outside a guard doesn't compile, and
- * since it has no `commit`, a second commit can't be written.
+ * A guard provides `Reservation` and removes it from `R`, so a body that needs it doesn't compile outside a guard.
  *
- * Source: ReservationCreateResponse and Caps.
+ * @see ReservationCreateResponse and Caps of the protocol
  */
 import type { Action } from "@effect-cycles/protocol/Action"
-import type { Amount, UnitMismatch } from "@effect-cycles/protocol/Amount"
+import type { Amount, Unit, UnitMismatch } from "@effect-cycles/protocol/Amount"
 import type { Balance } from "@effect-cycles/protocol/Balance"
 import type { Caps } from "@effect-cycles/protocol/Caps"
 import type { Decision } from "@effect-cycles/protocol/Decision"
@@ -18,77 +17,91 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
 import type { AlreadySettled, CyclesError, InvalidRequest } from "./CyclesError.ts"
-import type { Metadata } from "./GuardOptions.ts"
 import type { Settlement } from "./Settlement.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
+const TypeId = "~effect-cycles/Reservation"
+
+/** JSON that is stored with a reservation, a commit or an event. */
+export type Metadata = { readonly [key: string]: Schema.Json }
+
 /** A reservation as a guarded body sees it. */
-export interface Shape {
+export interface Reservation {
+  readonly [TypeId]: typeof TypeId
   /** Absent in a dry run, which reserves nothing. */
   readonly id: ReservationId | undefined
   readonly idempotencyKey: IdempotencyKey
   /** `ALLOW` or `ALLOW_WITH_CAPS`; a decision that this version doesn't know is carried as it is. */
   readonly decision: Decision
-  /** What the act has to keep to; only there when the decision is `ALLOW_WITH_CAPS`. */
+  /** The limits that the call must obey; only with `ALLOW_WITH_CAPS`. */
   readonly caps: Caps | undefined
   readonly action: Action
   readonly subject: Subject
+  /** The reserved amount. */
   readonly estimate: Amount
-  /** The scopes that hold the estimate, from the tenant downwards. */
+  /** The scopes that hold the estimate, from the tenant down. */
   readonly scopes: ReadonlyArray<string>
-  /** The balances of these scopes as they were after the reservation, where the server told. */
+  /** The balances of these scopes after the reservation, if the server reported them. */
   readonly balances: ReadonlyArray<Balance>
-  /** Whether a tool may be used, by the caps. Names are case-sensitive. */
+  /** Whether the caps allow a tool. Names are case-sensitive. */
   readonly isToolAllowed: (name: string) => boolean
   /**
-   * Sets what has been spent so far, in total. From then on this much is charged, however the body ends.
+   * Sets the total that has been spent so far. It is charged however the body ends.
    *
-   * Fails with `UnitMismatch` when the unit isn't that of the estimate; the estimate is then charged, since something
-   * was spent.
+   * **Details**
+   *
+   * - Fails with `UnitMismatch` if the unit isn't that of the estimate; the estimate is then charged.
+   * - With `onCrash`, it returns when the new total is durable (at most 2 s).
+   * - After the settlement, the part above the settled amount is charged as an event, with a warning.
    */
   readonly record: (options: RecordOptions) => Effect.Effect<void, UnitMismatch>
-  /** Adds to what has been spent so far. */
+  /** Adds to the total that has been spent so far; otherwise as `record`. */
   readonly add: (amount: Amount) => Effect.Effect<void, UnitMismatch>
 }
 
-/** What has been spent so far. */
-export interface RecordOptions {
+/** The total that has been spent so far. */
+export interface RecordOptions<U extends Unit = Unit> {
   /** The total, in the unit of the estimate. */
-  readonly actual: Amount
-  /** Whether the amount is an estimate of the caller's, and charged as such. Default false. */
+  readonly actual: Amount<U>
+  /** Whether the amount is itself an estimate; it is charged and marked as such. Default false. */
   readonly isEstimated?: boolean | undefined
+  /** Merged field by field with the metrics recorded before. */
   readonly metrics?: Metrics | undefined
 }
 
-/** What is committed. */
-export interface CommitOptions {
-  /** What was spent, in the unit of the estimate. */
-  readonly actual: Amount
-  /** Whether the amount is an estimate of the caller's, and charged as such. Default false. */
-  readonly isEstimated?: boolean | undefined
-  readonly metrics?: Metrics | undefined
-  /** JSON, kept with the reservation. */
+/** The spend to commit. */
+export interface CommitOptions<U extends Unit = Unit> extends RecordOptions<U> {
+  /** JSON, stored with the commit. */
   readonly metadata?: Metadata | undefined
 }
 
-/** A reservation that is held by hand, as `Cycles.reserve` returns it. The scope settles what was not settled. */
-export interface Active<E = never> extends Shape {
+/**
+ * A reservation held by hand, as `Cycles.reserve` returns it. Its scope settles what the program doesn't. `U` is the unit
+ * of the estimate; `E` is `LeaseLost` under the stricter heartbeat policies.
+ */
+export interface Active<in out U extends Unit = Unit, out E = never> extends Reservation {
+  readonly estimate: Amount<U>
   /**
-   * Charges what was spent and gives the rest back. It waits as the option `settle` says.
+   * Charges the spend and returns the rest of the estimate. Waits as the option `settle` says.
    *
-   * Fails with `LeaseLost` under the stricter heartbeat policies, after the settlement; with `AlreadySettled` when the reservation has been settled, with `InvalidRequest` or `UnitMismatch` when the
-   * spend can't be sent as it is; in the last two cases the amount, or else the estimate, is charged by the scope.
+   * **Details**
+   *
+   * - Fails with `AlreadySettled` if the reservation has been settled.
+   * - Fails with `InvalidRequest` if metrics or metadata can't be sent, and with `UnitMismatch` if the unit is known only
+   *   at run time and differs. The scope then charges the amount, or the estimate if no amount is usable.
+   * - Fails with `LeaseLost` after the settlement, if the lease was lost before it.
    */
   readonly commit: (
-    options: CommitOptions
-  ) => Effect.Effect<Settlement, AlreadySettled | InvalidRequest | UnitMismatch | E>
-  /** Gives everything back. `reason` has at most 256 characters; put no content of the user's into it. */
+    options: CommitOptions<U>
+  ) => Effect.Effect<Settlement, AlreadySettled | InvalidRequest | (string extends U ? UnitMismatch : never) | E>
+  /** Returns the whole estimate. `reason` has at most 256 characters; don't put user content into it. */
   readonly release: (reason?: string) => Effect.Effect<Settlement, AlreadySettled>
-  /** Lengthens the lease by hand, 1 ms to 24 h. The heartbeat does it already. */
+  /** Extends the lease by hand, by 1 ms to 24 h. The heartbeat already does it. */
   readonly extend: (by: Duration.Input) => Effect.Effect<void, AlreadySettled | CyclesError>
 }
 
@@ -96,27 +109,27 @@ export interface Active<E = never> extends Shape {
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The reservation of the guard around this effect. */
-export class Reservation extends Context.Service<Reservation, Shape>()("effect-cycles/Reservation") {}
+/** The reservation of the innermost guard around this effect. */
+export const Reservation: Context.Service<Reservation, Reservation> = Context.Service("effect-cycles/Reservation")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Sets what has been spent so far, in total, in the guard around this effect. */
+/** Sets the total that has been spent so far, in the guard around this effect. See `Reservation.record`. */
 export const record = (options: RecordOptions): Effect.Effect<void, UnitMismatch, Reservation> =>
   Effect.flatMap(Reservation, (reservation) => reservation.record(options))
 
-/** Adds to what has been spent so far, in the guard around this effect. */
+/** Adds to the total that has been spent so far, in the guard around this effect. */
 export const add = (amount: Amount): Effect.Effect<void, UnitMismatch, Reservation> =>
   Effect.flatMap(Reservation, (reservation) => reservation.add(amount))
 
-/** The caps that the act has to keep to, if there are any. */
+/** The caps that the call must obey, if there are any. */
 export const caps: Effect.Effect<Caps | undefined, never, Reservation> = Effect.map(Reservation, (_) => _.caps)
 
-/** Whether a tool may be used, by the caps of the guard around this effect. */
+/** Whether the caps of the guard around this effect allow a tool. */
 export const isToolAllowed = (name: string): Effect.Effect<boolean, never, Reservation> =>
   Effect.map(Reservation, (reservation) => reservation.isToolAllowed(name))
 
-/** The reservation around this effect, if there is one: for code that runs guarded and unguarded. */
-export const current: Effect.Effect<Option.Option<Shape>> = Effect.serviceOption(Reservation)
+/** The reservation around this effect, if there is one: for code that also runs without a guard. */
+export const current: Effect.Effect<Option.Option<Reservation>> = Effect.serviceOption(Reservation)

@@ -1,13 +1,15 @@
 /**
- * How a reservation ended: a value that tells the caller what was charged, what went back and what is still open.
+ * How a reservation ended: the amount that was charged, the amount that was returned, and what is still open.
  *
- * A settlement is never an error of the body that it settles: what was done has been done. Who wants a failure instead
- * says so by the option `onUnsettled: "fail"`.
+ * A settlement is a value, not an error of the body: the body has run. `onUnsettled: "fail"` turns a settlement that
+ * isn't certain into the error `Unsettled`.
  *
- * Source: rule 3 of ours; the amounts are those of CommitResponse, ReleaseResponse and EventCreateResponse.
+ * @see CommitResponse, ReleaseResponse and EventCreateResponse of the protocol
  */
+import type { Action } from "@effect-cycles/protocol/Action"
 import { Amount } from "@effect-cycles/protocol/Amount"
 import { Balance } from "@effect-cycles/protocol/Balance"
+import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Schema from "effect/Schema"
 import { Code } from "./CyclesError.ts"
 
@@ -17,102 +19,102 @@ import { Code } from "./CyclesError.ts"
 
 const spend = {
   reservationId: Schema.String,
-  /** What was spent, as the body told it. */
+  /** The amount that was spent. */
   actual: Amount,
-  /** Whether `actual` is the estimate, because no actual amount was told. */
+  /** Whether `actual` is an estimate, because no actual amount is known. */
   isEstimated: Schema.Boolean
 }
 
-/** How a reservation ended. */
-export const Settlement = Schema.TaggedUnion({
-  /** The spend was committed. */
-  Charged: {
-    ...spend,
-    /** What the budget was charged: less than `actual` where the overage policy cut it. */
-    charged: Amount,
-    /** The part of `actual` that was not charged; zero where all of it was. */
-    shortfall: Amount,
-    /** What went back to the budget, where the server told. */
-    returned: Schema.optional(Amount),
-    balances: Schema.Array(Balance),
-    /** Whether the charge is known from reading the reservation, since the answer to the commit was lost. */
-    isReadBack: Schema.Boolean
-  },
-  /** Nothing was spent and the whole estimate went back. */
-  Released: {
-    reservationId: Schema.String,
-    reason: Schema.String,
-    returned: Schema.optional(Amount),
-    balances: Schema.Array(Balance),
-    /** False where no answer confirmed it: then the budget gets it back when the lease ends. */
-    isConfirmed: Schema.Boolean
-  },
-  /** The lease had ended before the spend could be committed; it was charged as an event. */
-  Recovered: {
-    ...spend,
-    eventId: Schema.String,
-    charged: Amount,
-    shortfall: Amount,
-    balances: Schema.Array(Balance)
-  },
-  /** The charge is not confirmed yet. The record is in the journal and is tried again. */
-  Pending: {
-    ...spend,
-    /** Why it is not settled yet. */
-    because: Schema.String,
-    /** Whether the journal holds the record; false where the journal is off or failed. */
-    isJournaled: Schema.Boolean
-  },
-  /** The server will never charge it. The spend is among the dead letters, for somebody to put right. */
-  Rejected: {
-    ...spend,
-    /** The server's error code, or what the client concluded. */
-    code: Code,
-    because: Schema.String
-  },
-  /** Nothing was reserved in the first place: the guard was a dry run. */
-  Unreserved: {
-    reason: Schema.Literals(["dry run"])
-  }
-})
-
-/** How a reservation ended. */
-export type Settlement = typeof Settlement.Type
+const charge = {
+  ...spend,
+  /** The amount that the budget was charged; less than `actual` if the overage policy reduced it. */
+  charged: Amount,
+  /** The part of `actual` that wasn't charged; zero if all of it was. */
+  shortfall: Amount,
+  balances: Schema.Array(Balance)
+}
 
 /** The spend was committed. */
-export type Charged = typeof Settlement.cases.Charged.Type
+export class Committed extends Schema.TaggedClass<Committed>("effect-cycles/Settlement/Committed")("Committed", {
+  ...charge,
+  /** The amount that was returned to the budget, if the server reported it. */
+  returned: Schema.optional(Amount),
+  /** Whether the charge is known from reading the reservation, because the response to the commit was lost. */
+  isReadBack: Schema.Boolean
+}) {}
 
-/** Nothing was spent and the whole estimate went back. */
-export type Released = typeof Settlement.cases.Released.Type
+/** Nothing was spent and the whole estimate was returned. */
+export class Released extends Schema.TaggedClass<Released>("effect-cycles/Settlement/Released")("Released", {
+  reservationId: Schema.String,
+  reason: Schema.String,
+  returned: Schema.optional(Amount),
+  balances: Schema.Array(Balance),
+  /** False if no response confirmed it: the budget is then returned when the lease ends. */
+  isConfirmed: Schema.Boolean
+}) {}
 
-/** The spend was charged as an event, after the lease had ended. */
-export type Recovered = typeof Settlement.cases.Recovered.Type
+/** The lease had ended before the spend could be committed; it was charged as an event. */
+export class Recovered extends Schema.TaggedClass<Recovered>("effect-cycles/Settlement/Recovered")("Recovered", {
+  ...charge,
+  eventId: Schema.String
+}) {}
 
-/** The charge is not confirmed yet. */
-export type Pending = typeof Settlement.cases.Pending.Type
+/** The charge isn't confirmed yet, and is retried. */
+export class Pending extends Schema.TaggedClass<Pending>("effect-cycles/Settlement/Pending")("Pending", {
+  ...spend,
+  /** Why it isn't settled yet. */
+  because: Schema.String,
+  /** Whether the journal holds the record durably. If not, it is retried from memory until the process ends. */
+  isJournaled: Schema.Boolean
+}) {}
 
-/** The server will never charge it. */
-export type Rejected = typeof Settlement.cases.Rejected.Type
+/** The server will never charge it. The spend is a dead letter, for a person to correct. */
+export class Rejected extends Schema.TaggedClass<Rejected>("effect-cycles/Settlement/Rejected")("Rejected", {
+  ...spend,
+  /** The server's error code, or the client's own (`TOO_OLD`). */
+  code: Code,
+  because: Schema.String
+}) {}
 
-/** Nothing was reserved. */
-export type Unreserved = typeof Settlement.cases.Unreserved.Type
+/** Nothing was reserved: the guard was a dry run. */
+export class Unreserved extends Schema.TaggedClass<Unreserved>("effect-cycles/Settlement/Unreserved")("Unreserved", {
+  reason: Schema.Literals(["dry run"])
+}) {}
+
+/** The spend was added to the reservation of an outer guard, which settles it. */
+export class Joined extends Schema.TaggedClass<Joined>("effect-cycles/Settlement/Joined")("Joined", spend) {}
+
+/** How a reservation ended. */
+export type Settlement = Committed | Released | Recovered | Pending | Rejected | Unreserved | Joined
+
+/** How a reservation ended. */
+export const Settlement = Schema.Union([Committed, Released, Recovered, Pending, Rejected, Unreserved, Joined]).pipe(
+  Schema.toTaggedUnion("_tag")
+)
+
+/** A settlement and the subject and action of its reservation; both are absent for records of an earlier run. */
+export interface SettlementEvent {
+  readonly settlement: Settlement
+  readonly subject: Subject | undefined
+  readonly action: Action | undefined
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // predicates and combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether the books are closed: charged, recovered, released, or nothing was reserved. */
+/** Whether nothing is left to do: every case except `Pending` and `Rejected`. */
 export const isSettled = (self: Settlement): boolean => self._tag !== "Pending" && self._tag !== "Rejected"
 
-/** One result for each way a reservation can end. */
+/** Returns one result for each way in which a reservation can end. */
 export const match: typeof Settlement.match = Settlement.match
 
 /** The settlement in one line. */
 export const format = (self: Settlement): string => {
   switch (self._tag) {
-    case "Charged": {
+    case "Committed": {
       const short = self.shortfall.amount === 0n ? "" : ` of ${self.actual} (${self.shortfall} short)`
-      return `charged ${self.charged}${short}`
+      return `committed ${self.charged}${short}`
     }
     case "Released":
       return `released${self.returned === undefined ? "" : ` ${self.returned}`} (${self.reason})`
@@ -124,6 +126,8 @@ export const format = (self: Settlement): string => {
       return `rejected ${self.actual}: ${self.code}`
     case "Unreserved":
       return `nothing reserved (${self.reason})`
+    case "Joined":
+      return `added ${self.actual} to reservation ${self.reservationId}`
   }
 }
 
@@ -132,8 +136,8 @@ export const format = (self: Settlement): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The body succeeded, but its spend could not be charged for sure. It is in `E` only where `onUnsettled: "fail"` asks for
- * it; the body has run, so running it again spends again.
+ * The body succeeded, but it isn't certain that its spend was charged. Only with `onUnsettled: "fail"`. The body has
+ * run: running it again spends again.
  */
 export class Unsettled extends Schema.TaggedError<Unsettled>()("Unsettled", {
   settlement: Settlement

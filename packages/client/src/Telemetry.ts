@@ -20,7 +20,7 @@ export const reservationsTotal = Metric.counter("cycles_reservations_total", {
   incremental: true
 })
 
-/** Settlements by `outcome`: `Charged`, `Released`, `Recovered`, `Pending`, `Rejected`. */
+/** Settlements by `outcome`: `Committed`, `Released`, `Recovered`, `Pending`, `Rejected`. */
 export const settlementsTotal = Metric.counter("cycles_settlements_total", {
   description: "Settlements by outcome",
   incremental: true
@@ -30,6 +30,17 @@ export const settlementsTotal = Metric.counter("cycles_settlements_total", {
 export const spendUnrecordedTotal = Metric.counter("cycles_spend_unrecorded_total", {
   description: "Settlements that ended as dead letters",
   incremental: true
+})
+
+/** Settlements whose overage policy left a part of the spend uncharged. */
+export const shortfallsTotal = Metric.counter("cycles_shortfalls_total", {
+  description: "Settlements that charged less than was spent",
+  incremental: true
+})
+
+/** Spend that is neither settled nor in the journal: it would be lost with the process. Alert if it stays above 0. */
+export const spendUnjournaled = Metric.gauge("cycles_spend_unjournaled", {
+  description: "Unsettled spend that the journal does not hold"
 })
 
 /** Heartbeats by `outcome`: `extended`, `failed`, `stopped`. */

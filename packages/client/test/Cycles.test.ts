@@ -12,6 +12,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, CyclesError, Reservation, Settlement } from "effect-cycles"
 import { Faults, refuse } from "./support/faults.ts"
 import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { withSettlement } from "./support/settled.ts"
 
 const guard = Cycles.withCycles({ action, estimate: tokens(100) })
 
@@ -30,8 +31,8 @@ describe("Cycles", () => {
     it.effect("charges the estimate, marked as such, where nothing tells the cost", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
-        const [settlement] = yield* Cycles.withCyclesSettled(Effect.void, { action, estimate: tokens(100) })
-        expect(settlement).toMatchObject({ _tag: "Charged", isEstimated: true })
+        const [settlement] = yield* Effect.void.pipe(withSettlement({ action, estimate: tokens(100) }))
+        expect(settlement).toMatchObject({ _tag: "Committed", isEstimated: true })
         const commit = faults.sent().find((sent) => sent.operation === "commit")
         expect(JSON.parse(commit?.body ?? "")).toMatchObject({ metadata: { actual_source: "estimate" } })
       }).pipe(Effect.provide(live()))
@@ -143,7 +144,9 @@ describe("Cycles", () => {
 
     it.effect("charges the estimate, then dies, when actual has another unit or is no amount", () =>
       Effect.gen(function* () {
-        for (const actual of [() => Amount.credits(1), () => tokens(1.5), () => tokens(Number.NaN)]) {
+        // The compiler refuses another unit; a program without types can pass it all the same.
+        const credits: Amount.Amount<"TOKENS"> = Object.assign(tokens(1), { unit: "CREDITS" })
+        for (const actual of [() => credits, () => tokens(-1.5), () => tokens(Number.NaN)]) {
           const exit = yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(10), actual }), Effect.exit)
           expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
         }
@@ -216,7 +219,7 @@ describe("Cycles", () => {
           { concurrency: 20, discard: true }
         )
         expect(yield* books).toEqual({ spent: 300, reserved: 0 })
-      }).pipe(Effect.provide(live({ maxInFlight: 2 })))
+      }).pipe(Effect.provide(live({ maxConcurrency: 3 })))
     )
 
     it.effect("takes the subject of the client, the ambient one and the call's own, nearest first", () =>
@@ -233,7 +236,7 @@ describe("Cycles", () => {
     it.effect("holds and charges nothing in a dry run, and still denies", () =>
       Effect.gen(function* () {
         const [settlement, value] = yield* Effect.succeed(1).pipe(
-          Cycles.withCyclesSettled({ action, estimate: tokens(10), dryRun: true })
+          withSettlement({ action, estimate: tokens(10), dryRun: true })
         )
         expect([settlement, value]).toEqual([{ _tag: "Unreserved", reason: "dry run" }, 1])
         const denied = yield* Effect.void.pipe(
@@ -262,10 +265,10 @@ describe("Cycles", () => {
     it.effect("says when the charge was cut", () =>
       Effect.gen(function* () {
         const [settlement] = yield* Effect.void.pipe(
-          Cycles.withCyclesSettled({ action, estimate: tokens(900), actual: () => tokens(1_200) })
+          withSettlement({ action, estimate: tokens(900), actual: () => tokens(1_200) })
         )
         expect(settlement).toMatchObject({
-          _tag: "Charged",
+          _tag: "Committed",
           charged: tokens(1_000),
           actual: tokens(1_200),
           shortfall: tokens(200)
@@ -318,7 +321,7 @@ describe("Cycles", () => {
           Effect.gen(function* () {
             const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
             const settlement = yield* reservation.commit({ actual: tokens(8) })
-            expect(Settlement.format(settlement)).toBe("charged 8 TOKENS")
+            expect(Settlement.format(settlement)).toBe("committed 8 TOKENS")
             expect(yield* Effect.flip(reservation.commit({ actual: tokens(9) }))).toMatchObject({
               _tag: "AlreadySettled",
               by: "commit"
@@ -483,6 +486,8 @@ describe("Cycles", () => {
         .filter((sent) => sent.operation === "commit")
         .map((sent): unknown => JSON.parse(sent.body))
     )
+    // The compiler refuses another unit; a program without types can pass it all the same.
+    const credits: Amount.Amount<"TOKENS"> = Object.assign(tokens(1), { unit: "CREDITS" })
     const theEstimate = { actual: { amount: 100 }, metadata: { actual_source: "estimate" } }
 
     it.effect.each([
@@ -490,12 +495,12 @@ describe("Cycles", () => {
       { name: "finalUsage throws", with: { finalUsage: thrower }, defect: bug },
       {
         name: "usage gives another unit without cost",
-        with: { usage: () => Amount.credits(1) },
+        with: { usage: () => credits },
         defect: new Amount.UnitMismatch({ expected: "TOKENS", actual: "CREDITS" })
       },
       {
         name: "cost gives another unit",
-        with: { cost: () => Amount.credits(1) },
+        with: { cost: () => credits },
         defect: new Amount.UnitMismatch({ expected: "TOKENS", actual: "CREDITS" })
       }
     ])("charges the estimate, then dies, when $name", (given) =>
@@ -520,7 +525,7 @@ describe("Cycles", () => {
           Effect.provide(Logger.layer([logger]))
         )
         expect(exit).toEqual(Exit.fail("gone"))
-        expect(logged).toEqual([["Error", ["What a guarded stream cost could not be told"], Cause.die(bug)]])
+        expect(logged).toEqual([["Error", ["The usage of a guarded stream could not be computed"], Cause.die(bug)]])
         expect(yield* committed).toMatchObject([theEstimate])
       }).pipe(Effect.provide(live()))
     )

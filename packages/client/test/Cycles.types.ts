@@ -1,236 +1,451 @@
 /**
- * What the compiler says of the public functions. Nothing here runs: `pnpm check` compiles it, a wrong type or an error that
- * is expected and does not come fails it.
+ * What the compiler infers for the public functions. Nothing here runs: `pnpm check` compiles it, and a wrong type, or an
+ * expected error that doesn't come, fails it.
  */
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { pipe } from "effect/Function"
-import type * as HttpClient from "effect/http/HttpClient"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { expectTypeOf } from "vitest"
+import type { CyclesClient } from "effect-cycles/CyclesClient"
+import type { CyclesConfig } from "effect-cycles/CyclesConfig"
+import type { AlreadySettled, BudgetExceeded, CyclesError, InvalidRequest } from "effect-cycles/CyclesError"
+import type { CyclesTransport } from "effect-cycles/CyclesTransport"
+import type { LeaseLost } from "effect-cycles/Heartbeat"
 import { Amount, Cycles, Reservation } from "effect-cycles"
-import type { CyclesClient, CyclesConfig, CyclesError, Heartbeat, Settlement, SettlementJournal } from "effect-cycles"
+import type { Settlement, Unsettled } from "effect-cycles/Settlement"
+import type { SettlementJournal } from "effect-cycles/SettlementJournal"
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const same = <Actual>(_: Actual) => ({
+  as: <Expected>(..._ok: Equal<Actual, Expected> extends true ? [] : [never, Actual, Expected]): void => {}
+})
 
 interface Reply {
   readonly text: string
   readonly usage: { readonly total: number }
 }
-
 class ModelError {
   readonly _tag = "ModelError"
 }
-
 class Model extends Context.Service<Model, { readonly name: string }>()("test/Model") {}
-
+class Audit extends Context.Service<Audit, { readonly write: (s: Settlement) => Effect.Effect<boolean> }>()(
+  "test/Audit"
+) {}
 declare const callModel: (prompt: string) => Effect.Effect<Reply, ModelError, Model>
-
 declare const chunks: Stream.Stream<{ readonly tokens: number }, ModelError, Model>
-
+declare const dynamic: Amount.Amount
+declare const config: CyclesConfig
 const action = { kind: "llm.completion", name: "openai:gpt-5" }
-
 const estimate = Amount.tokens(100)
+type Guarded<A, E = never, R = never> = Effect.Effect<A, E | CyclesError, R | Cycles.Cycles>
 
-type Call = CyclesError.CyclesError
-
-/** Exactly this type, neither wider nor narrower. */
-const exactly = <A, E, R>(effect: Effect.Effect<A, E, R>) => expectTypeOf(effect)
-
-// ---------------------------------------------------------------------------------------------------------------------
-// withCycles: what is inferred
-// ---------------------------------------------------------------------------------------------------------------------
-
-const measured = callModel("Hello").pipe(
-  Cycles.withCycles({ action, estimate, actual: (reply) => Amount.tokens(reply.usage.total) })
-)
-exactly(measured).toEqualTypeOf<Effect.Effect<Reply, ModelError | Call, Model | Cycles.Cycles>>()
-
-exactly(pipe(callModel("Hello"), Cycles.withCycles({ action, estimate }))).toEqualTypeOf<
-  Effect.Effect<Reply, ModelError | Call, Model | Cycles.Cycles>
+// ---- inference of A
+same(callModel("x").pipe(Cycles.withCycles({ action, estimate, actual: (r) => Amount.tokens(r.usage.total) }))).as<
+  Guarded<Reply, ModelError, Model>
 >()
+same(
+  pipe(
+    callModel("x"),
+    Cycles.withCycles({
+      action,
+      estimate,
+      actual: (r) => Amount.tokens(r.usage.total),
+      metrics: (r) => ({ tokensOutput: r.usage.total })
+    })
+  )
+).as<Guarded<Reply, ModelError, Model>>()
+same(Cycles.withCycles(callModel("x"), { action, estimate, actual: (r) => Amount.tokens(r.usage.total) })).as<
+  Guarded<Reply, ModelError, Model>
+>()
+same(callModel("x").pipe(Cycles.withCycles({ action, actual: (r) => Amount.tokens(r.usage.total), estimate }))).as<
+  Guarded<Reply, ModelError, Model>
+>()
+same(
+  callModel("x").pipe(
+    Effect.map((r) => r.text),
+    Cycles.withCycles({ action, estimate, actual: (text) => Amount.tokens(text.length) }),
+    Effect.map((s) => s.trim())
+  )
+).as<Guarded<string, ModelError, Model>>()
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate: () => estimate, actual: estimate }))).as<Guarded<void>>()
 
-exactly(
-  Cycles.withCycles(callModel("Hello"), {
-    action,
-    estimate,
-    actual: (reply) => Amount.tokens(reply.usage.total),
-    metrics: (reply) => ({ tokensOutput: reply.usage.total })
-  })
-).toEqualTypeOf<Effect.Effect<Reply, ModelError | Call, Model | Cycles.Cycles>>()
-
-const program = Effect.gen(function* () {
-  const reply = yield* Cycles.withCycles(callModel("Hello"), { action, estimate })
-  expectTypeOf(reply).toEqualTypeOf<Reply>()
-  return reply.text
-})
-exactly(program).toEqualTypeOf<Effect.Effect<string, ModelError | Call, Model | Cycles.Cycles>>()
-
-/** A guard in a constant keeps the type of what it wraps. */
+// ---- a guard in a constant keeps what it wraps
 const guard = Cycles.withCycles({ action, estimate })
-exactly(callModel("Hello").pipe(guard)).toEqualTypeOf<Effect.Effect<Reply, ModelError | Call, Model | Cycles.Cycles>>()
-exactly(Effect.fail("boom").pipe(guard)).toEqualTypeOf<Effect.Effect<never, string | Call, Cycles.Cycles>>()
+same(callModel("x").pipe(guard)).as<Guarded<Reply, ModelError, Model>>()
+same(guard(callModel("x"))).as<Guarded<Reply, ModelError, Model>>()
+same(Effect.fail("boom").pipe(guard)).as<Guarded<never, string>>()
+same(Effect.never.pipe(guard)).as<Guarded<never>>()
+const annotated = Cycles.withCycles({
+  action,
+  estimate,
+  actual: (r: { readonly usage: { readonly total: number } }) => Amount.tokens(r.usage.total)
+})
+same(callModel("x").pipe(annotated)).as<Guarded<Reply, ModelError, Model>>() // still Reply, not the part that the callback names
+// @ts-expect-error a guard that measures a reply can't wrap text
+Effect.succeed("text").pipe(annotated)
 
+// ---- Effect.fn
 const ask = Effect.fn("ask")(
   function* (prompt: string, limit: number) {
     const reply = yield* callModel(prompt)
-    const reservation = yield* Reservation.Reservation
-    return { ...reply, held: reservation.estimate, limit }
+    yield* Reservation.record({ actual: Amount.tokens(limit) })
+    return reply
   },
   Cycles.withCycles({
-    action: (prompt, _limit) => ({ kind: "llm.completion", name: prompt }),
+    action: (prompt) => ({ kind: "llm", name: prompt }),
     estimate: (prompt, limit) => Amount.tokens(prompt.length + limit),
     subject: (prompt) => ({ agent: prompt }),
+    idempotencyKey: (prompt, limit) => `${prompt}-${limit}`,
     actual: (reply) => Amount.tokens(reply.usage.total)
   }),
   Effect.catchTag("ModelError", () => Effect.succeed("fallback"))
 )
-expectTypeOf(ask).parameters.toEqualTypeOf<[prompt: string, limit: number]>()
-exactly(ask("hi", 1)).toEqualTypeOf<
-  Effect.Effect<
-    string | { held: Amount.Amount; limit: number; text: string; usage: Reply["usage"] },
-    Call,
-    Model | Cycles.Cycles
-  >
+same(ask).as<
+  (
+    prompt: string,
+    limit: number
+  ) => Effect.Effect<Reply | string, CyclesError | AlreadySettled | Amount.UnitMismatch, Model | Cycles.Cycles>
 >()
-
-exactly(Cycles.withCyclesSettled(callModel("x"), { action, estimate })).toEqualTypeOf<
-  Effect.Effect<readonly [Settlement.Settlement, Reply], ModelError | Call, Model | Cycles.Cycles>
->()
-
-// ---------------------------------------------------------------------------------------------------------------------
-// errors
-// ---------------------------------------------------------------------------------------------------------------------
-
-exactly(measured.pipe(Effect.catchTag("BudgetExceeded", () => Effect.succeed(0)))).toEqualTypeOf<
-  Effect.Effect<Reply | number, ModelError | Exclude<Call, CyclesError.BudgetExceeded>, Model | Cycles.Cycles>
->()
-
-const handled = measured.pipe(
-  Effect.catchTags({
-    BudgetExceeded: (error) => Effect.succeed(error.code),
-    ApiError: (error) => Effect.succeed(error.status),
-    TransportError: (error) => Effect.succeed(error.mayHaveArrived),
-    ProtocolError: (error) => Effect.succeed(error.problem),
-    InvalidRequest: (error) => Effect.succeed(error.fields)
-  })
+const plain = Effect.fnUntraced(
+  function* (prompt: string) {
+    return yield* callModel(prompt)
+  },
+  Cycles.withCycles({ action, estimate, heartbeat: "cancel" })
 )
-expectTypeOf<Effect.Error<typeof handled>>().toEqualTypeOf<ModelError>()
-
-exactly(measured.pipe(Cycles.orElseDenied(() => callModel("cheap")))).toEqualTypeOf<
-  Effect.Effect<Reply, ModelError | Exclude<Call, CyclesError.BudgetExceeded>, Model | Cycles.Cycles>
+same(plain).as<(prompt: string) => Effect.Effect<Reply, ModelError | CyclesError | LeaseLost, Model | Cycles.Cycles>>()
+// a guard in a constant whose estimate comes from the arguments
+const perPrompt = Cycles.withCycles<Reply, [prompt: string]>({
+  action,
+  estimate: (prompt) => Amount.tokens(prompt.length)
+})
+// @ts-expect-error the arguments of a guard in a constant must be annotated
+Cycles.withCycles({ action, estimate: (prompt: string) => Amount.tokens(prompt.length) })
+same(
+  Effect.fn("x")(
+    function* (prompt: string, limit: number) {
+      return yield* callModel(prompt + limit)
+    },
+    Cycles.withCycles({ action, estimate: (prompt) => Amount.tokens(prompt.length) })
+  )
+).as<(prompt: string, limit: number) => Guarded<Reply, ModelError, Model>>()
+same(
+  Effect.fn("x")(
+    function* (prompt: string, limit: number) {
+      return yield* callModel(prompt + limit)
+    },
+    Cycles.withCycles({
+      action,
+      estimate: (_, limit: number) => Amount.tokens(limit),
+      actual: (r) => Amount.tokens(r.usage.total)
+    })
+  )
+).as<(prompt: string, limit: number) => Guarded<Reply, ModelError, Model>>()
+same(
+  Effect.fn("x")(
+    function* (job: { readonly id: string }, ...prompts: ReadonlyArray<string>) {
+      return yield* callModel(job.id + prompts.length)
+    },
+    Cycles.withCycles({
+      action,
+      estimate: (_, ...prompts) => Amount.tokens(prompts.length),
+      idempotencyKey: (job) => job.id
+    })
+  )
+).as<
+  (
+    job: { readonly id: string },
+    ...prompts: ReadonlyArray<string>
+  ) => Guarded<Reply, ModelError | AlreadySettled, Model>
 >()
+same(
+  Effect.fn("x")(
+    function* (prompt: string, limit?: number) {
+      return yield* callModel(prompt + limit)
+    },
+    Effect.map((r) => r.usage),
+    Cycles.withCycles({
+      action,
+      estimate: (prompt, limit = 10) => Amount.tokens(limit),
+      actual: (usage) => Amount.tokens(usage.total)
+    }),
+    Effect.map((u) => u.total)
+  )
+).as<(prompt: string, limit?: number) => Guarded<number, ModelError, Model>>()
+same(
+  Effect.fn("x")(function* (prompt: string) {
+    return yield* callModel(prompt)
+  }, perPrompt)
+).as<(prompt: string) => Guarded<Reply, ModelError, Model>>()
 
-/** Stricter policies add their error, and only they do. */
-exactly(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "cancel" }))).toEqualTypeOf<
-  Effect.Effect<void, Call | Heartbeat.LeaseLost, Cycles.Cycles>
+// ---- what the policies add
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "cancel" }))).as<Guarded<void, LeaseLost>>()
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "failOnFinalize" }))).as<
+  Guarded<void, LeaseLost>
 >()
-exactly(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "warn" }))).toEqualTypeOf<
-  Effect.Effect<void, Call, Cycles.Cycles>
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "warn" }))).as<Guarded<void>>()
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: undefined }))).as<Guarded<void, LeaseLost>>() // an explicit undefined may be any policy
+declare const policy: Cycles.Heartbeat | undefined
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: policy }))).as<Guarded<void, LeaseLost>>()
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, onUnsettled: "fail" }))).as<Guarded<void, Unsettled>>()
+declare const key: string | undefined
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, idempotencyKey: key }))).as<Guarded<void, AlreadySettled>>()
+declare const stored: Cycles.GuardOptions<void, [], "TOKENS">
+same(Effect.void.pipe(Cycles.withCycles(stored))).as<Guarded<void, LeaseLost | Unsettled | AlreadySettled>>()
+
+// ---- onSettled
+same(
+  Effect.gen(function* () {
+    const ref = yield* Ref.make<Option.Option<Settlement>>(Option.none())
+    const once = yield* Deferred.make<Settlement>()
+    yield* Effect.void.pipe(Cycles.withCycles({ action, estimate, onSettled: (s) => Ref.set(ref, Option.some(s)) }))
+    yield* Effect.void.pipe(Cycles.withCycles({ action, estimate, onSettled: (s) => Deferred.succeed(once, s) }))
+  })
+).as<Guarded<void>>()
+same(
+  callModel("x").pipe(
+    Cycles.withCycles({
+      action,
+      estimate,
+      actual: (r) => Amount.tokens(r.usage.total),
+      onSettled: (s) => Effect.flatMap(Audit, (_) => _.write(s))
+    })
+  )
+).as<Guarded<Reply, ModelError, Model | Audit>>()
+type Fails = (settlement: Settlement) => Effect.Effect<void, string>
+same<Fails extends NonNullable<Cycles.GuardOptions["onSettled"]> ? true : false>(false).as<false>()
+same(
+  chunks.pipe(
+    Cycles.withCyclesStream({
+      action,
+      estimate,
+      usage: (c) => Amount.tokens(c.tokens),
+      onSettled: (s) => Effect.flatMap(Audit, (_) => _.write(s))
+    })
+  )
+).as<Stream.Stream<{ readonly tokens: number }, ModelError | CyclesError, Model | Audit | Cycles.Cycles>>()
+
+// ---- units
+same(estimate).as<Amount.Amount<"TOKENS">>()
+same(Amount.make("WIDGETS", 3)).as<Amount.Amount<"WIDGETS">>()
+same(Amount.sum(estimate, estimate)).as<Amount.Amount<"TOKENS">>()
+same(pipe(estimate, Amount.sum(Amount.tokens(1)), Amount.subtract(Amount.tokens(2)))).as<Amount.Amount<"TOKENS">>()
+export const wide: Amount.Amount = estimate
+export const open: Amount.Amount<string> = estimate
+export const back: Amount.Amount = open
+if (Amount.hasUnit(dynamic, "TOKENS")) same(Amount.sum(estimate, dynamic)).as<Amount.Amount<"TOKENS">>()
+// @ts-expect-error units differ
+pipe(estimate, Amount.sum(Amount.usd(1)))
+// @ts-expect-error the unit is known only at run time
+Amount.sum(estimate, dynamic)
+// @ts-expect-error a literal isn't an amount
+export const literal: Amount.Amount = { unit: "TOKENS", amount: -10n, toString: () => "" }
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate: dynamic, actual: estimate }))).as<Guarded<void>>() // run-time check stays
+export const anyUnit = Effect.void.pipe(
+  // @ts-expect-error the estimate is in tokens, the actual amount may be in any unit
+  Cycles.withCycles({ action, estimate, actual: dynamic })
+)
+
+// ---- streams
+same(
+  chunks.pipe(
+    Cycles.withCyclesStream({
+      action,
+      estimate: Amount.usd("0.1"),
+      usage: (c) => Amount.tokens(c.tokens),
+      cost: (used) => Amount.usd(Number(used.amount) * 0.000003)
+    })
+  )
+).as<Stream.Stream<{ readonly tokens: number }, ModelError | CyclesError, Model | Cycles.Cycles>>()
+same(
+  Cycles.withCyclesStream(chunks, {
+    action,
+    estimate,
+    usage: (c) => (c.tokens > 0 ? Amount.tokens(c.tokens) : undefined),
+    heartbeat: "cancel"
+  })
+).as<Stream.Stream<{ readonly tokens: number }, ModelError | CyclesError | LeaseLost, Model | Cycles.Cycles>>()
+const streamGuard = Cycles.withCyclesStream({ action, estimate })
+same(chunks.pipe(streamGuard)).as<
+  Stream.Stream<{ readonly tokens: number }, ModelError | CyclesError, Model | Cycles.Cycles>
 >()
-exactly(Effect.void.pipe(Cycles.withCycles({ action, estimate, onUnsettled: "fail" }))).toEqualTypeOf<
-  Effect.Effect<void, Call | Settlement.Unsettled, Cycles.Cycles>
+same(
+  chunks.pipe(
+    Stream.mapEffect((c) => Reservation.record({ actual: Amount.tokens(c.tokens) })),
+    Cycles.withCyclesStream({ action, estimate })
+  )
+).as<Stream.Stream<void, ModelError | Amount.UnitMismatch | CyclesError, Model | Cycles.Cycles>>()
+
+// ---- by hand
+const held = Cycles.reserve({ action, estimate })
+same(held).as<Effect.Effect<Reservation.Active<"TOKENS">, CyclesError, Cycles.Cycles | Scope.Scope>>()
+same(Effect.flatMap(held, (_) => _.commit({ actual: estimate }))).as<
+  Effect.Effect<Settlement, CyclesError | AlreadySettled | InvalidRequest, Cycles.Cycles | Scope.Scope>
 >()
-exactly(Effect.void.pipe(Cycles.withCycles({ action, estimate, idempotencyKey: "job-1" }))).toEqualTypeOf<
-  Effect.Effect<void, Call | CyclesError.AlreadySettled, Cycles.Cycles>
->()
-
-/** The seventeen codes are suggested and told apart; one that is not known is a text. */
-const explain = (error: CyclesError.BudgetExceeded): string => {
-  switch (error.code) {
-    case "BUDGET_EXCEEDED":
-    case "BUDGET_FROZEN":
-      return "known"
-    default:
-      expectTypeOf(error.code).toExtend<string>()
-      return error.code
-  }
-}
-expectTypeOf(explain).returns.toBeString()
-
-// ---------------------------------------------------------------------------------------------------------------------
-// the reservation
-// ---------------------------------------------------------------------------------------------------------------------
-
-const recording = Reservation.record({ actual: estimate })
-exactly(recording).toEqualTypeOf<Effect.Effect<void, Amount.UnitMismatch, Reservation.Reservation>>()
-exactly(recording.pipe(guard)).toEqualTypeOf<Effect.Effect<void, Amount.UnitMismatch | Call, Cycles.Cycles>>()
-
-/** Without a guard a body that asks for its reservation is no program that can run; with one it is. */
-declare const cyclesLayer: Layer.Layer<Cycles.Cycles>
-expectTypeOf(recording.pipe(Effect.provide(cyclesLayer))).not.toExtend<Effect.Effect<unknown, unknown>>()
-expectTypeOf(recording.pipe(guard, Effect.provide(cyclesLayer))).toExtend<Effect.Effect<unknown, unknown>>()
-expectTypeOf(Effect.void.pipe(guard)).not.toExtend<Effect.Effect<unknown, unknown>>()
-
-declare const inside: Reservation.Shape
-// @ts-expect-error the guard commits; the body can't
-expectTypeOf(inside.commit)
-// @ts-expect-error the guard releases; the body can't
-expectTypeOf(inside.release)
-
-const byHand = Cycles.reserve({ action, estimate })
-exactly(byHand).toEqualTypeOf<Effect.Effect<Reservation.Active, Call, Cycles.Cycles | Scope.Scope>>()
-exactly(Cycles.reserve({ action, estimate, heartbeat: "failOnFinalize" })).toEqualTypeOf<
-  Effect.Effect<Reservation.Active<Heartbeat.LeaseLost>, Call, Cycles.Cycles | Scope.Scope>
->()
-exactly(Effect.scoped(byHand)).toEqualTypeOf<Effect.Effect<Reservation.Active, Call, Cycles.Cycles>>()
-exactly(Effect.flatMap(byHand, (reservation) => reservation.commit({ actual: estimate }))).toEqualTypeOf<
+same(Effect.flatMap(Cycles.reserve({ action, estimate: dynamic }), (_) => _.commit({ actual: estimate }))).as<
   Effect.Effect<
-    Settlement.Settlement,
-    Call | CyclesError.AlreadySettled | Amount.UnitMismatch,
+    Settlement,
+    CyclesError | AlreadySettled | InvalidRequest | Amount.UnitMismatch,
     Cycles.Cycles | Scope.Scope
   >
 >()
-
-// ---------------------------------------------------------------------------------------------------------------------
-// streams, decisions, layers
-// ---------------------------------------------------------------------------------------------------------------------
-
-const poem = chunks.pipe(Cycles.withCyclesStream({ action, estimate, usage: (chunk) => Amount.tokens(chunk.tokens) }))
-expectTypeOf(poem).toEqualTypeOf<Stream.Stream<{ readonly tokens: number }, ModelError | Call, Model | Cycles.Cycles>>()
-expectTypeOf(Cycles.withCyclesStream(chunks, { action, estimate, heartbeat: "cancel" })).toEqualTypeOf<
-  Stream.Stream<{ readonly tokens: number }, ModelError | Call | Heartbeat.LeaseLost, Model | Cycles.Cycles>
+same(Cycles.reserve({ action, estimate, heartbeat: "cancel", idempotencyKey: "job" })).as<
+  Effect.Effect<Reservation.Active<"TOKENS", LeaseLost>, CyclesError | AlreadySettled, Cycles.Cycles | Scope.Scope>
 >()
-expectTypeOf(
-  Stream.mapEffect(chunks, (chunk) => Reservation.add(Amount.tokens(chunk.tokens))).pipe(
-    Cycles.withCyclesStream({ action, estimate })
+export const provided = Effect.flatMap(held, (reservation) =>
+  Effect.provideService(Reservation.record({ actual: estimate }), Reservation.Reservation, reservation)
+)
+
+// ---- generic code
+export const metered = <A extends { readonly usage: { readonly total: number } }, E, R>(self: Effect.Effect<A, E, R>) =>
+  Cycles.withCycles(self, { action, estimate, actual: (a) => Amount.tokens(a.usage.total) })
+same(metered(callModel("x"))).as<Guarded<Reply, ModelError, Model>>()
+export const meteredLast = <A extends { readonly usage: { readonly total: number } }, E, R>(
+  self: Effect.Effect<A, E, R>
+) => self.pipe(Cycles.withCycles({ action, estimate, actual: (a) => Amount.tokens(a.usage.total) }))
+same(meteredLast(callModel("x"))).as<Guarded<Reply, ModelError, Model>>()
+export const ofUnit = <U extends Amount.Unit>(estimate: Amount.Amount<U>, actual: Amount.Amount<U>) =>
+  Effect.void.pipe(Cycles.withCycles({ action, estimate, actual }))
+export const never = Effect.void.pipe(
+  Cycles.withCycles({
+    action,
+    estimate,
+    actual: (_) => {
+      throw new Error("x")
+    }
+  })
+)
+
+// ---- requirements
+declare const cyclesLayer: Layer.Layer<Cycles.Cycles>
+declare const modelLayer: Layer.Layer<Model>
+same(callModel("x").pipe(guard, Effect.provide([cyclesLayer, modelLayer]))).as<
+  Effect.Effect<Reply, ModelError | CyclesError>
+>()
+same(Reservation.record({ actual: estimate }).pipe(guard)).as<Guarded<void, Amount.UnitMismatch>>()
+
+// ---- house rules instead of a client-wide policy
+const house = { heartbeat: "cancel", onUnsettled: "fail" } as const
+same(
+  callModel("x").pipe(Cycles.withCycles({ ...house, action, estimate, actual: (r) => Amount.tokens(r.usage.total) }))
+).as<Guarded<Reply, ModelError | LeaseLost | Unsettled, Model>>()
+export const strictly = <A, Args extends ReadonlyArray<unknown> = [], U extends Amount.Unit = Amount.Unit>(
+  options: Cycles.GuardOptions<A, Args, U, "cancel", "report", never>
+) => Cycles.withCycles({ ...options, heartbeat: "cancel" })
+same(callModel("x").pipe(strictly({ action, estimate, actual: (r) => Amount.tokens(r.usage.total) }))).as<
+  Guarded<Reply, ModelError | LeaseLost, Model>
+>()
+
+// ---- what users export
+export const exportedGuard = guard
+export const exportedCall = ask
+export const exportedReservation = held
+export const anyKey = <const K extends string>(idempotencyKey: K) =>
+  Effect.void.pipe(Cycles.withCycles({ action, estimate, idempotencyKey }))
+export const anyHeartbeat = <const H extends Cycles.Heartbeat>(heartbeat: H) =>
+  Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat }))
+
+// ---- corners
+import * as Exit from "effect/Exit"
+same(
+  Effect.fn("x")(
+    function* (n: number) {
+      return n
+    },
+    Cycles.withCycles({ action, estimate: (n) => Amount.tokens(n), actual: (n) => Amount.tokens(n) })
   )
-).toEqualTypeOf<Stream.Stream<void, ModelError | Amount.UnitMismatch | Call, Model | Cycles.Cycles>>()
-
-const decision = Cycles.decide({ action, estimate })
-expectTypeOf<Effect.Error<typeof decision>>().toEqualTypeOf<Call>()
-
-declare const config: CyclesConfig.CyclesConfig
-expectTypeOf(Cycles.layer(config)).toEqualTypeOf<
-  Layer.Layer<
-    Cycles.Cycles | CyclesClient.CyclesClient,
-    never,
-    HttpClient.HttpClient | SettlementJournal.SettlementJournal
-  >
+).as<(n: number) => Guarded<number>>()
+same(
+  callModel("x").pipe(
+    Cycles.withCycles({ action, estimate, actual: (r) => Amount.tokens(r.usage.total) }),
+    Cycles.withCycles({ action, estimate: Amount.usd("0.1"), actual: (r) => Amount.usd(r.usage.total * 0.000003) })
+  )
+).as<Guarded<Reply, ModelError, Model>>()
+same(Exit.succeed(1).pipe(Cycles.withCycles({ action, estimate, actual: (n) => Amount.tokens(n) }))).as<
+  Guarded<number>
 >()
+same(
+  Effect.forEach([1, 2], (n) =>
+    Effect.succeed(n).pipe(Cycles.withCycles({ action, estimate, actual: (m) => Amount.tokens(m) }))
+  )
+).as<Guarded<Array<number>>>()
+same(Effect.retry(callModel("x").pipe(guard), { times: 2, while: (e) => e._tag === "TransportError" })).as<
+  Guarded<Reply, ModelError, Model>
+>()
+same(
+  Stream.fromIterable(["a"]).pipe(
+    Cycles.withCyclesStream({ action, estimate, usage: (s) => Amount.tokens(s.length), finalUsage: () => undefined }),
+    Stream.map((s) => s.length)
+  )
+).as<Stream.Stream<number, CyclesError, Cycles.Cycles>>()
+declare const flag: boolean
+// the one hole: an estimate that may be of either of two units takes an actual of one of them
+export const hole = Effect.void.pipe(
+  Cycles.withCycles({ action, estimate: flag ? Amount.tokens(1) : Amount.usd(1), actual: Amount.tokens(1) })
+)
 
-// ---------------------------------------------------------------------------------------------------------------------
-// what is refused
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- errors
+same(
+  callModel("x").pipe(
+    guard,
+    Effect.catchTag("BudgetExceeded", () => Effect.succeed(0))
+  )
+).as<Effect.Effect<Reply | number, ModelError | Exclude<CyclesError, BudgetExceeded>, Model | Cycles.Cycles>>()
+same(
+  callModel("x").pipe(
+    guard,
+    Cycles.orElseDenied(() => callModel("cheap"))
+  )
+).as<Effect.Effect<Reply, ModelError | Exclude<CyclesError, BudgetExceeded>, Model | Cycles.Cycles>>()
+export const byReason = callModel("x").pipe(
+  guard,
+  Effect.catchReason("ApiError", "RateLimited", (reason) => Effect.succeed(reason.retryAfter))
+)
+// @ts-expect-error there is no such reason
+export const noReason = Effect.catchReason(callModel("x").pipe(guard), "ApiError", "RateLimit", () => Effect.void)
+same(
+  callModel("x").pipe(
+    guard,
+    Effect.catchTags({
+      BudgetExceeded: (error) => Effect.succeed(error.code),
+      ApiError: (error) => Effect.succeed(error.reason._tag),
+      TransportError: (error) => Effect.succeed(error.mayHaveArrived),
+      ProtocolError: (error) => Effect.succeed(error.problem),
+      InvalidRequest: (error) => Effect.succeed(error.fields.length)
+    }),
+    Effect.as(1)
+  )
+).as<Effect.Effect<number, ModelError, Model | Cycles.Cycles>>()
 
-declare const perhaps: (reply: Reply) => Amount.Amount | undefined
+// ---- the body can't settle
+declare const inside: Reservation.Reservation
+// @ts-expect-error the guard commits, not the body
+export const commitInside = inside.commit
+// @ts-expect-error the guard releases, not the body
+export const releaseInside = inside.release
 
-/** Each line has exactly the mistake that it names. */
+// ---- layers
+same(Cycles.layer(config)).as<Layer.Layer<Cycles.Cycles | CyclesClient, never, CyclesTransport | SettlementJournal>>()
+
+// ---- mistakes
+declare const perhaps: (reply: Reply) => Amount.Amount<"TOKENS"> | undefined
 export const refused = [
   // @ts-expect-error an amount has a unit
   Cycles.withCycles({ action, estimate: 100 }),
-  // @ts-expect-error there is no default for how much to hold
+  // @ts-expect-error there is no default estimate
   Cycles.withCycles({ action }),
-  // @ts-expect-error there is no default for what is done
+  // @ts-expect-error there is no default action
   Cycles.withCycles({ estimate }),
   // @ts-expect-error a misspelt option
   Cycles.withCycles({ action, estimate, estimated: estimate }),
   // @ts-expect-error no such policy
   Cycles.withCycles({ action, estimate, heartbeat: "never" }),
-  // @ts-expect-error only the arguments of Effect.fn are handed on; a pipe has none
-  Effect.void.pipe(Cycles.withCycles({ action, estimate: (prompt: string) => Amount.tokens(prompt.length) })),
-  // @ts-expect-error an actual that may be nothing
+  // @ts-expect-error an actual amount that may be absent
   callModel("x").pipe(Cycles.withCycles({ action, estimate, actual: perhaps })),
-  // @ts-expect-error data-first has no arguments to make an estimate from
+  // @ts-expect-error data-first passes no arguments on
   Cycles.withCycles(Effect.void, { action, estimate: (n: number) => Amount.tokens(n) })
 ]

@@ -2,11 +2,14 @@ import { describe, expect, it } from "@effect/vitest"
 import { CyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import { Amount, CyclesClient, Identifiers } from "effect-cycles"
+import * as Layer from "effect/Layer"
+import { Amount, CyclesClient, CyclesTransport, Identifiers } from "effect-cycles"
+import * as Redacted from "effect/Redacted"
+import type { CyclesError } from "effect-cycles"
 
 /** A `fetch` that a server in this process answers. */
 const fetchFrom =
-  (server: CyclesServer.Shape): typeof globalThis.fetch =>
+  (server: CyclesServer.CyclesServer): typeof globalThis.fetch =>
   async (url, init) => {
     const request = new Request(url, init)
     const { pathname, search } = new URL(request.url)
@@ -27,7 +30,7 @@ describe("CyclesClient", () => {
       Effect.gen(function* () {
         const server = yield* CyclesServer.makeMemoryServer({ budgets: [{ unit: "TOKENS", allocated: 10 }] })
         const client = yield* CyclesClient.make({ baseUrl: server.baseUrl, apiKey: server.apiKey }).pipe(
-          Effect.provide(FetchHttpClient.layer),
+          Effect.provide(Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer)),
           Effect.provideService(FetchHttpClient.Fetch, fetchFrom(server))
         )
         const answer = yield* Effect.provideService(
@@ -42,6 +45,34 @@ describe("CyclesClient", () => {
         )
         expect(answer.decision).toBe("ALLOW")
       })
+    )
+  })
+
+  describe("an id that can't be part of a path", () => {
+    it.effect.each(["\ud800", ".."])("is an InvalidRequest, and nothing is sent: %j", (text) =>
+      Effect.gen(function* () {
+        const client = yield* CyclesClient.make({ baseUrl: "http://127.0.0.1:9", apiKey: Redacted.make("k") })
+        const id = Identifiers.ReservationId.make(text)
+        const idempotencyKey = Identifiers.IdempotencyKey.make("k")
+        const calls = {
+          getReservation: client.getReservation(id),
+          commit: client.commit(id, { idempotencyKey, actual: Amount.tokens(1) }),
+          release: client.release(id, { idempotencyKey }),
+          extend: client.extend(id, { idempotencyKey, extendByMs: 1 })
+        }
+        for (const [operation, call] of Object.entries<Effect.Effect<object, CyclesError.CyclesError>>(calls)) {
+          expect(yield* Effect.flip(call)).toMatchObject({
+            _tag: "InvalidRequest",
+            operation,
+            fields: [{ field: "reservationId", actual: JSON.stringify(text) }]
+          })
+        }
+      }).pipe(
+        Effect.provideService(
+          CyclesTransport.CyclesTransport,
+          CyclesTransport.make(() => Effect.die("nothing is to be sent"))
+        )
+      )
     )
   })
 })

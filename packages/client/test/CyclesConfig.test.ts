@@ -5,14 +5,13 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { inspect } from "node:util"
-import { Cycles, CyclesClient, CyclesConfig, SettlementJournal } from "effect-cycles"
+import { Cycles, CyclesClient, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
 
 type Variables = Readonly<Record<string, string>>
@@ -64,7 +63,6 @@ describe("CyclesConfig", () => {
     it.effect.each<readonly [name: string, value: string, allowed: string]>([
       ["CYCLES_BASE_URL", "localhost:7878", address],
       ["CYCLES_BASE_URL", "ftp://example.com", address],
-      ["CYCLES_BASE_URL", "http://example.com/?a=1", "an address without query and fragment"],
       ["CYCLES_TENANT", "a b", subjectRule],
       ["CYCLES_WORKSPACE", "a/b", subjectRule],
       ["CYCLES_APP", "ä", subjectRule],
@@ -114,7 +112,10 @@ describe("CyclesConfig", () => {
       ["CYCLES_ADMIN_API_KEY", "admin hush", "hush"],
       ["CYCLES_BASE_URL", "https://me:hush@example.com", "hush"],
       ["CYCLES_BASE_URL", "https://me:hu/sh@hush@example.com", "sh@"],
-      ["CYCLES_BASE_URL", "me:hush@example.com", "hush"]
+      ["CYCLES_BASE_URL", "me:hush@example.com", "hush"],
+      ["CYCLES_BASE_URL", "https://me:hu\nsh@example.com", "sh"],
+      ["CYCLES_BASE_URL", "https://example.com/?token=hush", "hush"],
+      ["CYCLES_BASE_URL", "https://example.com/#hush", "hush"]
     ])("%s is refused without what is secret in it: %o", ([name, value, secret]) =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(built({ ...required, [name]: value }))
@@ -200,13 +201,13 @@ describe("CyclesConfig", () => {
         Layer.build(CyclesClient.layer(config)).pipe(
           Effect.scoped,
           Effect.provideService(
-            HttpClient.HttpClient,
-            HttpClient.make(() => Effect.die("nothing may be sent"))
+            CyclesTransport.CyclesTransport,
+            CyclesTransport.make(() => Effect.die("nothing may be sent"))
           )
         )
       ).pipe(Effect.flip)
 
-    it.effect("refuses an address or a key that can't be one, and shows no secret", () =>
+    it.effect("refuses a field out of range by name, limits and value, and shows no secret", () =>
       Effect.gen(function* () {
         const key = Redacted.make("cyc_live_one")
         const cases: ReadonlyArray<readonly [CyclesConfig.ClientConfig, string]> = [
@@ -225,7 +226,30 @@ describe("CyclesConfig", () => {
           [
             { baseUrl: "http://x", apiKey: key, adminKey: Redacted.make("hu sh") },
             "adminKey must be printable ASCII without spaces, and not empty"
-          ]
+          ],
+          ...[2, 0, -1, 2.5, 10_001, Number.NaN, Number.POSITIVE_INFINITY].map(
+            (maxConcurrency) =>
+              [
+                { baseUrl: "http://x", apiKey: key, maxConcurrency },
+                `maxConcurrency must be an integer from 3 to 10000, got ${maxConcurrency}`
+              ] as const
+          ),
+          ...([0, -5, 3_600_001, Number.NaN, "Infinity", "2 hours"] as const).map(
+            (timeout) =>
+              [{ baseUrl: "http://x", apiKey: key, timeout }, `timeout must be 1ms to 1h, got ${timeout}`] as const
+          ),
+          ...([0, 999, Number.NaN, Number.POSITIVE_INFINITY, "25 hours"] as const).map(
+            (idleProbeAfter) =>
+              [
+                { baseUrl: "http://x", apiKey: key, idleProbeAfter },
+                `idleProbeAfter must be 1s to 1d, got ${idleProbeAfter}`
+              ] as const
+          ),
+          [
+            { baseUrl: "http://x", apiKey: key, timeout: { seconds: Number.NaN } },
+            "timeout must be 1ms to 1h, got object"
+          ],
+          [{ baseUrl: "http://x", apiKey: key, timeout: { hours: 2 } }, "timeout must be 1ms to 1h, got 2h"]
         ]
         for (const [config, message] of cases) {
           const cause = yield* build(config)
@@ -255,8 +279,8 @@ describe("CyclesConfig", () => {
             Layer.provide(SettlementJournal.layerMemory),
             Layer.provide(
               Layer.succeed(
-                HttpClient.HttpClient,
-                HttpClient.make(() => Effect.die("nothing may be sent"))
+                CyclesTransport.CyclesTransport,
+                CyclesTransport.make(() => Effect.die("nothing may be sent"))
               )
             )
           )

@@ -11,6 +11,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Heartbeat, Reservation } from "effect-cycles"
 import { Faults, refuse } from "./support/faults.ts"
 import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { withSettlement } from "./support/settled.ts"
 
 const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
@@ -20,7 +21,7 @@ const slow = (
   options?: { readonly ttl?: Duration.Input; readonly extendBy?: Duration.Input }
 ) =>
   Effect.sleep(duration).pipe(
-    Cycles.withCyclesSettled({ action, estimate: tokens(100), actual: () => tokens(42), ...options }),
+    withSettlement({ action, estimate: tokens(100), actual: () => tokens(42), ...options }),
     Effect.forkChild({ startImmediately: true })
   )
 
@@ -48,7 +49,7 @@ describe("Heartbeat", () => {
       const [first] = yield* extendsOf
       expect(JSON.parse(first?.body ?? "")).toMatchObject({ extend_by_ms: 60_000 })
       yield* TestClock.adjust("81 seconds")
-      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
     }).pipe(Effect.provide(exact))
   )
@@ -57,7 +58,7 @@ describe("Heartbeat", () => {
     Effect.gen(function* () {
       const fiber = yield* slow("1 minute", { ttl: "2 seconds", extendBy: "10 seconds" })
       yield* TestClock.adjust("1 minute")
-      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
     }).pipe(Effect.provide(exact))
   )
 
@@ -87,7 +88,7 @@ describe("Heartbeat", () => {
       const faults = yield* Faults
       faults.plan("extend", ...before, { _tag: "Hang" })
       const fiber = yield* Effect.sleep(3 * ttl).pipe(
-        Cycles.withCyclesSettled({
+        withSettlement({
           action,
           estimate: tokens(100),
           actual: () => tokens(42),
@@ -97,7 +98,7 @@ describe("Heartbeat", () => {
         Effect.forkChild({ startImmediately: true })
       )
       yield* TestClock.adjust(3 * ttl + 1_000)
-      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
       const keys = (yield* extendsOf).map((sent) => sent.key).slice(before.length)
       expect(keys.length).toBeGreaterThan(2)
       expect(keys[1]).toBe(keys[0])
@@ -125,7 +126,7 @@ describe("Heartbeat", () => {
     Effect.gen(function* () {
       const faults = yield* Faults
       const job = Effect.sleep("3 minutes").pipe(
-        Cycles.withCyclesSettled({
+        withSettlement({
           action,
           estimate: tokens(100),
           actual: () => tokens(42),
@@ -144,7 +145,7 @@ describe("Heartbeat", () => {
       expect(before).toBeGreaterThan(0)
       const second = yield* job
       yield* TestClock.adjust("3 minutes")
-      expect((yield* Fiber.join(second))[0]).toMatchObject({ _tag: "Charged" })
+      expect((yield* Fiber.join(second))[0]).toMatchObject({ _tag: "Committed" })
       const keys = (yield* extendsOf).map((sent) => sent.key)
       expect(keys.length).toBeGreaterThan(before)
       expect(new Set(keys).size).toBe(keys.length)
@@ -164,7 +165,7 @@ describe("Heartbeat", () => {
       faults.always("extend", refuse(409, code))
       const fiber = yield* slow("50 seconds")
       yield* TestClock.adjust("50 seconds")
-      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Charged" })
+      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
       expect(yield* extendsOf).toHaveLength(1)
     }).pipe(Effect.provide(exact))
   )

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import { CyclesServer } from "@effect-cycles/server"
-import { Cycles, SettlementJournal, Telemetry } from "effect-cycles"
+import { Cycles, CyclesTransport, SettlementJournal, Telemetry } from "effect-cycles"
 import { action, live, tokens } from "./support/live.ts"
 
 /** The spans that were opened. */
@@ -34,11 +34,12 @@ const watched = (requests: Array<HttpClientRequest.HttpClientRequest>) =>
       Cycles.layer({ baseUrl, apiKey, subject: { tenant } })
     )
   ).pipe(
+    Layer.provide(CyclesTransport.layerHttpClient),
     Layer.provide(
       Layer.effect(
         HttpClient.HttpClient,
-        Effect.map(HttpClient.HttpClient, (inner) =>
-          HttpClient.mapRequest(inner, (request) => {
+        Effect.map(CyclesServer.CyclesServer, (server) =>
+          HttpClient.mapRequest(CyclesServer.httpClient(server), (request) => {
             requests.push(request)
             return request
           })
@@ -61,6 +62,8 @@ describe("Telemetry", () => {
         "cycles_reservations_active",
         "cycles_reservations_total",
         "cycles_settlements_total",
+        "cycles_shortfalls_total",
+        "cycles_spend_unjournaled",
         "cycles_spend_unrecorded_total"
       ])
     })
@@ -83,7 +86,7 @@ describe("Telemetry", () => {
             ["cycles_calls_total", { operation: "commit", outcome: "ok" }, 1],
             ["cycles_calls_total", { operation: "release", outcome: "ok" }, 1],
             ["cycles_reservations_total", { decision: "ALLOW" }, 2],
-            ["cycles_settlements_total", { outcome: "Charged" }, 1],
+            ["cycles_settlements_total", { outcome: "Committed" }, 1],
             ["cycles_settlements_total", { outcome: "Released" }, 1]
           ])
         )

@@ -7,16 +7,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import * as HttpClient from "effect/http/HttpClient"
-import type * as HttpClientError from "effect/http/HttpClientError"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
-import { Cycles, CyclesConfig, SettlementJournal } from "effect-cycles"
+import { Cycles, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
 import { Faults } from "./support/faults.ts"
 import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { withSettlement } from "./support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -24,7 +23,7 @@ const exact = live({ retry })
 
 const options = { action, estimate: tokens(100), actual: () => tokens(42) }
 
-const act = Effect.void.pipe(Cycles.withCyclesSettled(options))
+const act = Effect.void.pipe(withSettlement(options))
 
 const operations = Effect.map(Faults, (faults) => faults.operations())
 
@@ -32,17 +31,13 @@ const operations = Effect.map(Faults, (faults) => faults.operations())
 const once = (operation: string, what: () => Effect.Effect<never>) => {
   let isDone = false
   const broken = Layer.effect(
-    HttpClient.HttpClient,
-    Effect.map(HttpClient.HttpClient, (inner) =>
-      HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
-        (request) =>
-          Effect.flatMap(request, (request) => {
-            if (isDone || !request.url.endsWith(operation)) return inner.execute(request)
-            isDone = true
-            return what()
-          }),
-        Effect.succeed
-      )
+    CyclesTransport.CyclesTransport,
+    Effect.map(CyclesTransport.CyclesTransport, (inner) =>
+      CyclesTransport.make((request) => {
+        if (isDone || !request.url.endsWith(operation)) return CyclesTransport.send(inner, request)
+        isDone = true
+        return what()
+      })
     )
   )
   return Layer.unwrap(
@@ -94,7 +89,7 @@ describe("exchange", () => {
     it.effect("changes no result", () =>
       Effect.gen(function* () {
         const [settlement] = yield* act
-        expect(settlement).toMatchObject({ _tag: "Charged" })
+        expect(settlement).toMatchObject({ _tag: "Committed" })
       }).pipe(Effect.provideService(Tracer.Tracer, tracer), Effect.provide(exact))
     )
   })
@@ -141,7 +136,12 @@ describe("exchange", () => {
             baseUrl: "https://cycles.example",
             apiKey: Redacted.make("cyc_live_one"),
             subject: { tenant: "acme" }
-          }).pipe(Layer.provide(FetchHttpClient.layer), Layer.provide(SettlementJournal.layerNone))
+          }).pipe(
+            Layer.provide([
+              Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer),
+              SettlementJournal.layerNone
+            ])
+          )
         ),
         Effect.provideService(FetchHttpClient.Fetch, fetch)
       )
@@ -159,14 +159,15 @@ describe("exchange", () => {
         )
         yield* TestClock.adjust(0)
         const before = (yield* operations).length
-        // One of two places is for callers: eight of the nine have sent nothing.
+        // One of three places is for callers: eight of the nine have sent nothing.
         expect(before).toBe(3)
         faults.always("reserve", undefined)
-        yield* Fiber.interruptAll(waiting)
+        // Those that wait first: the place of the one that hangs would go to the next of them.
+        yield* Fiber.interruptAll(waiting.toReversed())
         yield* TestClock.adjust("1 minute")
         expect((yield* operations).slice(before)).toEqual(["reserve", "release"])
         yield* nothingLeft
-      }).pipe(Effect.provide(live({ retry, maxInFlight: 2 })))
+      }).pipe(Effect.provide(live({ retry, maxConcurrency: 3 })))
     )
 
     it.effect("while it goes alone lets the others go, wherever it is interrupted", () =>

@@ -3,9 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
-import * as DueHeap from "../src/internal/transport/dueHeap.ts"
 import * as Lease from "../src/internal/lease/schedule.ts"
-import * as Lifecycle from "../src/internal/reservation/lifecycle.ts"
 import { nowMs } from "../src/internal/config/time.ts"
 
 const positive = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
@@ -177,75 +175,4 @@ describe("time", () => {
       expect(nowMs(clock)).toBe(before)
     })
   )
-})
-
-describe("dueHeap", () => {
-  it.prop(
-    "gives entries in the order in which they fall due, whatever is added, moved and removed",
-    { dues: Schema.Array(Schema.Int), removed: Schema.Array(Schema.Natural) },
-    ({ dues, removed }) => {
-      const heap = DueHeap.make<DueHeap.Entry>()
-      const entries = dues.map((due) => ({ due, pos: -1 }))
-      for (const entry of entries) heap.put(entry)
-      for (const i of removed) {
-        const entry = entries[i % Math.max(1, entries.length)]
-        if (entry !== undefined) heap.remove(entry)
-      }
-      const seen: Array<number> = []
-      for (let first = heap.peek(); first !== undefined; first = heap.peek()) {
-        seen.push(first.due)
-        heap.remove(first)
-      }
-      expect(seen).toEqual(seen.toSorted((a, b) => a - b))
-      expect(entries.every((entry) => entry.pos === -1)).toBe(true)
-    }
-  )
-})
-
-describe("lifecycle", () => {
-  const events: ReadonlyArray<Lifecycle.Event> = [
-    "allowed",
-    "refused",
-    "ambiguous",
-    "abandoned",
-    "gaveUp",
-    "commitDecided",
-    "releaseDecided",
-    "confirmed",
-    "expired",
-    "unknown",
-    "rejected",
-    "exhausted",
-    "replayed"
-  ]
-
-  it.prop(
-    "settles at most once, and never gives known spend back, along every walk",
-    { walk: Schema.Array(Schema.Literals(events)) },
-    ({ walk }) => {
-      let state: Lifecycle.State = "reserving"
-      let isSpendKnown = false
-      let settled = 0
-      for (const event of walk) {
-        const next = Lifecycle.next(state, event)
-        if (next === undefined) continue
-        if (event === "commitDecided") isSpendKnown = true
-        if (next === "settled" || next === "recovered" || next === "released") settled += 1
-        if (isSpendKnown) expect(["releasing", "released", "lapsed"]).not.toContain(next)
-        state = next
-      }
-      expect(settled).toBeLessThanOrEqual(1)
-    }
-  )
-
-  it("leaves every state that isn't final by some event, and no final one", () => {
-    for (const [state, row] of Object.entries(Lifecycle.transitions)) {
-      const isEnd = ["refused", "settled", "recovered", "released", "lapsed", "deadLetter"].includes(state)
-      expect([state, Object.keys(row).length === 0]).toEqual([state, isEnd])
-    }
-  })
-
-  it("dies on an event that can't happen", () => {
-    expect(() => Lifecycle.advance("settled", "confirmed")).toThrow("A reservation that is settled can't be confirmed")
-  })
 })

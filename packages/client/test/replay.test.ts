@@ -13,7 +13,9 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesClient, CyclesConfig, Identifiers, SettlementJournal } from "effect-cycles"
 import * as Faults from "./support/faults.ts"
+import { noJournal } from "./support/journal.ts"
 import { action, books, tokens } from "./support/live.ts"
+import { withSettlement } from "./support/settled.ts"
 
 type JournalRecord = SettlementJournal.JournalRecord
 
@@ -22,9 +24,9 @@ const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
   const records = new Map<string, JournalRecord>()
   const letters: Array<SettlementJournal.DeadLetter> = []
   const journal: SettlementJournal.Journal = {
-    ...SettlementJournal.none,
+    ...noJournal,
     put: (record) => Effect.sync(() => void records.set(record.reservationId, record)),
-    remove: (id) => Effect.sync(() => void records.delete(id)),
+    remove: ({ reservationId }) => Effect.sync(() => void records.delete(reservationId)),
     bury: (letter) =>
       Effect.sync(() => {
         records.delete(letter.record.reservationId)
@@ -34,6 +36,7 @@ const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
     ...changes
   }
   const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
+    [SettlementJournal.TypeId]: SettlementJournal.TypeId,
     isDurable: true,
     open: () => Effect.succeed(journal)
   })
@@ -51,7 +54,7 @@ const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
     const { apiKey, baseUrl, tenant } = yield* CyclesServer.CyclesServer
     const client = yield* CyclesClient.make({ baseUrl, apiKey })
     const key = globalThis.crypto.randomUUID()
-    const { reservationId = Identifiers.ReservationId.make("none") } = yield* client.createReservation({
+    const { reservationId = Identifiers.ReservationId.make("none") } = yield* client.reserve({
       idempotencyKey: Identifiers.IdempotencyKey.make(`reserve-${key}`),
       subject: { tenant },
       action,
@@ -85,6 +88,12 @@ const settling = Effect.map(Faults.Faults, (faults) =>
   faults.operations().filter((operation) => operation === "commit" || operation === "events")
 )
 
+/** Runs a test from an instant on: before 2026 the clock counts as wrong. */
+const from =
+  (epochMs: number) =>
+  <A, E, R>(test: Effect.Effect<A, E, R>) =>
+    Effect.andThen(TestClock.setTime(epochMs), test)
+
 const hourMs = 3_600_000
 
 const dayMs = 24 * hourMs
@@ -105,25 +114,22 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect.each([
-    ["commit", 30 * dayMs - hourMs],
-    ["event", 7 * dayMs - hourMs]
-  ] as const)("sends %s records of %i ms, and not a millisecond older: that is a dead letter", ([mode, limitMs]) =>
+  it.effect("sends events of 7 days less an hour, and not a millisecond older: that is a dead letter", () =>
     Effect.gen(function* () {
-      const nowMs = 60 * dayMs
-      yield* TestClock.setTime(nowMs)
+      const nowMs = Date.UTC(2026, 5, 1)
       const journal = makeJournal()
-      const young = yield* left({ mode, recordedAtMs: nowMs - limitMs })
-      const old = yield* left({ mode, recordedAtMs: nowMs - limitMs - 1 })
+      const limitMs = 7 * dayMs - hourMs
+      const young = yield* left({ mode: "event", recordedAtMs: nowMs - limitMs })
+      const old = yield* left({ mode: "event", recordedAtMs: nowMs - limitMs - 1 })
       journal.records.set(young.reservationId, young).set(old.reservationId, old)
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
-      expect(yield* settling).toEqual([mode === "commit" ? "commit" : "events"])
+      expect(yield* settling).toEqual(["events"])
       expect((yield* books).spent).toBe(42)
       expect(journal.letters).toMatchObject([
         { record: old, reason: expect.stringContaining("TOO_OLD"), diedAtMs: nowMs }
       ])
       expect(journal.records.size).toBe(0)
-    }).pipe(Effect.provide(stage))
+    }).pipe(Effect.provide(stage), from(Date.UTC(2026, 5, 1)))
   )
 
   it.effect("CR-DURABLE-002: is in event mode in the journal before the event leaves", () =>
@@ -177,7 +183,7 @@ describe("replay", () => {
         expect(yield* settling).toEqual([])
         yield* TestClock.adjust(1)
         expect(yield* settling).toEqual(["commit"])
-      }).pipe(Effect.provide(restarted(journal, { rescanInterval: "1 day" })))
+      }).pipe(Effect.provide(restarted(journal, { scanInterval: "1 day" })))
     }).pipe(Effect.provide(stage))
   )
 
@@ -243,7 +249,7 @@ describe("replay", () => {
         expect(yield* settling).toEqual([])
         yield* TestClock.adjust(40_001)
         expect(yield* settling).toEqual(["commit"])
-      }).pipe(Effect.provide(restarted(journal, { rescanInterval: "100 seconds" })))
+      }).pipe(Effect.provide(restarted(journal, { scanInterval: "100 seconds" })))
     }).pipe(Effect.provide(stage))
   )
 })
@@ -265,11 +271,30 @@ describe("a record as it was left", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("tells whoever watches settlements when it is too old", () =>
+  it.effect("is sent whatever its age, if it is a commit: a reservation is never charged twice", () =>
     Effect.gen(function* () {
-      yield* TestClock.setTime(60 * dayMs)
       const journal = makeJournal()
-      const old = yield* left({ recordedAtMs: 0 })
+      const old = yield* left({ recordedAtMs: Date.UTC(2026, 0, 2) })
+      journal.records.set(old.reservationId, old)
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      expect([journal.letters, (yield* books).spent]).toEqual([[], 42])
+    }).pipe(Effect.provide(stage), from(Date.UTC(2026, 11, 1)))
+  )
+
+  it.effect("is sent if it was written before 2026, under a clock that was wrong", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const old = yield* left({ mode: "event", recordedAtMs: 0 })
+      journal.records.set(old.reservationId, old)
+      yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
+      expect([journal.letters, (yield* books).spent]).toEqual([[], 42])
+    }).pipe(Effect.provide(stage), from(Date.UTC(2026, 5, 1)))
+  )
+
+  it.effect("is reported to Cycles.settlements if it is too old", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const old = yield* left({ mode: "event", recordedAtMs: Date.UTC(2026, 4, 1) })
       yield* Effect.gen(function* () {
         const told = yield* Cycles.settlements.pipe(
           Stream.take(1),
@@ -280,7 +305,7 @@ describe("a record as it was left", () => {
         yield* Cycles.flush("1 second")
         expect(yield* Fiber.join(told)).toMatchObject([{ settlement: { _tag: "Rejected", code: "TOO_OLD" } }])
       }).pipe(Effect.provide(restarted(journal)))
-    }).pipe(Effect.provide(stage))
+    }).pipe(Effect.provide(stage), from(Date.UTC(2026, 5, 1)))
   )
 })
 
@@ -318,12 +343,13 @@ describe("a journal that fails", () => {
     Effect.gen(function* () {
       const { plan } = yield* Faults.Faults
       const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
+        [SettlementJournal.TypeId]: SettlementJournal.TypeId,
         isDurable: true,
         open: () => Effect.fail(new SettlementJournal.JournalError({ operation: "open", problem: "no folder" }))
       })
       plan("commit", { _tag: "LoseRequest" })
       const [settlement] = yield* Effect.void.pipe(
-        Cycles.withCyclesSettled({ action, estimate: tokens(100) }),
+        withSettlement({ action, estimate: tokens(100) }),
         Effect.provide(restarted({ ...makeJournal(), layer }))
       )
       expect(settlement).toMatchObject({ _tag: "Pending", isJournaled: false })

@@ -9,7 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
@@ -19,7 +21,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
-import { Cycles, CyclesClient, CyclesConfig, SettlementJournal } from "effect-cycles"
+import { Cycles, CyclesClient, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
 import type { Fault } from "./support/faults.ts"
 import * as Faults from "./support/faults.ts"
 import { action, tokens } from "./support/live.ts"
@@ -41,17 +43,48 @@ const ways = (value: unknown): ReadonlyArray<string> => [
   inspect(value, { depth: 12, showHidden: true })
 ]
 
+/** An `HttpClient` over a transport, whose errors hold the request. */
+const httpOver = (transport: CyclesTransport.CyclesTransport): HttpClient.HttpClient =>
+  HttpClient.make((request) =>
+    CyclesTransport.send(transport, {
+      method: request.method === "GET" ? "GET" : "POST",
+      url: request.url,
+      headers: request.headers,
+      body: request.body._tag === "Uint8Array" ? new TextDecoder().decode(request.body.body) : undefined,
+      isRepeatable: false,
+      maxResponseBytes: 1_000_000
+    }).pipe(
+      Effect.map(({ body, headers, status }) =>
+        HttpClientResponse.fromWeb(
+          request,
+          new Response(body, {
+            status,
+            headers: Object.entries(headers).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]))
+          })
+        )
+      ),
+      Effect.mapError(
+        (cause) =>
+          new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
+      )
+    )
+  )
+
 /** Records what is sent, and shows it as a curious user would. */
 const recorder = (shown: Shown) =>
-  Layer.effect(
-    HttpClient.HttpClient,
-    Effect.map(HttpClient.HttpClient, (inner) =>
-      HttpClient.transform(inner, (effect, request) =>
-        Effect.suspend(() => {
-          shown.requests.push(request)
-          shown.texts.push(...ways(request), ...ways(request.headers), inspect({ request }))
-          return Effect.andThen(Effect.logDebug("sending", request, request.headers), effect)
-        })
+  CyclesTransport.layerHttpClient.pipe(
+    Layer.provide(
+      Layer.effect(
+        HttpClient.HttpClient,
+        Effect.map(CyclesTransport.CyclesTransport, (transport) =>
+          HttpClient.transform(httpOver(transport), (effect, request) =>
+            Effect.suspend(() => {
+              shown.requests.push(request)
+              shown.texts.push(...ways(request), ...ways(request.headers), inspect({ request }))
+              return Effect.andThen(Effect.logDebug("sending", request, request.headers), effect)
+            })
+          )
+        )
       )
     )
   )
@@ -76,7 +109,7 @@ const watched = (shown: Shown, key?: Redacted.Redacted) => {
         adminKey: key ?? server.adminKey,
         subject: { tenant: server.tenant },
         retry: CyclesConfig.retryPolicy({ times: 2, jitter: false }),
-        rescanInterval: "24 hours",
+        scanInterval: "24 hours",
         flushTimeout: 0
       })
     )

@@ -1,23 +1,21 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Redacted from "effect/Redacted"
 import * as Tracer from "effect/Tracer"
-import * as CyclesClient from "../src/CyclesClient.ts"
+import { CyclesClient, CyclesTransport } from "effect-cycles"
 
 /** The `traceparent` of one call, made in a way. */
 const traceparentOf = (wrap: <A, E>(call: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
   Effect.gen(function* () {
     const sent: Array<string | undefined> = []
-    const http = HttpClient.make((request) => {
+    const transport = CyclesTransport.make((request) => {
       sent.push(request.headers["traceparent"])
-      return Effect.succeed(HttpClientResponse.fromWeb(request, Response.json({ keys: [] })))
+      return Effect.succeed({ status: 200, headers: {}, body: '{"keys":[]}', attempts: 1 })
     })
     const client = yield* Effect.provideService(
       CyclesClient.make({ baseUrl: "http://cycles.local", apiKey: Redacted.make("key") }),
-      HttpClient.HttpClient,
-      http
+      CyclesTransport.CyclesTransport,
+      transport
     )
     yield* Effect.exit(wrap(client.getJwks))
     return sent

@@ -20,7 +20,7 @@ import * as Stage from "./internal/contract/stage.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** A server that can be asked. */
-export interface Shape {
+export interface Target {
   readonly baseUrl: string
   readonly admin: Admin
 }
@@ -36,7 +36,9 @@ export interface Options {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The server that the suite asks. */
-export class Target extends Context.Service<Target, Shape>()("@effect-cycles/conformance/ContractSuite/Target") {}
+export const Target: Context.Service<Target, Target> = Context.Service(
+  "@effect-cycles/conformance/ContractSuite/Target"
+)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // suite

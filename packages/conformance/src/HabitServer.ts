@@ -26,7 +26,7 @@ export interface Options extends CyclesServer.MemoryOptions, WithHabits.Habits {
 export interface HabitServer {
   readonly url: string
   /** What keeps the books, for a test to look at. */
-  readonly server: CyclesServer.Shape
+  readonly server: CyclesServer.CyclesServer
   /** What was seen of the clients so far. */
   readonly counts: () => WithHabits.Counts
   /** Forgets that keys were checked, as after a minute. */

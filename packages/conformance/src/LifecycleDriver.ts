@@ -10,6 +10,7 @@ import * as Json from "@effect-cycles/protocol/Json"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -249,11 +250,13 @@ const act = (story: Story): Effect.Effect<Settlement | null, unknown, Cycles.Cyc
     const { actual } = story
     switch (story.form) {
       case "withCycles": {
-        const guarded =
-          actual === undefined
-            ? Cycles.withCyclesSettled(body(story), options)
-            : Cycles.withCyclesSettled(body(story), { ...options, actual: () => actual })
-        return (yield* guarded)[0]
+        const settled = yield* Deferred.make<Settlement>()
+        yield* Cycles.withCycles(body(story), {
+          ...options,
+          actual,
+          onSettled: (settlement) => Deferred.succeed(settled, settlement)
+        })
+        return yield* Deferred.await(settled)
       }
       case "reserve":
         return yield* Effect.scoped(

@@ -104,7 +104,7 @@ describe("LifecycleDriver", () => {
           const { outcome, seen } = yield* play({ form, actual: tokens(42) })
           expect(seen.map(({ operation }) => operation)).toEqual(["reserve", "commit"])
           expect(seen[0]?.body["subject"]).toEqual({ app: "lifecycle-driver" })
-          expect([outcome.exit, outcome.settlement?._tag]).toEqual(["Success", "Charged"])
+          expect([outcome.exit, outcome.settlement?._tag]).toEqual(["Success", "Committed"])
           expect(outcome.settlements).toHaveLength(1)
         })
     )
@@ -119,7 +119,11 @@ describe("LifecycleDriver", () => {
     it.live("tells the settlement of an act that failed after spending", () =>
       Effect.gen(function* () {
         const { outcome } = yield* play({ form: "reserve", record: tokens(42), end: "failure" })
-        expect([outcome.exit, outcome.errors, outcome.settlement?._tag]).toEqual(["Failure", ["BodyFailed"], "Charged"])
+        expect([outcome.exit, outcome.errors, outcome.settlement?._tag]).toEqual([
+          "Failure",
+          ["BodyFailed"],
+          "Committed"
+        ])
       })
     )
 

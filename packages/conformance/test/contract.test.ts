@@ -4,12 +4,11 @@
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { Amount, Cycles, CyclesClient, Identifiers, SettlementJournal } from "effect-cycles"
+import { Amount, Cycles, CyclesClient, CyclesTransport, Identifiers, SettlementJournal } from "effect-cycles"
 import type { Exchange } from "../src/SpecValidator.ts"
 import * as SpecValidator from "../src/SpecValidator.ts"
 import { isThere, shared } from "../src/internal/shared.ts"
@@ -21,8 +20,8 @@ const action = { kind: "llm.completion", name: "openai:gpt-5", tags: ["prod"] }
 const tokens = Amount.tokens
 
 /** Records what passes between client and server. */
-const recorded = (log: Array<Exchange>, server: CyclesServer.Shape): HttpClient.HttpClient => {
-  const client = CyclesServer.httpClient({
+const recorded = (log: Array<Exchange>, server: CyclesServer.CyclesServer): CyclesTransport.CyclesTransport =>
+  CyclesServer.transport({
     handle: (request) =>
       Effect.tap(server.handle(request), (response) =>
         Effect.sync(() =>
@@ -36,8 +35,6 @@ const recorded = (log: Array<Exchange>, server: CyclesServer.Shape): HttpClient.
         )
       )
   })
-  return client
-}
 
 /** Every operation with every option, and every refusal that can be provoked. */
 const everything = (log: Array<Exchange>) =>
@@ -49,7 +46,7 @@ const everything = (log: Array<Exchange>) =>
         { unit: "USD_MICROCENTS", allocated: 5, scope: "agent:a", caps: { max_tokens: 5, tool_allowlist: ["x"] } }
       ]
     })
-    const transport = Layer.succeed(HttpClient.HttpClient, recorded(log, server))
+    const transport = Layer.succeed(CyclesTransport.CyclesTransport, recorded(log, server))
     const live = (apiKey: Redacted.Redacted) =>
       Cycles.layer({
         baseUrl: server.baseUrl,
@@ -101,7 +98,7 @@ const everything = (log: Array<Exchange>) =>
       yield* Cycles.event({ action, actual: tokens(5_000) })
       yield* Stream.runDrain(Cycles.balances({ limit: 1, includeChildren: true }))
       yield* Stream.runDrain(
-        client.reservations({
+        client.streamReservations({
           limit: 2,
           sortBy: "created_at_ms",
           sortDir: "asc",
@@ -124,7 +121,7 @@ const everything = (log: Array<Exchange>) =>
       yield* ignored(Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1) })))
       yield* ignored(client.getEvidence(Identifiers.EvidenceId.make("0".repeat(64))))
       yield* ignored(client.getJwks)
-      const short = yield* client.createReservation({
+      const short = yield* client.reserve({
         idempotencyKey: key("short"),
         subject: { tenant: server.tenant },
         action,

@@ -2,6 +2,7 @@
  * The client over real connections, on a server with the habits of the reference server.
  */
 import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -29,10 +30,18 @@ const clientOf = ({ server, url }: HabitServer.HabitServer) =>
 
 /** Acts once, and spends `spent`. */
 const act = (spent: number) =>
-  Effect.succeed(spent).pipe(
-    Cycles.withCyclesSettled({ action, estimate: tokens(100), actual: (spent) => tokens(spent) }),
-    Effect.map(([settlement]) => settlement)
-  )
+  Effect.gen(function* () {
+    const settled = yield* Deferred.make<Settlement.Settlement>()
+    yield* Effect.succeed(spent).pipe(
+      Cycles.withCycles({
+        action,
+        estimate: tokens(100),
+        actual: (spent) => tokens(spent),
+        onSettled: (settlement) => Deferred.succeed(settled, settlement)
+      })
+    )
+    return yield* Deferred.await(settled)
+  })
 
 const tags = (settlements: ReadonlyArray<Settlement.Settlement>) => new Set(settlements.map(({ _tag }) => _tag))
 
@@ -158,7 +167,7 @@ describe("the client on a server with the habits of the reference server", () =>
           const settlements = yield* Effect.forEach(Array.from({ length: 64 }), (_, i) => act(i), {
             concurrency: "unbounded"
           }).pipe(Effect.provide(clientOf(served)))
-          expect(tags(settlements)).toEqual(new Set(["Charged"]))
+          expect(tags(settlements)).toEqual(new Set(["Committed"]))
           expect(served.counts().keyChecks).toBe(1)
           yield* booksAre(served, 2_016)
           expect(readsOf(served)).toEqual([])
@@ -179,9 +188,9 @@ describe("the client on a server with the habits of the reference server", () =>
             const rest = yield* Effect.forEach(Array.from({ length: 64 }), () => act(1), { concurrency: "unbounded" })
             return [first, ...rest]
           }).pipe(Effect.provide(clientOf(served)))
-          expect(tags(settlements)).toEqual(new Set(["Charged"]))
-          // As many as may be in flight for callers have paid: of 64 an eighth is for leases, half of the rest for settlements.
-          expect(served.counts().keyChecks).toBe(1 + 28)
+          expect(tags(settlements)).toEqual(new Set(["Committed"]))
+          // As many as may be in flight for callers have paid: of 64 four each are guaranteed to leases and settlements.
+          expect(served.counts().keyChecks).toBe(1 + 56)
           yield* booksAre(served, 65)
         })
       ),
@@ -197,7 +206,7 @@ describe("the client on a server with the habits of the reference server", () =>
           const settlements = yield* Effect.forEach(Array.from({ length: 500 }), (_, i) => act(i % 100), {
             concurrency: 8
           }).pipe(Effect.provide(clientOf(served)))
-          expect(tags(settlements)).toEqual(new Set(["Charged"]))
+          expect(tags(settlements)).toEqual(new Set(["Committed"]))
           yield* booksAre(served, 24_750)
           expect(served.counts().connections).toBeGreaterThan(8)
           expect(served.counts().cut > 0).toBe(closing === "abrupt")

@@ -8,9 +8,10 @@ import type { ReservationSummary } from "@effect-cycles/protocol/Reservation"
 import { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as CyclesClient from "effect-cycles/CyclesClient"
+import * as CyclesTransport from "effect-cycles/CyclesTransport"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
-import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -45,38 +46,40 @@ const timeless = (text: string): string => text.replace(/"remaining_ttl_ms":\d+/
 /** A client that writes down every POST before it goes out, and its answer as soon as it is there. */
 const recording = (baseUrl: string, apiKey: Redacted.Redacted, log: Array<Sent>) =>
   Effect.gen(function* () {
-    const http = HttpClient.transform(yield* HttpClient.HttpClient, (response, request) => {
-      if (request.method !== "POST" || request.body._tag !== "Uint8Array") return response
-      const sent: Sent = {
-        path: new URL(request.url).pathname,
-        body: new TextDecoder().decode(request.body.body),
-        answer: undefined
-      }
+    const inner = yield* CyclesTransport.CyclesTransport
+    const transport = CyclesTransport.make((request) => {
+      const response = CyclesTransport.send(inner, request)
+      if (request.body === undefined) return response
+      const sent: Sent = { path: new URL(request.url).pathname, body: request.body, answer: undefined }
       log.push(sent)
-      return Effect.tap(response, (answer) =>
-        Effect.map(answer.text, (text) => {
-          sent.answer = { status: answer.status, text }
+      return Effect.tap(response, ({ body, status }) =>
+        Effect.sync(() => {
+          sent.answer = { status, text: body }
         })
       )
     })
-    return yield* Effect.provideService(CyclesClient.make({ baseUrl, apiKey }), HttpClient.HttpClient, http)
-  }).pipe(Effect.provide(FetchHttpClient.layer))
+    return yield* Effect.provideService(
+      CyclesClient.make({ baseUrl, apiKey }),
+      CyclesTransport.CyclesTransport,
+      transport
+    )
+  }).pipe(Effect.provide(Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer)))
 
 const action = { kind: "crash", name: "n" }
 
 /** Works without end, until the server is gone: every way a reservation can go, and events. */
-const lane = (client: CyclesClient.Shape, name: string, random: (below: number) => number) =>
+const lane = (client: CyclesClient.CyclesClient, name: string, random: (below: number) => number) =>
   Effect.gen(function* () {
     for (let i = 0; ; i++) {
       const key = IdempotencyKey.make(`${name}-${i}`)
       const subject = { tenant: "acme", ...(random(2) === 0 ? { agent: "a" } : undefined) }
       if (random(5) === 0) {
-        yield* client.createEvent({ idempotencyKey: key, subject, action, actual: Amount.tokens(1 + random(9)) })
+        yield* client.event({ idempotencyKey: key, subject, action, actual: Amount.tokens(1 + random(9)) })
         continue
       }
       // One of four is left to expire.
       const isLeft = random(4) === 0
-      const { reservationId } = yield* client.createReservation({
+      const { reservationId } = yield* client.reserve({
         idempotencyKey: key,
         subject,
         action,
@@ -198,14 +201,14 @@ describe("a server that is killed under load", () => {
         yield* server.kill
         server = yield* serve("--data", data)
         const client = yield* recording(server.url, apiKey, [])
-        const rows = yield* Stream.runCollect(client.reservations({ sortBy: "created_at_ms", limit: 200 }))
+        const rows = yield* Stream.runCollect(client.streamReservations({ sortBy: "created_at_ms", limit: 200 }))
         const known = new Set(log.flatMap(({ answer }) => (answer === undefined ? [] : [answer.text])))
         expect(new Set(rows.map((row) => row.idempotencyKey)).size).toBe(rows.length)
         expect(rows.length).toBe(Array.from(known).filter((text) => text.includes('"reservation_id"')).length)
         const overdue = rows.filter((row) => row.status === "ACTIVE" && Number(row.expiresAtMs) < Date.now() - 1_000)
         expect(overdue).toEqual([])
         expect(rows.some((row) => row.status === "EXPIRED")).toBe(true)
-        const { balances } = yield* client.getBalances({ tenant: "acme" })
+        const { balances } = yield* client.balances({ tenant: "acme" })
         const charged: Readonly<Record<string, number>> = charges(log, rows)
         expect(balances.length).toBe(2)
         for (const balance of balances) checkBooks(balance, rows, charged[balance.scopePath] ?? Number.NaN)

@@ -31,14 +31,24 @@ const entries = folders.flatMap(([name, prefix, path]) =>
     }))
 )
 
+/** The types that a module declares, and those that it exports from another one. */
+const typesOf = (text: string): ReadonlyArray<string> => {
+  const withoutComments = text.replace(/\/\*[^]*?\*\//g, "")
+  const declared = Array.from(
+    withoutComments.matchAll(/^export (?:declare )?(?:interface|type) (\w+)/gm),
+    ([, name = ""]) => name
+  )
+  const listed = Array.from(withoutComments.matchAll(/^export type \{([^}]*)\}/gm), ([, names = ""]) =>
+    names.split(",").map((name) => name.trim().replace(/^.* as /, ""))
+  ).flat()
+  return [...declared, ...listed].filter((name) => name !== "")
+}
+
 /** Values as they are imported, and types as they are written. */
 const surfaceOf = async ({ entry, path }: (typeof entries)[number]): Promise<string> => {
   const module: object = await import(entry)
   const values = Object.keys(module)
-  const types = Array.from(
-    readFileSync(path, "utf8").matchAll(/^export (?:declare )?(?:interface|type) (\w+)/gm),
-    ([, name = ""]) => name
-  ).filter((name) => !values.includes(name))
+  const types = typesOf(readFileSync(path, "utf8")).filter((name) => !values.includes(name))
   return [
     entry,
     ...values.toSorted().map((name) => `  ${name}`),

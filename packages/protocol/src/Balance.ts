@@ -5,11 +5,12 @@
  */
 import * as Schema from "effect/Schema"
 import { Amount, SignedAmount } from "./Amount.ts"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 import { fields } from "./Subject.ts"
 
 /** The books of one budget: `remaining = allocated - spent - reserved - debt`. */
-export const Balance = Schema.Struct({
+export const Balance = struct({
   /** The last part of the path, as in `agent:a`. */
   scope: Schema.String,
   scopePath: Schema.String,
@@ -22,41 +23,30 @@ export const Balance = Schema.Struct({
   overdraftLimit: Schema.optionalKey(Amount),
   /** While it is true every new reservation is refused. */
   isOverLimit: Schema.optionalKey(Schema.Boolean)
-}).pipe(
-  Schema.encodeKeys({
-    scopePath: "scope_path",
-    overdraftLimit: "overdraft_limit",
-    isOverLimit: "is_over_limit"
-  })
-)
+})
 
 /** The books of one budget. */
 export type Balance = typeof Balance.Type
 
 /** A page of balances. */
-export const BalanceResponse = Schema.Struct({
+export const BalanceResponse = struct({
   balances: Schema.Array(Balance),
   ...Wire.pageFields
-}).pipe(Schema.encodeKeys(Wire.pageKeys))
+})
 
 /** A page of balances. */
 export type BalanceResponse = typeof BalanceResponse.Type
 
 /** Which balances: at least one field of the subject. */
-export const BalanceQuery = Schema.Struct({
+export const BalanceQuery = struct({
   ...Wire.scopeQuery,
   includeChildren: Schema.optional(Schema.Boolean),
   ...Wire.pageQuery
-})
-  .check(
-    Schema.makeFilter((query) =>
-      fields.some((field) => query[field] !== undefined) ? undefined : `Expected at least one of ${fields.join(", ")}`
-    )
+}).check(
+  Schema.makeFilter((query) =>
+    fields.some((field) => query[field] !== undefined) ? undefined : `Expected at least one of ${fields.join(", ")}`
   )
-  .pipe(Schema.encodeKeys({ includeChildren: "include_children" }))
+)
 
 /** Which balances. */
 export type BalanceQuery = typeof BalanceQuery.Type
-
-/** Reads the text of a page of balances; the failure says why it can't be read. */
-export const readResponse = Wire.reader(BalanceResponse)

@@ -5,10 +5,11 @@
  */
 import { dual } from "effect/Function"
 import * as Schema from "effect/Schema"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 
 /** What an act has to keep to. */
-export const Caps = Schema.Struct({
+export const Caps = struct({
   /** The most tokens that may be generated. */
   maxTokens: Schema.optionalKey(Wire.natural),
   /** How many steps a loop may still take. */
@@ -19,15 +20,7 @@ export const Caps = Schema.Struct({
   toolDenylist: Schema.optionalKey(Schema.Array(Schema.String)),
   /** How long to wait before the act, in milliseconds. */
   cooldownMs: Schema.optionalKey(Wire.natural)
-}).pipe(
-  Schema.encodeKeys({
-    maxTokens: "max_tokens",
-    maxStepsRemaining: "max_steps_remaining",
-    toolAllowlist: "tool_allowlist",
-    toolDenylist: "tool_denylist",
-    cooldownMs: "cooldown_ms"
-  })
-)
+})
 
 /** What an act has to keep to. */
 export type Caps = typeof Caps.Type

@@ -1,7 +1,7 @@
 /**
- * The runtime plane as one `HttpApi`: what the embedded server answers, and what the documentation is drawn from.
+ * The runtime plane as one `HttpApi`, derived from the table of operations. The documentation is drawn from it.
  *
- * Source: the paths of the protocol.
+ * @see `Operations`
  */
 import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
@@ -10,17 +10,12 @@ import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
 import * as OpenApi from "effect/http-api/OpenApi"
-import { BalanceQuery, BalanceResponse } from "./Balance.ts"
-import { DecisionRequest, DecisionResponse } from "./Decision.ts"
 import { ErrorResponse } from "./ErrorResponse.ts"
-import { EventCreateRequest, EventCreateResponse } from "./Event.ts"
-import { EvidenceEnvelope, EvidenceJwks } from "./Evidence.ts"
 import * as Headers from "./Headers.ts"
-import { EvidenceId, ReservationId } from "./Identifiers.ts"
-import * as Reservation from "./Reservation.ts"
+import * as Operations from "./Operations.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// security and refusals
+// security
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
@@ -47,91 +42,63 @@ export class TenantOrAdminKey extends HttpApiMiddleware.Service<TenantOrAdminKey
   }
 ) {}
 
-const refusals = (...statuses: ReadonlyArray<number>) =>
-  statuses.map((status) => ErrorResponse.pipe(HttpApiSchema.status(status)))
-
-const reservationParams = { reservation_id: ReservationId }
-
 // ---------------------------------------------------------------------------------------------------------------------
 // groups
 // ---------------------------------------------------------------------------------------------------------------------
 
+const refusalsOf = ({ refusals }: Operations.Row) =>
+  refusals.map((status) => ErrorResponse.pipe(HttpApiSchema.status(status)))
+
+const command = <const R extends Operations.CommandRow>(row: R) =>
+  HttpApiEndpoint.post(row.name, row.path, {
+    params: row.params,
+    payload: row.request,
+    success: row.response.pipe(HttpApiSchema.status(row.status)),
+    error: refusalsOf(row)
+  }).annotate(OpenApi.Description, row.documentation)
+
+const search = <const R extends Operations.SearchRow>(row: R) =>
+  HttpApiEndpoint.get(row.name, row.path, {
+    query: row.query,
+    success: row.response.pipe(HttpApiSchema.status(row.status)),
+    error: refusalsOf(row)
+  }).annotate(OpenApi.Description, row.documentation)
+
+const lookup = <const R extends Operations.Row>(row: R) =>
+  HttpApiEndpoint.get(row.name, row.path, {
+    params: row.params,
+    success: row.response.pipe(HttpApiSchema.status(row.status)),
+    error: refusalsOf(row)
+  }).annotate(OpenApi.Description, row.documentation)
+
+/** The keys that each kind of operation takes. */
+const keys = { apiKey: TenantKey, apiKeyOrAdminKey: TenantOrAdminKey }
+
 /** Preflight. */
 export const decisions = HttpApiGroup.make("Decisions").add(
-  HttpApiEndpoint.post("decide", "/v1/decide", {
-    payload: DecisionRequest,
-    success: DecisionResponse,
-    error: refusals(400, 401, 403, 409, 429, 500)
-  }).middleware(TenantKey)
+  command(Operations.decide).middleware(keys[Operations.decide.auth])
 )
 
 /** Reservations and their settlement. */
 export const reservations = HttpApiGroup.make("Reservations").add(
-  HttpApiEndpoint.post("createReservation", "/v1/reservations", {
-    payload: Reservation.ReservationCreateRequest,
-    success: Reservation.ReservationCreateResponse,
-    error: refusals(400, 401, 403, 404, 409, 429, 500)
-  }).middleware(TenantKey),
-  HttpApiEndpoint.get("listReservations", "/v1/reservations", {
-    query: Reservation.ReservationListQuery,
-    success: Reservation.ReservationListResponse,
-    error: refusals(400, 401, 403, 429, 500)
-  }).middleware(TenantOrAdminKey),
-  HttpApiEndpoint.get("getReservation", "/v1/reservations/:reservation_id", {
-    params: reservationParams,
-    success: Reservation.ReservationDetail,
-    error: refusals(400, 401, 403, 404, 410, 429, 500)
-  }).middleware(TenantOrAdminKey),
-  HttpApiEndpoint.post("commitReservation", "/v1/reservations/:reservation_id/commit", {
-    params: reservationParams,
-    payload: Reservation.CommitRequest,
-    success: Reservation.CommitResponse,
-    error: refusals(400, 401, 403, 404, 409, 410, 429, 500)
-  }).middleware(TenantKey),
-  HttpApiEndpoint.post("releaseReservation", "/v1/reservations/:reservation_id/release", {
-    params: reservationParams,
-    payload: Reservation.ReleaseRequest,
-    success: Reservation.ReleaseResponse,
-    error: refusals(400, 401, 403, 404, 409, 410, 429, 500)
-  }).middleware(TenantOrAdminKey),
-  HttpApiEndpoint.post("extendReservation", "/v1/reservations/:reservation_id/extend", {
-    params: reservationParams,
-    payload: Reservation.ExtendRequest,
-    success: Reservation.ExtendResponse,
-    error: refusals(400, 401, 403, 404, 409, 410, 429, 500)
-  }).middleware(TenantKey)
+  command(Operations.reserve).middleware(keys[Operations.reserve.auth]),
+  search(Operations.listReservations).middleware(keys[Operations.listReservations.auth]),
+  lookup(Operations.getReservation).middleware(keys[Operations.getReservation.auth]),
+  command(Operations.commit).middleware(keys[Operations.commit.auth]),
+  command(Operations.release).middleware(keys[Operations.release.auth]),
+  command(Operations.extend).middleware(keys[Operations.extend.auth])
 )
 
 /** Balances. */
 export const balances = HttpApiGroup.make("Balances").add(
-  HttpApiEndpoint.get("getBalances", "/v1/balances", {
-    query: BalanceQuery,
-    success: BalanceResponse,
-    error: refusals(400, 401, 403, 429, 500)
-  }).middleware(TenantKey)
+  search(Operations.balances).middleware(keys[Operations.balances.auth])
 )
 
 /** Direct debits. */
-export const events = HttpApiGroup.make("Events").add(
-  HttpApiEndpoint.post("createEvent", "/v1/events", {
-    payload: EventCreateRequest,
-    success: EventCreateResponse.pipe(HttpApiSchema.status(201)),
-    error: refusals(400, 401, 403, 404, 409, 429, 500)
-  }).middleware(TenantKey)
-)
+export const events = HttpApiGroup.make("Events").add(command(Operations.event).middleware(keys[Operations.event.auth]))
 
 /** Evidence, public. */
-export const evidence = HttpApiGroup.make("Evidence").add(
-  HttpApiEndpoint.get("getEvidence", "/v1/evidence/:evidence_id", {
-    params: { evidence_id: EvidenceId },
-    success: EvidenceEnvelope,
-    error: refusals(400, 404, 429, 500)
-  }),
-  HttpApiEndpoint.get("getEvidenceJwks", "/v1/.well-known/cycles-jwks.json", {
-    success: EvidenceJwks,
-    error: refusals(404, 429, 500)
-  })
-)
+export const evidence = HttpApiGroup.make("Evidence").add(lookup(Operations.getEvidence), lookup(Operations.getJwks))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // api

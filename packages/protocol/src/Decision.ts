@@ -9,6 +9,7 @@ import * as Amount from "./Amount.ts"
 import { Caps } from "./Caps.ts"
 import { EvidenceRef } from "./Evidence.ts"
 import { IdempotencyKey } from "./Identifiers.ts"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 import * as Subject from "./Subject.ts"
 
@@ -36,39 +37,26 @@ export type ReasonCode =
 export const ReasonCode: Schema.Codec<ReasonCode, string> = Schema.StringForLiteralAutocomplete
 
 /** What is asked. */
-export const DecisionRequest = Schema.Struct({
+export const DecisionRequest = struct({
   idempotencyKey: IdempotencyKey,
   subject: Subject.Subject,
   action: Action.Action,
   estimate: Amount.Sendable,
   metadata: Schema.optional(Wire.jsonObject)
-}).pipe(Schema.encodeKeys({ idempotencyKey: "idempotency_key" }))
+})
 
 /** What is asked. */
 export type DecisionRequest = typeof DecisionRequest.Type
 
 /** What is answered. */
-export const DecisionResponse = Schema.Struct({
+export const DecisionResponse = struct({
   decision: Decision,
   caps: Schema.optionalKey(Caps),
   reasonCode: Schema.optionalKey(ReasonCode),
   retryAfterMs: Schema.optionalKey(Wire.natural),
   affectedScopes: Schema.optionalKey(Schema.Array(Schema.String)),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(
-  Schema.encodeKeys({
-    reasonCode: "reason_code",
-    retryAfterMs: "retry_after_ms",
-    affectedScopes: "affected_scopes",
-    cyclesEvidence: "cycles_evidence"
-  })
-)
+})
 
 /** What is answered. */
 export type DecisionResponse = typeof DecisionResponse.Type
-
-/** Writes a request. */
-export const encodeRequest = Wire.writer(DecisionRequest)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readResponse = Wire.reader(DecisionResponse, { lenient: ["cycles_evidence"] })

@@ -5,6 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 import { EvidenceRef } from "./Evidence.ts"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 
 /** The error codes of the protocol. */
@@ -43,7 +44,7 @@ export const isKnownErrorCode = (code: string): code is KnownErrorCode => known.
 const known: ReadonlySet<string> = new Set(knownErrorCodes)
 
 /** How the server says no. Only the code is demanded, so that a refusal is understood even where the rest is missing. */
-export const ErrorResponse = Schema.Struct({
+export const ErrorResponse = struct({
   error: ErrorCode,
   message: Schema.optionalKey(Schema.String),
   requestId: Schema.optionalKey(Schema.String),
@@ -51,14 +52,7 @@ export const ErrorResponse = Schema.Struct({
   retryAfterMs: Schema.optionalKey(Wire.natural),
   details: Schema.optionalKey(Wire.unknownObject),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(
-  Schema.encodeKeys({
-    requestId: "request_id",
-    traceId: "trace_id",
-    retryAfterMs: "retry_after_ms",
-    cyclesEvidence: "cycles_evidence"
-  })
-)
+})
 
 /** How the server says no. */
 export type ErrorResponse = typeof ErrorResponse.Type
@@ -67,6 +61,11 @@ export type ErrorResponse = typeof ErrorResponse.Type
  * Reads the text of a refusal; the failure says why it can't be read. What is wrong besides the code counts as absent: what
  * becomes of known spend hangs on the code.
  */
-export const read = Wire.reader(ErrorResponse, {
-  lenient: ["message", "request_id", "trace_id", "retry_after_ms", "details", "cycles_evidence"]
-})
+export const read = Wire.reader(ErrorResponse, [
+  "message",
+  "request_id",
+  "trace_id",
+  "retry_after_ms",
+  "details",
+  "cycles_evidence"
+])

@@ -9,13 +9,14 @@ import * as Amount from "./Amount.ts"
 import { Balance } from "./Balance.ts"
 import { EvidenceRef } from "./Evidence.ts"
 import { EventId, IdempotencyKey } from "./Identifiers.ts"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 import { Metrics } from "./Metrics.ts"
 import { OveragePolicy } from "./Reservation.ts"
 import * as Subject from "./Subject.ts"
 
 /** Charges spend that was never reserved. */
-export const EventCreateRequest = Schema.Struct({
+export const EventCreateRequest = struct({
   idempotencyKey: IdempotencyKey,
   subject: Subject.Subject,
   action: Action.Action,
@@ -26,32 +27,20 @@ export const EventCreateRequest = Schema.Struct({
   /** When it happened by the client's clock; for information only. */
   clientTimeMs: Schema.optional(Wire.natural),
   metadata: Schema.optional(Wire.jsonObject)
-}).pipe(
-  Schema.encodeKeys({
-    idempotencyKey: "idempotency_key",
-    overagePolicy: "overage_policy",
-    clientTimeMs: "client_time_ms"
-  })
-)
+})
 
 /** Charges spend that was never reserved. */
 export type EventCreateRequest = typeof EventCreateRequest.Type
 
 /** What was charged. */
-export const EventCreateResponse = Schema.Struct({
+export const EventCreateResponse = struct({
   status: Schema.Literal("APPLIED"),
   eventId: EventId,
   /** Only where it was cut. */
   charged: Schema.optionalKey(Amount.Amount),
   balances: Schema.optionalKey(Schema.Array(Balance)),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(Schema.encodeKeys({ eventId: "event_id", cyclesEvidence: "cycles_evidence" }))
+})
 
 /** What was charged. */
 export type EventCreateResponse = typeof EventCreateResponse.Type
-
-/** Writes a request. */
-export const encodeCreateRequest = Wire.writer(EventCreateRequest)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readCreateResponse = Wire.reader(EventCreateResponse, { lenient: ["cycles_evidence"] })

@@ -4,13 +4,14 @@
  * Source: CyclesEvidenceRef, CyclesEvidenceEnvelope and CyclesEvidenceJwks of the protocol.
  */
 import * as Schema from "effect/Schema"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 
 /** Where the evidence of an operation is. It only informs: in an answer one that is wrong counts as absent. */
-export const EvidenceRef = Schema.Struct({
+export const EvidenceRef = struct({
   evidenceId: Schema.String,
   cyclesEvidenceUrl: Schema.String
-}).pipe(Schema.encodeKeys({ evidenceId: "evidence_id", cyclesEvidenceUrl: "cycles_evidence_url" }))
+})
 
 /** Where the evidence of an operation is. */
 export type EvidenceRef = typeof EvidenceRef.Type
@@ -67,9 +68,3 @@ export const EvidenceJwks = Schema.Struct({ keys: Schema.Array(EvidenceJwk) })
 
 /** The public keys that evidence is signed with. */
 export type EvidenceJwks = typeof EvidenceJwks.Type
-
-/** Reads the text of an envelope; the failure says why it can't be read. */
-export const readEnvelope = Wire.reader(EvidenceEnvelope)
-
-/** Reads the text of a set of keys; the failure says why it can't be read. */
-export const readJwks = Wire.reader(EvidenceJwks)

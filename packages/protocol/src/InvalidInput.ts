@@ -26,7 +26,7 @@ export const fromIssue = (issue: SchemaIssue.Issue, input: unknown): ReadonlyArr
         .replace(/^Expected /, "")
         .replace(/, got [^]*$/, "")
         .replace(/^Missing key$/, "given"),
-      actual: show(valueAt(input, keys))
+      actual: showAt(input, keys)
     }
   })
 
@@ -51,6 +51,15 @@ const valueAt = (input: unknown, keys: ReadonlyArray<PropertyKey>): unknown => {
   return value
 }
 
+/** The text of the value at a path. Getters and proxies in it may throw. */
+const showAt = (input: unknown, keys: ReadonlyArray<PropertyKey>): string => {
+  try {
+    return show(valueAt(input, keys))
+  } catch {
+    return "a value that can't be read"
+  }
+}
+
 const show = (value: unknown): string => {
   if (value === undefined) return "nothing"
   const text = textOf(value)
@@ -62,6 +71,6 @@ const textOf = (value: unknown): string => {
   try {
     return Json.stringify(value) ?? String(value)
   } catch {
-    return Object.prototype.toString.call(value)
+    return typeof value
   }
 }

@@ -71,5 +71,8 @@ export const maxPageSize = 200
 /** Rows of a page that asks for no number. */
 export const defaultPageSize = 50
 
+/** Levels of objects and lists in a value of `metadata` or `custom`: the reference server reads 1,000 in a whole request. */
+export const maxJsonDepth = 997
+
 /** The largest count and latency in metrics: the reference server holds them in 32 bits. */
 export const maxMetric = 2_147_483_647

@@ -4,6 +4,7 @@
  * Source: StandardMetrics of the protocol.
  */
 import * as Schema from "effect/Schema"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
 
@@ -11,7 +12,7 @@ import * as Limits from "./Limits.ts"
 const count = Wire.integer(0, Limits.maxMetric)
 
 /** What is told of an act besides its cost. */
-export const Metrics = Schema.Struct({
+export const Metrics = struct({
   tokensInput: Schema.optional(count),
   tokensOutput: Schema.optional(count),
   /** How long it took, in milliseconds. */
@@ -20,14 +21,7 @@ export const Metrics = Schema.Struct({
   modelVersion: Schema.optional(Wire.text(0, Limits.maxModelVersion)),
   /** JSON of the user's own. */
   custom: Schema.optional(Wire.jsonObject)
-}).pipe(
-  Schema.encodeKeys({
-    tokensInput: "tokens_input",
-    tokensOutput: "tokens_output",
-    latencyMs: "latency_ms",
-    modelVersion: "model_version"
-  })
-)
+})
 
 /** What is told of an act besides its cost. */
 export type Metrics = typeof Metrics.Type

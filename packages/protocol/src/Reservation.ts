@@ -14,7 +14,7 @@ import { Caps } from "./Caps.ts"
 import { Decision, ReasonCode } from "./Decision.ts"
 import { EvidenceRef, ReservationEvidence } from "./Evidence.ts"
 import { IdempotencyKey, ReservationId } from "./Identifiers.ts"
-import * as Rename from "./internal/rename.ts"
+import { struct } from "./internal/names.ts"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
 import { Metrics } from "./Metrics.ts"
@@ -45,7 +45,7 @@ const gracePeriod = Wire.integer(0, Limits.maxGracePeriodMs)
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Holds an estimate on every scope of a subject, or on none. */
-export const ReservationCreateRequest = Schema.Struct({
+export const ReservationCreateRequest = struct({
   idempotencyKey: IdempotencyKey,
   subject: Subject.Subject,
   action: Action.Action,
@@ -58,21 +58,13 @@ export const ReservationCreateRequest = Schema.Struct({
   overagePolicy: Schema.optional(OveragePolicy),
   dryRun: Schema.optional(Schema.Boolean),
   metadata: Schema.optional(Wire.jsonObject)
-}).pipe(
-  Schema.encodeKeys({
-    idempotencyKey: "idempotency_key",
-    ttlMs: "ttl_ms",
-    gracePeriodMs: "grace_period_ms",
-    overagePolicy: "overage_policy",
-    dryRun: "dry_run"
-  })
-)
+})
 
 /** Holds an estimate on every scope of a subject, or on none. */
 export type ReservationCreateRequest = typeof ReservationCreateRequest.Type
 
 /** What was reserved, or why not. */
-export const ReservationCreateResponse = Schema.Struct({
+export const ReservationCreateResponse = struct({
   decision: Decision,
   /** Absent in a dry run and on a denial. */
   reservationId: Schema.optionalKey(ReservationId),
@@ -88,18 +80,7 @@ export const ReservationCreateResponse = Schema.Struct({
   reasonCode: Schema.optionalKey(ReasonCode),
   retryAfterMs: Schema.optionalKey(Wire.natural),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(
-  Schema.encodeKeys({
-    reservationId: "reservation_id",
-    affectedScopes: "affected_scopes",
-    expiresAtMs: "expires_at_ms",
-    remainingTtlMs: "remaining_ttl_ms",
-    scopePath: "scope_path",
-    reasonCode: "reason_code",
-    retryAfterMs: "retry_after_ms",
-    cyclesEvidence: "cycles_evidence"
-  })
-)
+})
 
 /** What was reserved, or why not. */
 export type ReservationCreateResponse = typeof ReservationCreateResponse.Type
@@ -109,68 +90,68 @@ export type ReservationCreateResponse = typeof ReservationCreateResponse.Type
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Charges what was spent. */
-export const CommitRequest = Schema.Struct({
+export const CommitRequest = struct({
   idempotencyKey: IdempotencyKey,
   actual: Amount.Sendable,
   metrics: Schema.optional(Metrics),
   metadata: Schema.optional(Wire.jsonObject)
-}).pipe(Schema.encodeKeys({ idempotencyKey: "idempotency_key" }))
+})
 
 /** Charges what was spent. */
 export type CommitRequest = typeof CommitRequest.Type
 
 /** What was charged. */
-export const CommitResponse = Schema.Struct({
+export const CommitResponse = struct({
   status: Schema.Literal("COMMITTED"),
   charged: Amount.Amount,
   released: Schema.optionalKey(Amount.Amount),
   balances: Schema.optionalKey(Schema.Array(Balance)),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(Schema.encodeKeys({ cyclesEvidence: "cycles_evidence" }))
+})
 
 /** What was charged. */
 export type CommitResponse = typeof CommitResponse.Type
 
 /** Gives everything back. */
-export const ReleaseRequest = Schema.Struct({
+export const ReleaseRequest = struct({
   idempotencyKey: IdempotencyKey,
   /** At most 256 characters. */
   reason: Schema.optional(Wire.text(0, Limits.maxReason))
-}).pipe(Schema.encodeKeys({ idempotencyKey: "idempotency_key" }))
+})
 
 /** Gives everything back. */
 export type ReleaseRequest = typeof ReleaseRequest.Type
 
 /** What was given back. */
-export const ReleaseResponse = Schema.Struct({
+export const ReleaseResponse = struct({
   status: Schema.Literal("RELEASED"),
   released: Amount.Amount,
   balances: Schema.optionalKey(Schema.Array(Balance)),
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
-}).pipe(Schema.encodeKeys({ cyclesEvidence: "cycles_evidence" }))
+})
 
 /** What was given back. */
 export type ReleaseResponse = typeof ReleaseResponse.Type
 
 /** Moves the end of a lease outwards. */
-export const ExtendRequest = Schema.Struct({
+export const ExtendRequest = struct({
   idempotencyKey: IdempotencyKey,
   /** 1 to 86,400,000, counted from the present end. */
   extendByMs: Wire.integer(1, Limits.maxExtendByMs),
   metadata: Schema.optional(Wire.jsonObject)
-}).pipe(Schema.encodeKeys({ idempotencyKey: "idempotency_key", extendByMs: "extend_by_ms" }))
+})
 
 /** Moves the end of a lease outwards. */
 export type ExtendRequest = typeof ExtendRequest.Type
 
 /** The new end of a lease. */
-export const ExtendResponse = Schema.Struct({
+export const ExtendResponse = struct({
   status: Schema.Literal("ACTIVE"),
   /** In the server's own clock; at most `Number.MAX_SAFE_INTEGER`, which stands for all that is later. */
   expiresAtMs: Wire.instant,
   remainingTtlMs: Schema.optionalKey(Wire.natural),
   balances: Schema.optionalKey(Schema.Array(Balance))
-}).pipe(Schema.encodeKeys({ expiresAtMs: "expires_at_ms", remainingTtlMs: "remaining_ttl_ms" }))
+})
 
 /** The new end of a lease. */
 export type ExtendResponse = typeof ExtendResponse.Type
@@ -198,19 +179,8 @@ const rowFields = {
   evidence: Schema.optionalKey(ReservationEvidence)
 }
 
-const rowKeys = {
-  reservationId: "reservation_id",
-  idempotencyKey: "idempotency_key",
-  createdAtMs: "created_at_ms",
-  expiresAtMs: "expires_at_ms",
-  finalizedAtMs: "finalized_at_ms",
-  scopePath: "scope_path",
-  affectedScopes: "affected_scopes",
-  committedMetadata: "committed_metadata"
-} as const
-
 /** A reservation as it is. */
-export const ReservationDetail = Schema.Struct(rowFields).pipe(Schema.encodeKeys(rowKeys))
+export const ReservationDetail = struct(rowFields)
 
 /** A reservation as it is. */
 export type ReservationDetail = typeof ReservationDetail.Type
@@ -222,10 +192,10 @@ export const ReservationSummary = ReservationDetail
 export type ReservationSummary = typeof ReservationSummary.Type
 
 /** A page of reservations. */
-export const ReservationListResponse = Schema.Struct({
+export const ReservationListResponse = struct({
   reservations: Schema.Array(ReservationSummary),
   ...Wire.pageFields
-}).pipe(Schema.encodeKeys(Wire.pageKeys))
+})
 
 /** A page of reservations. */
 export type ReservationListResponse = typeof ReservationListResponse.Type
@@ -258,7 +228,7 @@ const instant = Schema.String.check(
 )
 
 /** Which reservations. Instants are ISO 8601 with a zone; a window includes its start and its end. */
-export const ReservationListQuery = Schema.Struct({
+export const ReservationListQuery = struct({
   idempotencyKey: Schema.optional(IdempotencyKey),
   status: Schema.optional(ReservationStatus),
   ...Wire.scopeQuery,
@@ -272,57 +242,7 @@ export const ReservationListQuery = Schema.Struct({
   sortDir: Schema.optional(Schema.Literals(["asc", "desc"])),
   include: Schema.optional(Schema.Array(Include)),
   ...Wire.pageQuery
-}).pipe(
-  Schema.encodeKeys({
-    idempotencyKey: "idempotency_key",
-    expiresFrom: "expires_from",
-    expiresTo: "expires_to",
-    finalizedFrom: "finalized_from",
-    finalizedTo: "finalized_to",
-    sortBy: "sort_by",
-    sortDir: "sort_dir"
-  })
-)
+})
 
 /** Which reservations. */
 export type ReservationListQuery = typeof ReservationListQuery.Type
-
-// ---------------------------------------------------------------------------------------------------------------------
-// reading and writing
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** Writes a request. */
-export const encodeCreateRequest = Wire.writer(ReservationCreateRequest, Rename.createRequest)
-
-/** Writes a request. */
-export const encodeCommitRequest = Wire.writer(CommitRequest, Rename.commitRequest)
-
-/** Writes a request. */
-export const encodeReleaseRequest = Wire.writer(ReleaseRequest)
-
-/** Writes a request. */
-export const encodeExtendRequest = Wire.writer(ExtendRequest)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readCreateResponse = Wire.reader(ReservationCreateResponse, {
-  rename: Rename.createResponse,
-  lenient: ["cycles_evidence"]
-})
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readCommitResponse = Wire.reader(CommitResponse, {
-  rename: Rename.commitResponse,
-  lenient: ["cycles_evidence"]
-})
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readReleaseResponse = Wire.reader(ReleaseResponse, { lenient: ["cycles_evidence"] })
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readExtendResponse = Wire.reader(ExtendResponse)
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readDetail = Wire.reader(ReservationDetail, { lenient: ["evidence"] })
-
-/** Reads the text of an answer; the failure says why it can't be read. */
-export const readListResponse = Wire.reader(ReservationListResponse)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { Json } from "@effect-cycles/protocol"
+import { Amount, ErrorResponse, Json, Operations } from "@effect-cycles/protocol"
 
 describe("Json", () => {
   it("reads integers that a number can't hold as bigint, and all else as JSON.parse does", () => {
@@ -26,10 +27,105 @@ describe("Json", () => {
     ).toEqual({ b: { d: 1 }, list: [null], metadata: { x: null }, payload: { y: null }, details: { z: null } })
   })
 
+  it("keeps a field named __proto__ a field", () => {
+    const read = Json.parseAnswer('{"a":null,"__proto__":{"b":1}}')
+    expect(Object.getPrototypeOf(read)).toBe(Object.prototype)
+    expect(Object.entries(Object(read))).toEqual([["__proto__", { b: 1 }]])
+  })
+
   it("refuses a cycle", () => {
     const cycle: { self?: unknown } = {}
     cycle.self = cycle
     expect(() => Json.stringify(cycle)).toThrow(TypeError)
+  })
+
+  describe("stringify in a program that has defined toJSON", () => {
+    const value = () => ({
+      amount: 2n ** 60n,
+      small: 1n,
+      list: [2n ** 61n, "x", undefined, Number.NaN],
+      gone: undefined,
+      at: new Date(0),
+      own: { toJSON: () => ({ n: 2n ** 62n }) },
+      field: { toJSON: "a field" }
+    })
+    const written = `{"amount":${2n ** 60n},"small":1,"list":[${2n ** 61n},"x",null,null],"at":"1970-01-01T00:00:00.000Z","own":{"n":${2n ** 62n}},"field":{"toJSON":"a field"}}`
+
+    /** Defines `toJSON` on a prototype, as libraries do, while a test runs. */
+    const defining = (prototype: object, toJson: (this: unknown) => unknown, run: () => void) => {
+      Object.defineProperty(prototype, "toJSON", { value: toJson, configurable: true, writable: true })
+      try {
+        run()
+      } finally {
+        Reflect.deleteProperty(prototype, "toJSON")
+      }
+    }
+    const asText = function (this: unknown) {
+      return String(this)
+    }
+    const dying = () => {
+      throw new Error("not to be called")
+    }
+
+    it("is the reference: nothing is defined", () => {
+      expect(Json.stringify(value())).toBe(written)
+    })
+
+    it.each([
+      ["BigInt", BigInt.prototype, asText],
+      ["BigInt", BigInt.prototype, dying],
+      ["Array", Array.prototype, asText],
+      ["Object", Object.prototype, asText],
+      ["Object", Object.prototype, dying]
+    ])("on %s.prototype writes the same text", (_name, prototype, toJson) => {
+      const given = value()
+      defining(prototype, toJson, () => {
+        const texts = [Json.stringify(given), Json.stringify(5n), Json.stringify([])]
+        const cycle: { self?: unknown } = {}
+        cycle.self = [cycle]
+        expect(() => Json.stringify(cycle)).toThrow(TypeError)
+        Reflect.deleteProperty(prototype, "toJSON")
+        expect(texts).toEqual([written, "5", "[]"])
+      })
+    })
+
+    it("on BigInt.prototype sends amounts and the user's integers as digits", () => {
+      const request = {
+        idempotencyKey: "k",
+        actual: Amount.tokens(2n ** 60n),
+        metrics: { custom: { n: 2n ** 61n } },
+        metadata: { deep: [{ n: 2n ** 62n }] }
+      }
+      defining(BigInt.prototype, asText, () => {
+        expect(Json.stringify(Result.getOrThrow(Operations.commit.encode(request)))).toBe(
+          `{"idempotency_key":"k","actual":{"unit":"TOKENS","amount":${2n ** 60n}},"metrics":{"custom":{"n":${2n ** 61n}}},"metadata":{"deep":[{"n":${2n ** 62n}}]}}`
+        )
+      })
+    })
+  })
+
+  it("carries the user's integers digit by digit in both directions", () => {
+    const row = {
+      reservation_id: "r",
+      status: "ACTIVE",
+      subject: { tenant: "t" },
+      action: { kind: "k", name: "n" },
+      reserved: { unit: "TOKENS", amount: 1 },
+      created_at_ms: 1,
+      expires_at_ms: 2,
+      scope_path: "tenant:t",
+      affected_scopes: [],
+      metadata: { order: 2n ** 60n + 1n, list: [-(2n ** 61n)] },
+      committed_metadata: { huge: 2n ** 70n }
+    }
+    const detail = Result.getOrThrow(Operations.getReservation.read(Json.stringify(row)))
+    expect([detail.metadata, detail.committedMetadata]).toEqual([row.metadata, row.committed_metadata])
+    const request = { idempotencyKey: "k", actual: Amount.tokens(1), metadata: detail.metadata }
+    expect(Json.stringify(Result.getOrThrow(Operations.commit.encode(request)))).toContain(
+      `"metadata":{"order":1152921504606846977,"list":[-2305843009213693952]}`
+    )
+    const refused = `{"error":"NEW","details":{"n":9007199254740993}}`
+    expect(Result.getOrThrow(ErrorResponse.read(refused)).details).toEqual({ n: 9_007_199_254_740_993n })
   })
 
   it.prop(

@@ -1,18 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import {
-  Amount,
-  Balance,
-  Caps,
-  Decision,
-  ErrorResponse,
-  Event,
-  Headers,
-  InvalidInput,
-  Reservation,
-  Subject
-} from "@effect-cycles/protocol"
+import { Amount, Caps, ErrorResponse, Headers, InvalidInput, Operations, Subject } from "@effect-cycles/protocol"
 
 const request = {
   idempotencyKey: "k",
@@ -23,13 +12,23 @@ const request = {
 
 const problems = (changes: object) => {
   const input = { ...request, ...changes }
-  const encoded = Reservation.encodeCreateRequest(input)
+  const encoded = Operations.reserve.encode(input)
   return Result.isSuccess(encoded) ? [] : InvalidInput.fromIssue(encoded.failure.issue, input).map(({ field }) => field)
 }
 
 const text = (length: number) => "x".repeat(length)
 
 const entries = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`d${i}`, "v"]))
+
+const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)])
+
+const shared = { a: 1 }
+
+const cycle: { self?: unknown } = {}
+cycle.self = [cycle]
+
+const { proxy: revoked, revoke } = Proxy.revocable({}, {})
+revoke()
 
 describe("Reservation", () => {
   describe("a request", () => {
@@ -88,7 +87,25 @@ describe("Reservation", () => {
       ["gracePeriodMs", "at least 0", { gracePeriodMs: 0 }, { gracePeriodMs: -1 }],
       ["gracePeriodMs", "at most 60,000", { gracePeriodMs: 60_000 }, { gracePeriodMs: 60_001 }],
       ["overagePolicy", "a policy", { overagePolicy: "REJECT" }, { overagePolicy: "MAYBE" }],
-      ["metadata.a", "JSON", { metadata: { a: [1, "x", null] } }, { metadata: { a: 1n } }],
+      ["metadata.a", "JSON", { metadata: { a: [1, "x", null, 2n ** 60n] } }, { metadata: { a: Number.NaN } }],
+      ["metadata.a", "no hole", { metadata: { a: [null] } }, { metadata: { a: Array(1) } }],
+      ["metadata.a", "997 levels", { metadata: { a: nested(997) } }, { metadata: { a: nested(998) } }],
+      ["metadata.a", "no cycle", { metadata: { a: [shared, shared] } }, { metadata: { a: cycle } }],
+      [
+        "metadata.a",
+        "nothing that throws",
+        { metadata: {} },
+        {
+          metadata: {
+            a: {
+              get b() {
+                throw new Error()
+              }
+            }
+          }
+        }
+      ],
+      ["metadata.a", "no revoked proxy", { metadata: {} }, { metadata: { a: revoked } }],
       ["metadata.a", "no Date", { metadata: {} }, { metadata: { a: new Date(0) } }]
     ])("%s: %s", (field, _limit, good, bad) => {
       expect(problems(good)).toEqual([])
@@ -97,7 +114,7 @@ describe("Reservation", () => {
 
     it("names every fault at once, with field, limit and value", () => {
       const input = { ...request, ttlMs: 5, idempotencyKey: "" }
-      const encoded = Reservation.encodeCreateRequest(input)
+      const encoded = Operations.reserve.encode(input)
       expect(Result.isFailure(encoded) && InvalidInput.fromIssue(encoded.failure.issue, input)).toEqual([
         { field: "idempotencyKey", expected: "1 to 256 characters", actual: '""' },
         { field: "ttlMs", expected: "an integer from 1000 to 86400000", actual: "5" }
@@ -105,7 +122,7 @@ describe("Reservation", () => {
     })
 
     it("leaves absent fields out", () => {
-      expect(Result.getOrThrow(Reservation.encodeCreateRequest({ ...request, ttlMs: undefined }))).toEqual({
+      expect(Result.getOrThrow(Operations.reserve.encode({ ...request, ttlMs: undefined }))).toEqual({
         idempotency_key: "k",
         subject: { tenant: "acme" },
         action: { kind: "llm.completion", name: "openai:gpt-5" },
@@ -118,7 +135,7 @@ describe("Reservation", () => {
       [2_147_483_648, false],
       [-1, false]
     ])("holds a metric of %d: %s", (tokensInput, isFine) => {
-      const encoded = Reservation.encodeCommitRequest({
+      const encoded = Operations.commit.encode({
         idempotencyKey: "k",
         actual: Amount.tokens(1),
         metrics: { tokensInput }
@@ -130,7 +147,7 @@ describe("Reservation", () => {
   describe("an answer", () => {
     it("is open: unknown keys, decisions, units and codes are carried", () => {
       const answer = Result.getOrThrow(
-        Reservation.readCreateResponse(
+        Operations.reserve.read(
           JSON.stringify({
             decision: "ALLOW_LATER",
             reservation_id: "r",
@@ -153,33 +170,33 @@ describe("Reservation", () => {
       { decision: "ALLOW", affected_scopes: [], expires_at_ms: "soon" },
       []
     ])("is checked for what is required and its types: %j", (json) => {
-      expect(Result.isFailure(Reservation.readCreateResponse(JSON.stringify(json)))).toBe(true)
+      expect(Result.isFailure(Operations.reserve.read(JSON.stringify(json)))).toBe(true)
     })
 
     it.each<readonly [string, (text: string) => Result.Result<object, string>, object, string]>([
       [
         "reserve",
-        Reservation.readCreateResponse,
+        Operations.reserve.read,
         { decision: "ALLOW", reservation_id: "r", affected_scopes: [] },
         "cycles_evidence"
       ],
       [
         "commit",
-        Reservation.readCommitResponse,
+        Operations.commit.read,
         { status: "COMMITTED", charged: { unit: "TOKENS", amount: 1 } },
         "cycles_evidence"
       ],
       [
         "release",
-        Reservation.readReleaseResponse,
+        Operations.release.read,
         { status: "RELEASED", released: { unit: "TOKENS", amount: 1 } },
         "cycles_evidence"
       ],
-      ["event", Event.readCreateResponse, { status: "APPLIED", event_id: "e" }, "cycles_evidence"],
-      ["decide", Decision.readResponse, { decision: "ALLOW" }, "cycles_evidence"],
+      ["event", Operations.event.read, { status: "APPLIED", event_id: "e" }, "cycles_evidence"],
+      ["decide", Operations.decide.read, { decision: "ALLOW" }, "cycles_evidence"],
       [
         "read",
-        Reservation.readDetail,
+        Operations.getReservation.read,
         {
           reservation_id: "r",
           status: "COMMITTED",
@@ -204,12 +221,8 @@ describe("Reservation", () => {
 
     it("settles only by the status that means it", () => {
       const charged = { unit: "TOKENS", amount: 1 }
-      expect(Result.isSuccess(Reservation.readCommitResponse(JSON.stringify({ status: "COMMITTED", charged })))).toBe(
-        true
-      )
-      expect(Result.isFailure(Reservation.readCommitResponse(JSON.stringify({ status: "PENDING", charged })))).toBe(
-        true
-      )
+      expect(Result.isSuccess(Operations.commit.read(JSON.stringify({ status: "COMMITTED", charged })))).toBe(true)
+      expect(Result.isFailure(Operations.commit.read(JSON.stringify({ status: "PENDING", charged })))).toBe(true)
     })
   })
 })
@@ -319,17 +332,29 @@ describe("Retry-After", () => {
     ["0x10", undefined],
     ["", undefined],
     [" ", undefined],
-    ["Wed, 21 Oct 2026 07:28:00 GMT", undefined]
+    ["Wed, 21 Oct 2026 07:28:00 GMT", 5_000],
+    ["Wednesday, 21-Oct-26 07:28:00 GMT", 5_000],
+    ["Wed Oct 21 07:28:00 2026", 5_000],
+    ["Wed, 21 Oct 2026 07:27:00 GMT", 0],
+    ["Wed, 21 Oct 2026", undefined]
   ])("%j is %s ms", (written, ms) => {
-    const { retryAfter } = Headers.fromHeaders({ "retry-after": written })
+    const { retryAfter } = Headers.fromHeaders({ "retry-after": written }, () => Date.UTC(2026, 9, 21, 7, 27, 55))
     expect(retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)).toBe(ms)
+  })
+
+  it("counts a date from the server's clock when the response shows it", () => {
+    const { retryAfter } = Headers.fromHeaders(
+      { "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", date: "Wed, 21 Oct 2026 07:27:30 GMT" },
+      () => Date.UTC(1970, 0, 1)
+    )
+    expect(retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)).toBe(30_000)
   })
 })
 
 describe("Balance", () => {
   it("may be below zero", () => {
     const page = Result.getOrThrow(
-      Balance.readResponse(
+      Operations.balances.read(
         JSON.stringify({
           balances: [{ scope: "tenant:a", scope_path: "tenant:a", remaining: { unit: "TOKENS", amount: -120 } }]
         })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { Amount, Identifiers, Json, Reservation } from "@effect-cycles/protocol"
+import { Amount, Identifiers, Json, Operations, Reservation } from "@effect-cycles/protocol"
 
 /** What the schema alone makes of a text. */
 const decoded = <A, I>(schema: Schema.Codec<A, I>, text: string) =>
@@ -91,10 +91,10 @@ const damaged = (value: object): ReadonlyArray<object> =>
 describe("the messages of every lifecycle", () => {
   describe("an answer", () => {
     it("has every field of its schema", () => {
-      expect(Result.getOrThrow(Reservation.readCreateResponse(JSON.stringify(reserved)))).toEqual(
+      expect(Result.getOrThrow(Operations.reserve.read(JSON.stringify(reserved)))).toEqual(
         decoded(Reservation.ReservationCreateResponse, JSON.stringify(reserved))
       )
-      expect(Result.getOrThrow(Reservation.readCommitResponse(JSON.stringify(committed)))).toEqual(
+      expect(Result.getOrThrow(Operations.commit.read(JSON.stringify(committed)))).toEqual(
         decoded(Reservation.CommitResponse, JSON.stringify(committed))
       )
     })
@@ -104,7 +104,7 @@ describe("the messages of every lifecycle", () => {
       { wire: Schema.toEncoded(Reservation.ReservationCreateResponse) },
       ({ wire }) => {
         const text = Json.stringify(wire)
-        expect(Result.getOrUndefined(Reservation.readCreateResponse(text))).toEqual(
+        expect(Result.getOrUndefined(Operations.reserve.read(text))).toEqual(
           decoded(Reservation.ReservationCreateResponse, text)
         )
       }
@@ -115,23 +115,21 @@ describe("the messages of every lifecycle", () => {
       { wire: Schema.toEncoded(Reservation.CommitResponse) },
       ({ wire }) => {
         const text = Json.stringify(wire)
-        expect(Result.getOrUndefined(Reservation.readCommitResponse(text))).toEqual(
-          decoded(Reservation.CommitResponse, text)
-        )
+        expect(Result.getOrUndefined(Operations.commit.read(text))).toEqual(decoded(Reservation.CommitResponse, text))
       }
     )
 
     it("is refused where its schema refuses it, but for its evidence", () => {
       for (const json of [...damaged(reserved), ...damaged({ ...reserved, balances: undefined })]) {
         const text = JSON.stringify(json)
-        expect([text, Result.getOrUndefined(Reservation.readCreateResponse(text))]).toEqual([
+        expect([text, Result.getOrUndefined(Operations.reserve.read(text))]).toEqual([
           text,
           forgiven(Reservation.ReservationCreateResponse, json)
         ])
       }
       for (const json of damaged(committed)) {
         const text = JSON.stringify(json)
-        expect([text, Result.getOrUndefined(Reservation.readCommitResponse(text))]).toEqual([
+        expect([text, Result.getOrUndefined(Operations.commit.read(text))]).toEqual([
           text,
           forgiven(Reservation.CommitResponse, json)
         ])
@@ -148,28 +146,26 @@ describe("the messages of every lifecycle", () => {
         ["1", 1]
       ] as const) {
         const create = `{"decision":"ALLOW","affected_scopes":[],"reservation_id":"r","expires_at_ms":${written}}`
-        expect(Result.getOrThrow(Reservation.readCreateResponse(create)).expiresAtMs).toBe(read)
+        expect(Result.getOrThrow(Operations.reserve.read(create)).expiresAtMs).toBe(read)
         const extend = `{"status":"ACTIVE","expires_at_ms":${written}}`
-        expect(Result.getOrThrow(Reservation.readExtendResponse(extend)).expiresAtMs).toBe(read)
+        expect(Result.getOrThrow(Operations.extend.read(extend)).expiresAtMs).toBe(read)
       }
     })
 
     it.each(["-1", "1.5", "-9223372036854775808", '"1"', '"9007199254740992"'])("has no instant of %s", (written) => {
-      expect(Result.isFailure(Reservation.readExtendResponse(`{"status":"ACTIVE","expires_at_ms":${written}}`))).toBe(
-        true
-      )
+      expect(Result.isFailure(Operations.extend.read(`{"status":"ACTIVE","expires_at_ms":${written}}`))).toBe(true)
     })
 
     it("holds amounts that a number can't, and treats null as absent", () => {
       const text = `{"status":"COMMITTED","charged":{"unit":"TOKENS","amount":9007199254740993},"released":null}`
-      expect(Result.getOrThrow(Reservation.readCommitResponse(text))).toEqual({
+      expect(Result.getOrThrow(Operations.commit.read(text))).toEqual({
         status: "COMMITTED",
         charged: Amount.tokens(9_007_199_254_740_993n)
       })
     })
 
     it.each(["", "<html>", '{"status":"COMM'])("that is no JSON says so: %j", (text) => {
-      expect(Reservation.readCommitResponse(text)).toEqual(Result.fail("the body is no JSON"))
+      expect(Operations.commit.read(text)).toEqual(Result.fail("the body is no JSON"))
     })
   })
 
@@ -177,8 +173,8 @@ describe("the messages of every lifecycle", () => {
     it("has every field of its schema, and no other", () => {
       const known = Json.stringify(encoded(Reservation.ReservationCreateRequest, reserve))
       const given = { ...reserve, action: { ...reserve.action, more: 1 }, subject: { ...reserve.subject, more: 1 } }
-      expect(Json.stringify(Result.getOrThrow(Reservation.encodeCreateRequest({ ...given, more: 1 })))).toBe(known)
-      expect(Json.stringify(Result.getOrThrow(Reservation.encodeCommitRequest({ ...commit, more: 1 })))).toBe(
+      expect(Json.stringify(Result.getOrThrow(Operations.reserve.encode({ ...given, more: 1 })))).toBe(known)
+      expect(Json.stringify(Result.getOrThrow(Operations.commit.encode({ ...commit, more: 1 })))).toBe(
         Json.stringify(encoded(Reservation.CommitRequest, commit))
       )
     })
@@ -187,13 +183,13 @@ describe("the messages of every lifecycle", () => {
       for (const input of lacking(reserve, ["ttlMs", "gracePeriodMs", "overagePolicy", "dryRun", "metadata"])) {
         for (const subject of lacking(reserve.subject, ["workspace", "app", "workflow", "agent", "dimensions"])) {
           const request = { ...input, subject }
-          expect(JSON.parse(Json.stringify(Result.getOrThrow(Reservation.encodeCreateRequest(request))))).toEqual(
+          expect(JSON.parse(Json.stringify(Result.getOrThrow(Operations.reserve.encode(request))))).toEqual(
             JSON.parse(Json.stringify(encoded(Reservation.ReservationCreateRequest, request)))
           )
         }
       }
       for (const input of lacking(commit, ["metrics", "metadata"])) {
-        expect(JSON.parse(Json.stringify(Result.getOrThrow(Reservation.encodeCommitRequest(input))))).toEqual(
+        expect(JSON.parse(Json.stringify(Result.getOrThrow(Operations.commit.encode(input))))).toEqual(
           JSON.parse(Json.stringify(encoded(Reservation.CommitRequest, input)))
         )
       }
@@ -201,7 +197,7 @@ describe("the messages of every lifecycle", () => {
 
     it("holds amounts that a number can't", () => {
       const request = { ...commit, actual: Amount.tokens(9_007_199_254_740_993n) }
-      expect(Json.stringify(Result.getOrThrow(Reservation.encodeCommitRequest(request)))).toContain(
+      expect(Json.stringify(Result.getOrThrow(Operations.commit.encode(request)))).toContain(
         '{"unit":"TOKENS","amount":9007199254740993}'
       )
     })

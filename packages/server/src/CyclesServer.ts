@@ -1,6 +1,6 @@
 /**
- * An embedded Cycles server, in process: the client's `HttpClient` is wired to it, no port is opened, and time is Effect's
- * `Clock`, so that tests drive it.
+ * An embedded Cycles server, in process: the client's transport is wired to it, no port is opened, and time is Effect's
+ * `Clock`, so that tests drive it. Effect's `HttpClient` stays free for the program under test.
  *
  * ```ts
  * const Server = CyclesServer.layerMemory({ tenant: "acme", budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
@@ -12,6 +12,7 @@
  * to answer, its defects left out.
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
+import * as CyclesTransport from "@effect-cycles/protocol/CyclesTransport"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -94,9 +95,12 @@ export interface ReservationView {
 /** A request for a budget, for a rule of a test to look at. */
 export type Asked = Commands.Asked
 
+const TypeId = "~@effect-cycles/server/CyclesServer"
+
 /** An embedded server, and a handle on it for tests. */
-export interface Shape {
-  /** The address that the in-process `HttpClient` answers at. */
+export interface CyclesServer {
+  readonly [TypeId]: typeof TypeId
+  /** The address that clients are configured with. The in-process transport ignores it. */
   readonly baseUrl: string
   readonly tenant: string
   /** The tenant's key, with all permissions of the runtime plane. */
@@ -129,7 +133,9 @@ export interface Shape {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** An embedded server, and a handle on it for tests. */
-export class CyclesServer extends Context.Service<CyclesServer, Shape>()("@effect-cycles/server/CyclesServer") {}
+export const CyclesServer: Context.Service<CyclesServer, CyclesServer> = Context.Service(
+  "@effect-cycles/server/CyclesServer"
+)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
@@ -153,7 +159,7 @@ export const makeServer = (options?: {
 })
 
 /** Makes a server in memory with one tenant, its key and its budgets. Budgets that can't be throw a `RangeError`. */
-export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<Shape> =>
+export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<CyclesServer> =>
   Effect.map(Clock.currentTimeMillis, (nowMs) => {
     const server = makeServer({ makeId: options?.makeId })
     const tenant = options?.tenant ?? "acme"
@@ -198,7 +204,7 @@ export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<Shape> 
 const scopeOf = (tenant: string, scope: string | undefined): string =>
   (scope === undefined || scope === "" ? `tenant:${tenant}` : `tenant:${tenant}/${scope}`).toLowerCase()
 
-const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): Shape => {
+const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): CyclesServer => {
   const budgetOf = (unit: string, scope: string | undefined) => {
     const budget = server.store.budgets.get(budgetId(scopeOf(tenant, scope), unit))
     if (budget === undefined) throw new Error(`There is no budget of ${unit} at ${scopeOf(tenant, scope)}`)
@@ -229,6 +235,7 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
   )
 
   return CyclesServer.of({
+    [TypeId]: TypeId,
     baseUrl: "http://cycles.local",
     tenant,
     apiKey,
@@ -262,14 +269,34 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A server in memory, and the `HttpClient` that is wired to it. Each use of the layer has books of its own. */
-export const layerMemory = (options?: MemoryOptions): Layer.Layer<CyclesServer | HttpClient.HttpClient> =>
-  Layer.effect(HttpClient.HttpClient, Effect.map(CyclesServer, httpClient)).pipe(
+/** A server in memory, and the transport that is wired to it. Each use of the layer has books of its own. */
+export const layerMemory = (options?: MemoryOptions): Layer.Layer<CyclesServer | CyclesTransport.CyclesTransport> =>
+  Layer.effect(CyclesTransport.CyclesTransport, Effect.map(CyclesServer, transport)).pipe(
     Layer.provideMerge(Layer.effect(CyclesServer, makeMemoryServer(options)))
   )
 
-/** The `HttpClient` that asks a server in this process, whatever the host of the request. It answers at once. */
-export const httpClient = (server: Pick<Shape, "handle">): HttpClient.HttpClient =>
+/** The transport to a server in this process, whatever the address of the request. It responds at once. */
+export const transport = (server: Pick<CyclesServer, "handle">): CyclesTransport.CyclesTransport =>
+  CyclesTransport.make((request) =>
+    Effect.map(
+      server.handle({
+        method: request.method,
+        url: pathOf(request.url),
+        headers: request.headers,
+        body: request.body ?? ""
+      }),
+      ({ body, headers, status }) => ({ status, headers, body, attempts: 1 })
+    )
+  )
+
+/** Path and query of an address. */
+const pathOf = (url: string): string => {
+  const { pathname, search } = new URL(url)
+  return pathname + search
+}
+
+/** An `HttpClient` to a server in this process, for raw requests in tests. It responds at once, whatever the host of the request. */
+export const httpClient = (server: Pick<CyclesServer, "handle">): HttpClient.HttpClient =>
   HttpClient.make((request, url) =>
     Effect.map(
       server.handle({

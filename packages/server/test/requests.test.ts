@@ -39,6 +39,20 @@ describe("a request", () => {
   })
 })
 
+describe("integers above 2^53 in the user's JSON", () => {
+  it("are kept digit by digit", () => {
+    const world = make()
+    const free = { n: 2n ** 60n + 1n, list: [-(2n ** 61n + 1n)], more: 2n ** 70n }
+    const { body } = world.ask("reservations", act("k", 1, { metadata: free }))
+    const commit = { idempotency_key: "c", actual: tokens(1), metrics: { custom: free }, metadata: free }
+    expect(world.ask(`reservations/${body["reservation_id"]}/commit`, commit).status).toBe(200)
+    expect(world.ask(`reservations/${body["reservation_id"]}`).body).toMatchObject({
+      metadata: free,
+      committed_metadata: free
+    })
+  })
+})
+
 describe("the same key", () => {
   const first = '{"idempotency_key":"k","subject":{"tenant":"acme"},"action":{"kind":"k","name":"n"},"estimate":'
   const amount = '{"unit":"TOKENS","amount":1}'

@@ -169,3 +169,18 @@ const Page = Schema.Struct({
   reservations: Schema.Array(Schema.Struct({ reservation_id: Schema.String, created_at_ms: Schema.Finite })),
   next_cursor: Schema.NullOr(Schema.String)
 })
+
+describe("a program that has defined BigInt.prototype.toJSON", () => {
+  it.each(stores)("has the same bigints back from %s", (_name, open, reopen) => {
+    Reflect.defineProperty(BigInt.prototype, "toJSON", { value: () => "text", configurable: true })
+    try {
+      const store = open()
+      store.reservations.put(reservation("r", 1, 2))
+      store.commit()
+      const { amount, metadata } = reopen(store).reservations.get("r") ?? {}
+      expect([amount, metadata]).toEqual([reservation("r", 1, 2).amount, reservation("r", 1, 2).metadata])
+    } finally {
+      Reflect.deleteProperty(BigInt.prototype, "toJSON")
+    }
+  })
+})

@@ -10,7 +10,7 @@ import type { Caps } from "@effect-cycles/protocol/Caps"
 import type { Metrics } from "@effect-cycles/protocol/Metrics"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type { Cycles } from "effect-cycles/Cycles"
-import type { LeaseOptions, Metadata } from "effect-cycles/GuardOptions"
+import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type { LeaseLost } from "effect-cycles/Heartbeat"
 import type { Active } from "effect-cycles/Reservation"
 import type { Settlement } from "effect-cycles/Settlement"
@@ -39,11 +39,11 @@ export type Units = "tokens" | "usd" | "both"
 
 /** What all calls of a guarded model have in common. */
 export interface Guard {
-  readonly cycles: Cycles["Service"]
+  readonly cycles: Cycles
   readonly units: Units
-  readonly pricing: Pricing.Shape | undefined
-  readonly estimator: Estimator.Shape
-  readonly lease: LeaseOptions
+  readonly pricing: Pricing.Pricing | undefined
+  readonly estimator: Estimator.Estimator
+  readonly lease: Omit<LeaseOptions, "onSettled">
 }
 
 /** What is asked for. */
@@ -56,6 +56,8 @@ export interface Request {
   readonly inputTokens: number
   readonly outputTokens: number
   readonly span: Span
+  /** Runs with each settlement of the call. */
+  readonly onSettled: ((settlement: Settlement) => Effect.Effect<unknown>) | undefined
 }
 
 /** A call that may be made. */
@@ -100,7 +102,8 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
         action: request.action,
         estimate,
         subject: request.subject,
-        metadata: request.metadata
+        metadata: request.metadata,
+        onSettled: request.onSettled
       })
     )
     for (const hold of holds) annotate(request.span, hold)
@@ -260,7 +263,7 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-type Hold = Active<LeaseLost>
+type Hold = Active<Amount.Unit, LeaseLost>
 
 /** What is charged to a hold. */
 interface Spend {
@@ -301,7 +304,7 @@ const annotate = (span: Span, hold: Hold): void => {
 
 const annotateCharge = (span: Span, settlement: Settlement): void => {
   span.attribute("cycles.settlement", settlement._tag)
-  if (settlement._tag === "Charged" || settlement._tag === "Recovered") {
+  if (settlement._tag === "Committed" || settlement._tag === "Recovered") {
     const suffix = settlement.charged.unit === "TOKENS" ? "" : `.${settlement.charged.unit.toLowerCase()}`
     span.attribute(`cycles.charged${suffix}`, settlement.charged.amount)
   }

@@ -4,7 +4,7 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type { Cycles } from "effect-cycles/Cycles"
-import type { LeaseOptions, Metadata } from "effect-cycles/GuardOptions"
+import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type * as AiError from "effect/ai/AiError"
 import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Prompt from "effect/ai/Prompt"
@@ -55,7 +55,8 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
                 tools: []
               }),
               outputTokens: 0,
-              span: yield* Effect.orDie(Effect.currentSpan)
+              span: yield* Effect.orDie(Effect.currentSpan),
+              onSettled: options.onSettled
             }),
             (error) => fromBudget(method, error)
           )

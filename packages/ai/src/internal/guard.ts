@@ -2,7 +2,7 @@
  * What the guards of language models and of embedding models have in common.
  */
 import { Cycles } from "effect-cycles/Cycles"
-import type { LeaseOptions } from "effect-cycles/GuardOptions"
+import type { LeaseOptions } from "effect-cycles/Cycles"
 import * as Model from "effect/ai/Model"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,7 +13,7 @@ import type * as Call from "./call.ts"
 
 /** What all calls of a model have in common, from the services that are there. */
 export const guardOf = (
-  options: LeaseOptions & { readonly units?: Call.Units | undefined }
+  options: Omit<LeaseOptions, "onSettled"> & { readonly units?: Call.Units | undefined }
 ): Effect.Effect<Call.Guard, never, Cycles> =>
   Effect.gen(function* () {
     return {

@@ -4,11 +4,12 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type { Cycles } from "effect-cycles/Cycles"
-import type { LeaseOptions, Metadata } from "effect-cycles/GuardOptions"
+import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Toolkit from "effect/ai/Toolkit"
+import type { Settlement } from "effect-cycles/Settlement"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -36,7 +37,12 @@ export interface CallInfo {
 }
 
 /** What can be said of the calls of a guarded model. */
-export interface Options extends Omit<LeaseOptions, "dryRun"> {
+export interface Options<R = never> extends Omit<LeaseOptions, "dryRun" | "onSettled"> {
+  /**
+   * Runs once with the settlement of each reservation of a call, also if the call failed or was interrupted; with the units
+   * `both` a call has two. See `Cycles.LeaseOptions`.
+   */
+  readonly onSettled?: ((settlement: Settlement, call: CallInfo) => Effect.Effect<unknown, never, R>) | undefined
   readonly units?: Call.Units | undefined
   /** Default: kind `llm.completion`, name `provider:model`. */
   readonly action?: Action | ((call: CallInfo) => Action) | undefined
@@ -86,8 +92,10 @@ export type Prepare = (
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** How calls of a model are made ready. */
-export const make = (options: Options): Effect.Effect<Prepare, never, Cycles> =>
+export const make = <R>(options: Options<R>): Effect.Effect<Prepare, never, Cycles | R> =>
   Effect.gen(function* () {
+    const services = yield* Effect.context<R>()
+    const { onSettled } = options
     const named = yield* names
     const { maxOutputTokens } = options
     if (maxOutputTokens !== undefined && !(Number.isSafeInteger(maxOutputTokens) && maxOutputTokens > 0)) {
@@ -121,7 +129,9 @@ export const make = (options: Options): Effect.Effect<Prepare, never, Cycles> =>
           metadata: given(options.metadata, info),
           inputTokens,
           outputTokens: smallest(maxOutputTokens, settled) ?? defaultOutputTokens,
-          span: request.span
+          span: request.span,
+          onSettled:
+            onSettled === undefined ? undefined : (settlement) => Effect.provide(onSettled(settlement, info), services)
         })
         return yield* obey(method, request, call, { provider, limit, settled, wanted: maxOutputTokens })
       }).pipe(Effect.mapError((error) => fromBudget(method, error)))

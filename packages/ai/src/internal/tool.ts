@@ -5,19 +5,19 @@ import type * as Amount from "@effect-cycles/protocol/Amount"
 import type { Cycles } from "effect-cycles/Cycles"
 import type { BudgetExceeded, AlreadySettled } from "effect-cycles/CyclesError"
 import { Reservation } from "effect-cycles/Reservation"
-import type { Active, Shape } from "effect-cycles/Reservation"
+import type { Active } from "effect-cycles/Reservation"
 import type { LeaseLost } from "effect-cycles/Heartbeat"
 import type * as AiError from "effect/ai/AiError"
 import * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { fromBudget } from "../CyclesAiError.ts"
-import type { Budget } from "../CyclesToolkit.ts"
+import type { Budget } from "./budget.ts"
 import { assumeResult, assumeSuccess } from "./assume.ts"
 
 /** Runs a tool with its parameters, held to its budget. `handle` is the toolkit's own. */
 export const run = <T extends Tool.Any, E, R, E2, R2>(
-  cycles: Cycles["Service"],
+  cycles: Cycles,
   tool: T,
   budget: Budget<T>,
   params: Tool.Parameters<T>,
@@ -60,7 +60,7 @@ export const run = <T extends Tool.Any, E, R, E2, R2>(
 const charge = <T extends Tool.Any>(
   tool: T,
   budget: Budget<T>,
-  reservation: Active<LeaseLost>,
+  reservation: Active<Amount.Unit, LeaseLost>,
   isRecorded: boolean,
   result: unknown
 ): Effect.Effect<void, AiError.AiError> =>
@@ -80,7 +80,7 @@ const charge = <T extends Tool.Any>(
 
 const commit = (
   tool: Tool.Any,
-  reservation: Active<LeaseLost>,
+  reservation: Active<Amount.Unit, LeaseLost>,
   actual: Amount.Amount,
   isEstimated: boolean
 ): Effect.Effect<void, AiError.AiError> =>
@@ -90,9 +90,7 @@ const commit = (
   )
 
 /** The reservation as the handler sees it, and whether the handler recorded anything. */
-const watch = (
-  reservation: Shape
-): { readonly reservation: Reservation["Service"]; readonly isRecorded: () => boolean } => {
+const watch = (reservation: Reservation): { readonly reservation: Reservation; readonly isRecorded: () => boolean } => {
   let isRecorded = false
   const noting = <A, E>(recording: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.suspend(() => {

@@ -8,11 +8,10 @@ import * as Model from "effect/ai/Model"
 import type * as Response from "effect/ai/Response"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import { Cycles, SettlementJournal } from "effect-cycles"
+import { Cycles, CyclesTransport, SettlementJournal } from "effect-cycles"
 import * as CyclesModel from "../../src/CyclesModel.ts"
 
 /** What a model answers, whole or in parts, and how it fails after them. */
@@ -109,15 +108,14 @@ export const bare: Layer.Layer<LanguageModel.LanguageModel | Model.ProviderName 
 
 /** Notes the commits that pass. */
 const listening = Layer.effect(
-  HttpClient.HttpClient,
+  CyclesTransport.CyclesTransport,
   Effect.gen(function* () {
     const { commits } = yield* Script
-    return HttpClient.tapRequest(yield* HttpClient.HttpClient, ({ body, url }) =>
-      Effect.sync(() => {
-        if (url.endsWith("/commit") && body._tag === "Uint8Array")
-          commits.push(JSON.parse(new TextDecoder().decode(body.body)))
-      })
-    )
+    const inner = yield* CyclesTransport.CyclesTransport
+    return CyclesTransport.fromStart((request, context, done) => {
+      if (request.url.endsWith("/commit")) commits.push(JSON.parse(request.body ?? ""))
+      return inner.start(request, context, done)
+    })
   })
 )
 

@@ -1,32 +1,38 @@
 /**
- * The journal as files, one a record, in the format and the folder that the other clients of the protocol use: they find our
- * records, and we theirs.
+ * The journal as files, one for each record, in the format and the folder of the protocol's other clients: each finds the
+ * records of the others.
  *
- * A record is written to a temporary file, synced, renamed, and its folder synced. What is no record, or another one than its
- * name says, is renamed to `.corrupt`; temporary files that are older than an hour are removed. Several processes may use
- * one folder.
+ * A record is written to a temporary file, synced, moved to its name, and its folder synced. Several processes may use one
+ * folder. Files that hold no record, or another record than their name says, are renamed to `.corrupt`; temporary files that
+ * are older than an hour are removed. A folder that is deleted is made again.
  *
- * Source: journal format 1 of the client recovery profile (CR-DURABLE-001 to 007); dead letters, in the folder
- * `dead-letters`, are ours.
+ * Dead letters (folder `dead-letters`), records of one reservation beyond the first (`further`) and open records (`open`) are
+ * in folders of their own, which other clients don't look into. Open records need `node:sqlite`; the rest doesn't.
+ *
+ * @see journal format 1 of the client recovery profile (CR-DURABLE-001 to 007)
  */
-import { ReservationId } from "@effect-cycles/protocol/Identifiers"
-import * as Json from "@effect-cycles/protocol/Json"
+import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import { createHash, randomBytes } from "node:crypto"
-import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
-import type { DeadLetter, Journal, JournalOwner, JournalRecord } from "../SettlementJournal.ts"
-import { JournalError, SettlementJournal } from "../SettlementJournal.ts"
+import type { Journal, JournalOwner } from "../SettlementJournal.ts"
+import { JournalError, SettlementJournal, TypeId } from "../SettlementJournal.ts"
+import * as Files from "./internal/files.ts"
 import * as Folder from "./internal/folder.ts"
+import * as OpenRecords from "./internal/openRecords.ts"
+import * as OwnerLock from "./internal/ownerLock.ts"
+import * as Queue from "./internal/queue.ts"
+import * as RecordFiles from "./internal/recordFiles.ts"
+import * as RecordFolder from "./internal/recordFolder.ts"
+import * as Scan from "./internal/scan.ts"
+import * as Sqlite from "./internal/sqlite.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Where the journal is. */
+/** Options of the journal. */
 export interface Options {
   /** The folder; `~` is the home folder. Default `~/.runcycles/commit-journal`, which all clients share. */
   readonly folder?: string | undefined
@@ -36,265 +42,254 @@ export interface Options {
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The journal as files. */
+/** The journal as files. While the folder can't be used, each operation fails with the reason, and the next one tries again. */
 export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
-  Layer.sync(SettlementJournal, () => {
-    const base = Folder.expand(options?.folder ?? "~/.runcycles/commit-journal")
-    return {
-      isDurable: true,
-      open: (owner) =>
-        attempt("open", async () => {
-          const folder = Path.join(base, owner.fingerprint)
-          Folder.make(base)
-          Folder.make(folder)
-          await removeOldTemporaries(folder)
-          return journalOf(folder, owner)
-        })
-    }
+  Layer.succeed(SettlementJournal, {
+    [TypeId]: TypeId,
+    isDurable: true,
+    open: (owner) =>
+      Effect.gen(function* () {
+        const base = options?.folder ?? "~/.runcycles/commit-journal"
+        const { close, journal } = make(base, owner)
+        yield* Effect.addFinalizer(() => Effect.sync(close))
+        return journal
+      })
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the journal of one owner
 // ---------------------------------------------------------------------------------------------------------------------
 
-const journalOf = (folder: string, owner: JournalOwner): Journal => {
-  const graves = Path.join(folder, "dead-letters")
-  return {
-    put: (record) => attempt("put", () => write(folder, fileName(record.reservationId), recordText(record))),
-    remove: (id) => attempt("remove", () => unlink(Path.join(folder, fileName(id)))),
-    bury: (letter) =>
-      attempt("bury", async () => {
-        Folder.make(graves)
-        await write(graves, fileName(letter.record.reservationId), letterText(letter))
-        await unlink(Path.join(folder, fileName(letter.record.reservationId)))
-      }),
-    pending: fromFolder(folder, (name) => readPending(folder, name, owner)),
-    deadLetters: fromFolder(graves, (name) => readLetter(graves, name)),
-    forget: (id) => attempt("forget", () => unlink(Path.join(graves, fileName(id))))
+const make = (base: string, owner: JournalOwner): { readonly journal: Journal; readonly close: () => void } => {
+  /** The folder of this owner; makes it if it is missing. */
+  const prepare = async (): Promise<string> => {
+    try {
+      const root = Folder.expand(base)
+      const folder = Path.join(root, owner.fingerprint)
+      Folder.make(root)
+      Folder.make(folder)
+      if (isClean) return folder
+      isClean = true
+      await Files.removeOldTemporaries(folder)
+      return folder
+    } catch (error) {
+      throw problem("open", error)
+    }
   }
-}
+  let isClean = false
 
-/** Reads a folder file by file. What is no record is set aside and told of; a file that can't be read is told of once. */
-const fromFolder = <A>(
-  folder: string,
-  read: (name: string) => Promise<A | typeof isCorrupt | undefined>
-): Stream.Stream<A, JournalError> => {
-  const unreadable = new Set<string>()
-  return Stream.unwrap(
-    Effect.map(
-      attempt("read", async () => {
-        const names = (await list(folder)).filter((name) => name.endsWith(".json")).toSorted()
-        const found: Array<A> = []
-        const problems: Array<string> = []
-        // Files under an old name come first: they are moved to a name that may be in the list as well.
-        for (const name of [...names.filter((name) => !isDigest(name)), ...names.filter(isDigest)]) {
+  const queue = Queue.make()
+  const open = OpenRecords.make((id) => {
+    const folder = Path.join(Folder.expand(base), owner.fingerprint)
+    void Files.discardFolder(openOf(folder, id))
+  })
+
+  /** Works in the folder; once more if the folder is deleted meanwhile. */
+  const inFolder = async <A>(work: (folder: string) => Promise<A>): Promise<A> => {
+    try {
+      return await work(await prepare())
+    } catch (error) {
+      if (!Files.isMissing(error)) throw error
+      return await work(await prepare())
+    }
+  }
+
+  const attempt = <A>(operation: JournalError["operation"], work: (folder: string) => Promise<A>) =>
+    Effect.tryPromise({ try: () => inFolder(work), catch: (error) => problem(operation, error) })
+
+  /**
+   * Changes something of one reservation, after all earlier changes, also those that nobody waits for any more. `begin` says
+   * what happens to the open record of this handle.
+   */
+  const change = (
+    operation: JournalError["operation"],
+    id: ReservationId,
+    work: (folder: string) => Promise<void>,
+    begin?: (id: ReservationId) => (isDone: boolean) => void
+  ): Effect.Effect<void, JournalError> =>
+    Effect.tryPromise({
+      try: () => {
+        const end = begin?.(id)
+        return queue.run(id, async () => {
+          let isDone = false
           try {
-            const one = await read(name)
-            if (one === isCorrupt) problems.push(`${name} does not hold the record of its name and was set aside`)
-            else if (one !== undefined) found.push(one)
-          } catch (error) {
-            if (!unreadable.has(name)) problems.push(`${name} can't be read: ${textOf(error)}`)
-            unreadable.add(name)
+            await inFolder(work)
+            isDone = true
+          } finally {
+            end?.(isDone)
           }
+        })
+      },
+      catch: (error) => problem(operation, error)
+    })
+
+  /** The open record goes too, if there may be one. */
+  const removingOpen = (id: ReservationId) => (open.has(id) ? open.removing(id) : () => {})
+
+  /** The open record of this handle for a reservation; undefined if the handle has no open records. */
+  const ownOpen = (folder: string, id: ReservationId): string | undefined => {
+    return registered === undefined ? undefined : Path.join(openOf(folder, registered), RecordFiles.openNameOf(id))
+  }
+
+  /** The owner in whose folder the open records of this handle are. */
+  let registered: string | undefined
+
+  /** Forgets an open record. It would be committed after the end of this process, so that a failure is retried. */
+  const forgetOpen = (id: ReservationId): Effect.Effect<void, JournalError> =>
+    change(
+      "removeOpen",
+      id,
+      async (folder) => {
+        const path = ownOpen(folder, id)
+        if (path !== undefined) await Files.unlink(path)
+      },
+      (id) => {
+        const removed = open.removing(id)
+        return (isDone) => {
+          removed(isDone)
+          if (!isDone) OpenRecords.later(() => Effect.runFork(Effect.ignore(forgetOpen(id))))
         }
-        return { found, problems }
-      }).pipe(
-        Effect.tap(({ problems }) =>
-          problems.length === 0
-            ? Effect.void
-            : Effect.logError(`The settlement journal in ${folder} has files in disorder: ${problems.join("; ")}`)
-        )
-      ),
-      ({ found }) => Stream.fromIterable(found)
+      }
     )
-  )
-}
 
-const isCorrupt = Symbol("corrupt")
+  /** Logs what a scan found out of order. */
+  const scan = <A>(
+    operation: JournalError["operation"],
+    read: (folder: string) => Promise<Scan.Found<A>>
+  ): Effect.Effect<ReadonlyArray<A>, JournalError> =>
+    Effect.gen(function* () {
+      const { found, problems } = yield* attempt(operation, read)
+      if (problems.length > 0) {
+        yield* Effect.logError(
+          `The settlement journal in ${Path.join(base, owner.fingerprint)} has files in disorder: ${problems.join("; ")}`
+        )
+      }
+      return found
+    })
 
-const setAside = async (path: string): Promise<typeof isCorrupt> => {
-  await rename(path, `${path}.corrupt`)
-  return isCorrupt
-}
+  const unreadable = new Set<string>()
+  let isSwept = false
 
-/** Reads a pending record. One that is none is set aside; one under an old name is moved to its own. */
-const readPending = async (
-  folder: string,
-  name: string,
-  owner: JournalOwner
-): Promise<JournalRecord | typeof isCorrupt | undefined> => {
-  const path = Path.join(folder, name)
-  const text = await readText(path)
-  if (text === undefined) return undefined
-  const record = parseRecord(parse(text))
-  if (record === undefined) return setAside(path)
-  if (record.baseUrl !== owner.baseUrl) return undefined
-  if (name === fileName(record.reservationId)) return record
-  // An old name may stand for several ids, so only the record's own id decides; a digest stands for one.
-  if (isDigest(name) && name !== oldName(record.reservationId)) return setAside(path)
-  return migrate(folder, path, record)
-}
-
-/**
- * Moves a record from its old name to its own. A record that is there stays, unless the old one is the same and further on; an
- * old one that differs is set aside.
- */
-const migrate = async (
-  folder: string,
-  path: string,
-  record: JournalRecord
-): Promise<JournalRecord | typeof isCorrupt | undefined> => {
-  const target = Path.join(folder, fileName(record.reservationId))
-  const text = await readText(target)
-  if (text === undefined) {
-    await rename(path, target)
-    return record
+  const adoptAll = async (folder: string): Promise<Scan.Found<boolean>> => {
+    // Without locks nobody can be proven dead.
+    if (!Sqlite.isAvailable()) return { found: [], problems: [] }
+    const owners = ownersOf(folder)
+    if (!isSwept) OwnerLock.sweep(owners)
+    isSwept = true
+    const all: Array<Scan.Found<boolean>> = []
+    for (const id of await Files.list(openOf(folder))) {
+      const claim = id === open.owner() || !OwnerLock.isId(id) ? undefined : OwnerLock.claim(owners, id)
+      if (claim === undefined) continue
+      const mine = openOf(folder, id)
+      try {
+        all.push(await Scan.adopt(folder, mine, owner, unreadable))
+      } finally {
+        claim.release(!(await Files.exists(mine).catch(() => true)))
+      }
+    }
+    return { found: all.flatMap(({ found }) => found), problems: all.flatMap(({ problems }) => problems) }
   }
-  const present = parseRecord(parse(text))
-  // What is there is set aside when its turn comes; the next look moves the old one.
-  if (present?.reservationId !== record.reservationId || present.baseUrl !== record.baseUrl) return undefined
-  if (present.commitBody !== record.commitBody || present.eventBody !== record.eventBody) return setAside(path)
-  await (record.mode === "event" && present.mode === "commit" ? rename(path, target) : unlink(path))
-  return undefined
+
+  const journal: Journal = {
+    put: (record) =>
+      change(
+        "put",
+        record.reservationId,
+        async (folder) => {
+          let file = await Files.writeTemporary(folder, RecordFiles.recordText(record))
+          try {
+            const path = ownOpen(folder, record.reservationId)
+            if (path !== undefined && (await Files.exists(path))) {
+              // The open record becomes the decided one before it moves: at no time are there both or none.
+              await Files.move(file, path)
+              file = path
+            }
+            await RecordFolder.place(folder, file, record, "replace")
+          } catch (error) {
+            if (Files.isTemporary(file)) await Files.discard(file)
+            throw error
+          }
+        },
+        removingOpen
+      ),
+    remove: (record) => change("remove", record.reservationId, (folder) => RecordFolder.remove(folder, record)),
+    bury: (letter) =>
+      change(
+        "bury",
+        letter.record.reservationId,
+        async (folder) => {
+          const graves = gravesOf(folder)
+          Folder.make(graves)
+          const file = await Files.writeTemporary(graves, RecordFiles.letterText(letter))
+          try {
+            await RecordFolder.place(graves, file, letter.record, "replace")
+          } catch (error) {
+            await Files.discard(file)
+            throw error
+          }
+          await RecordFolder.remove(folder, letter.record)
+          const path = ownOpen(folder, letter.record.reservationId)
+          if (path !== undefined) await Files.unlink(path)
+        },
+        removingOpen
+      ),
+    pending: Stream.unwrap(
+      Effect.map(
+        scan("read", (folder) => Scan.readPending(folder, owner, unreadable)),
+        Stream.fromIterable
+      )
+    ),
+    deadLetters: Stream.unwrap(
+      Effect.map(
+        scan("read", (folder) => Scan.readLetters(gravesOf(folder), unreadable)),
+        Stream.fromIterable
+      )
+    ),
+    forget: ({ record }) =>
+      change("forget", record.reservationId, (folder) => RecordFolder.remove(gravesOf(folder), record)),
+    isDecided: (id) =>
+      attempt(
+        "read",
+        async (folder) => (await RecordFolder.has(folder, id)) || (await RecordFolder.has(gravesOf(folder), id))
+      ),
+    putOpen: (record) =>
+      change(
+        "putOpen",
+        record.reservationId,
+        async (folder) => {
+          const id = open.acquire(ownersOf(folder))
+          const mine = openOf(folder, id)
+          // The lock was deleted: records under the old id would pass for those of a dead owner.
+          if (registered !== undefined && registered !== id) Folder.rename(openOf(folder, registered), mine)
+          registered = id
+          Folder.make(mine)
+          const file = await Files.writeTemporary(mine, RecordFiles.recordText(record))
+          try {
+            await Files.move(file, Path.join(mine, RecordFiles.openNameOf(record.reservationId)))
+          } catch (error) {
+            await Files.discard(file)
+            throw error
+          }
+        },
+        open.putting
+      ),
+    removeOpen: (id) => Effect.suspend(() => (open.has(id) ? forgetOpen(id) : Effect.void)),
+    adoptOpen: Effect.map(scan("adoptOpen", adoptAll), (adopted) => adopted.filter((isNew) => isNew).length)
+  }
+  return { journal, close: open.close }
 }
 
-const readLetter = async (folder: string, name: string): Promise<DeadLetter | typeof isCorrupt | undefined> => {
-  const path = Path.join(folder, name)
-  const text = await readText(path)
-  if (text === undefined) return undefined
-  const value = parse(text)
-  const record = parseRecord(value)
-  if (record === undefined || !Predicate.isObject(value)) return setAside(path)
-  const { died_at_ms, reason } = { died_at_ms: undefined, reason: undefined, ...value }
-  return typeof reason === "string" && typeof died_at_ms === "number"
-    ? { record, reason, diedAtMs: died_at_ms }
-    : setAside(path)
-}
+const gravesOf = (folder: string): string => Path.join(folder, "dead-letters")
 
-// ---------------------------------------------------------------------------------------------------------------------
-// the format
-// ---------------------------------------------------------------------------------------------------------------------
+const ownersOf = (folder: string): string => Path.join(folder, "owners")
 
-/** The file of a reservation. */
-export const fileName = (id: string): string => `v2-${createHash("sha256").update(id, "utf8").digest("hex")}.json`
-
-const isDigest = (name: string): boolean => name.startsWith("v2-")
-
-/** The file of a reservation before there were digests; ids that differ may have the same. */
-const oldName = (id: string): string => `${id.replaceAll(/[^A-Za-z0-9_-]/g, "_")}.json`
-
-/** The bodies are put in as they are, so that not a digit is lost. */
-const recordFields = (record: JournalRecord): string =>
-  `"version":1,"reservation_id":${JSON.stringify(record.reservationId)},"base_url":${JSON.stringify(record.baseUrl)},` +
-  `"mode":"${record.mode}","commit_body":${record.commitBody},` +
-  `"event_fallback_body":${record.eventBody ?? "null"},` +
-  `"recorded_at_ms":${record.recordedAtMs},"not_before_ms":${record.notBeforeMs}`
-
-const recordText = (record: JournalRecord): string => `{${recordFields(record)}}`
-
-const letterText = (letter: DeadLetter): string =>
-  `{${recordFields(letter.record)},"reason":${JSON.stringify(letter.reason)},"died_at_ms":${letter.diedAtMs}}`
-
-const parse = (text: string): unknown => {
-  try {
-    return Json.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-const parseRecord = (value: unknown): JournalRecord | undefined => {
-  if (!Predicate.isObject(value)) return undefined
-  const fields: Readonly<Record<string, unknown>> = { ...value }
-  const { base_url, commit_body, event_fallback_body, not_before_ms, recorded_at_ms, reservation_id, version } = fields
-  const mode = "mode" in fields ? fields["mode"] : "commit"
-  if (version !== 1 || typeof reservation_id !== "string" || typeof base_url !== "string") return undefined
-  if (mode !== "commit" && mode !== "event") return undefined
-  if (!Predicate.isObject(commit_body)) return undefined
-  if (event_fallback_body !== undefined && event_fallback_body !== null && !Predicate.isObject(event_fallback_body)) {
-    return undefined
-  }
-  return {
-    reservationId: ReservationId.make(reservation_id, { disableChecks: true }),
-    baseUrl: base_url,
-    mode,
-    commitBody: Json.stringify(commit_body),
-    eventBody: Predicate.isObject(event_fallback_body) ? Json.stringify(event_fallback_body) : undefined,
-    recordedAtMs: typeof recorded_at_ms === "number" ? recorded_at_ms : Date.now(),
-    notBeforeMs: typeof not_before_ms === "number" ? not_before_ms : 0
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// files
-// ---------------------------------------------------------------------------------------------------------------------
-
-const write = async (folder: string, name: string, text: string): Promise<void> => {
-  const target = Path.join(folder, name)
-  const temporary = `${target}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`
-  const file = await Fs.open(temporary, "wx", 0o600)
-  try {
-    await file.chmod(0o600)
-    await file.writeFile(text, "utf8")
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await Fs.rename(temporary, target)
-  const handle = await Fs.open(folder, "r")
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-const isMissing = (error: unknown): boolean => Predicate.isObject(error) && "code" in error && error.code === "ENOENT"
-
-const unlink = (path: string): Promise<void> =>
-  Fs.unlink(path).catch((error: unknown) => {
-    if (!isMissing(error)) throw error
-  })
-
-/** Another look, or another process, may have been faster. */
-const rename = (from: string, to: string): Promise<void> =>
-  Fs.rename(from, to).catch((error: unknown) => {
-    if (!isMissing(error)) throw error
-  })
-
-const readText = (path: string): Promise<string | undefined> =>
-  Fs.readFile(path, "utf8").catch((error: unknown) => {
-    // Another process has settled it in the meantime.
-    if (isMissing(error)) return undefined
-    throw error
-  })
-
-const list = (folder: string): Promise<ReadonlyArray<string>> =>
-  Fs.readdir(folder).catch((error: unknown) => {
-    if (isMissing(error)) return []
-    throw error
-  })
-
-const hourMs = 3_600_000
-
-const removeOldTemporaries = async (folder: string): Promise<void> => {
-  for (const name of await list(folder)) {
-    if (!name.endsWith(".tmp")) continue
-    const path = Path.join(folder, name)
-    const { mtimeMs } = await Fs.stat(path).catch(() => ({ mtimeMs: Date.now() }))
-    // One that can't be removed is in nobody's way.
-    if (Date.now() - mtimeMs > hourMs) await unlink(path).catch(() => {})
-  }
-}
+const openOf = (folder: string, owner = ""): string => Path.join(folder, "open", owner)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors
 // ---------------------------------------------------------------------------------------------------------------------
 
-const attempt = <A>(operation: JournalError["operation"], f: () => Promise<A>): Effect.Effect<A, JournalError> =>
-  Effect.tryPromise({
-    try: f,
-    catch: (error) => new JournalError({ operation, problem: textOf(error) })
-  })
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+const problem = (operation: JournalError["operation"], error: unknown): JournalError =>
+  error instanceof JournalError
+    ? error
+    : new JournalError({ operation, problem: error instanceof Error ? error.message : String(error) })

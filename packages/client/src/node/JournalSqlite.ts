@@ -1,28 +1,35 @@
 /**
  * The journal in a SQLite file, the default on Node: durable (WAL, `synchronous=FULL`), one transaction for all records that
- * wait together, several processes on one file.
+ * wait together (group commit), several processes on one file.
  *
- * A record that can't be read is moved to the table `quarantine` and is in nobody's way.
+ * A record that can't be read is moved to the table `quarantine` and doesn't affect the others. A file of an older format is
+ * copied to `<file>.v1.bak` and upgraded; a newer one is refused and left alone. If the file is deleted or replaced while it
+ * is open, it is created again, and no write is reported as durable that isn't in the file at the path.
  *
- * Source: client recovery profile (CR-DURABLE-001 to 006); the format is ours.
+ * @see client recovery profile, CR-DURABLE-001 to 006; the format is an extension
  */
-import { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import type { DeadLetter, Journal, JournalError, JournalOwner, JournalRecord } from "../SettlementJournal.ts"
-import { SettlementJournal } from "../SettlementJournal.ts"
-import * as Folder from "./internal/folder.ts"
+import type { Journal, JournalError, JournalOwner, JournalRecord } from "../SettlementJournal.ts"
+import { SettlementJournal, TypeId } from "../SettlementJournal.ts"
+import type { Connection } from "./internal/connection.ts"
 import * as JournalFile from "./internal/journalFile.ts"
+import * as OpenRecords from "./internal/openRecords.ts"
+import * as OwnerLock from "./internal/ownerLock.ts"
+import type { Row } from "./internal/rows.ts"
+import { letterOf, recordOf, toText } from "./internal/rows.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Where the journal is. */
+/** Options of the journal. */
 export interface Options {
-  /** The file; `~` is the home folder. Default `~/.effect-cycles/journal.sqlite`. Its folder is made where it is missing. */
+  /** The file; `~` is the home folder. Default `~/.effect-cycles/journal.sqlite`. Missing folders are made. */
   readonly filename?: string | undefined
 }
 
@@ -31,16 +38,25 @@ export interface Options {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The journal in a SQLite file. It is opened for the first record, and closed with the layer. A file that can't be opened is
- * tried again with the next record; until then each operation fails with the reason.
+ * The journal in a SQLite file. The file is opened for the first operation and closed with the layer. While it can't be
+ * opened, each operation fails with the reason, and the next one tries again. Needs `node:sqlite`.
  */
 export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
   Layer.effect(
     SettlementJournal,
     Effect.gen(function* () {
-      const file = JournalFile.make(Folder.expand(options?.filename ?? "~/.effect-cycles/journal.sqlite"))
+      const file = JournalFile.make(options?.filename ?? "~/.effect-cycles/journal.sqlite")
       yield* Effect.addFinalizer(() => Effect.callback<void>((resume) => file.close(() => resume(Effect.void))))
-      return { isDurable: true, open: (owner) => Effect.succeed(journalOf(file, owner)) }
+      return SettlementJournal.of({
+        [TypeId]: TypeId,
+        isDurable: true,
+        open: (owner) =>
+          Effect.gen(function* () {
+            const open = OpenRecords.make()
+            yield* Effect.addFinalizer(() => Effect.sync(open.close))
+            return journalOf(file, owner, open)
+          })
+      })
     })
   )
 
@@ -48,12 +64,16 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
 // the journal of one owner
 // ---------------------------------------------------------------------------------------------------------------------
 
-const journalOf = (file: JournalFile.File, { baseUrl, fingerprint }: JournalOwner): Journal => {
+const journalOf = (
+  file: JournalFile.File,
+  { baseUrl, fingerprint }: JournalOwner,
+  open: OpenRecords.OpenRecords
+): Journal => {
   const values = (record: JournalRecord) =>
     [
       fingerprint,
       baseUrl,
-      record.reservationId,
+      toText(record.reservationId),
       record.mode,
       record.commitBody,
       record.eventBody ?? null,
@@ -61,111 +81,186 @@ const journalOf = (file: JournalFile.File, { baseUrl, fingerprint }: JournalOwne
       record.notBeforeMs
     ] as const
 
-  const durably = (operation: JournalError["operation"], work: JournalFile.Work): Effect.Effect<void, JournalError> =>
-    Effect.callback((resume) =>
-      file.enqueue("write", work, (error) =>
-        resume(error === undefined ? Effect.void : Effect.fail(JournalFile.problem(operation, error)))
-      )
-    )
-
-  /** Reads a table row by row; what can't be read is set aside, and told of. */
-  const read = <A>(table: "records" | "letters", parse: (row: Row) => A | undefined): Stream.Stream<A, JournalError> =>
-    Stream.unwrap(
-      Effect.flatMap(rowsOf(table), (rows) => {
-        const found = rows.map(parse)
-        const corrupt = rows.filter((_, i) => found[i] === undefined)
-        for (const row of corrupt) setAside(table, row)
-        const told =
-          corrupt.length === 0
-            ? Effect.void
-            : Effect.logError(`${corrupt.length} rows of the settlement journal can't be read and were set aside`)
-        return Effect.as(told, Stream.fromIterable(found.filter((one) => one !== undefined)))
-      })
-    )
-
-  const rowsOf = (table: "records" | "letters"): Effect.Effect<ReadonlyArray<Row>, JournalError> =>
+  /** Writes durably. `decides` names the reservation whose open record, if this handle may have one, goes with it. */
+  const write = (
+    operation: JournalError["operation"],
+    work: JournalFile.Work,
+    decides?: ReservationId
+  ): Effect.Effect<void, JournalError> =>
     Effect.callback((resume) => {
-      let rows: ReadonlyArray<Row> = []
+      const isOpen = decides !== undefined && open.has(decides)
+      const end = isOpen ? open.removing(decides) : undefined
+      const all: JournalFile.Work = isOpen
+        ? (connection) => {
+            work(connection)
+            removeOwn(connection, decides)
+          }
+        : work
+      file.enqueue("write", all, (error) => {
+        end?.(error === undefined)
+        resume(error === undefined ? Effect.void : Effect.fail(JournalFile.problem(operation, error)))
+      })
+    })
+
+  const query = <A>(operation: JournalError["operation"], f: (connection: Connection) => A) =>
+    Effect.callback<A, JournalError>((resume) => {
+      let found: { readonly value: A } | undefined
       file.enqueue(
         "read",
         (connection) => {
-          rows = connection[table].select.all(fingerprint, baseUrl)
+          found = { value: f(connection) }
         },
-        (error) => resume(error === undefined ? Effect.succeed(rows) : Effect.fail(JournalFile.problem("read", error)))
+        (error) =>
+          resume(
+            found === undefined || error !== undefined
+              ? Effect.fail(JournalFile.problem(operation, error))
+              : Effect.succeed(found.value)
+          )
       )
     })
 
-  const setAside = (table: "records" | "letters", row: Row): boolean =>
+  /** Reads a table row by row; sets aside and logs the rows that can't be read. */
+  const read = <A>(table: "records" | "letters", parse: (row: Row) => A | undefined): Stream.Stream<A, JournalError> =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        const rows = yield* query("read", (connection): ReadonlyArray<Row> =>
+          connection[table].select.all(fingerprint, baseUrl)
+        )
+        const found = rows.map(parse)
+        const corrupt = rows.filter((_, i) => found[i] === undefined)
+        for (const row of corrupt) setAside(table, row)
+        if (corrupt.length > 0) {
+          yield* Effect.logError(`${corrupt.length} rows of the settlement journal can't be read and were set aside`)
+        }
+        return Stream.fromIterable(found.filter((one) => one !== undefined))
+      })
+    )
+
+  const setAside = (table: "records" | "letters", row: Row): void =>
     file.enqueueIdle((connection) => {
-      connection.quarantine.run(Json.stringify(row), Date.now())
-      connection[table].remove.run(fingerprint, baseUrl, String(row["reservation_id"]))
+      const { commit_body, reservation_id } = row
+      const { changes } = connection[table].remove.run(
+        fingerprint,
+        baseUrl,
+        String(reservation_id),
+        String(commit_body)
+      )
+      if (Number(changes) > 0) connection.quarantine.run(Json.stringify(row), Date.now())
     })
 
-  return {
-    put: (record) => durably("put", ({ put }) => void put.run(...values(record))),
-    // Nobody waits: replaying a settled record charges nothing.
-    remove: (id) =>
-      Effect.suspend(() =>
-        file.enqueueIdle(({ records }) => void records.remove.run(fingerprint, baseUrl, id))
-          ? Effect.void
-          : Effect.fail(JournalFile.problem("remove", JournalFile.closed))
-      ),
-    bury: (letter) =>
-      durably("bury", ({ bury, records }) => {
-        bury.run(...values(letter.record), letter.reason, letter.diedAtMs)
-        records.remove.run(fingerprint, baseUrl, letter.record.reservationId)
+  const removeRecord = ({ records }: Connection, { commitBody, reservationId }: JournalRecord): void =>
+    void records.remove.run(fingerprint, baseUrl, toText(reservationId), commitBody)
+
+  /** The owner under which the open records of this handle are in the file. */
+  let registered: string | undefined
+
+  /** Forgets an open record of this handle. */
+  const removeOwn = (connection: Connection, id: ReservationId): void => {
+    for (const owner of new Set([registered, open.owner()])) {
+      if (owner !== undefined) connection.open.remove.run(fingerprint, baseUrl, owner, toText(id))
+    }
+  }
+
+  /** Nobody waits. A record that stayed would be committed after the end of this process, so that a failure is retried. */
+  const forgetOpen = (id: ReservationId): void => {
+    const removed = open.removing(id)
+    file.enqueueIdle(
+      (connection) => removeOwn(connection, id),
+      (error) => {
+        removed(error === undefined)
+        if (error !== undefined) OpenRecords.later(() => forgetOpen(id))
+      }
+    )
+  }
+
+  let isSwept = false
+
+  /** Takes the locks of the dead owners that have open records. */
+  const claimDead = Effect.gen(function* () {
+    const { folder, owners } = yield* query("adoptOpen", (connection) => ({
+      folder: connection.owners,
+      owners: connection.open.owners.all(fingerprint, baseUrl).map(({ owner }) => String(owner))
+    }))
+    return yield* Effect.try({
+      try: () => {
+        if (!isSwept) OwnerLock.sweep(folder)
+        isSwept = true
+        return owners.flatMap((owner) => {
+          const claim = owner === open.owner() ? undefined : OwnerLock.claim(folder, owner)
+          return claim === undefined ? [] : [{ owner, claim }]
+        })
+      },
+      catch: (error) => JournalFile.problem("adoptOpen", error)
+    })
+  })
+
+  const adopt = (claims: ReadonlyArray<{ readonly owner: string }>): Effect.Effect<number, JournalError> => {
+    let count = 0
+    return Effect.map(
+      write("adoptOpen", ({ open }) => {
+        count = 0
+        for (const { owner } of claims) {
+          count += Number(open.adopt.run(fingerprint, baseUrl, owner).changes)
+          open.removeAll.run(fingerprint, baseUrl, owner)
+        }
       }),
+      () => count
+    )
+  }
+
+  return {
+    put: (record) => write("put", ({ records }) => void records.put.run(...values(record)), record.reservationId),
+    // Nobody waits: a replay of a settled record charges nothing.
+    remove: (record) => Effect.sync(() => file.enqueueIdle((connection) => removeRecord(connection, record))),
+    bury: (letter) =>
+      write(
+        "bury",
+        (connection) => {
+          connection.letters.put.run(...values(letter.record), letter.reason, letter.diedAtMs)
+          removeRecord(connection, letter.record)
+        },
+        letter.record.reservationId
+      ),
     pending: read("records", recordOf),
     deadLetters: read("letters", letterOf),
-    forget: (id) => durably("forget", ({ letters }) => void letters.remove.run(fingerprint, baseUrl, id))
+    forget: ({ record }) =>
+      write("forget", ({ letters }) =>
+        letters.remove.run(fingerprint, baseUrl, toText(record.reservationId), record.commitBody)
+      ),
+    isDecided: (id) =>
+      query("read", ({ letters, records }) =>
+        [records, letters].some(({ has }) => has.get(fingerprint, baseUrl, toText(id)) !== undefined)
+      ),
+    putOpen: (record) =>
+      Effect.callback((resume) => {
+        const end = open.putting(record.reservationId)
+        let owner: string | undefined
+        file.enqueue(
+          "write",
+          (connection) => {
+            owner = open.acquire(connection.owners)
+            // The lock was deleted: records under the old id would pass for those of a dead owner.
+            if (registered !== undefined && registered !== owner) {
+              connection.open.reown.run(owner, fingerprint, baseUrl, registered)
+            }
+            connection.open.put.run(...values(record), owner)
+          },
+          (error) => {
+            if (error === undefined) registered = owner
+            end(error === undefined)
+            resume(error === undefined ? Effect.void : Effect.fail(JournalFile.problem("putOpen", error)))
+          }
+        )
+      }),
+    removeOpen: (id) => Effect.sync(() => (open.has(id) ? forgetOpen(id) : undefined)),
+    adoptOpen: Effect.acquireUseRelease(
+      claimDead,
+      (claims) => (claims.length === 0 ? Effect.succeed(0) : adopt(claims)),
+      release
+    )
   }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// rows
-// ---------------------------------------------------------------------------------------------------------------------
-
-type Row = Readonly<Record<string, unknown>>
-
-const recordOf = (row: Row): JournalRecord | undefined => {
-  const { base_url, commit_body, event_body, mode, reservation_id } = row
-  const recordedAtMs = toNumber(row["recorded_at_ms"])
-  const notBeforeMs = toNumber(row["not_before_ms"])
-  if (typeof base_url !== "string" || typeof commit_body !== "string" || typeof reservation_id !== "string")
-    return undefined
-  if (mode !== "commit" && mode !== "event") return undefined
-  if (recordedAtMs === undefined || notBeforeMs === undefined) return undefined
-  if (!isJson(commit_body) || (typeof event_body === "string" && !isJson(event_body))) return undefined
-  return {
-    reservationId: ReservationId.make(reservation_id, { disableChecks: true }),
-    baseUrl: base_url,
-    mode,
-    commitBody: commit_body,
-    eventBody: typeof event_body === "string" ? event_body : undefined,
-    recordedAtMs,
-    notBeforeMs
-  }
-}
-
-const letterOf = (row: Row): DeadLetter | undefined => {
-  const record = recordOf(row)
-  const diedAtMs = toNumber(row["died_at_ms"])
-  const { reason } = row
-  return record === undefined || typeof reason !== "string" || diedAtMs === undefined
-    ? undefined
-    : { record, reason, diedAtMs }
-}
-
-const toNumber = (value: unknown): number | undefined => {
-  const number = typeof value === "bigint" ? Number(value) : undefined
-  return Number.isSafeInteger(number) ? number : undefined
-}
-
-const isJson = (text: string): boolean => {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
-}
+/** Drops the locks of dead owners, with their files if their records were adopted. */
+const release = (claims: ReadonlyArray<{ readonly claim: OwnerLock.Claim }>, exit: Exit.Exit<unknown, unknown>) =>
+  Effect.sync(() => claims.forEach(({ claim }) => claim.release(Exit.isSuccess(exit))))

@@ -81,7 +81,7 @@ const pass = Effect.gen(function* () {
 
 describe("a journal that disappears while it is open", () => {
   for (const [name, make] of kinds) {
-    it.effect.fails(`in ${name} is made again: what it says is journaled is on the disk`, () => {
+    it.effect(`in ${name} is made again: what it says is journaled is on the disk`, () => {
       const journal = make()
       return Effect.gen(function* () {
         const faults = yield* Faults
@@ -95,7 +95,7 @@ describe("a journal that disappears while it is open", () => {
     })
   }
 
-  it.effect.fails("in SQLite is opened again after another file has taken its place", () => {
+  it.effect("in SQLite is opened again after another file has taken its place", () => {
     const folder = temporaryFolder()
     const journal = inSqlite(folder)
     return Effect.gen(function* () {
@@ -111,7 +111,7 @@ describe("a journal that disappears while it is open", () => {
 })
 
 describe("a folder of a journal that can't be made at start", () => {
-  it.effect.fails("is made when it can be, and holds the spend", () => {
+  it.effect("is made when it can be, and holds the spend", () => {
     const folder = join(temporaryFolder(), "journal")
     writeFileSync(folder, "in the way")
     const journal = inFiles(folder)
@@ -127,7 +127,7 @@ describe("a folder of a journal that can't be made at start", () => {
 })
 
 describe("spend of a scope that outlives the client", () => {
-  it.effect.fails("is in the journal when the server can't be reached", () => {
+  it.effect("is in the journal when the server can't be reached", () => {
     const journal = inSqlite()
     return Effect.gen(function* () {
       const scope = yield* Scope.make()
@@ -146,7 +146,7 @@ describe("spend of a scope that outlives the client", () => {
     })
   })
 
-  it.effect.fails("is in the journal when it is that of a detached body", () => {
+  it.effect("is in the journal when it is that of a detached body", () => {
     const journal = inSqlite()
     return Effect.gen(function* () {
       const client = yield* Scope.make()
@@ -164,14 +164,14 @@ describe("spend of a scope that outlives the client", () => {
 })
 
 describe("a write that fails", () => {
-  it.live.fails("leaves no temporary file behind", () => {
+  it.live("leaves no temporary file behind", () => {
     const folder = temporaryFolder()
     return Effect.gen(function* () {
       const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
       // A folder has the name of the record's file, so that the last step of writing fails.
       const digest = createHash("sha256").update("r1", "utf8").digest("hex")
       mkdirSync(join(folder, owner.fingerprint, `v2-${digest}.json`, "in the way"), { recursive: true })
-      yield* Effect.flip(journal.put(record("r1")))
+      yield* Effect.exit(journal.put(record("r1")))
       expect(filesUnder(folder).filter((name) => name.endsWith(".tmp"))).toEqual([])
     }).pipe(Effect.scoped, Effect.provide(JournalFiles.layer({ folder })))
   })
@@ -182,7 +182,7 @@ describe("a process that is killed right after its settlements in the background
     ["files", "journal", inFiles],
     ["SQLite", "journal.sqlite", inSqlite]
   ] as const) {
-    it.live.fails(
+    it.live(
       `has its spend in the journal in ${name}`,
       () =>
         Effect.scoped(

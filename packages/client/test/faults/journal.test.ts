@@ -42,7 +42,7 @@ const job = (key: string, actual: number) =>
   Cycles.withCycles(Effect.void, { ...options, ttl: "24 hours", idempotencyKey: key, actual: tokens(actual) })
 
 describe("a job that runs again under its key", () => {
-  it.effect.fails("is AlreadySettled while the journal holds the spend of its first run, which is charged", () => {
+  it.effect("is AlreadySettled while the journal holds the spend of its first run, which is charged", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -55,7 +55,7 @@ describe("a job that runs again under its key", () => {
     }).pipe(Effect.provide(stage(journal)))
   })
 
-  it.effect.fails("is AlreadySettled while the first run's settlement is open in the same process", () => {
+  it.effect("is AlreadySettled while the first run's settlement is open in the same process", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -69,7 +69,7 @@ describe("a job that runs again under its key", () => {
     }).pipe(Effect.provide(stage(journal)))
   })
 
-  it.effect.fails("does not run its body again", () => {
+  it.effect("does not run its body again", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -83,7 +83,7 @@ describe("a job that runs again under its key", () => {
     }).pipe(Effect.provide(stage(journal)))
   })
 
-  it.effect.fails("loses nothing of a hundred first runs", () => {
+  it.effect("loses nothing of a hundred first runs", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -110,7 +110,7 @@ describe("a store", () => {
   const other = record("r1", { commitBody: '{"idempotency_key":"commit-k","actual":{"unit":"TOKENS","amount":7}}' })
 
   for (const [name, make] of stores) {
-    it.live.fails(`in ${name} does not replace a record by another one of the same reservation`, () =>
+    it.live(`in ${name} does not replace a record by another one of the same reservation`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -119,7 +119,7 @@ describe("a store", () => {
       }).pipe(Effect.scoped, Effect.provide(make()))
     )
 
-    it.live.fails(`in ${name} does not remove a record by the name of another one`, () =>
+    it.live(`in ${name} does not remove a record by the name of another one`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -154,15 +154,15 @@ describe("settle: background", () => {
     }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
   }
 
-  it.effect.fails("withCycles returns when the record is in the journal", () =>
+  it.effect("withCycles returns when the record is in the journal", () =>
     isDurable(Cycles.withCycles(Effect.void, background))
   )
 
-  it.effect.fails("withCycles fails when the record of what was recorded is in the journal", () =>
+  it.effect("withCycles fails when the record of what was recorded is in the journal", () =>
     isDurable(Cycles.withCycles(Effect.fail("the body fails"), { ...background, onFailure: "estimate" }))
   )
 
-  it.effect.fails("withCyclesStream ends when the record is in the journal", () =>
+  it.effect("withCyclesStream ends when the record is in the journal", () =>
     isDurable(
       Stream.make(1).pipe(
         Cycles.withCyclesStream({ ...options, settle: "background", usage: () => tokens(42) }),
@@ -171,7 +171,7 @@ describe("settle: background", () => {
     )
   )
 
-  it.effect.fails("a commit by hand returns when the record is in the journal", () =>
+  it.effect("a commit by hand returns when the record is in the journal", () =>
     isDurable(
       Effect.scoped(
         Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
@@ -181,7 +181,7 @@ describe("settle: background", () => {
     )
   )
 
-  it.effect.fails("a scope closes when the record is in the journal", () =>
+  it.effect("a scope closes when the record is in the journal", () =>
     isDurable(
       Effect.scoped(
         Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
@@ -208,14 +208,14 @@ describe("a journal that can't be opened", () => {
   const faults: ReadonlyArray<JournalFault> = ["fail", "throw", "die"]
 
   for (const fault of faults) {
-    it.effect.fails(`does not lose spend that the server can't take at first (${fault})`, () => {
+    it.effect(`does not lose spend that the server can't take at first (${fault})`, () => {
       const journal = faultyJournal()
       journal.plan("open", fault)
       return spendSurvives(journal)
     })
   }
 
-  it.effect.fails("does not keep the client from being made when opening hangs", () => {
+  it.effect("does not keep the client from being made when opening hangs", () => {
     const journal = faultyJournal()
     journal.plan("open", "hang")
     return Effect.gen(function* () {
@@ -231,7 +231,7 @@ describe("a journal that can't be opened", () => {
     })
   })
 
-  it.effect.fails("is opened again, and holds the spend then", () => {
+  it.effect("is opened again, and holds the spend then", () => {
     const journal = faultyJournal()
     journal.plan("open", "fail")
     return Effect.gen(function* () {
@@ -248,7 +248,7 @@ describe("a journal that can't be written", () => {
   const faults: ReadonlyArray<JournalFault> = ["fail", "die", "hang"]
 
   for (const fault of faults) {
-    it.effect.fails(`holds the spend once it has recovered (${fault})`, () => {
+    it.effect(`holds the spend once it has recovered (${fault})`, () => {
       const journal = faultyJournal()
       journal.plan("put", fault)
       return Effect.gen(function* () {
@@ -263,7 +263,7 @@ describe("a journal that can't be written", () => {
     })
   }
 
-  it.effect.fails("holds spend as an event once it has recovered, when the lease has ended meanwhile", () => {
+  it.effect("holds spend as an event once it has recovered, when the lease has ended meanwhile", () => {
     const journal = faultyJournal()
     journal.plan("put", "fail", "fail")
     return Effect.gen(function* () {

@@ -8,7 +8,6 @@ import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import type { GuardOptions } from "effect-cycles"
 import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { Faults, refuse } from "../support/faults.ts"
@@ -20,13 +19,13 @@ const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 const options = { action, estimate: tokens(100) }
 
 /** Options of a program that no compiler has checked. */
-const unchecked = (text: string): GuardOptions.LeaseOptions => JSON.parse(text)
+const unchecked = (text: string): Cycles.LeaseOptions<"warn"> => JSON.parse(text)
 
 /** What a failure says, in lower case: the wire has other names for some options. */
 const problemOf = (exit: Exit.Exit<void, unknown> | undefined): string =>
   exit !== undefined && Exit.isFailure(exit) ? String(Cause.squash(exit.cause)).toLowerCase().replaceAll("_", "") : ""
 
-const wrong: ReadonlyArray<readonly [name: string, given: GuardOptions.LeaseOptions]> = [
+const wrong: ReadonlyArray<readonly [name: string, given: Cycles.LeaseOptions<"warn">]> = [
   ["extendBy", { extendBy: "48 hours" }],
   ["extendBy", { extendBy: 0 }],
   ["extendBy", { extendBy: Number.NaN }],
@@ -42,19 +41,19 @@ const wrong: ReadonlyArray<readonly [name: string, given: GuardOptions.LeaseOpti
 
 describe("an option that can't be", () => {
   const forms = [
-    ["withCycles", (given: GuardOptions.LeaseOptions) => Cycles.withCycles(Effect.void, { ...options, ...given })],
+    ["withCycles", (given: Cycles.LeaseOptions<"warn">) => Cycles.withCycles(Effect.void, { ...options, ...given })],
     [
       "withCyclesStream",
-      (given: GuardOptions.LeaseOptions) =>
+      (given: Cycles.LeaseOptions<"warn">) =>
         Stream.make(1).pipe(Cycles.withCyclesStream({ ...options, ...given }), Stream.runDrain)
     ],
-    ["reserve", (given: GuardOptions.LeaseOptions) => Effect.scoped(Cycles.reserve({ ...options, ...given }))]
+    ["reserve", (given: Cycles.LeaseOptions<"warn">) => Effect.scoped(Cycles.reserve({ ...options, ...given }))]
   ] as const
 
   for (const [form, run] of forms) {
     for (const [name, given] of wrong) {
       const value = Object.values(given)[0]
-      it.effect.fails(`fails ${form} before anything is sent, naming itself (${name}: ${String(value)})`, () =>
+      it.effect(`fails ${form} before anything is sent, naming itself (${name}: ${String(value)})`, () =>
         Effect.gen(function* () {
           const guarded = Effect.asVoid(Effect.suspend(() => run(given)))
           const fiber = yield* Effect.forkDetach(guarded, { startImmediately: true })
@@ -67,7 +66,7 @@ describe("an option that can't be", () => {
     }
   }
 
-  it.effect.fails("fails withCycles before anything is sent, naming itself (onUnsettled: explode)", () =>
+  it.effect("fails withCycles before anything is sent, naming itself (onUnsettled: explode)", () =>
     Effect.gen(function* () {
       const exit = yield* Cycles.withCycles(Effect.void, {
         ...options,
@@ -96,7 +95,7 @@ describe("a commit that is refused for what it carries besides the amount", () =
   })
 
   const commits = <A, E>(title: string, run: Effect.Effect<A, E, Cycles.Cycles>) =>
-    it.effect.fails(title, () =>
+    it.effect(title, () =>
       Effect.gen(function* () {
         yield* Effect.exit(run)
         yield* isCommitted
@@ -133,7 +132,7 @@ describe("a commit that is refused for what it carries besides the amount", () =
     )
   )
 
-  it.effect.fails("charges the bare amount as an event when the lease has ended", () =>
+  it.effect("charges the bare amount as an event when the lease has ended", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("commit", refuse(410, "RESERVATION_EXPIRED"))
@@ -147,7 +146,7 @@ describe("a commit that is refused for what it carries besides the amount", () =
     [413, "INVALID_REQUEST"],
     [400, "INVALID_REQUEST"]
   ] as const) {
-    it.effect.fails(`sends the bare amount after ${status} ${code} to metrics of 1.1 MB`, () =>
+    it.effect(`sends the bare amount after ${status} ${code} to metrics of 1.1 MB`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", refuse(status, code))
@@ -160,7 +159,7 @@ describe("a commit that is refused for what it carries besides the amount", () =
     )
   }
 
-  it.effect.fails("commits the bare amount of a record that an earlier process left behind", () => {
+  it.effect("commits the bare amount of a record that an earlier process left behind", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       yield* TestClock.adjust(0)

@@ -51,7 +51,7 @@ describe("a request that is processed and whose connection is cut, so that it is
     })
 
   for (const [what, reaction] of second) {
-    it.live.fails(`leaves nothing held after ${what} to the second reserve`, () =>
+    it.live(`leaves nothing held after ${what} to the second reserve`, () =>
       Effect.scoped(
         Effect.gen(function* () {
           const { apiKey, server, url } = yield* cutThen("/v1/reservations", reaction)
@@ -65,7 +65,7 @@ describe("a request that is processed and whose connection is cut, so that it is
       )
     )
 
-    it.live.fails(`does not report an event as refused after ${what} to the second request`, () =>
+    it.live(`does not report an event as refused after ${what} to the second request`, () =>
       Effect.scoped(
         Effect.gen(function* () {
           const { apiKey, server, url } = yield* cutThen("/v1/events", reaction)
@@ -89,7 +89,7 @@ describe("a request whose first response is lost", () => {
     ["a 401", refuse(401, "UNAUTHORIZED")],
     ["a 403", refuse(403, "FORBIDDEN")]
   ] as const) {
-    it.effect.fails(`is an event that is not reported as refused after ${what} to the second one`, () =>
+    it.effect(`is an event that is not reported as refused after ${what} to the second one`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("events", { _tag: "LoseAnswer" }, fault)
@@ -99,7 +99,7 @@ describe("a request whose first response is lost", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect.fails(`is a reserve that leaves nothing held after a 503 that asked to wait, and ${what}`, () =>
+    it.effect(`is a reserve that leaves nothing held after a 503 that asked to wait, and ${what}`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const body = JSON.stringify({ error: "INTERNAL_ERROR", message: "", request_id: "r", retry_after_ms: 1_000 })
@@ -116,7 +116,7 @@ describe("a request whose first response is lost", () => {
 })
 
 describe("100 Continue", () => {
-  it.live.fails("does not make a new connection one that had been used before", () =>
+  it.live("does not make a new connection one that had been used before", () =>
     Effect.scoped(
       Effect.gen(function* () {
         let requests = 0
@@ -170,7 +170,7 @@ describe("a response without end", () => {
     ["undici", nodeClient],
     ["fetch", fetchClient]
   ] as const) {
-    it.live.fails(
+    it.live(
       `is given up (${name})`,
       () =>
         Effect.scoped(

@@ -58,7 +58,7 @@ const isCommitted = Effect.gen(function* () {
 })
 
 const commits = <A, E>(title: string, run: () => Effect.Effect<A, E, Cycles.Cycles>) =>
-  it.effect.fails(title, () =>
+  it.effect(title, () =>
     Effect.gen(function* () {
       yield* Effect.exit(Effect.suspend(run))
       yield* isCommitted
@@ -84,7 +84,7 @@ describe("values of the caller", () => {
       Reservation.record({ actual: tokens(42), metrics: throwingMetrics() }).pipe(Cycles.withCycles(options))
     )
 
-    it.effect.fails("dies with what the metrics threw, after the spend is safe", () =>
+    it.effect("dies with what the metrics threw, after the spend is safe", () =>
       Effect.gen(function* () {
         const exit = yield* Cycles.withCycles(Effect.void, {
           ...options,
@@ -144,7 +144,7 @@ describe("values of the caller", () => {
   })
 
   describe("are encoded when they are passed in", () => {
-    it.effect.fails("sends recorded metrics as they were when they were recorded", () =>
+    it.effect("sends recorded metrics as they were when they were recorded", () =>
       Effect.gen(function* () {
         const custom: Record<string, Schema.Json> = { model: "small" }
         yield* Reservation.record({ actual: tokens(42), metrics: { custom } }).pipe(
@@ -157,7 +157,7 @@ describe("values of the caller", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect.fails("recovers spend under the action and the subject that were reserved, whatever became of them", () =>
+    it.effect("recovers spend under the action and the subject that were reserved, whatever became of them", () =>
       Effect.gen(function* () {
         const given = { kind: "llm.completion", name: "before" }
         const subject = { workspace: "before" }
@@ -175,7 +175,7 @@ describe("values of the caller", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect.fails("recovers spend although the action can no longer be read", () =>
+    it.effect("recovers spend although the action can no longer be read", () =>
       Effect.gen(function* () {
         let isReadable = true
         const given = {

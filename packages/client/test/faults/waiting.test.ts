@@ -29,7 +29,7 @@ describe("a caller waits for one timeout, queueing included", () => {
   const config = { retry, timeout: "1 second" } as const
 
   for (const count of [100, 600]) {
-    it.effect.fails(`for a commit, behind ${count} that hang`, () =>
+    it.effect(`for a commit, behind ${count} that hang`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.always("commit", { _tag: "Hang" })
@@ -42,7 +42,7 @@ describe("a caller waits for one timeout, queueing included", () => {
     )
   }
 
-  it.effect.fails("for a release, behind a hundred that hang", () =>
+  it.effect("for a release, behind a hundred that hang", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("release", { _tag: "Hang" })
@@ -54,7 +54,7 @@ describe("a caller waits for one timeout, queueing included", () => {
     }).pipe(provideUnclosed(live(config, rich)))
   )
 
-  it.effect.fails("for a commit by hand, behind a hundred that hang", () =>
+  it.effect("for a commit by hand, behind a hundred that hang", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("commit", { _tag: "Hang" })
@@ -70,7 +70,7 @@ describe("a caller waits for one timeout, queueing included", () => {
     }).pipe(provideUnclosed(live(config, rich)))
   )
 
-  it.effect.fails("for a decision, behind two hundred that hang", () =>
+  it.effect("for a decision, behind two hundred that hang", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       yield* Cycles.decide(options)
@@ -81,7 +81,7 @@ describe("a caller waits for one timeout, queueing included", () => {
     }).pipe(provideUnclosed(live(config, rich)))
   )
 
-  it.effect.fails("twice for a reservation, which is asked for twice, behind two hundred that hang", () =>
+  it.effect("twice for a reservation, which is asked for twice, behind two hundred that hang", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       yield* Cycles.decide(options)
@@ -94,7 +94,7 @@ describe("a caller waits for one timeout, queueing included", () => {
 })
 
 describe("leases", () => {
-  it.effect.fails("are kept when the places would do for all of them", () =>
+  it.effect("are kept when the places would do for all of them", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       // 200 extends of 440 ms over 8 places take 11 s; a fixed eighth of the places would take 88 s.
@@ -114,15 +114,16 @@ describe("leases", () => {
     }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
   )
 
-  it.effect.fails("that were taken at once are not all extended at once", () =>
+  it.effect("that were taken at once are not all extended at once", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       yield* startAll(100, Cycles.withCycles(Effect.never, { ...options, ttl: "60 seconds" }))
+      const extensions = () => faults.operations().filter((operation) => operation === "extend").length
       let most = 0
       for (let second = 0; second < 60; second++) {
-        const before = faults.operations().length
+        const before = extensions()
         yield* TestClock.adjust("1 second")
-        most = Math.max(most, faults.operations().length - before)
+        most = Math.max(most, extensions() - before)
       }
       expect(most).toBeLessThan(50)
     }).pipe(provideUnclosed(live({ retry }, rich)))
@@ -132,7 +133,7 @@ describe("leases", () => {
 describe("a server that throttles", () => {
   const throttled = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "10" })
 
-  it.effect.fails("is left alone by all settlements until the delay it asked for has passed", () =>
+  it.effect("is left alone by all settlements until the delay it asked for has passed", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       yield* startAll(40, Cycles.withCycles(Effect.sleep("1 second"), { ...options, actual: tokens(1) }))

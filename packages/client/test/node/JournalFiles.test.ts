@@ -6,11 +6,20 @@ import * as Stream from "effect/Stream"
 import { SettlementJournal } from "effect-cycles"
 import { JournalFiles } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fingerprint } from "../../src/internal/config/fingerprint.ts"
+import { durableSuite } from "../suites/durableSuite.ts"
 import { journalSuite, owner, record } from "../suites/journalSuite.ts"
 import { temporaryFolder } from "./support.ts"
+
+durableSuite({
+  name: "files",
+  target: temporaryFolder,
+  layer: (folder) => JournalFiles.layer({ folder }),
+  owners: (folder) => join(folder, owner.fingerprint, "owners")
+})
 
 journalSuite("files", () => JournalFiles.layer({ folder: temporaryFolder() }))
 
@@ -25,6 +34,9 @@ const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journa
 /** Puts what is logged into a list. */
 const loggedInto = (lines: Array<string>) =>
   Effect.provide(Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))]))
+
+/** The file of a reservation, by the rule of the client recovery profile. */
+const fileName = (id: string): string => `v2-${createHash("sha256").update(id, "utf8").digest("hex")}.json`
 
 const written = { version: 1, reservation_id: "r1", base_url: owner.baseUrl, commit_body: { a: 1 } }
 
@@ -72,7 +84,7 @@ describe("JournalFiles", () => {
         { reservationId: "r/1", mode: "commit", commitBody: '{"a":1}' },
         { reservationId: "v2-r/1", mode: "commit", commitBody: '{"a":1}' }
       ])
-      expect(readdirSync(own).toSorted()).toEqual(["r/1", "v2-r/1"].map(JournalFiles.fileName).toSorted())
+      expect(readdirSync(own).toSorted()).toEqual(["r/1", "v2-r/1"].map(fileName).toSorted())
     })
   )
 
@@ -98,13 +110,13 @@ describe("JournalFiles", () => {
           for (const id of ["r/1", "w/1"]) {
             const folder = temporaryFolder()
             yield* using(folder, (journal) => journal.put(record(id, { mode: own })))
-            const path = join(folder, owner.fingerprint, JournalFiles.fileName(id))
+            const path = join(folder, owner.fingerprint, fileName(id))
             const text = readFileSync(path, "utf8").replace(`"mode":"${own}"`, `"mode":"${old}"`)
             writeFileSync(join(folder, owner.fingerprint, `${id.replace("/", "_")}.json`), text)
             const mode = old === "event" ? old : own
             for (const _ of [1, 2]) {
               expect(yield* using(folder, pending)).toEqual([record(id, { mode })])
-              expect(readdirSync(join(folder, owner.fingerprint))).toEqual([JournalFiles.fileName(id)])
+              expect(readdirSync(join(folder, owner.fingerprint))).toEqual([fileName(id)])
             }
           }
         }
@@ -119,7 +131,7 @@ describe("JournalFiles", () => {
       const own = join(folder, owner.fingerprint)
       writeFileSync(join(own, "r1.json"), JSON.stringify({ ...written, mode: "event" }))
       expect(yield* using(folder, pending)).toEqual([record("r1")])
-      expect(readdirSync(own)).toEqual(["r1.json.corrupt", JournalFiles.fileName("r1")])
+      expect(readdirSync(own)).toEqual(["r1.json.corrupt", fileName("r1")])
     })
   )
 
@@ -129,14 +141,14 @@ describe("JournalFiles", () => {
       const own = join(folder, owner.fingerprint)
       mkdirSync(own, { recursive: true })
       writeFileSync(join(own, "r1.json"), JSON.stringify(written))
-      writeFileSync(join(own, JournalFiles.fileName("r1")), "{")
+      writeFileSync(join(own, fileName("r1")), "{")
       yield* using(folder, (journal) =>
         Effect.gen(function* () {
           yield* pending(journal)
           expect(yield* pending(journal)).toMatchObject([{ reservationId: "r1", commitBody: '{"a":1}' }])
         })
       )
-      expect(readdirSync(own)).toEqual([JournalFiles.fileName("r1"), `${JournalFiles.fileName("r1")}.corrupt`])
+      expect(readdirSync(own)).toEqual([fileName("r1"), `${fileName("r1")}.corrupt`])
     })
   )
 
@@ -145,13 +157,13 @@ describe("JournalFiles", () => {
       const folder = temporaryFolder()
       yield* using(folder, (journal) => journal.put(record("good")))
       const own = join(folder, owner.fingerprint)
-      writeFileSync(join(own, JournalFiles.fileName("other")), JSON.stringify(written))
+      writeFileSync(join(own, fileName("other")), JSON.stringify(written))
       writeFileSync(join(own, "v2-other.json"), JSON.stringify(written))
       const logs: Array<string> = []
       const records = yield* using(folder, pending).pipe(loggedInto(logs))
       expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
       expect(logs).toHaveLength(1)
-      for (const name of [JournalFiles.fileName("other"), "v2-other.json"]) {
+      for (const name of [fileName("other"), "v2-other.json"]) {
         expect(readdirSync(own)).toContain(`${name}.corrupt`)
         expect(logs[0]).toContain(name)
       }
@@ -196,9 +208,9 @@ describe("JournalFiles", () => {
       const letter = { record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
       yield* using(folder, (journal) => journal.bury(letter))
       const graves = join(folder, owner.fingerprint, "dead-letters")
-      writeFileSync(join(graves, JournalFiles.fileName("other")), JSON.stringify(written))
+      writeFileSync(join(graves, fileName("other")), JSON.stringify(written))
       expect(yield* using(folder, (journal) => Stream.runCollect(journal.deadLetters))).toEqual([letter])
-      expect(readdirSync(graves)).toContain(`${JournalFiles.fileName("other")}.corrupt`)
+      expect(readdirSync(graves)).toContain(`${fileName("other")}.corrupt`)
     })
   )
 

@@ -59,7 +59,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: "TransportError: No answer to the reserve (refused, the request was not sent): ECONNREFUSED"
+          error: `TransportError: No response to the reserve from ${url}/v1/reservations (refused, the request was not sent): ECONNREFUSED`
         })
       })
     )
@@ -74,10 +74,10 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error:
-            "ApiError: The server refused the reserve with 404; that is no answer of a Cycles server: is the base URL right?"
+          error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; that isn't a response of a Cycles server: is the base URL right?`
         })
-        expect(server.requests).toEqual(["POST /v1/reservations"])
+        // A status without a code proves nothing: the request is repeated, and then again to release what it may hold.
+        expect(server.requests.slice(0, 2)).toEqual(["POST /v1/reservations", "POST /v1/reservations"])
       })
     )
 
@@ -91,7 +91,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: "ProtocolError: The answer 200 to the reserve breaks the protocol: the body is no JSON"
+          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body is no JSON`
         })
         expect(new Set(server.requests)).toEqual(new Set(["POST /v1/reservations"]))
       })
@@ -122,7 +122,7 @@ describe("NodeCycles", () => {
         const outcome = yield* attempt()
         expect(outcome.started).toBe(false)
         expect(outcome.error).toMatch(
-          /^ApiError: The server refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
+          /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
         )
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
         expect((yield* Faults).operations()).toEqual(["reserve"])
@@ -138,12 +138,12 @@ describe("NodeCycles", () => {
       [
         "a negative estimate",
         () => tokens(-1),
-        "RangeError: An amount must be an integer from 0 to 9223372036854775807, got -1 TOKENS"
+        "RangeError: An amount must be a number from 0 to 2^53-1, or a bigint from 0 to 9223372036854775807, got -1 TOKENS"
       ],
       [
-        "a fraction as estimate",
-        () => Amount.credits(0.5),
-        "RangeError: An amount must be an integer from 0 to 9223372036854775807, got 0.5 CREDITS"
+        "an estimate that is no number",
+        () => Amount.credits(Number.NaN),
+        "RangeError: An amount must be a number from 0 to 2^53-1, or a bigint from 0 to 9223372036854775807, got NaN CREDITS"
       ],
       [
         "an estimate in dollars that is too fine",

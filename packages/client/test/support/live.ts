@@ -3,10 +3,9 @@
  */
 import { CyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
-import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import { Amount, Cycles, SettlementJournal } from "effect-cycles"
-import type { CyclesClient, CyclesConfig } from "effect-cycles"
+import type { CyclesClient, CyclesConfig, CyclesTransport } from "effect-cycles"
 import * as Faults from "./faults.ts"
 
 /** What a test asks for. */
@@ -21,7 +20,7 @@ export type Live =
   | CyclesClient.CyclesClient
   | CyclesServer.CyclesServer
   | Faults.Faults
-  | HttpClient.HttpClient
+  | CyclesTransport.CyclesTransport
   | SettlementJournal.SettlementJournal
 
 /** The whole, with 1,000 tokens for the tenant. */

@@ -7,8 +7,8 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import type { CyclesConfig, GuardOptions, Settlement } from "effect-cycles"
-import { Cycles, CyclesClient, Identifiers, SettlementJournal } from "effect-cycles"
+import type { Amount, CyclesConfig, Settlement } from "effect-cycles"
+import { Cycles, CyclesClient, CyclesTransport, Identifiers, SettlementJournal } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
 import { action } from "./live.ts"
 
@@ -17,15 +17,24 @@ import { action } from "./live.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The tag of a settlement whose spend was committed. */
-export const committed = "Charged"
-
-type Options<A> =
-  | GuardOptions.Measured<A, [], "warn", "report", never>
-  | GuardOptions.Fixed<[], A, "warn", "report", never>
+export const committed = "Committed"
 
 /** Guards an effect and returns its settlement. */
-export const settlementOf = <A, E, R>(body: Effect.Effect<A, E, R>, options: Options<A>) =>
-  Effect.map(Cycles.withCyclesSettled(body, options), ([settlement]) => settlement)
+export const settlementOf = <A, E, R, U extends Amount.Unit>(
+  body: Effect.Effect<A, E, R>,
+  options: Cycles.GuardOptions<A, [], U, "warn", "report", never>
+) =>
+  Effect.gen(function* () {
+    let settled: Settlement.Settlement | undefined
+    yield* Cycles.withCycles(body, {
+      ...options,
+      onSettled: (settlement) =>
+        Effect.sync(() => {
+          settled = settlement
+        })
+    })
+    return settled ?? (yield* Effect.die(new Error("onSettled did not run")))
+  })
 
 /** Every settlement from now on. */
 export const watchSettlements = Effect.gen(function* () {
@@ -42,12 +51,13 @@ export const watchSettlements = Effect.gen(function* () {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** How many calls may be under way at once. */
-export const maxConcurrency = (calls: number): Partial<CyclesConfig.CyclesConfig> => ({ maxInFlight: calls })
+export const maxConcurrency = (calls: number): Partial<CyclesConfig.CyclesConfig> => ({ maxConcurrency: calls })
 
 /** The base URL as a client normalizes it; dies with the `RangeError` of one that is refused. */
 export const normalizedBaseUrl = (baseUrl: string) =>
   Effect.suspend(() => CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0123456789") })).pipe(
     Effect.map((client) => client.baseUrl),
+    Effect.provide(Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer)),
     Effect.scoped
   )
 
@@ -57,7 +67,11 @@ export const nodeClient = (config: CyclesConfig.CyclesConfig) =>
 
 /** A client over `fetch`. */
 export const fetchClient = (config: CyclesConfig.CyclesConfig) =>
-  Cycles.layer(config).pipe(Layer.provide(FetchHttpClient.layer), Layer.provide(SettlementJournal.layerMemory))
+  Cycles.layer(config).pipe(
+    Layer.provide(CyclesTransport.layerHttpClient),
+    Layer.provide(FetchHttpClient.layer),
+    Layer.provide(SettlementJournal.layerMemory)
+  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the journal
@@ -65,7 +79,7 @@ export const fetchClient = (config: CyclesConfig.CyclesConfig) =>
 
 /** Removes exactly this record. */
 export const removeRecord = (journal: SettlementJournal.Journal, record: SettlementJournal.JournalRecord) =>
-  journal.remove(record.reservationId)
+  journal.remove(record)
 
 /** Reserves 100 tokens without the client, and returns the record of a commit of 42 that an earlier process left behind. */
 export const leaveRecord = (changes?: Partial<SettlementJournal.JournalRecord>, ttlMs = 86_400_000) =>

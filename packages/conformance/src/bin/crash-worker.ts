@@ -25,8 +25,11 @@ const act = (id: string, spent: number) =>
     if (spent % 7 === 0) return yield* Effect.fail("the body fails now and then")
     return spent
   }).pipe(
-    Cycles.withCyclesSettled({ action: { kind: "crash", name: id }, estimate: Amount.tokens(100) }),
-    Effect.flatMap(([settlement]) => write(`told ${id} ${settlement._tag}`)),
+    Cycles.withCycles({
+      action: { kind: "crash", name: id },
+      estimate: Amount.tokens(100),
+      onSettled: (settlement) => write(`told ${id} ${settlement._tag}`)
+    }),
     Effect.ignore
   )
 

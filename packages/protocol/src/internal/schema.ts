@@ -4,9 +4,12 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as Json from "../Json.ts"
 import * as Limits from "../Limits.ts"
+import * as Renaming from "./renaming.ts"
 
 /** A text of limited length. */
 export const text = (minimum: number, maximum: number) =>
@@ -35,8 +38,9 @@ export const instant = Schema.Union([
     })
   )
 
-/** An instant of the wire in the program. */
-export const instantOf = (wire: number | bigint): number => (typeof wire === "bigint" ? Number.MAX_SAFE_INTEGER : wire)
+const instantOf = (wire: number | bigint): number => (typeof wire === "bigint" ? Number.MAX_SAFE_INTEGER : wire)
+
+Renaming.register(instant, { read: instantOf, write: (value) => value })
 
 /** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. Both sides hold its limits. */
 const int64 = (minimum: bigint) => {
@@ -82,64 +86,124 @@ export const pageFields = {
   hasMore: Schema.optionalKey(Schema.Boolean)
 }
 
-/** The names of these fields on the wire. */
-export const pageKeys = { nextCursor: "next_cursor", hasMore: "has_more" } as const
+/** A value in the user's JSON. Reading it must not throw: it may have getters, be a proxy, or be endlessly deep. */
+const isJsonValue = (value: unknown): value is Json.Value => {
+  try {
+    return isJson(value, [])
+  } catch {
+    return false
+  }
+}
 
-/** Free JSON of the user's, checked to be JSON. */
-export const jsonObject = Schema.Record(Schema.String, Schema.Json)
+const isJson = (value: unknown, path: Array<object>): boolean => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+    case "bigint":
+      return true
+    case "number":
+      return Number.isFinite(value)
+    case "object": {
+      if (value === null) return true
+      if (path.length >= Limits.maxJsonDepth || path.includes(value)) return false
+      const members = membersOf(value)
+      if (members === undefined) return false
+      path.push(value)
+      const areJson = members.every((member) => isJson(member, path))
+      path.pop()
+      return areJson
+    }
+    default:
+      return false
+  }
+}
+
+/** The members of a list or of a plain object, also of one from another realm. Holes of a list are `undefined`. */
+const membersOf = (value: object): ReadonlyArray<unknown> | undefined => {
+  if (Array.isArray(value)) return Array.from(value)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  const isPlain = prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
+  return isPlain ? Object.values(value) : undefined
+}
+
+const jsonLink = () =>
+  Schema.link<Json.Value>()(Schema.Json, {
+    decode: SchemaGetter.passthroughSubtype(),
+    encode: SchemaGetter.transform((value): Schema.Json => JSON.parse(Json.stringify(value)))
+  })
+
+const jsonValue = Schema.declare(isJsonValue, {
+  expected: `a JSON value of at most ${Limits.maxJsonDepth} levels`,
+  toCodecJson: jsonLink,
+  toCodecArbitrary: jsonLink
+})
+
+/** Free JSON of the user's, checked to be JSON. Integers above 2^53 are bigints. */
+export const jsonObject = Schema.Record(Schema.String, jsonValue)
 
 /** Free JSON as it was read. */
 export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
 
-/** What could not be read, in words. */
+/** Why a text can't be read. */
 export type Unreadable = string
 
-/** How an answer is read, besides by its schema. */
-export interface ReaderOptions<A, I> {
-  /** Makes the answer of what is plainly right, by changing names alone. */
-  readonly rename?: ((wire: I) => A) | undefined
-  /** Optional members of the wire that count as absent where they are wrong: what they tell is worth less than the rest. */
-  readonly lenient?: ReadonlyArray<keyof I & string> | undefined
-}
-
 /**
- * Reads the text of an answer that a schema describes.
+ * Reads the text of a response that a schema describes.
  *
- * With `rename` what is plainly right only changes its names: the wire's side of the schema looks at it, numbers that a
- * `number` can't hold and nulls are not plainly right. All else is read by the schema, which says what is wrong with it.
+ * A response that the wire's side of the schema accepts is only renamed. Everything else, a wrong field, a null, a number that a
+ * double can't hold, goes through the whole schema, which reads it or says what is wrong with it.
  */
 export const reader = <A, I>(
   schema: Schema.Codec<A, I>,
-  { lenient = [], rename }: ReaderOptions<A, I> = {}
+  lenient: ReadonlyArray<string> = []
 ): ((text: string) => Result.Result<A, Unreadable>) => {
+  const wire = Schema.toEncoded(schema)
   const decode = forgiving(Schema.decodeUnknownResult(schema), lenient)
-  const isPlain = Schema.is(Schema.toEncoded(schema))
+  const isPlain = Schema.is(wire)
+  const rename = Renaming.reading(schema)
+  // The wire's side says nothing of numbers in free JSON, which must not have been rounded, and of nulls that it accepts.
+  const parse = isOpen(wire.ast) ? Json.parseAnswer : JSON.parse
   const readAll = (text: string): Result.Result<A, Unreadable> =>
     Result.flatMap(parsed(Json.parseAnswer, text), (json) => Result.mapError(decode(json), (error) => error.message))
   if (rename === undefined) return readAll
   return (text) => {
-    const json = parsed(JSON.parse, text)
+    const json = parsed(parse, text)
     return Result.isSuccess(json) && isPlain(json.success) ? Result.succeed(rename(json.success)) : readAll(text)
   }
 }
 
+/** Whether a value may be or contain a null, or JSON that no schema looks at. */
+const isOpen = (ast: SchemaAST.AST): boolean => {
+  if (SchemaAST.isUnknown(ast) || SchemaAST.isDeclaration(ast) || SchemaAST.isNull(ast)) return true
+  if (SchemaAST.isObjects(ast))
+    return [...ast.propertySignatures, ...ast.indexSignatures].some(({ type }) => isOpen(type))
+  if (SchemaAST.isArrays(ast)) return [...ast.elements, ...ast.rest].some(isOpen)
+  return SchemaAST.isUnion(ast) && ast.types.some(isOpen)
+}
+
 /**
- * Writes what a schema describes. What is right only changes its names, by `rename` where that is given; what is wrong is
- * walked once more, for all that is wrong with it.
+ * Writes a request that a schema describes: one that the program's side of the schema accepts is only renamed. Everything else
+ * is walked once more for all that is wrong with it. Never throws, whatever getters and proxies the input has.
  */
 export const writer = <A, I>(
-  schema: Schema.Codec<A, I>,
-  rename?: (input: A) => I
+  schema: Schema.Codec<A, I>
 ): ((input: unknown) => Result.Result<I, Schema.SchemaError>) => {
   const isRight = Schema.is(Schema.toType(schema))
+  const rename = Renaming.writing(schema)
   const write = Schema.encodeUnknownResult(schema)
   const explain = Schema.encodeUnknownResult(schema, { errors: "all" })
   return (input) => {
-    if (rename !== undefined && isRight(input)) return Result.succeed(rename(input))
-    const written = write(input)
-    return Result.isSuccess(written) ? written : explain(input)
+    try {
+      if (rename !== undefined && isRight(input)) return Result.succeed(rename(input))
+      const written = write(input)
+      return Result.isSuccess(written) ? written : explain(input)
+    } catch {
+      return Result.fail(new Schema.SchemaError(new SchemaIssue.InvalidType(readable, undefined)))
+    }
   }
 }
+
+const readable = Schema.Unknown.annotate({ expected: "an object whose fields can be read" }).ast
 
 /** Decodes; where that fails, once more without those of the lenient members that are wrong. */
 const forgiving =

@@ -2,7 +2,8 @@
  * Data files: whether a file is one of ours and may be used, its format, and bringing an older format to the newest.
  */
 import * as Fs from "node:fs"
-import { DatabaseSync } from "node:sqlite"
+import type * as NodeSqlite from "node:sqlite"
+import type { DatabaseSync } from "node:sqlite"
 
 /** Changes a file within a transaction that is open. */
 export type Migration = (db: DatabaseSync) => void
@@ -98,7 +99,10 @@ const foreign = (filename: string): DataFileError => new DataFileError(`${filena
 
 const connect = (filename: string): DatabaseSync => {
   try {
-    return new DatabaseSync(filename, { timeout: 1_000 })
+    // Loaded when it is needed: some runtimes don't have it, and Node 22 prints a warning when it is loaded.
+    const sqlite: typeof NodeSqlite | undefined = process.getBuiltinModule("node:sqlite")
+    if (sqlite === undefined) throw new Error("this runtime has no node:sqlite")
+    return new sqlite.DatabaseSync(filename, { timeout: 1_000 })
   } catch (error) {
     throw new DataFileError(`${filename} can't be opened: ${messageOf(error)}`, { cause: error })
   }

@@ -63,6 +63,12 @@ export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) 
   }
 }
 
+/** Whether a request has a field on the wire. */
+export const hasField = <A, I>(schema: Schema.Codec<A, I>, name: string): boolean => {
+  const { ast } = Schema.toEncoded(schema)
+  return SchemaAST.isObjects(ast) && ast.propertySignatures.some((field) => field.name === name)
+}
+
 /** Whether a value has for sure no field that its schema doesn't know. What isn't seen through is left to the schema. */
 const knows = (ast: SchemaAST.AST): ((value: unknown) => boolean) => {
   if (SchemaAST.isObjects(ast)) {

@@ -15,8 +15,10 @@ const escaped = "\u0000object"
 
 /** Any JSON with bigints in it. */
 export const encode = (value: unknown): string =>
-  JSON.stringify(value, (_key, inner: unknown) => {
-    if (typeof inner === "bigint") return { [marker]: inner.toString() }
+  JSON.stringify(value, function (this: object, key, inner: unknown) {
+    // What `toJSON` makes of a bigint, if a program has defined it, is not what is kept.
+    const own: unknown = Reflect.get(this, key)
+    if (typeof own === "bigint") return { [marker]: own.toString() }
     return isMarked(inner) ? { [escaped]: Object.entries(inner).flat() } : inner
   })
 

@@ -1,6 +1,7 @@
 /**
  * A server without a socket, whose time is a number: a tenant, its key, and budgets of tokens.
  */
+import * as Json from "@effect-cycles/protocol/Json"
 import * as CyclesServer from "../../src/CyclesServer.ts"
 import type { Server } from "../../src/internal/call.ts"
 import * as Handler from "../../src/internal/handler.ts"
@@ -49,13 +50,13 @@ export const make = (store?: Store): World => {
         method,
         url,
         headers: { "content-type": "application/json", ...headers },
-        body: body === undefined ? "" : JSON.stringify(body)
+        body: body === undefined ? "" : Json.stringify(body)
       },
       world.nowMs
     )
     if (server.store.isDirty()) server.store.commit()
     const { headers: answered, status } = answer
-    return { status, headers: answered, body: answer.body === "" ? {} : Object(JSON.parse(answer.body)) }
+    return { status, headers: answered, body: answer.body === "" ? {} : Object(Json.parse(answer.body)) }
   }
   const ask: (...request: Parameters<typeof send>) => Answered = (...request) => {
     const { body, status } = send(...request)

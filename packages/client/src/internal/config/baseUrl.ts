@@ -1,23 +1,49 @@
 /**
  * The server's address: what is allowed, and its one normal form.
  */
+import * as Result from "effect/Result"
 
-/** What a base URL must be, where the text is none; nothing where it is fine. */
-export const problemOf = (value: string): string | undefined => {
-  const url = URL.canParse(value) ? new URL(value) : undefined
-  if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    return "an http:// or https:// address"
+// ---------------------------------------------------------------------------------------------------------------------
+// parse
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The normal form of an address, or what it must be. Scheme and host are in lower case; trailing slashes and a trailing `/v1`
+ * are removed. Everything else stays as it was written, since journals are told apart by this text.
+ */
+export const parse = (value: string | URL): Result.Result<string, string> => {
+  const text = String(value).trim()
+  const parts = address.exec(text)
+  const [, scheme = "", authority = "", rest = ""] = parts ?? []
+  if (authority === "" || hasForbidden.test(text) || !URL.canParse(`${scheme}://${authority}`)) {
+    return Result.fail(authority.includes("@") ? withoutUser : "an http:// or https:// address")
   }
-  if (url.username !== "" || url.password !== "") return "an address without user name and password"
-  if (url.search !== "" || url.hash !== "") return "an address without query and fragment"
-  return undefined
+  if (authority.includes("@")) return Result.fail(withoutUser)
+  if (/[?#]/.test(rest)) return Result.fail("an address without query and fragment")
+  const path = rest.replace(/\/+$/, "").replace(/\/v1$/, "").replace(/\/+$/, "")
+  return Result.succeed(`${scheme}://${authority}`.toLowerCase() + path)
 }
 
-/** The address without a trailing slash. Journals of all clients are told apart by this text. */
-export const normalize = (value: string | URL): string => String(value).trim().replace(/\/+$/, "")
+const address = /^(https?):\/\/([^/?#\\]+)([^]*)$/i
 
-/** An address as it may be shown: what could be a user name and a password is left out. */
-export const withoutLogin = (value: string): string => value.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/i, "$1***@")
+/** Spaces, control characters, and the backslash, which browsers read as a slash. */
+const hasForbidden = /[\s\p{Cc}\\]/u
+
+const withoutUser = "an address without user name and password"
+
+/** What an address must be, if it can't be one. */
+export const problemOf = (value: string): string | undefined => {
+  const parsed = parse(value)
+  return Result.isFailure(parsed) ? parsed.failure : undefined
+}
+
+/** An address for an error message: without anything that could be a user name, a password or a token in a query. */
+export const shown = (value: string): string =>
+  value.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^]*@/i, "$1***@").replace(/[?#][^]+$/, (query) => `${query.slice(0, 1)}***`)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// hosts
+// ---------------------------------------------------------------------------------------------------------------------
 
 /** Whether a key would go over the open network unencrypted. */
 export const isPlainPublic = (baseUrl: string): boolean => {
@@ -25,16 +51,42 @@ export const isPlainPublic = (baseUrl: string): boolean => {
   return url.protocol === "http:" && !isPrivateHost(url.hostname)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
+/** `host` as `URL` writes it: IPv4 in four decimals, IPv6 in brackets, names in lower case. */
+const isPrivateHost = (host: string): boolean => {
+  if (host.startsWith("[")) return isPrivateV6(groupsOf(host.slice(1, -1)))
+  const v4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(host)
+  if (v4 !== null) return isPrivateV4(Number(v4[1]), Number(v4[2]))
+  const name = host.replace(/\.$/, "")
+  return !name.includes(".") || privateSuffixes.some((suffix) => name.endsWith(suffix))
+}
 
-const isPrivateHost = (host: string): boolean =>
-  host === "localhost" ||
-  host.endsWith(".localhost") ||
-  host.endsWith(".internal") ||
-  host.endsWith(".local") ||
-  !host.includes(".") ||
-  /^(127|10)\./.test(host) ||
-  host.startsWith("192.168.") ||
-  /^172\.(1[6-9]|2\d|3[01])\./.test(host)
+const privateSuffixes = [".localhost", ".local", ".internal", ".home.arpa"]
+
+const isPrivateV4 = (first: number, second: number): boolean =>
+  first === 127 ||
+  first === 10 ||
+  first === 0 ||
+  (first === 192 && second === 168) ||
+  (first === 172 && second >= 16 && second <= 31) ||
+  (first === 169 && second === 254)
+
+const isPrivateV6 = (groups: ReadonlyArray<number>): boolean => {
+  const [first = 0, , , , , sixth = 0, seventh = 0, eighth = 0] = groups
+  if (groups.slice(0, 5).every((group) => group === 0)) {
+    // ::1, :: and the addresses of IPv4 written as IPv6.
+    if (sixth === 0 && seventh === 0 && eighth <= 1) return true
+    if (sixth === 0xffff) return isPrivateV4(seventh >> 8, seventh & 0xff)
+  }
+  return (first & 0xfe00) === 0xfc00 || (first & 0xffc0) === 0xfe80
+}
+
+/** The eight groups of an address that `URL` has written: hexadecimal, with at most one `::`. */
+const groupsOf = (host: string): ReadonlyArray<number> => {
+  const [before = "", after] = host.split("::")
+  const read = (part: string): ReadonlyArray<number> =>
+    part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16))
+  if (after === undefined) return read(before)
+  const start = read(before)
+  const end = read(after)
+  return [...start, ...Array.from({ length: 8 - start.length - end.length }, () => 0), ...end]
+}

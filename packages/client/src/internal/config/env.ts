@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { isKey, keyRule } from "./apiKey.ts"
-import { problemOf, withoutLogin } from "./baseUrl.ts"
+import { problemOf, shown } from "./baseUrl.ts"
 
 /** What a variable holds where it is set; an empty one counts as not set. */
 const set = (name: string, allowed: string) =>
@@ -32,7 +32,7 @@ const text = (
   )
 
 /** The server. */
-export const baseUrl: Config.Config<string> = text("CYCLES_BASE_URL", problemOf, withoutLogin)
+export const baseUrl: Config.Config<string> = text("CYCLES_BASE_URL", problemOf, shown)
 
 /** A key: never empty, never shown. */
 export const secret = (name: string): Config.Config<Redacted.Redacted> =>

@@ -1,212 +1,250 @@
 /**
- * Asking for a reservation, so that none is ever left behind.
+ * Reserving, so that no reservation is left behind.
  *
- * An ambiguous answer is followed by one repetition with the same key. Where that is ambiguous too, or where the caller
- * is interrupted while waiting, the caller is free at once, and the client goes on in the background: it sends the same
- * request with the same key until it learns the id, and releases it.
+ * After an ambiguous response the request is repeated once with the same key. If that is ambiguous too, or if the caller
+ * is interrupted, the caller is free at once, and the client goes on in the background: it repeats the request until it
+ * learns the id, and releases the reservation.
  *
- * Source: HEARTBEAT GUIDANCE ("CREATE timeout ... one immediate retry"); going on in the background is ours.
+ * @see HEARTBEAT GUIDANCE of the protocol ("CREATE timeout ... one immediate retry")
  */
-import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { CyclesError } from "../../CyclesError.ts"
 import { AlreadySettled, BudgetExceeded, ProtocolError } from "../../CyclesError.ts"
-import type { LeaseLost } from "../../Heartbeat.ts"
-import * as Counts from "../runtime/metrics.ts"
-import * as Claims from "../reservation/claims.ts"
-import * as Doubt from "../protocol/doubt.ts"
-import * as Encode from "../protocol/requests.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import * as Held from "../reservation/handle.ts"
-import type { Lane } from "../transport/bulkhead.ts"
-import { floorOf } from "../protocol/outcome.ts"
-import type { Prepared } from "../reservation/options.ts"
-import * as Patience from "../runtime/patience.ts"
-import * as Release from "../settlement/release.ts"
-import * as Retry from "../runtime/retry.ts"
-import type { WithMeta } from "../transport/send.ts"
 import { nowMs } from "../config/time.ts"
-import * as Wire from "../protocol/operations.ts"
+import { classify, combine, isAmbiguous, mayHaveHappened } from "../protocol/classify.ts"
+import * as Operations from "../protocol/operations.ts"
+import type { Engine } from "../reservation/engine.ts"
+import { Handle } from "../reservation/handle.ts"
+import type { Prepared } from "../reservation/options.ts"
+import * as Metrics from "../runtime/metrics.ts"
+import * as Log from "../runtime/log.ts"
+import * as Retry from "../runtime/retry.ts"
+import * as Release from "../settlement/release.ts"
+import { writeOpen } from "../settlement/settle.ts"
+import type { Priority } from "../transport/bulkhead.ts"
+import type { WithMeta } from "../transport/call.ts"
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+/** Restores the interruptibility of the caller. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/**
- * Reserves, and starts the heartbeat. It is run inside an uninterruptible region: only the waiting can be interrupted.
- */
-export const open = (
+type Response = WithMeta<ReservationCreateResponse>
+
+/** Reserves, and starts the heartbeat. Run it uninterruptible: only the wait for the server is interruptible. */
+export const acquire = (
   engine: Engine,
   restore: Restore,
   prepared: Prepared
-): Effect.Effect<Held.Held, CyclesError | AlreadySettled> =>
-  Claims.during(
-    engine,
-    prepared,
-    Effect.flatMap(
-      Effect.onInterrupt(restore(ask(engine, prepared)), () =>
-        prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : engine.background(abandon(engine, prepared, 0))
-      ),
-      (answer) =>
-        prepared.isCallersKey
-          ? Effect.andThen(stillOpen(engine, prepared, answer), accept(engine, prepared, answer))
-          : accept(engine, prepared, answer)
-    )
+): Effect.Effect<Handle, CyclesError | AlreadySettled> => {
+  const { isCallersKey, key } = prepared
+  const response = Effect.onInterrupt(restore(request(engine, prepared)), () =>
+    prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : leave(engine, prepared, 0)
   )
+  // Every call passes here: no generator.
+  if (!isCallersKey) return Effect.flatMap(response, (response) => accept(engine, prepared, response))
+  const acquired = Effect.gen(function* () {
+    const made = yield* response
+    yield* assertOpen(engine, prepared, made)
+    return yield* accept(engine, prepared, made)
+  })
+  return Effect.suspend(() => {
+    engine.keys.acquire(key)
+    return Effect.onError(acquired, () => Effect.sync(() => engine.keys.release(key)))
+  })
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
-// asking
+// the request
 // ---------------------------------------------------------------------------------------------------------------------
 
-const send = (
-  engine: Engine,
-  prepared: Prepared,
-  lane: Lane
-): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> =>
+const send = (engine: Engine, prepared: Prepared, priority: Priority): Effect.Effect<Response, CyclesError> =>
   Effect.filterOrFail(
-    engine.send(
-      Wire.reserve(
-        prepared.body,
-        { action: prepared.request.action, requested: prepared.request.estimate, scopes: prepared.scopes },
-        lane,
+    engine.sender.send(
+      Operations.reserve(
+        prepared.text.body,
+        { action: prepared.action, requested: prepared.estimate, scopes: prepared.scopes },
+        priority,
         prepared.progress
       )
     ),
-    (answer) => answer.reservationId !== undefined || answer.decision === "DENY" || prepared.isDryRun,
+    (response) => response.reservationId !== undefined || response.decision === "DENY" || prepared.isDryRun,
     withoutId
   )
 
-const withoutId = (answer: WithMeta<ReservationCreateResponse>): ProtocolError =>
+const withoutId = (response: Response): ProtocolError =>
   new ProtocolError({
     operation: "reserve",
     status: 200,
-    problem: `the decision ${answer.decision} has no reservation_id`,
-    requestId: answer.meta.requestId
+    problem: `the decision ${response.decision} has no reservation_id`,
+    requestId: response.meta.requestId
   })
 
-/** Attempts until the server asks for no more patience; after an ambiguous answer another one at once, with the same key. */
-const ask = (engine: Engine, prepared: Prepared): Effect.Effect<WithMeta<ReservationCreateResponse>, CyclesError> => {
-  const attempt = send(engine, prepared, "caller")
-  return Effect.catchIf(Patience.patiently(attempt, prepared.maxRetryAfterMs), Doubt.isAmbiguous, (first) =>
-    Effect.tapError(attempt, (second) =>
-      (Doubt.mayHaveArrived(first) || Doubt.mayHaveArrived(second)) && !Doubt.isRefusal(second) && !prepared.isDryRun
-        ? engine.background(abandon(engine, prepared, floorOf(second)))
-        : Effect.void
+/** One request, and after an ambiguous response another one at once, with the same key. */
+const request = (engine: Engine, prepared: Prepared): Effect.Effect<Response, CyclesError> =>
+  Effect.suspend(() => {
+    const earlier: Array<CyclesError> = []
+    const { maxRetryAfterMs } = prepared.policies
+    const first = send(engine, prepared, "caller")
+    const patient =
+      maxRetryAfterMs === 0 ? first : Retry.waitingAtMost(first, maxRetryAfterMs, (error) => void earlier.push(error))
+    return Effect.catch(patient, (error) =>
+      isAmbiguous(error)
+        ? Effect.catch(repeat(engine, prepared), (last) => refused(engine, prepared, [...earlier, error, last]))
+        : refused(engine, prepared, [...earlier, error])
     )
-  )
+  })
+
+const repeat = (engine: Engine, prepared: Prepared): Effect.Effect<Response, CyclesError> =>
+  Effect.suspend(() => {
+    prepared.life.fire("ambiguous")
+    return send(engine, prepared, "caller")
+  })
+
+/** No attempt succeeded. If one of them may have, the reservation is released in the background. */
+const refused = (
+  engine: Engine,
+  prepared: Prepared,
+  attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]
+): Effect.Effect<never, CyclesError> => {
+  const last = attempts[attempts.length - 1]
+  const error = Effect.fail(combine(attempts))
+  if (prepared.isDryRun || !mayHaveHappened(attempts)) {
+    prepared.life.fire("refused")
+    return error
+  }
+  return Effect.andThen(leave(engine, prepared, last === undefined ? 0 : classify(last).minimumDelayMs), error)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// what an answer means
+// the response
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * A key of the caller's own may find a reservation that an earlier run has settled. Time that is left says that none has.
- * None left says little, since it is counted from the first expiry, whatever was added to it: the reservation itself tells.
+ * A caller-supplied key may find a reservation that an earlier run has settled, or whose settlement is decided but not
+ * confirmed yet. Remaining time alone says little: a repeated reserve returns what was left when it was first made.
  */
-const stillOpen = (
+const assertOpen = (
   engine: Engine,
   prepared: Prepared,
-  { remainingTtlMs, reservationId }: WithMeta<ReservationCreateResponse>
-): Effect.Effect<void, AlreadySettled> => {
-  if (prepared.isDryRun || reservationId === undefined) return Effect.void
-  const settled = Effect.fail(new AlreadySettled({ reservationId, by: "earlier run" }))
-  if (remainingTtlMs !== undefined && remainingTtlMs > 0) return Effect.void
-  return Effect.matchEffect(engine.send(Wire.getReservation(reservationId, "settlement")), {
-    onSuccess: ({ status }) => (status === "ACTIVE" ? Effect.void : settled),
-    onFailure: (error) =>
-      remainingTtlMs === 0 || (error._tag === "ApiError" && error.status === 410) ? settled : Effect.void
+  { remainingTtlMs, reservationId }: Response
+): Effect.Effect<void, AlreadySettled> =>
+  Effect.gen(function* () {
+    if (prepared.isDryRun || reservationId === undefined) return
+    const settled = Effect.fail(new AlreadySettled({ reservationId, by: "earlier run" }))
+    if (yield* engine.outbox.isDecided(reservationId)) return yield* settled
+    if (remainingTtlMs !== undefined && remainingTtlMs > 0) return
+    yield* Effect.matchEffect(engine.sender.send(Operations.getReservation(reservationId, "settlement")), {
+      onSuccess: ({ status }) => (status === "ACTIVE" ? Effect.void : settled),
+      onFailure: (error) => (remainingTtlMs === 0 || classify(error).class === "gone" ? settled : Effect.void)
+    })
   })
-}
 
 const accept = (
   engine: Engine,
   prepared: Prepared,
-  answer: WithMeta<ReservationCreateResponse>
-): Effect.Effect<Held.Held, CyclesError> =>
-  Effect.withFiber((fiber): Effect.Effect<Held.Held, BudgetExceeded | ProtocolError> => {
-    Counts.decision(answer.decision, fiber.context)
-    if (answer.decision === "DENY") return Effect.fail(denied(prepared, answer))
+  response: Response
+): Effect.Effect<Handle, BudgetExceeded | ProtocolError> =>
+  Effect.withFiber((fiber): Effect.Effect<Handle, BudgetExceeded | ProtocolError> => {
+    Metrics.decision(response.decision, fiber.context)
+    if (response.decision === "DENY") {
+      prepared.life.fire("refused")
+      return Effect.fail(denied(prepared, response))
+    }
     const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
-    if (prepared.isDryRun) return Effect.succeed(Held.make(prepared, answer, startedAtMs))
-    const id = answer.reservationId
-    if (id === undefined) return Effect.fail(withoutId(answer))
-    const held = Held.make(prepared, answer, startedAtMs)
-    Counts.active(1, fiber.context)
-    if (prepared.heartbeat === "cancel") held.onLost = Deferred.makeUnsafe<LeaseLost>()
-    held.beat = engine.heartbeat.start(
-      {
-        reservationId: id,
-        extend: (key, timeoutMs) =>
-          engine.send(Wire.extend(id, Encode.extendBody(key, prepared.extendByMs), timeoutMs)),
-        onLost: (reason) => onLost(held, id, reason)
-      },
-      { ttlMs: prepared.ttlMs, extendByMs: prepared.extendByMs, maxBudgetMs: engine.config.timeoutMs },
+    const handle = new Handle(prepared, response, startedAtMs)
+    const { id } = handle
+    if (prepared.isDryRun) return Effect.succeed(handle)
+    if (id === undefined) return Effect.fail(withoutId(response))
+    prepared.life.fire("allowed")
+    Metrics.active(1, fiber.context)
+    const { extendByMs, onCrash, ttlMs } = prepared.policies
+    handle.beat = engine.heartbeat.start(
+      { reservationId: id, onLost: (reason) => handle.markLost(reason) !== undefined },
+      { ttlMs, extendByMs, maxBudgetMs: engine.config.timeoutMs },
       {
         nowMs: startedAtMs,
-        rttMs: answer.meta.rttMs,
-        expiresAtMs: answer.expiresAtMs,
-        remainingTtlMs: answer.remainingTtlMs
+        rttMs: response.meta.rttMs,
+        expiresAtMs: response.expiresAtMs,
+        remainingTtlMs: response.remainingTtlMs
       }
     )
-    return Effect.succeed(held)
+    return onCrash === "expire" ? Effect.succeed(handle) : Effect.as(writeOpen(engine, handle), handle)
   })
 
-const denied = (prepared: Prepared, answer: WithMeta<ReservationCreateResponse>): BudgetExceeded =>
+const denied = (prepared: Prepared, response: Response): BudgetExceeded =>
   new BudgetExceeded({
     operation: "reserve",
-    code: answer.reasonCode ?? "BUDGET_EXCEEDED",
-    action: prepared.request.action,
-    requested: prepared.request.estimate,
-    scopes: answer.affectedScopes.length > 0 ? answer.affectedScopes : prepared.scopes,
-    retryAfter: answer.retryAfterMs === undefined ? undefined : Duration.millis(answer.retryAfterMs),
-    requestId: answer.meta.requestId,
-    traceId: answer.meta.traceId
+    code: response.reasonCode ?? "BUDGET_EXCEEDED",
+    action: prepared.action,
+    requested: prepared.estimate,
+    scopes: response.affectedScopes.length > 0 ? response.affectedScopes : prepared.scopes,
+    retryAfter: response.retryAfterMs === undefined ? undefined : Duration.millis(response.retryAfterMs),
+    requestId: response.meta.requestId,
+    traceId: response.meta.traceId
   })
 
-const onLost = (held: Held.Held, id: ReservationId, reason: string): Effect.Effect<void> =>
+// ---------------------------------------------------------------------------------------------------------------------
+// abandoned reserves
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** No caller waits any more: the rest goes on in the background. */
+const leave = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const lost = Held.lose(held, reason)
-    const told = held.onLost === undefined ? Effect.void : Deferred.succeed(held.onLost, lost)
-    return Effect.andThen(Effect.logWarning(`The lease of reservation ${id} can't be kept: ${reason}`), told)
+    prepared.life.fire("abandoned")
+    return engine.background.run(abandon(engine, prepared, minimumDelayMs))
   })
-
-// ---------------------------------------------------------------------------------------------------------------------
-// nobody waits any more
-// ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Learns the id by the same request with the same key, and releases it. A refusal means that nothing is held.
+ * Learns the id by the same request with the same key, and releases the reservation. A refusal that proves that nothing
+ * happened ends it.
  *
- * A key of the caller's own may come again, from somebody who tries again: for as long as a call may take it is left to
- * them, and what they hold is not released.
+ * A caller-supplied key may come back from a caller who retries: for as long as a call may take it is left to that caller,
+ * and a reservation that is in use again isn't released.
  */
-const abandon = (engine: Engine, prepared: Prepared, floorMs: number): Effect.Effect<void> => {
-  const isTakenUp = () => prepared.isCallersKey && engine.claims.isClaimed(prepared.key)
-  const attempt: Effect.Effect<Retry.Attempt<void>> = Effect.suspend(() =>
-    isTakenUp()
-      ? Effect.succeed(Retry.ended<void>(undefined))
-      : Effect.matchEffect(send(engine, prepared, "settlement"), {
-          onSuccess: (answer) =>
-            Effect.as(
-              answer.reservationId === undefined || answer.remainingTtlMs === 0 || isTakenUp()
-                ? Effect.void
-                : Release.run(engine, answer.reservationId, prepared, "reserve_abandoned"),
-              Retry.ended<void>(undefined)
-            ),
-          onFailure: (error) =>
-            Effect.succeed(
-              Doubt.isRefusal(error) ? Retry.ended<void>(undefined) : Retry.again(error.message, floorOf(error))
-            )
-        })
-  )
-  const release = Effect.flatMap(attempt, (first) =>
-    Retry.goOn(engine, first, attempt, (last) =>
-      Effect.logWarning(`A reservation that nobody waits for may be held until its lease ends: ${last.because}`)
+const abandon = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> => {
+  const { isCallersKey, key, life, stem } = prepared
+  const isInUse = () => isCallersKey && engine.keys.has(key)
+  const nothingLeft = Retry.ended<void>(undefined)
+
+  const attempt: Effect.Effect<Retry.Attempt<void>> = Retry.attemptOf(
+    Effect.suspend(() =>
+      isInUse()
+        ? Effect.succeed(nothingLeft)
+        : Effect.matchEffect(send(engine, prepared, "settlement"), {
+            onSuccess: ({ decision, remainingTtlMs, reservationId: id }) => {
+              if (id === undefined || decision === "DENY") {
+                life.fire("refused")
+                return Effect.succeed(nothingLeft)
+              }
+              life.fire("allowed")
+              if (remainingTtlMs === 0 || isInUse()) return Effect.succeed(nothingLeft)
+              return Effect.as(Release.run(engine, { id, stem, reason: "reserve_abandoned", life }), nothingLeft)
+            },
+            onFailure: (error): Effect.Effect<Retry.Attempt<void>> => {
+              const { minimumDelayMs, provesNothingHappened } = classify(error)
+              if (provesNothingHappened && error._tag !== "TransportError") {
+                life.fire("refused")
+                return Effect.succeed(nothingLeft)
+              }
+              life.fire("ambiguous")
+              return Effect.succeed(Retry.again(error.message, minimumDelayMs))
+            }
+          })
     )
   )
-  const delayMs = prepared.isCallersKey ? engine.config.timeoutMs : 0
-  return delayMs + floorMs > 0 ? Effect.andThen(engine.pause(delayMs, floorMs), release) : release
+
+  return Effect.gen(function* () {
+    // A caller that retries under its own key gets the time of one call.
+    const delayMs = isCallersKey ? engine.config.timeoutMs : 0
+    if (delayMs + minimumDelayMs > 0) yield* engine.background.pause(delayMs, minimumDelayMs)
+    const first = yield* attempt
+    yield* Retry.goOn({ retry: engine.config.retry, background: engine.background }, first, attempt, (last) =>
+      Effect.suspend(() => {
+        life.fire("gaveUp")
+        return Log.warning(`An abandoned reservation may be held until its lease ends: ${last.because}`)
+      })
+    )
+  })
 }

@@ -1,81 +1,86 @@
 /**
- * Guarding an effect: reserve, run the body, settle by how it ended. One mask; only the reserve's waiting and the body can
- * be interrupted.
+ * Guarding an effect: reserve, run the body, settle by how it ended. Only the wait for the reserve, the body and
+ * `onSettled` can be interrupted.
  */
-import * as Amount from "@effect-cycles/protocol/Amount"
+import type { Action } from "@effect-cycles/protocol/Action"
+import type * as Amount from "@effect-cycles/protocol/Amount"
 import type { Metrics } from "@effect-cycles/protocol/Metrics"
-import * as Cause from "effect/Cause"
-import * as Deferred from "effect/Deferred"
+import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { AlreadySettled, CyclesError } from "../../CyclesError.ts"
-import type { Given, LeaseOptions, Metadata, OnUnsettled } from "../../GuardOptions.ts"
-import type { LeaseLost, Policy } from "../../Heartbeat.ts"
+import type { LeaseLost } from "../../Heartbeat.ts"
+import type { Metadata } from "../../Reservation.ts"
 import { Reservation } from "../../Reservation.ts"
-import type { Settlement } from "../../Settlement.ts"
 import { isSettled, Unsettled } from "../../Settlement.ts"
-import type { Action } from "@effect-cycles/protocol/Action"
-import type { Subject } from "@effect-cycles/protocol/Subject"
-import * as Encode from "../protocol/requests.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import type { Held } from "../reservation/handle.ts"
-import { inUnit } from "../reservation/handle.ts"
-import * as Prepare from "../reservation/options.ts"
-import * as Reserve from "./acquire.ts"
-import * as Settle from "../settlement/settle.ts"
+import * as Extras from "../protocol/extras.ts"
+import type { Engine } from "../reservation/engine.ts"
+import type { Handle } from "../reservation/handle.ts"
+import type { LeaseOptions } from "../reservation/options.ts"
+import { prepare } from "../reservation/options.ts"
+import { defectOf, tooDeep, viewOf } from "../reservation/view.ts"
+import * as Log from "../runtime/log.ts"
+import * as Plan from "../settlement/plan.ts"
+import { hooksOf, settle } from "../settlement/settle.ts"
+import { acquire } from "./acquire.ts"
+import * as Body from "./body.ts"
+import { announce } from "./onSettled.ts"
 
-/** The options of both forms of `withCycles`, without their type-level refinements. */
-export interface Options<A, Args extends ReadonlyArray<unknown>> extends LeaseOptions {
-  readonly action: Given<Action, Args>
-  readonly estimate: Given<Amount.Amount, Args>
+/** The options of both forms of `withCycles`, without the refinements of the public types. */
+export interface Options<A, Args extends ReadonlyArray<unknown>, R> extends LeaseOptions<R> {
+  readonly action: Action | ((...args: Args) => Action)
+  readonly estimate: Amount.Amount | ((...args: Args) => Amount.Amount)
   readonly actual?: Amount.Amount | ((result: A) => Amount.Amount) | undefined
-  readonly subject?: Given<Subject, Args> | undefined
-  readonly idempotencyKey?: Given<string, Args> | undefined
-  readonly metadata?: Given<Metadata, Args> | undefined
   readonly metrics?: Metrics | ((result: A) => Metrics) | undefined
-  readonly heartbeat?: Policy | undefined
-  readonly onUnsettled?: OnUnsettled | undefined
+  readonly subject?: Subject | ((...args: Args) => Subject) | undefined
+  readonly metadata?: Metadata | ((...args: Args) => Metadata) | undefined
+  readonly idempotencyKey?: string | ((...args: Args) => string) | undefined
+  readonly onUnsettled?: "report" | "fail" | undefined
 }
 
-/** Everything a guard can fail with, besides the body. The public types leave out what the options rule out. */
+/** Every error of a guard besides those of the body. The public types leave out what the options exclude. */
 export type GuardError = CyclesError | AlreadySettled | LeaseLost | Unsettled
 
-/** Guards an effect; the settlement comes with the result. */
-export const guard = <A, E, R, Args extends ReadonlyArray<unknown>>(
+/** Guards an effect. */
+export const guard = <A, E, R, Args extends ReadonlyArray<unknown>, R2>(
   engine: Engine,
   self: Effect.Effect<A, E, R>,
-  options: Options<A, Args>,
+  options: Options<A, Args, R2>,
   args: Args
-): Effect.Effect<readonly [Settlement, A], E | GuardError, Exclude<R, Reservation>> =>
+): Effect.Effect<A, E | GuardError, Exclude<R, Reservation> | R2> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(prepare(engine, options, args), (prepared) =>
-      Effect.flatMap(Reserve.open(engine, restore, prepared), (held) => {
-        const body = Effect.provideService(self, Reservation, held.handle)
-        const exit = held.onLost === undefined ? Effect.exit(restore(body)) : cancellable(restore, body, held.onLost)
-        return Effect.flatMap(exit, (exit) => conclude(engine, held, options, exit))
+    Effect.flatMap(prepareCall(engine, options, args), (prepared) =>
+      Effect.flatMap(acquire(engine, restore, prepared), (handle) => {
+        const body = Effect.provideService(self, Reservation, viewOf(handle, hooksOf(engine)))
+        return Effect.flatMap(Body.run(restore, body, handle.onLost), (exit) =>
+          conclude(engine, restore, handle, options, exit)
+        )
       })
     )
   )
 
 // ---------------------------------------------------------------------------------------------------------------------
-// before
+// before the body
 // ---------------------------------------------------------------------------------------------------------------------
 
-const prepare = <A, Args extends ReadonlyArray<unknown>>(engine: Engine, options: Options<A, Args>, args: Args) =>
+const prepareCall = <A, Args extends ReadonlyArray<unknown>, R>(
+  engine: Engine,
+  options: Options<A, Args, R>,
+  args: Args
+) =>
   Effect.suspend(() =>
-    Prepare.prepare(engine, {
+    prepare(engine.config, engine.makeKey, engine.observer, {
       ...options,
-      action: given(options.action, args),
-      estimate: given(options.estimate, args),
-      subject: given(options.subject, args),
-      idempotencyKey: given(options.idempotencyKey, args),
-      metadata: given(options.metadata, args)
+      action: valueOf(options.action, args),
+      estimate: valueOf(options.estimate, args),
+      subject: valueOf(options.subject, args),
+      idempotencyKey: valueOf(options.idempotencyKey, args),
+      metadata: valueOf(options.metadata, args)
     })
   )
 
-const given = <A, Args extends ReadonlyArray<unknown>>(value: A | ((...args: Args) => A), args: Args): A =>
+const valueOf = <A, Args extends ReadonlyArray<unknown>>(value: A | ((...args: Args) => A), args: Args): A =>
   isFunction(value) ? value(...args) : value
 
 const isFunction = <A, Args extends ReadonlyArray<unknown>>(
@@ -83,93 +88,84 @@ const isFunction = <A, Args extends ReadonlyArray<unknown>>(
 ): value is (...args: Args) => A => typeof value === "function"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the body
+// after the body
 // ---------------------------------------------------------------------------------------------------------------------
 
-/**
- * Runs the body in a fiber of its own, so that losing the lease can stop it without interrupting the caller: the result is
- * then the failure `LeaseLost`.
- */
-const cancellable = <A, E, R>(
-  restore: <A1, E1, R1>(effect: Effect.Effect<A1, E1, R1>) => Effect.Effect<A1, E1, R1>,
-  body: Effect.Effect<A, E, R>,
-  onLost: Deferred.Deferred<LeaseLost>
-): Effect.Effect<Exit.Exit<A, E | LeaseLost>, never, R> =>
-  Effect.flatMap(Effect.forkChild(body, { startImmediately: true }), (fiber) =>
-    Effect.flatMap(Effect.exit(restore(Effect.raceFirst(Fiber.await(fiber), Deferred.await(onLost)))), (winner) =>
-      Effect.flatMap(Fiber.interrupt(fiber), () =>
-        Effect.map(Fiber.await(fiber), (exit): Exit.Exit<A, E | LeaseLost> => {
-          if (Exit.isFailure(winner)) return Exit.isSuccess(exit) ? Exit.failCause(winner.cause) : exit
-          const isLost = !Exit.isExit(winner.value)
-          return isLost && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.fail(winner.value) : exit
-        })
-      )
-    )
-  )
-
-// ---------------------------------------------------------------------------------------------------------------------
-// after
-// ---------------------------------------------------------------------------------------------------------------------
-
-const conclude = <A, E, Args extends ReadonlyArray<unknown>>(
+const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
   engine: Engine,
-  held: Held,
-  options: Options<A, Args>,
+  restore: <A1, E1, R1>(effect: Effect.Effect<A1, E1, R1>) => Effect.Effect<A1, E1, R1>,
+  handle: Handle,
+  options: Options<A, Args, R>,
   exit: Exit.Exit<A, E>
-): Effect.Effect<readonly [Settlement, A], E | LeaseLost | Unsettled> => {
+): Effect.Effect<A, E | LeaseLost | Unsettled, R> => {
   if (Exit.isFailure(exit)) {
-    return Effect.andThen(
-      Settle.settle(engine, held, Settle.planFailure(held, exit.cause)),
-      Effect.failCause(exit.cause)
+    const { cause } = exit
+    return Effect.flatMap(settle(engine, handle, Plan.forFailure(handle, cause)), (settlement) =>
+      Effect.andThen(announce(engine, restore, handle, options.onSettled, settlement), Effect.failCause(cause))
     )
   }
-  const [plan, defect] = planResult(held, options, exit.value)
-  return Effect.flatMap(
-    Settle.settle(engine, held, plan),
-    (settlement): Effect.Effect<readonly [Settlement, A], LeaseLost | Unsettled> => {
-      if (defect !== undefined) return Effect.die(defect.thrown)
-      if (held.lost !== undefined && held.prepared.heartbeat !== "warn") return Effect.fail(held.lost)
-      return options.onUnsettled === "fail" && !isSettled(settlement)
-        ? Effect.fail(new Unsettled({ settlement }))
-        : Effect.succeed([settlement, exit.value] as const)
-    }
+  const { defect, plan, warning } = planResult(handle, options, exit.value)
+  // An extension that our own commit makes fail is no lost lease.
+  const { lost } = handle
+  const settled = Effect.flatMap(settle(engine, handle, plan), (settlement) =>
+    Effect.flatMap(
+      announce(engine, restore, handle, options.onSettled, settlement),
+      (): Effect.Effect<A, LeaseLost | Unsettled> => {
+        if (defect !== undefined) return Effect.die(defect.thrown)
+        if (lost !== undefined && handle.prepared.policies.heartbeat !== "warn") return Effect.fail(lost)
+        return options.onUnsettled === "fail" && !isSettled(settlement)
+          ? Effect.fail(new Unsettled({ settlement }))
+          : Effect.succeed(exit.value)
+      }
+    )
   )
+  return warning === undefined ? settled : Effect.andThen(Log.warning(warning), settled)
 }
 
-/** What a function of the user's has thrown, or what is wrong with what it gave. */
+/** What a callback threw, or what is wrong with what it returned. It is raised after the settlement. */
 interface Defect {
   readonly thrown: unknown
 }
 
-/**
- * The plan for a result, and a defect that is raised after the settlement, since something was spent. The amount comes
- * first: what is known of the spend is not lost to what is told beside it.
- */
-const planResult = <A, Args extends ReadonlyArray<unknown>>(
-  held: Held,
-  options: Options<A, Args>,
+interface Planned {
+  readonly plan: Plan.Commit
+  readonly defect?: Defect | undefined
+  readonly warning?: string | undefined
+}
+
+/** The plan for a result. The amount comes first: a known amount isn't lost to what describes it. */
+const planResult = <A, Args extends ReadonlyArray<unknown>, R>(
+  handle: Handle,
+  options: Options<A, Args, R>,
   result: A
-): readonly [Settle.Commit, Defect | undefined] => {
+): Planned => {
   const { actual, metrics } = options
-  let plan = Settle.planSuccess(held)
+  let plan = Plan.forSuccess(handle)
   let defect: Defect | undefined
+  let warning: string | undefined
   if (actual !== undefined) {
     try {
-      const told = typeof actual === "function" ? actual(result) : actual
-      const amount = Result.getOrThrow(inUnit(held.prepared.request.estimate.unit, told))
-      plan = { ...plan, actual: amount, isEstimated: false }
+      const amount = Result.getOrThrow(handle.inUnit(typeof actual === "function" ? actual(result) : actual))
+      plan = Plan.forSuccess(handle, amount)
+      if (plan.actual.amount > amount.amount) {
+        warning =
+          `Reservation ${handle.id ?? "(dry run)"}: the actual amount ${amount} is below the recorded total; ` +
+          `${plan.actual} is committed`
+      }
     } catch (thrown) {
-      plan = Settle.planEstimate(held)
+      plan = Plan.forUnknown(handle)
       defect = { thrown }
     }
   }
-  try {
-    const told = typeof metrics === "function" ? metrics(result) : metrics
-    if (told !== undefined) plan = { ...plan, metrics: { ...held.metrics, ...told } }
-  } catch (thrown) {
-    defect ??= { thrown }
+  if (metrics === undefined) return { plan, defect, warning }
+  const extras = Extras.encode("commit", () => ({
+    metrics: typeof metrics === "function" ? metrics(result) : metrics
+  }))
+  if (Result.isSuccess(extras)) {
+    return { plan: { ...plan, extras: Extras.merge(plan.extras, extras.success) }, defect, warning }
   }
-  const problem = Encode.problemOfCommit(held.prepared, plan)
-  if (problem === undefined) return [plan, defect]
-  return [{ ...plan, metrics: undefined }, defect ?? { thrown: problem }]
+  const { failure } = extras
+  return failure._tag === "TooDeep"
+    ? { plan, defect, warning: warning ?? tooDeep(handle.id) }
+    : { plan, defect: defect ?? { thrown: defectOf(failure) }, warning }
 }

@@ -1,94 +1,181 @@
 /**
- * A reservation as a scoped resource: acquired by reserve, released by a settlement at the latest when its scope closes.
+ * A reservation as a scoped resource: acquired by a reserve, settled at the latest when its scope closes.
  *
- * Reservations of one scope settle side by side: closing starts the settlement of each in turn, and waits for all of them
- * once, at the end.
+ * Reservations of one scope settle side by side: closing starts the settlement of each in turn and waits for all of them
+ * at the end. A settled reservation leaves its scope at once, so that a long-lived scope keeps nothing of it.
  */
+import type * as Amount from "@effect-cycles/protocol/Amount"
+import type * as Context from "effect/Context"
+import * as Protocol from "@effect-cycles/protocol/Limits"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import type { CyclesError } from "../../CyclesError.ts"
-import { AlreadySettled } from "../../CyclesError.ts"
-import type { ReserveOptions } from "../../GuardOptions.ts"
+import type { AlreadySettled, CyclesError } from "../../CyclesError.ts"
+import { InvalidRequest } from "../../CyclesError.ts"
 import type { LeaseLost } from "../../Heartbeat.ts"
-import type { Active } from "../../Reservation.ts"
+import type { Active, CommitOptions } from "../../Reservation.ts"
 import type { Settlement } from "../../Settlement.ts"
-import * as Encode from "../protocol/requests.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import type { Held } from "../reservation/handle.ts"
-import * as Lifecycle from "../reservation/lifecycle.ts"
+import * as Extras from "../protocol/extras.ts"
+import * as Operations from "../protocol/operations.ts"
+import { extendText } from "../protocol/requests.ts"
+import type { Engine } from "../reservation/engine.ts"
+import type { Handle } from "../reservation/handle.ts"
+import * as Limits from "../reservation/limits.ts"
+import type { OnSettled, ReserveOptions } from "../reservation/options.ts"
 import { prepare } from "../reservation/options.ts"
-import * as Reserve from "./acquire.ts"
-import * as Settle from "../settlement/settle.ts"
-import { millis } from "../config/time.ts"
-import * as Wire from "../protocol/operations.ts"
+import { viewOf } from "../reservation/view.ts"
+import * as Plan from "../settlement/plan.ts"
+import { hooksOf, settle } from "../settlement/settle.ts"
+import type { Restore } from "./acquire.ts"
+import { acquire } from "./acquire.ts"
+import { announce } from "./onSettled.ts"
 
-/** Everything a reservation by hand can fail with. */
-export type ReserveError = CyclesError | AlreadySettled
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
 
-/** How a reservation is settled when its scope closes. */
-export type OnClose = (held: Held, exit: Exit.Exit<unknown, unknown>) => Settle.Plan
+/** How an open reservation is settled when its scope closes. */
+export type OnClose = (handle: Handle, exit: Exit.Exit<unknown, unknown>) => Plan.Plan
 
-/** Reserves in the current scope. */
-export const reserve = (
+/** A reservation in a scope. */
+export interface Scoped {
+  readonly handle: Handle
+  /** Settles it, unless it has been settled, and runs `onSettled`. */
+  readonly settle: (plan: Plan.Plan) => Effect.Effect<Settlement, AlreadySettled>
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// reserve
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Reserves in the current scope. If the scope has closed meanwhile, the reservation is released and the caller interrupted. */
+export const reserve = <R>(
   engine: Engine,
-  options: ReserveOptions,
-  onClose: OnClose = Settle.planClosed
-): Effect.Effect<Held, ReserveError, Scope.Scope> =>
-  Effect.flatMap(prepare(engine, options), (prepared) =>
-    Effect.flatMap(closingOf, (closing) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.acquireRelease(Reserve.open(engine, restore, prepared), (held, exit) =>
-          closing.start(engine, held, onClose, exit)
+  options: ReserveOptions<R>,
+  onClose: OnClose = Plan.forClosedScope
+): Effect.Effect<Scoped, CyclesError | AlreadySettled, Scope.Scope | R> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    if (scope.state._tag === "Closed") return yield* Effect.interrupt
+    const prepared = yield* prepare(engine.config, engine.makeKey, engine.observer, options)
+    const context = yield* Effect.context<R>()
+    const closing = yield* closingOf(scope)
+    return yield* Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const handle = yield* acquire(engine, restore, prepared)
+        if (scope.state._tag === "Closed") {
+          yield* settle(engine, handle, Plan.release("scope_closed"))
+          return yield* Effect.interrupt
+        }
+        const own = yield* Scope.fork(scope)
+        yield* Scope.addFinalizerExit(own, (exit) =>
+          handle.isDecided
+            ? Effect.void
+            : closing.start(
+                engine,
+                Effect.suspend(() => settle(engine, handle, onClose(handle, exit))),
+                (settlement) =>
+                  Effect.provide(announce(engine, leaveAsIs, handle, options.onSettled, settlement), context)
+              )
         )
-      )
+        return scopedOf(engine, handle, own, options.onSettled, context)
+      })
     )
-  )
+  })
 
-/** The handle of a reservation that is held by hand. */
-export const active = (engine: Engine, held: Held): Active<LeaseLost> => ({
-  ...held.handle,
-  commit: (options) =>
-    Effect.uninterruptible(
-      Effect.andThen(
-        stillActive(held),
-        Effect.flatMap(Settle.checkCommit(held, options), (commit) =>
-          Effect.tap(Settle.settle(engine, held, commit), () =>
-            held.lost !== undefined && held.prepared.heartbeat !== "warn" ? Effect.fail(held.lost) : Effect.void
-          )
-        )
-      )
-    ),
-  release: (reason) =>
-    Effect.uninterruptible(
-      Effect.andThen(
-        stillActive(held),
-        Settle.settle(engine, held, { _tag: "Release", reason: (reason ?? "released_by_caller").slice(0, 256) })
-      )
-    ),
-  extend: (by) =>
-    Effect.andThen(
-      stillActive(held),
-      held.id === undefined
-        ? Effect.void
-        : Effect.flatMap(Encode.extendRequest({ idempotencyKey: engine.makeKey(), extendByMs: millis(by) }), (body) =>
-            Effect.asVoid(engine.send(Wire.extend(held.id ?? "", body)))
-          )
+const scopedOf = <R>(
+  engine: Engine,
+  handle: Handle,
+  own: Scope.Closeable,
+  onSettled: OnSettled<R> | undefined,
+  context: Context.Context<R>
+): Scoped => ({
+  handle,
+  settle: (plan) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        if (handle.isDecided) return yield* handle.alreadySettled
+        const settlement = yield* settle(engine, handle, plan)
+        yield* Scope.close(own, Exit.void)
+        yield* Effect.provide(announce(engine, restore, handle, onSettled, settlement), context)
+        return settlement
+      })
     )
 })
 
-const stillActive = (held: Held): Effect.Effect<void, AlreadySettled> =>
-  Effect.suspend(() =>
-    Lifecycle.isDecided(held.state)
-      ? Effect.fail(
-          new AlreadySettled({
-            reservationId: held.id ?? "",
-            by: held.state.startsWith("releas") ? "release" : "commit"
-          })
-        )
-      : Effect.void
+const leaveAsIs: Restore = (effect) => effect
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the handle of the caller
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The public handle of a reservation. The compiler checks the unit of a commit; at run time it is checked again. */
+export function activeOf<U extends Amount.Unit>(
+  engine: Engine,
+  scoped: Scoped,
+  estimate: Amount.Amount<U>
+): Active<U, LeaseLost>
+export function activeOf(engine: Engine, scoped: Scoped): unknown {
+  const active: Active<Amount.Unit, LeaseLost> = {
+    ...viewOf(scoped.handle, hooksOf(engine)),
+    commit: (options) => commit(scoped, options),
+    release: (reason) => scoped.settle(Plan.release((reason ?? "released_by_caller").slice(0, maxReason))),
+    extend: (by) => extend(engine, scoped.handle, by)
+  }
+  return active
+}
+
+const maxReason = 256
+
+const extend = (
+  engine: Engine,
+  handle: Handle,
+  by: Duration.Input
+): Effect.Effect<void, AlreadySettled | CyclesError> =>
+  Effect.gen(function* () {
+    if (handle.isDecided) return yield* handle.alreadySettled
+    const byMs = Limits.durationOf("extendBy", by)
+    if (typeof byMs !== "number") {
+      return yield* new InvalidRequest({ operation: "extend", fields: [{ ...byMs, field: "extendByMs" }] })
+    }
+    if (handle.id === undefined) return
+    yield* engine.sender.send(Operations.extend(handle.id, extendText(engine.makeKey(), byMs)))
+  })
+
+/** The spend is recorded before anything else is looked at: if the commit can't be sent, the scope charges it. */
+const commit = (
+  scoped: Scoped,
+  options: CommitOptions
+): Effect.Effect<Settlement, AlreadySettled | InvalidRequest | Amount.UnitMismatch | LeaseLost> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const { handle } = scoped
+      if (handle.isDecided) return yield* handle.alreadySettled
+      const recorded = handle.record(() => options)
+      if (Result.isFailure(recorded)) return yield* recorded.failure
+      const extras = Extras.encode("commit", () => ({ metrics: options.metrics, metadata: options.metadata }))
+      if (Result.isFailure(extras)) {
+        const { failure } = extras
+        if (failure._tag === "Thrown") return yield* Effect.die(failure.defect)
+        return yield* failure._tag === "TooDeep" ? tooDeep : failure
+      }
+      const { lost } = handle
+      const plan = Plan.forSuccess(handle)
+      const settlement = yield* scoped.settle({ ...plan, extras: Extras.merge(plan.extras, extras.success) })
+      if (lost !== undefined && handle.prepared.policies.heartbeat !== "warn") return yield* lost
+      return settlement
+    })
   )
+
+const tooDeep = new InvalidRequest({
+  operation: "commit",
+  fields: [
+    { field: "metrics or metadata", expected: `JSON of at most ${Protocol.maxJsonDepth} levels`, actual: "more levels" }
+  ]
+})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // closing a scope
@@ -96,35 +183,34 @@ const stillActive = (held: Held): Effect.Effect<void, AlreadySettled> =>
 
 /** The settlements that the closing of one scope has started. */
 class Closing {
-  readonly #open: Array<Deferred.Deferred<Settlement>> = []
+  readonly #open: Array<Effect.Effect<void>> = []
 
-  /** Starts the settlement of a reservation that nobody has settled. */
+  /** Starts a settlement in the background. */
   readonly start = (
     engine: Engine,
-    held: Held,
-    onClose: OnClose,
-    exit: Exit.Exit<unknown, unknown>
+    settlement: Effect.Effect<Settlement>,
+    then: (settlement: Settlement) => Effect.Effect<void>
   ): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (Lifecycle.isDecided(held.state)) return Effect.void
       const settled = Deferred.makeUnsafe<Settlement>()
-      this.#open.push(settled)
-      return engine.background(Deferred.into(Settle.settle(engine, held, onClose(held, exit)), settled))
+      this.#open.push(Effect.flatMap(Deferred.await(settled), then))
+      return engine.background.run(Deferred.into(settlement, settled))
     })
 
   /** Waits for all of them. */
   readonly wait: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach(this.#open, Deferred.await, { discard: true })
+    Effect.forEach(this.#open, (settled) => settled, { concurrency: "unbounded", discard: true })
   )
 }
 
 const closings = new WeakMap<Scope.Scope, Closing>()
 
-/** What closes the current scope; its waiting is registered first, and therefore runs last. */
-const closingOf: Effect.Effect<Closing, never, Scope.Scope> = Effect.flatMap(Effect.scope, (scope) => {
-  const known = closings.get(scope)
-  if (known !== undefined) return Effect.succeed(known)
-  const closing = new Closing()
-  closings.set(scope, closing)
-  return Effect.as(Scope.addFinalizer(scope, closing.wait), closing)
-})
+/** The closing of a scope. Its wait is registered first, and therefore runs last. */
+const closingOf = (scope: Scope.Scope): Effect.Effect<Closing> =>
+  Effect.suspend(() => {
+    const known = closings.get(scope)
+    if (known !== undefined) return Effect.succeed(known)
+    const closing = new Closing()
+    closings.set(scope, closing)
+    return Effect.as(Scope.addFinalizer(scope, closing.wait), closing)
+  })

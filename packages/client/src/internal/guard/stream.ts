@@ -1,11 +1,13 @@
 /**
- * Guarding a stream: the reservation lives in the stream's scope, usage is counted by chunk, and what was counted is
+ * Guarding a stream: the reservation lives in the stream's scope, usage is counted by chunk, and the counted usage is
  * charged however the stream ends.
  *
- * Chunks pass as they are, nothing is pulled early, and nothing is kept but the sum and the last element. What was
- * produced has been spent, also where the consumer takes only a part of the chunk.
+ * Chunks pass unchanged, nothing is pulled early, and nothing is kept but the sum and the last element. What was produced
+ * has been spent, even if the consumer takes only a part of the chunk.
  */
+import type { Action } from "@effect-cycles/protocol/Action"
 import * as Amount from "@effect-cycles/protocol/Amount"
+import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -13,36 +15,60 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { AlreadySettled, CyclesError } from "../../CyclesError.ts"
-import type { StreamOptions } from "../../GuardOptions.ts"
 import type { LeaseLost } from "../../Heartbeat.ts"
+import type { Metadata } from "../../Reservation.ts"
 import { Reservation } from "../../Reservation.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import type { Held } from "../reservation/handle.ts"
-import { inUnit } from "../reservation/handle.ts"
+import type { Engine } from "../reservation/engine.ts"
+import type { Handle, Late } from "../reservation/handle.ts"
+import type { LeaseOptions } from "../reservation/options.ts"
+import type { SpendHooks } from "../reservation/view.ts"
+import { viewOf } from "../reservation/view.ts"
+import * as Log from "../runtime/log.ts"
+import * as Plan from "../settlement/plan.ts"
+import { hooksOf } from "../settlement/settle.ts"
 import * as Scoped from "./scoped.ts"
-import * as Settle from "../settlement/settle.ts"
 
-/** Everything a guarded stream can fail with, besides itself. The public types leave out what the options rule out. */
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The options of `withCyclesStream`, without the refinements of the public types. */
+export interface Options<A, V extends Amount.Unit, R> extends LeaseOptions<R> {
+  readonly action: Action
+  readonly estimate: Amount.Amount
+  readonly usage?: ((element: A) => Amount.Amount<V> | undefined) | undefined
+  readonly finalUsage?: ((last: A) => Amount.Amount<V> | undefined) | undefined
+  readonly cost?: ((used: Amount.Amount<V>) => Amount.Amount) | undefined
+  readonly subject?: Subject | undefined
+  readonly metadata?: Metadata | undefined
+  readonly idempotencyKey?: string | undefined
+}
+
+/** Every error of a guarded stream besides its own. The public types leave out what the options exclude. */
 export type StreamError = CyclesError | AlreadySettled | LeaseLost
 
+// ---------------------------------------------------------------------------------------------------------------------
+// guard
+// ---------------------------------------------------------------------------------------------------------------------
+
 /** Guards a stream. */
-export const guard = <A, E, R>(
+export const guard = <A, E, R, V extends Amount.Unit, R2>(
   engine: Engine,
   self: Stream.Stream<A, E, R>,
-  options: StreamOptions<A>
-): Stream.Stream<A, E | StreamError, Exclude<R, Reservation>> =>
+  options: Options<A, V, R2>
+): Stream.Stream<A, E | StreamError, Exclude<R, Reservation> | R2> =>
   Stream.unwrap(
-    Effect.suspend(() => {
-      const meter = makeMeter(options)
-      const guarded = Effect.map(Scoped.reserve(engine, options, meter.plan), (held) => {
-        const counted = Stream.mapArray(self, (chunk) => {
-          meter.count(held, chunk)
-          return chunk
-        })
-        return keepingLease(held, Stream.provideService(counted, Reservation, held.handle))
-      })
+    Effect.gen(function* () {
+      const meter = new Meter(options)
+      const hooks = hooksOf(engine)
       // Added before the reservation, so that it runs after the settlement.
-      return Effect.andThen(Effect.addFinalizer(meter.surface), guarded)
+      yield* Effect.addFinalizer((exit) => meter.raise(exit))
+      const { handle } = yield* Scoped.reserve(engine, options, (handle, exit) => meter.plan(handle, exit))
+      const isJournaled = handle.prepared.policies.onCrash !== "expire" && handle.id !== undefined
+      const counted = isJournaled
+        ? Stream.mapArrayEffect(self, (chunk) => meter.countDurably(handle, hooks, chunk))
+        : Stream.mapArray(self, (chunk) => meter.count(handle, chunk))
+      return keepingLease(handle, Stream.provideService(counted, Reservation, viewOf(handle, hooks)))
     })
   )
 
@@ -50,76 +76,94 @@ export const guard = <A, E, R>(
 // usage
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Counts what a stream uses. */
-interface Meter<A> {
-  readonly count: (held: Held, chunk: ReadonlyArray<A>) => void
-  readonly plan: Scoped.OnClose
-  /**
-   * Lets out what a function of the user's has thrown during the plan. A stream that did not succeed keeps its own end: a
-   * finalizer that dies would turn its failure into a defect.
-   */
-  readonly surface: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
-}
+/** Counts the usage of a stream. */
+class Meter<A, V extends Amount.Unit> {
+  readonly #options: Options<A, V, unknown>
+  /** Whether all usage is counted, so that no count means no usage. A final usage that is absent is no count. */
+  readonly #isMeasured: boolean
+  #used: Amount.Amount<V> | undefined = undefined
+  #last: { readonly element: A } | undefined = undefined
+  #defect: { readonly thrown: unknown } | undefined = undefined
 
-const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
-  const { cost, estimate, finalUsage, usage } = options
-  /** Whether all that is ever used is counted, so that no count means no use. A final usage that is not told is no count. */
-  const isMeasured = usage !== undefined && finalUsage === undefined
-  let used: Amount.Amount | undefined
-  let defect: { readonly thrown: unknown } | undefined
-  let last: { readonly element: A } | undefined
-
-  /** What the stream has cost so far, in the unit of the estimate. */
-  const total = (): Amount.Amount | undefined => {
-    const final = last === undefined || finalUsage === undefined ? undefined : finalUsage(last.element)
-    const amount = final ?? used
-    return amount === undefined || cost === undefined ? amount : cost(amount)
+  constructor(options: Options<A, V, unknown>) {
+    this.#options = options
+    this.#isMeasured = options.usage !== undefined && options.finalUsage === undefined
   }
 
-  return {
-    count: (held, chunk) => {
+  /** Adds the usage of a chunk. */
+  count<Chunk extends ReadonlyArray<A>>(handle: Handle, chunk: Chunk): Chunk {
+    const { usage } = this.#options
+    if (usage !== undefined) {
       try {
-        if (usage !== undefined) {
-          for (const element of chunk) {
-            const amount = usage(element)
-            if (amount === undefined) continue
-            const unit = cost === undefined ? estimate.unit : amount.unit
-            used = Result.getOrThrow(Amount.sum(used ?? Amount.zero(unit), amount))
-          }
+        for (const element of chunk) {
+          const amount = usage(element)
+          if (amount === undefined) continue
+          this.#used = this.#used === undefined ? amount : Amount.sum(this.#used, amount)
         }
       } catch (thrown) {
-        held.isSpendUnknown = true
+        handle.markSpendUnknown()
         throw thrown
       }
-      const element = chunk[chunk.length - 1]
-      if (element !== undefined) last = { element }
-    },
-    plan: (held, exit) => {
-      try {
-        const amount = total()
-        if (amount !== undefined) {
-          // What the body recorded itself counts where it is more.
-          const recorded = Result.getOrThrow(inUnit(estimate.unit, amount))
-          if (held.recorded === undefined || held.recorded.amount < recorded.amount) {
-            held.recorded = recorded
-            held.isRecordedEstimated = false
-          }
-        }
-      } catch (thrown) {
-        held.isSpendUnknown = true
-        defect = { thrown }
-      }
-      if (Exit.isFailure(exit) && !isLostAtEnd(held, exit.cause)) return Settle.planFailure(held, exit.cause)
-      return isMeasured && held.recorded === undefined && !held.isSpendUnknown
-        ? { _tag: "Release", reason: "nothing_used" }
-        : Settle.planSuccess(held)
-    },
-    surface: (exit) => {
-      if (defect === undefined) return Effect.void
-      return Exit.isSuccess(exit)
-        ? Effect.die(defect.thrown)
-        : Effect.logError("What a guarded stream cost could not be told", Cause.die(defect.thrown))
     }
+    const element = chunk[chunk.length - 1]
+    if (element !== undefined) this.#last = { element }
+    return chunk
+  }
+
+  /** The same, and journals the new total before the chunk is passed on. */
+  countDurably<Chunk extends ReadonlyArray<A>>(handle: Handle, hooks: SpendHooks, chunk: Chunk): Effect.Effect<Chunk> {
+    return Effect.suspend(() => {
+      this.count(handle, chunk)
+      const late = this.#record(handle)
+      return Effect.as(late === undefined ? hooks.onRecorded(handle) : hooks.onLate(handle, late), chunk)
+    })
+  }
+
+  /** The plan for the end of the stream. */
+  plan(handle: Handle, exit: Exit.Exit<unknown, unknown>): Plan.Plan {
+    try {
+      this.#record(handle)
+    } catch (thrown) {
+      handle.markSpendUnknown()
+      this.#defect = { thrown }
+    }
+    if (Exit.isFailure(exit) && !isLostAtEnd(handle, exit.cause)) return Plan.forFailure(handle, exit.cause)
+    return this.#isMeasured && handle.recorded === undefined && !handle.isSpendUnknown
+      ? Plan.release("nothing_used")
+      : Plan.forSuccess(handle)
+  }
+
+  /**
+   * Raises what a callback threw during the plan. A stream that didn't succeed keeps its own end: a finalizer that dies would
+   * turn its failure into a defect.
+   */
+  raise(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#defect === undefined) return Effect.void
+      const { thrown } = this.#defect
+      return Exit.isSuccess(exit)
+        ? Effect.die(thrown)
+        : Log.error("The usage of a guarded stream could not be computed", Cause.die(thrown))
+    })
+  }
+
+  /** Records the total so far. What the body itself recorded counts if it is more. */
+  #record(handle: Handle): Late | undefined {
+    const amount = this.#total()
+    if (amount === undefined) return undefined
+    const total = Result.getOrThrow(handle.inUnit(amount))
+    const { recorded } = handle
+    return recorded !== undefined && recorded.amount.amount >= total.amount
+      ? undefined
+      : Result.getOrThrow(handle.record(() => ({ actual: total })))
+  }
+
+  /** The total so far in the unit of the estimate. */
+  #total(): Amount.Amount | undefined {
+    const { cost, finalUsage } = this.#options
+    const final = this.#last === undefined || finalUsage === undefined ? undefined : finalUsage(this.#last.element)
+    const amount = final ?? this.#used
+    return amount === undefined || cost === undefined ? amount : cost(amount)
   }
 }
 
@@ -127,19 +171,22 @@ const makeMeter = <A>(options: StreamOptions<A>): Meter<A> => {
 // the lease
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether the stream itself has succeeded, and fails since its lease was lost on the way. */
-const isLostAtEnd = (held: Held, cause: Cause.Cause<unknown>): boolean =>
-  held.prepared.heartbeat === "failOnFinalize" && held.lost !== undefined && Cause.squash(cause) === held.lost
+/** Whether the stream itself succeeded, and fails because its lease was lost on the way. */
+const isLostAtEnd = (handle: Handle, cause: Cause.Cause<unknown>): boolean =>
+  handle.prepared.policies.heartbeat === "failOnFinalize" &&
+  handle.lost !== undefined &&
+  Cause.squash(cause) === handle.lost
 
-/** Ends the stream with `LeaseLost`: at once where the policy is `cancel`, at its end where it is `failOnFinalize`. */
-const keepingLease = <A, E, R>(held: Held, stream: Stream.Stream<A, E, R>): Stream.Stream<A, E | LeaseLost, R> => {
-  if (held.onLost !== undefined) {
-    return Stream.interruptWhen(stream, Effect.flatMap(Deferred.await(held.onLost), Effect.fail))
+/** Ends the stream with `LeaseLost`: at once with the policy `cancel`, at its end with `failOnFinalize`. */
+const keepingLease = <A, E, R>(handle: Handle, stream: Stream.Stream<A, E, R>): Stream.Stream<A, E | LeaseLost, R> => {
+  const { onLost } = handle
+  if (onLost !== undefined) {
+    return Stream.interruptWhen(stream, Effect.flatMap(Deferred.await(onLost), Effect.fail))
   }
-  return held.prepared.heartbeat === "failOnFinalize"
+  return handle.prepared.policies.heartbeat === "failOnFinalize"
     ? Stream.onEnd(
         stream,
-        Effect.suspend(() => (held.lost === undefined ? Effect.void : Effect.fail(held.lost)))
+        Effect.suspend(() => (handle.lost === undefined ? Effect.void : Effect.fail(handle.lost)))
       )
     : stream
 }

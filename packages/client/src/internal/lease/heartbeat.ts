@@ -1,55 +1,61 @@
 /**
- * Keeps every reservation of a layer alive with one fiber, which sleeps until the first lease is due.
+ * Extends every reservation of a layer until its settlement ends, by scheduled callbacks: no fiber for a lease, and none
+ * for an extension.
  *
- * Each extend runs in a fiber of its own, so that a slow one holds nobody up. A reservation is kept alive until its
- * settlement ends, however long that outlives the scope or the body, and not a beat longer.
+ * If a server throttles, all extensions wait together, as long as their leases allow it.
+ *
+ * @see HEARTBEAT GUIDANCE of `extendReservation` in the protocol
  */
-import type { ExtendResponse } from "@effect-cycles/protocol/Reservation"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
+import type { ExtendResponse } from "@effect-cycles/protocol/Reservation"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as FiberSet from "effect/FiberSet"
+import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import type { CyclesError } from "../../CyclesError.ts"
-import { TransportError } from "../../CyclesError.ts"
-import * as Counts from "../runtime/metrics.ts"
-import * as Alarm from "../transport/timerQueue.ts"
-import type * as DueHeap from "../transport/dueHeap.ts"
-import * as Lease from "./schedule.ts"
-import { floorOf } from "../protocol/outcome.ts"
-import type { WithMeta } from "../transport/send.ts"
+import { ProtocolError } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
+import { classify, rows } from "../protocol/classify.ts"
+import * as Operations from "../protocol/operations.ts"
+import { extendText } from "../protocol/requests.ts"
+import * as Log from "../runtime/log.ts"
+import * as Metrics from "../runtime/metrics.ts"
+import type { Runtime } from "../runtime/runtime.ts"
+import { note } from "../runtime/runtime.ts"
+import type { WithMeta } from "../transport/call.ts"
+import type { Entry } from "../transport/timerQueue.ts"
+import * as TimerQueue from "../transport/timerQueue.ts"
+import * as Lease from "./schedule.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A reservation that is kept alive. */
-export interface Beat extends DueHeap.Entry {
+/** A lease that is extended. */
+export interface Beat extends Entry {
   readonly reservationId: ReservationId
-  /** Sends one extend. */
-  readonly extend: (key: string, timeoutMs: number) => Effect.Effect<WithMeta<ExtendResponse>, CyclesError>
-  /** Called once when the lease can't be kept any longer. */
-  readonly onLost: (reason: string) => Effect.Effect<void>
+  /** Called once when the lease can't be kept any longer; true if that changes anything. */
+  readonly onLost: (reason: string) => boolean
   lease: Lease.Lease
   /**
-   * The key of the extend whose outcome is unknown. A fresh one has a fresh key, not one derived from the reservation's: a
-   * later run of the same job would send the same keys again, and the server would replay its answers and extend nothing.
+   * The key of the extension whose outcome is unknown. Each extension has a new key, not one derived from the reservation's:
+   * a later run of the same job would send the same keys again, and the server would replay its responses.
    */
   key: string | undefined
-  /** Whether nothing more is to be sent. */
-  isOver: boolean
+  isStopped: boolean
 }
 
-/** Keeps reservations alive. */
+/** Extends leases. */
 export interface Heartbeat {
-  /** Begins with the answer to reserve. */
+  /** Starts with the response to the reserve. */
   readonly start: (
-    beat: Pick<Beat, "reservationId" | "extend" | "onLost">,
+    reservation: Pick<Beat, "reservationId" | "onLost">,
     options: Lease.Options,
     answer: Lease.Answer
   ) => Beat
-  /** Ends it; a beat that is under way is not followed by another one. */
+  /** Stops it. The response to a request under way is ignored: giving the request up would close its connection. */
   readonly stop: (beat: Beat) => void
 }
 
@@ -57,82 +63,100 @@ export interface Heartbeat {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Starts the fiber that keeps leases alive, in the scope of the layer. */
-export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Scope.Scope> =>
+/** Makes the heartbeat of a layer. */
+export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Heartbeat, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
-    const extends_ = yield* FiberSet.make()
+    const context = yield* Effect.context<never>()
+    // Extensions are no part of the span that the layer was built in.
+    const detached = Context.omit(Tracer.ParentSpan)(context)
+    const runFork = Effect.runForkWith(context)
+    const spread = makeSpread()
 
-    const follow = (beat: Beat, [lease, step]: readonly [Lease.Lease, Lease.Step]): Effect.Effect<void> => {
+    const log = (message: Effect.Effect<void>): void => void runFork(message)
+
+    const schedule = (beat: Beat, afterMs: number): void => {
+      if (!beat.isStopped) timers.schedule(beat, afterMs)
+    }
+
+    const follow = (beat: Beat, [lease, step]: readonly [Lease.Lease, Lease.Step]): void => {
       beat.lease = lease
-      if (beat.isOver) return Effect.void
-      if (step._tag !== "Stop") return Effect.sync(() => alarm.set(beat, step.afterMs))
-      beat.isOver = true
-      return Effect.withFiber((fiber) => {
-        Counts.heartbeat("stopped", fiber.context)
-        return beat.onLost(step.reason)
-      })
+      if (beat.isStopped) return
+      if (step._tag !== "Stop") return schedule(beat, spread.early(step.afterMs))
+      beat.isStopped = true
+      spread.leave()
+      Metrics.heartbeat("stopped", context)
+      if (beat.onLost(step.reason)) {
+        log(Log.warning(`The lease of reservation ${beat.reservationId} can't be kept: ${step.reason}`))
+      }
     }
 
-    const send = (beat: Beat): Effect.Effect<WithMeta<ExtendResponse>, CyclesError> => {
-      const { budgetMs } = beat.lease
-      const limitMs = Lease.timeLimit(beat.lease)
-      return Effect.timeoutOrElse(beat.extend((beat.key ??= makeKey()), limitMs), {
-        // The call may wait for its place before its own limit begins. That one tells more, so it ends first.
-        duration: (limitMs + budgetMs) / 2,
-        orElse: () => Effect.fail(noPlace())
-      })
-    }
-
-    const extend = (beat: Beat): Effect.Effect<void> =>
-      Effect.suspend(() =>
-        Effect.matchEffect(send(beat), {
-          onSuccess: (answer) =>
-            Effect.withFiber((fiber) => {
-              Counts.heartbeat("extended", fiber.context)
-              beat.key = undefined
-              return follow(
-                beat,
-                Lease.extended(beat.lease, {
-                  nowMs: nowMs(clock),
-                  rttMs: answer.meta.rttMs,
-                  expiresAtMs: answer.expiresAtMs,
-                  remainingTtlMs: answer.remainingTtlMs
-                })
-              )
-            }),
-          onFailure: (error) =>
-            Effect.withFiber((fiber) => {
-              if (beat.isOver) return Effect.void
-              Counts.heartbeat("failed", fiber.context)
-              const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
-              const plan = after[1]._tag === "Stop" ? "the heartbeat stops" : `next attempt in ${after[1].afterMs} ms`
-              return Effect.andThen(
-                Effect.logWarning(`Could not extend reservation ${beat.reservationId}; ${plan}`, error),
-                follow(beat, after)
-              )
-            })
+    const succeeded = (beat: Beat, response: WithMeta<ExtendResponse>): void => {
+      Metrics.heartbeat("extended", context)
+      runtime.backoff.succeeded()
+      beat.key = undefined
+      follow(
+        beat,
+        Lease.extended(beat.lease, {
+          nowMs: nowMs(clock),
+          rttMs: response.meta.rttMs,
+          expiresAtMs: response.expiresAtMs,
+          remainingTtlMs: response.remainingTtlMs
         })
       )
-
-    const fire = (beat: Beat): Effect.Effect<unknown> => {
-      const step = Lease.due(beat.lease, nowMs(clock))
-      if (step._tag === "Skip") return Effect.sync(() => alarm.set(beat, step.afterMs))
-      return FiberSet.run(extends_, extend(beat), { startImmediately: true })
     }
 
-    const alarm = yield* Alarm.make(fire)
+    const failed = (beat: Beat, error: CyclesError): void => {
+      Metrics.heartbeat("failed", context)
+      note(runtime, clock, classify(error))
+      const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
+      const plan = after[1]._tag === "Stop" ? "no further attempt" : `next attempt in ${after[1].afterMs} ms`
+      log(Log.warning(`Could not extend reservation ${beat.reservationId}; ${plan}`, error))
+      follow(beat, after)
+    }
+
+    const extend = (beat: Beat): void => {
+      const body = extendText((beat.key ??= makeKey()), beat.lease.options.extendByMs)
+      const call = Operations.extend(beat.reservationId, body, Lease.timeLimit(beat.lease))
+      runtime.sender.start(call, detached, clock, (exit) => {
+        if (beat.isStopped) return
+        if (Exit.isSuccess(exit)) return succeeded(beat, exit.value)
+        failed(beat, errorOf(exit))
+      })
+    }
+
+    const due = (beat: Beat): void => {
+      const now = nowMs(clock)
+      const step = Lease.due(beat.lease, now)
+      if (step._tag === "Skip") return schedule(beat, step.afterMs)
+      const backoffMs = runtime.backoff.remainingMs(now)
+      if (backoffMs > 0 && Lease.canWait(beat.lease, now, backoffMs)) {
+        return schedule(beat, backoffMs + spread.after(backoffMs))
+      }
+      extend(beat)
+    }
+
+    const timers = yield* TimerQueue.make<Beat>(due)
 
     return {
-      start: (given, options, answer) => {
+      start: (reservation, options, answer) => {
         const [lease, step] = Lease.begin(options, answer)
-        const beat: Beat = { ...given, lease, key: undefined, isOver: false, due: 0, pos: -1 }
-        if (step._tag !== "Stop") alarm.set(beat, step.afterMs)
+        const beat: Beat = {
+          ...reservation,
+          lease,
+          key: undefined,
+          isStopped: false,
+          due: 0,
+          pos: -1
+        }
+        spread.join()
+        if (step._tag !== "Stop") schedule(beat, spread.early(step.afterMs))
         return beat
       },
       stop: (beat) => {
-        beat.isOver = true
-        alarm.clear(beat)
+        if (!beat.isStopped) spread.leave()
+        beat.isStopped = true
+        timers.cancel(beat)
       }
     }
   })
@@ -141,29 +165,45 @@ export const make = (makeKey: () => string): Effect.Effect<Heartbeat, never, Sco
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-const noPlace = (): TransportError =>
-  new TransportError({
-    operation: "extend",
-    kind: "timeout",
-    mayHaveArrived: true,
-    problem: "no answer in time, counted from before it waited for its place"
-  })
+/** Leases that fewer than this share a process needn't be spread. */
+const crowd = 8
+
+/**
+ * Spreads the extensions of many leases over time, so that those that began together don't fall due together. The
+ * fractions of the golden ratio cover an interval evenly.
+ */
+const makeSpread = () => {
+  let count = 0
+  let fraction = 0
+  const next = (): number => {
+    fraction = (fraction + 0.618_033_988_75) % 1
+    return fraction
+  }
+  return {
+    join: () => void (count += 1),
+    leave: () => void (count -= 1),
+    /** A delay, up to a tenth shorter. */
+    early: (delayMs: number): number => (count < crowd ? delayMs : Math.floor(delayMs * (1 - 0.1 * next()))),
+    /** What to add to a delay after which everybody comes back, up to a tenth of it. */
+    after: (delayMs: number): number => (count < crowd ? 0 : Math.floor(delayMs * 0.1 * next()))
+  }
+}
+
+const errorOf = (exit: Exit.Failure<unknown, CyclesError>): CyclesError => {
+  for (const reason of exit.cause.reasons) if (reason._tag === "Fail") return reason.error
+  return new ProtocolError({ operation: "extend", status: 200, problem: "the call broke off" })
+}
 
 const problemOf = (error: CyclesError): Lease.Problem => {
-  switch (error._tag) {
-    case "TransportError":
-    case "ProtocolError":
-      return { _tag: "Transient" }
-    case "BudgetExceeded":
-      return { _tag: "Terminal", code: error.code }
-    case "InvalidRequest":
-      return { _tag: "Terminal", code: "INVALID_REQUEST" }
-    case "ApiError":
-      if (error.status === 429 || error.code === "LIMIT_EXCEEDED") {
-        return { _tag: "Throttled", retryAfterMs: error.retryAfter === undefined ? undefined : floorOf(error) }
-      }
-      return error.status >= 500 || error.status < 400
-        ? { _tag: "Transient" }
-        : { _tag: "Terminal", code: error.code ?? String(error.status) }
+  const classification = classify(error)
+  if (rows.extend[classification.class] === "stop") {
+    return { _tag: "Terminal", code: "code" in error ? (error.code ?? error._tag) : error._tag }
   }
+  return classification.class === "throttled"
+    ? {
+        _tag: "Throttled",
+        retryAfterMs:
+          "retryAfter" in error && error.retryAfter !== undefined ? classification.minimumDelayMs : undefined
+      }
+    : { _tag: "Transient" }
 }

@@ -10,7 +10,7 @@
  *
  * Source: HEARTBEAT GUIDANCE of `extendReservation`.
  */
-import { shortestWaitMs } from "../runtime/patience.ts"
+import { shortestWaitMs } from "../runtime/retry.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -146,6 +146,11 @@ export const due = (lease: Lease, nowMs: number): Step => {
     ? { _tag: "Skip", afterMs: measured.cadenceMs }
     : { _tag: "Extend", afterMs: 0 }
 }
+
+/** Whether the next attempt can wait that much longer and still leave time for a retry. */
+export const canWait = (lease: Lease, nowMs: number, waitMs: number): boolean =>
+  lease.leadFloorMs !== undefined &&
+  lease.leadFloorMs - (nowMs - lease.answeredAtMs) - waitMs * 1.1 >= 2 * attemptBudget(lease) + safetyMargin(lease) - 1
 
 /** The lease after a failed attempt, and whether and when the same attempt, with the same key, is repeated. */
 export const failed = (lease: Lease, nowMs: number, problem: Problem): readonly [Lease, Step] => {

@@ -1,29 +1,56 @@
 /**
- * The calls of the protocol, one function each: where it goes, what success is, how the answer is read.
+ * The calls of the protocol, one function each. Method, path, status and reader come from the table of operations.
  */
-import * as Balance from "@effect-cycles/protocol/Balance"
-import * as Decision from "@effect-cycles/protocol/Decision"
-import * as Event from "@effect-cycles/protocol/Event"
-import * as Evidence from "@effect-cycles/protocol/Evidence"
-import * as Reservation from "@effect-cycles/protocol/Reservation"
-import type { Lane } from "../transport/bulkhead.ts"
-import type { About, Call, Progress } from "../transport/send.ts"
+import type * as Balance from "@effect-cycles/protocol/Balance"
+import type * as Decision from "@effect-cycles/protocol/Decision"
+import type * as Event from "@effect-cycles/protocol/Event"
+import type * as Evidence from "@effect-cycles/protocol/Evidence"
+import type * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
+import * as Operations from "@effect-cycles/protocol/Operations"
+import type * as Reservation from "@effect-cycles/protocol/Reservation"
+import * as Result from "effect/Result"
+import { InvalidRequest } from "../../CyclesError.ts"
+import type { Priority } from "../transport/bulkhead.ts"
+import type { About, Call, Progress } from "../transport/call.ts"
+
+interface Row<A extends object> extends Pick<Operations.Operation, "auth" | "method" | "pathOf" | "status"> {
+  readonly name: Operations.Name
+  readonly read: Call<A>["read"]
+}
+
+/** The part of a call that the table knows. An id that can't be part of a path makes a call that fails before it is sent. */
+const callOf = <A extends object>({ auth, method, name, pathOf, read, status }: Row<A>, id?: string) => {
+  const path = pathOf(id)
+  const isRight = Result.isSuccess(path)
+  return {
+    operation: name,
+    method,
+    path: isRight ? path.success : "",
+    status,
+    read,
+    auth: auth === "none" ? auth : "apiKey",
+    invalid: isRight ? undefined : invalid(name, path.failure)
+  } as const
+}
+
+const invalid = (operation: Operations.Name, field: InvalidInput.InvalidField): InvalidRequest =>
+  new InvalidRequest({ operation, fields: [field] })
+
+const withQuery = <A extends { readonly path: string }>(call: A, query: string): A => ({
+  ...call,
+  path: call.path + query
+})
 
 /** `POST /v1/reservations` */
 export const reserve = (
   body: string,
   about: About,
-  lane: Lane,
+  priority: Priority,
   progress?: Progress
 ): Call<Reservation.ReservationCreateResponse> => ({
-  operation: "reserve",
-  method: "POST",
-  path: "/v1/reservations",
+  ...callOf(Operations.reserve),
   body,
-  status: 200,
-  read: Reservation.readCreateResponse,
-  auth: "apiKey",
-  lane,
+  priority,
   about,
   progress,
   describe: (answer) => ({
@@ -35,14 +62,9 @@ export const reserve = (
 
 /** `POST /v1/reservations/{id}/commit` */
 export const commit = (id: string, body: string, about?: About): Call<Reservation.CommitResponse> => ({
-  operation: "commit",
-  method: "POST",
-  path: `/v1/reservations/${encodeURIComponent(id)}/commit`,
+  ...callOf(Operations.commit, id),
   body,
-  status: 200,
-  read: Reservation.readCommitResponse,
-  auth: "apiKey",
-  lane: "settlement",
+  priority: "settlement",
   about: { ...about, reservationId: id },
   describe: (answer) => ({
     "cycles.charged": answer.charged.amount.toString(),
@@ -56,14 +78,10 @@ export const release = (
   body: string,
   auth: "apiKey" | "adminKey" = "apiKey"
 ): Call<Reservation.ReleaseResponse> => ({
-  operation: "release",
-  method: "POST",
-  path: `/v1/reservations/${encodeURIComponent(id)}/release`,
+  ...callOf(Operations.release, id),
   body,
-  status: 200,
-  read: Reservation.readReleaseResponse,
   auth,
-  lane: "settlement",
+  priority: "settlement",
   about: { reservationId: id },
   describe: (answer) => ({
     "cycles.released": answer.released.amount.toString(),
@@ -73,14 +91,9 @@ export const release = (
 
 /** `POST /v1/reservations/{id}/extend` */
 export const extend = (id: string, body: string, timeoutMs?: number): Call<Reservation.ExtendResponse> => ({
-  operation: "extend",
-  method: "POST",
-  path: `/v1/reservations/${encodeURIComponent(id)}/extend`,
+  ...callOf(Operations.extend, id),
   body,
-  status: 200,
-  read: Reservation.readExtendResponse,
-  auth: "apiKey",
-  lane: "lease",
+  priority: "lease",
   timeoutMs,
   about: { reservationId: id },
   describe: (answer) => ({ "cycles.expires_at_ms": answer.expiresAtMs })
@@ -89,16 +102,12 @@ export const extend = (id: string, body: string, timeoutMs?: number): Call<Reser
 /** `GET /v1/reservations/{id}` */
 export const getReservation = (
   id: string,
-  lane: Lane,
+  priority: Priority,
   auth: "apiKey" | "adminKey" = "apiKey"
 ): Call<Reservation.ReservationDetail> => ({
-  operation: "getReservation",
-  method: "GET",
-  path: `/v1/reservations/${encodeURIComponent(id)}`,
-  status: 200,
-  read: Reservation.readDetail,
+  ...callOf(Operations.getReservation, id),
   auth,
-  lane,
+  priority,
   about: { reservationId: id },
   describe: (answer) => ({ "cycles.status": answer.status })
 })
@@ -108,72 +117,40 @@ export const listReservations = (
   query: string,
   auth: "apiKey" | "adminKey"
 ): Call<Reservation.ReservationListResponse> => ({
-  operation: "listReservations",
-  method: "GET",
-  path: `/v1/reservations${query}`,
-  status: 200,
-  read: Reservation.readListResponse,
+  ...withQuery(callOf(Operations.listReservations), query),
   auth,
-  lane: "caller"
+  priority: "caller"
 })
 
 /** `POST /v1/decide` */
 export const decide = (body: string, about: About): Call<Decision.DecisionResponse> => ({
-  operation: "decide",
-  method: "POST",
-  path: "/v1/decide",
+  ...callOf(Operations.decide),
   body,
-  status: 200,
-  read: Decision.readResponse,
-  auth: "apiKey",
-  lane: "caller",
+  priority: "caller",
   about,
   describe: (answer) => ({ "cycles.decision": answer.decision, "cycles.reason_code": answer.reasonCode })
 })
 
 /** `POST /v1/events` */
-export const event = (body: string, lane: Lane, about?: About): Call<Event.EventCreateResponse> => ({
-  operation: "event",
-  method: "POST",
-  path: "/v1/events",
+export const event = (body: string, priority: Priority, about?: About): Call<Event.EventCreateResponse> => ({
+  ...callOf(Operations.event),
   body,
-  status: 201,
-  read: Event.readCreateResponse,
-  auth: "apiKey",
-  lane,
+  priority,
   about,
   describe: (answer) => ({ "cycles.event_id": answer.eventId, "cycles.charged": answer.charged?.amount.toString() })
 })
 
 /** `GET /v1/balances` */
 export const balances = (query: string): Call<Balance.BalanceResponse> => ({
-  operation: "balances",
-  method: "GET",
-  path: `/v1/balances${query}`,
-  status: 200,
-  read: Balance.readResponse,
-  auth: "apiKey",
-  lane: "caller"
+  ...withQuery(callOf(Operations.balances), query),
+  priority: "caller"
 })
 
 /** `GET /v1/evidence/{id}`, public. */
 export const getEvidence = (id: string): Call<Evidence.EvidenceEnvelope> => ({
-  operation: "getEvidence",
-  method: "GET",
-  path: `/v1/evidence/${encodeURIComponent(id)}`,
-  status: 200,
-  read: Evidence.readEnvelope,
-  auth: "none",
-  lane: "caller"
+  ...callOf(Operations.getEvidence, id),
+  priority: "caller"
 })
 
 /** `GET /v1/.well-known/cycles-jwks.json`, public. */
-export const getJwks: Call<Evidence.EvidenceJwks> = {
-  operation: "getJwks",
-  method: "GET",
-  path: "/v1/.well-known/cycles-jwks.json",
-  status: 200,
-  read: Evidence.readJwks,
-  auth: "none",
-  lane: "caller"
-}
+export const getJwks: Call<Evidence.EvidenceJwks> = { ...callOf(Operations.getJwks), priority: "caller" }

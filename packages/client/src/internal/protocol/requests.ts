@@ -1,163 +1,188 @@
 /**
- * The JSON texts of requests: checked against every limit of the protocol, then written once. What is journaled is the
- * text that is sent.
+ * The JSON texts of requests: checked against every limit of the protocol, then written once. The journal holds the text
+ * that is sent.
  */
-import * as Balance from "@effect-cycles/protocol/Balance"
-import * as Decision from "@effect-cycles/protocol/Decision"
-import * as Event from "@effect-cycles/protocol/Event"
-import type { IdempotencyKey, ReservationId } from "@effect-cycles/protocol/Identifiers"
-import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
+import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
-import * as Reservation from "@effect-cycles/protocol/Reservation"
-import * as Brand from "effect/Brand"
+import * as Operations from "@effect-cycles/protocol/Operations"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import type { Operation } from "../../CyclesError.ts"
-import { InvalidRequest } from "../../CyclesError.ts"
-import type { Metadata } from "../../GuardOptions.ts"
-import * as Keys from "../reservation/keys.ts"
-import type { Prepared } from "../reservation/options.ts"
-import type { Commit } from "../settlement/settle.ts"
+import type * as Schema from "effect/Schema"
+import type { InvalidRequest, Operation } from "../../CyclesError.ts"
+import type { Extras, Fields } from "./extras.ts"
+import { none, objectText } from "./extras.ts"
+import { invalidRequest } from "./invalid.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// requests of the user
+// requests of the caller
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The body of a decide. */
 export const decisionRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("decide", Decision.encodeRequest, request)
+  body("decide", Operations.decide.encode, request)
 
 /** The body of a reserve. */
 export const createRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("reserve", Reservation.encodeCreateRequest, request)
+  body("reserve", Operations.reserve.encode, request)
 
 /** The body of a commit. */
 export const commitRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("commit", Reservation.encodeCommitRequest, request)
+  body("commit", Operations.commit.encode, request)
 
 /** The body of a release. */
 export const releaseRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("release", Reservation.encodeReleaseRequest, request)
+  body("release", Operations.release.encode, request)
 
 /** The body of an extend. */
 export const extendRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("extend", Reservation.encodeExtendRequest, request)
+  body("extend", Operations.extend.encode, request)
 
 /** The body of an event. */
 export const eventRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("event", Event.encodeCreateRequest, request)
+  body("event", Operations.event.encode, request)
 
 /** The query of a list, with its question mark. */
 export const reservationQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked("listReservations", encodeReservationQuery, request), queryText)
+  Effect.map(checked("listReservations", Operations.listReservations.encode, request), queryText)
 
 /** The query of the balances, with its question mark. */
 export const balanceQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked("balances", encodeBalanceQuery, request), queryText)
+  Effect.map(checked("balances", Operations.balances.encode, request), queryText)
+
+/** A reserve as text, and the parts of it that a later event repeats. */
+export interface ReserveText {
+  readonly body: string
+  readonly subject: string
+  readonly action: string
+}
+
+/** The text of a reserve, or what is wrong with it. */
+export const reserveText = (request: unknown): Result.Result<ReserveText, InvalidRequest> =>
+  Result.map(written("reserve", Operations.reserve.encode, request), (wire) => {
+    const subject = Json.stringify(wire.subject)
+    const action = Json.stringify(wire.action)
+    const { action: _action, subject: _subject, ...rest } = wire
+    const restText = Json.stringify(rest)
+    return {
+      body: `${restText.slice(0, -1)},"${names.subject}":${subject},"${names.action}":${action}}`,
+      subject,
+      action
+    }
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // requests of the client
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The body of the extend that a heartbeat sends. */
-export const extendBody = (key: string, extendByMs: number): string =>
-  `{"idempotency_key":${JSON.stringify(key)},"extend_by_ms":${extendByMs}}`
+/** The body of an extend of the heartbeat. */
+export const extendText = (key: string, extendByMs: number): string =>
+  `{"${names.idempotencyKey}":${JSON.stringify(key)},"${names.extendByMs}":${extendByMs}}`
 
-/** The body of the release that follows from a reservation. */
-export const releaseBody = (stem: string, reason: string): string =>
-  `{"idempotency_key":${JSON.stringify(Keys.derived("release", stem))},"reason":${JSON.stringify(reason)}}`
+/** The body of a release. */
+export const releaseText = (key: string, reason: string): string =>
+  `{"${names.idempotencyKey}":${JSON.stringify(key)},"${names.reason}":${JSON.stringify(reason)}}`
 
-/**
- * The bodies that settle a reservation: the commit, and the event that takes over when the lease has ended. Both have the
- * same key. What can't be sent besides the amount is left out: the amount counts.
- */
-export const settlementBodies = (
-  prepared: Prepared,
-  id: ReservationId,
-  commit: Commit,
-  latencyMs: number
-): { readonly commit: string; readonly event: () => string } => {
-  const idempotencyKey = Keys.derived("commit", prepared.stem)
-  const marker: Metadata | undefined = commit.isEstimated ? { actual_source: "estimate" } : undefined
-  const latency = Math.min(Limits.maxMetric, Math.max(0, Math.floor(latencyMs)))
-  const full = {
-    idempotencyKey,
-    actual: commit.actual,
-    metrics: { latencyMs: latency, ...commit.metrics },
-    metadata: commit.metadata === undefined ? marker : { ...commit.metadata, ...marker }
-  }
-  const encoded = Result.getOrElse(Reservation.encodeCommitRequest(full), () =>
-    Result.getOrThrow(
-      Reservation.encodeCommitRequest({
-        idempotencyKey,
-        actual: commit.actual,
-        metrics: { latencyMs: latency },
-        metadata: marker
-      })
-    )
-  )
-  const { action, subject } = prepared.request
-  return {
-    commit: Json.stringify(encoded),
-    event: () =>
-      Json.stringify({
-        ...encoded,
-        subject,
-        action,
-        metadata: {
-          ...encoded.metadata,
-          recovered_reservation_id: id,
-          recovery_reason: "commit_after_reservation_expired"
-        }
-      })
-  }
+/** Spend to be written into a commit or an event. */
+export interface Spend {
+  readonly key: string
+  readonly actual: Amount.Amount
+  readonly isEstimated: boolean
+  readonly extras: Extras
+  /** Milliseconds since the body began; absent if unknown. */
+  readonly latencyMs: number | undefined
 }
 
-/** What is wrong with what a commit tells besides its amount, if anything is. */
-export const problemOfCommit = (prepared: Prepared, commit: Commit): InvalidRequest | undefined => {
-  if (commit.metrics === undefined && commit.metadata === undefined) return undefined
-  const request = {
-    idempotencyKey: prepared.key,
-    actual: commit.actual,
-    metrics: commit.metrics,
-    metadata: commit.metadata
-  }
-  return Option.getOrUndefined(Result.getFailure(written("commit", Reservation.encodeCommitRequest, request)))
+/** The body of a commit. */
+export const commitText = (spend: Spend): string => `{${spendText(spend, marker(spend))}}`
+
+/** The body of an event that charges the spend of a reservation that can't be committed. */
+export const eventText = (
+  spend: Spend,
+  reserve: { readonly subject: string; readonly action: string },
+  recovered: { readonly reservationId: string; readonly reason: RecoveryReason }
+): string =>
+  `{${spendText(spend, {
+    ...marker(spend),
+    recovered_reservation_id: JSON.stringify(recovered.reservationId),
+    recovery_reason: JSON.stringify(recovered.reason)
+  })},"${names.subject}":${reserve.subject},"${names.action}":${reserve.action}}`
+
+/** Why spend is charged by an event. The first one is that of all clients of the protocol. */
+export type RecoveryReason = "commit_after_reservation_expired" | "recorded_after_settlement"
+
+/** A body without the caller's metrics and metadata; nothing if it has none. */
+export const bareText = (body: string): string | undefined => {
+  const parsed = parseObject(body)
+  if (parsed === undefined) return undefined
+  const { metadata, metrics, ...rest } = parsed
+  const ownEntries = Object.entries(objectOf(metadata)).filter(([name]) => ownMetadata.has(name))
+  const hasOthers =
+    Object.keys(objectOf(metadata)).length > ownEntries.length ||
+    Object.keys(objectOf(metrics)).some((name) => name !== names.latencyMs)
+  if (!hasOthers) return undefined
+  return Json.stringify(ownEntries.length === 0 ? rest : { ...rest, metadata: Object.fromEntries(ownEntries) })
 }
-
-/** A reserve that is not checked yet. */
-export type Draft = Omit<Reservation.ReservationCreateRequest, "idempotencyKey"> & { readonly idempotencyKey: string }
-
-/** A reserve, checked, and its text. */
-export const createDraft = (
-  draft: Draft
-): Result.Result<{ readonly request: Reservation.ReservationCreateRequest; readonly body: string }, InvalidRequest> =>
-  Result.map(written("reserve", Reservation.encodeCreateRequest, draft), (encoded) => ({
-    request: { ...draft, idempotencyKey: checkedKey(draft.idempotencyKey) },
-    body: Json.stringify(encoded)
-  }))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The key of a request that has been checked. */
-const checkedKey = Brand.nominal<IdempotencyKey>()
+/** The wire names of the fields that are written here as text. */
+const names = {
+  idempotencyKey: Operations.wireName("idempotencyKey"),
+  actual: Operations.wireName("actual"),
+  unit: Operations.wireName("unit"),
+  amount: Operations.wireName("amount"),
+  metrics: Operations.wireName("metrics"),
+  metadata: Operations.wireName("metadata"),
+  latencyMs: Operations.wireName("latencyMs"),
+  subject: Operations.wireName("subject"),
+  action: Operations.wireName("action"),
+  reason: Operations.wireName("reason"),
+  extendByMs: Operations.wireName("extendByMs")
+} as const
 
 type Encode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
 
-const encodeReservationQuery = Schema.encodeUnknownResult(Reservation.ReservationListQuery, { errors: "all" })
+/** The metadata that the client itself writes. */
+const ownMetadata: ReadonlySet<string> = new Set(["actual_source", "recovered_reservation_id", "recovery_reason"])
 
-const encodeBalanceQuery = Schema.encodeUnknownResult(Balance.BalanceQuery, { errors: "all" })
+const marker = ({ extras, isEstimated }: Spend): Fields =>
+  isEstimated ? { ...extras.metadata, actual_source: '"estimate"' } : extras.metadata
 
-const invalid = (operation: Operation, error: Schema.SchemaError, input: unknown): InvalidRequest =>
-  new InvalidRequest({ operation, fields: InvalidInput.fromIssue(error.issue, input) })
+const spendText = ({ actual, extras, key, latencyMs }: Spend, metadata: Fields): string => {
+  const metrics = metricsText(extras.metrics, latencyMs)
+  const metadataText = objectText(metadata)
+  return (
+    `"${names.idempotencyKey}":${JSON.stringify(key)},` +
+    `"${names.actual}":{"${names.unit}":${JSON.stringify(actual.unit)},"${names.amount}":${actual.amount}}` +
+    (metrics === undefined ? "" : `,"${names.metrics}":${metrics}`) +
+    (metadataText === undefined ? "" : `,"${names.metadata}":${metadataText}`)
+  )
+}
+
+const metricsText = (metrics: Fields, latencyMs: number | undefined): string | undefined => {
+  if (latencyMs === undefined) return objectText(metrics)
+  const latency = String(Math.min(Limits.maxMetric, Math.max(0, Math.floor(latencyMs))))
+  return metrics === none.metrics
+    ? `{"${names.latencyMs}":${latency}}`
+    : objectText({ [names.latencyMs]: latency, ...metrics })
+}
+
+const objectOf = (value: unknown): object => (typeof value === "object" && value !== null ? value : {})
+
+const parseObject = (text: string): Readonly<Record<string, unknown>> | undefined => {
+  try {
+    const value = Json.parse(text)
+    return typeof value === "object" && value !== null ? { ...value } : undefined
+  } catch {
+    return undefined
+  }
+}
 
 const written = <A>(operation: Operation, encode: Encode<A>, input: unknown): Result.Result<A, InvalidRequest> =>
-  Result.mapError(encode(input), (error) => invalid(operation, error, input))
+  Result.mapError(encode(input), (error) => invalidRequest(operation, error, input))
 
 const checked = <A>(operation: Operation, encode: Encode<A>, input: unknown): Effect.Effect<A, InvalidRequest> =>
   Effect.suspend(() => Effect.fromResult(written(operation, encode, input)))

@@ -1,23 +1,52 @@
 /**
- * Idempotency keys. A reservation has one; what settles it has keys derived from it, so that whatever is repeated, by this
- * process or by a later one, keeps its key.
+ * Idempotency keys: the keys derived from a reservation's key, and the caller-supplied keys in use in this process.
  *
- * Source: NORMATIVE idempotency rules; the form of derived keys is that of the Python client.
+ * @see NORMATIVE idempotency rules of the protocol; derived keys have the form of the Python client's
  */
 import * as Effect from "effect/Effect"
-import { hex } from "../config/fingerprint.ts"
+import * as Hex from "effect/encoding/Hex"
 
-/** What derived keys are made of: the key itself, or its digest where a prefix would make it too long. */
+// ---------------------------------------------------------------------------------------------------------------------
+// derived keys
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The stem of derived keys: the key itself, or its digest if a prefix would make it too long. */
 export const stemOf = (key: string): Effect.Effect<string> =>
   key.length <= maxStemLength
     ? Effect.succeed(key)
     : Effect.map(
         Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key))),
-        (digest) => `sha256-${hex(new Uint8Array(digest))}`
+        (digest) => `sha256-${Hex.encode(new Uint8Array(digest))}`
       )
 
-/** The key of what settles a reservation, as in `commit-...`. */
-export const derived = (use: "commit" | "release", stem: string): string => `${use}-${stem}`
+/** The key of a request that settles a reservation, such as `commit-...`. */
+export const derived = (use: "commit" | "release" | `late${number}`, stem: string): string => `${use}-${stem}`
 
-/** The longest key of the protocol is 256 characters, a prefix has 16 at most. */
+/** A key has at most 256 characters; a prefix has at most 16. */
 const maxStemLength = 240
+
+// ---------------------------------------------------------------------------------------------------------------------
+// keys in use
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The caller-supplied keys that this process uses, each from its reserve until its settlement is decided. A reservation
+ * under a key in use isn't released on behalf of an earlier, abandoned reserve.
+ */
+export class KeysInUse {
+  readonly #counts = new Map<string, number>()
+
+  has(key: string): boolean {
+    return this.#counts.has(key)
+  }
+
+  acquire(key: string): void {
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
+  }
+
+  release(key: string): void {
+    const count = this.#counts.get(key) ?? 0
+    if (count > 1) this.#counts.set(key, count - 1)
+    else this.#counts.delete(key)
+  }
+}

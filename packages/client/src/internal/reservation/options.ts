@@ -1,48 +1,80 @@
 /**
- * From what the user said of an act to the request that is sent: defaults, the ambient subject, keys, and every limit of
- * the protocol, checked before anything leaves.
+ * From the options of a guard to the request that is sent: defaults, the ambient subject, keys, and every limit, checked
+ * before anything is sent.
  */
+import type { Action } from "@effect-cycles/protocol/Action"
+import type { Amount } from "@effect-cycles/protocol/Amount"
 import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
-import type { ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"
+import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
+import * as Brand from "effect/Brand"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { OnFailure, Settle } from "../../CyclesConfig.ts"
-import type { InvalidRequest } from "../../CyclesError.ts"
-import type { ReserveOptions } from "../../GuardOptions.ts"
-import type { Policy } from "../../Heartbeat.ts"
+import type { OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
+import { InvalidRequest } from "../../CyclesError.ts"
+import type { Heartbeat } from "../../Heartbeat.ts"
+import type { Metadata } from "../../Reservation.ts"
+import type { Settlement } from "../../Settlement.ts"
 import { CurrentSubject, none } from "../../Subject.ts"
-import * as Encode from "../protocol/requests.ts"
-import type { Engine } from "../runtime/runtime.ts"
+import * as Limits from "./limits.ts"
+import * as Requests from "../protocol/requests.ts"
+import type { Progress } from "../transport/call.ts"
 import * as Keys from "./keys.ts"
-import type { Resolved } from "./resolved.ts"
-import type { Progress } from "../transport/send.ts"
-import { millis } from "../config/time.ts"
+import { Lifecycle } from "./lifecycle.ts"
+import type { Observer } from "./lifecycle.ts"
+import type { Policies, Resolved } from "./policies.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A reservation that can be asked for. */
+/** The options that all guards share, without the refinements of the public types. */
+export interface LeaseOptions<R = never> {
+  readonly ttl?: Duration.Input | undefined
+  readonly extendBy?: Duration.Input | undefined
+  readonly gracePeriod?: Duration.Input | undefined
+  readonly overagePolicy?: OveragePolicy | undefined
+  readonly dryRun?: boolean | undefined
+  readonly onFailure?: OnFailure | undefined
+  readonly onCrash?: OnCrash | undefined
+  readonly settle?: Settle | undefined
+  readonly maxRetryAfter?: Duration.Input | undefined
+  readonly heartbeat?: Heartbeat | undefined
+  readonly onSettled?: OnSettled<R> | undefined
+}
+
+/** Runs once, with the settlement. */
+export type OnSettled<R> = (settlement: Settlement) => Effect.Effect<unknown, never, R>
+
+/** The options of a reservation by hand. */
+export interface ReserveOptions<R = never> extends LeaseOptions<R> {
+  readonly action: Action
+  readonly estimate: Amount
+  readonly subject?: Subject.Subject | undefined
+  readonly idempotencyKey?: string | undefined
+  readonly metadata?: Metadata | undefined
+  /** Only of a guard; checked with the others. */
+  readonly onUnsettled?: "report" | "fail" | undefined
+}
+
+/** A reservation that can be requested. */
 export interface Prepared {
   readonly key: IdempotencyKey
-  /** What the keys of commit and release are made of. */
+  /** The stem of the keys of commit and release. */
   readonly stem: string
-  /** Whether the key is the user's: the reservation may then be an earlier run's. */
+  /** Whether the key comes from the caller: the reservation may then be an earlier run's. */
   readonly isCallersKey: boolean
-  readonly request: ReservationCreateRequest
-  /** The JSON text of the request. */
-  readonly body: string
-  /** The scopes that the subject names, for errors that tell none. */
+  readonly action: Action
+  readonly subject: Subject.Subject
+  readonly estimate: Amount
+  readonly text: Requests.ReserveText
+  /** The scopes that the subject names, for errors that name none. */
   readonly scopes: ReadonlyArray<string>
   readonly isDryRun: boolean
-  readonly ttlMs: number
-  readonly extendByMs: number
-  readonly heartbeat: Policy
-  readonly onFailure: OnFailure
-  readonly settle: Settle
-  readonly maxRetryAfterMs: number
-  /** Whether the request has left: what never did holds nothing. */
+  readonly policies: Policies
+  readonly life: Lifecycle
+  /** Whether the request has been sent: without it nothing is reserved. */
   readonly progress: Progress
 }
 
@@ -50,51 +82,98 @@ export interface Prepared {
 // prepare
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the request, or says what is wrong with it. */
-export const prepare = (engine: Engine, options: ReserveOptions): Effect.Effect<Prepared, InvalidRequest> =>
+/** Makes the request, or fails with everything that is wrong with the options. */
+export const prepare = (
+  config: Resolved,
+  makeKey: () => string,
+  observer: Observer | undefined,
+  options: ReserveOptions<unknown>
+): Effect.Effect<Prepared, InvalidRequest> =>
   Effect.withFiber((fiber) => {
-    const { config } = engine
-    const subject = subjectOf(config, fiber.getRef(CurrentSubject), options.subject)
-    const ttlMs = options.ttl === undefined ? config.ttlMs : millis(options.ttl)
-    const gracePeriodMs = options.gracePeriod === undefined ? config.gracePeriodMs : millis(options.gracePeriod)
-    const draft = {
-      idempotencyKey: options.idempotencyKey ?? engine.makeKey(),
+    const policies = policiesOf(config, options)
+    if (Result.isFailure(policies)) return Effect.fail(policies.failure)
+    const { gracePeriodMs, overagePolicy, ttlMs } = policies.success
+    const subject = subjectOf(config.subject, fiber.getRef(CurrentSubject), options.subject)
+    const key = options.idempotencyKey ?? makeKey()
+    const text = Requests.reserveText({
+      idempotencyKey: key,
       subject,
       action: options.action,
       estimate: options.estimate,
       ttlMs,
       gracePeriodMs,
-      overagePolicy: options.overagePolicy ?? config.overagePolicy,
+      overagePolicy,
       dryRun: options.dryRun === true ? true : undefined,
       metadata: options.metadata
-    }
-    const drafted = Encode.createDraft(draft)
-    if (Result.isFailure(drafted)) return Effect.fail(drafted.failure)
-    const { body, request } = drafted.success
-    return Effect.map(Keys.stemOf(request.idempotencyKey), (stem): Prepared => ({
-      key: request.idempotencyKey,
+    })
+    if (Result.isFailure(text)) return Effect.fail(text.failure)
+    return Effect.map(Keys.stemOf(key), (stem): Prepared => ({
+      key: checkedKey(key),
       stem,
       isCallersKey: options.idempotencyKey !== undefined,
-      request,
-      body,
+      action: options.action,
+      subject,
+      estimate: options.estimate,
+      text: text.success,
       scopes: Subject.scopes(subject),
       isDryRun: options.dryRun === true,
-      ttlMs,
-      extendByMs: options.extendBy === undefined ? (config.extendByMs ?? ttlMs) : millis(options.extendBy),
-      heartbeat: options.heartbeat ?? config.heartbeat,
-      onFailure: options.onFailure ?? config.onFailure,
-      settle: options.settle ?? config.settle,
-      maxRetryAfterMs: options.maxRetryAfter === undefined ? config.maxRetryAfterMs : millis(options.maxRetryAfter),
+      policies: policies.success,
+      life: new Lifecycle("reserving", observer),
       progress: { hasLeft: false }
     }))
   })
 
-/** The subject of a call: the client's, then the ambient one, then the call's own; the nearest wins, field by field. */
+/** The subject of a call: the client's, the ambient one and the call's own, merged; the nearest wins, field by field. */
 export const subjectOf = (
-  config: Resolved,
+  configured: Subject.Subject,
   ambient: Subject.Subject,
   own: Subject.Subject | undefined
 ): Subject.Subject => {
-  const outer = ambient === none ? config.subject : Subject.merge(config.subject, ambient)
+  const outer = ambient === none ? configured : Subject.merge(configured, ambient)
   return own === undefined ? outer : Subject.merge(outer, own)
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The key of a request that has been checked. */
+const checkedKey = Brand.nominal<IdempotencyKey>()
+
+/** The policies of a call; those of the client if the call has none of its own. */
+const policiesOf = (config: Resolved, options: ReserveOptions<unknown>): Result.Result<Policies, InvalidRequest> => {
+  const own = names.some((name) => options[name] !== undefined)
+  if (!own) return Result.succeed(config.policies)
+  const problems: Array<Limits.Problem> = []
+  const read = Limits.reader(problems)
+  const { policies } = config
+  read.literal("onUnsettled", options.onUnsettled)
+  const ttlMs = read.duration("ttl", options.ttl) ?? policies.ttlMs
+  const result: Policies = {
+    ttlMs,
+    extendByMs: read.duration("extendBy", options.extendBy) ?? config.extendByMs ?? ttlMs,
+    gracePeriodMs: read.duration("gracePeriod", options.gracePeriod) ?? policies.gracePeriodMs,
+    maxRetryAfterMs: read.duration("maxRetryAfter", options.maxRetryAfter) ?? policies.maxRetryAfterMs,
+    overagePolicy: read.literal("overagePolicy", options.overagePolicy) ?? policies.overagePolicy,
+    heartbeat: read.literal("heartbeat", options.heartbeat) ?? policies.heartbeat,
+    onFailure: read.literal("onFailure", options.onFailure) ?? policies.onFailure,
+    onCrash: read.literal("onCrash", options.onCrash) ?? policies.onCrash,
+    settle: read.literal("settle", options.settle) ?? policies.settle
+  }
+  return problems.length === 0
+    ? Result.succeed(result)
+    : Result.fail(new InvalidRequest({ operation: "reserve", fields: problems }))
+}
+
+const names = [
+  "ttl",
+  "extendBy",
+  "gracePeriod",
+  "maxRetryAfter",
+  "overagePolicy",
+  "heartbeat",
+  "onFailure",
+  "onCrash",
+  "settle",
+  "onUnsettled"
+] as const

@@ -1,273 +1,361 @@
 /**
- * Charging known spend until it is settled, kept or told to somebody: the loop behind every commit and every replayed
- * record.
+ * Charging known spend until it is settled, journaled or rejected: the loop behind every commit, every event that takes
+ * over from a commit, and every record of the journal.
  *
- * The record is durable before the first request leaves. An attempt is one request and what follows from its answer;
- * between attempts the schedule waits, never shorter than the server asked. The same loop serves a reservation of this
- * process and a record that another one left behind.
+ * An attempt is one request and what follows from its response. Whatever an attempt dies of leaves its outcome unknown,
+ * and is retried with the same key and the same bytes.
  *
- * Source: client recovery profile CR-CORE-001, 002, 004 and CR-DURABLE-001 to 003; NORMATIVE idempotency rules.
+ * @see client recovery profile CR-CORE-001, 002, 004 and CR-DURABLE-001 to 003; NORMATIVE idempotency rules
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
-import type { CommitResponse, ReservationDetail } from "@effect-cycles/protocol/Reservation"
 import type { EventCreateResponse } from "@effect-cycles/protocol/Event"
+import type { CommitResponse, ReservationDetail } from "@effect-cycles/protocol/Reservation"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type { CyclesError } from "../../CyclesError.ts"
 import type { Settlement } from "../../Settlement.ts"
+import { Committed, Pending, Recovered, Rejected } from "../../Settlement.ts"
 import type { JournalRecord } from "../../SettlementJournal.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import * as Lifecycle from "../reservation/lifecycle.ts"
-import * as Outcome from "../protocol/outcome.ts"
+import { nowMs } from "../config/time.ts"
+import { classify, rows } from "../protocol/classify.ts"
+import * as Operations from "../protocol/operations.ts"
+import { bareText } from "../protocol/requests.ts"
+import * as Log from "../runtime/log.ts"
+import type { Spend } from "../runtime/outbox.ts"
+import { journalWriteMs } from "../runtime/outbox.ts"
 import * as Retry from "../runtime/retry.ts"
-import * as Wire from "../protocol/operations.ts"
+import type { Runtime } from "../runtime/runtime.ts"
+import { note } from "../runtime/runtime.ts"
 
-// ---------------------------------------------------------------------------------------------------------------------
-// models
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** Spend that is being charged. */
-export interface Charge {
-  record: JournalRecord
-  state: Lifecycle.State
-  readonly actual: Amount.Amount
-  readonly isEstimated: boolean
-  /** What was reserved, where this process knows it. */
-  readonly estimate: Amount.Amount | undefined
-  /** The body of the event that takes over when the lease has ended, made when it is asked for; always the same text. */
-  readonly eventBody: () => string | undefined
-  /** Whether the journal holds the record. */
-  isJournaled: boolean
-  /** How often an answer said that waiting alone won't help. */
-  holds: number
-}
-
-/** What an attempt led to. */
+/** The result of an attempt. */
 type Attempted = Retry.Attempt<Settlement>
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the loop
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Writes the record down, if it can, and makes the first attempt. */
-export const begin = (engine: Engine, charge: Charge): Effect.Effect<Attempted> =>
-  Effect.andThen(keep(engine, charge), attempt(engine, charge))
-
-/** Goes on after a first attempt until the charge has ended or the attempts of this run are used up. */
-export const goOn = (engine: Engine, charge: Charge, first: Attempted): Effect.Effect<Settlement> =>
-  Retry.goOn(engine, first, attempt(engine, charge), (last) =>
-    Effect.sync(() => {
-      move(charge, "exhausted")
-      // A journal that failed must not cost spend while the process lives: the next looks take it from here.
-      if (engine.isDurable && !charge.isJournaled) engine.unkept.set(charge.record.reservationId, charge.record)
-      return pending(charge, last.because)
+/**
+ * One attempt: one request, and what follows from its response. With a limit it starts no further request when the time
+ * is over.
+ */
+export const attempt = (runtime: Runtime, spend: Spend, limitMs: number): Effect.Effect<Attempted> =>
+  Retry.attemptOf(
+    Effect.clockWith((clock) => {
+      const deadline: Deadline = { clock, endsAtMs: nowMs(clock) + limitMs }
+      return spend.record.mode === "event" ? byEvent(runtime, spend, deadline) : byCommit(runtime, spend, deadline)
     })
   )
 
-/** The settlement that the caller sees while the charge goes on in the background. */
-export const pending = (charge: Charge, because: string): Settlement => ({
-  _tag: "Pending",
-  ...spendOf(charge),
-  because,
-  isJournaled: charge.isJournaled
-})
+/** Continues after a first attempt until the spend is settled or the attempts of this run are used up. */
+export const goOn = (runtime: Runtime, spend: Spend, first: Attempted): Effect.Effect<Settlement> => {
+  const again = Effect.suspend(() => {
+    const retried = attempt(runtime, spend, runtime.config.timeoutMs)
+    return spend.isJournaled ? retried : Effect.andThen(runtime.outbox.write(spend, journalWriteMs), retried)
+  })
+  return Retry.goOn({ retry: runtime.config.retry, background: runtime.background }, first, again, (last) =>
+    Effect.sync(() => {
+      spend.life.fire("exhausted")
+      runtime.outbox.park(spend)
+      return pending(spend, last.because)
+    })
+  )
+}
+
+/** The settlement that the caller gets while the spend is retried in the background. */
+export const pending = (spend: Spend, because: string): Pending =>
+  new Pending({ ...spendOf(spend), because, isJournaled: spend.isJournaled }, trusted)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // one attempt
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** One request, as the mode of the record says, and what follows from its answer. */
-export const attempt = (engine: Engine, charge: Charge): Effect.Effect<Attempted> =>
-  Effect.suspend(() => (charge.record.mode === "event" ? attemptEvent(engine, charge) : attemptCommit(engine, charge)))
+/** When the caller stops waiting. */
+interface Deadline {
+  readonly clock: Clock.Clock
+  readonly endsAtMs: number
+}
 
-const attemptCommit = (engine: Engine, charge: Charge): Effect.Effect<Attempted> =>
-  Effect.matchEffect(engine.send(Wire.commit(charge.record.reservationId, charge.record.commitBody)), {
-    onSuccess: (answer) => confirmed(engine, charge, charged(charge, answer)),
-    onFailure: (error) => follow(engine, charge, error, Outcome.ofCommit(error))
-  })
+const leftMs = ({ clock, endsAtMs }: Deadline): number => endsAtMs - nowMs(clock)
 
-const attemptEvent = (engine: Engine, charge: Charge): Effect.Effect<Attempted> => {
-  const body = charge.eventBody()
+/** Sends one request of an attempt, if there is time. */
+const within = <A>(
+  spend: Spend,
+  deadline: Deadline,
+  send: (timeoutMs: number) => Effect.Effect<A>
+): Effect.Effect<A | Retry.Again> => {
+  const timeoutMs = leftMs(deadline)
+  return timeoutMs > 0 ? send(timeoutMs) : Effect.succeed(unknown(spend, "there was no time left for it", 0))
+}
+
+const byCommit = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Effect<Attempted> =>
+  within(spend, deadline, (timeoutMs) =>
+    Effect.matchEffect(
+      runtime.sender.send({ ...Operations.commit(spend.record.reservationId, spend.record.commitBody), timeoutMs }),
+      {
+        onSuccess: (response) => settled(runtime, spend, committed(spend, response)),
+        onFailure: (error) => follow(runtime, spend, deadline, "commit", error)
+      }
+    )
+  )
+
+const byEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Effect<Attempted> => {
+  const body = spend.record.eventBody
   if (body === undefined) {
     return reject(
-      engine,
-      charge,
+      runtime,
+      spend,
       "RESERVATION_EXPIRED",
-      "the lease has ended and the record has no event to charge it by"
+      "the reservation has expired, and the record has no event that could charge the spend"
     )
   }
-  return Effect.matchEffect(engine.send(Wire.event(body, "settlement")), {
-    onSuccess: (answer) => confirmed(engine, charge, recovered(charge, answer)),
-    onFailure: (error) => follow(engine, charge, error, Outcome.ofEvent(error))
-  })
+  return within(spend, deadline, (timeoutMs) =>
+    Effect.matchEffect(runtime.sender.send({ ...Operations.event(body, "settlement"), timeoutMs }), {
+      onSuccess: (response) => settled(runtime, spend, recovered(spend, response)),
+      onFailure: (error) => follow(runtime, spend, deadline, "event", error)
+    })
+  )
 }
 
+/** What follows from an error, by the row of the operation. */
 const follow = (
-  engine: Engine,
-  charge: Charge,
-  error: CyclesError,
-  verdict: Outcome.Verdict
+  runtime: Runtime,
+  spend: Spend,
+  deadline: Deadline,
+  operation: "commit" | "event",
+  error: CyclesError
 ): Effect.Effect<Attempted> => {
-  switch (verdict._tag) {
-    case "Unknown":
-      return again(engine, charge, verdict.because, verdict.floorMs)
-    case "Hold":
-      charge.holds += 1
-      return again(engine, charge, verdict.because, verdict.floorMs)
-    case "Expired":
-      return switchToEvent(engine, charge)
-    case "Unclear":
-      return readBack(engine, charge, verdict.code, error)
-    case "Rejected":
-      return reject(engine, charge, verdict.code, verdict.because)
+  const classification = classify(error)
+  note(runtime, deadline.clock, classification)
+  if (isOfItsExtras(error)) {
+    const bare = bareRecord(spend)
+    if (bare !== undefined) return resendBare(runtime, spend, deadline, bare, error)
+  }
+  // It proves nothing, but the reservation itself says whether it has ended.
+  if (operation === "commit" && error._tag === "ApiError" && error.status === 410 && error.code === undefined) {
+    return readBack(runtime, spend, deadline, error)
+  }
+  switch (rows[operation][classification.class]) {
+    case "retry":
+      return again(runtime, spend, error.message, classification.minimumDelayMs)
+    case "hold":
+      spend.holds += 1
+      return again(runtime, spend, error.message, classification.minimumDelayMs)
+    case "event":
+      return switchToEvent(runtime, spend, deadline)
+    case "readBack":
+      return readBack(runtime, spend, deadline, error)
+    case "reject":
+      return reject(runtime, spend, codeOf(error), error.message)
   }
 }
 
-/** The server says that the reservation isn't as we thought: what does it say when it is asked? */
-const readBack = (engine: Engine, charge: Charge, code: string, error: CyclesError): Effect.Effect<Attempted> =>
-  Effect.matchEffect(engine.send(Wire.getReservation(charge.record.reservationId, "settlement")), {
-    onSuccess: (detail) => {
-      switch (detail.status) {
-        case "COMMITTED":
-          return isOurs(charge, detail, code)
-            ? confirmed(engine, charge, readCharge(charge, detail))
-            : reject(
-                engine,
-                charge,
-                code,
-                `another commit has charged ${detail.committed ?? "an unknown amount"} for this reservation`
-              )
-        case "RELEASED":
-        case "EXPIRED":
-          return switchToEvent(engine, charge)
-        default:
-          return again(engine, charge, error.message, 0)
+/** The reservation isn't in the expected state: read it before concluding anything. */
+const readBack = (runtime: Runtime, spend: Spend, deadline: Deadline, error: CyclesError): Effect.Effect<Attempted> =>
+  within(spend, deadline, (timeoutMs) =>
+    Effect.matchEffect(
+      runtime.sender.send({ ...Operations.getReservation(spend.record.reservationId, "settlement"), timeoutMs }),
+      {
+        onSuccess: (detail) => {
+          switch (detail.status) {
+            case "COMMITTED":
+              return isOurs(spend, detail, codeOf(error))
+                ? settled(runtime, spend, committedBefore(spend, detail))
+                : reject(
+                    runtime,
+                    spend,
+                    codeOf(error),
+                    `another commit charged ${detail.committed ?? "an unknown amount"} for this reservation`
+                  )
+            case "RELEASED":
+            case "EXPIRED":
+              return switchToEvent(runtime, spend, deadline)
+            default:
+              return again(runtime, spend, error.message, 0)
+          }
+        },
+        onFailure: (readError) => {
+          const read = classify(readError)
+          if (read.class === "gone") return switchToEvent(runtime, spend, deadline)
+          return read.class === "conflict"
+            ? reject(runtime, spend, "NOT_FOUND", "the server has no reservation with this id")
+            : again(runtime, spend, readError.message, read.minimumDelayMs)
+        }
       }
-    },
-    onFailure: (readError) => {
-      if (readError._tag !== "ApiError") return again(engine, charge, readError.message, 0)
-      if (readError.status === 410) return switchToEvent(engine, charge)
-      return readError.status === 404 && readError.code === "NOT_FOUND"
-        ? reject(engine, charge, "NOT_FOUND", "the server knows no such reservation")
-        : again(engine, charge, readError.message, Outcome.floorOf(readError))
+    )
+  )
+
+/** The reservation has ended: the spend is charged by an event. The journal knows it before the server does. */
+const switchToEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Effect<Attempted> =>
+  Effect.gen(function* () {
+    spend.life.fire("expired")
+    spend.record = {
+      ...spend.record,
+      mode: "event",
+      eventBody: spend.record.eventBody ?? spend.makeEventBody?.(),
+      notBeforeMs: 0,
+      recordedAtMs: runtime.sender.serverTime(deadline.clock.currentTimeMillisUnsafe())
     }
+    yield* runtime.outbox.write(spend, Math.max(0, Math.min(journalWriteMs, leftMs(deadline))))
+    return yield* byEvent(runtime, spend, deadline)
   })
 
-/** The lease has ended: the spend is charged as an event. The journal knows it before the server does. */
-const switchToEvent = (engine: Engine, charge: Charge): Effect.Effect<Attempted> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    move(charge, "expired")
-    charge.record = { ...charge.record, mode: "event", notBeforeMs: 0, recordedAtMs: now }
-    return Effect.andThen(keep(engine, charge), attemptEvent(engine, charge))
+// ---------------------------------------------------------------------------------------------------------------------
+// without metrics and metadata
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Whether metrics or metadata may be why the server, or a proxy, refuses the request. A status without a code proves nothing,
+ * but the smaller request is worth a try.
+ */
+const isOfItsExtras = (error: CyclesError): boolean =>
+  error._tag === "ApiError" &&
+  (error.code === "INVALID_REQUEST" || error.status === 413 || (error.status === 400 && error.code === undefined))
+
+/** The record without metrics and the caller's metadata; nothing if it has none. */
+const bareRecord = ({ record }: Spend): JournalRecord | undefined => {
+  const commitBody = bareText(record.commitBody)
+  if (commitBody === undefined) return undefined
+  const { eventBody } = record
+  return { ...record, commitBody, eventBody: eventBody === undefined ? undefined : (bareText(eventBody) ?? eventBody) }
+}
+
+/**
+ * The amount counts more than what describes it. The key stays the same: if an earlier attempt has been applied after
+ * all, the server answers with a conflict, and the reservation is read.
+ */
+const resendBare = (
+  runtime: Runtime,
+  spend: Spend,
+  deadline: Deadline,
+  bare: JournalRecord,
+  error: CyclesError
+): Effect.Effect<Attempted> =>
+  Effect.gen(function* () {
+    const replaced = spend.record
+    spend.life.fire("unknown")
+    spend.record = bare
+    yield* Log.warning(
+      `Reservation ${bare.reservationId}: the spend of ${spend.actual} is sent again without metrics and metadata`,
+      error
+    )
+    yield* runtime.outbox.write(spend, Math.max(0, Math.min(journalWriteMs, leftMs(deadline))))
+    if (spend.isJournaled) yield* runtime.outbox.forget(replaced)
+    return yield* bare.mode === "event" ? byEvent(runtime, spend, deadline) : byCommit(runtime, spend, deadline)
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // ends
 // ---------------------------------------------------------------------------------------------------------------------
 
-const confirmed = (engine: Engine, charge: Charge, settlement: Settlement): Effect.Effect<Attempted> => {
-  move(charge, "confirmed")
-  engine.unkept.delete(charge.record.reservationId)
-  return Effect.as(engine.journaling(engine.journal.remove(charge.record.reservationId)), Retry.ended(settlement))
-}
+const settled = (runtime: Runtime, spend: Spend, settlement: Committed | Recovered): Effect.Effect<Attempted> =>
+  Effect.suspend(() => {
+    spend.life.fire("confirmed")
+    runtime.backoff.succeeded()
+    const done = Effect.as(runtime.outbox.settled(spend), Retry.ended<Settlement>(settlement))
+    return settlement.shortfall.amount === 0n ? done : Effect.andThen(warnOfShortfall(settlement), done)
+  })
 
-/** Gives spend up: it becomes a dead letter, and whoever watches settlements is told. */
-export const reject = (engine: Engine, charge: Charge, code: string, because: string): Effect.Effect<Attempted> =>
-  Effect.flatMap(Clock.currentTimeMillis, (diedAtMs) => {
-    move(charge, "rejected")
-    engine.unkept.delete(charge.record.reservationId)
-    const settlement: Settlement = {
-      _tag: "Rejected",
-      ...spendOf(charge),
-      code,
-      because
-    }
-    return Effect.as(
-      Effect.andThen(
-        engine.journaling(engine.journal.bury({ record: charge.record, reason: `${code}: ${because}`, diedAtMs })),
-        Effect.logError(`Spend of ${charge.actual} could not be charged: ${because}`)
-      ),
-      Retry.ended(settlement)
+const warnOfShortfall = (settlement: Committed | Recovered): Effect.Effect<void> =>
+  Log.warning(
+    `Reservation ${settlement.reservationId}: ${settlement.shortfall} of ${settlement.actual} was not charged; ` +
+      `the budget doesn't show this spend`
+  )
+
+/** Gives the spend up: it becomes a dead letter. */
+export const reject = (runtime: Runtime, spend: Spend, code: string, because: string): Effect.Effect<Attempted> =>
+  Effect.gen(function* () {
+    spend.life.fire("rejected")
+    yield* runtime.outbox.bury(spend, `${code}: ${because}`)
+    yield* Log.error(
+      `Reservation ${spend.record.reservationId}: the spend of ${spend.actual} could not be charged: ${because}`
     )
+    return Retry.ended<Settlement>(new Rejected({ ...spendOf(spend), code, because }, trusted))
   })
 
-const again = (engine: Engine, charge: Charge, because: string, floorMs: number): Effect.Effect<Attempted> => {
-  move(charge, "unknown")
-  const attempted = Retry.again(because, floorMs, charge.holds > 1)
-  if (floorMs === 0) return Effect.succeed(attempted)
+const unknown = (spend: Spend, because: string, minimumDelayMs: number): Retry.Again => {
+  spend.life.fire("unknown")
+  return Retry.again(because, minimumDelayMs, spend.holds > 1)
+}
+
+/** The outcome is unknown. A delay that the server asked for is journaled, so that a later run keeps it too. */
+const again = (runtime: Runtime, spend: Spend, because: string, minimumDelayMs: number): Effect.Effect<Attempted> => {
+  const attempted = unknown(spend, because, minimumDelayMs)
+  if (minimumDelayMs === 0) return Effect.succeed(attempted)
   return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    charge.record = { ...charge.record, notBeforeMs: now + floorMs }
-    return Effect.as(keep(engine, charge), attempted)
+    spend.record = { ...spend.record, notBeforeMs: now + minimumDelayMs }
+    return Effect.as(runtime.outbox.write(spend, journalWriteMs), attempted)
   })
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// helpers
+// settlements
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Writes the record down. A journal that fails is told of and stops nothing. */
-const keep = (engine: Engine, charge: Charge): Effect.Effect<void> =>
-  Effect.map(engine.journaling(engine.journal.put(charge.record)), (isKept) => {
-    charge.isJournaled = isKept && engine.isDurable
-  })
+const trusted = { disableChecks: true } as const
 
-const move = (charge: Charge, event: Lifecycle.Event): void => {
-  charge.state = Lifecycle.advance(charge.state, event)
-}
+const codeOf = (error: CyclesError): string =>
+  "code" in error && error.code !== undefined ? error.code : error._tag === "InvalidRequest" ? "INVALID_REQUEST" : ""
 
-/** What every settlement of a charge tells. */
-const spendOf = (charge: Charge) => ({
-  reservationId: charge.record.reservationId,
-  actual: charge.actual,
-  isEstimated: charge.isEstimated
+const spendOf = (spend: Spend) => ({
+  reservationId: spend.record.reservationId,
+  actual: spend.actual,
+  isEstimated: spend.isEstimated
 })
 
-/** What was charged and what of the actual amount was not. A charge in another unit, or above it, leaves nothing. */
-const booked = ({ actual }: Charge, charged: Amount.Amount) => ({
+/** The charged amount, and the part of the actual amount that wasn't charged. */
+const chargeOf = ({ actual }: Spend, charged: Amount.Amount) => ({
   charged,
-  shortfall: Result.getOrElse(Amount.subtract(actual, charged), () => Amount.zero(actual.unit))
+  shortfall: charged.unit === actual.unit ? Amount.subtract(actual, charged) : Amount.zero(actual.unit)
 })
 
-const charged = (charge: Charge, answer: CommitResponse): Settlement => ({
-  _tag: "Charged",
-  ...spendOf(charge),
-  ...booked(charge, answer.charged),
-  returned: answer.released,
-  balances: answer.balances ?? [],
-  isReadBack: false
-})
+const committed = (spend: Spend, response: CommitResponse): Committed =>
+  new Committed(
+    {
+      ...spendOf(spend),
+      ...chargeOf(spend, response.charged),
+      returned: response.released,
+      balances: response.balances ?? [],
+      isReadBack: false
+    },
+    trusted
+  )
 
-const readCharge = (charge: Charge, detail: ReservationDetail): Settlement => ({
-  _tag: "Charged",
-  ...spendOf(charge),
-  ...booked(charge, detail.committed ?? charge.actual),
-  returned: undefined,
-  balances: [],
-  isReadBack: true
-})
+const committedBefore = (spend: Spend, detail: ReservationDetail): Committed =>
+  new Committed(
+    {
+      ...spendOf(spend),
+      ...chargeOf(spend, detail.committed ?? spend.actual),
+      returned: undefined,
+      balances: [],
+      isReadBack: true
+    },
+    trusted
+  )
 
-const recovered = (charge: Charge, answer: EventCreateResponse): Settlement => ({
-  _tag: "Recovered",
-  ...spendOf(charge),
-  eventId: answer.eventId,
-  ...booked(charge, answer.charged ?? charge.actual),
-  balances: answer.balances ?? []
-})
+const recovered = (spend: Spend, response: EventCreateResponse): Recovered =>
+  new Recovered(
+    {
+      ...spendOf(spend),
+      ...chargeOf(spend, response.charged ?? spend.actual),
+      balances: response.balances ?? [],
+      eventId: response.eventId
+    },
+    trusted
+  )
 
 /**
- * Whether a reservation that reads COMMITTED was committed by us: for the amount of ours, or for less of it where the
- * overage policy may have cut it. The reading doesn't tell the key. Where the server knows the key from another request,
- * only the same amount is ours.
+ * Whether a reservation that reads COMMITTED was committed by this spend: for its amount, or for less of it if the overage
+ * policy may have reduced it. The reservation doesn't show the key. If the server knows the key from another request, only
+ * the same amount counts.
  */
-const isOurs = (charge: Charge, detail: ReservationDetail, code: string): boolean => {
+const isOurs = (spend: Spend, detail: ReservationDetail, code: string): boolean => {
   const amount = detail.committed
   if (amount === undefined) return true
-  if (amount.unit !== charge.actual.unit) return false
-  if (amount.amount === charge.actual.amount) return true
+  if (amount.unit !== spend.actual.unit) return false
+  if (amount.amount === spend.actual.amount) return true
   if (code === "IDEMPOTENCY_MISMATCH") return false
-  const estimate = charge.estimate ?? detail.reserved
+  const estimate = spend.estimate ?? detail.reserved
   return (
-    amount.amount < charge.actual.amount && charge.actual.amount > estimate.amount && amount.amount >= estimate.amount
+    amount.amount < spend.actual.amount && spend.actual.amount > estimate.amount && amount.amount >= estimate.amount
   )
 }

@@ -1,12 +1,14 @@
 /**
- * Taking up what an earlier run, or an outage, has left in the journal.
+ * Settling what an earlier run, another process or an outage has left: at start and at intervals, every record that no
+ * fiber of this process works on is sent as it stands. Several processes may do so at the same time; the idempotency keys
+ * make it one charge.
  *
- * At start and at intervals the journal is looked through; records that no fiber of this process is busy with are charged
- * as they stand. Other processes may do the same at the same time: the keys make it one charge. What is older than the
- * server remembers keys is never sent again, since it might be charged twice: it becomes a dead letter.
+ * An event that is older than the server remembers its key is never sent again, since it might be charged twice: it becomes
+ * a dead letter. Ages are measured by the server's clock. A record from before this client existed was written under a
+ * wrong clock, so its age is unknown, and it is sent.
  *
- * Source: client recovery profile CR-DURABLE-001 to 006; the age limits are the reference server's (30 days for a
- * commit, 7 days for an event), less an hour.
+ * @see client recovery profile CR-DURABLE-001 to 006. The reference server remembers the key of an event for 7 days, and a
+ * commit as long as its reservation (30 days), after which a commit can't be charged twice.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -16,141 +18,153 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import type { JournalError, JournalRecord } from "../../SettlementJournal.ts"
-import * as Telemetry from "../../Telemetry.ts"
-import * as Counts from "../runtime/metrics.ts"
-import * as Charge from "./commit.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import { endCharge } from "../runtime/runtime.ts"
-import * as Lifecycle from "../reservation/lifecycle.ts"
+import type { JournalRecord } from "../../SettlementJournal.ts"
+import type { Engine } from "../reservation/engine.ts"
+import { Lifecycle } from "../reservation/lifecycle.ts"
+import * as Log from "../runtime/log.ts"
+import * as Metrics from "../runtime/metrics.ts"
+import type { Spend } from "../runtime/outbox.ts"
+import * as Commit from "./commit.ts"
 
-/** Looks through the journal now, and then at intervals, for the life of the layer. */
+// ---------------------------------------------------------------------------------------------------------------------
+// scans
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Scans the outbox now, and then at intervals, for the life of the layer. */
 export const forever = (engine: Engine): Effect.Effect<never> =>
   Effect.forever(
-    Effect.andThen(
-      once(engine),
-      Effect.flatMap(Random.nextBetween(0.8, 1.2), (jitter) => Effect.sleep(engine.config.rescanIntervalMs * jitter))
-    )
+    Effect.gen(function* () {
+      yield* Effect.catchCause(scan(engine), (cause) => Log.error("A scan of the settlement journal failed", cause))
+      const jitter = yield* Random.nextBetween(0.8, 1.2)
+      yield* Effect.sleep(engine.config.scanIntervalMs * jitter)
+    })
   )
 
-/** Looks through the journal once. */
-export const once = (engine: Engine): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    let found = 0
-    engine.looks.count += 1
-    const all = Stream.concat(engine.journal.pending, Stream.fromIterable(Array.from(engine.unkept.values())))
-    return Stream.tap(all, () => Effect.sync(() => found++)).pipe(
-      Stream.mapEffect((record) => take(engine, record), { concurrency, unordered: true }),
-      Stream.runDrain,
-      Effect.matchEffect({
-        onSuccess: () =>
-          Effect.withFiber((fiber) => Effect.sync(() => Telemetry.journalPending.updateUnsafe(found, fiber.context))),
-        onFailure: (error: JournalError) =>
-          Effect.withFiber((fiber) => {
-            Counts.journalError(fiber.context)
-            return Effect.logError("The settlement journal could not be read", error)
-          })
-      }),
-      Effect.ensuring(
-        Effect.sync(() => {
-          engine.looks.count -= 1
-          if (engine.looks.count === 0) engine.ended.clear()
-        })
-      )
-    )
+/** Scans the outbox once. */
+export const scan = (engine: Engine): Effect.Effect<void> =>
+  engine.outbox.scan({
+    parked: (spend) => retry(engine, spend),
+    found: (record) => recover(engine, record)
   })
 
-/** Charges one record, unless a fiber of this process is busy with it. */
-const take = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const id = record.reservationId
-    if (engine.charges.has(id) || engine.ended.has(id) || record.baseUrl !== engine.config.baseUrl) return Effect.void
-    const spend = read(record)
-    if (Option.isNone(spend)) return bury(engine, record, now)
-    const charge: Charge.Charge = {
-      record,
-      state: record.mode === "event" ? "recovering" : Lifecycle.advance("pending", "replayed"),
-      actual: spend.value.actual,
-      isEstimated: isEstimate(spend.value.metadata),
-      estimate: undefined,
-      eventBody: () => record.eventBody,
-      isJournaled: !engine.unkept.has(id),
-      holds: 0
+// ---------------------------------------------------------------------------------------------------------------------
+// one record
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Tries a record of the journal once; the next scan is the next attempt. */
+const recover = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const spend = read(engine, record)
+    if (spend === undefined) {
+      const reason = "the record holds no amount that can be read"
+      yield* engine.outbox.buryRecord(record, reason)
+      yield* Effect.withFiber((fiber) => Effect.sync(() => Metrics.unrecorded(fiber.context)))
+      return yield* Log.error(`Reservation ${record.reservationId}: its journaled spend is given up: ${reason}`)
     }
-    engine.charges.set(id, charge)
-    const isTooOld = now - record.recordedAtMs > limits[record.mode]
-    const charging = Effect.ensuring(
-      Effect.flatMap(
-        isTooOld
-          ? Charge.reject(engine, charge, "TOO_OLD", "the record is older than the server remembers idempotency keys")
-          : Charge.attempt(engine, charge),
-        (first) =>
-          first._tag === "Ended"
-            ? engine.announce({ settlement: first.value, subject: undefined, action: undefined })
-            : // The next look through the journal is the next attempt.
-              Effect.logDebug(`Spend of ${charge.actual} is still pending: ${first.because}`)
-      ),
-      Effect.sync(() => endCharge(engine, id))
-    )
-    // In the background, so that flushing and closing wait for it; at most so many at once, unless they wait for their time.
-    const waitMs = isTooOld ? 0 : Math.min(maxFloorMs, record.notBeforeMs - now)
+    engine.outbox.add(spend)
+    yield* retry(engine, spend)
+  })
+
+/** Works on spend that no fiber works on: once, in the background, so that flushing and closing wait for it. */
+const retry = (engine: Engine, spend: Spend): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    spend.isActive = true
+    const now = yield* Clock.currentTimeMillis
+    const isTooOld = spend.record.mode === "event" && isOlderThan(engine, spend.record, now, eventKeyMs)
+    const waitMs = isTooOld ? 0 : Math.min(maxDelayMs, spend.record.notBeforeMs - now)
+    const attempt = attemptOnce(engine, spend, isTooOld)
     if (waitMs > 0) {
-      const waiting = Effect.flatMap(engine.pause(0, waitMs), (isOver) =>
-        isOver ? Effect.sync(() => endCharge(engine, id)) : charging
+      const waiting = Effect.flatMap(engine.background.pause(0, waitMs), (isOver) =>
+        isOver ? Effect.sync(() => engine.outbox.park(spend)) : attempt
       )
-      return engine.background(waiting)
+      return yield* engine.background.run(waiting)
     }
     const done = Deferred.makeUnsafe<void>()
-    return Effect.andThen(engine.background(Deferred.into(charging, done)), Deferred.await(done))
+    yield* engine.background.run(Deferred.into(attempt, done))
+    yield* Deferred.await(done)
   })
+
+const attemptOnce = (engine: Engine, spend: Spend, isTooOld: boolean): Effect.Effect<void> =>
+  Effect.ensuring(
+    Effect.gen(function* () {
+      if (!isTooOld) spend.life.fire(spend.record.mode === "event" ? "expired" : "replayed")
+      const attempted = isTooOld
+        ? yield* Commit.reject(
+            engine,
+            spend,
+            "TOO_OLD",
+            "the record is older than the server remembers idempotency keys of events"
+          )
+        : yield* Commit.attempt(engine, spend, engine.config.timeoutMs)
+      if (attempted._tag === "Again") {
+        return yield* Log.debug(`The spend of ${spend.actual} is still pending: ${attempted.because}`)
+      }
+      spend.isActive = false
+      yield* engine.announce({ settlement: attempted.value, subject: spend.subject, action: spend.action })
+    }),
+    Effect.sync(() => {
+      if (!spend.isActive) return
+      spend.life.fire("exhausted")
+      engine.outbox.park(spend)
+    })
+  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-const concurrency = 4
-
 const hourMs = 3_600_000
 
 const dayMs = 24 * hourMs
 
-/** How old a record may be, by what is sent next. */
-const limits = { commit: 30 * dayMs - hourMs, event: 7 * dayMs - hourMs }
+/** How long the server remembers the key of an event, less an hour. */
+const eventKeyMs = 7 * dayMs - hourMs
 
-/** The longest delay that a server can have asked for; a longer one is a damaged record. */
-const maxFloorMs = hourMs
+/** A longer delay than a server can ask for is a damaged record. */
+const maxDelayMs = hourMs
+
+/** No record is older than this client: 1 January 2026. */
+const earliestMs = Date.UTC(2026, 0, 1)
+
+const isOlderThan = (engine: Engine, record: JournalRecord, now: number, limitMs: number): boolean =>
+  record.recordedAtMs >= earliestMs && engine.sender.serverTime(now) - record.recordedAtMs > limitMs
 
 /**
- * What a commit was to charge. Only that is looked at: the text is sent as it stands, with whatever its writer has put
- * into it, and the server says what it thinks of the rest.
+ * The amount of a record. Only that is read: the text is sent as it stands, with everything that its writer put into it,
+ * and the server judges the rest.
  */
-const Spend = Schema.Struct({
+const Charge = Schema.Struct({
   actual: Amount.Amount,
   metadata: Schema.optionalKey(Schema.Unknown)
 })
 
-const decodeSpend = Schema.decodeUnknownOption(Spend)
+const decodeCharge = Schema.decodeUnknownOption(Charge)
 
-const read = ({ commitBody }: JournalRecord): Option.Option<typeof Spend.Type> => {
+const chargeOf = ({ commitBody }: JournalRecord): Option.Option<typeof Charge.Type> => {
   try {
-    return decodeSpend(Json.parse(commitBody))
+    return decodeCharge(Json.parse(commitBody))
   } catch {
     return Option.none()
   }
 }
 
-/** Whether the metadata says that the amount is the estimate. */
+/** Whether the metadata marks the amount as an estimate. */
 const isEstimate = Schema.is(Schema.Struct({ actual_source: Schema.Literal("estimate") }))
 
-/** A record that tells no amount can't be charged, and there is nothing to tell but that it is there. */
-const bury = (engine: Engine, record: JournalRecord, diedAtMs: number): Effect.Effect<void> => {
-  const reason = "the record holds no amount that can be read"
-  return Effect.withFiber((fiber) => {
-    Counts.unrecorded(fiber.context)
-    return Effect.andThen(
-      engine.journaling(engine.journal.bury({ record, reason, diedAtMs })),
-      Effect.logError(`The spend recorded for reservation ${record.reservationId} is given up: ${reason}`)
-    )
-  })
+const read = (engine: Engine, record: JournalRecord): Spend | undefined => {
+  const charge = chargeOf(record)
+  if (Option.isNone(charge)) return undefined
+  return {
+    record,
+    life: new Lifecycle("pending", engine.observer),
+    actual: charge.value.actual,
+    isEstimated: isEstimate(charge.value.metadata),
+    estimate: undefined,
+    subject: undefined,
+    action: undefined,
+    makeEventBody: undefined,
+    isJournaled: true,
+    isActive: true,
+    holds: 0
+  }
 }

@@ -1,77 +1,97 @@
 /**
- * Giving a reservation back, when nothing was spent: repeated with the same key, in bounds. Where it never succeeds, the
- * budget comes back when the lease ends.
+ * Returning a reservation of which nothing was spent: retried with the same key for a bounded number of attempts. If none
+ * succeeds, the budget is returned when the lease ends.
  */
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Effect from "effect/Effect"
-import type { CyclesError } from "../../CyclesError.ts"
-import type { Released } from "../../Settlement.ts"
-import * as Encode from "../protocol/requests.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import { floorOf } from "../protocol/outcome.ts"
-import type { Prepared } from "../reservation/options.ts"
+import { Released } from "../../Settlement.ts"
+import { classify, rows } from "../protocol/classify.ts"
+import * as Operations from "../protocol/operations.ts"
+import { releaseText } from "../protocol/requests.ts"
+import { derived } from "../reservation/keys.ts"
+import type { Lifecycle } from "../reservation/lifecycle.ts"
+import * as Log from "../runtime/log.ts"
 import * as Retry from "../runtime/retry.ts"
-import * as Wire from "../protocol/operations.ts"
+import type { Runtime } from "../runtime/runtime.ts"
+import { note } from "../runtime/runtime.ts"
+
+/** A reservation to release. */
+export interface Target {
+  readonly id: ReservationId
+  readonly stem: string
+  readonly reason: string
+  readonly life: Lifecycle
+}
 
 /** One attempt. */
 export const attempt = (
-  engine: Engine,
-  id: ReservationId,
-  prepared: Prepared,
-  reason: string
+  runtime: Runtime,
+  { id, life, reason, stem }: Target,
+  timeoutMs: number
 ): Effect.Effect<Retry.Attempt<Released>> =>
-  Effect.match(engine.send(Wire.release(id, Encode.releaseBody(prepared.stem, reason))), {
-    onSuccess: (answer) =>
-      Retry.ended<Released>({
-        _tag: "Released",
-        reservationId: id,
-        reason,
-        returned: answer.released,
-        balances: answer.balances ?? [],
-        isConfirmed: true
-      }),
-    onFailure: (error) =>
-      error.isRetryable
-        ? Retry.again(error.message, floorOf(error))
-        : Retry.ended(unconfirmed(id, reason, holdsNothing(error)))
-  })
-
-/** Goes on after a first attempt, until it succeeds or the attempts of this run are used up. */
-export const goOn = (
-  engine: Engine,
-  id: ReservationId,
-  prepared: Prepared,
-  reason: string,
-  first: Retry.Attempt<Released>
-): Effect.Effect<Released> =>
-  Retry.goOn(engine, first, attempt(engine, id, prepared, reason), (last) =>
-    Effect.as(
-      Effect.logWarning(
-        `Reservation ${id} could not be released; its budget comes back when the lease ends: ${last.because}`
-      ),
-      unconfirmed(id, reason)
+  Retry.attemptOf(
+    Effect.clockWith((clock) =>
+      Effect.match(
+        runtime.sender.send({ ...Operations.release(id, releaseText(derived("release", stem), reason)), timeoutMs }),
+        {
+          onSuccess: (response) => {
+            life.fire("confirmed")
+            runtime.backoff.succeeded()
+            return Retry.ended<Released>(
+              new Released(
+                {
+                  reservationId: id,
+                  reason,
+                  returned: response.released,
+                  balances: response.balances ?? [],
+                  isConfirmed: true
+                },
+                { disableChecks: true }
+              )
+            )
+          },
+          onFailure: (error): Retry.Attempt<Released> => {
+            const classification = classify(error)
+            note(runtime, clock, classification)
+            switch (rows.release[classification.class]) {
+              case "retry":
+                life.fire("unknown")
+                return Retry.again(error.message, classification.minimumDelayMs)
+              case "done":
+                life.fire("confirmed")
+                return Retry.ended(unconfirmed(id, reason, true))
+              case "reject":
+                life.fire("gaveUp")
+                return Retry.ended(unconfirmed(id, reason))
+            }
+          }
+        }
+      )
     )
   )
 
-/** Releases, all attempts of this run included. */
-export const run = (engine: Engine, id: ReservationId, prepared: Prepared, reason: string): Effect.Effect<Released> =>
-  Effect.flatMap(attempt(engine, id, prepared, reason), (first) => goOn(engine, id, prepared, reason, first))
+/** Continues after a first attempt, until one succeeds or the attempts of this run are used up. */
+export const goOn = (runtime: Runtime, target: Target, first: Retry.Attempt<Released>): Effect.Effect<Released> =>
+  Retry.goOn(
+    { retry: runtime.config.retry, background: runtime.background },
+    first,
+    attempt(runtime, target, runtime.config.timeoutMs),
+    (last) =>
+      Effect.suspend(() => {
+        target.life.fire("gaveUp")
+        return Effect.as(
+          Log.warning(
+            `Reservation ${target.id} could not be released; its budget is returned when the lease ends: ${last.because}`
+          ),
+          unconfirmed(target.id, target.reason)
+        )
+      })
+  )
 
-/** What the caller sees while no answer has confirmed the release. */
-export const unconfirmed = (id: ReservationId, reason: string, isConfirmed = false): Released => ({
-  _tag: "Released",
-  reservationId: id,
-  reason,
-  returned: undefined,
-  balances: [],
-  isConfirmed
-})
+/** Releases, with all attempts of this run. */
+export const run = (runtime: Runtime, target: Target): Effect.Effect<Released> =>
+  Effect.flatMap(attempt(runtime, target, runtime.config.timeoutMs), (first) => goOn(runtime, target, first))
 
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** Whether a refusal means that the budget is free already. */
-const holdsNothing = (error: CyclesError): boolean =>
-  error._tag === "ApiError" &&
-  (error.status === 410 || error.code === "NOT_FOUND" || error.code === "RESERVATION_FINALIZED")
+/** The settlement that the caller gets while no response has confirmed the release. */
+export const unconfirmed = (id: ReservationId, reason: string, isConfirmed = false): Released =>
+  new Released({ reservationId: id, reason, returned: undefined, balances: [], isConfirmed }, { disableChecks: true })

@@ -1,212 +1,250 @@
 /**
- * Settling a reservation, exactly once: what is to be done with its spend, the first attempt, and what the caller hears.
- *
- * The first attempt runs in the caller's fiber, bounded by its time limit; further ones go on in the background. The
- * heartbeat goes on until the end is known.
+ * Settling a reservation, exactly once: the journal first, then the first attempt while the caller waits, then the rest
+ * in the background. The heartbeat continues until the settlement has ended.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
-import type { Metrics } from "@effect-cycles/protocol/Metrics"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type { InvalidRequest } from "../../CyclesError.ts"
-import type { Metadata } from "../../GuardOptions.ts"
-import type { CommitOptions } from "../../Reservation.ts"
 import type { Settlement } from "../../Settlement.ts"
-import * as Counts from "../runtime/metrics.ts"
-import * as Charge from "./commit.ts"
-import * as Claims from "../reservation/claims.ts"
-import * as Encode from "../protocol/requests.ts"
-import type { Engine } from "../runtime/runtime.ts"
-import { endCharge } from "../runtime/runtime.ts"
-import type { Held } from "../reservation/handle.ts"
-import * as Lifecycle from "../reservation/lifecycle.ts"
-import * as Release from "./release.ts"
-import type * as Retry from "../runtime/retry.ts"
+import { Unreserved } from "../../Settlement.ts"
 import { nowMs } from "../config/time.ts"
-
-// ---------------------------------------------------------------------------------------------------------------------
-// models
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** What is to be done with the spend of a reservation. */
-export type Plan = Commit | { readonly _tag: "Release"; readonly reason: string }
-
-/** Charge this much. */
-export interface Commit {
-  readonly _tag: "Commit"
-  readonly actual: Amount.Amount
-  /** Whether the amount is the estimate, since none was told. */
-  readonly isEstimated: boolean
-  readonly metrics?: Metrics | undefined
-  readonly metadata?: Metadata | undefined
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// plans
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** The plan for a body that succeeded and told no amount by its result: what was recorded, or else the estimate. */
-export const planSuccess = (held: Held): Commit =>
-  held.isSpendUnknown || held.recorded === undefined ? planEstimate(held) : planRecorded(held, held.recorded)
-
-/** The plan for a body that did not succeed, by the user's policy. */
-export const planFailure = <E>(held: Held, cause: Cause.Cause<E>): Plan => {
-  const policy = held.prepared.onFailure
-  if (policy === "release") return { _tag: "Release", reason: reasonOf(cause) }
-  if (held.isSpendUnknown) return planEstimate(held)
-  if (held.recorded !== undefined) return planRecorded(held, held.recorded)
-  return policy === "estimate" ? planEstimate(held) : { _tag: "Release", reason: reasonOf(cause) }
-}
-
-/** The plan for a scope that closed without a word: a reservation that nobody settled and that spent nothing is released. */
-export const planClosed = (held: Held, exit: Exit.Exit<unknown, unknown>): Plan => {
-  if (Exit.isFailure(exit)) return planFailure(held, exit.cause)
-  if (held.isSpendUnknown) return planEstimate(held)
-  return held.recorded === undefined ? { _tag: "Release", reason: "scope_closed" } : planRecorded(held, held.recorded)
-}
-
-/** The plan where something was spent and nobody can tell how much: the estimate, or what was recorded if that is more. */
-export const planEstimate = (held: Held): Commit => {
-  const { estimate } = held.prepared.request
-  const recorded = held.recorded
-  return {
-    _tag: "Commit",
-    actual: recorded !== undefined && recorded.amount > estimate.amount ? recorded : estimate,
-    isEstimated: true,
-    metrics: held.metrics
-  }
-}
-
-const planRecorded = (held: Held, actual: Amount.Amount): Commit => ({
-  _tag: "Commit",
-  actual,
-  isEstimated: held.isRecordedEstimated,
-  metrics: held.metrics
-})
-
-/** A word for the release, with nothing of the user's error in it. */
-const reasonOf = <E>(cause: Cause.Cause<E>): string => {
-  if (Cause.hasFails(cause)) return "body_failed"
-  return Cause.hasDies(cause) ? "body_died" : "body_interrupted"
-}
+import * as Extras from "../protocol/extras.ts"
+import * as Requests from "../protocol/requests.ts"
+import type { Engine } from "../reservation/engine.ts"
+import type { Handle, Late } from "../reservation/handle.ts"
+import { derived } from "../reservation/keys.ts"
+import { Lifecycle } from "../reservation/lifecycle.ts"
+import type { SpendHooks } from "../reservation/view.ts"
+import * as Log from "../runtime/log.ts"
+import * as Metrics from "../runtime/metrics.ts"
+import type { Spend } from "../runtime/outbox.ts"
+import { journalWriteMs } from "../runtime/outbox.ts"
+import type * as Retry from "../runtime/retry.ts"
+import * as Commit from "./commit.ts"
+import * as Plan from "./plan.ts"
+import * as Release from "./release.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // settle
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Settles a reservation by a plan. It is run uninterruptible, and moves the reservation on at once, so that a second
- * settlement sees that it comes too late.
+ * Settles a reservation by a plan. Run it uninterruptible. It decides at once, so that a second settlement fails with
+ * `AlreadySettled`.
  */
-export const settle = (engine: Engine, held: Held, plan: Plan): Effect.Effect<Settlement> =>
+export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement> =>
   Effect.suspend(() => {
-    const id = held.id
-    Claims.settled(engine, held)
-    if (id === undefined) return Effect.succeed({ _tag: "Unreserved", reason: "dry run" } satisfies Settlement)
-    held.state = Lifecycle.advance(held.state, plan._tag === "Commit" ? "commitDecided" : "releaseDecided")
-    return plan._tag === "Commit"
-      ? settleByCommit(engine, held, id, plan)
-      : settleByRelease(engine, held, id, plan.reason)
+    const { id, prepared } = handle
+    const isCommit = plan._tag === "Commit"
+    handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)
+    if (prepared.isCallersKey) engine.keys.release(prepared.key)
+    if (id === undefined) return Effect.succeed(new Unreserved({ reason: "dry run" }))
+    return isCommit ? byCommit(engine, handle, id, plan) : byRelease(engine, handle, id, plan.reason)
   })
 
-const settleByCommit = (engine: Engine, held: Held, id: ReservationId, plan: Commit): Effect.Effect<Settlement> =>
-  Effect.withFiber((fiber) => {
-    const clock = fiber.getRef(Clock.Clock)
-    const bodies = Encode.settlementBodies(held.prepared, id, plan, nowMs(clock) - held.startedAtMs)
-    const charge: Charge.Charge = {
-      record: {
-        reservationId: id,
-        baseUrl: engine.config.baseUrl,
-        mode: "commit",
-        commitBody: bodies.commit,
-        eventBody: engine.isDurable ? bodies.event() : undefined,
-        recordedAtMs: clock.currentTimeMillisUnsafe(),
-        notBeforeMs: 0
-      },
-      state: held.state,
-      actual: plan.actual,
-      isEstimated: plan.isEstimated,
-      estimate: held.prepared.request.estimate,
-      eventBody: bodies.event,
-      isJournaled: false,
-      holds: 0
-    }
-    engine.charges.set(id, charge)
-    return waitAsAsked(
-      engine,
-      held,
-      Charge.begin(engine, charge),
-      (first) => Charge.goOn(engine, charge, first),
-      (because) => Charge.pending(charge, because)
+const byCommit = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.Commit): Effect.Effect<Settlement> =>
+  Effect.clockWith((clock) => {
+    const spend = spendOf(engine, handle, id, plan, clock)
+    engine.outbox.add(spend)
+    return Effect.andThen(
+      engine.outbox.write(spend, journalWriteMs),
+      waitAsAsked(engine, handle, {
+        attempt: Commit.attempt(engine, spend, engine.config.timeoutMs),
+        goOn: (first) => Commit.goOn(engine, spend, first),
+        pending: (because) => Commit.pending(spend, because)
+      })
     )
   })
 
-const settleByRelease = (engine: Engine, held: Held, id: ReservationId, reason: string): Effect.Effect<Settlement> =>
-  waitAsAsked(
-    engine,
-    held,
-    Release.attempt(engine, id, held.prepared, reason),
-    (first) => Release.goOn(engine, id, held.prepared, reason, first),
-    () => Release.unconfirmed(id, reason)
-  )
+const byRelease = (engine: Engine, handle: Handle, id: ReservationId, reason: string): Effect.Effect<Settlement> => {
+  const { life, policies, stem } = handle.prepared
+  const target: Release.Target = { id, stem, reason, life }
+  engine.outbox.releaseDecided(id)
+  const settlement = waitAsAsked(engine, handle, {
+    attempt: Release.attempt(engine, target, engine.config.timeoutMs),
+    goOn: (first) => Release.goOn(engine, target, first),
+    pending: () => Release.unconfirmed(id, reason)
+  })
+  return policies.onCrash === "expire" ? settlement : Effect.andThen(engine.outbox.forgetOpen(id), settlement)
+}
 
-/** Waits for the settlement as the user asked, and goes on with the rest in the background. */
+/** The attempts of a settlement. */
+interface Attempts<A extends Settlement> {
+  readonly attempt: Effect.Effect<Retry.Attempt<A>>
+  readonly goOn: (first: Retry.Attempt<A>) => Effect.Effect<A>
+  /** What the caller gets if it doesn't wait for the end. */
+  readonly pending: (because: string) => Settlement
+}
+
+/** Waits for the settlement as the policy says, and continues with the rest in the background. */
 const waitAsAsked = <A extends Settlement>(
   engine: Engine,
-  held: Held,
-  begin: Effect.Effect<Retry.Attempt<A>>,
-  goOn: (first: Retry.Attempt<A>) => Effect.Effect<A>,
-  open: (because: string) => Settlement
+  handle: Handle,
+  { attempt, goOn, pending }: Attempts<A>
 ): Effect.Effect<Settlement> => {
   const toTheEnd = (first: Retry.Attempt<A>) =>
-    Effect.tap(goOn(first), (settlement) => finish(engine, held, settlement))
-  switch (held.prepared.settle) {
+    Effect.flatMap(Effect.exit(goOn(first)), (exit) =>
+      Effect.tap(exit, (settlement) => finish(engine, handle, settlement))
+    )
+  switch (handle.prepared.policies.settle) {
     case "wait":
-      return Effect.flatMap(begin, toTheEnd)
+      return Effect.flatMap(attempt, toTheEnd)
     case "background":
       return Effect.as(
-        engine.background(Effect.flatMap(begin, toTheEnd)),
-        open("the settlement goes on in the background")
+        engine.background.run(Effect.flatMap(attempt, toTheEnd)),
+        pending("the settlement continues in the background")
       )
     case "attempt":
-      return Effect.flatMap(begin, (first) =>
+      return Effect.flatMap(attempt, (first) =>
         first._tag === "Ended"
-          ? Effect.as(finish(engine, held, first.value), first.value)
-          : Effect.as(engine.background(toTheEnd(first)), open(first.because))
+          ? Effect.as(finish(engine, handle, first.value), first.value)
+          : Effect.as(engine.background.run(toTheEnd(first)), pending(first.because))
       )
   }
 }
 
-/** The end is known: no more heartbeat, and whoever watches settlements hears of it. */
-const finish = (engine: Engine, held: Held, settlement: Settlement): Effect.Effect<void> =>
+/** The settlement has ended, or waits for a later scan: the heartbeat stops, and `Cycles.settlements` reports it. */
+const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    Counts.active(-1, fiber.context)
-    if (held.beat !== undefined) engine.heartbeat.stop(held.beat)
-    if (held.id !== undefined) endCharge(engine, held.id)
-    const { action, subject } = held.prepared.request
+    Metrics.active(-1, fiber.context)
+    if (handle.id !== undefined) engine.outbox.releaseEnded(handle.id)
+    if (handle.beat !== undefined) engine.heartbeat.stop(handle.beat)
+    const { action, subject } = handle.prepared
     return engine.announce({ settlement, subject, action })
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
-// checks
+// spend
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes a commit from what the user told, with every limit of the protocol checked. What was told is recorded first. */
-export const checkCommit = (
-  held: Held,
-  options: CommitOptions
-): Effect.Effect<Commit, InvalidRequest | Amount.UnitMismatch> =>
-  Effect.flatMap(held.handle.record(options), () => {
-    const commit: Commit = {
-      _tag: "Commit",
-      actual: held.recorded ?? options.actual,
-      isEstimated: options.isEstimated === true,
-      metrics: held.metrics,
-      metadata: options.metadata
-    }
-    const problem = Encode.problemOfCommit(held.prepared, commit)
-    return problem === undefined ? Effect.succeed(commit) : Effect.fail(problem)
+/** The spend of a plan, with the texts of its requests. */
+const spendOf = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.Commit, clock: Clock.Clock): Spend => {
+  const spend = textOf(handle, plan, clock)
+  const makeEventBody = () => eventBodyOf(handle, id, spend)
+  return {
+    record: {
+      reservationId: id,
+      baseUrl: engine.config.baseUrl,
+      mode: "commit",
+      commitBody: Requests.commitText(spend),
+      eventBody: engine.outbox.isDurable ? makeEventBody() : undefined,
+      recordedAtMs: engine.sender.serverTime(clock.currentTimeMillisUnsafe()),
+      notBeforeMs: 0
+    },
+    makeEventBody,
+    life: handle.prepared.life,
+    actual: plan.actual,
+    isEstimated: plan.isEstimated,
+    estimate: handle.prepared.estimate,
+    subject: handle.prepared.subject,
+    action: handle.prepared.action,
+    isJournaled: false,
+    isActive: true,
+    holds: 0
+  }
+}
+
+const textOf = (handle: Handle, plan: Plan.Commit, clock: Clock.Clock): Requests.Spend => ({
+  key: derived("commit", handle.prepared.stem),
+  actual: plan.actual,
+  isEstimated: plan.isEstimated,
+  extras: plan.extras,
+  latencyMs: nowMs(clock) - handle.startedAtMs
+})
+
+const eventBodyOf = (handle: Handle, id: ReservationId, spend: Requests.Spend): string =>
+  Requests.eventText(spend, handle.prepared.text, {
+    reservationId: id,
+    reason: "commit_after_reservation_expired"
   })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// onCrash
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Journals what is committed if the process dies now. Only with `onCrash`. */
+export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =>
+  Effect.clockWith((clock) => {
+    const { id, prepared } = handle
+    if (id === undefined) return Effect.void
+    const plan = Plan.forCrash(handle, Amount.zero(prepared.estimate.unit))
+    const { record } = spendOf(engine, handle, id, plan, clock)
+    return Effect.flatMap(engine.outbox.writeOpen(record), (isDurable) =>
+      isDurable
+        ? Effect.void
+        : Log.warning(
+            `Reservation ${id}: its spend would not survive a crash, because the journal could not be written`
+          )
+    )
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// late spend
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Charges spend that was recorded after the settlement was decided, as an event that names the reservation. Returns when
+ * it is journaled; the charge itself continues in the background.
+ */
+const chargeLate = (engine: Engine, handle: Handle, late: Late): Effect.Effect<void> =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const { id, prepared } = handle
+      if (id === undefined) return
+      const clock = yield* Clock.Clock
+      const life = new Lifecycle("pending", engine.observer)
+      life.fire("expired")
+      const text: Requests.Spend = {
+        key: derived(`late${late.ordinal}`, prepared.stem),
+        actual: late.amount,
+        isEstimated: false,
+        extras: Extras.none,
+        latencyMs: undefined
+      }
+      const spend: Spend = {
+        record: {
+          reservationId: id,
+          baseUrl: engine.config.baseUrl,
+          mode: "event",
+          commitBody: Requests.commitText(text),
+          eventBody: Requests.eventText(text, prepared.text, {
+            reservationId: id,
+            reason: "recorded_after_settlement"
+          }),
+          recordedAtMs: engine.sender.serverTime(clock.currentTimeMillisUnsafe()),
+          notBeforeMs: 0
+        },
+        life,
+        actual: late.amount,
+        isEstimated: false,
+        estimate: undefined,
+        subject: prepared.subject,
+        action: prepared.action,
+        makeEventBody: undefined,
+        isJournaled: false,
+        isActive: true,
+        holds: 0
+      }
+      engine.outbox.add(spend)
+      yield* engine.outbox.write(spend, journalWriteMs)
+      yield* Log.warning(
+        `Reservation ${id}: ${late.amount} was recorded after the settlement was decided, and is charged as an event`
+      )
+      yield* engine.background.run(chargeSpend(engine, spend))
+    })
+  )
+
+/** Charges spend with all attempts of this run, and reports the settlement. */
+export const chargeSpend = (engine: Engine, spend: Spend): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const first = yield* Commit.attempt(engine, spend, engine.config.timeoutMs)
+    const settlement = yield* Commit.goOn(engine, spend, first)
+    yield* engine.announce({ settlement, subject: spend.subject, action: spend.action })
+  })
+
+/** What recorded spend leads to. */
+export const hooksOf = (engine: Engine): SpendHooks => ({
+  onRecorded: (handle) => writeOpen(engine, handle),
+  onLate: (handle, late) => chargeLate(engine, handle, late)
+})

@@ -1,73 +1,209 @@
 /**
- * How many calls are under way at once.
+ * How many calls are in flight at once.
  *
- * Callers, settlements and leases have a lane each, so that bodies that wait for a place can't starve the calls that would
- * free one, and neither can hold up an extension, which has to be in time. Bodies themselves never hold a place. After
- * idleness one call goes alone: a server that checks a key by a slow hash then does it once, not once for each of a burst.
+ * One pool of places with three priorities: lease extensions, settlements, callers. Each priority has a guaranteed number of
+ * places. Callers and settlements never take a place that is guaranteed to another priority, so that calls that hang can't
+ * hold up the calls that would free budget or keep a lease. An extension may take any free place; a place that it borrowed
+ * goes back first, because a released place goes to a priority below its guarantee before it goes by rank. Within a priority
+ * the order is first come, first served. Bodies never hold a place.
  *
- * Source: ours; the reference server's key check costs 0.27 s of CPU and is remembered for 60 s.
+ * After a time without responses one call, the idle probe, goes first and the others wait for it: a server that checks keys
+ * by a slow hash then does so once, not once for each call of a burst. The reference server remembers a key for 60 s.
  */
-import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
-import * as Semaphore from "effect/Semaphore"
+import type { Timer, TimerQueue } from "./timerQueue.ts"
 
-/** Who is calling: the user's fiber, the client that settles, or the client that keeps leases alive. */
-export type Lane = "caller" | "settlement" | "lease"
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
 
-/** The places for calls under way. */
-export interface Lanes {
-  /** Runs a call when its lane has a place. It is asked for at the moment of the call. */
-  readonly run: <A, E, R>(lane: Lane, nowMs: number, call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** To be told when a call has ended: there is no idleness now. */
-  readonly answered: (nowMs: number) => void
+/** Who is calling: the client that keeps leases alive, the client that settles, or the user's fiber. */
+export type Priority = "lease" | "settlement" | "caller"
+
+/** The places for calls in flight. */
+export interface Bulkhead {
+  /** Calls `granted` when the call has a place, at once if there is one. Returns a function that withdraws a waiting call. */
+  readonly acquire: (priority: Priority, nowMs: number, granted: () => void) => () => void
+  /** Gives a place back. Called once for each call that was granted one. */
+  readonly release: (priority: Priority, nowMs: number) => void
+  /** Grants no place to settlements for so long: the server asked the client to come back later. */
+  readonly pauseSettlements: (forMs: number) => void
+  /** Calls in flight. */
+  readonly inFlight: () => number
+  /** Calls that wait. */
+  readonly waiting: () => number
 }
 
-/** Makes the lanes: an eighth of the places for leases, half of the rest for settlements. With two, leases share theirs. */
-export const make = (options: {
-  readonly maxInFlight: number
-  /** After this long without an answer a call goes alone. */
-  readonly aloneAfterMs: number
-}): Lanes => {
-  const forLeases = options.maxInFlight < 3 ? 0 : Math.ceil(options.maxInFlight / 8)
-  const forSettlement = Math.floor((options.maxInFlight - forLeases) / 2)
-  const settlement = Semaphore.makeUnsafe(forSettlement)
-  const lanes = {
-    caller: Semaphore.makeUnsafe(options.maxInFlight - forLeases - forSettlement),
-    settlement,
-    lease: forLeases === 0 ? settlement : Semaphore.makeUnsafe(forLeases)
-  }
-  let lastAnswerMs = Number.NEGATIVE_INFINITY
-  let opener: Latch.Latch | undefined
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
 
-  return {
-    run: (lane, nowMs, call) => {
-      const placed = Semaphore.withPermit(lanes[lane], call)
-      if (opener === undefined && nowMs - lastAnswerMs < options.aloneAfterMs) return placed
-      // It goes alone from here on: nothing can come between that and the end of it.
-      return Effect.uninterruptibleMask((restore) => {
-        if (opener !== undefined) {
-          return restore(Effect.andThen(Effect.timeoutOption(opener.await, openerLimitMs), placed))
-        }
-        const latch = Latch.makeUnsafe()
-        opener = latch
-        return Effect.ensuring(
-          restore(placed),
-          Effect.sync(() => {
-            opener = undefined
-            latch.openUnsafe()
-          })
-        )
-      })
-    },
-    answered: (nowMs) => {
-      lastAnswerMs = nowMs
+/** Makes a bulkhead. It needs a place for each priority: `maxConcurrency` is 3 or more. */
+export const make = (options: {
+  readonly maxConcurrency: number
+  /** After this long without a response one call goes first. */
+  readonly idleProbeAfterMs: number
+  readonly timers: Pick<TimerQueue<Timer>, "schedule" | "cancel">
+}): Bulkhead => {
+  const guaranteed = Math.max(1, Math.floor(options.maxConcurrency / 16))
+  const lanes = {
+    lease: makeLane(guaranteed),
+    settlement: makeLane(guaranteed),
+    caller: makeLane(guaranteed)
+  }
+  const ranked = [lanes.lease, lanes.settlement, lanes.caller]
+  let inFlight = 0
+  let waiting = 0
+  let lastReleaseMs = Number.NEGATIVE_INFINITY
+  let probe: "none" | "blocking" | "overdue" = "none"
+  let isDraining = false
+  let isPaused = false
+
+  const reservedForOthers = (lane: Lane): number => {
+    let count = 0
+    for (const other of ranked) if (other !== lane) count += Math.max(0, other.guaranteed - other.inFlight)
+    return count
+  }
+
+  const hasPlace = (lane: Lane): boolean => {
+    if (isPaused && lane === lanes.settlement) return false
+    const free = options.maxConcurrency - inFlight
+    if (free <= 0) return false
+    return lane === lanes.lease || lane.inFlight < lane.guaranteed || free > reservedForOthers(lane)
+  }
+
+  /** The waiting call that gets the next free place. */
+  const next = (): Waiter | undefined => {
+    if (waiting === 0 || probe === "blocking") return undefined
+    const isNext = (lane: Lane): boolean => lane.head !== undefined && hasPlace(lane)
+    return (ranked.find((lane) => lane.inFlight < lane.guaranteed && isNext(lane)) ?? ranked.find(isNext))?.head
+  }
+
+  const take = (lane: Lane): void => {
+    lane.inFlight += 1
+    inFlight += 1
+  }
+
+  /** Not recursive: a transport may end a call while `granted` runs. */
+  const drain = (): void => {
+    if (isDraining) return
+    isDraining = true
+    try {
+      for (let head = next(); head !== undefined; head = next()) {
+        remove(head)
+        take(head.lane)
+        head.granted()
+      }
+    } finally {
+      isDraining = false
     }
   }
+
+  const remove = (waiter: Waiter): void => {
+    if (!waiter.isWaiting) return
+    unlink(waiter)
+    waiting -= 1
+  }
+
+  const pauseEnd: Timer = {
+    due: 0,
+    pos: -1,
+    expire: () => {
+      isPaused = false
+      drain()
+    }
+  }
+
+  const probeLimit: Timer = {
+    due: 0,
+    pos: -1,
+    expire: () => {
+      probe = "overdue"
+      drain()
+    }
+  }
+
+  return {
+    acquire: (priority, nowMs, granted) => {
+      const lane = lanes[priority]
+      if (probe === "none" && waiting === 0 && nowMs - lastReleaseMs >= options.idleProbeAfterMs && hasPlace(lane)) {
+        probe = "blocking"
+        options.timers.schedule(probeLimit, probeLimitMs)
+        take(lane)
+        granted()
+        return nothing
+      }
+      if (probe !== "blocking" && lane.head === undefined && hasPlace(lane)) {
+        take(lane)
+        granted()
+        return nothing
+      }
+      const waiter: Waiter = { lane, granted, isWaiting: true, before: lane.tail, after: undefined }
+      link(waiter)
+      waiting += 1
+      return () => {
+        if (!waiter.isWaiting) return
+        remove(waiter)
+        drain()
+      }
+    },
+    release: (priority, nowMs) => {
+      lanes[priority].inFlight -= 1
+      inFlight -= 1
+      lastReleaseMs = nowMs
+      if (probe !== "none") {
+        probe = "none"
+        options.timers.cancel(probeLimit)
+      }
+      if (waiting > 0) drain()
+    },
+    pauseSettlements: (forMs) => {
+      isPaused = true
+      options.timers.schedule(pauseEnd, forMs)
+    },
+    inFlight: () => inFlight,
+    waiting: () => waiting
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// constants
+// helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How long the others wait for the one that goes alone. */
-const openerLimitMs = 1_000
+/** How long the others wait for the idle probe. */
+const probeLimitMs = 1_000
+
+const nothing = (): void => {}
+
+interface Lane {
+  readonly guaranteed: number
+  inFlight: number
+  head: Waiter | undefined
+  tail: Waiter | undefined
+}
+
+/** A waiting call, linked so that it can be withdrawn from the middle. */
+interface Waiter {
+  readonly lane: Lane
+  readonly granted: () => void
+  isWaiting: boolean
+  before: Waiter | undefined
+  after: Waiter | undefined
+}
+
+const makeLane = (guaranteed: number): Lane => ({ guaranteed, inFlight: 0, head: undefined, tail: undefined })
+
+const link = (waiter: Waiter): void => {
+  const { lane } = waiter
+  if (lane.tail === undefined) lane.head = waiter
+  else lane.tail.after = waiter
+  lane.tail = waiter
+}
+
+const unlink = (waiter: Waiter): void => {
+  const { after, before, lane } = waiter
+  waiter.isWaiting = false
+  if (before === undefined) lane.head = after
+  else before.after = after
+  if (after === undefined) lane.tail = before
+  else after.before = before
+}

@@ -1,117 +1,184 @@
 /**
- * Does what falls due, however much there is of it, with one fiber: it sleeps until the first is due, and an earlier one
- * wakes it. A fiber or a timer for each would cost more than most of what waits for them.
+ * Scheduled callbacks, any number of them, with one sleeping fiber: it sleeps until the first one is due, and an earlier one
+ * replaces it. A fiber or a timer for each would cost more than most of what is scheduled.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
-import * as DueHeap from "./dueHeap.ts"
 import { nowMs } from "../config/time.ts"
 
-/** Things that fall due; an entry is in at most one alarm. */
-export interface Alarm<A extends DueHeap.Entry> {
-  /** Lets an entry fall due so many milliseconds from now; one that is set already is moved. */
-  readonly set: (entry: A, afterMs: number) => void
-  /** Takes an entry out; nothing happens where it isn't in. */
-  readonly clear: (entry: A) => void
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Something that can be scheduled. An entry is in at most one queue. */
+export interface Entry {
+  /** When it is due, in milliseconds of the queue's monotonic clock. Kept by the queue. */
+  due: number
+  /** Its position in the queue; -1 while it isn't scheduled. Kept by the queue. */
+  pos: number
 }
 
-/**
- * Starts the fiber, in the scope of the layer. It waits for what it does, so that has to be quick. A defect in it is logged,
- * and is in nobody else's way.
- */
-export const make = <A extends DueHeap.Entry>(
-  onDue: (entry: A) => Effect.Effect<unknown>
-): Effect.Effect<Alarm<A>, never, Scope.Scope> => Effect.map(start(onDue), ({ alarm }) => alarm)
+/** An entry that says itself what happens when it is due. */
+export interface Timer extends Entry {
+  readonly expire: () => void
+}
+
+/** Scheduled entries. */
+export interface TimerQueue<A extends Entry> {
+  /** Schedules an entry, or moves one that is scheduled already. */
+  readonly schedule: (entry: A, afterMs: number) => void
+  /** Removes an entry, if it is scheduled. */
+  readonly cancel: (entry: A) => void
+  /** How many entries are scheduled. */
+  readonly size: () => number
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The same for what outlives the layer: once the scope has closed, what is set, or still is, sleeps in a fiber of its own.
+ * Makes a queue. `onDue` has to be quick; a defect in it is logged and stops nothing else. When the scope closes, the queue
+ * drops all entries, unless it `outlivesScope`: then it goes on for as long as entries are scheduled.
  */
-export const makeOutliving = <A extends DueHeap.Entry>(
-  onDue: (entry: A) => Effect.Effect<unknown>
-): Effect.Effect<Alarm<A>, never, Scope.Scope> =>
+export const make = <A extends Entry>(
+  onDue: (entry: A) => void,
+  options?: { readonly outlivesScope?: boolean | undefined }
+): Effect.Effect<TimerQueue<A>, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const { alarm, clock, entries } = yield* start(onDue)
+    const clock = yield* Clock.Clock
     const runFork = Effect.runForkWith(yield* Effect.context<never>())
-    const sleepers = new Map<A, Fiber.Fiber<unknown>>()
+    const heap: Array<A> = []
+    let sleeper: Fiber.Fiber<void> | undefined
+    let wakesAt = Number.POSITIVE_INFINITY
+    let isRunning = false
     let isClosed = false
 
-    const sleep = (entry: A, afterMs: number): void => {
-      sleepers.get(entry)?.interruptUnsafe()
-      const due = Effect.suspend(() => {
-        sleepers.delete(entry)
-        return onDue(entry)
+    const stopSleeping = (): void => {
+      const fiber = sleeper
+      wakesAt = Number.POSITIVE_INFINITY
+      sleeper = undefined
+      fiber?.interruptUnsafe()
+    }
+
+    const sleep = (): void => {
+      const [first] = heap
+      if (first === undefined) return
+      wakesAt = first.due
+      const fiber = runFork(Effect.sleep(Math.min(longestSleepMs, Math.max(shortestSleepMs, wakesAt - nowMs(clock)))))
+      sleeper = fiber
+      fiber.addObserver(() => {
+        if (sleeper === fiber) wake()
       })
-      sleepers.set(entry, runFork(Effect.andThen(Effect.sleep(Math.max(0, afterMs)), due)))
+    }
+
+    const wake = (): void => {
+      sleeper = undefined
+      wakesAt = Number.POSITIVE_INFINITY
+      isRunning = true
+      try {
+        for (let first = heap[0]; first !== undefined && first.due <= nowMs(clock); first = heap[0]) {
+          remove(heap, first)
+          try {
+            onDue(first)
+          } catch (defect) {
+            runFork(Effect.ignoreCause(Effect.logError("A scheduled callback threw", defect)))
+          }
+        }
+      } finally {
+        isRunning = false
+        sleep()
+      }
     }
 
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         isClosed = true
-        for (const entry of Array.from(entries())) {
-          alarm.clear(entry)
-          sleep(entry, entry.due - nowMs(clock))
-        }
+        if (options?.outlivesScope === true && heap.length > 0) return
+        for (const entry of heap.splice(0)) entry.pos = -1
+        stopSleeping()
       })
     )
 
     return {
-      set: (entry, afterMs) => (isClosed ? sleep(entry, afterMs) : alarm.set(entry, afterMs)),
-      clear: (entry) => {
-        alarm.clear(entry)
-        if (!isClosed) return
-        sleepers.get(entry)?.interruptUnsafe()
-        sleepers.delete(entry)
-      }
-    }
-  })
-
-// ---------------------------------------------------------------------------------------------------------------------
-// the fiber
-// ---------------------------------------------------------------------------------------------------------------------
-
-const start = <A extends DueHeap.Entry>(onDue: (entry: A) => Effect.Effect<unknown>) =>
-  Effect.gen(function* () {
-    const heap = DueHeap.make<A>()
-    const clock = yield* Clock.Clock
-    const earlier = Latch.makeUnsafe()
-    let wakesAt = Number.POSITIVE_INFINITY
-
-    const doAllDue: Effect.Effect<void> = Effect.suspend(() => {
-      const entry = heap.peek()
-      if (entry === undefined || entry.due > nowMs(clock)) return Effect.void
-      heap.remove(entry)
-      return Effect.andThen(
-        Effect.catchCause(
-          Effect.suspend(() => onDue(entry)),
-          (cause) => Effect.logError("What fell due could not be done", cause)
-        ),
-        doAllDue
-      )
-    })
-
-    const sleep = Effect.suspend(() => {
-      const first = heap.peek()
-      earlier.closeUnsafe()
-      wakesAt = first?.due ?? Number.POSITIVE_INFINITY
-      if (first === undefined) return earlier.await
-      return Effect.timeoutOption(earlier.await, Math.max(shortestSleepMs, wakesAt - nowMs(clock)))
-    })
-
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(doAllDue, sleep)), { startImmediately: true })
-
-    const alarm: Alarm<A> = {
-      set: (entry, afterMs) => {
-        entry.due = nowMs(clock) + afterMs
-        heap.put(entry)
-        if (entry.due < wakesAt) earlier.openUnsafe()
+      schedule: (entry, afterMs) => {
+        if (isClosed && options?.outlivesScope !== true) return
+        entry.due = nowMs(clock) + (afterMs > 0 ? afterMs : 0)
+        put(heap, entry)
+        if (isRunning || entry.due >= wakesAt) return
+        stopSleeping()
+        sleep()
       },
-      clear: heap.remove
+      cancel: (entry) => {
+        remove(heap, entry)
+        // A sleeping fiber would keep the process alive.
+        if (isClosed && heap.length === 0) stopSleeping()
+      },
+      size: () => heap.length
     }
-    return { alarm, clock, entries: heap.all }
   })
 
-/** What falls due within this time goes together. */
+/** Entries that are due within this time are handled together. */
 const shortestSleepMs = 1
+
+/** What a timer of the runtime can hold. */
+const longestSleepMs = 2_147_483_647
+
+// ---------------------------------------------------------------------------------------------------------------------
+// a binary heap with removal from the middle
+// ---------------------------------------------------------------------------------------------------------------------
+
+const put = <A extends Entry>(heap: Array<A>, entry: A): void => {
+  if (entry.pos < 0) place(heap, entry, heap.length)
+  settle(heap, entry)
+}
+
+const remove = <A extends Entry>(heap: Array<A>, entry: A): void => {
+  const { pos } = entry
+  if (pos < 0 || heap[pos] !== entry) return
+  entry.pos = -1
+  const last = heap.pop()
+  if (last === undefined || last === entry) return
+  place(heap, last, pos)
+  settle(heap, last)
+}
+
+const settle = <A extends Entry>(heap: Array<A>, entry: A): void => {
+  up(heap, entry)
+  down(heap, entry)
+}
+
+const place = <A extends Entry>(heap: Array<A>, entry: A, pos: number): void => {
+  heap[pos] = entry
+  entry.pos = pos
+}
+
+const up = <A extends Entry>(heap: Array<A>, entry: A): void => {
+  let { pos } = entry
+  while (pos > 0) {
+    const parentPos = (pos - 1) >> 1
+    const parent = heap[parentPos]
+    if (parent === undefined || parent.due <= entry.due) break
+    place(heap, parent, pos)
+    pos = parentPos
+  }
+  place(heap, entry, pos)
+}
+
+const down = <A extends Entry>(heap: Array<A>, entry: A): void => {
+  let { pos } = entry
+  while (true) {
+    const leftPos = 2 * pos + 1
+    const left = heap[leftPos]
+    if (left === undefined) break
+    const right = heap[leftPos + 1]
+    const child = right !== undefined && right.due < left.due ? right : left
+    if (entry.due <= child.due) break
+    const childPos = child.pos
+    place(heap, child, pos)
+    pos = childPos
+  }
+  place(heap, entry, pos)
+}

@@ -1,149 +1,139 @@
 /**
- * One exchange with a server, bounded in time: a request goes out, the whole answer comes back, or the reason why not.
- *
- * Any `HttpClient` will do; it then runs in a fiber of its own, which is interrupted when the time is over. A client that
- * can tell the end of an exchange by a callback registers a direct way: that needs no fiber, and no `Effect.timeout`, which
- * forks two and sets a timer for each call. One alarm of the layer knows when the first of all time limits ends.
+ * One exchange with a server, bounded in time and number: it waits for a place, goes out, and ends with what came back, when
+ * its time is over, or when it is abandoned. Whatever the transport does, an exchange ends once and gives its place back.
  */
+import type * as CyclesTransport from "@effect-cycles/protocol/CyclesTransport"
+import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as HttpClient from "effect/http/HttpClient"
-import type * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type * as Scope from "effect/Scope"
-import * as Alarm from "./timerQueue.ts"
-import type * as DueHeap from "./dueHeap.ts"
-import * as Transport from "./describe.ts"
+import type * as Exit from "effect/Exit"
+import { nowMs } from "../config/time.ts"
+import type { Bulkhead, Priority } from "./bulkhead.ts"
+import type { Timer, TimerQueue } from "./timerQueue.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A whole answer. */
-export interface Reply {
-  readonly status: number
-  /** By names in lower case. */
-  readonly headers: { readonly [name: string]: string | undefined }
-  readonly text: string
+/** What all exchanges of a client share. */
+export interface Shared {
+  readonly transport: CyclesTransport.CyclesTransport
+  readonly bulkhead: Bulkhead
+  readonly timers: TimerQueue<Timer>
+}
+
+/** What is sent, and who learns how it ended. */
+export interface Job {
+  readonly priority: Priority
+  /** Counts from the start, the time in the queue included. */
+  readonly limitMs: number
+  readonly clock: Clock.Clock
+  readonly context: () => Context.Context<never>
+  /** Builds the request once there is a place for it. */
+  readonly request: () => CyclesTransport.TransportRequest
+  /** Called once. A defect in it is ignored. */
+  readonly ended: (end: End) => void
 }
 
 /** How an exchange ended. */
-export type End = Exit.Exit<Reply, Transport.Description>
-
-/** Starts an exchange, tells its end at most once, and returns how to give it up; then nobody listens any more. */
-export type Way = (
-  request: HttpClientRequest.HttpClientRequest,
-  context: () => Context.Context<never>,
-  end: (end: End) => void
-) => () => void
-
-/** What an exchange is bound by, and what is made of its end. */
-export interface Bounds<A, E> {
-  /** What the request is sent with, where it is sent by a fiber. */
-  readonly context: () => Context.Context<never>
-  readonly limitMs: number
-  /** Makes the result of the end of the exchange, `undefined` when the time is over. It is called once, unless interrupted. */
-  readonly conclude: (end: End | undefined) => Exit.Exit<A, E>
-  /** Called with the result, however it came. */
-  readonly onExit: (exit: Exit.Exit<A, E>) => void
-}
-
-/** Sends requests. */
-export interface Exchange {
-  readonly send: <A, E>(request: HttpClientRequest.HttpClientRequest, bounds: Bounds<A, E>) => Effect.Effect<A, E>
-}
+export type End =
+  /** The transport called back. The types promise more than a transport of the user's may keep. */
+  | {
+      readonly _tag: "Done"
+      readonly exit: Exit.Exit<CyclesTransport.TransportResponse, CyclesTransport.TransportFailure>
+      readonly rttMs: number
+    }
+  | { readonly _tag: "TimedOut"; readonly wasSent: boolean }
+  /** The transport, or the building of the request, threw. */
+  | { readonly _tag: "Threw"; readonly defect: unknown; readonly wasSent: boolean }
+  | { readonly _tag: "Abandoned" }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// make
+// start
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes exchanges over a client. */
-export const make = (client: HttpClient.HttpClient): Effect.Effect<Exchange, never, Scope.Scope> =>
-  Effect.map(
-    Alarm.makeOutliving<Deadline>((deadline) => Effect.sync(deadline.expire)),
-    (alarm): Exchange => {
-      const way = direct.get(client) ?? overFiber(client)
-      return { send: (request, bounds) => send(alarm, way, request, bounds) }
-    }
-  )
-
-interface Deadline extends DueHeap.Entry {
-  readonly expire: () => void
+/** Starts an exchange. Returns a function that abandons it. */
+export const start = (shared: Shared, job: Job): (() => void) => {
+  const exchange = new Exchange(shared, job)
+  exchange.begin()
+  return () => exchange.abandon()
 }
 
-const send = <A, E>(
-  alarm: Alarm.Alarm<Deadline>,
-  way: Way,
-  request: HttpClientRequest.HttpClientRequest,
-  { conclude, context, limitMs, onExit }: Bounds<A, E>
-): Effect.Effect<A, E> =>
-  Effect.callback<A, E>((resume) => {
-    let isOver = false
-    const over = (exit: () => Exit.Exit<A, E>): void => {
-      if (isOver) return
-      isOver = true
-      alarm.clear(deadline)
-      const result = orDie(exit)
-      told(() => onExit(result))
-      resume(result)
-    }
-    let giveUp = (): void => {}
-    const deadline: Deadline = {
-      due: 0,
-      pos: -1,
-      expire: () => {
-        over(() => conclude(undefined))
-        giveUp()
-      }
-    }
-    alarm.set(deadline, limitMs)
+class Exchange implements Timer {
+  due = 0
+  pos = -1
+  #isOver = false
+  #hasPlace = false
+  #isSent = false
+  #sentAtMs = 0
+  /** Withdraws the exchange from the queue or, once it is sent, abandons it. */
+  #cancel = nothing
+  readonly #shared: Shared
+  readonly #job: Job
+
+  constructor(shared: Shared, job: Job) {
+    this.#shared = shared
+    this.#job = job
+  }
+
+  begin(): void {
+    const { bulkhead, timers } = this.#shared
+    timers.schedule(this, this.#job.limitMs)
+    const withdraw = bulkhead.acquire(this.#job.priority, nowMs(this.#job.clock), () => this.#granted())
+    if (!this.#hasPlace && !this.#isOver) this.#cancel = withdraw
+  }
+
+  expire(): void {
+    this.#end({ _tag: "TimedOut", wasSent: this.#isSent })
+  }
+
+  abandon(): void {
+    this.#end(abandoned)
+  }
+
+  #granted(): void {
+    this.#hasPlace = true
+    const { bulkhead, transport } = this.#shared
+    const { clock, context, priority } = this.#job
+    this.#sentAtMs = nowMs(clock)
+    if (this.#isOver) return bulkhead.release(priority, this.#sentAtMs)
+    this.#cancel = nothing
     try {
-      giveUp = way(request, context, (end) => over(() => conclude(end)))
+      const request = this.#job.request()
+      this.#isSent = true
+      const cancel = transport.start(request, context, (exit) => this.#done(exit))
+      if (!this.#isOver && typeof cancel === "function") this.#cancel = cancel
     } catch (defect) {
-      over(() => conclude(Exit.die(defect)))
+      this.#end({ _tag: "Threw", defect, wasSent: this.#isSent })
     }
-    return Effect.sync(() => {
-      over(Exit.interrupt)
-      giveUp()
-    })
-  })
+  }
 
-/** A defect is the caller's: thrown from here it would hit whoever tells the end. */
-const orDie = <A, E>(exit: () => Exit.Exit<A, E>): Exit.Exit<A, E> => {
-  try {
-    return exit()
-  } catch (defect) {
-    return Exit.die(defect)
+  #done(exit: Exit.Exit<CyclesTransport.TransportResponse, CyclesTransport.TransportFailure>): void {
+    if (this.#isOver) return
+    this.#cancel = nothing
+    this.#end({ _tag: "Done", exit, rttMs: nowMs(this.#job.clock) - this.#sentAtMs })
+  }
+
+  #end(end: End): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const { bulkhead, timers } = this.#shared
+    const { clock, ended, priority } = this.#job
+    timers.cancel(this)
+    try {
+      this.#cancel()
+    } catch {
+      // A transport that can't abandon an exchange is still not heard any more.
+    }
+    this.#cancel = nothing
+    if (this.#hasPlace) bulkhead.release(priority, nowMs(clock))
+    try {
+      ended(end)
+    } catch {
+      // Nothing is left to do; `ended` reports what its own callbacks throw.
+    }
   }
 }
 
-/** Whoever looks on, a tracer of the user's say, does not change the end. */
-const told = (tell: () => void): void => {
-  try {
-    tell()
-  } catch {
-    // There is nobody to hear of it.
-  }
-}
+const nothing = (): void => {}
 
-// ---------------------------------------------------------------------------------------------------------------------
-// ways
-// ---------------------------------------------------------------------------------------------------------------------
-
-const direct = new WeakMap<HttpClient.HttpClient, Way>()
-
-/** Registers a direct way for a client. One that is made of it, by `HttpClient.mapRequest` say, has none. */
-export const setDirect = (client: HttpClient.HttpClient, way: Way): void => void direct.set(client, way)
-
-/** The way over any client. Interrupting it is not waited for: who gave up is free at once. */
-const overFiber =
-  (client: HttpClient.HttpClient): Way =>
-  (request, context, end) => {
-    const reply = Effect.flatMap(
-      Effect.suspend(() => client.execute(request)),
-      ({ headers, status, text }) => Effect.map(text, (text): Reply => ({ status, headers, text }))
-    )
-    const fiber = Effect.runForkWith(context())(Effect.mapError(reply, Transport.describe))
-    fiber.addObserver(end)
-    return () => fiber.interruptUnsafe()
-  }
+const abandoned: End = { _tag: "Abandoned" }

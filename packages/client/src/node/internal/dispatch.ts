@@ -1,208 +1,155 @@
 /**
- * One request over undici's `dispatch`, told by callbacks: the head of its answer, the pieces of its body, its end.
+ * One exchange over undici's `dispatch`, by callbacks: no fiber, no stream, no abort controller.
  *
- * A kept connection that the server closed just as a request was written is no answer to that request: where the user says
- * that it may be, it is sent again, once, on a new connection.
+ * A kept connection that the server closed just as a request was written is no response to that request: a repeatable request
+ * is then sent again, once, on a new connection. Its response says so in `attempts`.
  */
-import * as HttpClientError from "effect/http/HttpClientError"
-import type * as HttpClientRequest from "effect/http/HttpClientRequest"
-import * as UrlParams from "effect/http/UrlParams"
-import * as Stream from "effect/Stream"
-import { Readable } from "node:stream"
+import type { TransportFailure, TransportRequest, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
+import { failureOf, notSent, tooLarge } from "@effect-cycles/protocol/CyclesTransport"
+import * as Exit from "effect/Exit"
 import type { Dispatcher } from "undici"
 import type * as Connections from "./connections.ts"
 
-// ---------------------------------------------------------------------------------------------------------------------
-// models
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** The head of an answer. */
-export interface Head {
-  readonly status: number
-  readonly headers: RawHeaders
-  readonly controller: Dispatcher.DispatchController
-  /** Whether the whole body has come. */
-  readonly isOver: () => boolean
-}
-
-/** Headers as undici has them, by names in lower case. */
-export type RawHeaders = Readonly<Record<string, string | Array<string> | undefined>>
-
-/** Where the body of an answer goes. */
-export interface Sink {
-  readonly push: (chunk: Buffer) => void
-  readonly end: () => void
-  readonly fail: (error: Error) => void
-}
-
-/** Who is told of an answer. */
-export interface Receiver {
-  /** The head is there; returns where the body goes. */
-  readonly open: (head: Head) => Sink
-  /** There will be no answer. */
-  readonly fail: (error: HttpClientError.HttpClientError) => void
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// dispatch
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** Sends a request. Returns how to give it up, which closes its connection. */
-export const dispatch = (
+/** Starts an exchange. Returns a function that abandons it, which closes its connection. */
+export const start = (
   connections: Connections.Connections,
-  request: HttpClientRequest.HttpClientRequest,
-  receiver: Receiver
+  request: TransportRequest,
+  done: (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
 ): (() => void) => {
-  const options = optionsOf(request)
-  if (options instanceof HttpClientError.HttpClientError) {
-    receiver.fail(options)
-    return () => {}
+  const parts = address.exec(request.url)
+  if (parts === null) {
+    done(Exit.fail(notSent("the address isn't one", undefined)))
+    return nothing
   }
-  let controller: Dispatcher.DispatchController | undefined
-  let isAborted = false
-  let isOver = false
-  let hasAnswer = false
-  let isRepeat = false
-  let sink: Sink | undefined
+  const [, origin = "", rest = ""] = parts
+  const exchange = new Exchange(connections, origin, rest.startsWith("/") ? rest : `/${rest}`, request, done)
+  exchange.send()
+  return () => exchange.abandon()
+}
 
-  const fail = (error: Error): void => {
-    isOver = true
-    if (sink === undefined) receiver.fail(broken(request, error))
-    else sink.fail(error)
+const address = /^(https?:\/\/[^/?#]+)([^#]*)/
+
+const nothing = (): void => {}
+
+type RawHeaders = Readonly<Record<string, string | Array<string> | undefined>>
+
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #connections: Connections.Connections
+  readonly #origin: string
+  readonly #path: string
+  readonly #request: TransportRequest
+  readonly #done: (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
+  readonly #chunks: Array<Buffer> = []
+  #controller: Dispatcher.DispatchController | undefined
+  #attempts = 0
+  #status = 0
+  #headers: RawHeaders = {}
+  #size = 0
+  /** Whether a byte of a response has come, those of an interim response included. */
+  #hasResponse = false
+  #isOver = false
+
+  constructor(
+    connections: Connections.Connections,
+    origin: string,
+    path: string,
+    request: TransportRequest,
+    done: (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
+  ) {
+    this.#connections = connections
+    this.#origin = origin
+    this.#path = path
+    this.#request = request
+    this.#done = done
   }
 
-  const send = (): void => {
+  send(): void {
+    this.#attempts += 1
+    const { body, headers, method } = this.#request
+    const isRepeat = this.#attempts > 1
+    const options = { origin: this.#origin, path: this.#path, method, headers, body: body ?? null, reset: isRepeat }
     try {
-      if (isRepeat) connections.fresh.dispatch({ ...options, reset: true }, answer)
-      else connections.kept.dispatch(options, answer)
+      const dispatcher = isRepeat ? this.#connections.fresh : this.#connections.kept
+      dispatcher(this.#origin).dispatch(options, this)
     } catch (error) {
-      fail(error instanceof Error ? error : new Error(String(error)))
+      this.#fail(error)
     }
   }
 
-  const answer: Dispatcher.DispatchHandler = {
-    onRequestStart: (started) => {
-      controller = started
-      if (isAborted) started.abort(new Error("interrupted"))
-    },
-    onResponseStart: (started, status, headers) => {
-      hasAnswer = true
-      if (status >= 200) sink = receiver.open({ status, headers, controller: started, isOver: () => isOver })
-    },
-    onResponseData: (_controller, chunk) => sink?.push(chunk),
-    onResponseEnd: () => {
-      isOver = true
-      sink?.end()
-    },
-    onResponseError: (_controller, error) => {
-      if (isRepeat || hasAnswer || isAborted || !connections.isWorthRepeating(request, error)) return fail(error)
-      isRepeat = true
-      send()
-    }
+  abandon(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#controller?.abort(new Error("abandoned"))
   }
 
-  send()
-  return () => {
-    isAborted = true
-    if (!isOver) controller?.abort(new Error("interrupted"))
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#isOver) controller.abort(new Error("abandoned"))
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: RawHeaders): void {
+    this.#hasResponse = true
+    if (status < 200) return
+    this.#status = status
+    this.#headers = headers
+    if (Number(headers["content-length"]) > this.#request.maxResponseBytes) this.#refuse(controller)
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#isOver) return
+    this.#size += chunk.byteLength
+    if (this.#size > this.#request.maxResponseBytes) return this.#refuse(controller)
+    this.#chunks.push(chunk)
+  }
+
+  onResponseEnd(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const [first] = this.#chunks
+    const bytes = first !== undefined && this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks)
+    this.#done(
+      Exit.succeed({
+        status: this.#status,
+        headers: singleHeaders(this.#headers),
+        body: bytes.toString("utf8"),
+        attempts: this.#attempts
+      })
+    )
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#isOver) return
+    const isSwallowed = this.#attempts === 1 && !this.#hasResponse && this.#connections.isStale(error)
+    if (isSwallowed && this.#request.isRepeatable) this.send()
+    else this.#fail(error)
+  }
+
+  #refuse(controller: Dispatcher.DispatchController): void {
+    this.#isOver = true
+    controller.abort(new Error("too large"))
+    this.#done(Exit.fail(tooLarge(this.#request)))
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const failure = failureOf(error)
+    // The first request may have arrived, whatever became of its repetition.
+    if (this.#attempts > 1) this.#done(Exit.fail({ ...failure, kind: "interrupted", mayHaveArrived: true }))
+    else if (this.#controller === undefined && this.#connections.isUndici) {
+      this.#done(Exit.fail(notSent(failure.kind === "unknown" ? messageOf(error) : failure.problem, error)))
+    } else this.#done(Exit.fail(failure))
   }
 }
 
-/** Collects a body, and hands it on whole. */
-export const collect = (done: (bytes: Buffer) => void, fail: (error: Error) => void): Sink => {
-  const chunks: Array<Buffer> = []
-  return {
-    push: (chunk) => void chunks.push(chunk),
-    end: () => {
-      const [first] = chunks
-      done(first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks))
-    },
-    fail
-  }
-}
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : "the request was not sent")
 
-/** The error of an exchange that broke off. */
-export const broken = (request: HttpClientRequest.HttpClientRequest, cause: Error): HttpClientError.HttpClientError =>
-  new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
-
-/** Each header once. */
-export const singleHeaders = (raw: RawHeaders): Record<string, string> => {
+/** Each header once. Most responses have no header twice, and need no copy. */
+const singleHeaders = (raw: RawHeaders): TransportResponse["headers"] => {
   const headers: Record<string, string> = {}
   for (const name in raw) {
     const value = raw[name]
     if (value !== undefined) headers[name] = typeof value === "string" ? value : value.join(", ")
   }
   return headers
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// requests
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** What undici is told, or why it can't be. */
-const optionsOf = (
-  request: HttpClientRequest.HttpClientRequest
-): Dispatcher.DispatchOptions | HttpClientError.HttpClientError => {
-  const target = targetOf(request)
-  if (target === undefined) {
-    return new HttpClientError.HttpClientError({ reason: new HttpClientError.InvalidUrlError({ request }) })
-  }
-  const method = methodOf(request.method)
-  const body = bodyOf(request)
-  if (method instanceof Error) return unsendable(request, method)
-  if (body instanceof Error) return unsendable(request, body)
-  return { origin: target.origin, path: target.path, method, headers: headersOf(request), body }
-}
-
-const unsendable = (request: HttpClientRequest.HttpClientRequest, cause: TypeError): HttpClientError.HttpClientError =>
-  new HttpClientError.HttpClientError({ reason: new HttpClientError.EncodeError({ request, cause }) })
-
-/** Origin and path, with the query. */
-const targetOf = ({
-  url,
-  urlParams
-}: HttpClientRequest.HttpClientRequest): { readonly origin: string; readonly path: string } | undefined => {
-  const parts = address.exec(url)
-  if (parts === null) return undefined
-  const [, origin = "", rest = ""] = parts
-  const path = rest.startsWith("/") ? rest : `/${rest}`
-  const params = urlParams.params.length === 0 ? "" : UrlParams.toString(urlParams)
-  return { origin, path: params === "" ? path : `${path}${path.includes("?") ? "&" : "?"}${params}` }
-}
-
-const address = /^(https?:\/\/[^/?#]+)([^#]*)/
-
-/** The headers of a request, with the type of its body. */
-const headersOf = ({ body, headers }: HttpClientRequest.HttpClientRequest): Readonly<Record<string, string>> =>
-  !("contentType" in body) || body.contentType === undefined || headers["content-type"] === body.contentType
-    ? headers
-    : { ...headers, "content-type": body.contentType }
-
-const bodyOf = (request: HttpClientRequest.HttpClientRequest): Uint8Array | Readable | null | TypeError => {
-  const { body } = request
-  switch (body._tag) {
-    case "Empty":
-      return null
-    case "Uint8Array":
-      return body.body
-    case "Stream":
-      return Readable.fromWeb(Stream.toReadableStream(body.stream))
-    default:
-      return new TypeError(`A body of the kind ${body._tag} can't be sent by this client`)
-  }
-}
-
-const methodOf = (method: string): Dispatcher.HttpMethod | TypeError => {
-  switch (method) {
-    case "GET":
-    case "POST":
-    case "PUT":
-    case "PATCH":
-    case "DELETE":
-    case "HEAD":
-    case "OPTIONS":
-      return method
-    default:
-      return new TypeError(`The method ${method} can't be sent by this client`)
-  }
 }

@@ -85,9 +85,9 @@ export const books = ({ test }: Declare): void => {
       ({ books, client, event, tenant }) =>
         Effect.gen(function* () {
           const request = { idempotencyKey: newKey(), subject: { tenant }, action, actual: tokens(4) }
-          const first = yield* client.createEvent(request)
+          const first = yield* client.event(request)
           expect(first.status).toBe("APPLIED")
-          expect((yield* client.createEvent(request)).eventId).toBe(first.eventId)
+          expect((yield* client.event(request)).eventId).toBe(first.eventId)
           expect(yield* books()).toMatchObject({ spent: 4n, remaining: 6n })
           expect(yield* codeOf(event(7, "REJECT"))).toBe("BUDGET_EXCEEDED")
           expect(yield* codeOf(event(12, "ALLOW_WITH_OVERDRAFT"))).toBe("OVERDRAFT_LIMIT_EXCEEDED")
@@ -122,7 +122,7 @@ export const books = ({ test }: Declare): void => {
       Array.from({ length: 5 }, (_, i) => ({ scope: `agent:a${i}`, allocated: 1 })),
       ({ client, tenant }) =>
         Effect.gen(function* () {
-          const rows = yield* Stream.runCollect(client.balances({ tenant, limit: 2 }))
+          const rows = yield* Stream.runCollect(client.streamBalances({ tenant, limit: 2 }))
           expect(rows.map((row) => row.scope).toSorted()).toEqual([
             "agent:a0",
             "agent:a1",
@@ -137,7 +137,7 @@ export const books = ({ test }: Declare): void => {
       Effect.gen(function* () {
         for (const amount of [3, 1, 2, 5, 4]) yield* hold(amount)
         for (const sortDir of ["asc", "desc"] as const) {
-          const rows = yield* Stream.runCollect(client.reservations({ sortBy: "reserved", sortDir, limit: 2 }))
+          const rows = yield* Stream.runCollect(client.streamReservations({ sortBy: "reserved", sortDir, limit: 2 }))
           const amounts = rows.map((row) => Number(row.reserved.amount))
           expect(amounts).toEqual(sortDir === "asc" ? [1, 2, 3, 4, 5] : [5, 4, 3, 2, 1])
         }
@@ -151,8 +151,10 @@ export const books = ({ test }: Declare): void => {
         const agents = yield* hold(1, { agent: "a" })
         const done = yield* hold(1)
         yield* client.commit(done, { idempotencyKey: newKey(), actual: tokens(1) })
-        const ids = (query: Parameters<typeof client.reservations>[0]) =>
-          Effect.map(Stream.runCollect(client.reservations(query)), (rows) => rows.map((row) => row.reservationId))
+        const ids = (query: Parameters<typeof client.streamReservations>[0]) =>
+          Effect.map(Stream.runCollect(client.streamReservations(query)), (rows) =>
+            rows.map((row) => row.reservationId)
+          )
         expect(yield* ids({ idempotencyKey })).toEqual([keyed])
         expect(yield* ids({ agent: "a" })).toEqual([agents])
         expect(yield* ids({ status: "COMMITTED" })).toEqual([done])
@@ -182,7 +184,7 @@ export const books = ({ test }: Declare): void => {
       ({ client, reserve, tenant }) =>
         Effect.gen(function* () {
           const other = yield* stranger(client.baseUrl)
-          expect(yield* Effect.flip(other.getBalances({ tenant }))).toMatchObject({
+          expect(yield* Effect.flip(other.balances({ tenant }))).toMatchObject({
             status: 401,
             code: "UNAUTHORIZED"
           })
@@ -200,7 +202,7 @@ export const books = ({ test }: Declare): void => {
         expect(yield* codeOf(other.client.getReservation(id))).toBe("FORBIDDEN")
         const commit = { idempotencyKey: newKey(), actual: tokens(1) }
         expect(yield* codeOf(other.client.commit(id, commit))).toBe("FORBIDDEN")
-        expect(yield* Stream.runCollect(other.client.reservations())).toEqual([])
+        expect(yield* Stream.runCollect(other.client.streamReservations())).toEqual([])
       })
     )
   })

@@ -7,9 +7,11 @@ import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
 import * as Identifiers from "@effect-cycles/protocol/Identifiers"
 import type { OveragePolicy, ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"
 import * as CyclesClient from "effect-cycles/CyclesClient"
+import { layerHttpClient } from "effect-cycles/CyclesTransport"
 import type { CyclesError } from "effect-cycles/CyclesError"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { randomUUID } from "node:crypto"
@@ -38,18 +40,18 @@ export interface Books {
 export interface Stage {
   readonly tenant: string
   readonly admin: Admin
-  readonly client: CyclesClient.Shape
+  readonly client: CyclesClient.CyclesClient
   /** Holds an amount; the rest is as the test says. */
   readonly reserve: (
     amount: number | bigint,
     more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
-  ) => ReturnType<CyclesClient.Shape["createReservation"]>
+  ) => ReturnType<CyclesClient.CyclesClient["reserve"]>
   /** Holds an amount, and returns the name of the reservation alone. */
   readonly hold: (
     amount: number | bigint,
     more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
   ) => Effect.Effect<Identifiers.ReservationId, CyclesError>
-  readonly event: (amount: number, policy?: OveragePolicy) => ReturnType<CyclesClient.Shape["createEvent"]>
+  readonly event: (amount: number, policy?: OveragePolicy) => ReturnType<CyclesClient.CyclesClient["event"]>
   /** The books, by scope below the tenant. They are looked at against the law of the ledger. */
   readonly books: (scope?: string) => Effect.Effect<Books, CyclesError>
   /** Asks the administrator to do something to a budget. */
@@ -104,7 +106,7 @@ export const make = (
     const client = yield* CyclesClient.make({ baseUrl, apiKey, adminKey: admin.key })
     const pathOf = (scope: string | undefined) => `tenant:${tenant}${scope === undefined ? "" : `/${scope}`}`
     const reserve: Stage["reserve"] = (amount, { agent, ...more } = {}) =>
-      client.createReservation({
+      client.reserve({
         idempotencyKey: newKey(),
         subject: { tenant, ...(agent === undefined ? undefined : { agent }) },
         action,
@@ -121,7 +123,7 @@ export const make = (
           reservationId === undefined ? Effect.die(new Error("nothing was reserved")) : Effect.succeed(reservationId)
         ),
       event: (amount, overagePolicy) =>
-        client.createEvent({
+        client.event({
           idempotencyKey: newKey(),
           subject: { tenant },
           action,
@@ -129,7 +131,7 @@ export const make = (
           overagePolicy
         }),
       books: (scope) =>
-        Effect.map(client.getBalances({ tenant }), ({ balances }) => {
+        Effect.map(client.balances({ tenant }), ({ balances }) => {
           const found = balances.find((balance) => balance.scopePath === pathOf(scope))
           if (found === undefined) throw new Error(`there is no budget at ${pathOf(scope)}`)
           return booksOf(found)
@@ -145,7 +147,7 @@ export const make = (
         )
     }
     return stage
-  }).pipe(Effect.provide(FetchHttpClient.layer))
+  }).pipe(Effect.provide(overFetch))
 
 const booksOf = (balance: Balance): Books => {
   const allocated = balance.allocated?.amount ?? 0n
@@ -161,9 +163,11 @@ const booksOf = (balance: Balance): Books => {
   return { allocated, spent, reserved, debt, remaining, isOverLimit: balance.isOverLimit === true }
 }
 
-/** A client of the same server with a key that is none. */
-export const stranger = (baseUrl: string): Effect.Effect<CyclesClient.Shape, never, Scope.Scope> =>
-  Effect.provide(CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0") }), FetchHttpClient.layer)
+const overFetch = Layer.provide(layerHttpClient, FetchHttpClient.layer)
+
+/** A client of the same server with an unknown key. */
+export const stranger = (baseUrl: string): Effect.Effect<CyclesClient.CyclesClient, never, Scope.Scope> =>
+  Effect.provide(CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0") }), overFetch)
 
 /** The name of a reservation that is nowhere. */
 export const unknownId = Effect.sync(() => Identifiers.ReservationId.make(randomUUID()))

@@ -1,0 +1,136 @@
+/**
+ * Putting a client together: one sender, one runtime, and what `Cycles` does with them.
+ */
+import type { Action } from "@effect-cycles/protocol/Action"
+import type { Amount } from "@effect-cycles/protocol/Amount"
+import type { BalanceQuery } from "@effect-cycles/protocol/Balance"
+import type { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
+import type { Subject } from "@effect-cycles/protocol/Subject"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { CyclesConfig } from "../../CyclesConfig.ts"
+import { SettlementJournal } from "../../SettlementJournal.ts"
+import { CurrentSubject } from "../../Subject.ts"
+import * as Connection from "../transport/connection.ts"
+import { fingerprint } from "../config/fingerprint.ts"
+import * as Heartbeat from "../lease/heartbeat.ts"
+import { combine, isAmbiguous } from "../protocol/classify.ts"
+import * as Operations from "../protocol/operations.ts"
+import { pages } from "../protocol/pages.ts"
+import * as Requests from "../protocol/requests.ts"
+import type { Engine } from "../reservation/engine.ts"
+import { KeysInUse } from "../reservation/keys.ts"
+import { CurrentObserver } from "../reservation/lifecycle.ts"
+import * as Limits from "../reservation/limits.ts"
+import { subjectOf } from "../reservation/options.ts"
+import * as Policies from "../reservation/policies.ts"
+import { exitWithin } from "../runtime/bounded.ts"
+import * as Retry from "../runtime/retry.ts"
+import * as Runtime from "../runtime/runtime.ts"
+import * as Recovery from "../settlement/recovery.ts"
+import * as Sender from "../transport/send.ts"
+
+/** Makes idempotency keys: a random UUID from a secure source, unless a test replaces it. */
+export const KeyGenerator = Context.Reference<() => string>("effect-cycles/Cycles/IdempotencyKeyGenerator", {
+  defaultValue: () => () => globalThis.crypto.randomUUID()
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Makes the engine of a client in the current scope, and starts scanning its journal. */
+export const make = (
+  config: CyclesConfig
+): Effect.Effect<Engine, never, CyclesTransport | SettlementJournal | Scope.Scope> =>
+  Effect.gen(function* () {
+    const connection = Connection.resolve(config)
+    const { baseUrl } = connection
+    const resolved = Policies.resolve(config, baseUrl)
+    const sender = yield* Sender.make(connection)
+    const makeKey = yield* KeyGenerator
+    const runtime = yield* Runtime.make({
+      config: resolved,
+      sender,
+      journal: yield* SettlementJournal,
+      owner: {
+        baseUrl,
+        fingerprint: yield* fingerprint({
+          baseUrl,
+          tenant: resolved.subject.tenant,
+          apiKey: config.apiKey
+        })
+      }
+    })
+    const heartbeat = yield* Heartbeat.make(runtime, makeKey)
+    const observer = yield* CurrentObserver
+    const engine: Engine = { ...runtime, config: resolved, heartbeat, keys: new KeysInUse(), makeKey, observer }
+    yield* Effect.forkScoped(Recovery.forever(engine), { startImmediately: true })
+    return engine
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// operations without a reservation
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Request {
+  readonly action: Action
+  readonly subject?: Subject | undefined
+  readonly idempotencyKey?: string | undefined
+}
+
+/** A request with the ambient subject and an idempotency key. */
+const completed = <A extends Request>(engine: Engine, options: A) =>
+  Effect.map(CurrentSubject, (ambient) => ({
+    ...options,
+    idempotencyKey: options.idempotencyKey ?? engine.makeKey(),
+    subject: subjectOf(engine.config.subject, ambient, options.subject)
+  }))
+
+/** Asks what a reserve would return. */
+export const decide = (engine: Engine, options: Request & { readonly estimate: Amount }) =>
+  Effect.gen(function* () {
+    const body = yield* Requests.decisionRequest(yield* completed(engine, options))
+    const call = engine.sender.send(Operations.decide(body, { action: options.action, requested: options.estimate }))
+    return yield* Retry.waitingAtMost(call, engine.config.policies.maxRetryAfterMs)
+  })
+
+/** Charges spend that was never reserved. An ambiguous response is followed by one repetition with the same key. */
+export const event = (engine: Engine, options: Request & { readonly actual: Amount }) =>
+  Effect.gen(function* () {
+    const body = yield* Requests.eventRequest(yield* completed(engine, options))
+    const call = engine.sender.send(
+      Operations.event(body, "caller", { action: options.action, requested: options.actual })
+    )
+    return yield* Effect.catchIf(call, isAmbiguous, (first) =>
+      Effect.mapError(call, (second) => combine([first, second]))
+    )
+  })
+
+/** The balances of the ambient subject, all pages. */
+export const balances = (engine: Engine, query: BalanceQuery | undefined) =>
+  Stream.unwrap(
+    Effect.map(CurrentSubject, (ambient) => {
+      const { dimensions: _, ...subject } = subjectOf(engine.config.subject, ambient, undefined)
+      const page = (query: BalanceQuery) =>
+        Effect.flatMap(Requests.balanceQuery(query), (text) => engine.sender.send(Operations.balances(text)))
+      return pages({ ...subject, ...query }, page, (response) => response.balances)
+    })
+  )
+
+/** Tries everything that is unsettled, in this process and in the journal, and counts what is left. */
+export const flush = (engine: Engine, timeout: Duration.Input | undefined) =>
+  Effect.gen(function* () {
+    const given = timeout === undefined ? engine.config.flushTimeoutMs : Limits.durationOf("flushTimeout", timeout)
+    if (typeof given !== "number") {
+      return yield* Effect.die(new RangeError(`The timeout must be ${given.expected}, got ${given.actual}`))
+    }
+    yield* engine.background.hurry
+    yield* exitWithin(engine.timers, given, Effect.andThen(Recovery.scan(engine), engine.background.idle(given)))
+    const { isKnown, pending } = yield* engine.outbox.count(Math.max(1_000, given))
+    const open = Math.max(pending, yield* engine.background.size)
+    return { isComplete: isKnown && open === 0, pending: open }
+  })

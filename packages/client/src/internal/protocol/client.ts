@@ -1,0 +1,71 @@
+/**
+ * The operations of the protocol over a sender: typed requests in, checked responses out. `CyclesClient` is made of them, by
+ * itself or together with `Cycles`, which then share one sender.
+ */
+import type { BalanceQuery } from "@effect-cycles/protocol/Balance"
+import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
+import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
+import type { EvidenceId, ReservationId } from "@effect-cycles/protocol/Identifiers"
+import type {
+  CommitRequest,
+  ExtendRequest,
+  ReleaseRequest,
+  ReservationCreateRequest,
+  ReservationListQuery
+} from "@effect-cycles/protocol/Reservation"
+import * as Effect from "effect/Effect"
+import type { Sender } from "../transport/send.ts"
+import * as Wire from "./operations.ts"
+import { pages } from "./pages.ts"
+import * as Encode from "./requests.ts"
+
+interface KeyOptions {
+  readonly as?: "tenant" | "admin" | undefined
+}
+
+/** The operations of the protocol. */
+export const fromSender = (baseUrl: string, { send }: Sender) => {
+  const listReservations = (query?: ReservationListQuery, options?: KeyOptions) =>
+    Effect.flatMap(Encode.reservationQuery(query ?? {}), (text) => send(Wire.listReservations(text, keyOf(options))))
+  const balances = (query: BalanceQuery) =>
+    Effect.flatMap(Encode.balanceQuery(query), (text) => send(Wire.balances(text)))
+
+  return {
+    "~effect-cycles/CyclesClient": "~effect-cycles/CyclesClient",
+    baseUrl,
+    reserve: (request: ReservationCreateRequest) =>
+      Effect.flatMap(Encode.createRequest(request), (body) =>
+        send(Wire.reserve(body, { action: request.action, requested: request.estimate }, "caller"))
+      ),
+    commit: (id: ReservationId, request: CommitRequest) =>
+      Effect.flatMap(Encode.commitRequest(request), (body) => send(Wire.commit(id, body))),
+    release: (id: ReservationId, request: ReleaseRequest, options?: KeyOptions) =>
+      Effect.flatMap(Encode.releaseRequest(request), (body) => send(Wire.release(id, body, keyOf(options)))),
+    extend: (id: ReservationId, request: ExtendRequest) =>
+      Effect.flatMap(Encode.extendRequest(request), (body) => send(Wire.extend(id, body))),
+    decide: (request: DecisionRequest) =>
+      Effect.flatMap(Encode.decisionRequest(request), (body) =>
+        send(Wire.decide(body, { action: request.action, requested: request.estimate }))
+      ),
+    event: (request: EventCreateRequest) =>
+      Effect.flatMap(Encode.eventRequest(request), (body) =>
+        send(Wire.event(body, "caller", { action: request.action, requested: request.actual }))
+      ),
+    getReservation: (id: ReservationId, options?: KeyOptions) =>
+      send(Wire.getReservation(id, "caller", keyOf(options))),
+    listReservations,
+    streamReservations: (query?: ReservationListQuery, options?: KeyOptions) =>
+      pages(
+        query ?? {},
+        (page) => listReservations(page, options),
+        (page) => page.reservations
+      ),
+    balances,
+    streamBalances: (query: BalanceQuery) => pages(query, balances, (page) => page.balances),
+    getEvidence: (id: EvidenceId) => send(Wire.getEvidence(id)),
+    getJwks: send(Wire.getJwks)
+  } as const
+}
+
+const keyOf = (options: KeyOptions | undefined): "apiKey" | "adminKey" =>
+  options?.as === "admin" ? "adminKey" : "apiKey"

@@ -1,0 +1,72 @@
+/**
+ * The HTTP request of a call: address, headers with the key, trace.
+ */
+import type { TransportRequest } from "@effect-cycles/protocol/CyclesTransport"
+import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
+import * as Redacted from "effect/Redacted"
+import type * as Tracer from "effect/Tracer"
+import type { Call } from "./call.ts"
+import * as Span from "./span.ts"
+
+/** Builds requests for one server and one pair of keys. */
+export interface Requests {
+  readonly build: <A extends object>(call: Call<A>, span: Tracer.Span | undefined) => TransportRequest
+  /** The address of a call without its query, for errors. */
+  readonly urlOf: <A extends object>(call: Call<A>) => string
+}
+
+/** Makes the builder. */
+export const make = (options: {
+  readonly baseUrl: string
+  readonly apiKey: Redacted.Redacted | undefined
+  readonly adminKey: Redacted.Redacted | undefined
+}): Requests => {
+  const headers = {
+    apiKey: withKey(ProtocolHeaders.API_KEY, options.apiKey),
+    adminKey: withKey(ProtocolHeaders.ADMIN_KEY, options.adminKey ?? options.apiKey),
+    none: common
+  }
+  return {
+    build: (call, span) => {
+      const own = headers[call.auth][call.method]
+      const trace = span === undefined ? undefined : Span.traceparent(span)
+      return {
+        method: call.method,
+        url: options.baseUrl + call.path,
+        headers: trace === undefined ? own : { ...own, [ProtocolHeaders.TRACEPARENT]: trace },
+        body: call.body,
+        // Every other POST has an idempotency key. A heartbeat has rules of its own for an extension in doubt.
+        isRepeatable: call.operation !== "extend",
+        maxResponseBytes
+      }
+    },
+    urlOf: ({ path }) => {
+      const query = path.indexOf("?")
+      return options.baseUrl + (query < 0 ? path : path.slice(0, query))
+    }
+  }
+}
+
+/** Far more than any response of the protocol has: a page of 200 reservations with metadata has 2 MiB. */
+const maxResponseBytes = 16 * 1_048_576
+
+interface Common {
+  readonly GET: Readonly<Record<string, string>>
+  readonly POST: Readonly<Record<string, string>>
+}
+
+const contentType = "application/json"
+
+/** The headers of every request. Not every HTTP library derives the type of a body from the body. */
+const common: Common = {
+  GET: { accept: contentType },
+  POST: { accept: contentType, "content-type": contentType }
+}
+
+const withKey = (name: string, key: Redacted.Redacted | undefined): Common =>
+  key === undefined
+    ? common
+    : {
+        GET: { ...common.GET, [name]: Redacted.value(key) },
+        POST: { ...common.POST, [name]: Redacted.value(key) }
+      }

@@ -1,0 +1,261 @@
+/**
+ * What the end of an exchange means for the call: a checked response, or a typed error without anything secret in it.
+ *
+ * Everything here comes from outside: a transport of the user's, a server, something between. Whatever it is, the result is a
+ * response or a `CyclesError`, never a defect.
+ */
+import type { TransportFailure, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
+import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
+import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
+import * as Duration from "effect/Duration"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import type { CyclesError } from "../../CyclesError.ts"
+import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../../CyclesError.ts"
+import type { Call, Meta, WithMeta } from "./call.ts"
+import type { Redactor } from "./redact.ts"
+import type { End } from "./transport.ts"
+
+/** What reading a response needs besides the response. */
+export interface Origin {
+  /** Where the request went, without its query. */
+  readonly url: () => string
+  readonly redactor: Redactor
+  readonly limitMs: number
+  /** The wall clock. */
+  readonly nowMs: () => number
+}
+
+/** The result of a call, by the end of its exchange. */
+export const resultOf = <A extends object>(
+  call: Call<A>,
+  end: End,
+  origin: Origin
+): Exit.Exit<WithMeta<A>, CyclesError> => {
+  try {
+    switch (end._tag) {
+      case "Abandoned":
+        return Exit.interrupt()
+      case "TimedOut":
+        return Exit.fail(timedOut(call, origin, end.wasSent))
+      case "Threw":
+        return Exit.fail(
+          failed(call, origin, {
+            kind: "unknown",
+            mayHaveArrived: end.wasSent,
+            problem: "the transport threw",
+            cause: end.defect
+          })
+        )
+      case "Done":
+        return Exit.isExit(end.exit)
+          ? Exit.isSuccess(end.exit)
+            ? read(call, end.exit.value, end.rttMs, origin)
+            : Exit.fail(failed(call, origin, failureOf(end.exit)))
+          : Exit.fail(broken(call, origin, "the transport called back without an Exit", undefined))
+    }
+  } catch (defect) {
+    return Exit.fail(broken(call, origin, "the end of the exchange can't be read", defect))
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// responses
+// ---------------------------------------------------------------------------------------------------------------------
+
+const read = <A extends object>(
+  call: Call<A>,
+  response: TransportResponse,
+  rttMs: number,
+  origin: Origin
+): Exit.Exit<WithMeta<A>, CyclesError> => {
+  const unusable = problemOf(response)
+  if (unusable !== undefined) return Exit.fail(broken(call, origin, unusable, undefined))
+  const { attempts, body, headers, status } = response
+  const text = origin.redactor.json(body)
+  const meta = metaOf(headers, origin, rttMs)
+  const error =
+    status === call.status
+      ? undefined
+      : status >= 400
+        ? refusal(call, status, meta, text, origin)
+        : protocolError(call, status, meta, origin, otherStatus(call, status))
+  if (error !== undefined) {
+    return Exit.fail(attempts <= 1 || countsAfterRepeat(error) ? error : afterRepeat(call, origin, error))
+  }
+  const parsed = parse(call, text)
+  return Result.isFailure(parsed)
+    ? Exit.fail(protocolError(call, status, meta, origin, parsed.failure.problem, parsed.failure.cause))
+    : Exit.succeed(Object.assign(parsed.success, { meta }))
+}
+
+/** What is wrong with a response, by the types. */
+const problemOf = (response: unknown): string | undefined => {
+  if (typeof response !== "object" || response === null) return "the transport returned no response"
+  const { body, headers, status }: { body?: unknown; headers?: unknown; status?: unknown } = response
+  if (typeof status !== "number" || !Number.isInteger(status)) return "the transport returned no status"
+  if (typeof body !== "string") return "the transport returned a body that isn't a text"
+  if (typeof headers !== "object" || headers === null) return "the transport returned no headers"
+  return undefined
+}
+
+const parse = <A extends object>(
+  call: Call<A>,
+  text: string
+): Result.Result<A, { readonly problem: string; readonly cause?: unknown }> => {
+  try {
+    return Result.mapError(call.read(text), (problem) => ({ problem }))
+  } catch (cause) {
+    return Result.fail({ problem: "the body can't be read", cause })
+  }
+}
+
+const metaOf = (headers: TransportResponse["headers"], { nowMs, redactor }: Origin, rttMs: number): Meta => {
+  const meta = ProtocolHeaders.fromHeaders(headers, nowMs)
+  return {
+    ...meta,
+    requestId: redactor.text(meta.requestId),
+    traceId: redactor.text(meta.traceId),
+    tenant: redactor.text(meta.tenant),
+    rttMs
+  }
+}
+
+const otherStatus = <A extends object>(call: Call<A>, status: number): string =>
+  status >= 300 && status < 400
+    ? "a redirect, which is never followed, since it would carry the key to another place"
+    : `success is ${call.status} here`
+
+// ---------------------------------------------------------------------------------------------------------------------
+// errors
+// ---------------------------------------------------------------------------------------------------------------------
+
+const protocolError = <A extends object>(
+  call: Call<A>,
+  status: number,
+  meta: ProtocolHeaders.ResponseMeta,
+  { redactor, url }: Origin,
+  problem: string,
+  cause?: unknown
+): ProtocolError =>
+  new ProtocolError({
+    operation: call.operation,
+    status,
+    problem: redactor.text(problem),
+    requestId: meta.requestId,
+    url: redactor.text(url()),
+    cause: redactor.cause(cause)
+  })
+
+const refusal = <A extends object>(
+  call: Call<A>,
+  status: number,
+  meta: ProtocolHeaders.ResponseMeta,
+  text: string,
+  { redactor, url }: Origin
+): ApiError | BudgetExceeded => {
+  const body = Result.getOrUndefined(ErrorResponse.read(text))
+  const retryAfter = body?.retryAfterMs !== undefined ? Duration.millis(body.retryAfterMs) : meta.retryAfter
+  const common = {
+    operation: call.operation,
+    serverMessage: body?.message,
+    retryAfter,
+    requestId: body?.requestId ?? meta.requestId,
+    traceId: body?.traceId ?? meta.traceId
+  }
+  if (body !== undefined && budgetCodes.has(body.error) && !isDecidedByStatus(status)) {
+    return new BudgetExceeded({
+      ...common,
+      code: body.error,
+      action: call.about?.action,
+      requested: call.about?.requested,
+      scopes: call.about?.scopes ?? []
+    })
+  }
+  return new ApiError({
+    ...common,
+    status,
+    code: body?.error,
+    details: body?.details,
+    url: redactor.text(url())
+  })
+}
+
+/**
+ * Whether a status decides, whatever code comes with it: the caller is unknown or throttled, the reservation is gone, or the
+ * server has a fault and may have acted. None of these is the budget's refusal of the request.
+ */
+const isDecidedByStatus = (status: number): boolean =>
+  status === 401 || status === 403 || status === 410 || status === 429 || status >= 500
+
+const budgetCodes: ReadonlySet<string> = new Set([
+  "BUDGET_EXCEEDED",
+  "BUDGET_FROZEN",
+  "BUDGET_CLOSED",
+  "OVERDRAFT_LIMIT_EXCEEDED",
+  "DEBT_OUTSTANDING"
+])
+
+/**
+ * Whether the response to a repeated request also counts for the earlier one. The key and the rate limit are checked before
+ * the idempotency key is looked up, and a page of a proxy has no code: neither proves that the earlier one did nothing.
+ */
+const countsAfterRepeat = (error: ApiError | BudgetExceeded | ProtocolError): boolean =>
+  error._tag === "BudgetExceeded" ||
+  (error._tag === "ProtocolError" && error.status < 300) ||
+  (error._tag === "ApiError" && error.code !== undefined && error.status < 500 && !beforeLookup.has(error.status))
+
+const beforeLookup: ReadonlySet<number> = new Set([401, 403, 429])
+
+const afterRepeat = <A extends object>(
+  call: Call<A>,
+  origin: Origin,
+  later: ApiError | BudgetExceeded | ProtocolError
+): TransportError =>
+  failed(call, origin, {
+    kind: "interrupted",
+    mayHaveArrived: true,
+    problem: `the first request got no response, and the response to its repetition proves nothing about it: ${later.message}`,
+    cause: undefined
+  })
+
+const timedOut = <A extends object>(call: Call<A>, origin: Origin, wasSent: boolean): TransportError => {
+  const limit = Duration.format(Duration.millis(origin.limitMs))
+  return new TransportError({
+    operation: call.operation,
+    kind: "timeout",
+    mayHaveArrived: wasSent,
+    problem: wasSent ? `no response within ${limit}` : `too many other calls were in flight for ${limit}`,
+    url: origin.redactor.text(origin.url())
+  })
+}
+
+const failed = <A extends object>(
+  call: Call<A>,
+  { redactor, url }: Origin,
+  failure: TransportFailure
+): TransportError =>
+  new TransportError({
+    operation: call.operation,
+    kind: kinds.has(failure.kind) ? failure.kind : "unknown",
+    mayHaveArrived: failure.mayHaveArrived !== false,
+    problem: typeof failure.problem === "string" ? redactor.text(failure.problem) : "the exchange broke off",
+    url: redactor.text(url()),
+    cause: redactor.cause(failure.cause)
+  })
+
+const kinds: ReadonlySet<string> = new Set(["refused", "interrupted", "tooLarge", "unknown"])
+
+const broken = <A extends object>(call: Call<A>, origin: Origin, problem: string, cause: unknown): TransportError =>
+  failed(call, origin, { kind: "unknown", mayHaveArrived: true, problem, cause })
+
+/** The failure of an exchange. A transport that dies or interrupts itself leaves as much in doubt as a broken connection. */
+const failureOf = (exit: Exit.Failure<unknown, TransportFailure>): TransportFailure => {
+  let defect: unknown
+  for (const reason of exit.cause.reasons) {
+    if (reason._tag === "Fail" && typeof reason.error === "object" && reason.error !== null) return reason.error
+    if (reason._tag === "Fail") defect = reason.error
+    if (reason._tag === "Die") defect = reason.defect
+  }
+  return { kind: "unknown", mayHaveArrived: true, problem: "the transport broke off", cause: defect }
+}

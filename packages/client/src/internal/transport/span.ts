@@ -1,0 +1,91 @@
+/**
+ * The span of one call. A tracer that throws, or a span of it, costs the span and nothing else.
+ */
+import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as HttpTraceContext from "effect/http/HttpTraceContext"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
+import type { Call, WithMeta } from "./call.ts"
+
+/** Opens the span of a call, if anybody would see it: a tracer was provided, or the call is part of something that has a span. */
+export const open = <A extends object>(call: Call<A>, context: Context.Context<never>): Tracer.Span | undefined => {
+  try {
+    if (!isTraced(context)) return undefined
+    const made = Effect.runSyncExitWith(context)(Effect.makeSpan(`Cycles.${call.operation}`, { kind: "client" }))
+    if (Exit.isFailure(made)) return undefined
+    announce(made.value, call)
+    return made.value
+  } catch {
+    return undefined
+  }
+}
+
+/** The `traceparent` header of a span. */
+export const traceparent = (span: Tracer.Span): string | undefined => {
+  try {
+    return HttpTraceContext.toHeaders(span)["traceparent"]
+  } catch {
+    return undefined
+  }
+}
+
+/** Ends the span of a call. */
+export const end = <A extends object, E>(
+  span: Tracer.Span,
+  call: Call<A>,
+  exit: Exit.Exit<WithMeta<A>, E>,
+  context: Context.Context<never>,
+  clock: Clock.Clock
+): void => {
+  try {
+    if (Exit.isSuccess(exit)) describe(span, call, exit.value)
+  } catch {
+    // An attribute is lost, not the span.
+  }
+  try {
+    span.end(Context.get(context, References.TracerTimingEnabled) ? clock.currentTimeNanosUnsafe() : 0n, exit)
+  } catch {
+    // The span is lost, not the call.
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const isTraced = (context: Context.Context<never>): boolean =>
+  Context.get(context, References.TracerEnabled) &&
+  (Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer ||
+    Context.getOrUndefined(context, Tracer.ParentSpan) !== undefined)
+
+/** What is known of a call before there is a response. */
+const announce = <A extends object>(span: Tracer.Span, { about, method }: Call<A>): void => {
+  try {
+    span.attribute("http.request.method", method)
+    if (about?.reservationId !== undefined) span.attribute("cycles.reservation_id", about.reservationId)
+    if (about?.action !== undefined) {
+      span.attribute("cycles.action.kind", about.action.kind)
+      span.attribute("cycles.action.name", about.action.name)
+    }
+    if (about?.requested !== undefined) {
+      span.attribute("cycles.unit", about.requested.unit)
+      span.attribute("cycles.amount", about.requested.amount.toString())
+    }
+  } catch {
+    // An attribute is lost, not the span.
+  }
+}
+
+/** What a response adds. */
+const describe = <A extends object>(span: Tracer.Span, call: Call<A>, response: WithMeta<A>): void => {
+  span.attribute("http.response.status_code", call.status)
+  if (response.meta.requestId !== undefined) span.attribute("cycles.request_id", response.meta.requestId)
+  if (call.describe === undefined) return
+  const attributes = call.describe(response)
+  for (const name in attributes) {
+    if (attributes[name] !== undefined) span.attribute(name, attributes[name])
+  }
+}

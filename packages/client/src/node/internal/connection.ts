@@ -1,0 +1,147 @@
+/**
+ * A connection to the SQLite file of a journal, with its statements.
+ */
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import * as Folder from "./folder.ts"
+import * as Format from "./journalFormat.ts"
+import * as Sqlite from "./sqlite.ts"
+
+export interface Connection extends ReturnType<typeof connect> {}
+
+/** Opens the file, and creates it if it is missing. Waits for no lock: the event loop would stand still. */
+export const connect = (path: string) => {
+  let db: Sqlite.Database | undefined
+  try {
+    const filename = prepare(path)
+    const identity = Folder.identityOf(filename)
+    Format.checkUntouched(filename)
+    db = Sqlite.open(filename)
+    Format.migrate(filename, db)
+    return {
+      db,
+      /** The folder of the locks of owners, beside the file. */
+      owners: Path.join(Path.dirname(filename), "owners"),
+      isInPlace: makeIsInPlace(filename, identity),
+      begin: db.prepare("BEGIN IMMEDIATE"),
+      commit: db.prepare("COMMIT"),
+      ...statements(db)
+    }
+  } catch (error) {
+    db?.close()
+    throw error
+  }
+}
+
+/** Makes the folder, and the file with its rights before anything is written into it; returns where the file really is. */
+const prepare = (path: string): string => {
+  const wanted = Folder.expand(path)
+  Folder.make(Path.dirname(wanted))
+  try {
+    // Never opens an existing file: closing it again would drop the locks that this process has on it.
+    Fs.closeSync(Fs.openSync(wanted, "wx", 0o600))
+  } catch (error) {
+    if (!Fs.existsSync(wanted)) throw error
+  }
+  // Processes that reach the file by different links must agree on where its owners are.
+  const filename = Fs.realpathSync(wanted)
+  Fs.chmodSync(filename, 0o600)
+  return filename
+}
+
+/**
+ * Makes the check that what was committed is in the files at the path: neither the file nor its write-ahead log has been
+ * deleted or replaced, and the file has not been truncated.
+ *
+ * Every transaction pays for it, so that most checks look at the folder only: nothing is deleted or replaced in a folder whose
+ * modification time stays the same.
+ */
+const makeIsInPlace = (filename: string, identity: string | undefined) => {
+  const folder = Path.dirname(filename)
+  const log = `${filename}-wal`
+  let logIdentity: string | undefined
+  let size = 0
+  let known: Fs.Stats | undefined
+  let checkedAt = 0
+
+  const areFilesInPlace = (): boolean => {
+    const stats = Folder.statOf(filename)
+    if (stats === undefined || `${stats.dev}:${stats.ino}` !== identity || stats.size < size) return false
+    size = stats.size
+    const present = Folder.identityOf(log)
+    logIdentity ??= present
+    return present === logIdentity
+  }
+
+  return (): boolean => {
+    const now = performance.now()
+    const present = Folder.statOf(folder)
+    const isUnchanged =
+      known !== undefined &&
+      present?.mtimeMs === known.mtimeMs &&
+      present.ino === known.ino &&
+      present.dev === known.dev
+    if (isUnchanged && now - checkedAt < maxCheckAgeMs) return true
+    if (!areFilesInPlace()) return false
+    checkedAt = now
+    // Until the clock of the file system has ticked, another change may have the same time.
+    known = present !== undefined && Date.now() - present.mtimeMs > clockTickMs ? present : undefined
+    return true
+  }
+}
+
+/** How often the files themselves are looked at under load: a truncated file leaves its folder unchanged. */
+const maxCheckAgeMs = 50
+
+const clockTickMs = 20
+
+const statements = (db: Sqlite.Database) => {
+  const exact = (sql: string) => {
+    const statement = db.prepare(sql)
+    // A number above 2^53 would otherwise make reading any row throw.
+    statement.setReadBigInts(true)
+    return statement
+  }
+  const columns = "fingerprint, base_url, reservation_id, mode, commit_body, event_body, recorded_at_ms, not_before_ms"
+  const insert = (table: string, more: ReadonlyArray<string>) =>
+    `INSERT INTO ${table} (${[columns, ...more].join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?${", ?".repeat(more.length)})`
+  const whose = "WHERE fingerprint = ? AND base_url = ?"
+  const one = `${whose} AND reservation_id = ? AND commit_body = ?`
+  const own = `${whose} AND owner = ? AND reservation_id = ?`
+  return {
+    quarantine: db.prepare("INSERT INTO quarantine VALUES (?, ?)"),
+    records: {
+      put: db.prepare(
+        `${insert("records", [])} ON CONFLICT DO UPDATE SET mode = excluded.mode, event_body = excluded.event_body, ` +
+          "recorded_at_ms = excluded.recorded_at_ms, not_before_ms = excluded.not_before_ms"
+      ),
+      select: exact(`SELECT * FROM records ${whose} ORDER BY recorded_at_ms, reservation_id`),
+      has: db.prepare(`SELECT 1 FROM records ${whose} AND reservation_id = ? LIMIT 1`),
+      remove: db.prepare(`DELETE FROM records ${one}`)
+    },
+    letters: {
+      put: db.prepare(
+        `${insert("dead_letters", ["reason", "died_at_ms"])} ON CONFLICT DO UPDATE SET mode = excluded.mode, ` +
+          "event_body = excluded.event_body, recorded_at_ms = excluded.recorded_at_ms, " +
+          "not_before_ms = excluded.not_before_ms, reason = excluded.reason, died_at_ms = excluded.died_at_ms"
+      ),
+      select: exact(`SELECT * FROM dead_letters ${whose} ORDER BY died_at_ms, reservation_id`),
+      has: db.prepare(`SELECT 1 FROM dead_letters ${whose} AND reservation_id = ? LIMIT 1`),
+      remove: db.prepare(`DELETE FROM dead_letters ${one}`)
+    },
+    open: {
+      put: db.prepare(
+        `${insert("open_records", ["owner"])} ON CONFLICT DO UPDATE SET mode = excluded.mode, ` +
+          "commit_body = excluded.commit_body, event_body = excluded.event_body, " +
+          "recorded_at_ms = excluded.recorded_at_ms, not_before_ms = excluded.not_before_ms"
+      ),
+      remove: db.prepare(`DELETE FROM open_records ${own}`),
+      owners: db.prepare(`SELECT DISTINCT owner FROM open_records ${whose}`),
+      reown: db.prepare(`UPDATE open_records SET owner = ? ${whose} AND owner = ?`),
+      adopt: db.prepare(
+        `INSERT INTO records SELECT ${columns} FROM open_records ${whose} AND owner = ? ON CONFLICT DO NOTHING`
+      ),
+      removeAll: db.prepare(`DELETE FROM open_records ${whose} AND owner = ?`)
+    }
+  }
+}

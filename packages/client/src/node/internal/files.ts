@@ -1,0 +1,120 @@
+/**
+ * Files that are written durably, and that other processes may remove at any time.
+ */
+import * as Predicate from "effect/Predicate"
+import { randomBytes } from "node:crypto"
+import * as Fs from "node:fs/promises"
+import * as Path from "node:path"
+
+/** Writes a temporary file in a folder, durably, and returns its path. Leaves nothing behind if that fails. */
+export const writeTemporary = async (folder: string, text: string): Promise<string> => {
+  const path = Path.join(folder, `${process.pid}.${randomBytes(8).toString("hex")}${extension}`)
+  const file = await Fs.open(path, "wx", 0o600)
+  try {
+    try {
+      await file.chmod(0o600)
+      await file.writeFile(text, "utf8")
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    return path
+  } catch (error) {
+    await discard(path)
+    throw error
+  }
+}
+
+/** Removes temporary files that are older than an hour: their writers are dead. */
+export const removeOldTemporaries = async (folder: string): Promise<void> => {
+  for (const name of await list(folder)) {
+    if (!isTemporary(name)) continue
+    const path = Path.join(folder, name)
+    const { mtimeMs } = await Fs.stat(path).catch(() => ({ mtimeMs: Date.now() }))
+    if (Date.now() - mtimeMs > hourMs) await discard(path)
+  }
+}
+
+export const isTemporary = (name: string): boolean => name.endsWith(extension)
+
+const extension = ".tmp"
+
+const hourMs = 3_600_000
+
+/** Moves a file, durably; replaces what is there. */
+export const move = async (from: string, to: string): Promise<void> => {
+  await Fs.rename(from, to)
+  await syncFolder(Path.dirname(to))
+}
+
+/** Moves a file, durably, to a name that is free; returns false if it isn't. */
+export const moveToFree = async (from: string, to: string): Promise<boolean> => {
+  try {
+    await Fs.link(from, to)
+    await discard(from)
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") return false
+    // Not every file system has links. Without them there is a moment in which the name may be taken.
+    if (codeOf(error) === "ENOENT" || (await exists(to))) throw error
+    await Fs.rename(from, to)
+  }
+  await syncFolder(Path.dirname(to))
+  return true
+}
+
+/** Makes the entries of a folder durable. Windows can't do that for folders, and does so by itself. */
+const syncFolder = async (folder: string): Promise<void> => {
+  if (process.platform === "win32") return
+  const handle = await Fs.open(folder, "r")
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Renames a file, unless another scan or another process was faster. */
+export const rename = (from: string, to: string): Promise<void> => Fs.rename(from, to).catch(ignoreMissing)
+
+/** Removes a file, if it is there. */
+export const unlink = (path: string): Promise<void> => Fs.unlink(path).catch(ignoreMissing)
+
+/** Removes a file, if that is possible. */
+export const discard = (path: string): Promise<void> => Fs.unlink(path).catch(() => {})
+
+/** Removes an empty folder, if that is possible. */
+export const discardFolder = (path: string): Promise<void> => Fs.rmdir(path).catch(() => {})
+
+/** The text of a file; undefined if there is none. */
+export const readText = (path: string): Promise<string | undefined> =>
+  Fs.readFile(path, "utf8").catch((error: unknown) => {
+    ignoreMissing(error)
+    return undefined
+  })
+
+/** The names in a folder; none if there is no folder. */
+export const list = (folder: string): Promise<ReadonlyArray<string>> =>
+  Fs.readdir(folder).catch((error: unknown) => {
+    ignoreMissing(error)
+    return []
+  })
+
+/** Whether there is something at a path. */
+export const exists = (path: string): Promise<boolean> =>
+  Fs.lstat(path).then(
+    () => true,
+    (error: unknown) => {
+      ignoreMissing(error)
+      return false
+    }
+  )
+
+/** Whether an error says that there is no such file, and couldn't be. */
+export const isMissing = (error: unknown): boolean =>
+  ["ENOENT", "ENOTDIR", "ENAMETOOLONG"].some((code) => code === codeOf(error))
+
+const ignoreMissing = (error: unknown): void => {
+  if (!isMissing(error)) throw error
+}
+
+const codeOf = (error: unknown): unknown => (Predicate.hasProperty(error, "code") ? error.code : undefined)

@@ -1,0 +1,175 @@
+/**
+ * Reads the folders of the files journal: pending records, dead letters, and the open records of dead owners.
+ *
+ * One file that can't be read never stops the others.
+ */
+import * as Path from "node:path"
+import type { DeadLetter, JournalOwner, JournalRecord } from "../../SettlementJournal.ts"
+import * as Files from "./files.ts"
+import * as RecordFiles from "./recordFiles.ts"
+import * as RecordFolder from "./recordFolder.ts"
+
+/** What was found, and what is out of order, in words. */
+export interface Found<A> {
+  readonly found: ReadonlyArray<A>
+  readonly problems: ReadonlyArray<string>
+}
+
+/** Reads one file; undefined if it holds nothing for this reader. */
+type Read<A> = (folder: string, name: string) => Promise<A | typeof isCorrupt | undefined>
+
+const isCorrupt = Symbol("corrupt")
+
+/** Reads pending records, oldest first. `reported` holds the unreadable files that were reported before. */
+export const readPending = async (
+  folder: string,
+  owner: JournalOwner,
+  reported: Set<string>
+): Promise<Found<JournalRecord>> => {
+  const first = await readAll(folder, (folder, name) => readFirst(folder, name, owner), reported)
+  const further = await readAll(
+    RecordFolder.furtherOf(folder),
+    (folder, name) => readFurther(folder, name, owner),
+    reported
+  )
+  const found = new Map<string, JournalRecord>()
+  for (const record of [...first.found, ...further.found]) {
+    const identity = RecordFiles.identityOf(record)
+    // Two processes may have written one record at the same time. An event is further on than a commit.
+    if (found.get(identity)?.mode !== "event") found.set(identity, record)
+  }
+  return {
+    found: Array.from(found.values()).toSorted(
+      (a, b) => a.recordedAtMs - b.recordedAtMs || (a.reservationId < b.reservationId ? -1 : 1)
+    ),
+    problems: [...first.problems, ...further.problems]
+  }
+}
+
+/** Reads dead letters, oldest first. */
+export const readLetters = async (folder: string, reported: Set<string>): Promise<Found<DeadLetter>> => {
+  const first = await readAll(folder, readLetter, reported)
+  const further = await readAll(RecordFolder.furtherOf(folder), readLetter, reported)
+  return {
+    found: [...first.found, ...further.found].toSorted((a, b) => a.diedAtMs - b.diedAtMs),
+    problems: [...first.problems, ...further.problems]
+  }
+}
+
+/** Moves the open records of a dead owner to the pending records. */
+export const adopt = async (
+  folder: string,
+  open: string,
+  { baseUrl }: JournalOwner,
+  reported: Set<string>
+): Promise<Found<boolean>> => {
+  const read: Read<boolean> = async (open, name) => {
+    const path = Path.join(open, name)
+    const text = await Files.readText(path)
+    if (text === undefined) return undefined
+    const record = RecordFiles.parseRecord(text)
+    if (record === undefined || name !== RecordFiles.openNameOf(record.reservationId)) {
+      await Files.rename(path, Path.join(folder, `${name}.corrupt`))
+      return isCorrupt
+    }
+    return record.baseUrl === baseUrl ? RecordFolder.place(folder, path, record, "keep") : undefined
+  }
+  const all = await readAll(open, read, reported)
+  for (const name of await Files.list(open)) if (Files.isTemporary(name)) await Files.discard(Path.join(open, name))
+  await Files.discardFolder(open)
+  return all
+}
+
+/** Reads a folder file by file. */
+const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>): Promise<Found<A>> => {
+  const names = (await Files.list(folder)).filter((name) => name.endsWith(".json")).toSorted()
+  const found: Array<A> = []
+  const problems: Array<string> = []
+  // Old names come first: their records are moved to names that may be in the list as well.
+  for (const name of [
+    ...names.filter((name) => !RecordFiles.isDigest(name)),
+    ...names.filter((name) => RecordFiles.isDigest(name))
+  ]) {
+    try {
+      const one = await read(folder, name)
+      if (one === isCorrupt) problems.push(`${name} does not hold the record of its name and was set aside`)
+      else if (one !== undefined) found.push(one)
+    } catch (error) {
+      const path = Path.join(folder, name)
+      if (!reported.has(path)) problems.push(`${name} can't be read: ${textOf(error)}`)
+      reported.add(path)
+    }
+  }
+  return { found, problems }
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const setAside = async (path: string): Promise<typeof isCorrupt> => {
+  await Files.rename(path, `${path}.corrupt`)
+  return isCorrupt
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// one file
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Reads the first record of a reservation. Sets a file without a record aside; moves a record from its old name. */
+const readFirst = async (
+  folder: string,
+  name: string,
+  owner: JournalOwner
+): Promise<JournalRecord | typeof isCorrupt | undefined> => {
+  const path = Path.join(folder, name)
+  const text = await Files.readText(path)
+  if (text === undefined) return undefined
+  const record = RecordFiles.parseRecord(text)
+  if (record === undefined) return setAside(path)
+  if (record.baseUrl !== owner.baseUrl) return undefined
+  if (name === RecordFiles.nameOf(record.reservationId)) return record
+  // An old name may stand for several ids, so only the record's own id counts; a digest stands for one.
+  if (RecordFiles.isDigest(name) && name !== RecordFiles.oldNameOf(record.reservationId)) return setAside(path)
+  return migrate(folder, path, record)
+}
+
+const readFurther = async (
+  folder: string,
+  name: string,
+  owner: JournalOwner
+): Promise<JournalRecord | typeof isCorrupt | undefined> => {
+  const path = Path.join(folder, name)
+  const text = await Files.readText(path)
+  if (text === undefined) return undefined
+  const record = RecordFiles.parseRecord(text)
+  if (record === undefined || name !== RecordFiles.furtherNameOf(record)) return setAside(path)
+  return record.baseUrl === owner.baseUrl ? record : undefined
+}
+
+const readLetter = async (folder: string, name: string): Promise<DeadLetter | typeof isCorrupt | undefined> => {
+  const path = Path.join(folder, name)
+  const text = await Files.readText(path)
+  return text === undefined ? undefined : (RecordFiles.parseLetter(text) ?? setAside(path))
+}
+
+/**
+ * Moves a record from its old name to its own. A record that is there stays, unless the old one is the same and has got
+ * further; an old one that differs is set aside.
+ */
+const migrate = async (
+  folder: string,
+  path: string,
+  record: JournalRecord
+): Promise<JournalRecord | typeof isCorrupt | undefined> => {
+  const target = Path.join(folder, RecordFiles.nameOf(record.reservationId))
+  const text = await Files.readText(target)
+  if (text === undefined) {
+    await Files.rename(path, target)
+    return record
+  }
+  const present = RecordFiles.parseRecord(text)
+  // The file that is there is set aside when its turn comes; the next scan moves the old one.
+  if (present?.reservationId !== record.reservationId || present.baseUrl !== record.baseUrl) return undefined
+  if (present.commitBody !== record.commitBody || present.eventBody !== record.eventBody) return setAside(path)
+  await (record.mode === "event" && present.mode === "commit" ? Files.rename(path, target) : Files.unlink(path))
+  return undefined
+}

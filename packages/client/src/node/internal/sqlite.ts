@@ -1,0 +1,44 @@
+/**
+ * `node:sqlite`, loaded when it is first used: some runtimes don't have it, and Node 22 prints a warning when it is loaded.
+ */
+import * as Predicate from "effect/Predicate"
+import type * as NodeSqlite from "node:sqlite"
+
+export type Database = NodeSqlite.DatabaseSync
+
+/** Opens a database. Waits for no lock: the event loop would stand still. */
+export const open = (filename: string, options = { readOnly: false }): Database =>
+  new (load().DatabaseSync)(filename, options)
+
+/** Whether this runtime has `node:sqlite`. */
+export const isAvailable = (): boolean => find() !== undefined
+
+const load = (): typeof NodeSqlite => {
+  const sqlite = find()
+  if (sqlite === undefined) throw new Error("this runtime has no node:sqlite; it comes with Node 22.13 and later")
+  return sqlite
+}
+
+const find = (): typeof NodeSqlite | undefined => {
+  try {
+    return process.getBuiltinModule("node:sqlite")
+  } catch {
+    // Too old to have `getBuiltinModule`, or built without the module.
+    return undefined
+  }
+}
+
+/** SQLITE_BUSY in all its kinds: another connection has a lock, or is about to open or close the file. */
+export const isBusy = (error: unknown): boolean => codeOf(error) === 5
+
+/** SQLITE_CORRUPT and SQLITE_NOTADB: the file was read, and is no database. */
+export const isUnreadable = (error: unknown): boolean => codeOf(error) === 11 || codeOf(error) === 26
+
+/**
+ * Whether the connection may be the cause of an error, so that the next transaction needs a new one: SQLITE_READONLY,
+ * SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_CANTOPEN, SQLITE_PROTOCOL, SQLITE_NOTADB.
+ */
+export const isOfConnection = (error: unknown): boolean => [8, 10, 11, 14, 15, 26].includes(codeOf(error) ?? 0)
+
+const codeOf = (error: unknown): number | undefined =>
+  Predicate.hasProperty(error, "errcode") && typeof error.errcode === "number" ? error.errcode & 0xff : undefined

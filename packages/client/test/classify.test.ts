@@ -1,0 +1,265 @@
+/**
+ * What each error response means, status by status and code by code.
+ */
+import { ErrorResponse, Identifiers } from "@effect-cycles/protocol"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as TestClock from "effect/testing/TestClock"
+import { CyclesClient, CyclesConfig } from "effect-cycles"
+import type { CyclesError } from "effect-cycles"
+import * as Classify from "../src/internal/protocol/classify.ts"
+import { Faults, refuse } from "./support/faults.ts"
+import type { Fault } from "./support/faults.ts"
+import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { withSettlement } from "./support/settled.ts"
+
+const statuses = [400, 401, 403, 404, 405, 409, 410, 418, 422, 429, 500, 502, 503, 504]
+
+/** No code at all is the page of a proxy. */
+const codes = [...ErrorResponse.knownErrorCodes, "A_NEW_CODE", "constructor", undefined]
+
+const budgetCodes: ReadonlyArray<string | undefined> = [
+  "BUDGET_EXCEEDED",
+  "BUDGET_FROZEN",
+  "BUDGET_CLOSED",
+  "OVERDRAFT_LIMIT_EXCEEDED",
+  "DEBT_OUTSTANDING"
+]
+
+/** Every pair of a status and a code, by the rules of the protocol written out once more. */
+const expected = (operation: string, status: number, code: string | undefined): string => {
+  if (status === 429) return "throttled RateLimited"
+  if (code === undefined) return status >= 500 ? "ambiguous Unavailable" : "ambiguous NotCycles"
+  if (status >= 500) return "ambiguous ServerFault"
+  if (status === 401 || status === 403) {
+    const own = code === "UNAUTHORIZED" ? "Unauthorized" : code === "FORBIDDEN" ? "Forbidden" : undefined
+    return `blocked ${own ?? (status === 401 ? "Unauthorized" : "Forbidden")}`
+  }
+  switch (code) {
+    case "UNAUTHORIZED":
+      return "blocked Unauthorized"
+    case "FORBIDDEN":
+      return "blocked Forbidden"
+    case "NOT_FOUND":
+      return operation === "commit" ? "conflict ReservationNotFound" : "conflict NoBudget"
+    case "RESERVATION_EXPIRED":
+      return "gone ReservationEnded"
+    case "RESERVATION_FINALIZED":
+      return "conflict ReservationEnded"
+    case "IDEMPOTENCY_MISMATCH":
+      return "conflict KeyReused"
+    case "LIMIT_EXCEEDED":
+      return "throttled RateLimited"
+    case "INTERNAL_ERROR":
+      return "ambiguous ServerFault"
+    case "UNIT_MISMATCH":
+      return "invalid NoBudgetInUnit"
+    case "INVALID_REQUEST":
+    case "MAX_EXTENSIONS_EXCEEDED":
+    case "TENANT_CLOSED":
+      return "invalid OtherRefusal"
+    default:
+      return budgetCodes.includes(code) ? "denied" : "blocked OtherRefusal"
+  }
+}
+
+const answer = (status: number, code: string | undefined): Fault =>
+  code === undefined
+    ? { _tag: "Garble", status, body: "<html>" }
+    : refuse(status, code, status === 429 ? { "retry-after": "7 " } : undefined)
+
+const key = Identifiers.IdempotencyKey.make("k")
+
+const subject = { tenant: "acme" }
+
+/** The errors of a reserve, a commit and an event that are answered so. */
+const errorsOf = (fault: Fault) =>
+  Effect.gen(function* () {
+    const client = yield* CyclesClient.CyclesClient
+    const faults = yield* Faults
+    for (const operation of ["reserve", "commit", "events"]) faults.always(operation, fault)
+    return {
+      reserve: yield* Effect.flip(client.reserve({ idempotencyKey: key, subject, action, estimate: tokens(1) })),
+      commit: yield* Effect.flip(
+        client.commit(Identifiers.ReservationId.make("r"), { idempotencyKey: key, actual: tokens(1) })
+      ),
+      event: yield* Effect.flip(client.event({ idempotencyKey: key, subject, action, actual: tokens(1) }))
+    }
+  })
+
+const describeError = (error: CyclesError.CyclesError): string => {
+  const { class: errorClass } = Classify.classify(error)
+  return error._tag === "ApiError" ? `${errorClass} ${error.reason._tag}` : errorClass
+}
+
+/** One line for every pair of a status and a code. */
+const tableOf = (judge: (errors: Effect.Success<ReturnType<typeof errorsOf>>, status: number) => string) =>
+  Effect.forEach(
+    statuses.flatMap((status) => codes.map((code) => [status, code] as const)),
+    ([status, code]) =>
+      Effect.map(errorsOf(answer(status, code)), (errors) => `${status} ${code}: ${judge(errors, status)}`)
+  )
+
+const tableBy = (means: (status: number, code: string | undefined) => string) =>
+  statuses.flatMap((status) => codes.map((code) => `${status} ${code}: ${means(status, code)}`))
+
+describe("classify", () => {
+  it.effect("is BudgetExceeded only if no status says otherwise, and keeps the code in any case", () =>
+    Effect.gen(function* () {
+      const table = yield* tableOf(({ reserve }) =>
+        reserve._tag === "BudgetExceeded" || reserve._tag === "ApiError" ? `${reserve._tag} ${reserve.code}` : ""
+      )
+      expect(table).toEqual(
+        tableBy((status, code) =>
+          budgetCodes.includes(code) && ![401, 403, 410, 429, 500, 502, 503, 504].includes(status)
+            ? `BudgetExceeded ${code}`
+            : `ApiError ${code}`
+        )
+      )
+    }).pipe(Effect.provide(live()))
+  )
+
+  it.effect("classifies every status and code for every operation", () =>
+    Effect.gen(function* () {
+      for (const operation of ["reserve", "commit", "event"] as const) {
+        const table = yield* tableOf((errors) => describeError(errors[operation]))
+        expect(table).toEqual(
+          tableBy((status, code) => {
+            const row = expected(operation, status, code)
+            // Otherwise the error is a BudgetExceeded, which has no reason.
+            return row === "denied" && status === 410 ? "denied OtherRefusal" : row
+          })
+        )
+      }
+    }).pipe(Effect.provide(live()))
+  )
+
+  it.effect(
+    "concludes that nothing happened only from a code that the server sends after it has looked up the key",
+    () =>
+      Effect.gen(function* () {
+        const table = yield* tableOf(({ reserve }) => String(Classify.classify(reserve).provesNothingHappened))
+        expect(table).toEqual(
+          tableBy((status, code) => {
+            const unproven = [
+              "LIMIT_EXCEEDED",
+              "INTERNAL_ERROR",
+              "UNAUTHORIZED",
+              "FORBIDDEN",
+              "A_NEW_CODE",
+              "constructor"
+            ]
+            const isCoded = code !== undefined && !unproven.includes(code)
+            return String(isCoded && ![401, 403, 429].includes(status) && status < 500)
+          })
+        )
+      }).pipe(Effect.provide(live()))
+  )
+
+  it.effect("classifies a response that is neither a success nor an error as ambiguous", () =>
+    Effect.gen(function* () {
+      const body = { status: "COMMITTED", charged: { unit: "TOKENS", amount: 1 } }
+      const faults: ReadonlyArray<Fault> = [
+        { _tag: "Garble", body: "<html>" },
+        { _tag: "Answer", status: 202, body },
+        { _tag: "Answer", status: 302, body },
+        { _tag: "Answer", status: 200, body: { ...body, charged: { unit: "TOKENS", amount: -1 } } },
+        { _tag: "LoseRequest" }
+      ]
+      for (const fault of faults) {
+        const { commit, event } = yield* errorsOf(fault)
+        expect([fault, Classify.classify(commit).class, Classify.classify(event).class]).toEqual([
+          fault,
+          "ambiguous",
+          "ambiguous"
+        ])
+      }
+    }).pipe(Effect.provide(live()))
+  )
+
+  it.effect("takes the minimum delay from Retry-After, whatever the code", () =>
+    Effect.gen(function* () {
+      const wait = (error: CyclesError.CyclesError) => [error.isRetryable, Classify.classify(error).minimumDelayMs]
+      const { commit, reserve } = yield* errorsOf(answer(429, "BUDGET_EXCEEDED"))
+      expect([wait(commit), wait(reserve)]).toEqual([
+        [true, 7_000],
+        [true, 7_000]
+      ])
+    }).pipe(Effect.provide(live()))
+  )
+
+  describe("in a guarded call", () => {
+    const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
+
+    const act = Effect.void.pipe(
+      withSettlement({ action, estimate: tokens(100), actual: () => tokens(42) }),
+      Effect.map(([settlement]) => settlement)
+    )
+
+    const sent = (operation: string) =>
+      Effect.map(Faults, (faults) => faults.operations().filter((one) => one === operation).length)
+
+    it.effect.each([
+      [503, "BUDGET_FROZEN"],
+      [429, "BUDGET_EXCEEDED"],
+      [500, "OVERDRAFT_LIMIT_EXCEEDED"],
+      [401, "BUDGET_CLOSED"],
+      [403, "DEBT_OUTSTANDING"]
+    ] as const)("spend that is once answered %d %s is charged by the next attempt", ([status, code]) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", refuse(status, code))
+        expect((yield* act)._tag).toBe("Pending")
+        yield* TestClock.adjust("1 minute")
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+        expect(yield* sent("commit")).toBe(2)
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a reserve that may have been made is repeated, although its answer names the budget", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", refuse(503, "BUDGET_FROZEN"))
+        expect((yield* act)._tag).toBe("Committed")
+        expect(yield* sent("reserve")).toBe(2)
+        yield* nothingLeft
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a lease that has expired is understood although the rest of the refusal is wrong", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("commit", {
+          _tag: "Answer",
+          status: 409,
+          body: { error: "RESERVATION_EXPIRED", message: 12, details: [], retry_after_ms: -1, cycles_evidence: "x" }
+        })
+        expect((yield* act)._tag).toBe("Recovered")
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("an answer holds although its evidence is wrong", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const charged = { unit: "TOKENS", amount: 42 }
+        const cycles_evidence = { evidence_id: 1 }
+        faults.plan("commit", { _tag: "Answer", status: 200, body: { status: "COMMITTED", charged, cycles_evidence } })
+        expect(yield* act).toMatchObject({ _tag: "Committed", charged: tokens(42) })
+      }).pipe(Effect.provide(exact))
+    )
+
+    it.effect("a lease that ends later than a number can tell is a lease", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const lease = `"reservation_id":"r","remaining_ttl_ms":60000,"expires_at_ms":9223372036854775807`
+        faults.plan("reserve", { _tag: "Garble", body: `{"decision":"ALLOW","affected_scopes":[],${lease}}` })
+        faults.plan("commit", {
+          _tag: "Answer",
+          status: 200,
+          body: { status: "COMMITTED", charged: { unit: "TOKENS", amount: 42 } }
+        })
+        expect((yield* act)._tag).toBe("Committed")
+      }).pipe(Effect.provide(exact))
+    )
+  })
+})

@@ -1,0 +1,154 @@
+/**
+ * The table of a reservation's life, and that the client lives by it.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Cycles, CyclesConfig } from "effect-cycles"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import * as Lifecycle from "../src/internal/reservation/lifecycle.ts"
+import { Faults, refuse } from "./support/faults.ts"
+import type { Fault } from "./support/faults.ts"
+import { action, live, tokens } from "./support/live.ts"
+
+const retry = CyclesConfig.retryPolicy({ jitter: false })
+
+const options = { action, estimate: tokens(100), actual: tokens(42) }
+
+const lost: Fault = { _tag: "LoseRequest" }
+
+const expired = refuse(410, "RESERVATION_EXPIRED")
+
+/** Runs a guarded call with these faults, and lets so much time pass. */
+const story = (
+  faults: Readonly<Record<string, ReadonlyArray<Fault> | Fault>>,
+  body: Effect.Effect<unknown, unknown> = Effect.void
+) =>
+  Effect.gen(function* () {
+    const injected = yield* Faults
+    for (const [operation, fault] of Object.entries(faults)) {
+      if (Array.isArray(fault)) injected.plan(operation, ...fault)
+      else if ("_tag" in fault) injected.always(operation, fault)
+    }
+    yield* Effect.forkChild(Effect.exit(Cycles.withCycles(body, options)), { startImmediately: true })
+    yield* TestClock.adjust("3 hours")
+    for (const operation of Object.keys(faults)) injected.always(operation, undefined)
+    yield* TestClock.adjust("3 hours")
+  })
+
+/** Spend whose event isn't confirmed before the server forgets its key. */
+const forgotten = Effect.gen(function* () {
+  const faults = yield* Faults
+  faults.plan("commit", expired)
+  faults.always("events", lost)
+  yield* Effect.forkChild(Effect.exit(Cycles.withCycles(Effect.void, options)), { startImmediately: true })
+  yield* TestClock.adjust("8 days")
+})
+
+const fails = Effect.fail("the body fails")
+
+const stories = [
+  story({}),
+  story({}, fails),
+  story({ reserve: [refuse(409, "BUDGET_EXCEEDED")] }),
+  story({ reserve: [lost] }),
+  story({ reserve: [lost, lost] }),
+  story({ reserve: [lost, lost, lost, lost] }),
+  story({ reserve: [lost, lost, refuse(409, "BUDGET_EXCEEDED")] }),
+  story({ reserve: lost }),
+  story({ commit: [lost] }),
+  story({ commit: [refuse(409, "BUDGET_FROZEN")] }),
+  story({ commit: lost }),
+  story({ commit: [expired] }),
+  story({ commit: [expired], events: [lost] }),
+  story({ commit: [expired], events: [refuse(409, "BUDGET_FROZEN")] }),
+  story({ commit: expired, events: lost }),
+  story({ release: [lost] }, fails),
+  story({ release: lost }, fails),
+  story({ commit: [lost, lost, lost, lost, lost, lost, refuse(409, "BUDGET_FROZEN")] }),
+  forgotten
+]
+
+describe("lifecycle", () => {
+  const events: ReadonlyArray<Lifecycle.Event> = [
+    "allowed",
+    "refused",
+    "ambiguous",
+    "abandoned",
+    "gaveUp",
+    "commitDecided",
+    "releaseDecided",
+    "confirmed",
+    "expired",
+    "unknown",
+    "rejected",
+    "exhausted",
+    "replayed"
+  ]
+
+  it.prop(
+    "settles at most once, and never gives known spend back, along every walk",
+    { walk: Schema.Array(Schema.Literals(events)) },
+    ({ walk }) => {
+      let state: Lifecycle.State = "reserving"
+      let isSpendKnown = false
+      let settled = 0
+      for (const event of walk) {
+        const next = Lifecycle.next(state, event)
+        if (next === undefined) continue
+        if (event === "commitDecided") isSpendKnown = true
+        if (next === "settled" || next === "recovered" || next === "released") settled += 1
+        if (isSpendKnown) expect(["releasing", "released", "lapsed"]).not.toContain(next)
+        state = next
+      }
+      expect(settled).toBeLessThanOrEqual(1)
+    }
+  )
+
+  it("leaves every state that isn't final by some event, and no final one", () => {
+    for (const [state, row] of Object.entries(Lifecycle.transitions)) {
+      const isEnd = ["refused", "settled", "recovered", "released", "lapsed", "deadLetter"].includes(state)
+      expect([state, Object.keys(row).length === 0]).toEqual([state, isEnd])
+    }
+  })
+
+  it("keeps its state on an event that can't happen, and reports it to the observer", () => {
+    const seen: Array<readonly [string, string, string | undefined]> = []
+    const life = new Lifecycle.Lifecycle("reserving", (from, event, to) => void seen.push([from, event, to]))
+    life.fire("confirmed")
+    life.fire("allowed")
+    expect(life.state).toBe("active")
+    expect(seen).toEqual([
+      ["reserving", "confirmed", undefined],
+      ["reserving", "allowed", "active"]
+    ])
+  })
+})
+
+describe("a client", () => {
+  /** Every transition of the table, as `state event`. */
+  const all = Object.entries(Lifecycle.transitions).flatMap(([state, row]) =>
+    Object.keys(row).map((event) => `${state} ${event}`)
+  )
+
+  it.effect("enters every state and fires every event, and only in states where it can happen", () =>
+    Effect.gen(function* () {
+      // Ages count from 2026 on: an earlier clock is wrong.
+      yield* TestClock.setTime(Date.UTC(2026, 5, 1))
+      const seen = new Set<string>()
+      const impossible: Array<string> = []
+      const observe = (from: string, event: string, to: string | undefined) => {
+        if (to === undefined) impossible.push(`${from} ${event}`)
+        else seen.add(`${from} ${event}`)
+      }
+      for (const story of stories) {
+        yield* story.pipe(
+          Effect.provide(live({ retry, flushTimeout: 0, scanInterval: "1 hour" })),
+          Effect.provideService(Lifecycle.CurrentObserver, observe)
+        )
+      }
+      expect(impossible).toEqual([])
+      expect(all.filter((transition) => !seen.has(transition))).toEqual([])
+    })
+  )
+})

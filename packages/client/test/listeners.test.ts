@@ -1,0 +1,51 @@
+/**
+ * Values for everyone who listens: from now on, to the end, and the newest for those that are slow.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as Listeners from "../src/internal/runtime/listeners.ts"
+
+/** Starts to collect all values from now on. */
+const collect = <A>(listeners: Listeners.Listeners<A>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkChild(Stream.runCollect(listeners.stream), { startImmediately: true })
+    yield* Effect.yieldNow
+    return fiber
+  })
+
+describe("listeners", () => {
+  it.effect("hands every value to everyone who listens, and ends after the last", () =>
+    Effect.gen(function* () {
+      const listeners = Listeners.make<number>(4)
+      listeners.publish(0)
+      const first = yield* collect(listeners)
+      listeners.publish(1)
+      yield* Effect.yieldNow
+      const second = yield* collect(listeners)
+      listeners.publish(2)
+      listeners.end()
+      expect(yield* Fiber.join(first)).toEqual([1, 2])
+      expect(yield* Fiber.join(second)).toEqual([2])
+    })
+  )
+
+  it.effect("keeps the newest values for a slow listener", () =>
+    Effect.gen(function* () {
+      const listeners = Listeners.make<number>(2)
+      const values = yield* collect(listeners)
+      for (const value of [1, 2, 3, 4]) listeners.publish(value)
+      listeners.end()
+      expect((yield* Fiber.join(values)).slice(-2)).toEqual([3, 4])
+    })
+  )
+
+  it.effect("ends at once if it has ended before", () =>
+    Effect.gen(function* () {
+      const listeners = Listeners.make<number>(2)
+      listeners.end()
+      expect(Array.from(yield* Stream.runCollect(listeners.stream))).toEqual([])
+    })
+  )
+})

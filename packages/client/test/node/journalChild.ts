@@ -1,0 +1,40 @@
+/**
+ * Works on the journal that the command line names, as another process:
+ *
+ * - `hold PREFIX COUNT`: writes open records, says `ready`, and stays until it is killed;
+ * - `leave PREFIX COUNT`: writes open records, and ends without closing anything;
+ * - `adopt`: says `ready`, waits for a line on standard input, adopts, and says how many records became pending.
+ */
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import { SettlementJournal } from "effect-cycles"
+import { JournalFiles, JournalSqlite } from "effect-cycles/node"
+import { owner, record } from "./records.ts"
+
+const [target = "", command, prefix = "", count = "0"] = process.argv.slice(2)
+
+const say = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`))
+
+const line = Effect.promise(() => new Promise((resolve) => void process.stdin.once("data", resolve)))
+
+Effect.runPromise(
+  Effect.gen(function* () {
+    const journal = yield* Effect.flatMap(SettlementJournal.SettlementJournal, (store) => store.open(owner))
+    if (command === "hold" || command === "leave") {
+      for (let n = 0; n < Number(count); n++) yield* journal.putOpen(record(`${prefix}${n}`))
+      yield* say("ready")
+      if (command === "leave") return
+      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 60_000)))
+    } else {
+      yield* say("ready")
+      yield* line
+      yield* say(String(yield* journal.adoptOpen))
+      process.stdin.destroy()
+    }
+  }).pipe(
+    command === "leave" ? Effect.provideService(Scope.Scope, Scope.makeUnsafe()) : Effect.scoped,
+    Effect.provide(
+      target.endsWith(".sqlite") ? JournalSqlite.layer({ filename: target }) : JournalFiles.layer({ folder: target })
+    )
+  )
+).catch(console.error)

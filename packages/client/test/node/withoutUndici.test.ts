@@ -1,0 +1,77 @@
+/**
+ * Where undici can't dispatch, as on Bun: the transport is the one over `fetch`.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { CyclesTransport } from "effect-cycles"
+import { NodeTransport } from "effect-cycles/node"
+import { vi } from "vitest"
+import { listen, nobody } from "./loopback.ts"
+
+vi.mock("undici", () => ({ Agent: function () {}, ProxyAgent: function () {}, buildConnector: () => {} }))
+
+const exchange = (url: string, maxResponseBytes = 1_000) =>
+  Effect.flatMap(CyclesTransport.CyclesTransport, (transport) =>
+    CyclesTransport.send(transport, {
+      method: "POST",
+      url,
+      headers: { "content-type": "application/json" },
+      body: "{}",
+      isRepeatable: true,
+      maxResponseBytes
+    })
+  ).pipe(Effect.provide(NodeTransport.layer()))
+
+describe("NodeTransport", () => {
+  describe("without undici", () => {
+    it.live("responds", () =>
+      Effect.gen(function* () {
+        const server = yield* listen((outgoing) => outgoing.writeHead(201, { "x-one": "1" }).end('{"a":"日本"}'))
+        const response = yield* exchange(`${server.url}/a?b=1`)
+        expect(response).toMatchObject({ status: 201, body: '{"a":"日本"}', attempts: 1 })
+        expect(response.headers["x-one"]).toBe("1")
+        expect(server.requests).toEqual(["POST /a?b=1"])
+        expect(server.bodies).toEqual(["{}"])
+      })
+    )
+
+    it.live.each([204, 307])("responds with an empty body to %i, and follows nothing", (status) =>
+      Effect.gen(function* () {
+        const server = yield* listen((outgoing) => outgoing.writeHead(status, { location: "/elsewhere" }).end())
+        expect(yield* exchange(server.url)).toMatchObject({ status, body: "" })
+        expect(server.requests).toHaveLength(1)
+      })
+    )
+
+    it.live("refuses a server that is away: nothing was sent", () =>
+      Effect.gen(function* () {
+        expect(yield* Effect.flip(exchange(yield* nobody))).toMatchObject({
+          kind: "refused",
+          mayHaveArrived: false,
+          problem: "ECONNREFUSED"
+        })
+      })
+    )
+
+    it.live("ends a response that never ends at the limit", () =>
+      Effect.gen(function* () {
+        const server = yield* listen((outgoing) => {
+          const more = (): void => void outgoing.write("x".repeat(400), () => outgoing.destroyed || more())
+          more()
+        })
+        expect(yield* Effect.flip(exchange(server.url))).toMatchObject({ kind: "tooLarge", mayHaveArrived: true })
+        yield* server.closed
+      })
+    )
+
+    it.live("reports a response that breaks off as one that may have arrived", () =>
+      Effect.gen(function* () {
+        const server = yield* listen((outgoing) => {
+          outgoing.writeHead(200, { "content-length": "100" })
+          outgoing.write("{", () => outgoing.destroy())
+        })
+        expect(yield* Effect.flip(exchange(server.url))).toMatchObject({ mayHaveArrived: true })
+      })
+    )
+  })
+})

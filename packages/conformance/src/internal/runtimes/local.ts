@@ -1,0 +1,66 @@
+/**
+ * What runs on Node, Bun and Deno, which open ports and files: the quickstart against an embedded server in this process, then
+ * by `NodeCycles` against one on a port, then a record through both durable journals. Prints the lines, and ends with 1 if
+ * anything fails.
+ */
+import * as SettlementJournal from "effect-cycles/SettlementJournal"
+import { NodeCycles } from "effect-cycles/node"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { embedded } from "./embedded.ts"
+import * as Journals from "./journals.ts"
+import { quickstart } from "./quickstart.ts"
+import { serve } from "./serve.ts"
+
+const section = <E, R>(title: string, lines: Effect.Effect<ReadonlyArray<string>, E, R>) =>
+  Effect.map(lines, (lines) => console.log([`${title}:`, ...lines.map((line) => `  ${line}`)].join("\n")))
+
+const served = Effect.gen(function* () {
+  const journal = Journals.layer("sqlite", yield* folder)
+  return yield* Effect.provide(quickstart, NodeCycles.layer(yield* serve, { journal }))
+})
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+)
+
+/**
+ * A decided and an open record are written and found by a second handle; the open record of a process that was killed is
+ * adopted, that of this one isn't; then all are removed.
+ */
+const journaled = (kind: Journals.Kind) =>
+  Effect.gen(function* () {
+    const where = yield* folder
+    return yield* Effect.gen(function* () {
+      const service = yield* SettlementJournal.SettlementJournal
+      const [first, second] = [yield* service.open(Journals.owner), yield* service.open(Journals.owner)]
+      const records = Effect.map(Stream.runCollect(second.pending), (records) => Array.from(records))
+      const count = Effect.map(records, ({ length }) => `${length} pending`)
+      yield* first.put(Journals.record("decided"))
+      yield* first.putOpen(Journals.record("open"))
+      const lines = [yield* count, `${yield* second.adoptOpen} adopted of a living owner`]
+      const { signal } = spawnSync(process.execPath, [join(import.meta.dirname, "killed.ts"), kind, where])
+      if (signal !== "SIGKILL") throw new Error(`the process was to be killed, and was not: ${signal}`)
+      lines.push(`${yield* second.adoptOpen} adopted of a dead owner`, yield* count)
+      yield* first.removeOpen(Journals.record("open").reservationId)
+      for (const record of yield* records) yield* first.remove(record)
+      return [...lines, yield* count]
+    }).pipe(Effect.provide(Journals.layer(kind, where)))
+  })
+
+const program = Effect.gen(function* () {
+  yield* section("in process", embedded)
+  yield* section("on a port", served)
+  yield* section("SQLite journal", journaled("sqlite"))
+  yield* section("files journal", journaled("files"))
+})
+
+Effect.runPromise(Effect.scoped(program)).catch((error: unknown) => {
+  console.error(error)
+  process.exitCode = 1
+})

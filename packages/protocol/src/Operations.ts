@@ -1,0 +1,343 @@
+/**
+ * The operations of the runtime plane, as one table: where each goes, who may call it, its messages, and how they are read and
+ * written. Clients, servers, `CyclesApi` and its documentation are derived from it.
+ *
+ * ```ts
+ * import { Operations } from "@effect-cycles/protocol"
+ *
+ * Operations.commit.pathOf("r-1")                              // Result.succeed("/v1/reservations/r-1/commit")
+ * Operations.release.encode({ idempotencyKey: "k" })           // Result.succeed({ idempotency_key: "k" })
+ * Operations.extend.read('{"status":"ACTIVE","expires_at_ms":1}') // Result.succeed({ status: "ACTIVE", expiresAtMs: 1 })
+ * ```
+ *
+ * @see the paths of the protocol
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
+import * as Balance from "./Balance.ts"
+import * as Decision from "./Decision.ts"
+import * as Event from "./Event.ts"
+import * as Evidence from "./Evidence.ts"
+import { EvidenceId, ReservationId } from "./Identifiers.ts"
+import { camelCase, snakeCase } from "./internal/names.ts"
+import * as Wire from "./internal/schema.ts"
+import * as InvalidInput from "./InvalidInput.ts"
+import * as Reservation from "./Reservation.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The name of a field on the wire: `idempotencyKey` is `idempotency_key`. */
+export const wireName: (field: string) => string = snakeCase
+
+/** Who may call an operation: a tenant, a tenant or an administrator, or everyone. */
+export type Auth = "apiKey" | "apiKeyOrAdminKey" | "none"
+
+/** A path template; a parameter is written as in `/v1/reservations/:reservation_id`. */
+export type Path = `/v1/${string}`
+
+/** The schema of a message: an object in the program, JSON with bigints on the wire. */
+export type Message = Schema.Codec<object, object>
+
+/** The schemas of the parameters of a path, by their names on the wire. */
+export type Params = { readonly [name: string]: Schema.Codec<string, string> }
+
+/** What the table says about an operation. */
+export interface Row {
+  readonly name: string
+  readonly path: Path
+  readonly auth: Auth
+  readonly params: Params
+  /** The status of a success. Every other 2xx is not a success of this operation. */
+  readonly status: 200 | 201
+  /** The statuses that the protocol declares for a refusal. */
+  readonly refusals: ReadonlyArray<number>
+  readonly response: Message
+  /** Optional members of the response, by their names on the wire, that count as absent if they are wrong. */
+  readonly lenient: ReadonlyArray<string>
+  readonly documentation: string
+}
+
+/** What the table says about an operation that sends a body. */
+export interface CommandRow extends Row {
+  readonly request: Message
+}
+
+/** What the table says about an operation that sends a query. */
+export interface SearchRow extends Row {
+  readonly query: Message
+}
+
+/** What is derived from a row. */
+export interface Derived<Response extends Message = Message> {
+  /**
+   * The path, with its parameter percent-encoded. The failure says what is wrong with the parameter: it breaks a limit of the
+   * protocol, or can't be part of a path (a lone surrogate, `.` or `..`).
+   */
+  readonly pathOf: (id?: string) => Result.Result<string, InvalidInput.InvalidField>
+  /** Reads the text of a success. The failure says why it can't be read. */
+  readonly read: (text: string) => Result.Result<Response["Type"], string>
+}
+
+/** Checks a request or a query and renames its fields. The failure names everything that is wrong. */
+export type Encode<Request extends Message = Message> = (
+  input: unknown
+) => Result.Result<Request["Encoded"], Schema.SchemaError>
+
+/** An operation. */
+export type Operation<R extends Row = Row> = R & { readonly method: "GET" | "POST" } & Derived<R["response"]>
+
+/** An operation that sends a body; `Json.stringify` writes what `encode` returns. */
+export type Command<R extends CommandRow = CommandRow> = Operation<R> & {
+  readonly method: "POST"
+  readonly encode: Encode<R["request"]>
+}
+
+/** An operation that sends a query. */
+export type Search<R extends SearchRow = SearchRow> = Operation<R> & {
+  readonly method: "GET"
+  readonly encode: Encode<R["query"]>
+}
+
+/** An operation that sends neither. */
+export type Lookup<R extends Row = Row> = Operation<R> & { readonly method: "GET" }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// constructors
+// ---------------------------------------------------------------------------------------------------------------------
+
+const command = <const R extends CommandRow>(row: R): Command<R> => ({
+  ...row,
+  method: "POST",
+  pathOf: pathsOf(row),
+  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient),
+  encode: Wire.writer<R["request"]["Type"], R["request"]["Encoded"]>(row.request)
+})
+
+const search = <const R extends SearchRow>(row: R): Search<R> => ({
+  ...row,
+  method: "GET",
+  pathOf: pathsOf(row),
+  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient),
+  encode: Wire.writer<R["query"]["Type"], R["query"]["Encoded"]>(row.query)
+})
+
+const lookup = <const R extends Row>(row: R): Lookup<R> => ({
+  ...row,
+  method: "GET",
+  pathOf: pathsOf(row),
+  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient)
+})
+
+const pathsOf = ({ params, path }: Row): Derived["pathOf"] => {
+  const [name, schema] = Object.entries(params)[0] ?? []
+  if (name === undefined || schema === undefined) {
+    const fixed = Result.succeed<string>(path)
+    return () => fixed
+  }
+  const [before, after] = path.split(`:${name}`)
+  const field = camelCase(name)
+  const check = Schema.decodeUnknownResult(schema)
+  const invalid = (expected: string, id: unknown) => Result.fail({ field, expected, actual: JSON.stringify(id) })
+  return (id) => {
+    const checked = check(id)
+    if (Result.isFailure(checked)) {
+      const [problem] = InvalidInput.fromIssue(checked.failure.issue, id)
+      return problem === undefined ? invalid("valid", id) : Result.fail({ ...problem, field })
+    }
+    const text = checked.success
+    if (!text.isWellFormed()) return invalid("well-formed text, without a lone surrogate", id)
+    if (text === "." || text === "..") return invalid("more than the dots that name a folder", id)
+    return Result.succeed(`${before}${encodeURIComponent(text)}${after}`)
+  }
+}
+
+const reservationParams = { reservation_id: ReservationId }
+
+const evidence = ["cycles_evidence"]
+
+// ---------------------------------------------------------------------------------------------------------------------
+// reservations
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `POST /v1/reservations` */
+export const reserve = command({
+  name: "reserve",
+  path: "/v1/reservations",
+  auth: "apiKey",
+  params: {},
+  status: 200,
+  refusals: [400, 401, 403, 404, 409, 429, 500],
+  request: Reservation.ReservationCreateRequest,
+  response: Reservation.ReservationCreateResponse,
+  lenient: evidence,
+  documentation: "Reserves an estimate on every scope of a subject, before the work that may cost it."
+})
+
+/** `POST /v1/reservations/{reservation_id}/commit` */
+export const commit = command({
+  name: "commit",
+  path: "/v1/reservations/:reservation_id/commit",
+  auth: "apiKey",
+  params: reservationParams,
+  status: 200,
+  refusals: [400, 401, 403, 404, 409, 410, 429, 500],
+  request: Reservation.CommitRequest,
+  response: Reservation.CommitResponse,
+  lenient: evidence,
+  documentation: "Commits the actual amount of a reservation and returns the rest to its budgets."
+})
+
+/** `POST /v1/reservations/{reservation_id}/release` */
+export const release = command({
+  name: "release",
+  path: "/v1/reservations/:reservation_id/release",
+  auth: "apiKeyOrAdminKey",
+  params: reservationParams,
+  status: 200,
+  refusals: [400, 401, 403, 404, 409, 410, 429, 500],
+  request: Reservation.ReleaseRequest,
+  response: Reservation.ReleaseResponse,
+  lenient: evidence,
+  documentation: "Returns the whole reserved amount to its budgets."
+})
+
+/** `POST /v1/reservations/{reservation_id}/extend` */
+export const extend = command({
+  name: "extend",
+  path: "/v1/reservations/:reservation_id/extend",
+  auth: "apiKey",
+  params: reservationParams,
+  status: 200,
+  refusals: [400, 401, 403, 404, 409, 410, 429, 500],
+  request: Reservation.ExtendRequest,
+  response: Reservation.ExtendResponse,
+  lenient: [],
+  documentation: "Moves the end of a reservation's lease."
+})
+
+/** `GET /v1/reservations/{reservation_id}` */
+export const getReservation = lookup({
+  name: "getReservation",
+  path: "/v1/reservations/:reservation_id",
+  auth: "apiKeyOrAdminKey",
+  params: reservationParams,
+  status: 200,
+  refusals: [400, 401, 403, 404, 410, 429, 500],
+  response: Reservation.ReservationDetail,
+  lenient: ["evidence"],
+  documentation: "Returns a reservation."
+})
+
+/** `GET /v1/reservations` */
+export const listReservations = search({
+  name: "listReservations",
+  path: "/v1/reservations",
+  auth: "apiKeyOrAdminKey",
+  params: {},
+  status: 200,
+  refusals: [400, 401, 403, 429, 500],
+  query: Reservation.ReservationListQuery,
+  response: Reservation.ReservationListResponse,
+  lenient: [],
+  documentation: "Returns a page of reservations."
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// decisions, events, balances, evidence
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `POST /v1/decide` */
+export const decide = command({
+  name: "decide",
+  path: "/v1/decide",
+  auth: "apiKey",
+  params: {},
+  status: 200,
+  refusals: [400, 401, 403, 409, 429, 500],
+  request: Decision.DecisionRequest,
+  response: Decision.DecisionResponse,
+  lenient: evidence,
+  documentation: "Returns the decision that a reserve would get, without reserving anything."
+})
+
+/** `POST /v1/events` */
+export const event = command({
+  name: "event",
+  path: "/v1/events",
+  auth: "apiKey",
+  params: {},
+  status: 201,
+  refusals: [400, 401, 403, 404, 409, 429, 500],
+  request: Event.EventCreateRequest,
+  response: Event.EventCreateResponse,
+  lenient: evidence,
+  documentation: "Charges spend that was never reserved."
+})
+
+/** `GET /v1/balances` */
+export const balances = search({
+  name: "balances",
+  path: "/v1/balances",
+  auth: "apiKey",
+  params: {},
+  status: 200,
+  refusals: [400, 401, 403, 429, 500],
+  query: Balance.BalanceQuery,
+  response: Balance.BalanceResponse,
+  lenient: [],
+  documentation: "Returns a page of balances."
+})
+
+/** `GET /v1/evidence/{evidence_id}`, public. */
+export const getEvidence = lookup({
+  name: "getEvidence",
+  path: "/v1/evidence/:evidence_id",
+  auth: "none",
+  params: { evidence_id: EvidenceId },
+  status: 200,
+  refusals: [400, 404, 429, 500],
+  response: Evidence.EvidenceEnvelope,
+  lenient: [],
+  documentation: "Returns a signed envelope of evidence."
+})
+
+/** `GET /v1/.well-known/cycles-jwks.json`, public. */
+export const getJwks = lookup({
+  name: "getJwks",
+  path: "/v1/.well-known/cycles-jwks.json",
+  auth: "none",
+  params: {},
+  status: 200,
+  refusals: [404, 429, 500],
+  response: Evidence.EvidenceJwks,
+  lenient: [],
+  documentation: "Returns the public keys that evidence is signed with."
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the table
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Every operation, by name. */
+export const all = {
+  reserve,
+  commit,
+  release,
+  extend,
+  decide,
+  event,
+  getReservation,
+  listReservations,
+  balances,
+  getEvidence,
+  getJwks
+} as const
+
+/** The name of an operation, in errors, spans and metrics. */
+export type Name = keyof typeof all
+
+/** The names of all operations. */
+export const names: ReadonlyArray<Name> = Struct.keys(all)
