@@ -1,0 +1,230 @@
+/**
+ * Fault injection: the client in every form, while one collaborator after the other throws, hangs or lies at every call that
+ * it gets, and the ledger afterwards.
+ *
+ * A run is a story, which is data, and happens on virtual time. It has up to two processes on one journal: the first one
+ * meets the faults, the second one settles what the first one left.
+ */
+import * as CyclesServer from "@effect-cycles/server/CyclesServer"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as TestClock from "effect/testing/TestClock"
+import * as Cycles from "effect-cycles/Cycles"
+import type { Truth } from "./internal/injection/acts.ts"
+import * as Acts from "./internal/injection/acts.ts"
+import type { Fault, Site } from "./internal/injection/faults.ts"
+import * as Journal from "./internal/injection/journal.ts"
+import type { Process } from "./internal/injection/process.ts"
+import * as Processes from "./internal/injection/process.ts"
+import type { Story } from "./internal/injection/story.ts"
+import * as Verdict from "./internal/injection/verdict.ts"
+
+export {
+  /** Every story with one fault: at each call of each collaborator that a story without faults makes. */
+  singles,
+  /** The stories without faults. */
+  plain,
+  /** A story with a few random faults. */
+  combination
+} from "./internal/injection/stories.ts"
+
+export type {
+  /** What happens in one run. */
+  Story
+} from "./internal/injection/story.ts"
+
+/** What came of a story. */
+export interface Report {
+  readonly story: Story
+  /** What must not be; empty if all is well. */
+  readonly violations: ReadonlyArray<string>
+  /** How often each collaborator of the first process was called while faults were possible. */
+  readonly calls: ReadonlyMap<Site, number>
+  /** Planned faults that a call has met. */
+  readonly met: ReadonlySet<Fault>
+}
+
+/** The command that runs one story again, in one line. */
+export const reproduction = (story: Story): string =>
+  `CYCLES_INJECT_STORY='${JSON.stringify(story)}' pnpm test --project conformance FaultInjection`
+
+/** Runs a story on a clock of its own. */
+export const run = (story: Story): Effect.Effect<Report> =>
+  Effect.suspend(() => {
+    let keys = 0
+    return play(story).pipe(
+      Effect.provideService(Cycles.IdempotencyKeyGenerator, () => `key-${(keys += 1)}`),
+      Random.withSeed("fault injection"),
+      Effect.provide(TestClock.layer())
+    )
+  })
+
+const play = (story: Story): Effect.Effect<Report> =>
+  Effect.gen(function* () {
+    let ids = 0
+    const server = yield* CyclesServer.makeMemoryServer({
+      budgets: [
+        { unit: "TOKENS", allocated: 1_000_000 },
+        { unit: "CREDITS", allocated: 1_000_000 }
+      ],
+      makeId: () => `id-${(ids += 1)}`
+    })
+    const store = new Journal.Store()
+    const violations: Array<string> = []
+    const truths: Array<Truth> = []
+    const first = yield* Processes.start(server, store, story.faults)
+    if (first === undefined) {
+      return { story, violations: ["the layer could not be built"], calls: new Map(), met: new Set() }
+    }
+    const { injector, telemetry } = first
+    const act = (process: Process) =>
+      Effect.gen(function* () {
+        const truth = yield* process.run(Acts.start(story, process.injector))
+        truths.push(truth)
+        yield* Processes.passUntil(400_000, () => truth.exit !== undefined || process.injector.isCrashed)
+        if (story.ending === "late") yield* TestClock.adjust(30_000)
+        if (process.injector.isCrashed) return
+        violations.push(...Verdict.ofCaller(story, truth, process.injector.met, truths.length > 1))
+      })
+
+    yield* act(first)
+    if (story.hasKey && !injector.isCrashed) yield* act(first)
+    const calls = new Map(injector.calls)
+    let controls = 0
+    if (!injector.isCrashed && !story.closesEarly) {
+      yield* TestClock.adjust(30_000)
+      injector.calls.forEach((count, site) => calls.set(site, count))
+      injector.stop()
+    }
+    if (!injector.isCrashed && !story.closesEarly) {
+      yield* TestClock.adjust(240_000)
+      violations.push(...(yield* calm(first, server)))
+      controls += Processes.controlCalls
+      const active = telemetry.valueOf("cycles_reservations_active")
+      if (active !== 0 && !hasFault(injector.met, "metrics")) violations.push(`cycles_reservations_active is ${active}`)
+    }
+    const hasCrashed = injector.isCrashed
+    const runsOfFirst = truths.length
+    if (!hasCrashed) {
+      const tookMs = yield* first.close
+      if (tookMs === undefined) violations.push("closing the layer never ended")
+      else if (tookMs > closeLimitMs) violations.push(`closing the layer took ${tookMs} ms`)
+    }
+    // The end of the process.
+    injector.stop()
+    injector.crash()
+
+    yield* TestClock.adjust(story.restartAfter * 1_000)
+    const second = yield* Processes.start(server, store, [])
+    if (second === undefined) {
+      violations.push("the layer of the second process could not be built")
+    } else {
+      yield* TestClock.adjust(60_000)
+      if (story.hasKey) yield* act(second)
+      yield* TestClock.adjust(180_000)
+      violations.push(...(yield* calm(second, server)))
+      controls += Processes.controlCalls
+      if ((yield* second.close) === undefined) violations.push("closing the layer of the second process never ended")
+    }
+
+    violations.push(
+      ...(yield* ledger(story, server, store, truths, runsOfFirst, [first, second], hasCrashed, controls))
+    )
+    return { story, violations, calls, met: injector.met }
+  })
+
+/** The flush, and the settlements and the requests that it started. */
+const closeLimitMs = Processes.flushTimeoutMs + 5_000
+
+const hasFault = (met: ReadonlySet<Fault>, site: string): boolean =>
+  Array.from(met).some((fault) => fault.site.startsWith(site))
+
+/** Nothing is left to do, and the client works. */
+const calm = (process: Process, server: CyclesServer.CyclesServer) =>
+  Effect.gen(function* () {
+    const violations: Array<string> = []
+    const active = (yield* server.reservations).filter(({ status }) => status === "ACTIVE")
+    if (active.length > 0) violations.push(`${active.length} reservations are ACTIVE beyond their lease`)
+    const flushed = yield* Processes.until(60_000, process.run(Cycles.flush()))
+    const result = flushed?.exit._tag === "Success" ? flushed.exit.value : undefined
+    if (result?.isComplete !== true || result.pending !== 0) violations.push(`flush returned ${JSON.stringify(result)}`)
+    const controlled = yield* Processes.until(60_000, process.run(Processes.control))
+    if (controlled?.exit._tag !== "Success") violations.push(`the following calls failed: ${String(controlled?.exit)}`)
+    else if (controlled.tookMs > 3_000) violations.push(`the following calls took ${controlled.tookMs} ms`)
+    return violations
+  })
+
+/** What was charged, against what happened. */
+const ledger = (
+  story: Story,
+  server: CyclesServer.CyclesServer,
+  store: Journal.Store,
+  truths: ReadonlyArray<Truth>,
+  runsOfFirst: number,
+  processes: readonly [Process, Process | undefined],
+  hasCrashed: boolean,
+  controls: number
+) =>
+  Effect.gen(function* () {
+    const violations: Array<string> = []
+    yield* TestClock.adjust(120_000)
+    const active = (yield* server.reservations).filter(({ status }) => status === "ACTIVE")
+    if (active.length > 0) violations.push(`${active.length} reservations are ACTIVE at the end`)
+    if (store.records.size > 0) violations.push(`${store.records.size} records are left in the journal`)
+    const open = Array.from(store.open.values()).reduce((sum, records) => sum + records.size, 0)
+    if (open > 0) violations.push(`${open} open records are left in the journal`)
+
+    const [first] = processes
+    const { met } = first.injector
+    const isRefused = Array.from(met).some(({ kind, site }) => site === "transport" && kind.startsWith("code"))
+    const letters = Array.from(store.letters.values(), Verdict.amountOf).reduce((a, b) => a + b, 0)
+    // The open record of a process that died before it could write the final one is refused if that one was committed.
+    const isOvertaken = hasCrashed && story.onCrash !== "expire" && hasFault(met, "journal.")
+    if (letters > 0 && !isRefused && !isOvertaken) violations.push(`a dead letter of ${letters} without a refusal`)
+    if (letters > 0) {
+      const isLogged = processes.some((one) =>
+        one?.telemetry.messages.some((text) => text.includes("could not be charged"))
+      )
+      const isCounted = processes.some((one) => (one?.telemetry.valueOf("cycles_spend_unrecorded_total") ?? 0) > 0)
+      if (!isLogged && !hasFault(met, "logger")) violations.push("a dead letter that wasn't logged")
+      if (!isCounted && !hasFault(met, "metrics")) violations.push("a dead letter that wasn't counted")
+    }
+
+    const charged = Number((yield* server.books("TOKENS")).spent)
+    const charges = truths.map((truth, i) => Verdict.chargesOf(story, truth, hasCrashed && i === 0, met))
+    // A server that refuses a settlement and keeps the reservation ACTIVE invites the work to run again, and so does a
+    // process that ends before its release: only spend is journaled.
+    const began = truths.map(({ beganAtMs }) => beganAtMs !== undefined)
+    const isSettled = charges.slice(0, runsOfFirst).some((amounts, i) => began[i] === true && !amounts.includes(0))
+    const isRepeated =
+      began.slice(0, runsOfFirst).filter((hasBegun) => hasBegun).length > 1 ||
+      (isSettled && began[runsOfFirst] === true)
+    if (story.hasKey && isRepeated && !isRefused) violations.push("the work ran again under its key")
+    const isOneKey = story.hasKey && story.form === "event"
+    const allowed = isOneKey ? new Set(charges.at(-1)) : Verdict.totals(charges)
+    const isExact = allowed.has(charged + letters) || ((isRefused || isOvertaken) && allowed.has(charged))
+    if (!isExact && !mayDiffer(story, first, charged + letters)) {
+      violations.push(
+        `charged ${charged}${letters > 0 ? `, dead letters ${letters}` : ""}; ${Array.from(allowed).join(" or ")} was expected`
+      )
+    }
+    const controlled = Number((yield* server.books("CREDITS")).spent)
+    if (controlled !== controls * Processes.controlCost)
+      violations.push(`the following calls were charged ${controlled}`)
+    return violations
+  })
+
+/**
+ * Spend may be lost only if the process ended in time while its journal refused everything: then the settlement said that
+ * it wasn't journaled. And what was released may be charged if the journal refused to forget it until the end.
+ */
+const mayDiffer = (story: Story, { injector }: Process, accounted: number): boolean => {
+  const refusedUntilTheEnd = (...refused: ReadonlyArray<Site>): boolean => {
+    const faults = Array.from(injector.met).filter(({ site }) => refused.includes(site))
+    return faults.length > 1 || faults.some(({ kind }) => kind.endsWith("*"))
+  }
+  if (!story.closesEarly) return false
+  return accounted === 0
+    ? refusedUntilTheEnd("journal.put", "journal.open")
+    : story.onCrash !== "expire" && refusedUntilTheEnd("journal.removeOpen", "journal.put", "journal.open")
+}

@@ -1,0 +1,356 @@
+/**
+ * The acts of a story: the client used in one of its forms, and what really happened, kept outside of the client.
+ */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import type { Metrics } from "@effect-cycles/protocol/Metrics"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as Cycles from "effect-cycles/Cycles"
+import * as Reservation from "effect-cycles/Reservation"
+import type { Settlement } from "effect-cycles/Settlement"
+import type { Injector, Site } from "./faults.ts"
+import { boom } from "./faults.ts"
+import type { Story } from "./story.ts"
+import { actual, estimate, lateTotal, perElement, recorded } from "./story.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// truth
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What happened in one run of the act, up to the death of its process. Times are virtual milliseconds. */
+export interface Truth {
+  startedAtMs: number
+  /** When the work could begin; absent if it didn't. */
+  beganAtMs: number | undefined
+  /** When the work ended. */
+  workEndedAtMs: number | undefined
+  /** When the caller got the result. */
+  returnedAtMs: number | undefined
+  exit: Exit.Exit<unknown, unknown> | undefined
+  /** How the work itself ended. */
+  work: Exit.Exit<unknown, unknown> | undefined
+  /** The recorded total. */
+  recorded: number
+  /** The recorded total when `record` had returned. */
+  durable: number
+  /** The spend of a stream's elements so far. */
+  streamed: number
+  lateRecorded: boolean
+  /** Whether an amount was in the caller's hands that a callback then failed to report. */
+  isUnknown: boolean
+  /** What the caller passed to `commit`. */
+  committed: number | undefined
+  isReleasedByHand: boolean
+  readonly settlements: Array<Settlement>
+  /** The longest time that `record` took. */
+  recordMs: number
+  wasInterrupted: boolean
+}
+
+const untold = (): Truth => ({
+  startedAtMs: 0,
+  beganAtMs: undefined,
+  workEndedAtMs: undefined,
+  returnedAtMs: undefined,
+  exit: undefined,
+  work: undefined,
+  recorded: 0,
+  durable: 0,
+  streamed: 0,
+  lateRecorded: false,
+  isUnknown: false,
+  committed: undefined,
+  isReleasedByHand: false,
+  settlements: [],
+  recordMs: 0,
+  wasInterrupted: false
+})
+
+/** What the work of a story fails with, and dies of. */
+export const workFailed = "the work failed"
+
+/** What the work of a story dies of. */
+export const workDied = new Error("the work died")
+
+/** What an act needs to know. */
+interface Stage {
+  readonly story: Story
+  readonly injector: Injector
+  readonly truth: Truth
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// run
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Starts the act of a story in a fiber of its own. What happens is in the truth that is returned. */
+export const start = (story: Story, injector: Injector): Effect.Effect<Truth, never, Cycles.Cycles> =>
+  Effect.gen(function* () {
+    const truth = untold()
+    truth.startedAtMs = yield* Clock.currentTimeMillis
+    const stage: Stage = { story, injector, truth }
+    const fiber = yield* Effect.forkDetach(
+      Effect.onExit(act(stage), (exit) =>
+        alive(
+          stage,
+          () => (truth.exit = exit),
+          (now) => (truth.returnedAtMs = now)
+        )
+      ),
+      { startImmediately: true }
+    )
+    const giveUpAfter =
+      story.ending === "interrupt" || story.ending === "uninterruptible" ? interruptAfterMs : undefined
+    if (giveUpAfter !== undefined) {
+      yield* Effect.forkDetach(
+        Effect.andThen(Effect.sleep(giveUpAfter), () => {
+          truth.wasInterrupted = true
+          return Fiber.interrupt(fiber)
+        })
+      )
+    }
+    return truth
+  })
+
+const interruptAfterMs = 1_500
+
+/** Takes note of something, unless the process is dead. */
+const alive = ({ injector }: Stage, note: () => void, at?: (nowMs: number) => void): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    if (injector.isCrashed) return
+    note()
+    at?.(now)
+  })
+
+const act = (stage: Stage): Effect.Effect<unknown, unknown, Cycles.Cycles> => {
+  switch (stage.story.form) {
+    case "effect":
+      return stage.story.ending === "timeout" ? Effect.timeout(effect(stage), interruptAfterMs) : effect(stage)
+    case "stream":
+      return stage.story.ending === "timeout" ? Effect.timeout(stream(stage), interruptAfterMs) : stream(stage)
+    case "byHand":
+      return stage.story.ending === "timeout" ? Effect.timeout(byHand(stage), interruptAfterMs) : byHand(stage)
+    case "event":
+      return Cycles.event({
+        action,
+        actual: Amount.tokens(actual),
+        idempotencyKey: stage.story.hasKey ? "the key of the caller" : undefined
+      })
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// forms
+// ---------------------------------------------------------------------------------------------------------------------
+
+const action = { kind: "llm.completion", name: "test:model" }
+
+const common = ({ story, truth, injector }: Stage) => ({
+  action,
+  estimate: Amount.tokens(estimate),
+  settle: story.settle,
+  onFailure: story.onFailure,
+  onCrash: story.onCrash,
+  onSettled: (settlement: Settlement) => {
+    if (!injector.isCrashed) truth.settlements.push(settlement)
+    switch (injector.next("callback.onSettled")) {
+      case "throw":
+        throw boom("callback.onSettled")
+      case "die":
+        return Effect.die(boom("callback.onSettled"))
+      case "interrupt":
+        return Effect.interrupt
+      case "hang":
+        return Effect.never
+      case "hangUninterruptible":
+        return Effect.uninterruptible(Effect.never)
+      default:
+        return Effect.void
+    }
+  },
+  ...(story.hasKey ? { idempotencyKey: "the key of the caller" } : undefined)
+})
+
+const effect = (stage: Stage) =>
+  Cycles.withCycles(work(stage), {
+    ...common(stage),
+    actual: (result) => amountOf(stage, "callback.actual", result),
+    metrics: () => metricsOf(stage, "callback.metrics")
+  })
+
+const stream = (stage: Stage) =>
+  Stream.runDrain(
+    Stream.take(
+      Cycles.withCyclesStream(elements(stage), {
+        ...common(stage),
+        usage: (used: number) => {
+          const amount = amountOf(stage, "callback.usage", used)
+          if (!stage.injector.isCrashed) stage.truth.streamed += 2 * used
+          return amount
+        },
+        cost: (used) => amountOf(stage, "callback.cost", 2 * Number(used.amount))
+      }),
+      stage.story.ending === "take" ? 2 : 10
+    )
+  )
+
+const elements = (stage: Stage): Stream.Stream<number, string> => {
+  const { ending } = stage.story
+  const element = Effect.as(Effect.sleep(400), perElement)
+  const three = Stream.fromEffectRepeat(element).pipe(Stream.take(3))
+  const began = Stream.drain(Stream.fromEffect(begin(stage)))
+  const ended = Stream.drain(Stream.fromEffect(endOf(stage)))
+  const all = Stream.concat(began, Stream.concat(three, ended))
+  const source = ending === "long" ? Stream.concat(all, Stream.drain(Stream.fromEffect(Effect.sleep(100_000)))) : all
+  return Stream.onExit(source, (exit) => Effect.andThen(noteEnd(stage, exit), Effect.void))
+}
+
+const byHand = (stage: Stage) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { ending } = stage.story
+      const reservation = yield* Cycles.reserve(common(stage))
+      const used = yield* Effect.provideService(work(stage), Reservation.Reservation, reservation)
+      if (ending === "close") return undefined
+      if (ending === "release") {
+        yield* alive(stage, () => (stage.truth.isReleasedByHand = true))
+        return yield* reservation.release()
+      }
+      yield* alive(stage, () => (stage.truth.committed = used))
+      const settlement = yield* reservation.commit({ actual: Amount.tokens(used) })
+      // A second settlement is refused, whatever became of the first one.
+      const second = yield* Effect.flip(reservation.release())
+      if (second._tag !== "AlreadySettled") return yield* Effect.die(new Error("a second settlement was accepted"))
+      return settlement
+    })
+  )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the work
+// ---------------------------------------------------------------------------------------------------------------------
+
+const begin = (stage: Stage): Effect.Effect<void> =>
+  alive(
+    stage,
+    () => {},
+    (now) => (stage.truth.beganAtMs = now)
+  )
+
+const noteEnd = (stage: Stage, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  alive(
+    stage,
+    () => (stage.truth.work = exit),
+    (now) => (stage.truth.workEndedAtMs = now)
+  )
+
+/** Records, takes a while, and ends as the story says. */
+const work = (stage: Stage): Effect.Effect<number, string, Reservation.Reservation> => {
+  const { story, truth } = stage
+  const body = Effect.gen(function* () {
+    yield* begin(stage)
+    yield* Effect.sleep(500)
+    if (story.records) {
+      const before = yield* Clock.currentTimeMillis
+      yield* alive(stage, () => (truth.recorded = recorded))
+      yield* Effect.orDie(
+        Reservation.record({ actual: Amount.tokens(recorded), metrics: metricsOf(stage, "callback.recordMetrics") })
+      )
+      yield* alive(
+        stage,
+        () => (truth.durable = recorded),
+        (now) => (truth.recordMs = now - before)
+      )
+    }
+    yield* Effect.sleep(story.ending === "long" ? 100_000 : 500)
+    if (story.ending === "late") {
+      const reservation = yield* Reservation.Reservation
+      const late = Effect.gen(function* () {
+        yield* Effect.sleep(5_000)
+        yield* alive(stage, () => (truth.lateRecorded = true))
+        yield* Effect.orDie(reservation.record({ actual: Amount.tokens(lateTotal) }))
+      })
+      yield* Effect.forkDetach(late)
+    }
+    yield* endOf(stage)
+    return actual
+  })
+  const isDeaf = story.ending === "uninterruptible"
+  return Effect.onExit(
+    isDeaf ? Effect.uninterruptible(Effect.andThen(body, (used) => Effect.as(Effect.sleep(2_000), used))) : body,
+    (exit) => noteEnd(stage, exit)
+  )
+}
+
+const endOf = ({ story: { ending } }: Stage): Effect.Effect<void, string> => {
+  switch (ending) {
+    case "failure":
+      return Effect.fail(workFailed)
+    case "defect":
+      return Effect.die(workDied)
+    case "interrupt":
+    case "timeout":
+      return Effect.never
+    default:
+      return Effect.void
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// callbacks
+// ---------------------------------------------------------------------------------------------------------------------
+
+const amountOf = ({ injector, truth }: Stage, site: Site, amount: number): Amount.Amount<"TOKENS"> => {
+  const fault = injector.next(site)
+  if (fault !== undefined && !injector.isCrashed) truth.isUnknown = true
+  switch (fault) {
+    case "throw":
+      throw boom(site)
+    case "wrongUnit":
+      return lying(Amount.credits(amount))
+    case "noAmount":
+      return lying({ unit: "TOKENS", amount: 7n })
+    default:
+      return Amount.tokens(amount)
+  }
+}
+
+/** What a program without types may return. */
+function lying(amount: unknown): Amount.Amount<"TOKENS">
+function lying(amount: unknown): unknown {
+  return amount
+}
+
+const metricsOf = ({ injector }: Stage, site: Site): Metrics => {
+  switch (injector.next(site)) {
+    case "throw":
+      if (site === "callback.metrics") throw boom(site)
+      return getter(site)
+    case "invalid":
+      return { tokensInput: -1 }
+    case "getter":
+      return getter(site)
+    case "deep": {
+      let custom: Record<string, unknown> = {}
+      for (let level = 0; level < 20_000; level += 1) custom = { custom }
+      return lyingMetrics({ custom })
+    }
+    default:
+      return { tokensInput: 1 }
+  }
+}
+
+const getter = (site: Site): Metrics =>
+  Object.defineProperty({}, "tokensInput", {
+    enumerable: true,
+    get: () => {
+      throw boom(site)
+    }
+  })
+
+function lyingMetrics(metrics: unknown): Metrics
+function lyingMetrics(metrics: unknown): unknown {
+  return metrics
+}

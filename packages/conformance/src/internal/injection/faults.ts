@@ -1,0 +1,177 @@
+/**
+ * What can go wrong, and when: the collaborators of the client, the faults of each, and the counter that decides which call
+ * meets which fault.
+ */
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A collaborator, or one operation of it. */
+export type Site = keyof typeof kinds
+
+/** One fault: what happens at the n-th call of a site. A kind that ends in `*` happens at every later call too. */
+export interface Fault {
+  readonly site: Site
+  /** From 1. */
+  readonly call: number
+  readonly kind: string
+}
+
+const pages = [401, 403, 404, 410, 413, 429, 500, 502, 503]
+
+/** Refusals of the server, which has not acted on the request. */
+const codes = [
+  "400 INVALID_REQUEST",
+  "401 UNAUTHORIZED",
+  "403 FORBIDDEN",
+  "404 NOT_FOUND",
+  "409 BUDGET_EXCEEDED",
+  "409 RESERVATION_FINALIZED",
+  "409 IDEMPOTENCY_MISMATCH",
+  "409 SOMETHING_NEW",
+  "410 RESERVATION_EXPIRED",
+  "429 LIMIT_EXCEEDED",
+  "500 INTERNAL_ERROR",
+  "503 INTERNAL_ERROR"
+]
+
+const transport = [
+  "loseRequest",
+  "loseResponse",
+  /** Processed; no response ever. */
+  "hang",
+  "hangBefore",
+  /** Processed; the response comes after the time limit of a call, although the exchange was abandoned. */
+  "tooLate",
+  "slow",
+  "duplicate",
+  /** The transport repeats a request by itself, and a page comes back for the second one. */
+  "repeatedPage 401",
+  "repeatedPage 429",
+  "garbage",
+  "emptyObject",
+  "wrongTypes",
+  "doneTwice",
+  "doneWithNothing",
+  "doneWithGetters",
+  "attemptsMissing",
+  "throw",
+  "throwAfter",
+  "die",
+  "cancelThrows",
+  "atOnce",
+  ...pages.flatMap((status) => [`page ${status}`, `pageAfter ${status}`]),
+  ...codes.map((code) => `code ${code}`),
+  "codeAfter 500 INTERNAL_ERROR",
+  "crash",
+  "crashAfter",
+  "loseRequest*",
+  "loseResponse*",
+  "hang*",
+  "hangBefore*",
+  "throw*",
+  "page 403*",
+  "page 429*",
+  "page 502*",
+  "pageAfter 410*",
+  "code 429 LIMIT_EXCEEDED*",
+  "code 403 FORBIDDEN*"
+] as const
+
+const journal = [
+  "throw",
+  "die",
+  "fail",
+  "hang",
+  "interrupt",
+  "slow",
+  "failAfter",
+  "throw*",
+  "die*",
+  "fail*",
+  "hang*"
+] as const
+
+/** The faults of each site. */
+export const kinds = {
+  transport,
+  "journal.open": journal,
+  "journal.put": [...journal, "hangAfter", "lie", "crash", "crashAfter"],
+  "journal.remove": [...journal, "lie", "crash", "crashAfter"],
+  "journal.bury": [...journal, "lie"],
+  "journal.pending": [...journal, "failMidway", "hangMidway", "garbage", "twice"],
+  "journal.isDecided": journal,
+  "journal.putOpen": [...journal, "lie", "crash", "crashAfter"],
+  "journal.removeOpen": [...journal, "crash"],
+  "journal.adoptOpen": [...journal, "lie"],
+  "tracer.span": ["throw", "throw*"],
+  "tracer.attribute": ["throw", "throw*"],
+  "tracer.end": ["throw", "throw*"],
+  logger: ["throw", "throw*"],
+  metrics: ["throw", "throw*"],
+  retry: ["die", "die*"],
+  "callback.actual": ["throw", "wrongUnit", "noAmount"],
+  "callback.metrics": ["throw", "invalid", "getter", "deep"],
+  "callback.recordMetrics": ["throw", "invalid", "getter"],
+  "callback.onSettled": ["throw", "die", "interrupt", "hang", "hangUninterruptible"],
+  "callback.usage": ["throw", "wrongUnit"],
+  "callback.cost": ["throw", "wrongUnit"]
+} as const satisfies Readonly<Record<string, ReadonlyArray<string>>>
+
+/** All sites. */
+export const sites: ReadonlyArray<Site> = Object.keys(kinds).filter((site): site is Site => site in kinds)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// injector
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Counts the calls of all collaborators of one process, and hands out the planned faults. */
+export class Injector {
+  readonly calls = new Map<Site, number>()
+  /** Planned faults that a call has met. */
+  readonly met = new Set<Fault>()
+  readonly #faults: ReadonlyArray<Fault>
+  #isOver = false
+  #isCrashed = false
+
+  constructor(faults: ReadonlyArray<Fault>) {
+    this.#faults = faults
+  }
+
+  /** Whether the process was killed: nothing that it does from then on reaches the world. */
+  get isCrashed(): boolean {
+    return this.#isCrashed
+  }
+
+  /** Counts a call. Returns the fault that it meets, without the star. */
+  next(site: Site): string | undefined {
+    const call = (this.calls.get(site) ?? 0) + 1
+    this.calls.set(site, call)
+    if (this.#isOver) return undefined
+    for (const fault of this.#faults) {
+      const isStanding = fault.kind.endsWith("*")
+      if (fault.site !== site || (isStanding ? call < fault.call : call !== fault.call)) continue
+      this.met.add(fault)
+      return isStanding ? fault.kind.slice(0, -1) : fault.kind
+    }
+    return undefined
+  }
+
+  /** Kills the process. */
+  crash(): void {
+    this.#isCrashed = true
+  }
+
+  /** No call meets a fault any more. */
+  stop(): void {
+    this.#isOver = true
+  }
+}
+
+/** The defect of a collaborator that throws. */
+export const boom = (site: Site): Error => new Error(`injected: ${site}`)
+
+/** Whether a defect was injected, and where. */
+export const isInjected = (defect: unknown, site: string): boolean =>
+  defect instanceof Error && defect.message.startsWith(`injected: ${site}`)

@@ -1,0 +1,60 @@
+/**
+ * What happens in one run of the suite, as data: it can be printed, and run again.
+ */
+import type { OnCrash, OnFailure, Settle } from "effect-cycles/CyclesConfig"
+import type { Fault } from "./faults.ts"
+
+/** How the work ends. Not every ending exists in every form. */
+export type Ending =
+  | "success"
+  | "failure"
+  | "defect"
+  /** The caller is interrupted while the work goes on. */
+  | "interrupt"
+  /** The caller is interrupted while the work can't be interrupted; the work succeeds. */
+  | "uninterruptible"
+  /** The caller gives up after a time. */
+  | "timeout"
+  /** A detached fiber records more after the settlement. */
+  | "late"
+  /** Longer than the lease, so that extensions are needed. */
+  | "long"
+  /** By hand: the scope closes around the open reservation. */
+  | "close"
+  /** By hand: everything is returned. */
+  | "release"
+  /** Of a stream: the consumer takes two elements of three. */
+  | "take"
+
+/** How the client is used, and what goes wrong. */
+export interface Story {
+  readonly form: "effect" | "stream" | "byHand" | "event"
+  readonly ending: Ending
+  /** Whether the work records spend before it ends. */
+  readonly records: boolean
+  readonly settle: Settle
+  readonly onFailure: OnFailure
+  readonly onCrash: OnCrash
+  /** Whether the caller supplies the key, and runs the work again under it: in the same process, and in the next one. */
+  readonly hasKey: boolean
+  /** Whether the layer closes as soon as the callers have their results. */
+  readonly closesEarly: boolean
+  /** How long after the end of the first process the next one starts, in seconds. */
+  readonly restartAfter: number
+  readonly faults: ReadonlyArray<Fault>
+}
+
+/** The reserved amount. */
+export const estimate = 1_000
+
+/** The recorded amount. */
+export const recorded = 300
+
+/** The actual amount. */
+export const actual = 700
+
+/** The amount that is recorded late, as a total. */
+export const lateTotal = 900
+
+/** The usage of one element of a stream; its cost is twice as much. */
+export const perElement = 50
