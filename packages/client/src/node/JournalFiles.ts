@@ -110,7 +110,8 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     Effect.tryPromise({
       try: () => {
         const end = begin?.(id)
-        return queue.run(id, async () => {
+        // Ids that are not well-formed may share a file name.
+        return queue.run(id.toWellFormed(), async () => {
           let isDone = false
           try {
             await inFolder(work)

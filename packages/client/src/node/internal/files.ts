@@ -55,7 +55,8 @@ export const moveToFree = async (from: string, to: string): Promise<boolean> => 
   } catch (error) {
     if (codeOf(error) === "EEXIST") return false
     // Not every file system has links. Without them there is a moment in which the name may be taken.
-    if (codeOf(error) === "ENOENT" || (await exists(to))) throw error
+    if (codeOf(error) === "ENOENT") throw error
+    if (await exists(to)) return false
     await Fs.rename(from, to)
   }
   await syncFolder(Path.dirname(to))

@@ -50,7 +50,8 @@ export const make = (onRelease?: (owner: string) => void): OpenRecords => {
   }
 
   return {
-    has: (id) => entries.has(id),
+    // Most programs have no open records: then the id isn't hashed.
+    has: (id) => entries.size > 0 && entries.has(id),
     owner: lock.id,
     acquire: lock.acquire,
     putting: (id) => changing(id, true),

@@ -55,12 +55,14 @@ const isJson = (text: string): boolean => {
 // reservation ids
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Precedes ids that UTF-8 can't hold (lone surrogates), which follow in hexadecimal digits. */
+/** Precedes ids that SQLite doesn't return unchanged (lone surrogates, U+0000), which follow in hexadecimal digits. */
 const escape = "utf16:"
 
 /** A reservation id as text that SQLite returns unchanged. */
 export const toText = (id: string): string =>
-  !id.startsWith(escape) && id.isWellFormed() ? id : escape + Buffer.from(id, "utf16le").toString("hex")
+  !id.startsWith(escape) && !id.includes("\0") && id.isWellFormed()
+    ? id
+    : escape + Buffer.from(id, "utf16le").toString("hex")
 
 const fromText = (text: string): ReservationId => {
   const id = text.startsWith(escape) ? Buffer.from(text.slice(escape.length), "hex").toString("utf16le") : text
