@@ -104,6 +104,9 @@ const journalReadMs = 10_000
 
 const scanConcurrency = 4
 
+/** Journaled spend of more reservations than this isn't kept in memory too. */
+const maxParked = 10_000
+
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
@@ -299,8 +302,9 @@ export const make = (options: {
       buryRecord: bury,
       park: (spend) => {
         spend.isActive = false
-        // The journal hands it out again; what it doesn't hold must stay in memory.
-        if (spend.isJournaled) forget(spend)
+        // It stays in memory even if it is journaled, since a journal can be deleted. The bound is for long outages: beyond it
+        // the journal alone hands the spend out again.
+        if (spend.isJournaled && known.size > maxParked) forget(spend)
       },
       releaseDecided: (reservationId) => void releasing.add(reservationId),
       releaseEnded: (reservationId) => void releasing.delete(reservationId),
