@@ -1,99 +1,249 @@
-import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as Cycles from "effect-cycles/Cycles"
+import type { OnCrash, Settle } from "effect-cycles/CyclesConfig"
+import * as JournalFiles from "effect-cycles/node/JournalFiles"
+import * as JournalSqlite from "effect-cycles/node/JournalSqlite"
+import * as NodeCycles from "effect-cycles/node/NodeCycles"
 import { spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as LifecycleDriver from "../src/LifecycleDriver.ts"
+import type { Work } from "../src/bin/crash-worker.ts"
+import * as LedgerServer from "../src/internal/ledgerServer.ts"
 
 const worker = join(import.meta.dirname, "../src/bin/crash-worker.ts")
 
-/** Makes a tenant with a budget that is large enough. */
-const setUp = (adminUrl: string) =>
-  Effect.promise(async () => {
-    const post = async (path: string, body: object): Promise<Readonly<Record<string, unknown>>> => {
-      const response = await fetch(adminUrl + path, {
-        method: "POST",
-        headers: { "content-type": "application/json", "x-admin-api-key": "K" },
-        body: JSON.stringify(body)
-      })
-      return Object(await response.json())
-    }
-    await post("/v1/admin/tenants", { tenant_id: "acme", name: "acme" })
-    const key = await post("/v1/admin/api-keys", { tenant_id: "acme", name: "k" })
-    const allocated = { unit: "TOKENS", amount: 1_000_000_000 }
-    await post("/v1/admin/budgets", { tenant_id: "acme", scope: "tenant:acme", unit: "TOKENS", allocated })
-    return String(key["key_secret"])
+/** How many processes are killed: `CYCLES_CRASH_KILLS`, 18 if it isn't set. */
+const kills = Number(process.env["CYCLES_CRASH_KILLS"] ?? 18)
+
+const kinds = ["sqlite", "files"] as const
+
+const policies = (["attempt", "wait", "background"] as const)
+  .flatMap((settle) => (["expire", "recorded", "estimate"] as const).map((onCrash) => [settle, onCrash] as const))
+  .map(([settle, onCrash], number) => [settle, onCrash, number] as const)
+
+const estimate = 100
+
+const roundsEach = Math.max(1, Math.round(kills / (kinds.length * policies.length)))
+
+const timeoutMs = 120_000 + kills * 2_000
+
+// ---------------------------------------------------------------------------------------------------------------------
+// stage
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A server, a journal and a log. */
+const makeStage = (kind: Work["kind"], settle: Settle, onCrash: OnCrash) =>
+  Effect.gen(function* () {
+    const server = yield* LedgerServer.make
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-crash-"))),
+      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+    )
+    const log = join(folder, "log")
+    const journal = join(folder, kind === "files" ? "journal" : "journal.sqlite")
+    const work = (run: string): Work => ({
+      baseUrl: server.url,
+      apiKey: server.apiKey,
+      tenant: server.tenant,
+      journal,
+      kind,
+      log,
+      run,
+      settle,
+      onCrash,
+      clients: 1,
+      ttlMs: 1_000
+    })
+    /** A client of a process of its own settles what the dead ones left, and nothing stays. */
+    const replay = Effect.gen(function* () {
+      const flushed = yield* Cycles.flush()
+      const letters = yield* Stream.runCollect(Cycles.deadLetters)
+      return { flushed, letters: letters.map(({ reason }) => reason) }
+    }).pipe(
+      Effect.provide(
+        NodeCycles.layer(
+          { baseUrl: server.url, apiKey: Redacted.make(server.apiKey), subject: { tenant: server.tenant } },
+          {
+            journal:
+              kind === "files" ? JournalFiles.layer({ folder: journal }) : JournalSqlite.layer({ filename: journal })
+          }
+        )
+      ),
+      Effect.orDie
+    )
+    return { server, folder, log, work, replay }
   })
 
-describe("a client that is killed", () => {
-  it.live.each([
-    ["sqlite", 20],
-    ["files", 10]
-  ] as const)(
-    "with the journal in %s, %i times: one restart settles everything, each spend once",
-    ([kind, rounds]) =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const running = yield* NodeCyclesServer.make({ port: 0, adminPort: 0, adminKey: "K" })
-          const apiKey = yield* setUp(running.adminUrl)
-          const folder = yield* Effect.acquireRelease(
-            Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-crash-"))),
-            (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-          )
-          const log = join(folder, "log")
-          const journal = kind === "files" ? folder : join(folder, "journal.sqlite")
-          for (let round = 0; round < rounds; round++) {
-            const before = existsSync(log) ? readFileSync(log).length : 0
-            const child = spawn(
-              process.execPath,
-              [worker, running.url, apiKey, "acme", journal, log, String(round), kind],
-              { stdio: "ignore" }
-            )
-            const ended = new Promise((resolve) => child.once("exit", resolve))
-            // Killed as soon as it is at work, a little later each round: at every step in turn.
-            yield* Effect.promise(async () => {
-              while ((existsSync(log) ? readFileSync(log).length : 0) === before)
-                await new Promise((r) => setTimeout(r, 2))
-              await new Promise((r) => setTimeout(r, (round * 37) % 150))
-              child.kill("SIGKILL")
-              await ended
-            })
-          }
-          const outcome = yield* LifecycleDriver.run({
-            baseUrl: running.url,
-            apiKey,
-            tenant: "acme",
-            journal: folder,
-            journalKind: kind,
-            form: "replay"
-          })
-          expect(outcome.flush).toEqual({ isComplete: true, pending: 0 })
+type Stage = Effect.Success<ReturnType<typeof makeStage>>
 
-          const lines = readFileSync(log, "utf8")
-            .split("\n")
-            .map((line) => line.split(" "))
-          const reported = new Map(
-            lines.filter(([what]) => what === "reported").map(([, id = "", spent]) => [id, Number(spent)])
-          )
-          const told = lines.filter(([what]) => what === "told").map(([, id = ""]) => id)
-          const rows = Array.from(running.server.store.reservations.ofOwner("acme"))
-          const charged = new Map<string, bigint>()
-          for (const row of rows) {
-            if (row.committed === undefined) continue
-            expect([row.action.name, charged.has(row.action.name)]).toEqual([row.action.name, false])
-            charged.set(row.action.name, row.committed)
-          }
-          // What a caller was told is charged; what is charged is what the body reported.
-          expect(told.filter((id) => !charged.has(id))).toEqual([])
-          const wrong = Array.from(charged).filter(([id, amount]) => BigInt(reported.get(id) ?? -1) !== amount)
-          expect(wrong).toEqual([])
-          expect(told.length).toBeGreaterThan(rounds)
-          const budget = running.server.store.budgets.get("TOKENS tenant:acme")
-          expect(budget?.spent).toBe(Array.from(charged.values()).reduce((a, b) => a + b, 0n))
-        })
-      ),
-    120_000
+const settledAll = { flushed: { isComplete: true, pending: 0 }, letters: [] }
+
+const textOf = (log: string): string => (existsSync(log) ? readFileSync(log, "utf8") : "")
+
+/** Starts a worker. It is killed with the scope at the latest. */
+const startWorker = (work: Work) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(process.execPath, [worker, JSON.stringify(work)], { stdio: ["ignore", "ignore", "inherit"] })
+      const ended = new Promise<number | null>((resolve) => child.once("exit", resolve))
+      return { child, ended }
+    }),
+    ({ child, ended }) =>
+      Effect.promise(async () => {
+        child.kill("SIGKILL")
+        await ended
+      })
   )
+
+/** Waits until the log has a text. */
+const logged = (log: string, text: string) =>
+  Effect.promise(async () => {
+    while (!textOf(log).includes(text)) await new Promise((resolve) => setTimeout(resolve, 2))
+  })
+
+/** Starts a worker, and kills it as soon as it is at work, a little later with each round: at every step in turn. */
+const killed = (log: string, work: Work, round: number, after: "began" | "told" = "began") =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      yield* startWorker(work)
+      yield* logged(log, `${after} ${work.run}-`)
+      yield* Effect.sleep((round * 37) % 150)
+    })
+  )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the ledger
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** What is wrong with the charges of all calls in the log. */
+const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
+  Effect.gen(function* () {
+    const lines = textOf(log)
+      .split("\n")
+      .map((line) => line.split(" "))
+    const of = (what: string) => lines.filter(([step]) => step === what)
+    const recorded = new Map(of("recorded").map(([, id = "", total]) => [id, Number(total)]))
+    const reported = new Map(of("reported").map(([, id = "", total]) => [id, Number(total)]))
+    const told = new Set(of("told").map(([, id = ""]) => id))
+    const began = new Set(of("began").map(([, id = ""]) => id))
+    const charges = yield* server.charges
+    const problems: Array<string> = []
+    for (const [id, amounts] of charges) if (amounts.length > 1) problems.push(`${id} was charged ${amounts.join()}`)
+    for (const id of began) {
+      const charge = charges.get(id)?.[0] ?? 0
+      const total = reported.get(id)
+      if (told.has(id) && charge !== total) problems.push(`${id} was told, and charged ${charge} of ${total}`)
+      // The next total may be durable before its line is in the log; the estimate counts until there is a first one.
+      if (onCrash !== "expire" && charge < (recorded.get(id) ?? (onCrash === "estimate" ? 1 : 0)))
+        problems.push(`${id} recorded ${recorded.get(id)}, and was charged ${charge}`)
+      if (total !== undefined && charge > total) problems.push(`${id} reported ${total}, and was charged ${charge}`)
+      if (charge > estimate) problems.push(`${id} was charged ${charge}`)
+    }
+    const sum = Array.from(charges.values()).reduce((total, amounts) => total + amounts.reduce((a, b) => a + b, 0), 0)
+    const spent = yield* server.spent
+    if (sum !== spent) problems.push(`the budget shows ${spent} of ${sum}`)
+    return { problems, count: told.size }
+  })
+
+/** Waits until the leases of dead processes have ended: each extension has added to them. */
+const leasesEnd = ({ server }: Stage) =>
+  Effect.gen(function* () {
+    while ((yield* server.active).length > 0) yield* Effect.sleep(100)
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// tests
+// ---------------------------------------------------------------------------------------------------------------------
+
+describe("a client that is killed", () => {
+  describe.each(kinds)("with the journal in %s", (kind) => {
+    it.live.each(policies)(
+      "settle %s, onCrash %s: the next client settles everything, each spend once",
+      ([settle, onCrash, number]) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const stage = yield* makeStage(kind, settle, onCrash)
+            for (let round = number; round < number + roundsEach; round += 1) {
+              yield* killed(stage.log, stage.work(`round${round}`), round)
+              // In turn while the leases last and after they have ended: by a commit and by an event.
+              if (round % 2 === 1) yield* leasesEnd(stage)
+              expect(yield* stage.replay).toEqual(settledAll)
+            }
+            const { problems } = yield* problemsOf(stage, onCrash)
+            expect(problems).toEqual([])
+            yield* leasesEnd(stage)
+          })
+        ),
+      timeoutMs
+    )
+
+    it.live(
+      "after the lease, recorded spend is charged by an event",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const stage = yield* makeStage(kind, "attempt", "recorded")
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                yield* startWorker({ ...stage.work("lost"), until: join(stage.folder, "never") })
+                yield* logged(stage.log, "recorded lost 40")
+              })
+            )
+            yield* leasesEnd(stage)
+            expect(yield* stage.replay).toEqual(settledAll)
+            expect(yield* stage.server.charges).toEqual(new Map([["lost", [40]]]))
+            expect(yield* stage.replay).toEqual(settledAll)
+            expect(yield* stage.server.spent).toBe(40)
+          })
+        ),
+      timeoutMs
+    )
+
+    it.live(
+      "beside a process that lives: its open reservation stays its own",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const stage = yield* makeStage(kind, "attempt", "recorded")
+            const go = join(stage.folder, "go")
+            const survivor = yield* startWorker({ ...stage.work("survivor"), until: go, ttlMs: 60_000 })
+            yield* logged(stage.log, "recorded survivor 40")
+            for (let round = 0; round < Math.max(2, roundsEach); round += 1) {
+              yield* killed(stage.log, stage.work(`round${round}`), round)
+              expect(yield* stage.replay).toEqual(settledAll)
+              expect((yield* stage.server.charges).get("survivor")).toBe(undefined)
+              expect(yield* stage.server.active).toContain("survivor")
+            }
+            writeFileSync(go, "")
+            expect(yield* Effect.promise(() => survivor.ended)).toBe(0)
+            expect((yield* stage.server.charges).get("survivor")).toEqual([60])
+            expect(yield* stage.replay).toEqual(settledAll)
+            expect((yield* problemsOf(stage, "recorded")).problems).toEqual([])
+          })
+        ),
+      timeoutMs
+    )
+
+    it.live(
+      "with two clients in one process, while a third one comes and goes",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const stage = yield* makeStage(kind, "attempt", "recorded")
+            for (let round = 0; round < Math.max(2, roundsEach); round += 1) {
+              yield* killed(stage.log, { ...stage.work(`round${round}`), clients: 2 }, round, "told")
+            }
+            expect(yield* stage.replay).toEqual(settledAll)
+            const { count, problems } = yield* problemsOf(stage, "recorded")
+            expect(problems).toEqual([])
+            expect(count).toBeGreaterThan(0)
+          })
+        ),
+      timeoutMs
+    )
+  })
 })

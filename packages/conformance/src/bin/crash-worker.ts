@@ -1,54 +1,120 @@
 /**
- * Acts without end, until it is killed. What each body spent is written down before it ends (`reported`), and what the caller
- * was told after (`told`): one line each, durable for a reader as soon as it is written.
+ * Guarded calls without end, until the process is killed; or one that waits for a file, and then ends.
+ *
+ * The log has a line for each step of a call, durable for a reader as soon as it is written: `began`, `recorded` with the
+ * total that `record` had returned for, `reported` with the total at the end of the body, and `told` with the settlement.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Cycles from "effect-cycles/Cycles"
+import type { OnCrash, Settle } from "effect-cycles/CyclesConfig"
 import * as JournalFiles from "effect-cycles/node/JournalFiles"
 import * as JournalSqlite from "effect-cycles/node/JournalSqlite"
 import * as NodeCycles from "effect-cycles/node/NodeCycles"
 import * as Reservation from "effect-cycles/Reservation"
-import { appendFileSync } from "node:fs"
+import { appendFileSync, existsSync } from "node:fs"
 
-const [baseUrl = "", apiKey = "", tenant = "", journal = "", log = "", run = "", kind = "sqlite"] =
-  process.argv.slice(2)
+/** What the worker is started with, as JSON. */
+export interface Work {
+  readonly baseUrl: string
+  readonly apiKey: string
+  readonly tenant: string
+  /** The file, or the folder, of the journal. */
+  readonly journal: string
+  readonly kind: "sqlite" | "files"
+  readonly log: string
+  /** The beginning of the names of all calls. */
+  readonly run: string
+  readonly settle: Settle
+  readonly onCrash: OnCrash
+  /** How many clients share the journal. With more than one, another client starts and ends on it all the time. */
+  readonly clients: number
+  readonly ttlMs: number
+  /** The one call of the worker goes on until this file exists. */
+  readonly until?: string | undefined
+}
 
-const write = (line: string) => Effect.sync(() => appendFileSync(log, `${line}\n`))
+const work: Work = JSON.parse(process.argv[2] ?? "{}")
 
-const act = (id: string, spent: number) =>
-  Effect.gen(function* () {
-    yield* Reservation.record({ actual: Amount.tokens(spent) })
-    yield* Effect.sleep(spent % 5)
-    yield* write(`reported ${id} ${spent}`)
-    if (spent % 7 === 0) return yield* Effect.fail("the body fails now and then")
-    return spent
-  }).pipe(
+const write = (line: string) => Effect.sync(() => appendFileSync(work.log, `${line}\n`))
+
+const record = (id: string, total: number) =>
+  Effect.andThen(Reservation.record({ actual: Amount.tokens(total) }), write(`recorded ${id} ${total}`))
+
+const guarded = <E, R>(id: string, body: Effect.Effect<unknown, E, R>) =>
+  body.pipe(
     Cycles.withCycles({
       action: { kind: "crash", name: id },
       estimate: Amount.tokens(100),
+      settle: work.settle,
+      onCrash: work.onCrash,
+      ttl: work.ttlMs,
+      gracePeriod: 0,
       onSettled: (settlement) => write(`told ${id} ${settlement._tag}`)
     }),
     Effect.ignore
   )
 
-const lane = (number: number) =>
+const call = (id: string, spent: number) =>
+  guarded(
+    id,
+    Effect.gen(function* () {
+      yield* write(`began ${id}`)
+      yield* record(id, Math.ceil(spent / 2))
+      yield* Effect.sleep(spent % 5)
+      yield* record(id, spent)
+      yield* Effect.sleep(spent % 3)
+      yield* write(`reported ${id} ${spent}`)
+      if (spent % 7 === 0) return yield* Effect.fail("the body fails now and then")
+    })
+  )
+
+const lane = (name: string, number: number) =>
   Effect.gen(function* () {
     let i = 0
-    return yield* Effect.forever(Effect.suspend(() => act(`${run}-${number}-${i}`, 1 + ((i++ * 13 + number) % 99))))
+    return yield* Effect.forever(
+      Effect.suspend(() => call(`${work.run}-${name}-${number}-${i}`, 2 + ((i++ * 13 + number) % 98)))
+    )
   })
 
-Effect.runPromise(
-  Effect.forEach([1, 2, 3, 4], lane, { concurrency: "unbounded" }).pipe(
-    Effect.provide(
-      NodeCycles.layer(
-        { baseUrl, apiKey: Redacted.make(apiKey), subject: { tenant } },
-        {
-          journal:
-            kind === "files" ? JournalFiles.layer({ folder: journal }) : JournalSqlite.layer({ filename: journal })
-        }
-      )
-    )
+const lanes = (name: string) =>
+  Effect.forEach([1, 2, 3, 4], (number) => lane(name, number), { concurrency: "unbounded" })
+
+const outlive = (file: string) =>
+  guarded(
+    work.run,
+    Effect.gen(function* () {
+      yield* write(`began ${work.run}`)
+      yield* record(work.run, 40)
+      while (!existsSync(file)) yield* Effect.sleep(20)
+      yield* record(work.run, 60)
+      yield* write(`reported ${work.run} 60`)
+    })
   )
-).catch(console.error)
+
+const { apiKey, baseUrl, clients, journal, kind, tenant, until } = work
+
+const makeClient = () =>
+  NodeCycles.layer(
+    { baseUrl, apiKey: Redacted.make(apiKey), subject: { tenant }, scanInterval: "1 second" },
+    { journal: kind === "files" ? JournalFiles.layer({ folder: journal }) : JournalSqlite.layer({ filename: journal }) }
+  )
+
+/** Starts, scans the journal, and ends. */
+const passingBy = Effect.forever(
+  Effect.suspend(() => Effect.andThen(Effect.provide(Cycles.flush("1 second"), makeClient()), Effect.sleep(10)))
+)
+
+const program: Effect.Effect<unknown> =
+  until === undefined
+    ? Effect.all(
+        [
+          ...Array.from({ length: clients }, (_, i) => Effect.provide(lanes(`c${i}`), makeClient())),
+          ...(clients > 1 ? [passingBy] : [])
+        ],
+        { concurrency: "unbounded" }
+      )
+    : Effect.provide(outlive(until), makeClient())
+
+Effect.runPromise(program).catch(console.error)
