@@ -178,8 +178,10 @@ const ledger = (
     const { met } = first.injector
     const isRefused = Array.from(met).some(({ kind, site }) => site === "transport" && kind.startsWith("code"))
     const letters = Array.from(store.letters.values(), Verdict.amountOf).reduce((a, b) => a + b, 0)
-    // The open record of a process that died before it could write the final one is refused if that one was committed.
-    const isOvertaken = hasCrashed && story.onCrash !== "expire" && hasFault(met, "journal.")
+    // The open record of a process that died before it could write the final one is refused if that one was committed. So
+    // is one that the journal claims to have replaced.
+    const hasLied = Array.from(met).some(({ kind, site }) => site === "journal.put" && kind === "lie")
+    const isOvertaken = story.onCrash !== "expire" && (hasLied || (hasCrashed && hasFault(met, "journal.")))
     if (letters > 0 && !isRefused && !isOvertaken) violations.push(`a dead letter of ${letters} without a refusal`)
     if (letters > 0) {
       const isLogged = processes.some((one) =>

@@ -39,6 +39,8 @@ export interface Truth {
   /** The spend of a stream's elements so far. */
   streamed: number
   lateRecorded: boolean
+  /** Whether the late `record` had returned. */
+  lateDurable: boolean
   /** Whether an amount was in the caller's hands that a callback then failed to report. */
   isUnknown: boolean
   /** What the caller passed to `commit`. */
@@ -61,6 +63,7 @@ const untold = (): Truth => ({
   durable: 0,
   streamed: 0,
   lateRecorded: false,
+  lateDurable: false,
   isUnknown: false,
   committed: undefined,
   isReleasedByHand: false,
@@ -271,6 +274,7 @@ const work = (stage: Stage): Effect.Effect<number, string, Reservation.Reservati
         yield* Effect.sleep(5_000)
         yield* alive(stage, () => (truth.lateRecorded = true))
         yield* Effect.orDie(reservation.record({ actual: Amount.tokens(lateTotal) }))
+        yield* alive(stage, () => (truth.lateDurable = true))
       })
       yield* Effect.forkDetach(late)
     }

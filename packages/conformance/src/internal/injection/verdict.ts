@@ -132,7 +132,10 @@ export const chargesOf = (
 ): ReadonlyArray<number> => {
   if (story.form === "event") return eventCharges(truth, isDead, met)
   const settled = settledCharges(story, truth)
-  if (!isDead || truth.returnedAtMs !== undefined) return settled
+  if (!isDead) return settled
+  if (truth.returnedAtMs !== undefined) {
+    return truth.lateDurable ? settled : [...settled, ...settledCharges(story, { ...truth, lateRecorded: false })]
+  }
   const { beganAtMs, durable, recorded } = truth
   if (beganAtMs === undefined) return [0, ...(story.onCrash === "estimate" ? [estimate] : [])]
   const isFree = story.onFailure === "release" || story.ending === "release"
