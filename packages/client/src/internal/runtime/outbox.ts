@@ -64,12 +64,12 @@ export interface Outbox {
   readonly add: (spend: Spend) => void
   /** Writes the record of the spend to the journal, and waits at most so long. Sets `isJournaled`. */
   readonly write: (spend: Spend, limitMs: number) => Effect.Effect<void>
-  /** The spend is settled: forgets it. `replaced` names the record that an earlier `write` left, if it isn't the same. */
-  readonly settled: (spend: Spend) => Effect.Effect<void>
+  /** The spend is settled: forgets it, and waits for the journal at most so long. */
+  readonly settled: (spend: Spend, limitMs: number) => Effect.Effect<void>
   /** Forgets a record of the spend that another one has replaced. */
-  readonly forget: (record: JournalRecord) => Effect.Effect<void>
+  readonly forget: (record: JournalRecord, limitMs: number) => Effect.Effect<void>
   /** Moves the spend to the dead letters. */
-  readonly bury: (spend: Spend, reason: string) => Effect.Effect<void>
+  readonly bury: (spend: Spend, reason: string, limitMs: number) => Effect.Effect<void>
   /** Moves a record that tells no amount to the dead letters. */
   readonly buryRecord: (record: JournalRecord, reason: string) => Effect.Effect<void>
   /** The attempts of this run are used up: the next scan goes on. */
@@ -186,29 +186,29 @@ export const make = (options: {
       return stale.has(id) || unburied.has(id)
     }
 
-    const bury = (record: JournalRecord, reason: string): Effect.Effect<void> =>
+    const bury = (record: JournalRecord, reason: string, limitMs: number): Effect.Effect<void> =>
       Effect.gen(function* () {
         if (!isDurable) return
         const diedAtMs = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
         const letter: DeadLetter = { record, reason, diedAtMs }
         unburied.set(identity(record), letter)
-        yield* writeLetter(letter)
+        yield* writeLetter(letter, limitMs)
       })
 
-    const writeLetter = (letter: DeadLetter): Effect.Effect<void> =>
+    const writeLetter = (letter: DeadLetter, limitMs: number): Effect.Effect<void> =>
       Effect.map(
-        attempt("bury", journalWriteMs, (journal) => journal.bury(letter)),
+        attempt("bury", limitMs, (journal) => journal.bury(letter)),
         (done) => {
           if (done !== undefined) unburied.delete(identity(letter.record))
         }
       )
 
     /** A record that stayed would be committed after the end of this process, so that each scan tries again. */
-    const forgetOpen = (reservationId: ReservationId): Effect.Effect<void> =>
+    const forgetOpen = (reservationId: ReservationId, limitMs: number): Effect.Effect<void> =>
       Effect.suspend(() => {
         unforgotten.add(reservationId)
         return Effect.map(
-          attempt("remove", journalWriteMs, (journal) => journal.removeOpen(reservationId)),
+          attempt("remove", limitMs, (journal) => journal.removeOpen(reservationId)),
           (done) => {
             if (done !== undefined) unforgotten.delete(reservationId)
           }
@@ -236,8 +236,8 @@ export const make = (options: {
       Effect.forEach(
         [
           ...spends.filter(({ isJournaled }) => !isJournaled).map((spend) => write(spend, journalWriteMs)),
-          ...Array.from(unburied.values(), writeLetter),
-          ...Array.from(unforgotten, forgetOpen)
+          ...Array.from(unburied.values(), (letter) => writeLetter(letter, journalWriteMs)),
+          ...Array.from(unforgotten, (reservationId) => forgetOpen(reservationId, journalWriteMs))
         ],
         (write) => write,
         { concurrency: "unbounded", discard: true }
@@ -284,22 +284,27 @@ export const make = (options: {
         else spends.add(spend)
       },
       write,
-      settled: (spend) =>
+      settled: (spend, limitMs) =>
         Effect.suspend(() => {
           forget(spend)
           if (!isDurable) return Effect.void
-          const removed = Effect.asVoid(attempt("remove", journalWriteMs, (journal) => journal.remove(spend.record)))
+          const removed = Effect.asVoid(attempt("remove", limitMs, (journal) => journal.remove(spend.record)))
           // Without a `put` the open record of the reservation is still there.
-          return spend.isJournaled ? removed : Effect.andThen(removed, forgetOpen(spend.record.reservationId))
+          return spend.isJournaled
+            ? removed
+            : Effect.all([removed, forgetOpen(spend.record.reservationId, limitMs)], {
+                concurrency: "unbounded",
+                discard: true
+              })
         }),
-      forget: (record) =>
-        isDurable ? Effect.asVoid(attempt("remove", journalWriteMs, (journal) => journal.remove(record))) : Effect.void,
-      bury: (spend, reason) =>
+      forget: (record, limitMs) =>
+        isDurable ? Effect.asVoid(attempt("remove", limitMs, (journal) => journal.remove(record))) : Effect.void,
+      bury: (spend, reason, limitMs) =>
         Effect.suspend(() => {
           forget(spend)
-          return bury(spend.record, reason)
+          return bury(spend.record, reason, limitMs)
         }),
-      buryRecord: bury,
+      buryRecord: (record, reason) => bury(record, reason, journalWriteMs),
       park: (spend) => {
         spend.isActive = false
         // It stays in memory even if it is journaled, since a journal can be deleted. The bound is for long outages: beyond it
@@ -324,7 +329,7 @@ export const make = (options: {
               (done) => done !== undefined
             )
           : Effect.succeed(false),
-      forgetOpen: (reservationId) => (isDurable ? forgetOpen(reservationId) : Effect.void),
+      forgetOpen: (reservationId) => (isDurable ? forgetOpen(reservationId, journalWriteMs) : Effect.void),
       scan: (handlers) =>
         Effect.ensuring(
           Effect.gen(function* () {

@@ -77,6 +77,9 @@ interface Deadline {
 
 const leftMs = ({ clock, endsAtMs }: Deadline): number => endsAtMs - nowMs(clock)
 
+/** How long the journal may take within an attempt. What it doesn't do in time, a scan does later. */
+const journalMs = (deadline: Deadline): number => Math.max(0, Math.min(journalWriteMs, leftMs(deadline)))
+
 /** Sends one request of an attempt, if there is time. */
 const within = <A>(
   spend: Spend,
@@ -92,7 +95,7 @@ const byCommit = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Ef
     Effect.matchEffect(
       runtime.sender.send({ ...Operations.commit(spend.record.reservationId, spend.record.commitBody), timeoutMs }),
       {
-        onSuccess: (response) => settled(runtime, spend, committed(spend, response)),
+        onSuccess: (response) => settled(runtime, spend, deadline, committed(spend, response)),
         onFailure: (error) => follow(runtime, spend, deadline, "commit", error)
       }
     )
@@ -105,12 +108,13 @@ const byEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Eff
       runtime,
       spend,
       "RESERVATION_EXPIRED",
-      "the reservation has expired, and the record has no event that could charge the spend"
+      "the reservation has expired, and the record has no event that could charge the spend",
+      deadline
     )
   }
   return within(spend, deadline, (timeoutMs) =>
     Effect.matchEffect(runtime.sender.send({ ...Operations.event(body, "settlement"), timeoutMs }), {
-      onSuccess: (response) => settled(runtime, spend, recovered(spend, response)),
+      onSuccess: (response) => settled(runtime, spend, deadline, recovered(spend, response)),
       onFailure: (error) => follow(runtime, spend, deadline, "event", error)
     })
   )
@@ -136,16 +140,16 @@ const follow = (
   }
   switch (rows[operation][classification.class]) {
     case "retry":
-      return again(runtime, spend, error.message, classification.minimumDelayMs)
+      return again(runtime, spend, deadline, error.message, classification.minimumDelayMs)
     case "hold":
       spend.holds += 1
-      return again(runtime, spend, error.message, classification.minimumDelayMs)
+      return again(runtime, spend, deadline, error.message, classification.minimumDelayMs)
     case "event":
       return switchToEvent(runtime, spend, deadline)
     case "readBack":
       return readBack(runtime, spend, deadline, error)
     case "reject":
-      return reject(runtime, spend, codeOf(error), error.message)
+      return reject(runtime, spend, codeOf(error), error.message, deadline)
   }
 }
 
@@ -159,26 +163,27 @@ const readBack = (runtime: Runtime, spend: Spend, deadline: Deadline, error: Cyc
           switch (detail.status) {
             case "COMMITTED":
               return isOurs(spend, detail, codeOf(error))
-                ? settled(runtime, spend, committedBefore(spend, detail))
+                ? settled(runtime, spend, deadline, committedBefore(spend, detail))
                 : reject(
                     runtime,
                     spend,
                     codeOf(error),
-                    `another commit charged ${detail.committed ?? "an unknown amount"} for this reservation`
+                    `another commit charged ${detail.committed ?? "an unknown amount"} for this reservation`,
+                    deadline
                   )
             case "RELEASED":
             case "EXPIRED":
               return switchToEvent(runtime, spend, deadline)
             default:
-              return again(runtime, spend, error.message, 0)
+              return again(runtime, spend, deadline, error.message, 0)
           }
         },
         onFailure: (readError) => {
           const read = classify(readError)
           if (read.class === "gone") return switchToEvent(runtime, spend, deadline)
           return read.class === "conflict"
-            ? reject(runtime, spend, "NOT_FOUND", "the server has no reservation with this id")
-            : again(runtime, spend, readError.message, read.minimumDelayMs)
+            ? reject(runtime, spend, "NOT_FOUND", "the server has no reservation with this id", deadline)
+            : again(runtime, spend, deadline, readError.message, read.minimumDelayMs)
         }
       }
     )
@@ -195,7 +200,7 @@ const switchToEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effe
       notBeforeMs: 0,
       recordedAtMs: runtime.sender.serverTime(deadline.clock.currentTimeMillisUnsafe())
     }
-    yield* runtime.outbox.write(spend, Math.max(0, Math.min(journalWriteMs, leftMs(deadline))))
+    yield* runtime.outbox.write(spend, journalMs(deadline))
     return yield* byEvent(runtime, spend, deadline)
   })
 
@@ -238,8 +243,8 @@ const resendBare = (
       `Reservation ${bare.reservationId}: the spend of ${spend.actual} is sent again without metrics and metadata`,
       error
     )
-    yield* runtime.outbox.write(spend, Math.max(0, Math.min(journalWriteMs, leftMs(deadline))))
-    if (spend.isJournaled) yield* runtime.outbox.forget(replaced)
+    yield* runtime.outbox.write(spend, journalMs(deadline))
+    if (spend.isJournaled) yield* runtime.outbox.forget(replaced, journalMs(deadline))
     return yield* bare.mode === "event" ? byEvent(runtime, spend, deadline) : byCommit(runtime, spend, deadline)
   })
 
@@ -247,11 +252,16 @@ const resendBare = (
 // ends
 // ---------------------------------------------------------------------------------------------------------------------
 
-const settled = (runtime: Runtime, spend: Spend, settlement: Committed | Recovered): Effect.Effect<Attempted> =>
+const settled = (
+  runtime: Runtime,
+  spend: Spend,
+  deadline: Deadline,
+  settlement: Committed | Recovered
+): Effect.Effect<Attempted> =>
   Effect.suspend(() => {
     spend.life.fire("confirmed")
     runtime.backoff.succeeded()
-    const done = Effect.as(runtime.outbox.settled(spend), Retry.ended<Settlement>(settlement))
+    const done = Effect.as(runtime.outbox.settled(spend, journalMs(deadline)), Retry.ended<Settlement>(settlement))
     return settlement.shortfall.amount === 0n ? done : Effect.andThen(warnOfShortfall(settlement), done)
   })
 
@@ -262,10 +272,17 @@ const warnOfShortfall = (settlement: Committed | Recovered): Effect.Effect<void>
   )
 
 /** Gives the spend up: it becomes a dead letter. */
-export const reject = (runtime: Runtime, spend: Spend, code: string, because: string): Effect.Effect<Attempted> =>
+export const reject = (
+  runtime: Runtime,
+  spend: Spend,
+  code: string,
+  because: string,
+  deadline?: Deadline
+): Effect.Effect<Attempted> =>
   Effect.gen(function* () {
     spend.life.fire("rejected")
-    yield* runtime.outbox.bury(spend, `${code}: ${because}`)
+    const limitMs = deadline === undefined ? journalWriteMs : journalMs(deadline)
+    yield* runtime.outbox.bury(spend, `${code}: ${because}`, limitMs)
     yield* Log.error(
       `Reservation ${spend.record.reservationId}: the spend of ${spend.actual} could not be charged: ${because}`
     )
@@ -278,12 +295,18 @@ const unknown = (spend: Spend, because: string, minimumDelayMs: number): Retry.A
 }
 
 /** The outcome is unknown. A delay that the server asked for is journaled, so that a later run keeps it too. */
-const again = (runtime: Runtime, spend: Spend, because: string, minimumDelayMs: number): Effect.Effect<Attempted> => {
+const again = (
+  runtime: Runtime,
+  spend: Spend,
+  deadline: Deadline,
+  because: string,
+  minimumDelayMs: number
+): Effect.Effect<Attempted> => {
   const attempted = unknown(spend, because, minimumDelayMs)
   if (minimumDelayMs === 0) return Effect.succeed(attempted)
   return Effect.flatMap(Clock.currentTimeMillis, (now) => {
     spend.record = { ...spend.record, notBeforeMs: now + minimumDelayMs }
-    return Effect.as(runtime.outbox.write(spend, journalWriteMs), attempted)
+    return Effect.as(runtime.outbox.write(spend, journalMs(deadline)), attempted)
   })
 }
 
