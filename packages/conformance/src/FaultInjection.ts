@@ -24,6 +24,8 @@ export {
   singles,
   /** The stories without faults. */
   plain,
+  /** Stories with faults that hurt only together. */
+  together,
   /** A story with a few random faults. */
   combination
 } from "./internal/injection/stories.ts"

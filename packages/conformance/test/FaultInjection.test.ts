@@ -77,7 +77,7 @@ describe("FaultInjection", () => {
     () =>
       Effect.gen(function* () {
         const stories = Array.from({ length: Math.ceil(runs / 3) }, (_, i) => FaultInjection.combination(seed + i))
-        expect(problemsOf(yield* run(stories))).toEqual([])
+        expect(problemsOf(yield* run([...FaultInjection.together, ...stories]))).toEqual([])
       }),
     timeoutMs
   )

@@ -61,6 +61,29 @@ export const singles = (plain: Story, calls: ReadonlyMap<Site, number>): Readonl
 /** Later calls are those of scans, which are all alike. */
 const mostCalls = 24
 
+const slowCommit: ReadonlyArray<Fault> = [
+  { site: "journal.put", call: 1, kind: "hang" },
+  { site: "transport", call: 2, kind: "slow" },
+  { site: "journal.remove", call: 1, kind: "hang" },
+  { site: "journal.removeOpen", call: 1, kind: "hang" }
+]
+
+/** Faults that hurt only together. */
+export const together: ReadonlyArray<Story> = [
+  story({ faults: slowCommit }),
+  story({ onCrash: "recorded", faults: slowCommit }),
+  story({ form: "byHand", ending: "close", onCrash: "recorded", faults: slowCommit }),
+  story({
+    form: "stream",
+    onCrash: "estimate",
+    closesEarly: true,
+    faults: [
+      { site: "journal.put", call: 1, kind: "fail" },
+      { site: "transport", call: 2, kind: "loseRequest*" }
+    ]
+  })
+]
+
 // ---------------------------------------------------------------------------------------------------------------------
 // combinations
 // ---------------------------------------------------------------------------------------------------------------------
