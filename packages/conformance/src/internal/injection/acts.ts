@@ -315,7 +315,7 @@ const amountOf = ({ injector, truth }: Stage, site: Site, amount: number): Amoun
     case "wrongUnit":
       return lying(Amount.credits(amount))
     case "noAmount":
-      return lying({ unit: "TOKENS", amount: 7n })
+      return lying("seven tokens")
     default:
       return Amount.tokens(amount)
   }
