@@ -105,9 +105,17 @@ export const combination = (seed: number): Story => {
     hasKey: below(4) === 0,
     closesEarly: ending !== "late" && below(2) === 0,
     restartAfter: pick([0, 100], 0),
-    faults: Array.from({ length: 2 + below(3) }, () => fault(below))
+    faults: withoutContradiction(Array.from({ length: 2 + below(3) }, () => fault(below)))
   }
 }
+
+/** A server doesn't refuse a request that it has processed before: with a refusal, no other request is processed unseen. */
+const withoutContradiction = (faults: ReadonlyArray<Fault>): ReadonlyArray<Fault> =>
+  faults.some(({ kind, site }) => site === "transport" && kind.startsWith("code"))
+    ? faults.filter(
+        ({ kind, site }) => site !== "transport" || /^(code |loseRequest|hangBefore|throw$|throw\*|page )/.test(kind)
+      )
+    : faults
 
 const endings: Readonly<Record<Story["form"], ReadonlyArray<Ending>>> = {
   effect: ["success", "success", "failure", "defect", "interrupt", "uninterruptible", "timeout", "late", "long"],
