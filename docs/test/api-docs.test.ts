@@ -30,7 +30,7 @@ describe("api-docs", () => {
     }
     const page = readFileSync(join(folder, "modules/effect-cycles_Cycles.html"), "utf8")
     expect(page).toContain("withCycles")
-    expect(page).toContain("Hard budgets for what an agent does")
+    expect(page).toContain("Hard budgets for calls that cost money")
     const openApi: { readonly paths: object } = JSON.parse(readFileSync(join(folder, "openapi.json"), "utf8"))
     expect(Object.keys(openApi.paths)).toContain("/v1/reservations/{reservation_id}/commit")
   })
