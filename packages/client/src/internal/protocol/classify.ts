@@ -116,6 +116,11 @@ export const rows = {
  */
 export const isAmbiguous = (error: CyclesError): boolean => classify(error).class === "ambiguous"
 
+/** Whether an error leaves open what the server did: an ambiguous one, or a throttled one that may come from a proxy. */
+const leavesDoubt = (error: CyclesError): boolean =>
+  !classify(error).provesNothingHappened &&
+  (isAmbiguous(error) || (error._tag === "ApiError" && error.code === undefined))
+
 /** Whether a request with this idempotency key may have taken effect, judging by the errors of all its attempts. */
 export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean => {
   const last = attempts[attempts.length - 1]
@@ -123,7 +128,7 @@ export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean =
   const proof = classify(last)
   // A refusal that was lost in transport proves nothing about the attempts before it.
   if (proof.provesNothingHappened && last._tag !== "TransportError") return false
-  return attempts.some((error) => isAmbiguous(error) && !classify(error).provesNothingHappened)
+  return attempts.some(leavesDoubt)
 }
 
 /**
@@ -133,7 +138,7 @@ export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean =
 export const combine = (attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]): CyclesError => {
   const [last = attempts[0]] = attempts.slice(-1)
   if (attempts.length === 1 || !mayHaveHappened(attempts)) return last
-  const doubtful = attempts.findLast((error) => isAmbiguous(error) && !classify(error).provesNothingHappened)
+  const doubtful = attempts.findLast(leavesDoubt)
   if (doubtful === undefined || doubtful === last) return last
   return new TransportError({
     operation: doubtful.operation,
