@@ -123,6 +123,11 @@ export interface SettlementJournal {
   readonly open: (owner: JournalOwner) => Effect.Effect<Journal, JournalError, Scope.Scope>
   /** Whether the store keeps records at all; false for `layerNone`. */
   readonly isDurable: boolean
+  /**
+   * Whether every operation ends by itself within 2 s and never dies. The client then doesn't watch over each operation in a
+   * fiber of its own, which is cheaper. Default false.
+   */
+  readonly isBounded?: boolean | undefined
 }
 
 /** The store of pending spend. */

@@ -50,6 +50,8 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
       return SettlementJournal.of({
         [TypeId]: TypeId,
         isDurable: true,
+        // An operation waits for a lock at most as long.
+        isBounded: true,
         open: (owner) =>
           Effect.gen(function* () {
             const open = OpenRecords.make()

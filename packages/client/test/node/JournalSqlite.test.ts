@@ -158,7 +158,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("says that a record is not durable when the lock isn't free within 5 s, and takes the next one", () =>
+  it.live("says that a record is not durable when the lock isn't free within 2 s, and takes the next one", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(filename, (journal) => journal.put(record("r1")))
@@ -169,7 +169,7 @@ describe("JournalSqlite", () => {
           vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] })
           const put = yield* Effect.forkChild(Effect.flip(journal.put(record("r2"))), { startImmediately: true })
           yield* turn
-          vi.advanceTimersByTime(4_990)
+          vi.advanceTimersByTime(1_990)
           expect(put.pollUnsafe()).toBeUndefined()
           vi.advanceTimersByTime(10)
           vi.useRealTimers()

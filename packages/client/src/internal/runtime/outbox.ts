@@ -146,12 +146,16 @@ export const make = (options: {
       name: string,
       limitMs: number,
       use: (journal: Journal) => Effect.Effect<A, JournalError>
-    ): Effect.Effect<Exit.Success<A, JournalError> | undefined> =>
-      Effect.flatMap(exitWithin(timers, limitMs, Effect.flatMap(opened, use)), (exit) =>
-        exit !== undefined && Exit.isSuccess(exit)
-          ? Effect.succeed(exit)
-          : Effect.as(failed(name, exit === undefined ? undefined : exit.cause, limitMs), undefined)
+    ): Effect.Effect<Exit.Success<A, JournalError> | undefined> => {
+      const operation = Effect.flatMap(opened, use)
+      return Effect.flatMap(
+        store.isBounded === true ? Effect.exit(operation) : exitWithin(timers, limitMs, operation),
+        (exit) =>
+          exit !== undefined && Exit.isSuccess(exit)
+            ? Effect.succeed(exit)
+            : Effect.as(failed(name, exit === undefined ? undefined : exit.cause, limitMs), undefined)
       )
+    }
 
     const failed = (name: string, cause: Cause.Cause<JournalError> | undefined, limitMs: number): Effect.Effect<void> =>
       Effect.withFiber((fiber) => {

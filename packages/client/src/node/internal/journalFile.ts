@@ -172,7 +172,7 @@ const turns = 4
 const idleMs = 20
 
 /** How long work waits for the lock of another process, and how long between two attempts. */
-const patienceMs = 5_000
+const patienceMs = 2_000
 const betweenMs = 5
 
 /** How often a file that disappears again and again is made. */
