@@ -254,6 +254,36 @@ describe("replay", () => {
   )
 })
 
+describe("a job whose process died with recorded spend", () => {
+  it.effect("is AlreadySettled when it runs again under its key, and the recorded spend is charged", () =>
+    Effect.gen(function* () {
+      const dead = yield* left(undefined, 60_000)
+      const { idempotency_key: key } = JSON.parse(dead.commitBody)
+      const journal: ReturnType<typeof makeJournal> = makeJournal({
+        adoptOpen: Effect.sync(() => {
+          journal.records.set(dead.reservationId, dead)
+          return 1
+        }),
+        isDecided: (id) => Effect.sync(() => journal.records.has(id))
+      })
+      let runs = 0
+      const body = Effect.sync(() => void (runs += 1))
+      const error = yield* body.pipe(
+        Cycles.withCycles({
+          action,
+          estimate: tokens(100),
+          gracePeriod: 0,
+          idempotencyKey: `reserve-${key}`
+        }),
+        Effect.flip,
+        Effect.tap(() => TestClock.adjust("2 minutes")),
+        Effect.provide(restarted(journal))
+      )
+      expect([error._tag, runs, yield* books]).toEqual(["AlreadySettled", 0, { spent: 42, reserved: 0 }])
+    }).pipe(Effect.provide(stage))
+  )
+})
+
 describe("a record as it was left", () => {
   it.effect.each([
     ["metadata with a number that JavaScript can't hold", '"metadata":{"userId":1234567890123456789}'],

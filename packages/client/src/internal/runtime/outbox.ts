@@ -321,8 +321,11 @@ export const make = (options: {
         Effect.suspend(() => {
           if (known.has(reservationId) || releasing.has(reservationId)) return Effect.succeed(true)
           if (!isDurable) return Effect.succeed(false)
+          // What a dead process recorded for the reservation is decided too, once it is adopted.
           return Effect.map(
-            attempt("read", journalWriteMs, (journal) => journal.isDecided(reservationId)),
+            attempt("read", journalWriteMs, (journal) =>
+              Effect.andThen(Effect.ignoreCause(journal.adoptOpen), journal.isDecided(reservationId))
+            ),
             (exit) => exit?.value ?? false
           )
         }),
