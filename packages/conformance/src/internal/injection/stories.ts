@@ -68,11 +68,21 @@ const slowCommit: ReadonlyArray<Fault> = [
   { site: "journal.removeOpen", call: 1, kind: "hang" }
 ]
 
-/** Faults that hurt only together. */
+/** Faults that hurt only together, or only if the layer closes. */
 export const together: ReadonlyArray<Story> = [
   story({ faults: slowCommit }),
   story({ onCrash: "recorded", faults: slowCommit }),
   story({ form: "byHand", ending: "close", onCrash: "recorded", faults: slowCommit }),
+  // The journal refuses to forget what was released, and the layer closes before the next scan.
+  story({
+    form: "byHand",
+    ending: "release",
+    records: false,
+    onCrash: "estimate",
+    closesEarly: true,
+    restartAfter: 100,
+    faults: [{ site: "journal.removeOpen", call: 1, kind: "fail" }]
+  }),
   story({
     form: "stream",
     onCrash: "estimate",
