@@ -284,6 +284,33 @@ describe("a job whose process died with recorded spend", () => {
   )
 })
 
+describe("flush", () => {
+  it.effect("waits for the records of a dead process that a scan is adopting", () =>
+    Effect.gen(function* () {
+      const dead = yield* left(undefined, 60_000)
+      const started = Deferred.makeUnsafe<void>()
+      const journal: ReturnType<typeof makeJournal> = makeJournal({
+        adoptOpen: Effect.gen(function* () {
+          if (!(yield* Deferred.succeed(started, undefined))) return 0
+          yield* Effect.sleep(100)
+          journal.records.set(dead.reservationId, dead)
+          return 1
+        })
+      })
+      const whenFlushed = yield* Effect.gen(function* () {
+        yield* Deferred.await(started)
+        const fiber = yield* Effect.forkChild(Effect.all([Cycles.flush(), books]), { startImmediately: true })
+        yield* TestClock.adjust(100)
+        return yield* Fiber.join(fiber)
+      }).pipe(Effect.provide(restarted(journal)))
+      expect(whenFlushed).toEqual([
+        { isComplete: true, pending: 0 },
+        { spent: 42, reserved: 0 }
+      ])
+    }).pipe(Effect.provide(stage))
+  )
+})
+
 describe("a record as it was left", () => {
   it.effect.each([
     ["metadata with a number that JavaScript can't hold", '"metadata":{"userId":1234567890123456789}'],

@@ -13,6 +13,7 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type {
   DeadLetter,
@@ -131,6 +132,7 @@ export const make = (options: {
     const unforgotten = new Set<ReservationId>()
     /** Dead letters that the journal didn't take yet, by the identity of their records. */
     const unburied = new Map<string, DeadLetter>()
+    const adopting = Semaphore.makeUnsafe(1)
     let scans = 0
     let journal: Journal | undefined
 
@@ -247,6 +249,13 @@ export const make = (options: {
         { concurrency: "unbounded", discard: true }
       )
 
+    /**
+     * Adopts the records of dead processes. A second caller waits for the first one: until the records are adopted, the
+     * journal shows neither caller that they are pending.
+     */
+    const adopt = (limitMs: number): Effect.Effect<void> =>
+      Semaphore.withPermit(adopting, Effect.asVoid(attempt("adopt", limitMs, (journal) => journal.adoptOpen)))
+
     const guarded = (handle: Effect.Effect<void>): Effect.Effect<void> =>
       Effect.catchCause(handle, (cause) => Log.error("A record of the settlement journal could not be retried", cause))
 
@@ -322,11 +331,12 @@ export const make = (options: {
           if (known.has(reservationId) || releasing.has(reservationId)) return Effect.succeed(true)
           if (!isDurable) return Effect.succeed(false)
           // What a dead process recorded for the reservation is decided too, once it is adopted.
-          return Effect.map(
-            attempt("read", journalWriteMs, (journal) =>
-              Effect.andThen(Effect.ignoreCause(journal.adoptOpen), journal.isDecided(reservationId))
-            ),
-            (exit) => exit?.value ?? false
+          return Effect.andThen(
+            adopt(journalWriteMs),
+            Effect.map(
+              attempt("read", journalWriteMs, (journal) => journal.isDecided(reservationId)),
+              (exit) => exit?.value ?? false
+            )
           )
         }),
       writeOpen: (record) =>
@@ -348,7 +358,7 @@ export const make = (options: {
               discard: true
             })
             if (!isDurable) return
-            yield* attempt("adopt", journalReadMs, (journal) => journal.adoptOpen)
+            yield* adopt(journalReadMs)
             yield* scanJournal(handlers.found)
           }),
           Effect.sync(() => {
