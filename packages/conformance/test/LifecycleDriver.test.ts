@@ -208,7 +208,7 @@ describe("LifecycleDriver", () => {
 
   describe("the README", () => {
     const page = readFileSync(join(import.meta.dirname, "../README.md"), "utf8")
-    const section = page.slice(page.indexOf("## lifecycle-driver"))
+    const [section = ""] = page.slice(page.indexOf("## lifecycle-driver")).split(/^## (?!lifecycle-driver)/m)
 
     it("explains every field of a story, in its order", () => {
       const rows = Array.from(section.matchAll(/^\| `(\w+)` /gm), ([, name]) => name)
