@@ -5,6 +5,7 @@
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { basename, dirname, join, relative } from "node:path"
+import { phraseProblems } from "./phrases.ts"
 
 /** What a package may import of the others. */
 const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -86,6 +87,7 @@ export const problemsOf = (path: string, text: string): ReadonlyArray<string> =>
     }
     if (/\bas any\b|as unknown as|@ts-ignore|@ts-nocheck/.test(text)) problems.push("silences the compiler")
   }
+  if (hasPhraseCheck(path)) problems.push(...phraseProblems(text))
   if (/(^|[^a-zA-Z0-9_.-])\/(work|farm|root)\//.test(text)) problems.push("names a path of a machine")
   if (path.endsWith(".md")) {
     for (const [, target = ""] of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)) {
@@ -95,6 +97,10 @@ export const problemsOf = (path: string, text: string): ReadonlyArray<string> =>
   if (path === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
   return problems
 }
+
+/** The code of every package, except what records the words of a server. */
+const hasPhraseCheck = (path: string): boolean =>
+  /^packages\/(?!ai\/)[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
 
 const importsOf = (text: string): ReadonlyArray<string> =>
   Array.from(text.matchAll(/(?:^(?:import|export|\}).*from |\bimport\()"([^"]+)"/gm), ([, target = ""]) => target)
