@@ -106,7 +106,7 @@ const logged = (log: string, text: string) =>
   })
 
 /** Starts a worker, and kills it as soon as it is at work, a little later with each round: at every step in turn. */
-const killed = (log: string, work: Work, round: number, after: "began" | "told" = "began") =>
+const killed = (log: string, work: Work, round: number, after: "began" | "settled" = "began") =>
   Effect.scoped(
     Effect.gen(function* () {
       yield* startWorker(work)
@@ -128,7 +128,7 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     const of = (what: string) => lines.filter(([step]) => step === what)
     const recorded = new Map(of("recorded").map(([, id = "", total]) => [id, Number(total)]))
     const reported = new Map(of("reported").map(([, id = "", total]) => [id, Number(total)]))
-    const told = new Set(of("told").map(([, id = ""]) => id))
+    const settled = new Set(of("settled").map(([, id = ""]) => id))
     const began = new Set(of("began").map(([, id = ""]) => id))
     const charges = yield* server.charges
     const problems: Array<string> = []
@@ -136,7 +136,7 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     for (const id of began) {
       const charge = charges.get(id)?.[0] ?? 0
       const total = reported.get(id)
-      if (told.has(id) && charge !== total) problems.push(`${id} was told, and charged ${charge} of ${total}`)
+      if (settled.has(id) && charge !== total) problems.push(`${id} was settled, and charged ${charge} of ${total}`)
       // The next total may be durable before its line is in the log; the estimate counts until there is a first one.
       if (onCrash !== "expire" && charge < (recorded.get(id) ?? (onCrash === "estimate" ? 1 : 0)))
         problems.push(`${id} recorded ${recorded.get(id)}, and was charged ${charge}`)
@@ -146,7 +146,7 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     const sum = Array.from(charges.values()).reduce((total, amounts) => total + amounts.reduce((a, b) => a + b, 0), 0)
     const spent = yield* server.spent
     if (sum !== spent) problems.push(`the budget shows ${spent} of ${sum}`)
-    return { problems, count: told.size }
+    return { problems, count: settled.size }
   })
 
 /** Waits until the leases of dead processes have ended: each extension has added to them. */
@@ -159,10 +159,10 @@ const leasesEnd = ({ server }: Stage) =>
 // tests
 // ---------------------------------------------------------------------------------------------------------------------
 
-describe("a client that is killed", () => {
-  describe.each(kinds)("with the journal in %s", (kind) => {
+describe("client killed under load", () => {
+  describe.each(kinds)("with a %s journal", (kind) => {
     it.live.each(policies)(
-      "settle %s, onCrash %s: the next client settles everything, each spend once",
+      "settles all spend exactly once in the next client (settle %s, onCrash %s)",
       ([settle, onCrash, number]) =>
         Effect.scoped(
           Effect.gen(function* () {
@@ -182,7 +182,7 @@ describe("a client that is killed", () => {
     )
 
     it.live(
-      "after the lease, recorded spend is charged by an event",
+      "charges recorded spend by an event after the lease",
       () =>
         Effect.scoped(
           Effect.gen(function* () {
@@ -204,7 +204,7 @@ describe("a client that is killed", () => {
     )
 
     it.live(
-      "beside a process that lives: its open reservation stays its own",
+      "doesn't adopt the open reservation of a process that is alive",
       () =>
         Effect.scoped(
           Effect.gen(function* () {
@@ -229,13 +229,13 @@ describe("a client that is killed", () => {
     )
 
     it.live(
-      "with two clients in one process, while a third one comes and goes",
+      "settles all spend with two clients in one process, while others start and end",
       () =>
         Effect.scoped(
           Effect.gen(function* () {
             const stage = yield* makeStage(kind, "attempt", "recorded")
             for (let round = 0; round < Math.max(2, roundsEach); round += 1) {
-              yield* killed(stage.log, { ...stage.work(`round${round}`), clients: 2 }, round, "told")
+              yield* killed(stage.log, { ...stage.work(`round${round}`), clients: 2 }, round, "settled")
             }
             expect(yield* stage.replay).toEqual(settledAll)
             const { count, problems } = yield* problemsOf(stage, "recorded")

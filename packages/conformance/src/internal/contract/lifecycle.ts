@@ -1,34 +1,32 @@
-/**
- * The contract of a server, in part. What happens to a reservation: reserve, commit and its overage, release, extend, expiry.
- */
+/** The contract of a server: reserve, commit and overage, release, extend and expiry. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { describe, expect } from "@effect/vitest"
 import type { CyclesError } from "effect-cycles/CyclesError"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import type { Declare } from "./stage.ts"
-import { both, codeOf, newKey, one, unknownId } from "./stage.ts"
+import type { Declare } from "./fixture.ts"
+import { both, codeOf, newKey, one, unknownId } from "./fixture.ts"
 
 const { tokens } = Amount
 
 /** Declares these tests. */
 export const lifecycle = ({ test, timed }: Declare): void => {
   describe("reserve", () => {
-    test("holds the estimate on every scope of the subject", both(100, 50), ({ books, reserve, tenant }) =>
+    test("reserves the estimate on every scope of the subject", both(100, 50), ({ books, reserve, tenant }) =>
       Effect.gen(function* () {
-        const answer = yield* reserve(20, { agent: "a" })
-        expect(answer).toMatchObject({
+        const response = yield* reserve(20, { agent: "a" })
+        expect(response).toMatchObject({
           decision: "ALLOW",
           reserved: tokens(20),
           affectedScopes: [`tenant:${tenant}`, `tenant:${tenant}/agent:a`],
           scopePath: `tenant:${tenant}/agent:a`
         })
-        expect(answer.reservationId).toBeDefined()
+        expect(response.reservationId).toBeDefined()
         expect([(yield* books()).remaining, (yield* books("agent:a")).remaining]).toEqual([80n, 30n])
       })
     )
 
-    test("holds nothing on any scope where one has too little", both(100, 10), ({ books, reserve }) =>
+    test("reserves nothing if one scope has too little", both(100, 10), ({ books, reserve }) =>
       Effect.gen(function* () {
         expect(yield* codeOf(reserve(11, { agent: "a" }))).toBe("BUDGET_EXCEEDED")
         expect([(yield* books()).reserved, (yield* books("agent:a")).reserved]).toEqual([0n, 0n])
@@ -37,7 +35,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    test("lets nobody have more than there is, however many ask at once", one(100), ({ books, reserve }) =>
+    test("never reserves more than the budget, however many requests are concurrent", one(100), ({ books, reserve }) =>
       Effect.gen(function* () {
         const asked = yield* Effect.forEach(Array.from({ length: 20 }), () => Effect.result(reserve(10)), {
           concurrency: 20
@@ -47,7 +45,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    test("lives a minute where nothing is said", one(10), ({ client, hold }) =>
+    test("has a TTL of one minute by default", one(10), ({ client, hold }) =>
       Effect.gen(function* () {
         const { createdAtMs, expiresAtMs } = yield* client.getReservation(yield* hold(1))
         expect(expiresAtMs - createdAtMs).toBe(60_000)
@@ -55,7 +53,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
     )
 
     test(
-      "lives no longer than the tenant allows",
+      "limits the TTL to the tenant's maximum",
       one(10),
       ({ client, hold }) =>
         Effect.gen(function* () {
@@ -65,7 +63,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       { max_reservation_ttl_ms: 5_000, default_reservation_ttl_ms: 5_000 }
     )
 
-    test("holds nothing in a dry run, and denies instead of refusing", one(10), ({ books, reserve }) =>
+    test("reserves nothing in a dry run, and returns DENY instead of an error", one(10), ({ books, reserve }) =>
       Effect.gen(function* () {
         expect(yield* reserve(10, { dryRun: true })).toMatchObject({ decision: "ALLOW" })
         expect(yield* reserve(11, { dryRun: true })).toMatchObject({
@@ -76,7 +74,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    test("says what is missing: a budget, or one of this unit", one(10), ({ client, reserve, tenant }) =>
+    test("fails if there is no budget, or none in this unit", one(10), ({ client, reserve, tenant }) =>
       Effect.gen(function* () {
         expect(yield* codeOf(reserve(1, { estimate: Amount.credits(1) }))).toBe("UNIT_MISMATCH")
         expect(yield* codeOf(reserve(1, { subject: { agent: "a" } }))).toBe("NOT_FOUND")
@@ -85,31 +83,28 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    test(
-      "is refused by a frozen budget, which still takes what is held",
-      one(10),
-      ({ client, hold, manage, reserve }) =>
-        Effect.gen(function* () {
-          const id = yield* hold(5)
-          yield* manage("freeze", {})
-          expect(yield* codeOf(reserve(1))).toBe("BUDGET_FROZEN")
-          yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(5) })
-          yield* manage("unfreeze", {})
-          yield* reserve(1)
-        })
+    test("is refused by a frozen budget, which still accepts commits", one(10), ({ client, hold, manage, reserve }) =>
+      Effect.gen(function* () {
+        const id = yield* hold(5)
+        yield* manage("freeze", {})
+        expect(yield* codeOf(reserve(1))).toBe("BUDGET_FROZEN")
+        yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(5) })
+        yield* manage("unfreeze", {})
+        yield* reserve(1)
+      })
     )
   })
 
   describe("commit", () => {
-    test("charges what was spent and gives the rest back", both(100, 50), ({ books, client, hold }) =>
+    test("charges the actual amount and returns the rest", both(100, 50), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(20, { agent: "a" })
-        const answer = yield* client.commit(id, {
+        const response = yield* client.commit(id, {
           idempotencyKey: newKey(),
           actual: tokens(15),
           metadata: { note: "n" }
         })
-        expect(answer).toMatchObject({ status: "COMMITTED", charged: tokens(15), released: tokens(5) })
+        expect(response).toMatchObject({ status: "COMMITTED", charged: tokens(15), released: tokens(5) })
         for (const scope of [undefined, "agent:a"]) {
           expect(yield* books(scope)).toMatchObject({ spent: 15n, reserved: 0n, debt: 0n })
         }
@@ -117,7 +112,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    test("takes nothing for an amount of 0, and all of it for all", one(10), ({ books, client, hold }) =>
+    test("accepts an amount of 0, and the whole reserved amount", one(10), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const nothing = yield* client.commit(yield* hold(10), { idempotencyKey: newKey(), actual: tokens(0) })
         expect(nothing.released).toEqual(tokens(10))
@@ -127,7 +122,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    test("is final: what comes after is refused and changes nothing", one(10), ({ books, client, hold }) =>
+    test("is final: later settlements are refused and change nothing", one(10), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(10)
         yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(4) })
@@ -146,7 +141,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    test("is refused in another unit, and for a reservation that is not there", one(10), ({ client, hold }) =>
+    test("is refused in another unit, and for an unknown reservation", one(10), ({ client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(10)
         const credits = { idempotencyKey: newKey(), actual: Amount.credits(1) }
@@ -158,7 +153,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("overage", () => {
-    test("under REJECT is refused, and the reservation stays", one(100), ({ books, client, hold }) =>
+    test("is refused under REJECT, and the reservation stays active", one(100), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(10, { overagePolicy: "REJECT" })
         const commit = (amount: number) => client.commit(id, { idempotencyKey: newKey(), actual: tokens(amount) })
@@ -170,7 +165,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
     )
 
     test(
-      "under ALLOW_IF_AVAILABLE takes what is there, and stops new reservations until the budget is funded",
+      "charges the remaining amount under ALLOW_IF_AVAILABLE, and blocks new reservations until the budget is funded",
       one(15),
       ({ books, client, hold, manage, reserve }) =>
         Effect.gen(function* () {
@@ -190,7 +185,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
     )
 
     test(
-      "under ALLOW_WITH_OVERDRAFT makes debt up to the limit, and none beyond it",
+      "creates debt up to the limit under ALLOW_WITH_OVERDRAFT, and none beyond it",
       [{ allocated: 10, overdraftLimit: 5 }],
       ({ books, client, hold, reserve }) =>
         Effect.gen(function* () {
@@ -205,7 +200,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
     )
 
     test(
-      "is as the tenant has it where the request says nothing",
+      "follows the tenant's policy if the request has none",
       one(100),
       ({ client, event, hold }) =>
         Effect.gen(function* () {
@@ -218,7 +213,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("release", () => {
-    test("gives everything back, also by the administrator", both(10, 10), ({ books, client, hold }) =>
+    test("returns the whole amount, also for the administrator", both(10, 10), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const own = yield* hold(4, { agent: "a" })
         const other = yield* hold(6, { agent: "a" })
@@ -234,7 +229,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("extend", () => {
-    test("adds to the end there was, once for each key", one(10), ({ client, hold }) =>
+    test("extends from the current end, once for each key", one(10), ({ client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(1, { ttlMs: 30_000 })
         const before = (yield* client.getReservation(id)).expiresAtMs
@@ -246,7 +241,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
     )
 
     test(
-      "is refused when the tenant's number is used up",
+      "is refused after the tenant's maximum number of extensions",
       one(10),
       ({ client, hold }) =>
         Effect.gen(function* () {
@@ -260,7 +255,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("expiry", () => {
-    timed("gives back exactly what was held, after the grace", both(10, 10), ({ books, client, hold }) =>
+    timed("returns exactly the reserved amount after the grace period", both(10, 10), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(7, { agent: "a", ttlMs: 1_000, gracePeriodMs: 500 })
         yield* TestClock.adjust(1_500)
@@ -275,7 +270,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    timed("leaves the grace to settle, but not to extend", one(20), ({ books, client, hold }) =>
+    timed("allows a settlement in the grace period, but no extension", one(20), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(7, { ttlMs: 1_000, gracePeriodMs: 500 })
         const other = yield* hold(7, { ttlMs: 1_000, gracePeriodMs: 500 })
@@ -288,7 +283,7 @@ export const lifecycle = ({ test, timed }: Declare): void => {
       })
     )
 
-    timed("is told anew by a repeated reserve", one(20), ({ reserve }) =>
+    timed("is recomputed in the response to a repeated reserve", one(20), ({ reserve }) =>
       Effect.gen(function* () {
         const request = { idempotencyKey: newKey(), ttlMs: 10_000, gracePeriodMs: 0 }
         const first = yield* reserve(1, request)

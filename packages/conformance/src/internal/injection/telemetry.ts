@@ -1,6 +1,4 @@
-/**
- * A tracer, a logger and metrics that throw when the injector says so, and otherwise keep what they are given.
- */
+/** A tracer, a logger and metrics that throw if the injector selects them. Otherwise they record what they receive. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"

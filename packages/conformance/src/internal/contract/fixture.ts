@@ -1,6 +1,4 @@
-/**
- * A tenant of its own for each test of a contract, and short ways to ask on its behalf.
- */
+/** Makes a tenant for each test of a contract, and short forms of the calls on its behalf. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Balance } from "@effect-cycles/protocol/Balance"
 import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"

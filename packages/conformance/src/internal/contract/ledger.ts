@@ -1,12 +1,10 @@
-/**
- * The contract of a server, in part. What is asked besides: repetition, decisions, events, reading, errors.
- */
+/** The contract of a server: idempotency, decisions, events, queries and errors. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { describe, expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Declare } from "./stage.ts"
-import { action, both, codeOf, make, newKey, one, stranger, unknownId } from "./stage.ts"
+import type { Declare } from "./fixture.ts"
+import { action, both, codeOf, make, newKey, one, stranger, unknownId } from "./fixture.ts"
 
 const { tokens } = Amount
 
@@ -14,17 +12,17 @@ const { tokens } = Amount
 export const books = ({ test }: Declare): void => {
   describe("idempotency", () => {
     test(
-      "answers the same request alike and does it once, also six at a time",
+      "applies a repeated request once and returns the same response, also six at a time",
       one(100),
       ({ books, client, reserve }) =>
         Effect.gen(function* () {
           const idempotencyKey = newKey()
-          const answers = yield* Effect.forEach(Array.from({ length: 6 }), () => reserve(10, { idempotencyKey }), {
+          const responses = yield* Effect.forEach(Array.from({ length: 6 }), () => reserve(10, { idempotencyKey }), {
             concurrency: 6
           })
-          expect(new Set(answers.map((answer) => answer.reservationId)).size).toBe(1)
+          expect(new Set(responses.map((response) => response.reservationId)).size).toBe(1)
           expect((yield* books()).reserved).toBe(10n)
-          const id = answers[0]?.reservationId ?? (yield* unknownId)
+          const id = responses[0]?.reservationId ?? (yield* unknownId)
           const commit = { idempotencyKey: newKey(), actual: tokens(7) }
           const first = yield* client.commit(id, commit)
           expect({ ...(yield* client.commit(id, commit)), meta: 0 }).toEqual({ ...first, meta: 0 })
@@ -32,7 +30,7 @@ export const books = ({ test }: Declare): void => {
         })
     )
 
-    test("refuses another request under the same key", one(100), ({ books, client, hold, reserve }) =>
+    test("refuses a different request under the same key", one(100), ({ books, client, hold, reserve }) =>
       Effect.gen(function* () {
         const idempotencyKey = newKey()
         const id = yield* hold(10, { idempotencyKey })
@@ -43,20 +41,23 @@ export const books = ({ test }: Declare): void => {
       })
     )
 
-    test("keeps no refusal: the same request is done once there is budget", one(5), ({ manage, reserve }) =>
-      Effect.gen(function* () {
-        const idempotencyKey = newKey()
-        expect(yield* codeOf(reserve(10, { idempotencyKey }))).toBe("BUDGET_EXCEEDED")
-        yield* manage("fund", {
-          operation: "CREDIT",
-          amount: { unit: "TOKENS", amount: 5 },
-          idempotency_key: newKey()
+    test(
+      "doesn't store a refusal: the same request succeeds after the budget is funded",
+      one(5),
+      ({ manage, reserve }) =>
+        Effect.gen(function* () {
+          const idempotencyKey = newKey()
+          expect(yield* codeOf(reserve(10, { idempotencyKey }))).toBe("BUDGET_EXCEEDED")
+          yield* manage("fund", {
+            operation: "CREDIT",
+            amount: { unit: "TOKENS", amount: 5 },
+            idempotency_key: newKey()
+          })
+          expect((yield* reserve(10, { idempotencyKey })).decision).toBe("ALLOW")
         })
-        expect((yield* reserve(10, { idempotencyKey })).decision).toBe("ALLOW")
-      })
     )
 
-    test("takes the same key for two reservations as two settlements", one(100), ({ books, client, hold }) =>
+    test("settles two reservations under the same key", one(100), ({ books, client, hold }) =>
       Effect.gen(function* () {
         const commit = { idempotencyKey: newKey(), actual: tokens(3) }
         yield* client.commit(yield* hold(10), commit)
@@ -67,7 +68,7 @@ export const books = ({ test }: Declare): void => {
   })
 
   describe("decide", () => {
-    test("tells what a reserve would be answered, and holds nothing", one(10), ({ books, client, tenant }) =>
+    test("returns the decision of a reserve, and reserves nothing", one(10), ({ books, client, tenant }) =>
       Effect.gen(function* () {
         const decide = (amount: number) =>
           client.decide({ idempotencyKey: newKey(), subject: { tenant }, action, estimate: tokens(amount) })
@@ -80,7 +81,7 @@ export const books = ({ test }: Declare): void => {
 
   describe("events", () => {
     test(
-      "charge at once, each key once, by their own policy",
+      "charge immediately, once for each key, by the policy of the request",
       [{ allocated: 10, overdraftLimit: 5 }],
       ({ books, client, event, tenant }) =>
         Effect.gen(function* () {
@@ -96,7 +97,7 @@ export const books = ({ test }: Declare): void => {
         })
     )
 
-    test("are cut to what is there under ALLOW_IF_AVAILABLE, and say so", one(10), ({ books, event }) =>
+    test("charge at most the remaining amount under ALLOW_IF_AVAILABLE, and return it", one(10), ({ books, event }) =>
       Effect.gen(function* () {
         expect((yield* event(10, "ALLOW_IF_AVAILABLE")).charged).toBeUndefined()
         expect((yield* event(1, "ALLOW_IF_AVAILABLE")).charged).toEqual(tokens(0))
@@ -116,9 +117,9 @@ export const books = ({ test }: Declare): void => {
     )
   })
 
-  describe("reading", () => {
+  describe("queries", () => {
     test(
-      "pages through balances, each once",
+      "return each balance once across pages",
       Array.from({ length: 5 }, (_, i) => ({ scope: `agent:a${i}`, allocated: 1 })),
       ({ client, tenant }) =>
         Effect.gen(function* () {
@@ -133,7 +134,7 @@ export const books = ({ test }: Declare): void => {
         })
     )
 
-    test("pages through reservations in the order asked for, each once", one(100), ({ client, hold }) =>
+    test("return each reservation once across pages, in the requested order", one(100), ({ client, hold }) =>
       Effect.gen(function* () {
         for (const amount of [3, 1, 2, 5, 4]) yield* hold(amount)
         for (const sortDir of ["asc", "desc"] as const) {
@@ -144,7 +145,7 @@ export const books = ({ test }: Declare): void => {
       })
     )
 
-    test("finds reservations by state, subject and key", both(100, 100), ({ client, hold }) =>
+    test("find reservations by status, subject and key", both(100, 100), ({ client, hold }) =>
       Effect.gen(function* () {
         const idempotencyKey = newKey()
         const keyed = yield* hold(1, { idempotencyKey })
@@ -162,7 +163,7 @@ export const books = ({ test }: Declare): void => {
       })
     )
 
-    test("shows a reservation with what its user put into it", one(10), ({ client, hold, tenant }) =>
+    test("return a reservation with the metadata of its user", one(10), ({ client, hold, tenant }) =>
       Effect.gen(function* () {
         const id = yield* hold(2, { metadata: { run: "r1", deep: { list: [1, "2", null] } } })
         expect(yield* client.getReservation(id)).toMatchObject({
@@ -179,7 +180,7 @@ export const books = ({ test }: Declare): void => {
 
   describe("errors", () => {
     test(
-      "of a key that is none is 401, and every answer has its request and trace",
+      "return 401 for an invalid key, and a request id and trace id with every response",
       one(10),
       ({ client, reserve, tenant }) =>
         Effect.gen(function* () {
@@ -195,7 +196,7 @@ export const books = ({ test }: Declare): void => {
         })
     )
 
-    test("keep one tenant out of what another has", one(10), ({ admin, client, hold }) =>
+    test("refuse access to the reservations of another tenant", one(10), ({ admin, client, hold }) =>
       Effect.gen(function* () {
         const id = yield* hold(1)
         const other = yield* make({ baseUrl: client.baseUrl, admin }, one(10))
