@@ -72,7 +72,7 @@ const survives = <A, E, R>(form: Effect.Effect<A, E, R>) =>
     yield* nothingLeft
   })
 
-describe("a tracer that throws", () => {
+describe("tracer that throws", () => {
   for (const method of ["span", "attribute", "end"] as const) {
     for (const [form, run] of forms) {
       it.effect(`does not keep ${form} from committing (${method})`, () =>
@@ -122,7 +122,7 @@ describe("a tracer that throws", () => {
   }
 })
 
-describe("a logger that throws", () => {
+describe("logger that throws", () => {
   for (const [form, run] of forms) {
     it.effect(`does not keep ${form} from committing when the journal fails`, () => {
       const journal = faultyJournal()
@@ -185,7 +185,7 @@ describe("metrics that throw", () => {
   )
 })
 
-describe("a journal that throws, dies or hangs", () => {
+describe("journal that throws, dies or hangs", () => {
   const broken: ReadonlyArray<readonly [JournalOperation, JournalFault, string]> = [
     ["put", "throw", "can't write"],
     ["put", "die", "dies when it writes"],
@@ -208,7 +208,7 @@ describe("a journal that throws, dies or hangs", () => {
   }
 
   for (const operation of ["put", "remove"] as const) {
-    it.effect(`frees the caller after 2 s and one timeout when a ${operation} hangs`, () => {
+    it.effect(`returns to the caller after 2 s and one timeout if a ${operation} hangs`, () => {
       const journal = faultyJournal()
       journal.always(operation, "hang")
       return Effect.gen(function* () {
@@ -274,7 +274,7 @@ describe("a journal that throws, dies or hangs", () => {
   })
 })
 
-describe("a retry schedule that dies", () => {
+describe("retry schedule that dies", () => {
   it.effect("leaves the spend to the next scan of the journal", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
@@ -293,7 +293,7 @@ describe("a retry schedule that dies", () => {
   )
 })
 
-describe("a reservation id that does not fit into a path", () => {
+describe("reservation id that can't be part of a path", () => {
   const malformed = "malformed-\ud800"
 
   it.effect("does not keep other records of the journal from being settled", () => {

@@ -32,7 +32,7 @@ const charged = (spent: number) =>
     yield* nothingLeft
   })
 
-describe("spend that is recorded after the settlement", () => {
+describe("spend recorded after the settlement", () => {
   it.effect("by a detached fiber is charged, as far as it exceeds what was committed (record)", () =>
     Effect.gen(function* () {
       yield* later(Reservation.record({ actual: tokens(8) })).pipe(
@@ -170,13 +170,13 @@ describe("reserve in a scope that closes", () => {
   )
 })
 
-describe("a body that completes while it is interrupted", () => {
+describe("body that completes while it is interrupted", () => {
   const paid = Effect.uninterruptible(Effect.as(Effect.sleep("5 seconds"), { total: 42 }))
 
   const measured = { ...options, actual: (result: { readonly total: number }) => tokens(result.total) }
 
   for (const heartbeat of ["warn", "failOnFinalize", "cancel"] as const) {
-    it.effect(`is committed by its result (heartbeat: ${heartbeat})`, () =>
+    it.effect(`commits the actual amount of its result (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.forkDetach(Cycles.withCycles(paid, { ...measured, heartbeat }), {
           startImmediately: true
@@ -189,7 +189,7 @@ describe("a body that completes while it is interrupted", () => {
     )
   }
 
-  it.effect("is committed by its result when a timeout interrupts it", () =>
+  it.effect("commits the actual amount of its result when a timeout interrupts it", () =>
     Effect.gen(function* () {
       yield* Effect.forkDetach(Effect.timeout(Cycles.withCycles(paid, measured), "1 second"), {
         startImmediately: true
@@ -198,7 +198,7 @@ describe("a body that completes while it is interrupted", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is committed by its result when it loses a race", () =>
+  it.effect("commits the actual amount of its result when it loses a race", () =>
     Effect.gen(function* () {
       yield* Effect.forkDetach(Effect.race(Cycles.withCycles(paid, measured), Effect.sleep("1 second")), {
         startImmediately: true
@@ -207,7 +207,7 @@ describe("a body that completes while it is interrupted", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is committed by its result and not by the part that was recorded", () =>
+  it.effect("commits the actual amount of its result and not by the part that was recorded", () =>
     Effect.gen(function* () {
       const body = Effect.andThen(Reservation.record({ actual: tokens(7) }), paid)
       const fiber = yield* Effect.forkDetach(Cycles.withCycles(body, measured), { startImmediately: true })
@@ -218,7 +218,7 @@ describe("a body that completes while it is interrupted", () => {
   )
 })
 
-describe("a lease that ends with our own commit", () => {
+describe("lease that ends with the client's commit", () => {
   for (const heartbeat of ["failOnFinalize", "cancel"] as const) {
     it.effect(`does not fail withCycles (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {

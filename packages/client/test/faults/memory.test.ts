@@ -41,7 +41,7 @@ const settleMany = (settle: (active: Reservation.Active<"TOKENS">) => Effect.Eff
     })
   )
 
-describe("a long-lived scope", () => {
+describe("long-lived scope", () => {
   it.live("keeps nothing of reservations that were committed", () =>
     Effect.scoped(
       Effect.gen(function* () {
@@ -60,7 +60,7 @@ describe("a long-lived scope", () => {
     ).pipe(Effect.provide(live({}, rich)))
   )
 
-  it.live("grows by less than 1 KB a settled reservation", () =>
+  it.live("grows by less than 1 KB per settled reservation", () =>
     Effect.scoped(
       Effect.gen(function* () {
         // Bodies of the same size in scopes of their own, so that what the server keeps is left out.

@@ -58,7 +58,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
     sendsNumbers("decide", Cycles.decide({ action, estimate: tokens(large) }))
   )
 
-  it.effect("does not keep large spend from the books", () =>
+  it.effect("doesn't change large spend in the ledger", () =>
     Effect.gen(function* () {
       yield* define
       yield* Effect.exit(Cycles.withCycles(Effect.void, { action, estimate: tokens(large), actual: tokens(large) }))
@@ -79,7 +79,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
   )
 })
 
-describe("a wrong clock", () => {
+describe("wrong clock", () => {
   const now = Date.UTC(2026, 6, 1)
 
   for (const [what, recordedAtMs] of [

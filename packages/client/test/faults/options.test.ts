@@ -39,7 +39,7 @@ const wrong: ReadonlyArray<readonly [name: string, given: Cycles.LeaseOptions<"w
   ["heartbeat", unchecked('{"heartbeat":"stop"}')]
 ]
 
-describe("an option that can't be", () => {
+describe("invalid option", () => {
   const forms = [
     ["withCycles", (given: Cycles.LeaseOptions<"warn">) => Cycles.withCycles(Effect.void, { ...options, ...given })],
     [
@@ -78,7 +78,7 @@ describe("an option that can't be", () => {
   )
 })
 
-describe("a commit that is refused for what it carries besides the amount", () => {
+describe("commit refused because of its metrics or metadata", () => {
   const nested = (levels: number): { readonly [key: string]: Schema.Json } => {
     let value: { readonly [key: string]: Schema.Json } = {}
     for (let level = 0; level < levels; level++) value = { a: value }

@@ -48,7 +48,7 @@ const filesIn = (home: string): ReadonlyArray<string> =>
     .filter((name) => /\.(json|sqlite)$/.test(name))
 
 describe("NodeCycles", () => {
-  describe("the default journal", () => {
+  describe("default journal", () => {
     it.live("is in SQLite", () =>
       Effect.gen(function* () {
         const { home, settlement, warnings } = yield* settle
