@@ -18,7 +18,7 @@ const read = (spec: object) =>
 /** What is wrong with a spec. */
 const problemOf = (spec: object) => Effect.map(Effect.flip(read(spec)), ({ problem }) => problem)
 
-/** Runs a spec against a server that does as it is outcome, and tells what that saw. */
+/** Runs a spec against a scripted server; returns the outcome and the requests. */
 const play = (spec: object, ...script: ReadonlyArray<readonly [string, FaultServer.Reaction]>) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -83,15 +83,15 @@ describe("LifecycleDriver", () => {
       [{ elements: [tokens(1)] }, "elements are for the form stream, not for withCycles"],
       [{ form: "stream", elements: [tokens(1)], actual: tokens(1) }, "elements and actual exclude each other"],
       [{ form: "stream", record: tokens(1) }, "record is not for the form stream: it has elements"]
-    ] as const)("refuses what it would not do: %j", ([spec, problem]) =>
+    ] as const)("refuses fields without an effect: %j", ([spec, problem]) =>
       Effect.gen(function* () {
         expect(yield* problemOf(spec)).toBe(problem)
       })
     )
 
-    it.effect.each(["", "{", "[]", "null", "7"])("refuses %j", (text) =>
+    it.effect.each(["", "{", "[]", "null", "7"])("refuses input that isn't a JSON object: %j", (text) =>
       Effect.gen(function* () {
-        expect((yield* Effect.flip(LifecycleDriver.read(text))).problem).toMatch(/^the spec /)
+        expect((yield* Effect.flip(LifecycleDriver.read(text))).problem).toMatch(/^(the input|standard input) /)
       })
     )
   })
@@ -157,7 +157,7 @@ describe("LifecycleDriver", () => {
     )
   })
 
-  describe("the program", () => {
+  describe("lifecycle-driver", () => {
     it.live("prints one line and exits with 0 if no server responds", () =>
       Effect.gen(function* () {
         const { output, code } = yield* drive({ baseUrl: "http://127.0.0.1:1" })
@@ -206,9 +206,9 @@ describe("LifecycleDriver", () => {
     )
   })
 
-  describe("the README", () => {
+  describe("README", () => {
     const page = readFileSync(join(import.meta.dirname, "../README.md"), "utf8")
-    const section = page.slice(page.indexOf("## lifecycle-driver"))
+    const section = page.slice(page.indexOf("## lifecycle-driver"), page.indexOf("## recovery-adapter"))
 
     it("documents every field of the input, in order", () => {
       const rows = Array.from(section.matchAll(/^\| `(\w+)` /gm), ([, name]) => name)
