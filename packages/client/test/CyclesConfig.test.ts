@@ -30,7 +30,7 @@ const built = (env: Variables) =>
 
 const read = (env: Variables) => CyclesConfig.config.parse(ConfigProvider.fromEnv({ env: { ...required, ...env } }))
 
-/** What the error of a bad environment says, in one line. */
+/** The error message of an invalid environment, in one line. */
 const problemOf = (env: Variables) =>
   Effect.map(Effect.flip(built(env)), (error: Config.ConfigError | Schema.SchemaError) =>
     error.message.replaceAll(/\s*\n\s*/g, " ")

@@ -111,7 +111,7 @@ describe("Heartbeat", () => {
   it.effect("ends an extend that was queued in time for its retry", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
-      // Nothing was answered for so long that the first call goes alone, and the other one waits for it.
+      // There was no response for so long that the first call is an idle probe, and the other one waits for it.
       faults.plan("extend", { _tag: "Hang" }, { _tag: "Hang" })
       const fibers = yield* Effect.forEach([1, 2], () => slow("6 minutes", { ttl: "5 minutes" }))
       yield* TestClock.adjust("6 minutes")

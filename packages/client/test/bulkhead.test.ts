@@ -8,7 +8,7 @@ const priorities = ["lease", "settlement", "caller"] as const
 
 const others = (priority: Priority) => priorities.filter((other) => other !== priority)
 
-/** A bulkhead that has just been used, so that no probe goes first, with a log of what it granted. */
+/** A bulkhead that has just been used, so that there is no idle probe, with a log of the slots it assigned. */
 const make = (maxConcurrency: number) => {
   const timers = new Set<Timer>()
   const bulkhead = Bulkhead.make({

@@ -1,5 +1,5 @@
 /**
- * What each error response means, status by status and code by code.
+ * The meaning of each error response, by status and code.
  */
 import { ErrorResponse, Identifiers } from "@effect-cycles/protocol"
 import { describe, expect, it } from "@effect/vitest"
@@ -72,7 +72,7 @@ const key = Identifiers.IdempotencyKey.make("k")
 
 const subject = { tenant: "acme" }
 
-/** The errors of a reserve, a commit and an event that are answered so. */
+/** The errors of a reserve, a commit and an event with this response. */
 const errorsOf = (fault: Fault) =>
   Effect.gen(function* () {
     const client = yield* CyclesClient.CyclesClient

@@ -9,7 +9,7 @@ import { action, live, tokens } from "./support/live.ts"
 
 const act = Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1) }))
 
-/** Starts ten guarded bodies, and returns how many reserves have been sent before any is answered. */
+/** Starts ten guarded bodies, and returns how many reserves have been sent before the first response. */
 const burst = Effect.gen(function* () {
   const faults = yield* Faults.Faults
   const reserves = () => faults.operations().filter((operation) => operation === "reserve").length

@@ -1,5 +1,5 @@
 /**
- * What a client finds in the journal when it starts, and at intervals, and what it does with it.
+ * Replay of the journal: the records that a client finds when it starts and with each scan, and how it settles them.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
@@ -226,7 +226,7 @@ describe("replay", () => {
       faults.always("commit", { _tag: "Delay", ms: 100 })
       yield* Effect.gen(function* () {
         const sent: Array<number> = []
-        // The first one goes alone, since the client has been idle.
+        // The first one is an idle probe.
         yield* TestClock.adjust(100)
         for (let i = 0; i < 4; i++) {
           sent.push((yield* settling).length)

@@ -1,5 +1,5 @@
 /**
- * Asking for a reservation where nobody knows what the server did: nothing leaks, and nobody loses what they hold.
+ * Reserves whose result is ambiguous: no reservation leaks, and no caller loses its reservation.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -142,7 +142,7 @@ describe("reserve", () => {
         yield* TestClock.adjust(1_000)
         expect(Exit.isFailure(yield* Fiber.join(fiber))).toBe(true)
         const reserves = (yield* operations).filter((operation) => operation === "reserve")
-        // Ten waits, and the repetition that follows an ambiguous answer.
+        // Ten waits, and the retry after an ambiguous response.
         expect(reserves.length).toBeLessThanOrEqual(14)
       }).pipe(Effect.provide(exact))
     )

@@ -70,7 +70,7 @@ const httpOver = (transport: CyclesTransport.CyclesTransport): HttpClient.HttpCl
     )
   )
 
-/** Records what is sent, and shows it as a curious user would. */
+/** Records the requests, and prints them as a debugging user would. */
 const recorder = (shown: Shown) =>
   CyclesTransport.layerHttpClient.pipe(
     Layer.provide(
@@ -89,7 +89,7 @@ const recorder = (shown: Shown) =>
     )
   )
 
-/** Client and server, on which `act` meets faults; what is shown is collected. */
+/** Client and server, where `act` meets faults; everything that is printed is collected. */
 const watched = (shown: Shown, key?: Redacted.Redacted) => {
   const tracer = Tracer.make({
     span: (options) => {
@@ -129,7 +129,7 @@ const watched = (shown: Shown, key?: Redacted.Redacted) => {
   )
 }
 
-/** Guarded acts of every kind, one after another. */
+/** Guarded calls of every kind, one after another. */
 const acts: Effect.Effect<
   ReadonlyArray<Effect.Effect<unknown, unknown, Cycles.Cycles>>,
   never,
@@ -153,7 +153,7 @@ const acts: Effect.Effect<
   ]
 })
 
-/** Runs all acts, each for ten minutes at most, and shows how each ended. */
+/** Runs all calls, each for ten minutes at most, and prints how each ended. */
 const runAll = (shown: Shown) =>
   Effect.gen(function* () {
     const exits: Array<Exit.Exit<unknown, unknown>> = []
@@ -204,20 +204,20 @@ const settlementsOnly = (fault: Fault) =>
     for (const operation of ["commit", "release", "extend", "events"]) faults.always(operation, fault)
   })
 
-/** What a debugging proxy answers: the headers that it was sent. */
+/** The response of a debugging proxy: the headers of the request. */
 const echoing = (answer: (echo: string) => Fault) =>
   Effect.flatMap(CyclesServer.CyclesServer, (server) =>
     everywhere(answer(`x-cycles-api-key: ${Redacted.value(server.apiKey)}, ${Redacted.value(server.adminKey)}`))
   )
 
-/** The headers of an answer that are kept, each with what it echoes. */
+/** The response headers that the client keeps, each with the value that it echoes. */
 const kept = (echo: string) => ({ "x-request-id": echo, "x-cycles-trace-id": echo, "x-cycles-tenant": echo })
 
 /** A text inside of JSON, its letters and underscores written as escapes. */
 const escaped = (text: string) =>
   text.replace(/[a-z_]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
-/** What reserve, decide and commit take for a success. */
+/** A body that is a success of reserve, decide and commit. */
 const fine = {
   decision: "ALLOW",
   reservation_id: "r",

@@ -1,5 +1,5 @@
 /**
- * Settling at its edges: one millisecond on each side of each time limit, and what is charged however a body ends.
+ * Edge cases of settlement: one millisecond on each side of each timeout, and the charge for every way in which a body ends.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
@@ -234,7 +234,7 @@ describe("settle", () => {
   })
 
   describe("known amount", () => {
-    // A program without types can pass what no constructor has made.
+    // A program without type checks can pass an amount that no constructor has made.
     const plain: Amount.Amount<"TOKENS"> = Object.assign(JSON.parse('{"unit":"TOKENS"}'), { amount: 42n })
 
     it.effect("is committed if it is a plain object with the same fields", () =>

@@ -31,7 +31,7 @@ export {
 } from "./internal/injection/scenarios.ts"
 
 export type {
-  /** What happens in one run. */
+  /** One run of the suite. */
   Scenario
 } from "./internal/injection/scenario.ts"
 
@@ -180,8 +180,8 @@ const ledger = (
     const { met } = first.injector
     const isRefused = Array.from(met).some(({ kind, site }) => site === "transport" && kind.startsWith("code"))
     const letters = Array.from(store.letters.values(), Assertions.amountOf).reduce((a, b) => a + b, 0)
-    // The open record of a process that died before it could write the final one is refused if that one was committed. So
-    // is one that the journal claims to have replaced.
+    // An open record is refused if the settlement was committed but the process died before it could write the final record,
+    // or if the journal wrongly reported that it was replaced.
     const hasLied = Array.from(met).some(({ kind, site }) => site === "journal.put" && kind === "lie")
     const isUnwritten = hasFault(met, "journal.") && (hasCrashed || scenario.closesEarly)
     const isOvertaken = scenario.onCrash !== "expire" && (hasLied || isUnwritten)
@@ -199,8 +199,8 @@ const ledger = (
     const charges = observations.map((observation, i) =>
       Assertions.chargesOf(scenario, observation, hasCrashed && i < runsOfFirst, met)
     )
-    // A server that refuses a settlement and keeps the reservation ACTIVE invites the work to run again, and so does a
-    // process that ends before its release: only spend is journaled.
+    // The body may run again if a server refuses a settlement and keeps the reservation ACTIVE, or if a process ends before
+    // its release, since only spend is journaled.
     const began = observations.map(({ beganAtMs }) => beganAtMs !== undefined)
     const isSettled = charges.slice(0, runsOfFirst).some((amounts, i) => began[i] === true && !amounts.includes(0))
     const isRepeated =

@@ -16,7 +16,7 @@ export type Reaction =
   | "ok"
   /** Acts on the request, and closes the connection without an handle. */
   | "lose"
-  /** Never answers. */
+  /** Never responds. */
   | "hold"
   | { readonly status: number; readonly body?: string; readonly headers?: Readonly<Record<string, string>> }
 

@@ -42,7 +42,7 @@ export type Exception = keyof typeof exceptions
 
 /** Judges exchanges. */
 export interface SpecValidator {
-  /** What of an exchange breaks the file, and which exceptions it made use of. */
+  /** Returns the violations of an exchange, and the exceptions that apply to it. */
   readonly check: (exchange: Exchange) => {
     readonly problems: ReadonlyArray<Problem>
     readonly used: ReadonlyArray<Exception>

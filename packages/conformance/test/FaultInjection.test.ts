@@ -20,7 +20,7 @@ const problemsOf = (reports: ReadonlyArray<Report>): ReadonlyArray<string> =>
     .filter(({ violations }) => violations.length > 0)
     .map(({ scenario, violations }) => `${violations.join("; ")}\n  ${FaultInjection.reproduction(scenario)}`)
 
-/** Several at once: each has a clock of its own, and waits now and then for turns of the event loop. */
+/** Several run concurrently: each has its own clock, and sometimes waits for the event loop. */
 const run = (scenarios: ReadonlyArray<Scenario>): Effect.Effect<ReadonlyArray<Report>> =>
   Effect.forEach(scenarios, FaultInjection.run, { concurrency: 4 })
 
@@ -65,7 +65,7 @@ describe("FaultInjection", () => {
         )
         const scenarios = sample(all, (runs * 2) / 3)
         const reports = yield* run(scenarios)
-        // A fault that no call meets shows nothing.
+        // A fault that no call meets proves nothing.
         expect(reports.filter(({ met }) => met.size === 0).map(({ scenario }) => scenario.faults)).toEqual([])
         expect(problemsOf(reports)).toEqual([])
       }),

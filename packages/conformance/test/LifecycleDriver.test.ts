@@ -15,7 +15,7 @@ const tokens = (amount: number) => ({ unit: "TOKENS", amount })
 const read = (spec: object) =>
   LifecycleDriver.read(JSON.stringify({ baseUrl: "http://127.0.0.1:1", apiKey: "k", form: "withCycles", ...spec }))
 
-/** What is wrong with a spec. */
+/** The problem of an invalid input. */
 const problemOf = (spec: object) => Effect.map(Effect.flip(read(spec)), ({ problem }) => problem)
 
 /** Runs a spec against a scripted server; returns the outcome and the requests. */

@@ -17,7 +17,7 @@ const tokens = Amount.tokens
 
 const action = { kind: "llm.completion", name: "openai:gpt-5" }
 
-/** A server with enough tokens, and what is set. */
+/** A server with enough tokens, and the given quirks. */
 const serve = (options?: QuirkServer.Options) =>
   QuirkServer.make({ budgets: [{ unit: "TOKENS", allocated: 1_000_000 }], ...options })
 
@@ -45,7 +45,7 @@ const guardedCall = (spent: number) =>
 
 const tags = (settlements: ReadonlyArray<Settlement.Settlement>) => new Set(settlements.map(({ _tag }) => _tag))
 
-/** Nothing is held any more, and what was charged is `spent`. */
+/** Asserts that nothing is reserved, and that `spent` was charged. */
 const booksAre = ({ server }: QuirkServer.QuirkServer, spent: number) =>
   Effect.gen(function* () {
     yield* server.assertNoneActive
@@ -191,7 +191,7 @@ describe("client on a server with the quirks of the reference server", () => {
             return [first, ...rest]
           }).pipe(Effect.provide(clientOf(served)))
           expect(tags(settlements)).toEqual(new Set(["Committed"]))
-          // As many as may be in flight for callers have paid: of 64 four each are guaranteed to leases and settlements.
+          // Only calls in flight have waited: of 64 slots, leases and settlements have four guaranteed ones each.
           expect(served.counts().keyChecks).toBe(1 + 56)
           yield* booksAre(served, 65)
         })

@@ -58,7 +58,7 @@ const makeStage = (kind: Work["kind"], settle: Settle, onCrash: OnCrash) =>
       clients: 1,
       ttlMs: 1_000
     })
-    /** A client of a process of its own settles what the dead ones left, and nothing stays. */
+    /** A client in a separate process settles the records of the dead ones, and none is left. */
     const replay = Effect.gen(function* () {
       const flushed = yield* Cycles.flush()
       const letters = yield* Stream.runCollect(Cycles.deadLetters)
@@ -119,7 +119,7 @@ const killed = (log: string, work: Work, round: number, after: "began" | "settle
 // the ledger
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What is wrong with the charges of all calls in the log. */
+/** Returns the wrong charges of the calls in the log. */
 const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
   Effect.gen(function* () {
     const lines = textOf(log)
@@ -169,7 +169,7 @@ describe("client killed under load", () => {
             const stage = yield* makeStage(kind, settle, onCrash)
             for (let round = number; round < number + roundsEach; round += 1) {
               yield* killed(stage.log, stage.work(`round${round}`), round)
-              // In turn while the leases last and after they have ended: by a commit and by an event.
+              // Alternates between restarts during the leases (commits) and after them (events).
               if (round % 2 === 1) yield* leasesEnd(stage)
               expect(yield* stage.replay).toEqual(settledAll)
             }

@@ -19,7 +19,7 @@ const action = { kind: "llm.completion", name: "openai:gpt-5", tags: ["prod"] }
 
 const tokens = Amount.tokens
 
-/** Records what passes between client and server. */
+/** Records the exchanges between client and server. */
 const recorded = (log: Array<Exchange>, server: CyclesServer.CyclesServer): CyclesTransport.CyclesTransport =>
   CyclesServer.transport({
     handle: (request) =>

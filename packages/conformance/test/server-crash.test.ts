@@ -33,17 +33,17 @@ const generator = (start: number): ((below: number) => number) => {
   }
 }
 
-/** A request of the client, as it went over the wire, and its response where there was one. */
+/** A request of the client as it was sent, and its response if there was one. */
 interface Sent {
   readonly path: string
   readonly body: string
   response: { readonly status: number; readonly text: string } | undefined
 }
 
-/** What time changes in an response that is given again. */
+/** Removes the fields of a repeated response that depend on the time. */
 const timeless = (text: string): string => text.replace(/"remaining_ttl_ms":\d+/, "")
 
-/** A client that writes down every POST before it goes out, and its response as soon as it is there. */
+/** A client that logs every POST before it is sent, and its response as soon as it arrives. */
 const recording = (baseUrl: string, apiKey: Redacted.Redacted, log: Array<Sent>) =>
   Effect.gen(function* () {
     const inner = yield* CyclesTransport.CyclesTransport
@@ -77,7 +77,7 @@ const lane = (client: CyclesClient.CyclesClient, name: string, random: (below: n
         yield* client.event({ idempotencyKey: key, subject, action, actual: Amount.tokens(1 + random(9)) })
         continue
       }
-      // One of four is left to expire.
+      // One of four expires.
       const isLeft = random(4) === 0
       const { reservationId } = yield* client.reserve({
         idempotencyKey: key,
@@ -91,7 +91,7 @@ const lane = (client: CyclesClient.CyclesClient, name: string, random: (below: n
         yield* client.extend(reservationId, { idempotencyKey: IdempotencyKey.make(`${key}-x`), extendByMs: 1_000 })
       const end = random(4)
       if (end === 0) yield* client.release(reservationId, { idempotencyKey: IdempotencyKey.make(`${key}-r`) })
-      // Now and then more than was reserved.
+      // Sometimes more than was reserved.
       else if (end < 3)
         yield* client.commit(reservationId, {
           idempotencyKey: IdempotencyKey.make(`${key}-c`),
@@ -113,7 +113,7 @@ const again = (url: string, apiKey: Redacted.Redacted, sent: Sent) =>
 
 const amountOf = (text: string, name: string): number | undefined => Object(JSON.parse(text))[name]?.amount
 
-/** What the responses say was charged, on the tenant and on the agent. */
+/** The charged amounts of the tenant and the agent, from the responses. */
 const charges = (log: ReadonlyArray<Sent>, rows: ReadonlyArray<ReservationSummary>) => {
   const scopes = new Map(rows.map((row) => [String(row.reservationId), row.affectedScopes]))
   const total = { "tenant:acme": 0, "tenant:acme/agent:a": 0 }
@@ -181,7 +181,7 @@ describe("server killed under load", () => {
           for (const sent of log.slice(first)) {
             const response = yield* again(server.url, apiKey, sent)
             if (sent.response === undefined) {
-              // Nobody knows whether it was done: from now on it is, or it was refused.
+              // It may have been applied. The repetition applies it or is refused.
               lost += 1
               sent.response = response
               continue

@@ -13,7 +13,7 @@ import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
 import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
 import { leaveRecord } from "../support/port.ts"
 
-/** Leases of 24 h: what is not released stays held. */
+/** Leases of 24 h: a reservation that isn't released stays reserved. */
 const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }), ttl: "24 hours" })
 
 const options = { action, estimate: tokens(100) }

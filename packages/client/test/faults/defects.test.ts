@@ -64,7 +64,7 @@ const succeeds = <A, E, R>(form: Effect.Effect<A, E, R>) =>
     yield* nothingLeft
   })
 
-/** The body's success is the outcome and the spend is in the books; the journal may still be unable to say so. */
+/** The body's success is the outcome and the spend is charged, although the journal may be unable to report it. */
 const survives = <A, E, R>(form: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const outcome = yield* outcomeWithin("3 minutes", form)
@@ -197,7 +197,7 @@ describe("journal that throws, dies or hangs", () => {
 
   for (const [operation, fault, what] of broken) {
     for (const [form, run] of forms) {
-      // In the background nobody waits for a removal.
+      // In the background no caller waits for a removal.
       if (operation === "remove" && form === "settle: background") continue
       it.effect(`${form} commits and succeeds when the journal ${what}`, () => {
         const journal = faultyJournal()

@@ -29,7 +29,7 @@ const settleAndDie = join(import.meta.dirname, "../node/settleAndDie.ts")
 
 const lost = { _tag: "LoseRequest" } as const
 
-/** A journal in a folder of its own: how it is opened, how it is deleted, and how many records are on the disk. */
+/** A journal in a new folder: how it is opened, how it is deleted, and the number of records on disk. */
 interface OnDisk {
   readonly layer: Layer.Layer<SettlementJournal.SettlementJournal>
   readonly remove: Effect.Effect<void>

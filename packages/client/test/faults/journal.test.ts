@@ -1,5 +1,5 @@
 /**
- * The journal: what it holds is never replaced by other spend, and spend that has to be in it is in it when the caller goes on.
+ * The journal: a record is never replaced by other spend, and spend is journaled before the caller continues.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"

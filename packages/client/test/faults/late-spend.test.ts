@@ -1,5 +1,5 @@
 /**
- * Spend that becomes known late, and bodies that complete while they are interrupted: what is known is charged.
+ * Spend that becomes known late, and bodies that complete while they are interrupted: known spend is charged.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { CyclesServer } from "@effect-cycles/server"
@@ -24,7 +24,7 @@ const options = { action, estimate: tokens(100) }
 const later = (spend: Effect.Effect<void, Amount.UnitMismatch, Reservation.Reservation>) =>
   Effect.asVoid(Effect.forkDetach(Effect.delay(spend, "1 second")))
 
-/** This much is charged in the end, and nothing is held. */
+/** Asserts the charged amount, and that nothing is reserved. */
 const charged = (spent: number) =>
   Effect.gen(function* () {
     yield* TestClock.adjust("2 minutes")
@@ -58,7 +58,7 @@ describe("spend recorded after the settlement", () => {
         Cycles.withCycles({ ...options, actual: tokens(1), onFailure: "partial" })
       )
       yield* TestClock.adjust("2 minutes")
-      // Whether the amount of `actual` comes on top of what is added later is open.
+      // Whether `actual` includes the amount that is added later isn't specified.
       expect([8, 9]).toContain((yield* books).spent)
     }).pipe(Effect.provide(stage))
   )

@@ -1,5 +1,5 @@
 /**
- * What a long-lived scope keeps of what has been settled.
+ * The memory of a long-lived scope after its reservations were settled.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -63,7 +63,7 @@ describe("long-lived scope", () => {
   it.live("grows by less than 1 KB per settled reservation", () =>
     Effect.scoped(
       Effect.gen(function* () {
-        // Bodies of the same size in scopes of their own, so that what the server keeps is left out.
+        // Bodies of the same size in separate scopes, to exclude the memory of the server.
         const run = (inScope: boolean) =>
           Effect.gen(function* () {
             const one = Effect.flatMap(Cycles.reserve(options), (_) => Effect.asVoid(_.commit({ actual: tokens(1) })))

@@ -32,7 +32,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
 
   afterEach(() => void Reflect.deleteProperty(BigInt.prototype, "toJSON"))
 
-  /** Sends what it sends while `toJSON` is defined; the amounts are numbers, digit by digit. */
+  /** Runs while `toJSON` is defined, and asserts that the amounts are sent as numbers, digit by digit. */
   const sendsNumbers = <A, E>(operation: string, run: Effect.Effect<A, E, Cycles.Cycles>) =>
     Effect.gen(function* () {
       yield* define

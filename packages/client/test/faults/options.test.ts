@@ -1,5 +1,5 @@
 /**
- * Options that can't be, and commits that are refused for what they carry besides the amount.
+ * Invalid options, and commits that are refused because of their metrics or metadata.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -21,7 +21,7 @@ const options = { action, estimate: tokens(100) }
 /** Options of a program that no compiler has checked. */
 const unchecked = (text: string): Cycles.LeaseOptions<"warn"> => JSON.parse(text)
 
-/** What a failure says, in lower case: the wire has other names for some options. */
+/** The message of a failure, in lower case: some options have other names on the wire. */
 const problemOf = (exit: Exit.Exit<void, unknown> | undefined): string =>
   exit !== undefined && Exit.isFailure(exit) ? String(Cause.squash(exit.cause)).toLowerCase().replaceAll("_", "") : ""
 

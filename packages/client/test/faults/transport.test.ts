@@ -1,5 +1,5 @@
 /**
- * The connection: a response to a repeated request says nothing about the first one, and no response is taken whatever its size.
+ * The connection: a response to a repeated request proves nothing about the first one, and too large responses are refused.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

@@ -49,7 +49,7 @@ const throwingMetrics = (): Metrics.Metrics => ({
   }
 })
 
-/** The spend is in the books, nothing is held, and a flush says so. */
+/** The spend is charged, nothing is reserved, and a flush is complete. */
 const isCommitted = Effect.gen(function* () {
   yield* TestClock.adjust("1 minute")
   expect(yield* books).toEqual({ spent: 42, reserved: 0 })

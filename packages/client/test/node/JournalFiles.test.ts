@@ -31,7 +31,7 @@ const using = <A, E>(folder: string, body: (journal: SettlementJournal.Journal) 
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)
 
-/** Puts what is logged into a list. */
+/** Collects the log messages. */
 const loggedInto = (lines: Array<string>) =>
   Effect.provide(Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))]))
 
@@ -182,7 +182,7 @@ describe("JournalFiles", () => {
       const own = join(folder, owner.fingerprint)
       for (const where of [own, join(own, "dead-letters")]) {
         mkdirSync(join(where, "a folder.json"))
-        // What no rights can open, not even root's.
+        // A file that even root can't open.
         symlinkSync("a loop.json", join(where, "a loop.json"))
       }
       const logs: Array<string> = []

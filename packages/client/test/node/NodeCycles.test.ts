@@ -1,6 +1,6 @@
 /**
- * The whole client as a program on Node has it, against what a newcomer gets wrong: one clear error, a body that never
- * starts, nothing sent that could hold budget, nothing left held.
+ * The client with its Node layers, and mistakes that newcomers make: one clear error, a body that never starts,
+ * no request that could reserve budget, and nothing reserved.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
@@ -76,7 +76,7 @@ describe("NodeCycles", () => {
           started: false,
           error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; that isn't a response of a Cycles server: is the base URL right?`
         })
-        // A status without a code proves nothing: the request is repeated, and then again to release what it may hold.
+        // A status without a code proves nothing: the request is retried, and then repeated to release a possible reservation.
         expect(server.requests.slice(0, 2)).toEqual(["POST /v1/reservations", "POST /v1/reservations"])
       })
     )

@@ -66,14 +66,14 @@ const agent = Effect.acquireRelease(
   (agent) => Effect.promise(() => agent.destroy())
 )
 
-/** Waits until the client has noticed what becomes of its connection. */
+/** Waits until the client has detected the state of its connection. */
 const disconnected = (agent: Agent, act: () => void) =>
   Effect.callback<void>((resume) => {
     agent.once("disconnect", () => resume(Effect.void))
     act()
   })
 
-/** What the server does with a request. */
+/** The server's reaction to a request. */
 type Reaction = "respond" | "cut" | "cut within" | "cut head" | "continue"
 
 /** A server that reacts to one request after another, and then responds to each. */

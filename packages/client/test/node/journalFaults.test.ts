@@ -18,7 +18,7 @@ const sqlite = (filename: string) => JournalSqlite.layer({ filename })
 
 const files = (folder: string) => JournalFiles.layer({ folder })
 
-/** What a process that starts now finds at the path. */
+/** The records that a new process reads at the path. */
 const found = (filename: string) => using(sqlite(filename), pendingIds)
 
 const wipe = (...paths: ReadonlyArray<string>) => {
@@ -240,7 +240,7 @@ describe("JournalFiles", () => {
             spy.mockRestore()
           }
           expect(allFiles(join(folder, owner.fingerprint)).filter((name) => !name.endsWith(".lock"))).toEqual([])
-          // What stands in the way of the moves.
+          // These prevent the moves.
           for (const name of ["further", "dead-letters", "open"]) {
             wipe(join(folder, owner.fingerprint, name))
             writeFileSync(join(folder, owner.fingerprint, name), "")

@@ -22,7 +22,7 @@ const sqliteV1 = (): string => {
   return filename
 }
 
-/** What the journals of format 1 hold for an owner. */
+/** The records of an owner in the journals of format 1. */
 const recordsOf = ({ baseUrl }: SettlementJournal.JournalOwner) => [
   record("r2", { baseUrl, mode: "event", notBeforeMs: 1_700_000_060_000, recordedAtMs: 1_699_999_999_000 }),
   record("a/b\\c ..: é", { baseUrl, eventBody: undefined }),
@@ -168,7 +168,7 @@ describe("journal of a newer format", () => {
       const newer = new DatabaseSync(filename)
       newer.exec("PRAGMA user_version = 3; CREATE TABLE more (a TEXT)")
       const copy = join(temporaryFolder(), "journal.sqlite")
-      // As after a crash: nobody has it open, and the last changes are only in the log.
+      // As after a crash: no process has it open, and the last changes are only in the log.
       for (const end of ["", "-wal"]) cpSync(`${filename}${end}`, `${copy}${end}`)
       newer.close()
       const read = () => ["", "-wal"].map((end) => readFileSync(`${copy}${end}`).toString("base64"))

@@ -1,5 +1,5 @@
 /**
- * What a journal on disk has to keep besides the contract: open records of processes that are killed or stopped, and records
+ * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped, and records
  * of an older client.
  */
 import { describe, expect, it } from "@effect/vitest"
@@ -58,7 +58,7 @@ export const start = (...args: ReadonlyArray<string>) =>
     (child) => kill(child)
   )
 
-/** The next thing that a child says. */
+/** The next line that a child prints. */
 const said = (child: ChildProcess): Promise<string> =>
   new Promise((resolve, reject) => {
     child.stdout?.once("data", (data: Buffer) => resolve(data.toString().trim()))

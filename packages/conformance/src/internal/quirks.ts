@@ -119,7 +119,7 @@ const operationOf = (incoming: Http.IncomingMessage): string => {
 
 /** Simulated CPU time, shared evenly: all jobs run at once, and each slows down as their number grows. */
 const makeCpu = (cores: number): ((ms: number, done: () => void) => void) => {
-  /** What each one that has been there from the start would have had by now. */
+  /** The CPU time that a job would have received if it had run from the start. */
   let given = 0
   let updatedAt = performance.now()
   let timer: NodeJS.Timeout | undefined

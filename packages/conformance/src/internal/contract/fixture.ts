@@ -18,13 +18,13 @@ import * as AdminPlane from "../adminPlane.ts"
 
 /** A budget of tokens to begin with. */
 export interface BudgetOptions {
-  /** Below the tenant, as in `agent:a`. Default: the tenant's own scope. */
+  /** Relative to the tenant, as in `agent:a`. Default: the scope of the tenant. */
   readonly scope?: string | undefined
   readonly allocated: number | bigint
   readonly overdraftLimit?: number | bigint | undefined
 }
 
-/** What a budget comes to. */
+/** The balance of a budget. */
 export interface Books {
   readonly allocated: bigint
   readonly spent: bigint
@@ -39,7 +39,7 @@ export interface Stage {
   readonly tenant: string
   readonly admin: Admin
   readonly client: CyclesClient.CyclesClient
-  /** Holds an amount; the rest is as the test says. */
+  /** Reserves an amount, with further fields of the request. */
   readonly reserve: (
     amount: number | bigint,
     more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
@@ -50,16 +50,16 @@ export interface Stage {
     more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
   ) => Effect.Effect<Identifiers.ReservationId, CyclesError>
   readonly event: (amount: number, policy?: OveragePolicy) => ReturnType<CyclesClient.CyclesClient["event"]>
-  /** The books, by scope below the tenant. They are looked at against the law of the ledger. */
+  /** The balances, by scope relative to the tenant. The ledger invariant is asserted. */
   readonly books: (scope?: string) => Effect.Effect<Books, CyclesError>
   /** Asks the administrator to do something to a budget. */
   readonly manage: (what: "freeze" | "unfreeze" | "fund", body: object, scope?: string) => Effect.Effect<void>
 }
 
-/** What a test does with its tenant. */
+/** The body of a test. */
 export type Body = (stage: Stage) => Effect.Effect<void, unknown, Scope.Scope>
 
-/** Declares a test: what it shows, the budgets and the tenant that it begins with, what it does. */
+/** Declares a test: its title, its budgets, its body, and options of its tenant. */
 export type Test = (what: string, budgets: ReadonlyArray<BudgetOptions>, body: Body, tenant?: object) => void
 
 /** How tests are declared. */
@@ -81,10 +81,10 @@ export const both = (tenant: number, agent: number): ReadonlyArray<BudgetOptions
 /** A new name for a request. */
 export const newKey = (): IdempotencyKey => Identifiers.IdempotencyKey.make(randomUUID())
 
-/** What every test does. */
+/** Runs a test. */
 export const action = { kind: "contract", name: "test" }
 
-/** The code of a refusal; what an error is called where it has none. */
+/** The error code of a refusal, or the tag of an error without a code. */
 export const codeOf = <A>(effect: Effect.Effect<A, CyclesError>): Effect.Effect<string, A> =>
   Effect.map(Effect.flip(effect), (error) => ("code" in error ? (error.code ?? error._tag) : error._tag))
 
@@ -167,5 +167,5 @@ const overFetch = Layer.provide(layerHttpClient, FetchHttpClient.layer)
 export const stranger = (baseUrl: string): Effect.Effect<CyclesClient.CyclesClient, never, Scope.Scope> =>
   Effect.provide(CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0") }), overFetch)
 
-/** The name of a reservation that is nowhere. */
+/** The id of a reservation that doesn't exist. */
 export const unknownId = Effect.sync(() => Identifiers.ReservationId.make(randomUUID()))

@@ -7,7 +7,7 @@ import * as Tracer from "effect/Tracer"
 import type { Injector, Site } from "./faults.ts"
 import { boom } from "./faults.ts"
 
-/** What a process logged and counted. */
+/** The log messages and metrics of a process. */
 export interface Telemetry {
   readonly messages: Array<string>
   /** The value of a counter or gauge, all labels together; those of a label if one is given. */
