@@ -10,10 +10,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { Admin } from "./internal/adminPlane.ts"
-import { books } from "./internal/contract/ledger.ts"
+import { ledger } from "./internal/contract/ledger.ts"
 import { lifecycle } from "./internal/contract/lifecycle.ts"
 import type { Body, BudgetOptions, Test } from "./internal/contract/fixture.ts"
-import * as Stage from "./internal/contract/fixture.ts"
+import * as Fixture from "./internal/contract/fixture.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -48,7 +48,7 @@ export const Target: Context.Service<Target, Target> = Context.Service(
 export const suite = <E>(name: string, layer: Layer.Layer<Target, E>, options: Options): void => {
   const run = (budgets: ReadonlyArray<BudgetOptions>, body: Body, tenant?: object) =>
     Effect.provide(
-      Effect.flatMap(Target, (target) => Effect.flatMap(Stage.make(target, budgets, tenant), body)),
+      Effect.flatMap(Target, (target) => Effect.flatMap(Fixture.make(target, budgets, tenant), body)),
       layer
     )
   const test: Test = (what, budgets, body, tenant) =>
@@ -58,6 +58,6 @@ export const suite = <E>(name: string, layer: Layer.Layer<Target, E>, options: O
 
   describe(`server contract (${name})`, () => {
     lifecycle({ test, timed })
-    books({ test, timed })
+    ledger({ test, timed })
   })
 }

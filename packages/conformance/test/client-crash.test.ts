@@ -84,7 +84,7 @@ const settledAll = { flushed: { isComplete: true, pending: 0 }, letters: [] }
 
 const textOf = (log: string): string => (existsSync(log) ? readFileSync(log, "utf8") : "")
 
-/** Starts a worker. It is killed with the scope at the latest. */
+/** Starts a worker. It is killed when the scope closes. */
 const startWorker = (work: Work) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -99,13 +99,13 @@ const startWorker = (work: Work) =>
       })
   )
 
-/** Waits until the log has a text. */
+/** Waits until the log contains a text. */
 const logged = (log: string, text: string) =>
   Effect.promise(async () => {
     while (!textOf(log).includes(text)) await new Promise((resolve) => setTimeout(resolve, 2))
   })
 
-/** Starts a worker, and kills it as soon as it is at work, a little later with each round: at every step in turn. */
+/** Starts a worker, and kills it after a delay that varies with the round, so that every step is hit. */
 const killed = (log: string, work: Work, round: number, after: "began" | "settled" = "began") =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -137,7 +137,7 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
       const charge = charges.get(id)?.[0] ?? 0
       const total = reported.get(id)
       if (settled.has(id) && charge !== total) problems.push(`${id} was settled, and charged ${charge} of ${total}`)
-      // The next total may be durable before its line is in the log; the estimate counts until there is a first one.
+      // A total may be durable before its line is in the log. With `estimate`, the estimate is charged until there is a first total.
       if (onCrash !== "expire" && charge < (recorded.get(id) ?? (onCrash === "estimate" ? 1 : 0)))
         problems.push(`${id} recorded ${recorded.get(id)}, and was charged ${charge}`)
       if (total !== undefined && charge > total) problems.push(`${id} reported ${total}, and was charged ${charge}`)
@@ -149,7 +149,7 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     return { problems, count: settled.size }
   })
 
-/** Waits until the leases of dead processes have ended: each extension has added to them. */
+/** Waits until the leases of dead processes have ended, including their extensions. */
 const leasesEnd = ({ server }: Stage) =>
   Effect.gen(function* () {
     while ((yield* server.active).length > 0) yield* Effect.sleep(100)

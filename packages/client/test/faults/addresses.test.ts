@@ -76,7 +76,7 @@ describe("password in a base URL", () => {
     ["a line separator", "\u2028"],
     ["a paragraph separator", "\u2029"]
   ] as const) {
-    it.effect(`is not shown when it contains ${what}`, () =>
+    it.effect(`isn't shown when it contains ${what}`, () =>
       Effect.gen(function* () {
         const exit = yield* Effect.exit(normalizedBaseUrl(`http://user:${secret}${separator}word@cycles.example`))
         expect(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "accepted").not.toContain(secret)
@@ -84,7 +84,7 @@ describe("password in a base URL", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect(`is not shown by CYCLES_BASE_URL when it contains ${what}`, () =>
+    it.effect(`isn't shown by CYCLES_BASE_URL when it contains ${what}`, () =>
       Effect.gen(function* () {
         const env = {
           CYCLES_BASE_URL: `http://user:${secret}${separator}word@cycles.example`,

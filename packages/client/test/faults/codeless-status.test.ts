@@ -32,7 +32,7 @@ const forms = [
 
 describe("commit", () => {
   for (const [form, run] of forms) {
-    it.effect(`that arrived is not charged again as an event after a 410 page (${form})`, () =>
+    it.effect(`that arrived isn't charged again as an event after a 410 page (${form})`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", pageAfter(410))
@@ -55,7 +55,7 @@ describe("commit", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("that arrived is not charged again when reading the reservation returns a 410 page", () =>
+  it.effect("that arrived isn't charged again when reading the reservation returns a 410 page", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("commit", { _tag: "LoseAnswer" }, refuse(409, "RESERVATION_FINALIZED"))
@@ -66,7 +66,7 @@ describe("commit", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("of an earlier process that arrived is not charged again after a 410 page", () => {
+  it.effect("of an earlier process that arrived isn't charged again after a 410 page", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -132,7 +132,7 @@ describe("release", () => {
     )
   }
 
-  it.effect("is not reported as confirmed after a 410 page", () =>
+  it.effect("isn't reported as confirmed after a 410 page", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("release", page(410))
@@ -158,7 +158,7 @@ describe("reserve", () => {
     )
   }
 
-  it.effect("under a caller-supplied key is not AlreadySettled because of a 410 page", () =>
+  it.effect("under a caller-supplied key isn't AlreadySettled because of a 410 page", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       const record = yield* leaveRecord()
@@ -194,7 +194,7 @@ describe("extend", () => {
 
 describe("event", () => {
   for (const status of [400, 401, 404, 410]) {
-    it.effect(`that arrived is not reported as refused after a ${status} page`, () =>
+    it.effect(`that arrived isn't reported as refused after a ${status} page`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("events", pageAfter(status))

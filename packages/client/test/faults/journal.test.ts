@@ -110,7 +110,7 @@ describe("store", () => {
   const other = record("r1", { commitBody: '{"idempotency_key":"commit-k","actual":{"unit":"TOKENS","amount":7}}' })
 
   for (const [name, make] of stores) {
-    it.live(`in ${name} does not replace a record by another one of the same reservation`, () =>
+    it.live(`in ${name} doesn't replace a record by another one of the same reservation`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -119,7 +119,7 @@ describe("store", () => {
       }).pipe(Effect.scoped, Effect.provide(make()))
     )
 
-    it.live(`in ${name} does not remove a record by the name of another one`, () =>
+    it.live(`in ${name} doesn't remove a record by the name of another one`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -208,7 +208,7 @@ describe("journal that can't be opened", () => {
   const faults: ReadonlyArray<JournalFault> = ["fail", "throw", "die"]
 
   for (const fault of faults) {
-    it.effect(`does not lose spend that the server can't take at first (${fault})`, () => {
+    it.effect(`doesn't lose spend that the server can't take at first (${fault})`, () => {
       const journal = faultyJournal()
       journal.plan("open", fault)
       return spendSurvives(journal)

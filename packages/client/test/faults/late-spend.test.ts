@@ -220,7 +220,7 @@ describe("body that completes while it is interrupted", () => {
 
 describe("lease that ends with the client's commit", () => {
   for (const heartbeat of ["failOnFinalize", "cancel"] as const) {
-    it.effect(`does not fail withCycles (heartbeat: ${heartbeat})`, () =>
+    it.effect(`doesn't fail withCycles (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         // The server has committed; the response comes after the next extend was refused.
@@ -239,7 +239,7 @@ describe("lease that ends with the client's commit", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect(`does not fail a commit by hand (heartbeat: ${heartbeat})`, () =>
+    it.effect(`doesn't fail a commit by hand (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", { _tag: "DelayResponse", ms: 5_000 })

@@ -65,7 +65,7 @@ describe("request that is processed, then cut off and sent again", () => {
       )
     )
 
-    it.live(`does not report an event as refused after ${what} to the second request`, () =>
+    it.live(`doesn't report an event as refused after ${what} to the second request`, () =>
       Effect.scoped(
         Effect.gen(function* () {
           const { apiKey, server, url } = yield* cutThen("/v1/events", reaction)

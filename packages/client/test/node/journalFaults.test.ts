@@ -334,7 +334,7 @@ describe("JournalFiles", () => {
 })
 
 describe("unreadable row", () => {
-  it.live("is set aside once, also if its text is not UTF-8", () =>
+  it.live("is set aside once, also if its text isn't UTF-8", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(sqlite(filename), (journal) => Effect.andThen(journal.put(record("r1")), journal.put(record("r2"))))

@@ -24,7 +24,7 @@ export const ask = (
       ...(body === undefined ? undefined : { body: Json.stringify(body) })
     })
     const text = await response.text()
-    if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text}`)
+    if (!response.ok) throw new Error(`${method} ${path} returned ${response.status}: ${text}`)
     return Object(JSON.parse(text))
   })
 
