@@ -1,6 +1,7 @@
 /**
- * `pnpm build`: dist with declarations, then what would be published is packed, linted, and used by a stranger: every entry
- * point is type-checked under `strict` with `skipLibCheck: false`, and imported by Node. At last the size of a bundle is checked.
+ * `pnpm build`: builds dist with declarations, packs the public packages and lints the tarballs, and installs them in a separate
+ * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node. Finally it checks the size
+ * of a bundle.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -29,13 +30,13 @@ try {
     console.log(`ok   ${name}: ${entriesOf(name).length} entry points`)
   }
 
-  const stranger = join(folder, "stranger")
-  mkdirSync(stranger)
+  const consumer = join(folder, "consumer")
+  mkdirSync(consumer)
   const imports = packages.flatMap((name) => entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1)))
-  // Optional peers too: the entry points that need them are looked at as the others.
+  // Optional peers too: the entry points that need them are also checked.
   const peers = Object.assign({}, ...packages.map((name) => manifestOf(name).peerDependencies ?? {}))
   writeFileSync(
-    join(stranger, "package.json"),
+    join(consumer, "package.json"),
     JSON.stringify({
       private: true,
       type: "module",
@@ -50,18 +51,18 @@ try {
     })
   )
   writeFileSync(
-    join(stranger, "pnpm-workspace.yaml"),
+    join(consumer, "pnpm-workspace.yaml"),
     // esbuild works without its install script.
     `allowBuilds:\n  esbuild: false\noverrides:\n${Object.entries(tarballs)
       .map(([name, file]) => `  "${name}": "file:${file}"\n`)
       .join("")}`
   )
   writeFileSync(
-    join(stranger, "use.ts"),
+    join(consumer, "use.ts"),
     imports.map((name, i) => `import * as m${i} from "${name}"\nconsole.log(Object.keys(m${i}).length)\n`).join("")
   )
   writeFileSync(
-    join(stranger, "tsconfig.json"),
+    join(consumer, "tsconfig.json"),
     JSON.stringify({
       compilerOptions: {
         target: "ES2024",
@@ -76,11 +77,11 @@ try {
       include: ["use.ts"]
     })
   )
-  run("pnpm", ["install", "--no-frozen-lockfile", "--silent"], stranger)
-  run(join(stranger, "node_modules/.bin/tsc"), ["-p", "."], stranger)
-  run(process.execPath, ["out/use.js"], stranger)
-  console.log(`ok   a stranger uses ${imports.length} entry points`)
-  if (!checkBundle(stranger)) process.exitCode = 1
+  run("pnpm", ["install", "--no-frozen-lockfile", "--silent"], consumer)
+  run(join(consumer, "node_modules/.bin/tsc"), ["-p", "."], consumer)
+  run(process.execPath, ["out/use.js"], consumer)
+  console.log(`ok   a separate project uses ${imports.length} entry points`)
+  if (!checkBundle(consumer)) process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

@@ -1,17 +1,17 @@
 /**
- * The size of a small program's bundle: how much a guard adds to a program that uses `Schema` and `Stream` anyway.
+ * Measures the bundle of a small program: how much a guard adds to a program that already uses `Schema` and `Stream`.
  *
- * "Own code" is what comes from the packages of this workspace, as it stands in the minified bundle.
+ * "Own code" is the minified code from the packages of this workspace.
  */
 import { writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
 
-/** The version of the bundler; it is installed next to the tarballs, not in the workspace. */
+/** The version of the bundler, which is installed next to the tarballs and not in the workspace. */
 export const esbuildVersion = "^0.28.0"
 
-/** Bytes after gzip: what was reached, and a little more. Lower them when the sizes fall. */
+/** Bytes after gzip, slightly above the current sizes. Lower them when the sizes fall. */
 const limits = { guard: 92_000, own: 34_000 }
 
 const bare = `
@@ -70,7 +70,10 @@ interface Bundler {
   readonly transformSync: (code: string, options: object) => { readonly code: string }
 }
 
-/** Measures the programs in a folder where the tarballs and esbuild are installed; reports them, and whether they fit. */
+/**
+ * Measures the programs in a folder where the tarballs and esbuild are installed. Reports the sizes and returns whether they are
+ * within the limits.
+ */
 export const checkBundle = (project: string): boolean => {
   const { buildSync, transformSync }: Bundler = createRequire(join(project, "package.json"))("esbuild")
   const bundle = (name: string, code: string, minify: object): string => {

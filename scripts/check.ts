@@ -1,5 +1,5 @@
 /**
- * `pnpm check`: format, lint, and the types of everything, in one go. It goes on after a failure, so that one run shows all.
+ * `pnpm check`: format, lint, types and house rules. It continues after a failure, so that one run reports all of them.
  */
 import { spawnSync } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
@@ -30,6 +30,6 @@ const failed = steps.filter(([name, step]) => {
 })
 
 console.log(
-  failed.length === 0 ? "\nall is well" : `\n${failed.length} failed: ${failed.map(([name]) => name).join(", ")}`
+  failed.length === 0 ? "\nall checks passed" : `\n${failed.length} failed: ${failed.map(([name]) => name).join(", ")}`
 )
 process.exitCode = failed.length === 0 ? 0 : 1

@@ -1,14 +1,12 @@
-/**
- * The code blocks of the guides and READMEs, marked `ts`, are compiled as they stand.
- */
+/** Compiles the code blocks of the guides and READMEs that are marked `ts`. */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 
-/** The code blocks of a page. */
+/** Returns the code blocks of a page. */
 export const blocksOf = (page: string): ReadonlyArray<string> =>
   Array.from(page.matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code = ""]) => code)
 
-/** Whether every code block compiles. */
+/** Returns whether every code block compiles. */
 export const checkDocs = (): boolean => {
   const folder = "docs/build"
   rmSync(folder, { recursive: true, force: true })
@@ -30,7 +28,7 @@ export const checkDocs = (): boolean => {
     JSON.stringify({ extends: "../../tsconfig.base.json", compilerOptions: { noEmit: true }, include: ["*.ts"] })
   )
   if (count === 0) {
-    console.error("there is no code in the guides at all")
+    console.error("the guides contain no code blocks")
     return false
   }
   return spawnSync("node_modules/.bin/tsc", ["-p", folder], { stdio: "inherit" }).status === 0

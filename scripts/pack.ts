@@ -1,6 +1,4 @@
-/**
- * What would be published: dist with declarations, and a tarball for each public package.
- */
+/** Builds and packs the public packages. */
 import { execFileSync, spawnSync } from "node:child_process"
 import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { resolve } from "node:path"
@@ -17,7 +15,7 @@ export const manifestOf = (name: string): Manifest => JSON.parse(readFileSync(`p
 /** The folders of the public packages. */
 export const packages = readdirSync("packages").filter((name) => manifestOf(name).private !== true)
 
-/** Runs a command, and ends this process if the command fails. */
+/** Runs a command, and ends this process if it fails. */
 export const run = (command: string, args: ReadonlyArray<string>, cwd?: string): void => {
   const { status } = spawnSync(command, args, { stdio: "inherit", cwd })
   if (status !== 0) {
@@ -47,7 +45,7 @@ export const build = (): void => {
   }
 }
 
-/** Packs a built package into a folder; returns the path of the tarball. */
+/** Packs a built package into a folder. Returns the path of the tarball. */
 export const pack = (name: string, folder: string): string => {
   const output = execFileSync("pnpm", ["pack", "--json", "--pack-destination", folder], {
     cwd: `packages/${name}`,
@@ -61,5 +59,5 @@ const root: { readonly devDependencies: Readonly<Record<string, string>> } = JSO
   readFileSync("package.json", "utf8")
 )
 
-/** The version of a package that the workspace uses. */
+/** The version of a package in the workspace. */
 export const versionOf = (name: string): string => root.devDependencies[name] ?? "*"

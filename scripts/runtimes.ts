@@ -1,13 +1,12 @@
 /**
- * `pnpm runtimes [--only NAME]`: what would be published, on Node 22 and 24, Bun, Deno and workerd, in a folder outside the
- * workspace.
+ * `pnpm runtimes [--only NAME]`: runs the packed packages on Node 22 and 24, Bun, Deno and workerd, in a folder outside the workspace.
  *
  * Each runtime imports every entry point, runs `docs/examples/01_quickstart.ts`, and runs the quickstart of
- * `packages/conformance/src/internal/runtimes`, whose lines must be the expected ones. workerd, which has no files and no ports,
- * runs the last over `fetch`, and against an embedded server in the worker. Node 24 runs all once more without undici.
+ * `packages/conformance/src/internal/runtimes`, whose output must match. workerd, which has no files and no ports, runs only the
+ * latter, over `fetch` and against an embedded server in the worker. Node 24 runs everything a second time without undici.
  *
- * The names are node-22, node-24, bun, deno and workerd. A runtime that the registry doesn't have is skipped; everything else
- * that goes wrong is a failure.
+ * The names are node-22, node-24, bun, deno and workerd. A runtime that the registry doesn't have is skipped; any other problem is
+ * a failure.
  */
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -52,7 +51,7 @@ const report = (name: string, problem: string | undefined, startedAt: number): v
   if (problem !== undefined) console.error(problem)
 }
 
-/** Runs a program and compares what it prints. */
+/** Runs a program and compares its output. */
 const check = (name: string, run: () => Ran, expected: (stdout: string) => string | undefined): void => {
   const startedAt = Date.now()
   const ran = run()
@@ -69,7 +68,7 @@ const equals =
 // installing
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A folder of its own with these packages in it, or nothing if one of them isn't to be had. */
+/** Installs packages in a separate folder. Returns `undefined` if the registry doesn't have one of them. */
 const install = (name: string, dependencies: Readonly<Record<string, string>>): string | undefined => {
   const target = join(folder, name)
   mkdirSync(target)
@@ -89,7 +88,7 @@ const install = (name: string, dependencies: Readonly<Record<string, string>>): 
   return undefined
 }
 
-/** The packages of this workspace as a user installs them, and the programs. */
+/** Installs the tarballs as a user would, and copies the programs. */
 const installApp = (name: string, more: Readonly<Record<string, string>>): string | undefined => {
   const target = install(name, {
     ...Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`])),
@@ -131,7 +130,7 @@ const { undici: _, ...peers }: Readonly<Record<string, string>> = Object.assign(
 /** Every entry point. */
 const entries = packages.flatMap((name) => entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1)))
 
-/** Those that need no Node. */
+/** Entry points that don't need Node. */
 const portable = entries.filter((entry) => !/\/node(\/|$)|^@effect-cycles\/server/.test(entry))
 
 const section = (title: string, lines: ReadonlyArray<string>): string =>
@@ -153,7 +152,7 @@ const isDone = (stdout: string): string | undefined =>
 // runtimes
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Runs everything on a runtime that has ports and files. */
+/** Runs all programs on a runtime that has ports and files. */
 const checkLocal = (name: string, app: string, command: string, args: ReadonlyArray<string>, version: string): void => {
   const home = mkdtempSync(join(folder, "home-"))
   const env = { HOME: home, DENO_DIR: join(home, "deno"), DENO_NO_UPDATE_CHECK: "1", CYCLES_BASE_URL: undefined }

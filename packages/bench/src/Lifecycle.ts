@@ -1,8 +1,8 @@
 /**
- * What a guarded call costs beyond two HTTP requests: CPU of the client's process for reserve, an instant body, and commit.
+ * Measures the CPU time of a guarded call in the client's process: reserve, an immediate body, and commit.
  *
- * The floor is the same two requests by `Pool.request` of undici with `JSON.parse`. Every row runs in a process of its own,
- * against one stub in another: a plain one, and one with the habits of the reference server.
+ * The baseline is the same two requests with undici's `Pool.request` and `JSON.parse`. Every row runs in its own process, against
+ * a stub in another one: a plain stub, and one with the quirks of the reference server.
  */
 import * as Effect from "effect/Effect"
 import { join } from "node:path"
@@ -12,9 +12,11 @@ import * as Rounds from "./internal/rounds.ts"
 import type { Extent, Section } from "./Report.ts"
 import * as Report from "./Report.ts"
 
-/** What is measured: a name for people, the name of the process, and the largest ratio to the floor that is aimed at. */
+/**
+ * The rows: the displayed name, the argument of the process, and the largest ratio to the baseline that is the goal.
+ */
 const candidates = [
-  { name: "`Pool.request` and `JSON.parse`", row: "floor", goal: undefined },
+  { name: "`Pool.request` and `JSON.parse`", row: "baseline", goal: undefined },
   { name: "`Cycles.withCycles`, no journal", row: "client", goal: 1.2 },
   { name: "with the durable SQLite journal", row: "journal", goal: 1.5 },
   { name: "with journal, spans and metrics", row: "observed", goal: 1.7 }
@@ -22,7 +24,7 @@ const candidates = [
 
 const stubs = [
   { name: "plain", title: "Lifecycle on a plain stub" },
-  { name: "like-server", title: "Lifecycle on a stub with the habits of the reference server" }
+  { name: "like-server", title: "Lifecycle on a stub with the quirks of the reference server" }
 ] as const
 
 /** Runs the benchmark. */

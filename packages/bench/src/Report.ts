@@ -1,8 +1,8 @@
 /**
- * What a benchmark found: rows of several rounds, their medians and ratios, as a table and as JSON.
+ * The results of a benchmark: rows with several rounds, their medians and ratios, as a table and as JSON.
  *
- * Ratios are reported, never asserted: they depend on the machine. What holds on every machine is that the rows of one
- * report were measured side by side, in shuffled rounds.
+ * Ratios are reported, never asserted, because they depend on the machine. The rows of one report are measured side by side, in
+ * shuffled rounds.
  */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
@@ -15,46 +15,46 @@ import type { Usage } from "./internal/child.ts"
 
 /** One round of a row. */
 export interface Sample {
-  /** What was counted: lifecycles, or requests. */
+  /** The number of lifecycles, requests or parts. */
   readonly count: number
   readonly used: Usage
 }
 
-/** One thing that was measured. */
+/** The result of one candidate. */
 export interface Row {
   readonly name: string
-  /** CPU microseconds of one lifecycle or request: the median of the rounds, the least, the most. */
+  /** CPU microseconds per unit: the median, minimum and maximum of the rounds. */
   readonly cpuMicros: { readonly median: number; readonly minimum: number; readonly maximum: number }
-  /** The median over that of the first row. */
+  /** The median divided by that of the first row. */
   readonly ratio: number
-  /** The largest ratio that is aimed at. */
+  /** The largest ratio that is the goal. */
   readonly goal: number | null
-  /** Median of how many were done in a second, with everything on one machine. */
+  /** The median number of units per second, with all processes on one machine. */
   readonly perSecond: number
-  /** Memory of the process after its last round. */
+  /** The memory of the process after its last round. */
   readonly rssMegabytes: number
   readonly rounds: ReadonlyArray<number>
 }
 
-/** Rows that were measured side by side; the first one is what the others are held against. */
+/** Rows that were measured side by side. The first one is the baseline. */
 export interface Section {
   readonly benchmark: "lifecycle" | "server" | "streamPart"
   readonly title: string
-  /** What is counted. */
+  /** The unit that is counted. */
   readonly unit: "lifecycle" | "request" | "part"
   readonly rows: ReadonlyArray<Row>
 }
 
-/** How much is measured. */
+/** The extent of a measurement. */
 export interface Extent {
-  /** Lifecycles of one round of a row. */
+  /** The number of lifecycles in a round of a row. */
   readonly count: number
   readonly rounds: number
-  /** How many at a time. */
+  /** The number of concurrent lifecycles. */
   readonly concurrency: number
 }
 
-/** Everything that a run of the benchmarks has to say. */
+/** The result of a run of the benchmarks. */
 export interface Report {
   readonly date: string
   readonly extent: Extent
@@ -67,22 +67,22 @@ export interface Report {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A row that is being measured. */
+/** The samples of one candidate. */
 export interface Measured {
   readonly name: string
   readonly goal?: number | undefined
   readonly samples: ReadonlyArray<Sample>
 }
 
-/** The rows of things measured side by side, the first one being the measure of the others. */
+/** Returns the rows of candidates that were measured side by side, with ratios to the first one. */
 export const rows = (measured: ReadonlyArray<Measured>): ReadonlyArray<Row> => {
-  const floor = median((measured[0]?.samples ?? []).map(cpuOf))
+  const baseline = median((measured[0]?.samples ?? []).map(cpuOf))
   return measured.map(({ goal, name, samples }) => {
     const rounds = samples.map(cpuOf)
     return {
       name,
       cpuMicros: { median: median(rounds), minimum: Math.min(...rounds), maximum: Math.max(...rounds) },
-      ratio: median(rounds) / floor,
+      ratio: median(rounds) / baseline,
       goal: goal ?? null,
       perSecond: median(samples.map(({ count, used }) => (count * 1_000) / used.elapsedMs)),
       rssMegabytes: (samples.at(-1)?.used.rssBytes ?? 0) / 1_048_576,
@@ -93,14 +93,14 @@ export const rows = (measured: ReadonlyArray<Measured>): ReadonlyArray<Row> => {
 
 const cpuOf = ({ count, used }: Sample): number => used.cpuMicros / count
 
-/** The middle one; of an even number of values the mean of the two in the middle. */
+/** The median; for an even number of values the mean of the two in the middle. */
 export const median = (values: ReadonlyArray<number>): number => {
   const sorted = values.toSorted((a, b) => a - b)
   const upper = sorted[sorted.length >> 1] ?? Number.NaN
   return sorted.length % 2 === 1 ? upper : ((sorted[(sorted.length >> 1) - 1] ?? Number.NaN) + upper) / 2
 }
 
-/** A report of sections, with what they depend on. */
+/** Makes a report, with the versions and the machine that the results depend on. */
 export const make = (extent: Extent, sections: ReadonlyArray<Section>): Report => ({
   date: new Date().toISOString(),
   extent,
@@ -131,7 +131,7 @@ const versionOf = (name: string): string => {
 // text
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The report for people: a table of Markdown for each section. */
+/** Formats a report as Markdown, with a table for each section. */
 export const format = ({ date, extent, machine, sections, versions }: Report): string =>
   [
     `${date}, node ${versions["node"]}, effect ${versions["effect"]}, undici ${versions["undici"]}, ` +

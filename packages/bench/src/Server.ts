@@ -1,8 +1,8 @@
 /**
- * What a request costs the embedded server, on a port: CPU of its process against that of a bare `node:http` server that
- * parses the same requests and answers the same JSON; and whether that stays the same as its books grow.
+ * Measures the CPU time of a request in the embedded server's process, compared with a bare `node:http` server that parses the same
+ * requests and returns the same JSON, and whether it stays constant as the ledger grows.
  *
- * The load is reserve and commit by turns, from this process.
+ * The load alternates reserve and commit and comes from this process.
  */
 import * as Effect from "effect/Effect"
 import * as Child from "./internal/child.ts"
@@ -12,9 +12,9 @@ import * as Rounds from "./internal/rounds.ts"
 import type { Extent, Sample, Section } from "./Report.ts"
 import * as Report from "./Report.ts"
 
-/** How much is measured, and at how many past reservations. */
+/** The extent, and the numbers of past reservations at which the server is measured. */
 export interface Options extends Extent {
-  /** In ascending order. */
+  /** Numbers of past reservations, in ascending order. */
   readonly past: ReadonlyArray<number>
 }
 
@@ -59,13 +59,13 @@ const perRequest = (options: Options) =>
 // growth
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** One server, measured at each number of past reservations; the ratios are to the first. */
+/** Measures one server at each number of past reservations. The ratios are to the first. */
 const growth = (options: Options, kind: "memory" | "SQLite") =>
   Effect.gen(function* () {
     const server = yield* embedded(kind)
     const warm = yield* connect(server)
     yield* lifecycles(warm, options.count, options)
-    // New books, in the process that is warm.
+    // An empty ledger, in the process that has been warmed up.
     const again = { ...server, ...(yield* server.child.ask(Child.Address, { _tag: "start" })) }
     const plain = yield* connect(again)
     const measured: Array<Report.Measured> = []
@@ -79,7 +79,7 @@ const growth = (options: Options, kind: "memory" | "SQLite") =>
     }
     return {
       benchmark: "server",
-      title: `A request to the embedded server (${kind}) as its books grow`,
+      title: `A request to the embedded server (${kind}) as its ledger grows`,
       unit: "request",
       rows: Report.rows(measured)
     } satisfies Section
@@ -114,7 +114,7 @@ const connect = (address: Child.Address) =>
 const lifecycles = (plain: Plain.Plain, count: number, { concurrency }: Extent): Effect.Effect<void> =>
   Effect.promise(() => plain.run(count, concurrency))
 
-/** One round: what the server's process has used while it was asked. */
+/** Runs one round. Returns the resources that the server's process used. */
 const load = ({ child }: Server, plain: Plain.Plain, extent: Extent): Effect.Effect<Sample> =>
   Effect.gen(function* () {
     const before = yield* child.ask(Child.Usage, { _tag: "usage" })

@@ -1,6 +1,6 @@
 /**
- * What a guarded model costs for each part of a stream: CPU for one part of a long answer, which the guard takes apart and
- * puts together once more. The aim is at most 5 µs more than the bare model, whatever that one costs.
+ * Measures the CPU time per part of a long streamed response with a guarded model, which decodes and encodes each part once more.
+ * The goal is at most 5 µs more than the bare model.
  */
 import * as Effect from "effect/Effect"
 import * as Child from "./internal/child.ts"
@@ -28,6 +28,6 @@ export const run = ({ count, rounds }: Extent): Effect.Effect<ReadonlyArray<Sect
         })
       )
       const rows = Report.rows(yield* Rounds.run(ready, rounds))
-      return [{ benchmark: "streamPart", title: "A part of a streamed answer", unit: "part", rows }]
+      return [{ benchmark: "streamPart", title: "A part of a streamed response", unit: "part", rows }]
     })
   )

@@ -9,7 +9,7 @@ const extent = { count: 4, rounds: 2, concurrency: 2 }
 
 describe("Report", () => {
   describe("rows", () => {
-    it("gives medians, and ratios to the first row", () => {
+    it("returns medians, and ratios to the first row", () => {
       const row = (name: string, ...micros: ReadonlyArray<number>) => ({
         name,
         samples: micros.map((cpuMicros) => ({ count: 10, used: { cpuMicros, elapsedMs: 5, rssBytes: 2_097_152 } }))
@@ -38,7 +38,7 @@ describe("Report", () => {
   })
 
   describe("format", () => {
-    it("says which goals were missed", () => {
+    it("marks missed goals", () => {
       const sample = (cpuMicros: number) => [{ count: 1, used: { cpuMicros, elapsedMs: 1, rssBytes: 0 } }]
       const rows = Report.rows([
         { name: "floor", samples: sample(100) },
@@ -76,7 +76,7 @@ describe("Lifecycle", () => {
 describe("Server", () => {
   describe("run", () => {
     it.live(
-      "measures both stores, and what they cost as their books grow",
+      "measures both stores, and their cost as the ledger grows",
       () =>
         Effect.map(Server.run({ ...extent, past: [4, 20] }), (sections) => {
           expect(sections.map(({ rows }) => [rows.length, measured(rows)])).toEqual([

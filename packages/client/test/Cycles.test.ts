@@ -18,7 +18,7 @@ const guard = Cycles.withCycles({ action, estimate: tokens(100) })
 
 describe("Cycles", () => {
   describe("withCycles", () => {
-    it.effect("charges what the result says it cost", () =>
+    it.effect("commits the actual amount", () =>
       Effect.gen(function* () {
         const reply = yield* Effect.succeed({ used: 42 }).pipe(
           Cycles.withCycles({ action, estimate: tokens(100), actual: (reply) => tokens(reply.used) })
@@ -28,7 +28,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges the estimate, marked as such, where nothing tells the cost", () =>
+    it.effect("commits the estimate, marked as estimated, if no actual amount is given", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const [settlement] = yield* Effect.void.pipe(withSettlement({ action, estimate: tokens(100) }))
@@ -38,7 +38,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("marks a recorded amount as estimated where the body says so", () =>
+    it.effect("marks a recorded amount as estimated if the body does", () =>
       Effect.gen(function* () {
         const body = Effect.andThen(Reservation.record({ actual: tokens(7), isEstimated: true }), Effect.fail("boom"))
         yield* Effect.flip(guard(body))
@@ -50,7 +50,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("never starts the body when the budget refuses", () =>
+    it.effect("doesn't start the body if the budget is exceeded", () =>
       Effect.gen(function* () {
         let started = false
         const error = yield* Effect.sync(() => (started = true)).pipe(
@@ -64,14 +64,14 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("keeps the body's own failure and gives everything back", () =>
+    it.effect("keeps the body's failure and releases the reservation", () =>
       Effect.gen(function* () {
         expect(yield* Effect.fail("boom").pipe(guard, Effect.flip)).toBe("boom")
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("keeps the body's own defect and gives everything back", () =>
+    it.effect("keeps the body's defect and releases the reservation", () =>
       Effect.gen(function* () {
         const exit = yield* Effect.die("bug").pipe(guard, Effect.exit)
         expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
@@ -79,7 +79,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("stays an interrupt and gives everything back when the body is interrupted", () =>
+    it.effect("stays interrupted and releases the reservation when the body is interrupted", () =>
       Effect.gen(function* () {
         const started = yield* Deferred.make<void>()
         const fiber = yield* Deferred.succeed(started, undefined).pipe(
@@ -96,7 +96,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges what a failing body has recorded and gives the rest back", () =>
+    it.effect("commits the recorded amount of a failing body and returns the rest", () =>
       Effect.gen(function* () {
         const exit = yield* Reservation.record({ actual: tokens(30) }).pipe(
           Effect.andThen(Reservation.add(tokens(3))),
@@ -109,7 +109,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges the estimate of a failed body where the policy says so, and nothing where it says release", () =>
+    it.effect("charges the estimate for a failed body with onFailure: estimate, and nothing with release", () =>
       Effect.gen(function* () {
         yield* Effect.fail("x").pipe(
           Cycles.withCycles({ action, estimate: tokens(10), onFailure: "estimate" }),
@@ -125,7 +125,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges the estimate, then dies with the user's defect, when actual throws", () =>
+    it.effect("commits the estimate and then dies with the defect if actual throws", () =>
       Effect.gen(function* () {
         const exit = yield* Effect.succeed(1).pipe(
           Cycles.withCycles({
@@ -142,7 +142,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges the estimate, then dies, when actual has another unit or is no amount", () =>
+    it.effect("commits the estimate and then dies if actual returns another unit or no amount", () =>
       Effect.gen(function* () {
         // The compiler refuses another unit; a program without types can pass it all the same.
         const credits: Amount.Amount<"TOKENS"> = Object.assign(tokens(1), { unit: "CREDITS" })
@@ -154,7 +154,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("sends nothing and dies when estimate throws", () =>
+    it.effect("sends nothing and dies if estimate throws", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const ask = Effect.fn("ask")(
@@ -172,7 +172,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("hands the arguments of Effect.fn to the estimate", () =>
+    it.effect("passes the arguments of Effect.fn to the estimate", () =>
       Effect.gen(function* () {
         const ask = Effect.fn("ask")(
           function* (prompt: string, n: number) {
@@ -185,7 +185,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("refuses bad input before anything is sent, and names field, limit and value", () =>
+    it.effect("fails with InvalidRequest before sending, naming field, limit and value", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const error = yield* Effect.void.pipe(
@@ -197,7 +197,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("nests: each guard settles its own reservation", () =>
+    it.effect("settles a reservation for each nested guard", () =>
       Effect.gen(function* () {
         yield* Effect.void.pipe(
           Cycles.withCycles({ action, estimate: tokens(10), actual: () => tokens(3) }),
@@ -207,7 +207,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("runs many at once through few places without a deadlock", () =>
+    it.effect("runs many concurrent guards with a low maxConcurrency without a deadlock", () =>
       Effect.gen(function* () {
         yield* Effect.forEach(
           Array.from({ length: 50 }, (_, i) => i),
@@ -222,7 +222,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live({ maxConcurrency: 3 })))
     )
 
-    it.effect("takes the subject of the client, the ambient one and the call's own, nearest first", () =>
+    it.effect("merges the subjects of the client, the context and the call, with precedence for the nearest", () =>
       Effect.gen(function* () {
         const scopes = yield* Effect.map(Reservation.Reservation, (reservation) => reservation.scopes).pipe(
           Cycles.withCycles({ action, estimate: tokens(1), subject: { toolset: "t" } }),
@@ -233,7 +233,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("holds and charges nothing in a dry run, and still denies", () =>
+    it.effect("reserves and charges nothing in a dry run, and still denies", () =>
       Effect.gen(function* () {
         const [settlement, value] = yield* Effect.succeed(1).pipe(
           withSettlement({ action, estimate: tokens(10), dryRun: true })
@@ -248,7 +248,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("tells the caps, and whether a tool may be used", () =>
+    it.effect("provides the caps, and whether a tool is allowed", () =>
       Effect.gen(function* () {
         const server = yield* CyclesServer.CyclesServer
         yield* server.setCaps("TOKENS", { max_tokens: 5, tool_denylist: ["shell"] })
@@ -262,7 +262,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("says when the charge was cut", () =>
+    it.effect("reports a reduced charge", () =>
       Effect.gen(function* () {
         const [settlement] = yield* Effect.void.pipe(
           withSettlement({ action, estimate: tokens(900), actual: () => tokens(1_200) })
@@ -276,7 +276,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("runs a job again under its own key only while it is not settled", () =>
+    it.effect("runs the body again under a caller-supplied key only until it is settled", () =>
       Effect.gen(function* () {
         const job = (actual: number) =>
           Effect.void.pipe(
@@ -295,14 +295,14 @@ describe("Cycles", () => {
   })
 
   describe("reserve", () => {
-    it.effect("releases what was neither settled nor recorded", () =>
+    it.effect("releases a reservation with no settlement and no recorded spend when the scope closes", () =>
       Effect.gen(function* () {
         yield* Effect.scoped(Cycles.reserve({ action, estimate: tokens(100) }))
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges what was recorded when the scope closes", () =>
+    it.effect("commits the recorded amount when the scope closes", () =>
       Effect.gen(function* () {
         yield* Effect.scoped(
           Effect.gen(function* () {
@@ -314,7 +314,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("settles once: a second settling call is AlreadySettled and sends nothing", () =>
+    it.effect("fails a second settlement with AlreadySettled and sends nothing", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         yield* Effect.scoped(
@@ -334,7 +334,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("settles the reservations of one scope side by side", () =>
+    it.effect("settles the reservations of one scope concurrently", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const fiber = yield* Effect.scoped(
@@ -351,7 +351,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges a commit that was refused before it was sent, by what it said", () =>
+    it.effect("charges the actual amount of a commit that was invalid before it was sent", () =>
       Effect.gen(function* () {
         yield* Effect.scoped(
           Effect.gen(function* () {
@@ -371,21 +371,21 @@ describe("Cycles", () => {
     const words = Stream.fromIterable([1, 2, 3, 4]).pipe(Stream.rechunk(1))
     const options = { action, estimate: tokens(100), usage: (n: number) => tokens(n) }
 
-    it.effect("charges the sum of usage at the end", () =>
+    it.effect("commits the sum of usage at the end", () =>
       Effect.gen(function* () {
         expect(yield* words.pipe(Cycles.withCyclesStream(options), Stream.runCollect)).toEqual([1, 2, 3, 4])
         expect(yield* books).toEqual({ spent: 10, reserved: 0 })
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges what was produced on an early take", () =>
+    it.effect("commits the usage before an early take", () =>
       Effect.gen(function* () {
         yield* words.pipe(Cycles.withCyclesStream(options), Stream.take(2), Stream.runDrain)
         expect(yield* books).toEqual({ spent: 3, reserved: 0 })
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges what was produced before a failure", () =>
+    it.effect("commits the usage before a failure", () =>
       Effect.gen(function* () {
         const exit = yield* Stream.concat(words, Stream.fail("gone")).pipe(
           Cycles.withCyclesStream(options),
@@ -397,7 +397,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges what was produced before an interrupt", () =>
+    it.effect("commits the usage before an interrupt", () =>
       Effect.gen(function* () {
         const seen = yield* Deferred.make<void>()
         const fiber = yield* Stream.concat(words, Stream.never).pipe(
@@ -411,7 +411,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("lets the final usage replace the sum, and turns usage into cost", () =>
+    it.effect("replaces the sum by finalUsage, and converts usage by cost", () =>
       Effect.gen(function* () {
         yield* words.pipe(
           Cycles.withCyclesStream({
@@ -425,7 +425,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("keeps chunks as they are and pulls nothing early", () =>
+    it.effect("keeps chunk boundaries and pulls nothing early", () =>
       Effect.gen(function* () {
         let pulled = 0
         const source = Stream.fromIterable(
@@ -447,7 +447,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("gives the stream its reservation, and reserves only when it runs", () =>
+    it.effect("provides the reservation to the stream, and reserves only when it runs", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const stream = Stream.fromEffect(Effect.map(Reservation.Reservation, (_) => _.estimate.amount)).pipe(
@@ -514,7 +514,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("keeps the stream's own failure, and logs the defect of cost", () =>
+    it.effect("keeps the stream's failure, and logs the defect of cost", () =>
       Effect.gen(function* () {
         const logged: Array<unknown> = []
         const logger = Logger.make(({ cause, logLevel, message }) => logged.push([logLevel, message, cause]))
@@ -534,7 +534,7 @@ describe("Cycles", () => {
       { name: "is empty", stream: Stream.empty, takes: 9 },
       { name: "used nothing", stream: words, takes: 9 },
       { name: "used nothing and is cut short", stream: words, takes: 1 }
-    ])("gives everything back when the stream $name", ({ stream, takes }) =>
+    ])("releases the reservation if the stream $name", ({ stream, takes }) =>
       Effect.gen(function* () {
         yield* stream.pipe(
           Cycles.withCyclesStream({ ...options, usage: () => undefined }),
@@ -546,7 +546,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges what the body recorded, where usage tells nothing", () =>
+    it.effect("commits the recorded amount if usage counts nothing", () =>
       Effect.gen(function* () {
         yield* Stream.fromEffect(Reservation.record({ actual: tokens(7) })).pipe(
           Cycles.withCyclesStream({ action, estimate: tokens(100), usage: () => undefined }),
@@ -556,7 +556,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges the sum, or else the estimate, where the final usage is not told", () =>
+    it.effect("commits the sum, or else the estimate, if finalUsage returns undefined", () =>
       Effect.gen(function* () {
         const untold = { ...options, finalUsage: () => undefined }
         yield* words.pipe(Cycles.withCyclesStream(untold), Stream.runDrain)
@@ -567,7 +567,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("charges the estimate where nothing is counted", () =>
+    it.effect("commits the estimate if usage isn't counted", () =>
       Effect.gen(function* () {
         yield* Stream.concat(words.pipe(Cycles.withCyclesStream({ action, estimate: tokens(100) })), words).pipe(
           Stream.runDrain
@@ -576,7 +576,7 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("marks no charge that was counted, whatever the body had estimated", () =>
+    it.effect("never marks counted usage as estimated, whatever the body recorded", () =>
       Effect.gen(function* () {
         yield* Stream.fromEffect(Reservation.record({ actual: tokens(3), isEstimated: true })).pipe(
           Cycles.withCyclesStream({ action, estimate: tokens(100), usage: () => tokens(7) }),
@@ -590,7 +590,7 @@ describe("Cycles", () => {
   })
 
   describe("decide, event, balances", () => {
-    it.effect("decide never fails on a denial", () =>
+    it.effect("decide returns a denial as a value", () =>
       Effect.gen(function* () {
         const answer = yield* Cycles.decide({ action, estimate: tokens(5_000) })
         expect(answer).toMatchObject({ decision: "DENY", reasonCode: "BUDGET_EXCEEDED" })
@@ -598,14 +598,14 @@ describe("Cycles", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("event charges at once", () =>
+    it.effect("event charges immediately", () =>
       Effect.gen(function* () {
         yield* Cycles.event({ action, actual: tokens(5) })
         expect(yield* books).toEqual({ spent: 5, reserved: 0 })
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("balances are those of the subject, over all pages", () =>
+    it.effect("balances returns the balances of the subject across all pages", () =>
       Effect.gen(function* () {
         const rows = yield* Stream.runCollect(Cycles.balances({ limit: 1 }))
         expect(rows.map((row) => row.scopePath)).toEqual(["tenant:acme", "tenant:acme/agent:a", "tenant:acme/agent:b"])
@@ -626,7 +626,7 @@ describe("Cycles", () => {
   })
 
   describe("orElseDenied", () => {
-    it.effect("goes another way on a denial alone", () =>
+    it.effect("runs the fallback only for a denial", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const cheap = Cycles.orElseDenied(() => Effect.succeed("cheap"))

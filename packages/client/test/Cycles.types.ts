@@ -74,7 +74,7 @@ same(
 ).as<Guarded<string, ModelError, Model>>()
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate: () => estimate, actual: estimate }))).as<Guarded<void>>()
 
-// ---- a guard in a constant keeps what it wraps
+// ---- a guard in a constant keeps the types of its body
 const guard = Cycles.withCycles({ action, estimate })
 same(callModel("x").pipe(guard)).as<Guarded<Reply, ModelError, Model>>()
 same(guard(callModel("x"))).as<Guarded<Reply, ModelError, Model>>()
@@ -182,7 +182,7 @@ same(
   }, perPrompt)
 ).as<(prompt: string) => Guarded<Reply, ModelError, Model>>()
 
-// ---- what the policies add
+// ---- the errors that the policies add
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "cancel" }))).as<Guarded<void, LeaseLost>>()
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "failOnFinalize" }))).as<
   Guarded<void, LeaseLost>
@@ -340,7 +340,7 @@ same(callModel("x").pipe(strictly({ action, estimate, actual: (r) => Amount.toke
   Guarded<Reply, ModelError | LeaseLost, Model>
 >()
 
-// ---- what users export
+// ---- declarations that users export
 export const exportedGuard = guard
 export const exportedCall = ask
 export const exportedReservation = held

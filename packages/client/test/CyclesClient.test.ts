@@ -7,7 +7,7 @@ import { Amount, CyclesClient, CyclesTransport, Identifiers } from "effect-cycle
 import * as Redacted from "effect/Redacted"
 import type { CyclesError } from "effect-cycles"
 
-/** A `fetch` that a server in this process answers. */
+/** A `fetch` to a server in this process. */
 const fetchFrom =
   (server: CyclesServer.CyclesServer): typeof globalThis.fetch =>
   async (url, init) => {
@@ -26,7 +26,7 @@ const fetchFrom =
 
 describe("CyclesClient", () => {
   describe("make", () => {
-    it.live("says what its bodies are over an HttpClient that looks at headers alone, such as that of fetch", () =>
+    it.live("sets the content type explicitly, for an HttpClient that reads only headers, such as that of fetch", () =>
       Effect.gen(function* () {
         const server = yield* CyclesServer.makeMemoryServer({ budgets: [{ unit: "TOKENS", allocated: 10 }] })
         const client = yield* CyclesClient.make({ baseUrl: server.baseUrl, apiKey: server.apiKey }).pipe(
@@ -48,8 +48,8 @@ describe("CyclesClient", () => {
     )
   })
 
-  describe("an id that can't be part of a path", () => {
-    it.effect.each(["\ud800", ".."])("is an InvalidRequest, and nothing is sent: %j", (text) =>
+  describe("reservation id that can't be part of a path", () => {
+    it.effect.each(["\ud800", ".."])("fails with InvalidRequest and sends nothing: %j", (text) =>
       Effect.gen(function* () {
         const client = yield* CyclesClient.make({ baseUrl: "http://127.0.0.1:9", apiKey: Redacted.make("k") })
         const id = Identifiers.ReservationId.make(text)

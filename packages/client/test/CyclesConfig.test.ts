@@ -30,7 +30,7 @@ const built = (env: Variables) =>
 
 const read = (env: Variables) => CyclesConfig.config.parse(ConfigProvider.fromEnv({ env: { ...required, ...env } }))
 
-/** What the error of a bad environment says, in one line. */
+/** The error message of an invalid environment, in one line. */
 const problemOf = (env: Variables) =>
   Effect.map(Effect.flip(built(env)), (error: Config.ConfigError | Schema.SchemaError) =>
     error.message.replaceAll(/\s*\n\s*/g, " ")
@@ -87,7 +87,7 @@ describe("CyclesConfig", () => {
       ["CYCLES_RETRY_FLUSH_TIMEOUT", "soon", durationRule("0 to 1h")],
       ["CYCLES_RETRY_FLUSH_TIMEOUT", "61 minutes", durationRule("0 to 1h")],
       ["CYCLES_JOURNAL_ENABLED", "2", flagRule]
-    ])("%s=%s is refused by name, value and what is allowed", ([name, value, allowed]) =>
+    ])("fails for %s=%s with its name, value and the allowed values", ([name, value, allowed]) =>
       Effect.gen(function* () {
         const said = `${name} must be ${allowed}, got ${JSON.stringify(value)}`
         expect(yield* problemOf({ ...required, [name]: value })).toContain(`(${said} at`)
@@ -99,7 +99,7 @@ describe("CyclesConfig", () => {
       ["CYCLES_BASE_URL", { ...required, CYCLES_BASE_URL: "" }, address],
       ["CYCLES_API_KEY", { CYCLES_BASE_URL: "http://x" }, "printable ASCII without spaces, and not empty"],
       ["CYCLES_API_KEY", { ...required, CYCLES_API_KEY: "" }, "printable ASCII without spaces, and not empty"]
-    ])("%s is asked for where it is not set: %o", ([name, env, allowed]) =>
+    ])("fails if %s isn't set: %o", ([name, env, allowed]) =>
       Effect.gen(function* () {
         expect(yield* problemOf(env)).toContain(`(${name} is not set: it must be ${allowed} at`)
       })
@@ -116,7 +116,7 @@ describe("CyclesConfig", () => {
       ["CYCLES_BASE_URL", "https://me:hu\nsh@example.com", "sh"],
       ["CYCLES_BASE_URL", "https://example.com/?token=hush", "hush"],
       ["CYCLES_BASE_URL", "https://example.com/#hush", "hush"]
-    ])("%s is refused without what is secret in it: %o", ([name, value, secret]) =>
+    ])("fails for an invalid %s without showing its secret part: %o", ([name, value, secret]) =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(built({ ...required, [name]: value }))
         expect(error.message).toContain(`${name} must be `)
@@ -134,7 +134,7 @@ describe("CyclesConfig", () => {
       ["250ms", 250],
       ["1.5 minutes", 90_000],
       ["1 Hour", 3_600_000]
-    ])("reads the duration %s", ([value, ms]) =>
+    ])("parses the duration %s", ([value, ms]) =>
       Effect.gen(function* () {
         const config = yield* read({ CYCLES_READ_TIMEOUT: value, CYCLES_RETRY_FLUSH_TIMEOUT: value })
         expect(Duration.toMillis(config.timeout ?? 0)).toBe(ms)
@@ -142,7 +142,7 @@ describe("CyclesConfig", () => {
       })
     )
 
-    it.effect("takes the keys, the address and the subject, an empty variable as none", () =>
+    it.effect("reads the keys, the base URL and the subject, and treats an empty variable as absent", () =>
       Effect.gen(function* () {
         const config = yield* read({
           CYCLES_ADMIN_API_KEY: "adm",
@@ -169,7 +169,7 @@ describe("CyclesConfig", () => {
       ["0", false],
       ["no", false],
       ["Off", false]
-    ])("reads the switch %s as %s", ([value, isOn]) =>
+    ])("parses the boolean %s as %s", ([value, isOn]) =>
       Effect.gen(function* () {
         const config = yield* read({ CYCLES_RETRY_ENABLED: value })
         expect(yield* attemptsOf(config.retry ?? Schedule.recurs(99))).toHaveLength(isOn ? 6 : 1)
@@ -183,7 +183,7 @@ describe("CyclesConfig", () => {
       [{ CYCLES_RETRY_MAX_ATTEMPTS: "2" }, [0, 500, 1_500]],
       [{ CYCLES_RETRY_INITIAL_DELAY: "1 s", CYCLES_RETRY_MULTIPLIER: "3" }, [0, 1_000, 4_000, 13_000, 40_000, 70_000]],
       [{ CYCLES_RETRY_MAX_DELAY: "600" }, [0, 500, 1_100, 1_700, 2_300, 2_900]]
-    ])("%o tries a settlement at %o", ([env, expected]) =>
+    ])("with %o attempts a settlement at %o", ([env, expected]) =>
       Effect.gen(function* () {
         const config = yield* read(env)
         const attempts = yield* attemptsOf(config.retry ?? Schedule.recurs(99))
@@ -207,7 +207,7 @@ describe("CyclesConfig", () => {
         )
       ).pipe(Effect.flip)
 
-    it.effect("refuses a field out of range by name, limits and value, and shows no secret", () =>
+    it.effect("fails for a field out of range, with its name, limits and value, and without secrets", () =>
       Effect.gen(function* () {
         const key = Redacted.make("cyc_live_one")
         const cases: ReadonlyArray<readonly [CyclesConfig.ClientConfig, string]> = [
@@ -261,7 +261,7 @@ describe("CyclesConfig", () => {
   })
 
   describe("layerConfig", () => {
-    it.effect("takes values and configurations instead of the variables of its own", () =>
+    it.effect("accepts values and configs in place of the variables", () =>
       Effect.gen(function* () {
         const client = yield* CyclesClient.CyclesClient
         expect(client.baseUrl).toBe("https://cycles.example/api")

@@ -39,7 +39,7 @@ const late =
 const extendsOf = Effect.map(Faults, (faults) => faults.sent().filter((sent) => sent.operation === "extend"))
 
 describe("Heartbeat", () => {
-  it.effect("extends before the lease ends, by the rule of remaining_ttl_ms, to the millisecond", () =>
+  it.effect("extends before the lease ends, at the millisecond derived from remaining_ttl_ms", () =>
     Effect.gen(function* () {
       const fiber = yield* slow("2 minutes")
       // 60 s less two attempts of 10 s and a margin of 1 s.
@@ -62,7 +62,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("CR-CORE-003: repeats a lost extend with the same key, and a fresh one has a new key", () =>
+  it.effect("CR-CORE-003: retries a lost extend with the same key, and sends the next one with a new key", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("extend", { _tag: "LoseAnswer" })
@@ -83,33 +83,35 @@ describe("Heartbeat", () => {
     { ttl: 8_000, before: [] },
     { ttl: 20_000, before: [] },
     { ttl: 60_000, before: [] }
-  ])("CR-CORE-003: one extend without an answer costs no lease of $ttl ms, where timers are late", ({ before, ttl }) =>
-    Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", ...before, { _tag: "Hang" })
-      const fiber = yield* Effect.sleep(3 * ttl).pipe(
-        withSettlement({
-          action,
-          estimate: tokens(100),
-          actual: () => tokens(42),
-          ttl,
-          heartbeat: "failOnFinalize"
-        }),
-        Effect.forkChild({ startImmediately: true })
-      )
-      yield* TestClock.adjust(3 * ttl + 1_000)
-      expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
-      const keys = (yield* extendsOf).map((sent) => sent.key).slice(before.length)
-      expect(keys.length).toBeGreaterThan(2)
-      expect(keys[1]).toBe(keys[0])
-      expect(new Set(keys).size).toBe(keys.length - 1)
-    }).pipe(Effect.provide(exact), late(40))
+  ])(
+    "CR-CORE-003: keeps a lease of $ttl ms after one extend without a response, even if timers are late",
+    ({ before, ttl }) =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("extend", ...before, { _tag: "Hang" })
+        const fiber = yield* Effect.sleep(3 * ttl).pipe(
+          withSettlement({
+            action,
+            estimate: tokens(100),
+            actual: () => tokens(42),
+            ttl,
+            heartbeat: "failOnFinalize"
+          }),
+          Effect.forkChild({ startImmediately: true })
+        )
+        yield* TestClock.adjust(3 * ttl + 1_000)
+        expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
+        const keys = (yield* extendsOf).map((sent) => sent.key).slice(before.length)
+        expect(keys.length).toBeGreaterThan(2)
+        expect(keys[1]).toBe(keys[0])
+        expect(new Set(keys).size).toBe(keys.length - 1)
+      }).pipe(Effect.provide(exact), late(40))
   )
 
-  it.effect("an extend that has to wait for its place ends in time for its retry", () =>
+  it.effect("ends an extend that was queued in time for its retry", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
-      // Nothing was answered for so long that the first call goes alone, and the other one waits for it.
+      // There was no response for so long that the first call is an idle probe, and the other one waits for it.
       faults.plan("extend", { _tag: "Hang" }, { _tag: "Hang" })
       const fibers = yield* Effect.forEach([1, 2], () => slow("6 minutes", { ttl: "5 minutes" }))
       yield* TestClock.adjust("6 minutes")
@@ -121,8 +123,8 @@ describe("Heartbeat", () => {
 
   it.effect.each([
     { name: "in its first lease", diesAtMs: 40_000, pauseMs: 17_000 },
-    { name: "when the answer to its reserve says that no time is left", diesAtMs: 100_000, pauseMs: 20_000 }
-  ])("a job that runs again under its key, $name, extends as the first run did", ({ diesAtMs, pauseMs }) =>
+    { name: "when the response to its reserve has no time left", diesAtMs: 100_000, pauseMs: 20_000 }
+  ])("extends a repeated run under a caller-supplied key like the first run, $name", ({ diesAtMs, pauseMs }) =>
     Effect.gen(function* () {
       const faults = yield* Faults
       const job = Effect.sleep("3 minutes").pipe(
@@ -159,7 +161,7 @@ describe("Heartbeat", () => {
     "MAX_EXTENSIONS_EXCEEDED",
     "TENANT_CLOSED",
     "NOT_FOUND"
-  ])("stops on %s, and the body goes on", (code) =>
+  ])("stops on %s while the body continues", (code) =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("extend", refuse(409, code))
@@ -170,7 +172,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("goes on while the settlement goes on, and not a beat longer", () =>
+  it.effect("continues during the settlement, and stops when it ends", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "100" }))
@@ -184,7 +186,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("a slow extend holds no other lease up", () =>
+  it.effect("doesn't delay other leases when an extend is slow", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("extend", { _tag: "Hang" })
@@ -197,7 +199,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("cancel stops the body, settles what it had spent, and fails with LeaseLost, not with an interrupt", () =>
+  it.effect("cancel interrupts the body, commits the recorded spend, and fails with LeaseLost", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
@@ -215,7 +217,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("cancel leaves an interrupt of the caller an interrupt", () =>
+  it.effect("cancel keeps an interrupt of the caller as an interrupt", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.never.pipe(
         Cycles.withCycles({ action, estimate: tokens(100), heartbeat: "cancel" }),
@@ -228,7 +230,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("failOnFinalize lets the body end and charges it, then fails with LeaseLost", () =>
+  it.effect("failOnFinalize lets the body finish, commits it, then fails with LeaseLost", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
@@ -248,7 +250,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("cancel ends a guarded stream, and charges what it had produced", () =>
+  it.effect("cancel ends a guarded stream and commits its usage", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
@@ -270,7 +272,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("failOnFinalize charges a stream that has ended and was not counted, then fails with LeaseLost", () =>
+  it.effect("failOnFinalize commits a finished stream without usage, then fails with LeaseLost", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
@@ -286,7 +288,7 @@ describe("Heartbeat", () => {
     }).pipe(Effect.provide(exact))
   )
 
-  it.effect("counts one extension for each fresh beat on the server", () =>
+  it.effect("extends once on the server for each heartbeat", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("extend", { _tag: "LoseAnswer" }, undefined)

@@ -54,12 +54,12 @@ describe("Settlement", () => {
   describe("reserve", () => {
     it.effect.each<readonly [string, Fault]>([
       ["a lost request", { _tag: "LoseRequest" }],
-      ["a lost answer", { _tag: "LoseAnswer" }],
+      ["a lost response", { _tag: "LoseAnswer" }],
       ["a 500", refuse(500, "INTERNAL_ERROR")],
       ["a garbled 200", { _tag: "Garble", body: "<html>" }],
       ["a 200 without its required fields", { _tag: "Garble", body: "{}" }],
       ["another success status", { _tag: "Garble", body: "{}", status: 202 }]
-    ])("repeats %s once, at once, with the same key", ([, fault]) =>
+    ])("retries %s once, immediately, with the same key", ([, fault]) =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", fault)
@@ -75,7 +75,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("frees the caller after a second ambiguous answer and releases in the background", () =>
+    it.effect("returns to the caller after a second ambiguous response, and releases in the background", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", { _tag: "LoseAnswer" }, { _tag: "LoseAnswer" })
@@ -87,7 +87,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("frees an interrupted caller at once, although the answer never comes, and releases", () =>
+    it.effect("returns to an interrupted caller immediately without a response, and releases", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", { _tag: "Hang" })
@@ -100,7 +100,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("does not repeat a refusal", () =>
+    it.effect("doesn't retry a refusal", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", refuse(403, "FORBIDDEN"))
@@ -109,7 +109,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("fails at once on 429 by default, and waits for Retry-After where the user allows it", () =>
+    it.effect("fails immediately on 429 by default, and waits for Retry-After up to maxRetryAfter", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const busy = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "3" })
@@ -128,7 +128,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("gives up after its time limit, to the millisecond", () =>
+    it.effect("fails after its timeout, to the millisecond", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.always("reserve", { _tag: "Hang" })
@@ -150,8 +150,8 @@ describe("Settlement", () => {
 
   describe("commit", () => {
     it.effect.each<readonly [string, Fault]>([
-      ["CR-CORE-001: the answer is lost", { _tag: "LoseAnswer" }],
-      ["the request is lost", { _tag: "LoseRequest" }],
+      ["CR-CORE-001: a lost response", { _tag: "LoseAnswer" }],
+      ["a lost request", { _tag: "LoseRequest" }],
       ["CR-CORE-004: a wrong success status", { _tag: "Garble", body: "{}", status: 201 }],
       ["CR-CORE-004: a body that breaks the schema", { _tag: "Garble", body: '{"status":"COMMITTED"}' }],
       ["a page of HTML with 200", { _tag: "Garble", body: "<html>" }],
@@ -163,7 +163,7 @@ describe("Settlement", () => {
       ["400 without a code", { _tag: "Answer", status: 400, body: {} }],
       ["409 with an unknown code", refuse(409, "SOMETHING_NEW")],
       ["a redirect", { _tag: "Answer", status: 302, body: {}, headers: { location: "http://elsewhere" } }]
-    ])("tries again with the same key when %s", ([, fault]) =>
+    ])("is retried with the same key after %s", ([, fault]) =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const seen = yield* watch
@@ -181,7 +181,7 @@ describe("Settlement", () => {
     )
 
     it.effect.each(["RESERVATION_EXPIRED", undefined])(
-      "CR-CORE-002: charges an event with the same key when the lease has ended (410 %s)",
+      "CR-CORE-002: charges an event with the same key after the lease has ended (410 %s)",
       (code) =>
         Effect.gen(function* () {
           const faults = yield* Faults
@@ -206,7 +206,7 @@ describe("Settlement", () => {
         }).pipe(Effect.provide(exact))
     )
 
-    it.effect("really recovers a lease that has ended", () =>
+    it.effect("recovers spend by an event after the lease has ended on the server", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
@@ -222,7 +222,7 @@ describe("Settlement", () => {
     )
 
     it.effect.each(["RESERVATION_FINALIZED", "IDEMPOTENCY_MISMATCH"])(
-      "reads before it concludes: %s of a reservation that we committed is a charge",
+      "reads the reservation after %s, and is Committed if this client committed it",
       (code) =>
         Effect.gen(function* () {
           const faults = yield* Faults
@@ -235,7 +235,7 @@ describe("Settlement", () => {
         }).pipe(Effect.provide(exact))
     )
 
-    it.effect("charges as an event what somebody else has released", () =>
+    it.effect("charges an event if another client has released the reservation", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         yield* Effect.scoped(
@@ -256,7 +256,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("keeps a dead letter when another commit has charged another amount", () =>
+    it.effect("keeps a dead letter if another commit has charged another amount", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", refuse(409, "RESERVATION_FINALIZED"))
@@ -304,7 +304,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("keeps a dead letter when the server knows no such reservation", () =>
+    it.effect("keeps a dead letter if the reservation doesn't exist", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", refuse(404, "NOT_FOUND"))
@@ -313,7 +313,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("waits as long as the server asks, and no shorter", () =>
+    it.effect("waits exactly for Retry-After", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const seen = yield* watch
@@ -326,7 +326,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("is pending, and stays in the journal, when all attempts of a run are used up", () =>
+    it.effect("is Pending and stays in the journal after the last attempt", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const seen = yield* watch
@@ -341,7 +341,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("flush tries at once what waits for its next attempt", () =>
+    it.effect("flush retries a settlement immediately instead of after its backoff", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", { _tag: "LoseRequest" })
@@ -351,7 +351,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("is charged once when the network delivers it twice", () =>
+    it.effect("is charged once if the network delivers it twice", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.always("commit", { _tag: "Duplicate" })
@@ -362,7 +362,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("lets the caller wait for the end, or not at all", () =>
+    it.effect("lets the caller wait until the end, or not at all", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const options = { action, estimate: tokens(10), actual: () => tokens(4) }
@@ -380,7 +380,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("fails with the settlement where the user asks for that", () =>
+    it.effect("fails with the settlement if onUnsettled is fail", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", refuse(409, "BUDGET_FROZEN"))
@@ -392,7 +392,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("goes on without a journal that fails, and says so", () =>
+    it.effect("settles without a journal that fails, and logs it", () =>
       Effect.gen(function* () {
         expect(yield* act).toMatchObject({ _tag: "Committed" })
         const faults = yield* Faults
@@ -405,7 +405,7 @@ describe("Settlement", () => {
   })
 
   describe("release", () => {
-    it.effect("is repeated with the same key until it is confirmed", () =>
+    it.effect("is retried with the same key until it is confirmed", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const seen = yield* watch
@@ -422,8 +422,8 @@ describe("Settlement", () => {
     )
   })
 
-  describe("the layer", () => {
-    it.effect("settles what is open before it closes", () =>
+  describe("layer", () => {
+    it.effect("settles open reservations before it closes", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", { _tag: "LoseRequest" })

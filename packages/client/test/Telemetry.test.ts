@@ -52,7 +52,7 @@ const watched = (requests: Array<HttpClientRequest.HttpClientRequest>) =>
 
 describe("Telemetry", () => {
   describe("metrics", () => {
-    it("have these names, and no others", () => {
+    it("have exactly these names", () => {
       const ids = Object.values(Telemetry).flatMap((value) => (Metric.isMetric(value) ? [value.id] : []))
       expect(ids.toSorted()).toEqual([
         "cycles_calls_total",
@@ -68,7 +68,7 @@ describe("Telemetry", () => {
       ])
     })
 
-    it.effect("count calls, decisions and settlements by bounded labels, and nothing of the user's", () =>
+    it.effect("count calls, decisions and settlements with a bounded set of labels and no user data", () =>
       Effect.gen(function* () {
         const guard = Cycles.withCycles({ action, estimate: tokens(10), subject: { agent: "planner" } })
         yield* guard(Effect.void)
@@ -96,7 +96,7 @@ describe("Telemetry", () => {
     )
   })
 
-  it.effect("shows what this process holds, until its settlement has ended", () =>
+  it.effect("reports active reservations until their settlement has ended", () =>
     Effect.gen(function* () {
       const active = Effect.map(Metric.value(Telemetry.reservationsActive), ({ value }) => value)
       const before = yield* active
@@ -106,7 +106,7 @@ describe("Telemetry", () => {
   )
 
   describe("spans", () => {
-    it.effect("are one for each call, with what it was about", () => {
+    it.effect("exist for each call, with its attributes", () => {
       const { layer, spans } = recorder()
       return Effect.gen(function* () {
         yield* Effect.void.pipe(
@@ -138,7 +138,7 @@ describe("Telemetry", () => {
       }).pipe(Effect.provide(watched([]).pipe(Layer.provideMerge(layer))))
     })
 
-    it.effect("go out as traceparent alone, and not at all where tracing is off", () => {
+    it.effect("are propagated only as traceparent, and not at all if tracing is off", () => {
       const { layer, spans } = recorder()
       const requests: Array<HttpClientRequest.HttpClientRequest> = []
       return Effect.gen(function* () {

@@ -8,7 +8,7 @@ const priorities = ["lease", "settlement", "caller"] as const
 
 const others = (priority: Priority) => priorities.filter((other) => other !== priority)
 
-/** A bulkhead that has just been used, so that no probe goes first, with a log of what it granted. */
+/** A bulkhead that has just been used, so that there is no idle probe, with a log of the slots it assigned. */
 const make = (maxConcurrency: number) => {
   const timers = new Set<Timer>()
   const bulkhead = Bulkhead.make({
@@ -67,7 +67,7 @@ describe("bulkhead", () => {
   })
 
   it.prop(
-    "never exceeds its limit, lets nobody wait for a place that is free, and leaves no trace, whatever happens",
+    "never exceeds its limit, never queues a call while a slot is free, and ends empty",
     { steps: Schema.Array(Step), size: Schema.Int.check(Schema.isBetween({ minimum: 3, maximum: 40 })) },
     ({ size, steps }) => {
       const test = make(size)
@@ -92,7 +92,7 @@ describe("bulkhead", () => {
   )
 
   it.prop(
-    "starves no priority: whatever floods it, a call is sent before the calls in flight have all ended",
+    "starves no priority: a queued call starts before all calls in flight have ended, whatever the load",
     {
       priority: Schema.Literals(priorities),
       flood: Schema.Literals(priorities),
@@ -117,7 +117,7 @@ describe("bulkhead", () => {
     ["caller", "lease"],
     ["settlement", "caller"],
     ["settlement", "lease"]
-  ])("calls of a %s that hang leave a place for a %s at once", (flood, priority) => {
+  ])("lets a %s call hang without delaying a %s", (flood, priority) => {
     for (const size of [3, 8, 64]) {
       const test = make(size)
       for (let i = 0; i < 200; i += 1) test.acquire(flood)
@@ -126,7 +126,7 @@ describe("bulkhead", () => {
     }
   })
 
-  it("gives extensions all places while nobody else calls, and takes them back as they end", () => {
+  it("gives extensions all slots while there are no other calls, and takes them back as they end", () => {
     const test = make(64)
     for (let i = 0; i < 100; i += 1) test.acquire("lease")
     expect(test.count("lease")).toBe(64)
@@ -136,7 +136,7 @@ describe("bulkhead", () => {
     expect(test.granted.slice(-2)).toEqual([ids[1], ids[0]])
   })
 
-  it("gives places in the order lease, settlement, caller beyond the guarantees", () => {
+  it("assigns slots beyond the guaranteed ones in the order lease, settlement, caller", () => {
     const test = make(3)
     const first = priorities.map(test.acquire)
     expect(test.granted).toEqual(first)
@@ -146,7 +146,7 @@ describe("bulkhead", () => {
     expect(test.granted.at(-1)).toBe(waiting[0])
   })
 
-  it("grants thousands of waiting calls that end at once without recursion", () => {
+  it("starts thousands of queued calls that end immediately without recursion", () => {
     const bulkhead = Bulkhead.make({
       maxConcurrency: 3,
       idleProbeAfterMs: 50_000,

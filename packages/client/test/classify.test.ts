@@ -1,5 +1,5 @@
 /**
- * What each error response means, status by status and code by code.
+ * The meaning of each error response, by status and code.
  */
 import { ErrorResponse, Identifiers } from "@effect-cycles/protocol"
 import { describe, expect, it } from "@effect/vitest"
@@ -72,7 +72,7 @@ const key = Identifiers.IdempotencyKey.make("k")
 
 const subject = { tenant: "acme" }
 
-/** The errors of a reserve, a commit and an event that are answered so. */
+/** The errors of a reserve, a commit and an event with this response. */
 const errorsOf = (fault: Fault) =>
   Effect.gen(function* () {
     const client = yield* CyclesClient.CyclesClient
@@ -135,7 +135,7 @@ describe("classify", () => {
   )
 
   it.effect(
-    "concludes that nothing happened only from a code that the server sends after it has looked up the key",
+    "treats a request as not applied only after a code that the server sends once it has looked up the key",
     () =>
       Effect.gen(function* () {
         const table = yield* tableOf(({ reserve }) => String(Classify.classify(reserve).provesNothingHappened))
@@ -188,7 +188,7 @@ describe("classify", () => {
     }).pipe(Effect.provide(live()))
   )
 
-  describe("in a guarded call", () => {
+  describe("guarded call", () => {
     const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
     const act = Effect.void.pipe(
@@ -205,7 +205,7 @@ describe("classify", () => {
       [500, "OVERDRAFT_LIMIT_EXCEEDED"],
       [401, "BUDGET_CLOSED"],
       [403, "DEBT_OUTSTANDING"]
-    ] as const)("spend that is once answered %d %s is charged by the next attempt", ([status, code]) =>
+    ] as const)("charges spend with the next attempt after %d %s", ([status, code]) =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", refuse(status, code))
@@ -216,7 +216,7 @@ describe("classify", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a reserve that may have been made is repeated, although its answer names the budget", () =>
+    it.effect("retries an ambiguous reserve although its response has a budget code", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", refuse(503, "BUDGET_FROZEN"))
@@ -226,7 +226,7 @@ describe("classify", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a lease that has expired is understood although the rest of the refusal is wrong", () =>
+    it.effect("recognizes an expired lease although the rest of the error response is invalid", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", {
@@ -238,7 +238,7 @@ describe("classify", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("an answer holds although its evidence is wrong", () =>
+    it.effect("accepts a response with invalid evidence", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const charged = { unit: "TOKENS", amount: 42 }
@@ -248,7 +248,7 @@ describe("classify", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a lease that ends later than a number can tell is a lease", () =>
+    it.effect("accepts a lease that ends after 2^53-1", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const lease = `"reservation_id":"r","remaining_ttl_ms":60000,"expires_at_ms":9223372036854775807`

@@ -1,5 +1,5 @@
 /**
- * What an `HttpClient` can do to a call: whatever it does, the call ends in time, and nobody else is hit.
+ * Whatever an `HttpClient` does, a call ends in time and affects no other call.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
@@ -52,7 +52,7 @@ const once = (operation: string, what: () => Effect.Effect<never>) => {
 }
 
 describe("exchange", () => {
-  describe("a client that breaks", () => {
+  describe("broken HttpClient", () => {
     it.effect.each([
       ["dies", () => Effect.die("client bug")],
       ["interrupts itself", () => Effect.interrupt],
@@ -62,7 +62,7 @@ describe("exchange", () => {
           throw new Error("client bug")
         }
       ]
-    ] as const)("and %s in a commit leaves it in doubt: it is repeated and charged", ([, what]) =>
+    ] as const)("and makes a commit ambiguous if it %s: the commit is retried and charged", ([, what]) =>
       Effect.gen(function* () {
         const [settlement] = yield* act
         expect(settlement).toMatchObject({ _tag: "Pending" })
@@ -73,7 +73,7 @@ describe("exchange", () => {
     )
   })
 
-  describe("a tracer that throws", () => {
+  describe("tracer that throws", () => {
     const tracer = Tracer.make({
       span: (options) => {
         const span = new Tracer.NativeSpan(options)
@@ -94,8 +94,8 @@ describe("exchange", () => {
     )
   })
 
-  describe("after the layer has closed", () => {
-    it.effect("a call still has its time limit, to the millisecond", () =>
+  describe("closed layer", () => {
+    it.effect("keeps the timeout of a call, to the millisecond", () =>
       Effect.gen(function* () {
         const layer = yield* Scope.make()
         const context = yield* Layer.buildWithScope(exact, layer)
@@ -117,8 +117,8 @@ describe("exchange", () => {
     )
   })
 
-  describe("a redirect", () => {
-    it.effect("is not followed by fetch either: the key stays where it is", () => {
+  describe("redirect", () => {
+    it.effect("isn't followed by fetch, so that the key isn't sent elsewhere", () => {
       const asked: Array<RequestInit | undefined> = []
       const fetch: typeof globalThis.fetch = (_url, init) => {
         asked.push(init)
@@ -148,8 +148,8 @@ describe("exchange", () => {
     })
   })
 
-  describe("a caller who gives up", () => {
-    it.effect("while it waits for a place has asked for nothing, and nothing is looked for", () =>
+  describe("interrupted caller", () => {
+    it.effect("sends nothing and looks for no reservation if the call was still queued", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         yield* act
@@ -170,7 +170,7 @@ describe("exchange", () => {
       }).pipe(Effect.provide(live({ retry, maxConcurrency: 3 })))
     )
 
-    it.effect("while it goes alone lets the others go, wherever it is interrupted", () =>
+    it.effect("lets the other calls proceed if the idle probe is interrupted at any point", () =>
       Effect.gen(function* () {
         for (let steps = 1_990; steps < 2_060; steps += 1) {
           yield* TestClock.adjust("1 minute")

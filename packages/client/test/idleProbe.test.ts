@@ -9,7 +9,7 @@ import { action, live, tokens } from "./support/live.ts"
 
 const act = Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1) }))
 
-/** Starts ten guarded bodies, and returns how many reserves have been sent before any is answered. */
+/** Starts ten guarded bodies, and returns how many reserves have been sent before the first response. */
 const burst = Effect.gen(function* () {
   const faults = yield* Faults.Faults
   const reserves = () => faults.operations().filter((operation) => operation === "reserve").length
@@ -25,8 +25,8 @@ const burst = Effect.gen(function* () {
 const slow = { _tag: "Delay", ms: 300 } as const
 
 describe("idle probe", () => {
-  describe("the first call after idleness", () => {
-    it.effect("goes alone, and the others follow its answer", () =>
+  describe("first call after an idle period", () => {
+    it.effect("is sent alone, and the others follow its response", () =>
       Effect.gen(function* () {
         const faults = yield* Faults.Faults
         faults.plan("reserve", slow)
@@ -41,7 +41,7 @@ describe("idle probe", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("holds the others up for a second at most", () =>
+    it.effect("delays the others for at most one second", () =>
       Effect.gen(function* () {
         const faults = yield* Faults.Faults
         faults.plan("reserve", { _tag: "Delay", ms: 5_000 })
@@ -55,7 +55,7 @@ describe("idle probe", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("lets the others go when it is interrupted", () =>
+    it.effect("releases the others when it is interrupted", () =>
       Effect.gen(function* () {
         const faults = yield* Faults.Faults
         faults.plan("reserve", { _tag: "Hang" })
@@ -72,7 +72,7 @@ describe("idle probe", () => {
     it.effect.each([
       ["the default of 50 s", {}, 50_000],
       ["what is set", { idleProbeAfter: "2 seconds" }, 2_000]
-    ] as const)("is the first one after %s, to the millisecond", ([, config, idleMs]) =>
+    ] as const)("is a probe after %s, to the millisecond", ([, config, idleMs]) =>
       Effect.gen(function* () {
         const faults = yield* Faults.Faults
         yield* act

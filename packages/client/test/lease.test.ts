@@ -14,24 +14,24 @@ const begin = (remainingTtlMs: number | undefined, rttMs = 0, options = minute) 
   Lease.begin(options, { nowMs: 0, rttMs, expiresAtMs: 60_000, remainingTtlMs })
 
 describe("lease", () => {
-  describe("the rule of remaining_ttl_ms", () => {
-    it("reproduces the example of the specification: 60 s, 10 s, 1.5 s gives 37 s less the round trip", () => {
+  describe("schedule by remaining_ttl_ms", () => {
+    it("reproduces the specification's example: 60 s, 10 s and 1.5 s give 37 s minus the round trip", () => {
       expect(begin(60_000, 1_500)[1]).toEqual({ _tag: "Extend", afterMs: 58_500 - (20_000 + 3_000) })
     })
 
-    it("leaves no time where two attempts and the margin don't fit, and stops after a second such answer", () => {
+    it("has no window if two attempts and the margin don't fit, and stops after a second such response", () => {
       const [lease, first] = begin(60_000, 15_000)
       expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
       const answer = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 60_000 }
       expect(Lease.extended(lease, answer)[1]._tag).toBe("Stop")
     })
 
-    it("counts a round trip that can't be true as infinitely slow", () => {
+    it("treats an impossible round trip as infinitely slow", () => {
       expect(begin(60_000, Number.NaN)[1]).toEqual({ _tag: "Extend", afterMs: 0 })
       expect(begin(60_000, -1)[1]).toEqual({ _tag: "Extend", afterMs: 0 })
     })
 
-    it("tries again while a whole attempt and the margin fit, one millisecond on each side", () => {
+    it("retries while a whole attempt and the margin fit, to the millisecond", () => {
       const [lease] = begin(60_000)
       expect(Lease.failed(lease, 49_000, { _tag: "Transient" })[1]).toEqual({ _tag: "Extend", afterMs: 0 })
       expect(Lease.failed(lease, 49_001, { _tag: "Transient" })[1]._tag).toBe("Stop")
@@ -44,7 +44,7 @@ describe("lease", () => {
       expect(Lease.failed(after, 49_000, { _tag: "Transient" })[1]._tag).toBe("Stop")
     })
 
-    it("counts a fraction of a millisecond of a window as none", () => {
+    it("rounds the window down to whole milliseconds", () => {
       const [lease] = begin(60_000)
       const [after, step] = Lease.failed(lease, 48_999.5, { _tag: "Transient" })
       expect(step).toEqual({ _tag: "Extend", afterMs: 0 })
@@ -57,7 +57,7 @@ describe("lease", () => {
       expect(Lease.failed(after, 1_000, { _tag: "Transient" })[1]._tag).toBe("Stop")
     })
 
-    it("obeys Retry-After exactly, or stops", () => {
+    it("waits exactly for Retry-After, or stops", () => {
       const [lease] = begin(60_000)
       expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: 49_000 })[1]).toEqual({
         _tag: "Extend",
@@ -91,13 +91,13 @@ describe("lease", () => {
   describe("timeLimit", () => {
     const limit = (remainingTtlMs: number, options = minute) => Lease.timeLimit(begin(remainingTtlMs, 0, options)[0])
 
-    it("is below what the schedule reserves for an attempt, by 5 % and at least 100 ms", () => {
+    it("is shorter than the schedule's time for an attempt, by 5 % and at least 100 ms", () => {
       expect(limit(60_000)).toBe(9_500)
       expect(limit(12_000)).toBe(1_900)
       expect(limit(4_000)).toBe(900)
     })
 
-    it("follows the lease that the last answer gave", () => {
+    it("follows the lease of the last response", () => {
       const [short] = begin(2_000)
       expect(Lease.timeLimit(short)).toBe(900)
       const answer = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 62_000 }
@@ -113,48 +113,48 @@ describe("lease", () => {
     })
   })
 
-  describe("the fallback", () => {
+  describe("schedule without remaining_ttl_ms", () => {
     const [unmeasured, first] = begin(undefined)
     const answer = (nowMs: number, expiresAtMs: number) => ({ nowMs, rttMs: 0, expiresAtMs, remainingTtlMs: undefined })
 
-    it("extends at once, to learn what a grant is", () => {
+    it("extends immediately, to learn the length of a grant", () => {
       expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
     })
 
-    it("beats at half a full grant", () => {
+    it("extends at half of a full grant", () => {
       expect(Lease.extended(unmeasured, answer(10, 120_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
     })
 
-    it("tightens to a smaller grant, not below half a second", () => {
+    it("shortens the interval for a smaller grant, to half a second at least", () => {
       expect(Lease.extended(unmeasured, answer(10, 62_000))[1]).toEqual({ _tag: "Extend", afterMs: 1_000 })
       expect(Lease.extended(unmeasured, answer(10, 60_100))[1]).toEqual({ _tag: "Extend", afterMs: 500 })
     })
 
-    it("holds its cadence where grants echo the time between calls", () => {
+    it("keeps its interval if grants equal the time between calls", () => {
       expect(Lease.extended(unmeasured, answer(10_000, 70_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
       expect(Lease.extended(unmeasured, answer(10, 60_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
     })
 
-    it("leaves a beat out when there is more than enough time", () => {
+    it("skips an extension if there is more than enough time", () => {
       const [once] = Lease.extended(unmeasured, answer(10, 120_000))
       expect(Lease.due(once, 20)._tag).toBe("Extend")
       const [twice] = Lease.extended(once, answer(30, 180_000))
       expect(Lease.due(twice, 40)).toEqual({ _tag: "Skip", afterMs: 30_000 })
     })
 
-    it("holds the cadence of the first lease, where that is shorter than an extension", () => {
+    it("keeps the interval of the first lease if that is shorter than an extension", () => {
       const [lease] = begin(undefined, 0, { ...minute, ttlMs: 20_000, extendByMs: 600_000 })
       expect(Lease.failed(lease, 1_000, { _tag: "Transient" })[1]).toEqual({ _tag: "Extend", afterMs: 10_000 })
     })
 
-    it("counts no grant for more than was asked for: the rest is from an earlier run", () => {
+    it("limits a grant to the requested extension, since the rest is from an earlier run", () => {
       const [resumed] = Lease.extended(unmeasured, answer(10, 420_000))
       const [, step] = Lease.extended(resumed, answer(30_010, 480_000))
       expect(step).toEqual({ _tag: "Extend", afterMs: 30_000 })
       expect(Lease.due(resumed, 30_010)._tag).toBe("Extend")
     })
 
-    it("hands over to the rule of remaining_ttl_ms as soon as an answer has it", () => {
+    it("switches to remaining_ttl_ms as soon as a response has it", () => {
       const [, step] = Lease.extended(unmeasured, {
         nowMs: 10,
         rttMs: 0,
@@ -167,7 +167,7 @@ describe("lease", () => {
 })
 
 describe("time", () => {
-  it.effect("doesn't follow a wall clock that is put back", () =>
+  it.effect("ignores a wall clock that is set back", () =>
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const before = nowMs(clock)

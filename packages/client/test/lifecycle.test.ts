@@ -87,7 +87,7 @@ describe("lifecycle", () => {
   ]
 
   it.prop(
-    "settles at most once, and never gives known spend back, along every walk",
+    "settles at most once and never releases known spend, along every path",
     { walk: Schema.Array(Schema.Literals(events)) },
     ({ walk }) => {
       let state: Lifecycle.State = "reserving"
@@ -105,14 +105,14 @@ describe("lifecycle", () => {
     }
   )
 
-  it("leaves every state that isn't final by some event, and no final one", () => {
+  it("can leave every state that isn't final, and no final one", () => {
     for (const [state, row] of Object.entries(Lifecycle.transitions)) {
       const isEnd = ["refused", "settled", "recovered", "released", "lapsed", "deadLetter"].includes(state)
       expect([state, Object.keys(row).length === 0]).toEqual([state, isEnd])
     }
   })
 
-  it("keeps its state on an event that can't happen, and reports it to the observer", () => {
+  it("keeps its state on an event that the state doesn't allow, and reports it to the observer", () => {
     const seen: Array<readonly [string, string, string | undefined]> = []
     const life = new Lifecycle.Lifecycle("reserving", (from, event, to) => void seen.push([from, event, to]))
     life.fire("confirmed")
@@ -131,7 +131,7 @@ describe("a client", () => {
     Object.keys(row).map((event) => `${state} ${event}`)
   )
 
-  it.effect("enters every state and fires every event, and only in states where it can happen", () =>
+  it.effect("enters every state, and fires every event only in states that allow it", () =>
     Effect.gen(function* () {
       // Ages count from 2026 on: an earlier clock is wrong.
       yield* TestClock.setTime(Date.UTC(2026, 5, 1))

@@ -16,7 +16,7 @@ const collect = <A>(listeners: Listeners.Listeners<A>) =>
   })
 
 describe("listeners", () => {
-  it.effect("hands every value to everyone who listens, and ends after the last", () =>
+  it.effect("delivers every value to every listener, and ends after the last one", () =>
     Effect.gen(function* () {
       const listeners = Listeners.make<number>(4)
       listeners.publish(0)
@@ -41,7 +41,7 @@ describe("listeners", () => {
     })
   )
 
-  it.effect("ends at once if it has ended before", () =>
+  it.effect("ends immediately if it has ended before", () =>
     Effect.gen(function* () {
       const listeners = Listeners.make<number>(2)
       listeners.end()

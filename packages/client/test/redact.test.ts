@@ -15,7 +15,7 @@ describe("mask", () => {
     ["short", "short"],
     ["nothing", "nothing"],
     [undefined, undefined]
-  ])("takes keys out of a text: %j", (text, clean) => {
+  ])("redacts keys in a text: %j", (text, clean) => {
     expect(mask.text(text)).toBe(clean)
   })
 
@@ -27,7 +27,7 @@ describe("mask", () => {
     ["after an escaped backslash", `\\\\${key.replace("_", "\\u005F")}`],
     ["with characters that must be escaped", 'q\\"uo\\\\te-and-more'],
     ["with such characters escaped in another way", "q\\u0022uo\\u005cte-and-more"]
-  ])("takes a key out of JSON, written %s", (_how, written) => {
+  ])("redacts a key in JSON, written %s", (_how, written) => {
     const clean = JSON.parse(mask.json(`{"message":"a ${written} b"}`))
     expect(clean.message).toMatch(/^a \\?<redacted> b$/)
   })
@@ -35,11 +35,11 @@ describe("mask", () => {
   it.each([
     String.raw`{"a":"\\u005f \" \n \u0007 \ud83d\ude00 \u00e9 \/ é 😀 \\"}`,
     String.raw`{"\u0061":["\u0022","\u005c"]}`
-  ])("leaves all other JSON the same: %s", (text) => {
+  ])("leaves other JSON unchanged: %s", (text) => {
     expect(JSON.parse(mask.json(text))).toEqual(JSON.parse(text))
   })
 
-  it("leaves what is no JSON readable", () => {
+  it("leaves text that isn't JSON unchanged", () => {
     expect(mask.json(String.raw`<html> \u12 \x \ `)).toBe(String.raw`<html> \u12 \x \ `)
   })
 })

@@ -1,5 +1,5 @@
 /**
- * What a client finds in the journal when it starts, and at intervals, and what it does with it.
+ * Replay of the journal: the records that a client finds when it starts and with each scan, and how it settles them.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
@@ -99,7 +99,7 @@ const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 
 describe("replay", () => {
-  it.effect("charges what an earlier run has left, with its key and its bytes, and forgets it", () =>
+  it.effect("charges the records of an earlier process with their keys and bytes, and removes them", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const record = yield* left()
@@ -114,7 +114,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("sends events of 7 days less an hour, and not a millisecond older: that is a dead letter", () =>
+  it.effect("sends events up to 7 days less an hour old, and buries older ones", () =>
     Effect.gen(function* () {
       const nowMs = Date.UTC(2026, 5, 1)
       const journal = makeJournal()
@@ -132,7 +132,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage), from(Date.UTC(2026, 5, 1)))
   )
 
-  it.effect("CR-DURABLE-002: is in event mode in the journal before the event leaves", () =>
+  it.effect("CR-DURABLE-002: journals event mode before it sends the event", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const record = yield* left({}, 1_000)
@@ -154,7 +154,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("CR-DURABLE-003: sends nothing before the instant that the server named, whoever flushes", () =>
+  it.effect("CR-DURABLE-003: sends nothing before the server's Retry-After, even on a flush", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const nowMs = yield* Clock.currentTimeMillis
@@ -172,7 +172,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("waits an hour at most, also where a damaged record says more", () =>
+  it.effect("waits at most one hour, even if a damaged record says more", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const nowMs = yield* Clock.currentTimeMillis
@@ -187,7 +187,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("CR-DURABLE-004: replays with the key that it has now, and keeps what a wrong one can't charge", () =>
+  it.effect("CR-DURABLE-004: replays with the current API key, and keeps records that a wrong one can't charge", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const record = yield* left()
@@ -201,7 +201,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("leaves the records of another server alone, and buries what tells no amount", () =>
+  it.effect("ignores the records of another server, and buries a record without an amount", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const theirs = yield* left({ baseUrl: "https://elsewhere.example" })
@@ -215,7 +215,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("charges four records at a time, so that an outage does not end in a stampede", () =>
+  it.effect("charges at most four records at a time", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       for (let i = 0; i < 9; i++) {
@@ -226,7 +226,7 @@ describe("replay", () => {
       faults.always("commit", { _tag: "Delay", ms: 100 })
       yield* Effect.gen(function* () {
         const sent: Array<number> = []
-        // The first one goes alone, since the client has been idle.
+        // The first one is an idle probe.
         yield* TestClock.adjust(100)
         for (let i = 0; i < 4; i++) {
           sent.push((yield* settling).length)
@@ -238,7 +238,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("looks through the journal again after the interval, give or take a fifth", () =>
+  it.effect("scans the journal again after the interval, plus or minus a fifth", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const record = yield* left({}, 600_000)
@@ -254,8 +254,8 @@ describe("replay", () => {
   )
 })
 
-describe("a job whose process died with recorded spend", () => {
-  it.effect("is AlreadySettled when it runs again under its key, and the recorded spend is charged", () =>
+describe("repeated run after the process died with recorded spend", () => {
+  it.effect("fails with AlreadySettled under its caller-supplied key, and the recorded spend is charged", () =>
     Effect.gen(function* () {
       const dead = yield* left(undefined, 60_000)
       const { idempotency_key: key } = JSON.parse(dead.commitBody)
@@ -311,12 +311,12 @@ describe("flush", () => {
   )
 })
 
-describe("a record as it was left", () => {
+describe("record of an earlier process", () => {
   it.effect.each([
     ["metadata with a number that JavaScript can't hold", '"metadata":{"userId":1234567890123456789}'],
     ["metrics of another client", '"metrics":{"latency_ms":12.5}'],
     ["nulls", '"metrics":null']
-  ] as const)("is sent as it stands: %s", ([, more]) =>
+  ] as const)("is sent unchanged: %s", ([, more]) =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const record = yield* left()
@@ -328,7 +328,7 @@ describe("a record as it was left", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is sent whatever its age, if it is a commit: a reservation is never charged twice", () =>
+  it.effect("is sent whatever its age if it is a commit, since a reservation is never charged twice", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const old = yield* left({ recordedAtMs: Date.UTC(2026, 0, 2) })
@@ -338,7 +338,7 @@ describe("a record as it was left", () => {
     }).pipe(Effect.provide(stage), from(Date.UTC(2026, 11, 1)))
   )
 
-  it.effect("is sent if it was written before 2026, under a clock that was wrong", () =>
+  it.effect("is sent if it is dated before 2026, under a wrong clock", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const old = yield* left({ mode: "event", recordedAtMs: 0 })
@@ -366,10 +366,10 @@ describe("a record as it was left", () => {
   )
 })
 
-describe("a journal that fails", () => {
+describe("journal that fails", () => {
   const broken = { put: () => Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "full" })) }
 
-  it.effect("costs no spend while the process lives: what it could not keep is taken up again", () =>
+  it.effect("loses no spend while the process lives: unjournaled spend is retried", () =>
     Effect.gen(function* () {
       const { always } = yield* Faults.Faults
       const journal = makeJournal(broken)
@@ -385,7 +385,7 @@ describe("a journal that fails", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is not complete for a flush that can't read it", () =>
+  it.effect("makes a flush incomplete if it can't be read", () =>
     Effect.gen(function* () {
       const journal = makeJournal({
         pending: Stream.fail(new SettlementJournal.JournalError({ operation: "read", problem: "gone" }))
@@ -396,7 +396,7 @@ describe("a journal that fails", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is said to keep nothing where it can't be opened", () =>
+  it.effect("is reported as not durable if it can't be opened", () =>
     Effect.gen(function* () {
       const { plan } = yield* Faults.Faults
       const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
@@ -415,7 +415,7 @@ describe("a journal that fails", () => {
 })
 
 describe("flush", () => {
-  it.effect("ends after its time, to the millisecond, and counts what is left", () =>
+  it.effect("ends after its timeout, to the millisecond, and counts the pending settlements", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const record = yield* left()
@@ -433,7 +433,7 @@ describe("flush", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is what closing does, for as long as flushTimeout: the record stays", () =>
+  it.effect("runs when the layer closes, for at most flushTimeout, and keeps the record", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const record = yield* left()

@@ -1,5 +1,5 @@
 /**
- * Asking for a reservation where nobody knows what the server did: nothing leaks, and nobody loses what they hold.
+ * Reserves whose result is ambiguous: no reservation leaks, and no caller loses its reservation.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -28,12 +28,12 @@ const lost: Fault = { _tag: "LoseAnswer" }
 const html = (status: number): Fault => ({ _tag: "Garble", status, body: "<html>gone</html>" })
 
 describe("reserve", () => {
-  describe("in doubt", () => {
+  describe("ambiguous", () => {
     it.effect.each<readonly [string, Fault]>([
       ["429", refuse(429, "LIMIT_EXCEEDED")],
       ["401", refuse(401, "UNAUTHORIZED")],
       ["the page of a proxy", html(404)]
-    ])("releases what a lost answer may hold, where the repetition is answered by %s", ([, second]) =>
+    ])("releases the possible reservation of a lost response if the retry gets %s", ([, second]) =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", lost, second)
@@ -45,19 +45,17 @@ describe("reserve", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect(
-      "asks for nothing more after a refusal by code: had the first attempt arrived, it would have been told",
-      () =>
-        Effect.gen(function* () {
-          const faults = yield* Faults
-          faults.plan("reserve", { _tag: "LoseRequest" }, refuse(409, "BUDGET_EXCEEDED"))
-          expect(yield* Effect.flip(act)).toMatchObject({ _tag: "BudgetExceeded" })
-          yield* TestClock.adjust("1 minute")
-          expect(yield* operations).toEqual(["reserve", "reserve"])
-        }).pipe(Effect.provide(exact))
+    it.effect("stops after a refusal with a code, since a repeated request would return the first result", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        faults.plan("reserve", { _tag: "LoseRequest" }, refuse(409, "BUDGET_EXCEEDED"))
+        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "BudgetExceeded" })
+        yield* TestClock.adjust("1 minute")
+        expect(yield* operations).toEqual(["reserve", "reserve"])
+      }).pipe(Effect.provide(exact))
     )
 
-    it.effect("goes on looking for what may be held after a 401", () =>
+    it.effect("keeps looking for the possible reservation after a 401", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", lost, lost, refuse(401, "UNAUTHORIZED"))
@@ -67,7 +65,7 @@ describe("reserve", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("repeats an answer that allows and names no reservation", () =>
+    it.effect("retries a response that allows but has no reservation id", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", {
@@ -82,8 +80,8 @@ describe("reserve", () => {
     )
   })
 
-  describe("under a key of the caller's own", () => {
-    it.effect("leaves what is held to a caller who tries again", () =>
+  describe("caller-supplied key", () => {
+    it.effect("keeps the reservation for a caller that tries again", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", lost, lost)
@@ -100,7 +98,7 @@ describe("reserve", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("releases it after the time of a call, to the millisecond, where nobody does", () =>
+    it.effect("releases the reservation after one timeout, to the millisecond, if no caller tries again", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", lost, lost)
@@ -113,7 +111,7 @@ describe("reserve", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("asks the reservation itself where the server tells no time that is left", () =>
+    it.effect("reads the reservation if the response has no remaining_ttl_ms", () =>
       Effect.gen(function* () {
         yield* job
         const faults = yield* Faults
@@ -131,8 +129,8 @@ describe("reserve", () => {
     )
   })
 
-  describe("patience", () => {
-    it.effect("waits a tenth of a second at least, and in all no longer than allowed", () =>
+  describe("maxRetryAfter", () => {
+    it.effect("waits at least 100 ms, and at most maxRetryAfter in total", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.always("reserve", refuse(503, "INTERNAL_ERROR", { "retry-after": "0" }))
@@ -144,12 +142,12 @@ describe("reserve", () => {
         yield* TestClock.adjust(1_000)
         expect(Exit.isFailure(yield* Fiber.join(fiber))).toBe(true)
         const reserves = (yield* operations).filter((operation) => operation === "reserve")
-        // Ten waits, and the repetition that follows an ambiguous answer.
+        // Ten waits, and the retry after an ambiguous response.
         expect(reserves.length).toBeLessThanOrEqual(14)
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("is decide's too", () =>
+    it.effect("applies to decide", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("decide", refuse(429, "LIMIT_EXCEEDED", { "retry-after": "2" }))
@@ -166,7 +164,7 @@ describe("reserve", () => {
 })
 
 describe("event", () => {
-  it.effect("repeats an ambiguous answer once, with the same key, and is charged once", () =>
+  it.effect("retries an ambiguous response once with the same key, and is charged once", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("events", lost)
@@ -179,8 +177,8 @@ describe("event", () => {
   )
 })
 
-describe("a scope that outlives the layer", () => {
-  it.effect("closes, and settles what it holds", () =>
+describe("scope that outlives the layer", () => {
+  it.effect("closes and settles its reservations", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const layer = yield* Scope.make()

@@ -70,7 +70,7 @@ const httpOver = (transport: CyclesTransport.CyclesTransport): HttpClient.HttpCl
     )
   )
 
-/** Records what is sent, and shows it as a curious user would. */
+/** Records the requests, and prints them as a debugging user would. */
 const recorder = (shown: Shown) =>
   CyclesTransport.layerHttpClient.pipe(
     Layer.provide(
@@ -89,7 +89,7 @@ const recorder = (shown: Shown) =>
     )
   )
 
-/** Client and server, on which `act` meets faults; what is shown is collected. */
+/** Client and server, where `act` meets faults; everything that is printed is collected. */
 const watched = (shown: Shown, key?: Redacted.Redacted) => {
   const tracer = Tracer.make({
     span: (options) => {
@@ -129,7 +129,7 @@ const watched = (shown: Shown, key?: Redacted.Redacted) => {
   )
 }
 
-/** Guarded acts of every kind, one after another. */
+/** Guarded calls of every kind, one after another. */
 const acts: Effect.Effect<
   ReadonlyArray<Effect.Effect<unknown, unknown, Cycles.Cycles>>,
   never,
@@ -153,7 +153,7 @@ const acts: Effect.Effect<
   ]
 })
 
-/** Runs all acts, each for ten minutes at most, and shows how each ended. */
+/** Runs all calls, each for ten minutes at most, and prints how each ended. */
 const runAll = (shown: Shown) =>
   Effect.gen(function* () {
     const exits: Array<Exit.Exit<unknown, unknown>> = []
@@ -204,20 +204,20 @@ const settlementsOnly = (fault: Fault) =>
     for (const operation of ["commit", "release", "extend", "events"]) faults.always(operation, fault)
   })
 
-/** What a debugging proxy answers: the headers that it was sent. */
+/** The response of a debugging proxy: the headers of the request. */
 const echoing = (answer: (echo: string) => Fault) =>
   Effect.flatMap(CyclesServer.CyclesServer, (server) =>
     everywhere(answer(`x-cycles-api-key: ${Redacted.value(server.apiKey)}, ${Redacted.value(server.adminKey)}`))
   )
 
-/** The headers of an answer that are kept, each with what it echoes. */
+/** The response headers that the client keeps, each with the value that it echoes. */
 const kept = (echo: string) => ({ "x-request-id": echo, "x-cycles-trace-id": echo, "x-cycles-tenant": echo })
 
 /** A text inside of JSON, its letters and underscores written as escapes. */
 const escaped = (text: string) =>
   text.replace(/[a-z_]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
-/** What reserve, decide and commit take for a success. */
+/** A body that is a success of reserve, decide and commit. */
 const fine = {
   decision: "ALLOW",
   reservation_id: "r",
@@ -238,18 +238,18 @@ describe("secrets", () => {
     ]
   >([
     ["nothing goes wrong", Effect.void, ["BudgetExceeded"]],
-    ["the server is not there", everywhere(reset), ["TransportError"]],
-    ["answers get lost", everywhere({ _tag: "LoseAnswer" }), ["TransportError"]],
-    ["the server never answers", everywhere({ _tag: "Hang" }), ["TransportError"]],
-    ["the server has a fault", everywhere(Faults.refuse(500, "INTERNAL_ERROR")), ["ApiError"]],
+    ["the server is down", everywhere(reset), ["TransportError"]],
+    ["responses get lost", everywhere({ _tag: "LoseAnswer" }), ["TransportError"]],
+    ["the server never responds", everywhere({ _tag: "Hang" }), ["TransportError"]],
+    ["the server fails", everywhere(Faults.refuse(500, "INTERNAL_ERROR")), ["ApiError"]],
     ["the server refuses", everywhere(Faults.refuse(403, "FORBIDDEN")), ["ApiError"]],
     ["the budget is frozen", everywhere(Faults.refuse(409, "BUDGET_FROZEN")), ["BudgetExceeded"]],
-    ["a web page answers", everywhere({ _tag: "Garble", body: "<html>" }), ["ProtocolError"]],
+    ["the response is a web page", everywhere({ _tag: "Garble", body: "<html>" }), ["ProtocolError"]],
     ["a web page refuses", everywhere({ _tag: "Garble", body: "<html>", status: 502 }), ["ApiError"]],
-    ["the answer is cut", everywhere({ _tag: "Garble", body: '{"decision":"ALL' }), ["ProtocolError"]],
-    ["a page echoes what it was sent", echoing((body) => ({ _tag: "Garble", body })), ["ProtocolError"]],
+    ["the response is cut off", everywhere({ _tag: "Garble", body: '{"decision":"ALL' }), ["ProtocolError"]],
+    ["a page echoes the request", echoing((body) => ({ _tag: "Garble", body })), ["ProtocolError"]],
     [
-      "a refusal echoes what it was sent",
+      "a refusal echoes the request",
       echoing((echo) => ({
         _tag: "Answer",
         status: 400,
@@ -258,27 +258,27 @@ describe("secrets", () => {
       ["ApiError"]
     ],
     [
-      "an answer echoes what it was sent",
+      "a response echoes the request",
       echoing((echo) => ({ _tag: "Answer", status: 200, body: { [echo]: 1, decision: echo, reservation_id: 1 } })),
       ["ProtocolError"]
     ],
     [
-      "the headers of a refusal echo what they were sent",
+      "the headers of a refusal echo the request",
       echoing((echo) => ({ _tag: "Answer", status: 400, body: { error: "INVALID_REQUEST" }, headers: kept(echo) })),
       ["ApiError"]
     ],
     [
-      "the headers of a denial echo what they were sent",
+      "the headers of a denial echo the request",
       echoing((echo) => ({ _tag: "Answer", status: 409, body: { error: "BUDGET_FROZEN" }, headers: kept(echo) })),
       ["BudgetExceeded"]
     ],
     [
-      "the headers of a good answer echo what they were sent",
+      "the headers of a success echo the request",
       echoing((echo) => ({ _tag: "Answer", status: 200, body: fine, headers: kept(echo) })),
       ["ProtocolError"]
     ],
     [
-      "a refusal echoes what it was sent, with escapes",
+      "a refusal echoes the request, with escapes",
       echoing((echo) => {
         const text = `"${escaped(echo)}"`
         const rest = `"message":${text},"request_id":${text},"trace_id":${text},"details":{${text}:[${text}]}`
@@ -287,7 +287,7 @@ describe("secrets", () => {
       ["ApiError"]
     ],
     [
-      "an answer echoes what it was sent, with escapes",
+      "a response echoes the request, with escapes",
       echoing((echo) => ({
         _tag: "Garble",
         body: `{"decision":"DENY","reason_code":"${escaped(echo)}","affected_scopes":["${escaped(echo)}"]}`
@@ -295,12 +295,12 @@ describe("secrets", () => {
       ["BudgetExceeded", "ProtocolError"]
     ],
     [
-      "an answer that can't be read echoes what it was sent, with escapes",
+      "an unreadable response echoes the request, with escapes",
       echoing((echo) => ({ _tag: "Garble", body: `{"decision":1,"affected_scopes":"${escaped(echo)}"}` })),
       ["ProtocolError"]
     ],
     ["settlements get lost", settlementsOnly(reset), ["BudgetExceeded", "TransportError", "Unsettled"]],
-    ["settlements are never answered", settlementsOnly({ _tag: "Hang" }), ["Unsettled"]],
+    ["settlements get no response", settlementsOnly({ _tag: "Hang" }), ["Unsettled"]],
     ["settlements are refused", settlementsOnly(Faults.refuse(401, "UNAUTHORIZED")), ["Unsettled"]]
   ])("are shown nowhere when %s", ([, fail, tags]) =>
     Effect.gen(function* () {
@@ -317,7 +317,7 @@ describe("secrets", () => {
     })
   )
 
-  it.effect("are shown nowhere when they are wrong, but were really sent", () =>
+  it.effect("are shown nowhere when the key is wrong", () =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       yield* runAll(shown).pipe(Effect.provide(watched(shown, wrong)))
@@ -331,7 +331,7 @@ describe("secrets", () => {
     })
   )
 
-  it.effect("are shown nowhere when only a service of the user's has the client", () =>
+  it.effect("are shown nowhere when only a user's service holds the client", () =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       class Agent extends Context.Service<Agent, Effect.Effect<unknown, unknown>>()("test/Agent") {}

@@ -87,7 +87,7 @@ describe("send", () => {
   describe("over a transport that", () => {
     it.effect.each<readonly [what: string, start: Start, expected: object]>([
       ["throws", throwing, { ...unknown, cause: [{ name: "Error", message: "bug with <redacted>" }] }],
-      ["calls back with nothing", callsBack(() => undefined), unknown],
+      ["calls back with undefined", callsBack(() => undefined), unknown],
       ["calls back with something else", callsBack(() => ({ _tag: "Success" })), unknown],
       ["calls back with something hostile", callsBack(() => hostile), unknown],
       ["succeeds with nothing", callsBack(() => Exit.succeed(undefined)), unknown],
@@ -124,7 +124,7 @@ describe("send", () => {
         () => throwing,
         { _tag: "TransportError", kind: "timeout", mayHaveArrived: true, problem: "no response within 1s" }
       ]
-    ])("%s, a call is a typed error and its place is free again", ([, start, expected]) =>
+    ])("%s, fails with a typed error and frees its slot", ([, start, expected]) =>
       Effect.gen(function* () {
         const { sender, state } = yield* make(start)
         for (let i = 0; i < 5; i += 1) {
@@ -140,7 +140,7 @@ describe("send", () => {
     )
 
     it.effect.each<readonly [what: string, start: Start]>([
-      ["calls back at once", respond],
+      ["calls back synchronously", respond],
       [
         "calls back twice",
         (_request, _context, done) => {
@@ -164,14 +164,14 @@ describe("send", () => {
         }
       ],
       ["has odd headers", callsBack(() => Exit.succeed({ ...good, headers: { "x-request-id": 5, date: {} } }))]
-    ])("%s, a call succeeds once, and so do the next ones", ([, start]) =>
+    ])("%s, succeeds once, and so do the next calls", ([, start]) =>
       Effect.gen(function* () {
         const { sender } = yield* make(start)
         for (let i = 0; i < 5; i += 1) expect(yield* sender.send(call)).toMatchObject({ ok: true })
       })
     )
 
-    it.effect("calls back after the time limit, or after an interrupt, is not heard", () =>
+    it.effect("calls back after the time limit, or after an interrupt, is ignored", () =>
       Effect.gen(function* () {
         const late: Array<Done> = []
         const { sender, state } = yield* make((_request, _context, done) => {
@@ -192,7 +192,7 @@ describe("send", () => {
   })
 
   describe("with reading that throws", () => {
-    it.effect("is a ProtocolError, and a description that throws costs nothing", () =>
+    it.effect("fails with a ProtocolError, even if describing the problem throws", () =>
       Effect.gen(function* () {
         const { sender } = yield* make(respond)
         expect(yield* Effect.flip(sender.send({ ...call, read: throwing }))).toMatchObject({
@@ -239,8 +239,8 @@ describe("send", () => {
     })
   )
 
-  describe("the time limit", () => {
-    it.effect("includes the time in the queue: what was never sent did not arrive", () =>
+  describe("timeout", () => {
+    it.effect("includes queueing, and reports that an unsent request didn't arrive", () =>
       Effect.gen(function* () {
         let sent = 0
         const { sender, state } = yield* make(() => {
@@ -269,7 +269,7 @@ describe("send", () => {
       })
     )
 
-    it.effect("is shorter for a call that waited", () =>
+    it.effect("is shorter for a call that was queued", () =>
       Effect.gen(function* () {
         const { sender } = yield* make(() => () => {})
         yield* Effect.forkChild(Effect.exit(sender.send({ ...call, timeoutMs: 600 })), { startImmediately: true })
@@ -281,7 +281,7 @@ describe("send", () => {
       })
     )
 
-    it.effect.each([0, -1, Number.NaN])("of %s ends a call at once", (timeoutMs) =>
+    it.effect.each([0, -1, Number.NaN])("of %s ends a call immediately", (timeoutMs) =>
       Effect.gen(function* () {
         const { sender } = yield* make(() => () => {})
         const fiber = yield* Effect.forkChild(Effect.flip(sender.send({ ...call, timeoutMs })), {
@@ -406,7 +406,7 @@ describe("send", () => {
       })
     )
 
-    it.effect("logs what its callback throws, and goes on", () => {
+    it.effect("logs a defect of its callback, and continues", () => {
       const messages: Array<unknown> = []
       const logger = Logger.make(({ message }) => {
         messages.push(message)
@@ -421,7 +421,7 @@ describe("send", () => {
     })
   })
 
-  it.effect("knows the server's time by the Date header of successes", () =>
+  it.effect("reads the server's time from the Date header of successes", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(1_000_000_000_000)
       const date = (value: string, status = 200) =>

@@ -1,5 +1,5 @@
 /**
- * Settling at its edges: one millisecond on each side of each time limit, and what is charged however a body ends.
+ * Edge cases of settlement: one millisecond on each side of each timeout, and the charge for every way in which a body ends.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
@@ -46,11 +46,11 @@ const nextAfter = (operation: string, ms: number) =>
   })
 
 describe("settle", () => {
-  describe("time limits", () => {
+  describe("timeouts", () => {
     it.effect.each([
       ["commit", act],
       ["release", Effect.fail("x").pipe(Cycles.withCycles(options), Effect.exit)]
-    ] as const)("the caller waits 10 s for a %s that is not answered, and then goes its way", ([operation, act]) =>
+    ] as const)("the caller waits 10 s for a %s without a response, and then continues", ([operation, act]) =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan(operation, { _tag: "Hang" })
@@ -64,7 +64,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a charge is tried again after 0.5, 1, 2, 4 and 8 s, then left to the journal", () =>
+    it.effect("a commit is retried after 0.5, 1, 2, 4 and 8 s, and then left to the journal", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.always("commit", { _tag: "LoseRequest" })
@@ -75,7 +75,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("Retry-After is a floor: a longer delay of the schedule stays, and it holds for one attempt", () =>
+    it.effect("Retry-After is a minimum delay for one attempt: a longer delay of the schedule stays", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const soon = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "1" })
@@ -95,7 +95,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(live({ retry, ttl: "24 hours" })))
     )
 
-    it.effect("a reserve waits for a Retry-After of as long as the user allows, and no longer", () =>
+    it.effect("a reserve waits for a Retry-After up to maxRetryAfter, and not longer", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const busy = refuse(503, "INTERNAL_ERROR", { "retry-after": "5" })
@@ -113,7 +113,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a reservation that nobody waits for is asked for again after 0.5, 1 and 2 s, and released", () =>
+    it.effect("an abandoned reserve is retried after 0.5, 1 and 2 s, and released", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         // Two attempts of the caller's, then those of the client.
@@ -169,7 +169,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a stream keeps to the policy too", () =>
+    it.effect("a stream follows the policy too", () =>
       Effect.gen(function* () {
         const stream = Stream.concat(Stream.make(1, 2), Stream.fail("x"))
         const run = (onFailure: CyclesConfig.OnFailure) =>
@@ -191,7 +191,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a release tells nothing of the user's error", () =>
+    it.effect("a release doesn't contain the user's error", () =>
       Effect.gen(function* () {
         const secret = "the prompt was: ".concat("x".repeat(300))
         yield* Effect.fail({ message: secret }).pipe(Cycles.withCycles(options), Effect.exit)
@@ -205,8 +205,8 @@ describe("settle", () => {
     )
   })
 
-  describe("defects of the user's own functions", () => {
-    it.effect("are charged as the estimate, with a marker, before they surface", () =>
+  describe("defects of user callbacks", () => {
+    it.effect("commit the estimate, marked as estimated, before they surface", () =>
       Effect.gen(function* () {
         const bug = new Error("user bug")
         const thrower = () => {
@@ -233,8 +233,8 @@ describe("settle", () => {
     )
   })
 
-  describe("an amount that is known", () => {
-    // A program without types can pass what no constructor has made.
+  describe("known amount", () => {
+    // A program without type checks can pass an amount that no constructor has made.
     const plain: Amount.Amount<"TOKENS"> = Object.assign(JSON.parse('{"unit":"TOKENS"}'), { amount: 42n })
 
     it.effect("is committed if it is a plain object with the same fields", () =>
@@ -269,7 +269,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("is charged as it was recorded, whatever was recorded beside it", () =>
+    it.effect("is charged as recorded, whatever metrics were recorded with it", () =>
       Effect.gen(function* () {
         yield* Effect.flatMap(Reservation.Reservation, (reservation) =>
           reservation.record({ actual: tokens(7), metrics: { latencyMs: 1.5 } })
@@ -279,8 +279,8 @@ describe("settle", () => {
     )
   })
 
-  describe("side by side", () => {
-    it.effect("the charges of one scope take as long as the slowest, not as all together", () =>
+  describe("concurrency", () => {
+    it.effect("the commits of one scope take as long as the slowest one", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const fiber = yield* Effect.scoped(
@@ -302,7 +302,7 @@ describe("settle", () => {
   })
 
   describe("keys", () => {
-    it.effect.each(["job-1", "k".repeat(256)])("a key of the caller's own makes the others: %s", (key) =>
+    it.effect.each(["job-1", "k".repeat(256)])("are derived from a caller-supplied key: %s", (key) =>
       Effect.gen(function* () {
         const faults = yield* Faults
         yield* Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: key }))
@@ -319,7 +319,7 @@ describe("settle", () => {
   })
 
   describe("without a journal", () => {
-    it.effect("a charge that goes on is not journaled, and each scan retries it from memory", () =>
+    it.effect("a pending commit is retried from memory by each scan", () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.always("commit", { _tag: "LoseRequest" })

@@ -55,7 +55,7 @@ describe("timerQueue", () => {
     { timeout: 60_000 }
   )
 
-  it.effect("calls back to the millisecond, and takes what a callback schedules", () =>
+  it.effect("calls back to the millisecond, and accepts timers from a callback", () =>
     Effect.gen(function* () {
       const seen: Array<number> = []
       const queue: TimerQueue.TimerQueue<Named> = yield* TimerQueue.make<Named>((entry) => {
@@ -75,7 +75,7 @@ describe("timerQueue", () => {
     })
   )
 
-  it.effect.each(["logs", "throws"])("goes on after a callback that throws, with a logger that %s", (how) => {
+  it.effect.each(["logs", "throws"])("continues after a callback that throws, with a logger that %s", (how) => {
     const messages: Array<unknown> = []
     const logger = Logger.make(({ message }) => {
       messages.push(message)

@@ -25,13 +25,13 @@ const traceparent = expect.stringMatching(/^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/
 
 describe("CyclesClient", () => {
   describe("tracing", () => {
-    it.effect("tells no trace where no tracer is there to keep one", () =>
+    it.effect("sends no traceparent without a tracer", () =>
       Effect.gen(function* () {
         expect(yield* traceparentOf((call) => call)).toEqual([undefined])
       })
     )
 
-    it.effect("tells the trace of a tracer that is there", () =>
+    it.effect("sends the traceparent of the tracer", () =>
       Effect.gen(function* () {
         const spans: Array<string> = []
         const tracer = Tracer.make({
@@ -45,7 +45,7 @@ describe("CyclesClient", () => {
       })
     )
 
-    it.effect("tells the trace of the span that a call is part of", () =>
+    it.effect("sends the trace of the call's parent span", () =>
       Effect.gen(function* () {
         expect(yield* traceparentOf(Effect.withSpan("outer"))).toEqual([traceparent])
       })

@@ -1,25 +1,25 @@
 /**
- * What every Cycles server owes its clients, as tests over any of them: through the client alone, each test on a tenant of its
- * own that it makes with a random name, so that nothing has to be cleaned up.
+ * The contract between a Cycles server and its clients, as a test suite for any server. It uses only the client and the
+ * administrator's API. Each test makes its own tenant with a random name, so nothing has to be cleaned up.
  *
- * Names, answers and instants that the protocol leaves open are not looked at, nor what the reference server is known to
- * do in its own way.
+ * Names, instants and response details that the protocol leaves open are not asserted, and neither are known quirks of the
+ * reference server.
  */
 import { describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { Admin } from "./internal/adminPlane.ts"
-import { books } from "./internal/contract/books.ts"
+import { ledger } from "./internal/contract/ledger.ts"
 import { lifecycle } from "./internal/contract/lifecycle.ts"
-import type { Body, BudgetOptions, Test } from "./internal/contract/stage.ts"
-import * as Stage from "./internal/contract/stage.ts"
+import type { Body, BudgetOptions, Test } from "./internal/contract/fixture.ts"
+import * as Fixture from "./internal/contract/fixture.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A server that can be asked. */
+/** The server under test. */
 export interface Target {
   readonly baseUrl: string
   readonly admin: Admin
@@ -27,7 +27,7 @@ export interface Target {
 
 /** How the suite is run. */
 export interface Options {
-  /** Whether the server's time is the test's own `TestClock`; without it what needs time to pass is left out. */
+  /** Whether the server's clock is the test's `TestClock`. If not, tests in which time must pass are skipped. */
   readonly isTimeDriven: boolean
 }
 
@@ -35,7 +35,7 @@ export interface Options {
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The server that the suite asks. */
+/** The server under test. */
 export const Target: Context.Service<Target, Target> = Context.Service(
   "@effect-cycles/conformance/ContractSuite/Target"
 )
@@ -48,7 +48,7 @@ export const Target: Context.Service<Target, Target> = Context.Service(
 export const suite = <E>(name: string, layer: Layer.Layer<Target, E>, options: Options): void => {
   const run = (budgets: ReadonlyArray<BudgetOptions>, body: Body, tenant?: object) =>
     Effect.provide(
-      Effect.flatMap(Target, (target) => Effect.flatMap(Stage.make(target, budgets, tenant), body)),
+      Effect.flatMap(Target, (target) => Effect.flatMap(Fixture.make(target, budgets, tenant), body)),
       layer
     )
   const test: Test = (what, budgets, body, tenant) =>
@@ -56,8 +56,8 @@ export const suite = <E>(name: string, layer: Layer.Layer<Target, E>, options: O
   const timed: Test = (what, budgets, body, tenant) =>
     it.effect.skipIf(!options.isTimeDriven)(what, () => run(budgets, body, tenant), 30_000)
 
-  describe(`the contract of a server (${name})`, () => {
+  describe(`server contract (${name})`, () => {
     lifecycle({ test, timed })
-    books({ test, timed })
+    ledger({ test, timed })
   })
 }

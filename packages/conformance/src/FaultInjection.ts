@@ -1,67 +1,67 @@
 /**
- * Fault injection: the client in every form, while one collaborator after the other throws, hangs or lies at every call that
- * it gets, and the ledger afterwards.
+ * Fault injection: every form of the client is run while one collaborator after another throws, hangs or misbehaves at each
+ * of its calls. Afterwards the outcome and the ledger are checked.
  *
- * A run is a story, which is data, and happens on virtual time. It has up to two processes on one journal: the first one
- * meets the faults, the second one settles what the first one left.
+ * A scenario is data and runs on virtual time. It has up to two processes that share a journal: faults are injected into the
+ * first, and the second settles what the first one left unsettled.
  */
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
 import * as Cycles from "effect-cycles/Cycles"
-import type { Truth } from "./internal/injection/acts.ts"
-import * as Acts from "./internal/injection/acts.ts"
+import type { Observation } from "./internal/injection/calls.ts"
+import * as Calls from "./internal/injection/calls.ts"
 import type { Fault, Site } from "./internal/injection/faults.ts"
 import * as Journal from "./internal/injection/journal.ts"
 import type { Process } from "./internal/injection/process.ts"
 import * as Processes from "./internal/injection/process.ts"
-import type { Story } from "./internal/injection/story.ts"
-import * as Verdict from "./internal/injection/verdict.ts"
+import type { Scenario } from "./internal/injection/scenario.ts"
+import * as Assertions from "./internal/injection/assertions.ts"
 
 export {
-  /** Every story with one fault: at each call of each collaborator that a story without faults makes. */
+  /** Every scenario with one fault: at each call of each collaborator that a scenario without faults makes. */
   singles,
-  /** The stories without faults. */
+  /** The scenarios without faults. */
   plain,
-  /** Stories with faults that hurt only together. */
+  /** Scenarios with faults that hurt only together. */
   together,
-  /** A story with a few random faults. */
+  /** A scenario with a few random faults. */
   combination
-} from "./internal/injection/stories.ts"
+} from "./internal/injection/scenarios.ts"
 
 export type {
-  /** What happens in one run. */
-  Story
-} from "./internal/injection/story.ts"
+  /** One run of the suite. */
+  Scenario
+} from "./internal/injection/scenario.ts"
 
-/** What came of a story. */
+/** The result of a scenario. */
 export interface Report {
-  readonly story: Story
-  /** What must not be; empty if all is well. */
+  readonly scenario: Scenario
+  /** Violated assertions; empty if the scenario passed. */
   readonly violations: ReadonlyArray<string>
-  /** How often each collaborator of the first process was called while faults were possible. */
+  /** The number of calls of each collaborator of the first process while faults were possible. */
   readonly calls: ReadonlyMap<Site, number>
-  /** Planned faults that a call has met. */
+  /** Planned faults that were injected. */
   readonly met: ReadonlySet<Fault>
 }
 
-/** The command that runs one story again, in one line. */
-export const reproduction = (story: Story): string =>
-  `CYCLES_INJECT_STORY='${JSON.stringify(story)}' pnpm test --project conformance FaultInjection`
+/** Returns the command that runs one scenario again, in one line. */
+export const reproduction = (scenario: Scenario): string =>
+  `CYCLES_INJECT_SCENARIO='${JSON.stringify(scenario)}' pnpm test --project conformance FaultInjection`
 
-/** Runs a story on a clock of its own. */
-export const run = (story: Story): Effect.Effect<Report> =>
+/** Runs a scenario on its own virtual clock. */
+export const run = (scenario: Scenario): Effect.Effect<Report> =>
   Effect.suspend(() => {
     let keys = 0
-    return play(story).pipe(
+    return play(scenario).pipe(
       Effect.provideService(Cycles.IdempotencyKeyGenerator, () => `key-${(keys += 1)}`),
       Random.withSeed("fault injection"),
       Effect.provide(TestClock.layer())
     )
   })
 
-const play = (story: Story): Effect.Effect<Report> =>
+const play = (scenario: Scenario): Effect.Effect<Report> =>
   Effect.gen(function* () {
     let ids = 0
     const server = yield* CyclesServer.makeMemoryServer({
@@ -73,39 +73,39 @@ const play = (story: Story): Effect.Effect<Report> =>
     })
     const store = new Journal.Store()
     const violations: Array<string> = []
-    const truths: Array<Truth> = []
-    const first = yield* Processes.start(server, store, story.faults)
+    const observations: Array<Observation> = []
+    const first = yield* Processes.start(server, store, scenario.faults)
     if (first === undefined) {
-      return { story, violations: ["the layer could not be built"], calls: new Map(), met: new Set() }
+      return { scenario, violations: ["the layer could not be built"], calls: new Map(), met: new Set() }
     }
     const { injector, telemetry } = first
-    const act = (process: Process) =>
+    const call = (process: Process) =>
       Effect.gen(function* () {
-        const truth = yield* process.run(Acts.start(story, process.injector))
-        truths.push(truth)
-        yield* Processes.passUntil(400_000, () => truth.exit !== undefined || process.injector.isCrashed)
-        if (story.ending === "late") yield* TestClock.adjust(30_000)
+        const observation = yield* process.run(Calls.start(scenario, process.injector))
+        observations.push(observation)
+        yield* Processes.passUntil(400_000, () => observation.exit !== undefined || process.injector.isCrashed)
+        if (scenario.ending === "late") yield* TestClock.adjust(30_000)
         if (process.injector.isCrashed) return
-        violations.push(...Verdict.ofCaller(story, truth, process.injector.met, truths.length > 1))
+        violations.push(...Assertions.ofCaller(scenario, observation, process.injector.met, observations.length > 1))
       })
 
-    yield* act(first)
-    if (story.hasKey && !injector.isCrashed) yield* act(first)
+    yield* call(first)
+    if (scenario.hasKey && !injector.isCrashed) yield* call(first)
     const calls = new Map(injector.calls)
     let controls = 0
-    if (!injector.isCrashed && !story.closesEarly) {
+    if (!injector.isCrashed && !scenario.closesEarly) {
       yield* TestClock.adjust(30_000)
       injector.calls.forEach((count, site) => calls.set(site, count))
       injector.stop()
     }
-    if (!injector.isCrashed && !story.closesEarly) {
+    if (!injector.isCrashed && !scenario.closesEarly) {
       yield* TestClock.adjust(240_000)
       violations.push(...(yield* calm(first, server)))
       controls += Processes.controlCalls
       const active = telemetry.valueOf("cycles_reservations_active")
       if (active !== 0 && !hasFault(injector.met, "metrics")) violations.push(`cycles_reservations_active is ${active}`)
     }
-    const runsOfFirst = truths.length
+    const runsOfFirst = observations.length
     if (!injector.isCrashed) {
       const tookMs = yield* first.close
       if (tookMs === undefined && !injector.isCrashed) violations.push("closing the layer never ended")
@@ -116,13 +116,13 @@ const play = (story: Story): Effect.Effect<Report> =>
     injector.stop()
     injector.crash()
 
-    yield* TestClock.adjust(story.restartAfter * 1_000)
+    yield* TestClock.adjust(scenario.restartAfter * 1_000)
     const second = yield* Processes.start(server, store, [])
     if (second === undefined) {
       violations.push("the layer of the second process could not be built")
     } else {
       yield* TestClock.adjust(60_000)
-      if (story.hasKey) yield* act(second)
+      if (scenario.hasKey) yield* call(second)
       yield* TestClock.adjust(180_000)
       violations.push(...(yield* calm(second, server)))
       controls += Processes.controlCalls
@@ -130,18 +130,18 @@ const play = (story: Story): Effect.Effect<Report> =>
     }
 
     violations.push(
-      ...(yield* ledger(story, server, store, truths, runsOfFirst, [first, second], hasCrashed, controls))
+      ...(yield* ledger(scenario, server, store, observations, runsOfFirst, [first, second], hasCrashed, controls))
     )
-    return { story, violations, calls, met: injector.met }
+    return { scenario, violations, calls, met: injector.met }
   })
 
-/** The flush, and the settlements and the requests that it started. */
+/** The time for the flush, and for the settlements and requests that it started. */
 const closeLimitMs = Processes.flushTimeoutMs + 5_000
 
 const hasFault = (met: ReadonlySet<Fault>, site: string): boolean =>
   Array.from(met).some((fault) => fault.site.startsWith(site))
 
-/** Nothing is left to do, and the client works. */
+/** Checks that nothing is left to settle and that the client still works. */
 const calm = (process: Process, server: CyclesServer.CyclesServer) =>
   Effect.gen(function* () {
     const violations: Array<string> = []
@@ -156,12 +156,12 @@ const calm = (process: Process, server: CyclesServer.CyclesServer) =>
     return violations
   })
 
-/** What was charged, against what happened. */
+/** Compares the charged amounts with the recorded observations. */
 const ledger = (
-  story: Story,
+  scenario: Scenario,
   server: CyclesServer.CyclesServer,
   store: Journal.Store,
-  truths: ReadonlyArray<Truth>,
+  observations: ReadonlyArray<Observation>,
   runsOfFirst: number,
   processes: readonly [Process, Process | undefined],
   hasCrashed: boolean,
@@ -179,12 +179,12 @@ const ledger = (
     const [first] = processes
     const { met } = first.injector
     const isRefused = Array.from(met).some(({ kind, site }) => site === "transport" && kind.startsWith("code"))
-    const letters = Array.from(store.letters.values(), Verdict.amountOf).reduce((a, b) => a + b, 0)
-    // The open record of a process that died before it could write the final one is refused if that one was committed. So
-    // is one that the journal claims to have replaced.
+    const letters = Array.from(store.letters.values(), Assertions.amountOf).reduce((a, b) => a + b, 0)
+    // An open record is refused if the settlement was committed but the process died before it could write the final record,
+    // or if the journal wrongly reported that it was replaced.
     const hasLied = Array.from(met).some(({ kind, site }) => site === "journal.put" && kind === "lie")
-    const isUnwritten = hasFault(met, "journal.") && (hasCrashed || story.closesEarly)
-    const isOvertaken = story.onCrash !== "expire" && (hasLied || isUnwritten)
+    const isUnwritten = hasFault(met, "journal.") && (hasCrashed || scenario.closesEarly)
+    const isOvertaken = scenario.onCrash !== "expire" && (hasLied || isUnwritten)
     if (letters > 0 && !isRefused && !isOvertaken) violations.push(`a dead letter of ${letters} without a refusal`)
     if (letters > 0) {
       const isLogged = processes.some((one) =>
@@ -196,20 +196,22 @@ const ledger = (
     }
 
     const charged = Number((yield* server.books("TOKENS")).spent)
-    const charges = truths.map((truth, i) => Verdict.chargesOf(story, truth, hasCrashed && i < runsOfFirst, met))
-    // A server that refuses a settlement and keeps the reservation ACTIVE invites the work to run again, and so does a
-    // process that ends before its release: only spend is journaled.
-    const began = truths.map(({ beganAtMs }) => beganAtMs !== undefined)
+    const charges = observations.map((observation, i) =>
+      Assertions.chargesOf(scenario, observation, hasCrashed && i < runsOfFirst, met)
+    )
+    // The body may run again if a server refuses a settlement and keeps the reservation ACTIVE, or if a process ends before
+    // its release, since only spend is journaled.
+    const began = observations.map(({ beganAtMs }) => beganAtMs !== undefined)
     const isSettled = charges.slice(0, runsOfFirst).some((amounts, i) => began[i] === true && !amounts.includes(0))
     const isRepeated =
       began.slice(0, runsOfFirst).filter((hasBegun) => hasBegun).length > 1 ||
       (isSettled && began[runsOfFirst] === true)
-    if (story.hasKey && isRepeated && !isRefused) violations.push("the work ran again under its key")
-    const isContradicted = story.hasKey && isRepeated && isRefused
-    const isOneKey = story.hasKey && story.form === "event"
-    const allowed = isOneKey ? new Set(charges.at(-1)) : Verdict.totals(charges)
+    if (scenario.hasKey && isRepeated && !isRefused) violations.push("the work ran again under its key")
+    const isContradicted = scenario.hasKey && isRepeated && isRefused
+    const isOneKey = scenario.hasKey && scenario.form === "event"
+    const allowed = isOneKey ? new Set(charges.at(-1)) : Assertions.totals(charges)
     const isExact = allowed.has(charged + letters) || ((isRefused || isOvertaken) && allowed.has(charged))
-    if (!isExact && !isContradicted && !mayDiffer(story, first, charged + letters)) {
+    if (!isExact && !isContradicted && !mayDiffer(scenario, first, charged + letters)) {
       violations.push(
         `charged ${charged}${letters > 0 ? `, dead letters ${letters}` : ""}; ${Array.from(allowed).join(" or ")} was expected`
       )
@@ -221,16 +223,18 @@ const ledger = (
   })
 
 /**
- * Spend may be lost only if the process ended in time while its journal refused everything: then the settlement said that
- * it wasn't journaled. And what was released may be charged if the journal refused to forget it until the end.
+ * Returns whether a charge may differ from the observations.
+ *
+ * Spend may be lost only if the process ended while its journal refused every write: the settlement then reported that it
+ * wasn't journaled. A released reservation may be charged if the journal refused to remove its record until the end.
  */
-const mayDiffer = (story: Story, { injector }: Process, accounted: number): boolean => {
+const mayDiffer = (scenario: Scenario, { injector }: Process, accounted: number): boolean => {
   const refusedUntilTheEnd = (...refused: ReadonlyArray<Site>): boolean => {
     const faults = Array.from(injector.met).filter(({ site }) => refused.includes(site))
     return faults.length > 1 || faults.some(({ kind }) => kind.endsWith("*"))
   }
-  if (!story.closesEarly) return false
+  if (!scenario.closesEarly) return false
   return accounted === 0
     ? refusedUntilTheEnd("journal.put", "journal.open")
-    : story.onCrash !== "expire" && refusedUntilTheEnd("journal.removeOpen", "journal.put", "journal.open")
+    : scenario.onCrash !== "expire" && refusedUntilTheEnd("journal.removeOpen", "journal.put", "journal.open")
 }

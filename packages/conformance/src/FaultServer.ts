@@ -1,26 +1,26 @@
 /**
- * A server on loopback that answers as a script says: it loses requests and answers, holds them, refuses, and keeps a log of
- * what it saw. It keeps no books; a settlement counts once for each key.
+ * A scripted server on the loopback interface. It loses requests and responses, delays them, refuses them, and logs every
+ * request. It has no ledger; a settlement counts once for each key.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as WithHabits from "./internal/habits.ts"
+import * as WithQuirks from "./internal/quirks.ts"
 import * as Loopback from "./internal/loopback.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What happens to one request. */
+/** The reaction to one request. */
 export type Reaction =
   | "ok"
-  /** Acts on the request, and closes the connection without an answer. */
+  /** Acts on the request, and closes the connection without an handle. */
   | "lose"
-  /** Never answers. */
+  /** Never responds. */
   | "hold"
   | { readonly status: number; readonly body?: string; readonly headers?: Readonly<Record<string, string>> }
 
-/** A request as it arrived. */
+/** A request as it was received. */
 export interface Seen {
   readonly operation: string
   readonly id: string | undefined
@@ -30,15 +30,16 @@ export interface Seen {
   readonly atMs: number
 }
 
-/** A server that does as it is told. */
+/** A scripted server. */
 export interface FaultServer {
   readonly url: string
-  /** The next requests of an operation meet these reactions, one each; later ones are answered. */
+  /** The next requests of an operation get these reactions, one each. Later requests succeed. */
   readonly script: (operation: string, ...reactions: ReadonlyArray<Reaction>) => void
+  /** All requests so far. */
   readonly seen: () => ReadonlyArray<Seen>
-  /** Keys of settlements that were applied, each once. */
+  /** The keys of the settlements that were applied, each once. */
   readonly settlements: () => ReadonlyArray<string>
-  /** Waits until so many requests of an operation have arrived. */
+  /** Waits until this many requests of an operation have arrived. */
   readonly arrived: (operation: string, count?: number) => Effect.Effect<void>
 }
 
@@ -46,8 +47,8 @@ export interface FaultServer {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Starts it on a free port, with the habits of the reference server where some are given. */
-export const make = (habits?: WithHabits.Habits): Effect.Effect<FaultServer, never, Scope.Scope> =>
+/** Starts a server on a free port, with the quirks of the reference server if `quirks` is given. */
+export const make = (quirks?: WithQuirks.Quirks): Effect.Effect<FaultServer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const scripts = new Map<string, Array<Reaction>>()
     const seen: Array<Seen> = []
@@ -86,7 +87,7 @@ export const make = (habits?: WithHabits.Habits): Effect.Effect<FaultServer, nev
       }
     }
 
-    const answer: Loopback.Listener = (incoming, text, outgoing) => {
+    const handle: Loopback.Listener = (incoming, text, outgoing) => {
       const [, , resource, id, action] = (incoming.url ?? "").split("?")[0]?.split("/") ?? []
       const operation =
         action ??
@@ -124,8 +125,8 @@ export const make = (habits?: WithHabits.Habits): Effect.Effect<FaultServer, nev
       }
       for (const wake of waiting) wake()
     }
-    const around = habits === undefined ? undefined : WithHabits.make(answer, habits)
-    const url = yield* Loopback.listen(0, around?.listener ?? answer, around?.isServed)
+    const around = quirks === undefined ? undefined : WithQuirks.make(handle, quirks)
+    const url = yield* Loopback.listen(0, around?.listener ?? handle, around?.isServed)
 
     return {
       url,
@@ -146,7 +147,7 @@ export const make = (habits?: WithHabits.Habits): Effect.Effect<FaultServer, nev
     }
   })
 
-/** A refusal of the protocol. */
+/** An error response of the protocol. */
 export const refuse = (status: number, code: string, headers?: Readonly<Record<string, string>>): Reaction => ({
   status,
   body: JSON.stringify({ error: code, message: code, request_id: "r" }),

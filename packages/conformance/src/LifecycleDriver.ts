@@ -1,8 +1,8 @@
 /**
- * One guarded act, told by a JSON object and run with the real Node layers, for judges from outside. What is sent is what the
- * client's lifecycle sends, and nothing else.
+ * Runs one guarded call that is described by a JSON object, with the Node layers, for external test runners. It sends only the
+ * requests of the client's lifecycle.
  *
- * What it may say is in `Story`; the README of this package has it in words.
+ * `CallSpec` declares the fields of the input; the README of this package describes them.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
@@ -35,58 +35,60 @@ import { join } from "node:path"
 
 const millis = Schema.optionalKey(Schema.Natural)
 
-/** What is to be done. */
-export const Story = Schema.Struct({
+/** The input: one guarded call and its configuration. */
+export const CallSpec = Schema.Struct({
   baseUrl: Schema.String,
   apiKey: Schema.String,
-  /** The tenant of the subject, and whose journal it is. */
+  /** The tenant of the subject. */
   tenant: Schema.optionalKey(Schema.String),
-  /** What else the subject says. Without `tenant` and this it is the app `lifecycle-driver`. */
+  /** Further fields of the subject. Without `tenant` and `subject` it is the app `lifecycle-driver`. */
   subject: Schema.optionalKey(Subject.Read),
-  /** The folder of the journal; without it none is kept. */
+  /** The folder of the journal. Without it there is no journal. */
   journal: Schema.optionalKey(Schema.String),
   /** Default `sqlite`. */
   journalKind: Schema.optionalKey(Schema.Literals(["sqlite", "files"])),
-  /** `replay` does nothing but settle what the journal holds, whatever else the story says. */
+  /** `replay` only settles the records of the journal and ignores the rest of the input. */
   form: Schema.Literals(["withCycles", "reserve", "stream", "replay"]),
   /** Default: `llm.completion`, `lifecycle-driver`. */
   action: Schema.optionalKey(Schema.Struct({ kind: Schema.String, name: Schema.String })),
   /** Default: 1,000 tokens. */
   estimate: Schema.optionalKey(Amount.Amount),
-  /** What the act cost; without it nothing is told. */
+  /** The actual amount. Without it `actual` isn't passed to the client. */
   actual: Schema.optionalKey(Amount.Amount),
-  /** What was recorded before the act ends. */
+  /** The amount that the body records before it ends. */
   record: Schema.optionalKey(Amount.Amount),
-  /** What each element of a stream cost. */
+  /** The usage of each element of a stream. */
   elements: Schema.optionalKey(Schema.Array(Amount.Amount)),
   ttlMs: millis,
-  /** How long the act takes. Default 0. */
+  /** How long the body takes. Default 0. */
   bodyMs: millis,
   /** Default `success`. */
   end: Schema.optionalKey(Schema.Literals(["success", "failure", "die", "interrupt"])),
-  /** When the act is interrupted, counted from its start, reserve included. Default: never, or after `bodyMs` by `end`. */
+  /**
+   * When the call is interrupted, from its start, including the reserve. Default: never, or after `bodyMs` if `end` is `interrupt`.
+   */
   interruptAfterMs: millis,
   idempotencyKey: Schema.optionalKey(Schema.String),
   heartbeat: Schema.optionalKey(Schema.Literals(["warn", "failOnFinalize", "cancel"])),
   onFailure: Schema.optionalKey(Schema.Literals(["partial", "estimate", "release"])),
   settle: Schema.optionalKey(Schema.Literals(["attempt", "wait", "background"])),
-  /** How long closing, and the flush before it, may take, each. Default 10,000. */
+  /** The limit for the flush and for closing the layers, each. Default 10,000. */
   flushTimeoutMs: millis,
-  /** The time limit of one call. Default 10,000. */
+  /** The timeout of one request. Default 10,000. */
   timeoutMs: millis
 })
 
-/** What is to be done. */
-export type Story = typeof Story.Type
+/** The input: one guarded call and its configuration. */
+export type CallSpec = typeof CallSpec.Type
 
-/** What came of it. */
+/** The result of the call. */
 export interface Outcome {
   readonly exit: "Success" | "Failure" | "Interrupted" | "Died"
-  /** The tags of errors, or the text of what is no tagged error. */
+  /** The tags of errors, or the text of an untagged error. */
   readonly errors: ReadonlyArray<string>
-  /** What the caller was told, or else the last that was announced of the act. */
+  /** The settlement that the caller got, else the last one that was published for this call. */
   readonly settlement: Settlement | null
-  /** Every settlement that ended while the story ran, those of the background and of the journal too. */
+  /** Every settlement during the run, including those in the background and from the journal. */
   readonly settlements: ReadonlyArray<Settlement>
   readonly flush: Cycles.FlushResult
   readonly elapsedMs: number
@@ -96,8 +98,10 @@ export interface Outcome {
 // errors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A story that can't be run; nothing was sent. */
-export class BadStory extends Schema.TaggedError<BadStory>()("BadStory", { problem: Schema.String }) {
+/** The input can't be run. Nothing was sent. */
+export class InvalidCallSpec extends Schema.TaggedError<InvalidCallSpec>()("InvalidCallSpec", {
+  problem: Schema.String
+}) {
   override get message(): string {
     return this.problem
   }
@@ -107,39 +111,39 @@ export class BadStory extends Schema.TaggedError<BadStory>()("BadStory", { probl
 // read
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reads a story. Its fields may be written in snake_case too, and null is the same as absent. */
-export const read = (text: string): Effect.Effect<Story, BadStory> =>
+/** Parses the input. Field names may also be in snake_case, and null counts as absent. */
+export const read = (text: string): Effect.Effect<CallSpec, InvalidCallSpec> =>
   Effect.gen(function* () {
     const json = yield* Effect.try({
       try: () => Json.parse(text),
-      catch: () => new BadStory({ problem: "the story on standard input is no JSON" })
+      catch: () => new InvalidCallSpec({ problem: "standard input is not JSON" })
     })
     if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      return yield* new BadStory({ problem: "the story must be one JSON object" })
+      return yield* new InvalidCallSpec({ problem: "the input must be one JSON object" })
     }
     const fields: Record<string, unknown> = {}
     for (const [written, value] of Object.entries(json)) {
       if (value === null) continue
       const name = written.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
-      if (!Object.hasOwn(Story.fields, name)) {
-        const known = Object.keys(Story.fields).join(", ")
-        return yield* new BadStory({ problem: `${written} is no field of a story; it may have ${known}` })
+      if (!Object.hasOwn(CallSpec.fields, name)) {
+        const known = Object.keys(CallSpec.fields).join(", ")
+        return yield* new InvalidCallSpec({ problem: `${written} is no field of the input; it may have ${known}` })
       }
-      if (Object.hasOwn(fields, name)) return yield* new BadStory({ problem: `${name} is given twice` })
+      if (Object.hasOwn(fields, name)) return yield* new InvalidCallSpec({ problem: `${name} is given twice` })
       fields[name] = value
     }
-    const story = yield* Effect.mapError(
+    const spec = yield* Effect.mapError(
       decode(fields),
-      ({ issue }) => new BadStory({ problem: InvalidInput.message(InvalidInput.fromIssue(issue, fields)) })
+      ({ issue }) => new InvalidCallSpec({ problem: InvalidInput.message(InvalidInput.fromIssue(issue, fields)) })
     )
-    const problem = story.form === "replay" ? undefined : contradictionOf(story)
-    return problem === undefined ? story : yield* new BadStory({ problem })
+    const problem = spec.form === "replay" ? undefined : contradictionOf(spec)
+    return problem === undefined ? spec : yield* new InvalidCallSpec({ problem })
   })
 
-const decode = Schema.decodeUnknownEffect(Story, { onExcessProperty: "error", errors: "all" })
+const decode = Schema.decodeUnknownEffect(CallSpec, { onExcessProperty: "error", errors: "all" })
 
-/** What is said and would not be done. */
-const contradictionOf = ({ actual, elements, form, record }: Story): string | undefined => {
+/** Returns why two fields can't be combined. */
+const contradictionOf = ({ actual, elements, form, record }: CallSpec): string | undefined => {
   if (elements !== undefined && form !== "stream") return `elements are for the form stream, not for ${form}`
   if (elements !== undefined && actual !== undefined) return "elements and actual exclude each other"
   return record !== undefined && form === "stream" ? "record is not for the form stream: it has elements" : undefined
@@ -149,72 +153,77 @@ const contradictionOf = ({ actual, elements, form, record }: Story): string | un
 // run
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Runs a story, from building the layers to closing them. It fails where the client can't be made as the story says. */
-export const run = (story: Story): Effect.Effect<Outcome, BadStory> =>
+/**
+ * Runs the call, from building the layers to closing them. Fails if the client can't be configured as the input specifies.
+ */
+export const run = (spec: CallSpec): Effect.Effect<Outcome, InvalidCallSpec> =>
   Effect.gen(function* () {
     const startedAt = yield* Clock.currentTimeMillis
     const layers = yield* Scope.make()
-    const context = yield* Effect.suspend(() => Layer.buildWithScope(layerOf(story), layers)).pipe(
+    const context = yield* Effect.suspend(() => Layer.buildWithScope(layerOf(spec), layers)).pipe(
       Effect.catchDefect(
-        (defect) => new BadStory({ problem: defect instanceof Error ? defect.message : String(defect) })
+        (defect) => new InvalidCallSpec({ problem: defect instanceof Error ? defect.message : String(defect) })
       )
     )
-    const told = yield* Effect.provideContext(tell(story, layers), context)
-    return { ...told, elapsedMs: (yield* Clock.currentTimeMillis) - startedAt }
+    const outcome = yield* Effect.provideContext(perform(spec, layers), context)
+    return { ...outcome, elapsedMs: (yield* Clock.currentTimeMillis) - startedAt }
   })
 
-const layerOf = (story: Story): Layer.Layer<Cycles.Cycles | CyclesClient.CyclesClient> =>
+const layerOf = (spec: CallSpec): Layer.Layer<Cycles.Cycles | CyclesClient.CyclesClient> =>
   NodeCycles.layer(
     {
-      baseUrl: story.baseUrl,
-      apiKey: Redacted.make(story.apiKey),
-      // A subject names something, and who tells no tenant may mean one that only the server knows.
+      baseUrl: spec.baseUrl,
+      apiKey: Redacted.make(spec.apiKey),
+      // A subject needs a field. Without a tenant, the server takes that of the API key.
       subject: Subject.merge(
-        story.subject ?? (story.tenant === undefined ? { app: "lifecycle-driver" } : {}),
-        story.tenant === undefined ? {} : { tenant: story.tenant }
+        spec.subject ?? (spec.tenant === undefined ? { app: "lifecycle-driver" } : {}),
+        spec.tenant === undefined ? {} : { tenant: spec.tenant }
       ),
-      flushTimeout: story.flushTimeoutMs ?? 10_000,
-      timeout: story.timeoutMs ?? 10_000,
-      settle: story.settle,
-      onFailure: story.onFailure
+      flushTimeout: spec.flushTimeoutMs ?? 10_000,
+      timeout: spec.timeoutMs ?? 10_000,
+      settle: spec.settle,
+      onFailure: spec.onFailure
     },
-    { journal: journalOf(story) }
+    { journal: journalOf(spec) }
   )
 
-const journalOf = (story: Story): Layer.Layer<SettlementJournal.SettlementJournal> => {
-  if (story.journal === undefined) return SettlementJournal.layerNone
-  return story.journalKind === "files"
-    ? JournalFiles.layer({ folder: story.journal })
-    : JournalSqlite.layer({ filename: join(story.journal, "journal.sqlite") })
+const journalOf = (spec: CallSpec): Layer.Layer<SettlementJournal.SettlementJournal> => {
+  if (spec.journal === undefined) return SettlementJournal.layerNone
+  return spec.journalKind === "files"
+    ? JournalFiles.layer({ folder: spec.journal })
+    : JournalSqlite.layer({ filename: join(spec.journal, "journal.sqlite") })
 }
 
-const tell = (story: Story, layers: Scope.Closeable): Effect.Effect<Omit<Outcome, "elapsedMs">, never, Cycles.Cycles> =>
+const perform = (
+  spec: CallSpec,
+  layers: Scope.Closeable
+): Effect.Effect<Omit<Outcome, "elapsedMs">, never, Cycles.Cycles> =>
   Effect.gen(function* () {
     const settlements: Array<Settlement> = []
-    let ofAct: Settlement | null = null
+    let callSettlement: Settlement | null = null
     const watching = yield* Stream.runForEach(Cycles.settlements, ({ action, settlement }) =>
       Effect.sync(() => {
         settlements.push(settlement)
-        // What comes from the journal has no action.
-        if (action !== undefined) ofAct = settlement
+        // Settlements from the journal have no action.
+        if (action !== undefined) callSettlement = settlement
       })
     ).pipe(Effect.forkChild({ startImmediately: true }))
-    const fiber = yield* Effect.forkChild(act(story), { startImmediately: true })
-    const interruptAfterMs = story.interruptAfterMs ?? (story.end === "interrupt" ? (story.bodyMs ?? 0) : undefined)
+    const fiber = yield* Effect.forkChild(guardedCall(spec), { startImmediately: true })
+    const interruptAfterMs = spec.interruptAfterMs ?? (spec.end === "interrupt" ? (spec.bodyMs ?? 0) : undefined)
     if (interruptAfterMs !== undefined) {
       yield* Effect.timeoutOption(Fiber.await(fiber), interruptAfterMs)
       yield* Fiber.interrupt(fiber)
     }
     const exit = yield* Fiber.await(fiber)
-    if (Exit.isFailure(exit)) yield* Effect.logError("The act did not succeed", exit.cause)
-    const flush = yield* Cycles.flush(story.flushTimeoutMs ?? 10_000)
-    // Closing the layers tries once more what is open, and ends the stream of settlements.
+    if (Exit.isFailure(exit)) yield* Effect.logError("The guarded call failed", exit.cause)
+    const flush = yield* Cycles.flush(spec.flushTimeoutMs ?? 10_000)
+    // Closing the layers retries open settlements and ends the stream of settlements.
     yield* Scope.close(layers, Exit.void)
     yield* Fiber.await(watching)
     return {
       exit: nameOf(exit),
       errors: Exit.isFailure(exit) ? exit.cause.reasons.flatMap(tagsOf) : [],
-      settlement: Exit.isSuccess(exit) && exit.value !== null ? exit.value : ofAct,
+      settlement: Exit.isSuccess(exit) && exit.value !== null ? exit.value : callSettlement,
       settlements,
       flush
     }
@@ -233,25 +242,25 @@ const tagsOf = (reason: Cause.Reason<unknown>): ReadonlyArray<string> => {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the act
+// the guarded call
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The settlement that the caller is told, if the form tells one. */
-const act = (story: Story): Effect.Effect<Settlement | null, unknown, Cycles.Cycles> =>
+/** Returns the settlement that the caller gets, if the form returns one. */
+const guardedCall = (spec: CallSpec): Effect.Effect<Settlement | null, unknown, Cycles.Cycles> =>
   Effect.gen(function* () {
-    if (story.form === "replay") return null
+    if (spec.form === "replay") return null
     const options = {
-      action: story.action ?? { kind: "llm.completion", name: "lifecycle-driver" },
-      estimate: story.estimate ?? Amount.tokens(1_000),
-      ttl: story.ttlMs,
-      heartbeat: story.heartbeat ?? "warn",
-      idempotencyKey: story.idempotencyKey
+      action: spec.action ?? { kind: "llm.completion", name: "lifecycle-driver" },
+      estimate: spec.estimate ?? Amount.tokens(1_000),
+      ttl: spec.ttlMs,
+      heartbeat: spec.heartbeat ?? "warn",
+      idempotencyKey: spec.idempotencyKey
     }
-    const { actual } = story
-    switch (story.form) {
+    const { actual } = spec
+    switch (spec.form) {
       case "withCycles": {
         const settled = yield* Deferred.make<Settlement>()
-        yield* Cycles.withCycles(body(story), {
+        yield* Cycles.withCycles(body(spec), {
           ...options,
           actual,
           onSettled: (settlement) => Deferred.succeed(settled, settlement)
@@ -262,17 +271,17 @@ const act = (story: Story): Effect.Effect<Settlement | null, unknown, Cycles.Cyc
         return yield* Effect.scoped(
           Effect.gen(function* () {
             const reservation = yield* Cycles.reserve(options)
-            yield* Effect.provideService(body(story), Reservation.Reservation, reservation)
+            yield* Effect.provideService(body(spec), Reservation.Reservation, reservation)
             return actual === undefined ? null : yield* reservation.commit({ actual })
           })
         )
       case "stream": {
-        const elements = story.elements ?? (actual === undefined ? [] : [actual])
-        const pauseMs = elements.length === 0 ? 0 : (story.bodyMs ?? 0) / elements.length
+        const elements = spec.elements ?? (actual === undefined ? [] : [actual])
+        const pauseMs = elements.length === 0 ? 0 : (spec.bodyMs ?? 0) / elements.length
         const source = Stream.mapEffect(Stream.rechunk(Stream.fromIterable(elements), 1), (element) =>
           Effect.delay(Effect.succeed(element), pauseMs)
         )
-        yield* Stream.concat(source, Stream.fromEffect(ending(story)).pipe(Stream.drain)).pipe(
+        yield* Stream.concat(source, Stream.fromEffect(ending(spec)).pipe(Stream.drain)).pipe(
           Cycles.withCyclesStream({ ...options, usage: (element: Amount.Amount) => element }),
           Stream.runDrain
         )
@@ -281,17 +290,17 @@ const act = (story: Story): Effect.Effect<Settlement | null, unknown, Cycles.Cyc
     }
   })
 
-/** The work itself: it records, takes its time, and ends as it should. */
-const body = (story: Story) =>
+/** The body: it records, waits, and ends as specified. */
+const body = (spec: CallSpec) =>
   Effect.gen(function* () {
-    const { record } = story
+    const { record } = spec
     if (record !== undefined) yield* Reservation.record({ actual: record })
-    if (story.bodyMs !== undefined) yield* Effect.sleep(story.bodyMs)
-    yield* ending(story)
+    if (spec.bodyMs !== undefined) yield* Effect.sleep(spec.bodyMs)
+    yield* ending(spec)
   })
 
-const ending = (story: Story): Effect.Effect<void, string> => {
-  switch (story.end) {
+const ending = (spec: CallSpec): Effect.Effect<void, string> => {
+  switch (spec.end) {
     case "failure":
       return Effect.fail("BodyFailed")
     case "die":

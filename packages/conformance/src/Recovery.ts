@@ -1,9 +1,9 @@
 /**
- * The recovery scenarios of the protocol's client profile, run for real: the client in a process of its own, over HTTP against
- * a server that injects the faults; a restart is the death of a process, and two workers are two processes. What is judged
- * are the requests that the server saw, and the folder of the journal.
+ * The recovery scenarios of the protocol's client profile, run end to end: the client is a separate process that talks HTTP to a
+ * server with scripted faults. A restart is a killed process, and two workers are two processes. The checks read the server's
+ * request log and the journal's folder.
  *
- * Source: `client-recovery/scenarios.yaml` of the protocol.
+ * @see `client-recovery/scenarios.yaml` of the Cycles protocol
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -13,36 +13,36 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as FaultServer from "./FaultServer.ts"
-import type { Habits } from "./internal/habits.ts"
-import type { Story } from "./LifecycleDriver.ts"
+import type { Quirks } from "./internal/quirks.ts"
+import type { CallSpec } from "./LifecycleDriver.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** One thing that was looked at. */
+/** One check of a scenario. */
 export interface Check {
   readonly name: string
   readonly isMet: boolean
   readonly found: string
 }
 
-/** What a scenario is played with. */
+/** The tools of a scenario. */
 interface Stage {
   readonly server: FaultServer.FaultServer
   readonly folder: string
-  /** Starts the client in a process of its own. */
-  readonly start: (story: Partial<typeof Story.Encoded>) => Client
+  /** Starts the client in a separate process. */
+  readonly start: (spec: Partial<typeof CallSpec.Encoded>) => Client
   readonly check: (name: string, isMet: boolean, found?: unknown) => void
   /** The requests of some operations, in order. */
   readonly requests: (...operations: ReadonlyArray<string>) => ReadonlyArray<FaultServer.Seen>
-  /** The records that wait in the journal. */
+  /** The pending records of the journal. */
   readonly records: () => ReadonlyArray<{ readonly name: string; readonly text: string }>
 }
 
-/** A client in a process of its own. */
+/** A client in a separate process. */
 interface Client {
-  /** Its end, with what it printed. */
+  /** Waits for the end of the process. Returns the JSON that it printed. */
   readonly end: Effect.Effect<Readonly<Record<string, unknown>>>
   readonly log: () => string
   readonly kill: Effect.Effect<void>
@@ -55,12 +55,12 @@ export type Scenario = (stage: Stage) => Effect.Effect<void, never, Scope.Scope>
 // run
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Plays a scenario, on a server with the habits of the reference server where some are given; returns what was looked at. */
-export const run = (scenario: Scenario, habits?: Habits): Effect.Effect<ReadonlyArray<Check>> =>
+/** Runs a scenario, with the quirks of the reference server if `quirks` is given. Returns its checks. */
+export const run = (scenario: Scenario, quirks?: Quirks): Effect.Effect<ReadonlyArray<Check>> =>
   Effect.scoped(
     Effect.gen(function* () {
       const checks: Array<Check> = []
-      const server = yield* FaultServer.make(habits)
+      const server = yield* FaultServer.make(quirks)
       const folder = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-recovery-"))),
         (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
@@ -70,7 +70,7 @@ export const run = (scenario: Scenario, habits?: Habits): Effect.Effect<Readonly
       yield* scenario({
         server,
         folder,
-        start: (story) =>
+        start: (spec) =>
           startClient(children, {
             baseUrl: server.url,
             apiKey: firstKey,
@@ -82,7 +82,7 @@ export const run = (scenario: Scenario, habits?: Habits): Effect.Effect<Readonly
             actual: { unit: "TOKENS", amount: 42 },
             flushTimeoutMs: 5_000,
             timeoutMs: 2_000,
-            ...story
+            ...spec
           }),
         check: (name, isMet, found) => void checks.push({ name, isMet, found: JSON.stringify(found) ?? "" }),
         requests: (...operations) => server.seen().filter((seen) => operations.includes(seen.operation)),
@@ -96,14 +96,14 @@ const firstKey = "cyc_live_first-key-of-the-recovery-scenarios"
 
 const driver = join(import.meta.dirname, "bin/lifecycle-driver.ts")
 
-const startClient = (children: Set<ChildProcess>, story: typeof Story.Encoded): Client => {
+const startClient = (children: Set<ChildProcess>, spec: typeof CallSpec.Encoded): Client => {
   const child = spawn(process.execPath, [driver], { stdio: ["pipe", "pipe", "pipe"] })
   children.add(child)
   let output = ""
   let log = ""
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")))
   child.stderr.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")))
-  child.stdin.end(JSON.stringify(story))
+  child.stdin.end(JSON.stringify(spec))
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()))
   return {
     end: Effect.map(
@@ -137,25 +137,25 @@ const areEqual = (values: ReadonlyArray<unknown>): boolean => new Set(values).si
 // scenarios
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A client whose first commit never gets an answer, and which is killed while it waits. */
+/** Starts a client whose first commit gets no response, and kills it while it waits. */
 const killedInFirstCommit = ({ check, records, server, start }: Stage) =>
   Effect.gen(function* () {
     server.script("commit", "hold")
     const client = start({})
     yield* server.arrived("commit")
-    check("the record is in the journal before the first commit is answered", records().length === 1, records())
+    check("the record is in the journal before the first commit gets a response", records().length === 1, records())
     yield* client.kill
     check("the record survives the death of the process", records().length === 1, records())
   })
 
-/** The scenarios by their names in the profile. */
+/** The scenarios, by their ids in the profile. */
 export const scenarios: Readonly<Record<string, Scenario>> = {
   "CR-CORE-001": ({ check, requests, server, start }) =>
     Effect.gen(function* () {
       server.script("commit", "lose")
       yield* start({}).end
       const commits = requests("commit")
-      check("the commit is sent again after its answer was lost", commits.length === 2, commits)
+      check("the commit is retried after its response was lost", commits.length === 2, commits)
       check("the retry carries the original key", areEqual(keys(commits)), keys(commits))
       check("at most one settlement takes place", server.settlements().length === 1, server.settlements())
     }),
@@ -202,12 +202,12 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       check("the lost extend is sent again", extensions.length >= 2, extensions)
       check("the retry carries the original key", areEqual(keys(extensions.slice(0, 2))), keys(extensions))
       check(
-        "the failure is told with the reservation and what follows",
+        "the failure is logged with the reservation and the next step",
         client.log().includes("rsv-short") && /next attempt|stops/.test(client.log()),
         client.log()
       )
       check(
-        "the act goes on and is committed",
+        "the call continues and is committed",
         requests("commit").length === 1 && outcome["exit"] === "Success",
         outcome
       )
@@ -225,7 +225,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       )
       yield* start({}).end
       const commits = requests("commit")
-      check("another success status and an invalid body are no success", commits.length === 3, commits)
+      check("another success status and an invalid body don't count as success", commits.length === 3, commits)
       check("every attempt carries the original key", areEqual(keys(commits)), keys(commits))
     }),
 
@@ -248,7 +248,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       const second = start({ form: "replay" })
       yield* server.arrived("event")
       check(
-        "event mode is on disk before the event is answered",
+        "event mode is on disk before the event gets a response",
         records().every((record) => record.text.includes('"mode":"event"')) && records().length === 1,
         records()
       )
@@ -270,20 +270,20 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       yield* Effect.sleep(300)
       yield* first.kill
       const notBefore = Number(/"not_before_ms":(\d+)/.exec(records()[0]?.text ?? "")?.[1] ?? 0)
-      const toldAt = requests("commit")[0]?.atMs ?? 0
+      const throttledAt = requests("commit")[0]?.atMs ?? 0
       check(
         "the delay is in the journal",
-        notBefore - toldAt >= 3_900 && notBefore - toldAt < 5_000,
-        notBefore - toldAt
+        notBefore - throttledAt >= 3_900 && notBefore - throttledAt < 5_000,
+        notBefore - throttledAt
       )
       const early = start({ form: "replay", flushTimeoutMs: 500 })
       yield* early.end
-      check("a restart before its time sends nothing", requests("commit").length === 1, requests("commit"))
+      check("a restart before the delay has passed sends nothing", requests("commit").length === 1, requests("commit"))
       yield* Effect.sleep(Math.max(0, notBefore - Date.now()) + 100)
       yield* start({ form: "replay" }).end
       const commits = requests("commit")
       check("after the delay it commits with the same key", commits.length === 2 && areEqual(keys(commits)), commits)
-      check("not before the stored instant", (commits[1]?.atMs ?? 0) >= notBefore, commits[1]?.atMs)
+      check("the commit isn't sent before the stored instant", (commits[1]?.atMs ?? 0) >= notBefore, commits[1]?.atMs)
       check("success removes the record", records().length === 0, records())
     }),
 
@@ -291,12 +291,16 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     Effect.gen(function* () {
       const { check, records, requests, start } = stage
       yield* killedInFirstCommit(stage)
-      check("the record holds no key", !records().some((record) => record.text.includes(firstKey)), records())
+      check(
+        "the record doesn't contain the API key",
+        !records().some((record) => record.text.includes(firstKey)),
+        records()
+      )
       const rotated = "cyc_live_rotated-key-of-the-recovery-scenarios"
       yield* start({ form: "replay", apiKey: rotated }).end
       const commits = requests("commit")
       check("the new credential finds the record", commits.length === 2 && areEqual(keys(commits)), commits)
-      check("and is what the commit is sent with", commits[1]?.apiKey === rotated, commits[1]?.apiKey)
+      check("the commit is sent with the new credential", commits[1]?.apiKey === rotated, commits[1]?.apiKey)
       check("success removes the record", records().length === 0, records())
     }),
 
@@ -311,7 +315,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       yield* client.end
       const aside = readdirSync(own).filter((name) => name.endsWith(".corrupt"))
       check("the corrupt and the unsupported record are set aside", aside.length === 2, aside)
-      check("and reported", client.log().includes("set aside"), client.log())
+      check("the records are reported", client.log().includes("set aside"), client.log())
       check("the other record is replayed", requests("commit").length === 2 && records().length === 0, records())
     }),
 
@@ -346,7 +350,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
         .slice(1)
         .map((seen) => decodeURIComponent(seen.id ?? ""))
       check("records under old names are found by the ids they hold", ids.toSorted().join() === "a.b,a/b", ids)
-      check("and none is lost or left", records().length === 0, records())
+      check("no record is lost or left", records().length === 0, records())
     }),
 
   "CR-BOUNDARY-001": ({ check, requests, start }) =>

@@ -1,14 +1,15 @@
 /**
- * The embedded server with a hook that puts a budget into a state that no call makes, for the replay of recorded exchanges.
+ * The embedded server with a hook that sets the state of a budget, for the replay of recorded exchanges. Some recorded states
+ * can't be reached through the API.
  *
- * The hook takes `POST {"scope", "unit", "set": {field: value}}` with the field names of the reference's store.
+ * The hook takes `POST {"scope", "unit", "set": {field: value}}` with the field names of the reference server's store.
  */
 import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Loopback from "./internal/loopback.ts"
 
-/** Where it runs. */
+/** The ports and the data file of the server. */
 export interface Options extends NodeCyclesServer.Options {
   readonly hookPort: number
 }
@@ -25,7 +26,7 @@ export const make = (
     return { ...running, hookUrl }
   })
 
-/** Sets fields of a budget as the reference's store has them. */
+/** Sets fields of a budget by the names of the reference server's store. Returns false if there is no such budget. */
 const seed = ({ server: { store } }: NodeCyclesServer.Running, text: string): boolean => {
   const { scope, set, unit }: { scope: string; unit: string; set: Readonly<Record<string, unknown>> } = JSON.parse(text)
   const budget = store.budgets.get(`${unit} ${scope}`)

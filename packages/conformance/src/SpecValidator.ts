@@ -1,8 +1,8 @@
 /**
- * The OpenAPI file of the protocol as a judge: whether a request or an answer is what it allows.
+ * Validates requests and responses against the OpenAPI file of the protocol.
  *
- * A JSON-schema validator can't see 64-bit integers: what stands as digits in the text is checked by itself. Where the reference
- * server is known to differ from the file, the exception has a name and a reason.
+ * A JSON-schema validator can't check 64-bit integers, so their digits are checked in the text. Known differences between the
+ * reference server and the file are named exceptions with a reason.
  */
 import type { ErrorObject } from "ajv"
 import Ajv2020 from "ajv/dist/2020.js"
@@ -14,26 +14,26 @@ import { parse } from "yaml"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A request with its answer, as texts. */
+/** A request and its response, as text. */
 export interface Exchange {
   readonly method: string
   /** Path and query. */
   readonly url: string
   readonly request: string
   readonly status: number
-  readonly answer: string
+  readonly response: string
 }
 
-/** What breaks the file. */
+/** A violation of the file. */
 export interface Problem {
   readonly where: string
   readonly what: string
 }
 
-/** Where the reference server, and we with it, differ from the file. */
+/** Differences between the reference server, which the embedded server follows, and the file. */
 export const exceptions = {
   nulls:
-    "rows that are read have null for absent subject fields, dimensions, tags and next_cursor (215 of 943 recorded answers)",
+    "rows that are read have null for absent subject fields, dimensions, tags and next_cursor (215 of 943 recorded responses)",
   statuses: "405, 413, 415 and 429 are not declared for every operation"
 } as const
 
@@ -42,7 +42,7 @@ export type Exception = keyof typeof exceptions
 
 /** Judges exchanges. */
 export interface SpecValidator {
-  /** What of an exchange breaks the file, and which exceptions it made use of. */
+  /** Returns the violations of an exchange, and the exceptions that apply to it. */
   readonly check: (exchange: Exchange) => {
     readonly problems: ReadonlyArray<Problem>
     readonly used: ReadonlyArray<Exception>
@@ -87,7 +87,7 @@ export const make = (filename: string): SpecValidator => {
         .filter((method) => ["get", "post"].includes(method))
         .map((method) => `${method.toUpperCase()} ${template}`)
     ),
-    check: ({ answer, method, request, status, url }) => {
+    check: ({ response, method, request, status, url }) => {
       const problems: Array<Problem> = []
       const used = new Set<Exception>()
       const path = url.split("?")[0] ?? ""
@@ -106,8 +106,8 @@ export const make = (filename: string): SpecValidator => {
         else problems.push({ where: `${method} ${template}`, what: `the status ${status} is not declared` })
         return { problems, used: Array.from(used) }
       }
-      if (answer === "") return { problems, used: Array.from(used) }
-      const value: unknown = JSON.parse(answer)
+      if (response === "") return { problems, used: Array.from(used) }
+      const value: unknown = JSON.parse(response)
       const pointer = isReference(operation.responses[String(status)])
         ? "/components/responses/ErrorResponse/content/application~1json/schema"
         : `${base}/responses/${status}/content/application~1json/schema`
@@ -115,7 +115,7 @@ export const make = (filename: string): SpecValidator => {
         if (isExpectedNull(error, value)) used.add("nulls")
         else problems.push({ where: `${method} ${template} ${status}`, what: describe(error) })
       }
-      problems.push(...digits(`${method} ${template} ${status}`, answer))
+      problems.push(...digits(`${method} ${template} ${status}`, response))
       return { problems, used: Array.from(used) }
     }
   }
@@ -146,7 +146,7 @@ const at = (root: unknown, pointer: string): unknown => {
   return value
 }
 
-/** Amounts as they stand in the text: digits alone, in the range of 64 bits. */
+/** Checks that amounts are plain digits in the range of 64 bits. */
 const digits = (where: string, text: string): ReadonlyArray<Problem> =>
   Array.from(text.matchAll(/"amount":([^,}\s]+)/g)).flatMap(([, number = ""]) =>
     /^-?\d+$/.test(number) && BigInt.asIntN(64, BigInt(number)) === BigInt(number)

@@ -5,26 +5,26 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as FaultServer from "../src/FaultServer.ts"
-import * as HabitServer from "../src/HabitServer.ts"
+import * as QuirkServer from "../src/QuirkServer.ts"
 import * as LifecycleDriver from "../src/LifecycleDriver.ts"
 import { runProgram } from "../src/internal/program.ts"
 
 const tokens = (amount: number) => ({ unit: "TOKENS", amount })
 
-/** Reads a story, as it is written on standard input. */
-const read = (story: object) =>
-  LifecycleDriver.read(JSON.stringify({ baseUrl: "http://127.0.0.1:1", apiKey: "k", form: "withCycles", ...story }))
+/** Reads a spec, as it is written on standard input. */
+const read = (spec: object) =>
+  LifecycleDriver.read(JSON.stringify({ baseUrl: "http://127.0.0.1:1", apiKey: "k", form: "withCycles", ...spec }))
 
-/** What is wrong with a story. */
-const problemOf = (story: object) => Effect.map(Effect.flip(read(story)), ({ problem }) => problem)
+/** The problem of an invalid input. */
+const problemOf = (spec: object) => Effect.map(Effect.flip(read(spec)), ({ problem }) => problem)
 
-/** Runs a story against a server that does as it is told, and tells what that saw. */
-const play = (story: object, ...script: ReadonlyArray<readonly [string, FaultServer.Reaction]>) =>
+/** Runs a spec against a scripted server; returns the outcome and the requests. */
+const play = (spec: object, ...script: ReadonlyArray<readonly [string, FaultServer.Reaction]>) =>
   Effect.scoped(
     Effect.gen(function* () {
       const server = yield* FaultServer.make()
       for (const [operation, reaction] of script) server.script(operation, reaction)
-      const outcome = yield* Effect.flatMap(read({ baseUrl: server.url, ...story }), LifecycleDriver.run)
+      const outcome = yield* Effect.flatMap(read({ baseUrl: server.url, ...spec }), LifecycleDriver.run)
       return { outcome, seen: server.seen() }
     })
   )
@@ -41,19 +41,19 @@ const file = Effect.acquireRelease(
 )
 
 /** The one line that the driver prints. */
-const drive = (story: object) =>
+const drive = (spec: object) =>
   Effect.map(
-    runProgram("lifecycle-driver", [], JSON.stringify({ apiKey: "k", form: "withCycles", ...story })),
+    runProgram("lifecycle-driver", [], JSON.stringify({ apiKey: "k", form: "withCycles", ...spec })),
     ({ code, stderr, stdout }) => {
       expect(stdout).toMatch(/^\{.*\}\n$/)
-      const answer: Readonly<Record<string, unknown>> = JSON.parse(stdout)
-      return { answer, code, stderr }
+      const output: Readonly<Record<string, unknown>> = JSON.parse(stdout)
+      return { output, code, stderr }
     }
   )
 
 describe("LifecycleDriver", () => {
   describe("read", () => {
-    it.effect("takes names in camelCase and in snake_case, and null as absent", () =>
+    it.effect("accepts names in camelCase and snake_case, and null as absent", () =>
       Effect.gen(function* () {
         expect(yield* read({ ttl_ms: 5_000, journalKind: "files", journal_kind: null, journal: null })).toEqual(
           yield* read({ ttlMs: 5_000, journalKind: "files" })
@@ -61,17 +61,17 @@ describe("LifecycleDriver", () => {
       })
     )
 
-    it.effect("names a field that it does not know, and those that it does", () =>
+    it.effect("names an unknown field and the known ones", () =>
       Effect.gen(function* () {
         const problem = yield* problemOf({ ttl: 5_000 })
-        expect(problem).toContain("ttl is no field of a story")
+        expect(problem).toContain("ttl is no field of the input")
         expect(problem).toContain("ttlMs")
         expect(yield* problemOf({ toString: 1 })).toContain("toString is no field")
         expect(yield* problemOf({ actual: { ...tokens(1), currency: "USD" } })).toContain("actual.currency")
       })
     )
 
-    it.effect("names each field that it can't read", () =>
+    it.effect("names each invalid field", () =>
       Effect.gen(function* () {
         const problem = yield* problemOf({ ttlMs: -1, end: "never", estimate: { unit: "TOKENS" }, apiKey: null })
         for (const field of ["ttlMs", "end", "estimate.amount", "apiKey"]) expect(problem).toContain(`${field} must be`)
@@ -83,22 +83,22 @@ describe("LifecycleDriver", () => {
       [{ elements: [tokens(1)] }, "elements are for the form stream, not for withCycles"],
       [{ form: "stream", elements: [tokens(1)], actual: tokens(1) }, "elements and actual exclude each other"],
       [{ form: "stream", record: tokens(1) }, "record is not for the form stream: it has elements"]
-    ] as const)("refuses what it would not do: %j", ([story, problem]) =>
+    ] as const)("refuses fields without an effect: %j", ([spec, problem]) =>
       Effect.gen(function* () {
-        expect(yield* problemOf(story)).toBe(problem)
+        expect(yield* problemOf(spec)).toBe(problem)
       })
     )
 
-    it.effect.each(["", "{", "[]", "null", "7"])("refuses %j", (text) =>
+    it.effect.each(["", "{", "[]", "null", "7"])("refuses input that isn't a JSON object: %j", (text) =>
       Effect.gen(function* () {
-        expect((yield* Effect.flip(LifecycleDriver.read(text))).problem).toMatch(/^the story /)
+        expect((yield* Effect.flip(LifecycleDriver.read(text))).problem).toMatch(/^(the input|standard input) /)
       })
     )
   })
 
   describe("run", () => {
     it.live.each(["withCycles", "reserve", "stream"] as const)(
-      "sends what the lifecycle sends and nothing else, without a tenant: %s",
+      "sends exactly the requests of the lifecycle, without a tenant: %s",
       (form) =>
         Effect.gen(function* () {
           const { outcome, seen } = yield* play({ form, actual: tokens(42) })
@@ -109,14 +109,14 @@ describe("LifecycleDriver", () => {
         })
     )
 
-    it.live("says whose spend it is by tenant and subject", () =>
+    it.live("merges tenant and subject into the subject of the requests", () =>
       Effect.gen(function* () {
         const { seen } = yield* play({ tenant: "acme", subject: { agent: "planner" } })
         expect(seen[0]?.body["subject"]).toEqual({ tenant: "acme", agent: "planner" })
       })
     )
 
-    it.live("tells the settlement of an act that failed after spending", () =>
+    it.live("returns the settlement of a body that failed after spending", () =>
       Effect.gen(function* () {
         const { outcome } = yield* play({ form: "reserve", record: tokens(42), end: "failure" })
         expect([outcome.exit, outcome.errors, outcome.settlement?._tag]).toEqual([
@@ -127,7 +127,7 @@ describe("LifecycleDriver", () => {
       })
     )
 
-    it.live("does not wait for an interrupt when the act has ended before", () =>
+    it.live("doesn't wait for the interrupt if the body ended before", () =>
       Effect.gen(function* () {
         const { outcome } = yield* play({ end: "interrupt", interruptAfterMs: 600_000 }, [
           "reserve",
@@ -137,7 +137,7 @@ describe("LifecycleDriver", () => {
       })
     )
 
-    it.live("interrupts the act", () =>
+    it.live("interrupts the call", () =>
       Effect.gen(function* () {
         const { outcome, seen } = yield* play({ end: "interrupt", bodyMs: 50 })
         expect([outcome.exit, outcome.errors, outcome.settlement?._tag]).toEqual(["Interrupted", [], "Released"])
@@ -149,28 +149,28 @@ describe("LifecycleDriver", () => {
       [{ baseUrl: "nonsense" }, "baseUrl"],
       [{ apiKey: "with space" }, "apiKey"],
       [{ timeoutMs: 0 }, "timeout"]
-    ] as const)("fails where the client can't be made: %j", ([story, field]) =>
+    ] as const)("fails where the client can't be made: %j", ([spec, field]) =>
       Effect.gen(function* () {
-        const { problem } = yield* Effect.flip(Effect.flatMap(read(story), LifecycleDriver.run))
+        const { problem } = yield* Effect.flip(Effect.flatMap(read(spec), LifecycleDriver.run))
         expect(problem).toContain(`${field} must be`)
       })
     )
   })
 
-  describe("the program", () => {
-    it.live("prints one line and exits with 0 when no server answers", () =>
+  describe("lifecycle-driver", () => {
+    it.live("prints one line and exits with 0 if no server responds", () =>
       Effect.gen(function* () {
-        const { answer, code } = yield* drive({ baseUrl: "http://127.0.0.1:1" })
-        expect([code, answer["exit"], answer["errors"]]).toEqual([0, "Failure", ["TransportError"]])
+        const { output, code } = yield* drive({ baseUrl: "http://127.0.0.1:1" })
+        expect([code, output["exit"], output["errors"]]).toEqual([0, "Failure", ["TransportError"]])
       })
     )
 
-    it.live("prints one line and exits with 0 when the key is wrong", () =>
+    it.live("prints one line and exits with 0 if the key is wrong", () =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { url } = yield* HabitServer.make({ keyCheckMs: 0 })
-          const { answer, code } = yield* drive({ baseUrl: url })
-          expect([code, answer["exit"], answer["errors"]]).toEqual([0, "Failure", ["ApiError"]])
+          const { url } = yield* QuirkServer.make({ keyCheckMs: 0 })
+          const { output, code } = yield* drive({ baseUrl: url })
+          expect([code, output["exit"], output["errors"]]).toEqual([0, "Failure", ["ApiError"]])
         })
       )
     )
@@ -180,68 +180,68 @@ describe("LifecycleDriver", () => {
         Effect.gen(function* () {
           const server = yield* FaultServer.make()
           const journal = join((yield* file).path, "journal")
-          const { answer, code, stderr } = yield* drive({ baseUrl: server.url, journal, journalKind: kind })
-          expect([code, answer["exit"]]).toEqual([0, "Success"])
+          const { output, code, stderr } = yield* drive({ baseUrl: server.url, journal, journalKind: kind })
+          expect([code, output["exit"]]).toEqual([0, "Success"])
           expect(stderr).toMatch(/The settlement journal (could not be opened|failed)/)
         })
       )
     )
 
-    it.live("prints one line and exits with 0 when the body dies", () =>
+    it.live("prints one line and exits with 0 if the body dies", () =>
       Effect.scoped(
         Effect.gen(function* () {
           const server = yield* FaultServer.make()
-          const { answer, code } = yield* drive({ baseUrl: server.url, end: "die" })
-          expect([code, answer["exit"], answer["errors"]]).toEqual([0, "Died", ["BodyDied"]])
+          const { output, code } = yield* drive({ baseUrl: server.url, end: "die" })
+          expect([code, output["exit"], output["errors"]]).toEqual([0, "Died", ["BodyDied"]])
         })
       )
     )
 
-    it.live("prints one line that names the field, and exits with 2, when the story is bad", () =>
+    it.live("prints one line that names the field and exits with 2 if the input is invalid", () =>
       Effect.gen(function* () {
-        const { answer, code, stderr } = yield* drive({ baseUrl: "http://127.0.0.1:1", ttl: 1 })
-        expect([code, answer["exit"]]).toEqual([2, "Refused"])
+        const { output, code, stderr } = yield* drive({ baseUrl: "http://127.0.0.1:1", ttl: 1 })
+        expect([code, output["exit"]]).toEqual([2, "Refused"])
         expect(stderr).toContain("ttl is no field")
       })
     )
   })
 
-  describe("the README", () => {
+  describe("README", () => {
     const page = readFileSync(join(import.meta.dirname, "../README.md"), "utf8")
-    const [section = ""] = page.slice(page.indexOf("## lifecycle-driver")).split(/^## (?!lifecycle-driver)/m)
+    const section = page.slice(page.indexOf("## lifecycle-driver"), page.indexOf("## recovery-adapter"))
 
-    it("explains every field of a story, in its order", () => {
+    it("documents every field of the input, in order", () => {
       const rows = Array.from(section.matchAll(/^\| `(\w+)` /gm), ([, name]) => name)
-      const fields = Object.keys(LifecycleDriver.Story.fields)
+      const fields = Object.keys(LifecycleDriver.CallSpec.fields)
       expect(rows.slice(0, fields.length)).toEqual(fields)
       expect(rows.slice(fields.length)).toEqual(["exit", "errors", "settlement", "settlements", "flush", "elapsedMs"])
     })
 
-    it.live("has an example that comes out as it says", () =>
+    it.live("has an example with the documented result", () =>
       Effect.scoped(
         Effect.gen(function* () {
           const [example, expected] = Array.from(section.matchAll(/^```json\n([\s\S]*?)^```$/gm), ([, text = ""]) => {
             const json: Readonly<Record<string, unknown>> = JSON.parse(text)
             return json
           })
-          const { server, url } = yield* HabitServer.make({
+          const { server, url } = yield* QuirkServer.make({
             keyCheckMs: 0,
             budgets: [{ unit: "TOKENS", allocated: 10_000 }]
           })
-          const { answer, code } = yield* drive({
+          const { output, code } = yield* drive({
             ...example,
             baseUrl: url,
             apiKey: Redacted.value(server.apiKey),
             tenant: server.tenant
           })
-          const told = (line: unknown) =>
+          const outcome = (line: unknown) =>
             JSON.parse(
               JSON.stringify(line, (name, value: unknown) =>
                 ["reservationId", "elapsedMs"].includes(name) ? typeof value : value
               )
             )
           expect(code).toBe(0)
-          expect(told(answer)).toEqual(told(expected))
+          expect(outcome(output)).toEqual(outcome(expected))
         })
       )
     )

@@ -58,7 +58,7 @@ const makeStage = (kind: Work["kind"], settle: Settle, onCrash: OnCrash) =>
       clients: 1,
       ttlMs: 1_000
     })
-    /** A client of a process of its own settles what the dead ones left, and nothing stays. */
+    /** A client in a separate process settles the records of the dead ones, and none is left. */
     const replay = Effect.gen(function* () {
       const flushed = yield* Cycles.flush()
       const letters = yield* Stream.runCollect(Cycles.deadLetters)
@@ -84,7 +84,7 @@ const settledAll = { flushed: { isComplete: true, pending: 0 }, letters: [] }
 
 const textOf = (log: string): string => (existsSync(log) ? readFileSync(log, "utf8") : "")
 
-/** Starts a worker. It is killed with the scope at the latest. */
+/** Starts a worker. It is killed when the scope closes. */
 const startWorker = (work: Work) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -99,14 +99,14 @@ const startWorker = (work: Work) =>
       })
   )
 
-/** Waits until the log has a text. */
+/** Waits until the log contains a text. */
 const logged = (log: string, text: string) =>
   Effect.promise(async () => {
     while (!textOf(log).includes(text)) await new Promise((resolve) => setTimeout(resolve, 2))
   })
 
-/** Starts a worker, and kills it as soon as it is at work, a little later with each round: at every step in turn. */
-const killed = (log: string, work: Work, round: number, after: "began" | "told" = "began") =>
+/** Starts a worker, and kills it after a delay that varies with the round, so that every step is hit. */
+const killed = (log: string, work: Work, round: number, after: "began" | "settled" = "began") =>
   Effect.scoped(
     Effect.gen(function* () {
       yield* startWorker(work)
@@ -119,7 +119,7 @@ const killed = (log: string, work: Work, round: number, after: "began" | "told" 
 // the ledger
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What is wrong with the charges of all calls in the log. */
+/** Returns the wrong charges of the calls in the log. */
 const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
   Effect.gen(function* () {
     const lines = textOf(log)
@@ -128,7 +128,7 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     const of = (what: string) => lines.filter(([step]) => step === what)
     const recorded = new Map(of("recorded").map(([, id = "", total]) => [id, Number(total)]))
     const reported = new Map(of("reported").map(([, id = "", total]) => [id, Number(total)]))
-    const told = new Set(of("told").map(([, id = ""]) => id))
+    const settled = new Set(of("settled").map(([, id = ""]) => id))
     const began = new Set(of("began").map(([, id = ""]) => id))
     const charges = yield* server.charges
     const problems: Array<string> = []
@@ -136,8 +136,8 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     for (const id of began) {
       const charge = charges.get(id)?.[0] ?? 0
       const total = reported.get(id)
-      if (told.has(id) && charge !== total) problems.push(`${id} was told, and charged ${charge} of ${total}`)
-      // The next total may be durable before its line is in the log; the estimate counts until there is a first one.
+      if (settled.has(id) && charge !== total) problems.push(`${id} was settled, and charged ${charge} of ${total}`)
+      // A total may be durable before its line is in the log. With `estimate`, the estimate is charged until there is a first total.
       if (onCrash !== "expire" && charge < (recorded.get(id) ?? (onCrash === "estimate" ? 1 : 0)))
         problems.push(`${id} recorded ${recorded.get(id)}, and was charged ${charge}`)
       if (total !== undefined && charge > total) problems.push(`${id} reported ${total}, and was charged ${charge}`)
@@ -146,10 +146,10 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     const sum = Array.from(charges.values()).reduce((total, amounts) => total + amounts.reduce((a, b) => a + b, 0), 0)
     const spent = yield* server.spent
     if (sum !== spent) problems.push(`the budget shows ${spent} of ${sum}`)
-    return { problems, count: told.size }
+    return { problems, count: settled.size }
   })
 
-/** Waits until the leases of dead processes have ended: each extension has added to them. */
+/** Waits until the leases of dead processes have ended, including their extensions. */
 const leasesEnd = ({ server }: Stage) =>
   Effect.gen(function* () {
     while ((yield* server.active).length > 0) yield* Effect.sleep(100)
@@ -159,17 +159,17 @@ const leasesEnd = ({ server }: Stage) =>
 // tests
 // ---------------------------------------------------------------------------------------------------------------------
 
-describe("a client that is killed", () => {
-  describe.each(kinds)("with the journal in %s", (kind) => {
+describe("client killed under load", () => {
+  describe.each(kinds)("with a %s journal", (kind) => {
     it.live.each(policies)(
-      "settle %s, onCrash %s: the next client settles everything, each spend once",
+      "settles all spend exactly once in the next client (settle %s, onCrash %s)",
       ([settle, onCrash, number]) =>
         Effect.scoped(
           Effect.gen(function* () {
             const stage = yield* makeStage(kind, settle, onCrash)
             for (let round = number; round < number + roundsEach; round += 1) {
               yield* killed(stage.log, stage.work(`round${round}`), round)
-              // In turn while the leases last and after they have ended: by a commit and by an event.
+              // Alternates between restarts during the leases (commits) and after them (events).
               if (round % 2 === 1) yield* leasesEnd(stage)
               expect(yield* stage.replay).toEqual(settledAll)
             }
@@ -182,7 +182,7 @@ describe("a client that is killed", () => {
     )
 
     it.live(
-      "after the lease, recorded spend is charged by an event",
+      "charges recorded spend by an event after the lease",
       () =>
         Effect.scoped(
           Effect.gen(function* () {
@@ -204,7 +204,7 @@ describe("a client that is killed", () => {
     )
 
     it.live(
-      "beside a process that lives: its open reservation stays its own",
+      "doesn't adopt the open reservation of a process that is alive",
       () =>
         Effect.scoped(
           Effect.gen(function* () {
@@ -229,13 +229,13 @@ describe("a client that is killed", () => {
     )
 
     it.live(
-      "with two clients in one process, while a third one comes and goes",
+      "settles all spend with two clients in one process, while others start and end",
       () =>
         Effect.scoped(
           Effect.gen(function* () {
             const stage = yield* makeStage(kind, "attempt", "recorded")
             for (let round = 0; round < Math.max(2, roundsEach); round += 1) {
-              yield* killed(stage.log, { ...stage.work(`round${round}`), clients: 2 }, round, "told")
+              yield* killed(stage.log, { ...stage.work(`round${round}`), clients: 2 }, round, "settled")
             }
             expect(yield* stage.replay).toEqual(settledAll)
             const { count, problems } = yield* problemsOf(stage, "recorded")

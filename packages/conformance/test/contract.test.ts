@@ -1,5 +1,5 @@
 /**
- * What the client sends and what the embedded server answers, held against the OpenAPI file.
+ * The client's requests and the embedded server's responses are valid according to the OpenAPI file of the protocol.
  */
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
 import { describe, expect, it } from "@effect/vitest"
@@ -11,7 +11,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, CyclesClient, CyclesTransport, Identifiers, SettlementJournal } from "effect-cycles"
 import type { Exchange } from "../src/SpecValidator.ts"
 import * as SpecValidator from "../src/SpecValidator.ts"
-import { isThere, shared } from "../src/internal/shared.ts"
+import { isThere, shared } from "../src/internal/specFiles.ts"
 
 const file = ["spec", "cycles-protocol-v0.yaml"]
 
@@ -19,7 +19,7 @@ const action = { kind: "llm.completion", name: "openai:gpt-5", tags: ["prod"] }
 
 const tokens = Amount.tokens
 
-/** Records what passes between client and server. */
+/** Records the exchanges between client and server. */
 const recorded = (log: Array<Exchange>, server: CyclesServer.CyclesServer): CyclesTransport.CyclesTransport =>
   CyclesServer.transport({
     handle: (request) =>
@@ -30,7 +30,7 @@ const recorded = (log: Array<Exchange>, server: CyclesServer.CyclesServer): Cycl
             url: request.url,
             request: request.body,
             status: response.status,
-            answer: response.body
+            response: response.body
           })
         )
       )
@@ -153,15 +153,15 @@ const everything = (log: Array<Exchange>) =>
 
 const key = (text: string) => Identifiers.IdempotencyKey.make(text)
 
-describe.skipIf(!isThere(...file))("the OpenAPI file of the protocol", () => {
-  it.effect("allows everything that the client sends and the embedded server answers", () =>
+describe.skipIf(!isThere(...file))("SpecValidator", () => {
+  it.effect("accepts every request of the client and every response of the embedded server", () =>
     Effect.gen(function* () {
       const validator = SpecValidator.make(shared(...file))
       const log: Array<Exchange> = []
       yield* everything(log)
       const results = log.map(validator.check)
       expect(results.flatMap((result) => result.problems)).toEqual([])
-      // Nothing is excepted that need not be.
+      // Every exception is needed.
       expect(new Set(results.flatMap((result) => result.used))).toEqual(new Set(["nulls"]))
 
       const seen = new Set(
@@ -180,14 +180,14 @@ describe.skipIf(!isThere(...file))("the OpenAPI file of the protocol", () => {
     })
   )
 
-  it("is a judge that can say no", () => {
+  it("reports invalid responses", () => {
     const validator = SpecValidator.make(shared(...file))
     const exchange: Exchange = {
       method: "POST",
       url: "/v1/decide",
       request: '{"idempotency_key":"k"}',
       status: 200,
-      answer: '{"decision":"PERHAPS","unknown":1}'
+      response: '{"decision":"PERHAPS","unknown":1}'
     }
     expect(validator.check(exchange).problems.length).toBeGreaterThan(3)
     const large = {

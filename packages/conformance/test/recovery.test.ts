@@ -3,22 +3,22 @@ import * as Effect from "effect/Effect"
 import * as Recovery from "../src/Recovery.ts"
 
 /** Short-lived connections, each cut without a word, and a key that has to be checked again and again. */
-const habits = { requestsPerConnection: 2, closing: "abrupt", keyCheckMs: 50, keyMemoryMs: 500 } as const
+const quirks = { requestsPerConnection: 2, closing: "abrupt", keyCheckMs: 50, keyMemoryMs: 500 } as const
 
 const runs = Object.entries(Recovery.scenarios).flatMap(
   ([id, scenario]) =>
     [
       [id, "on a plain server", scenario, undefined],
-      [id, "on a server with the habits of the reference server", scenario, habits]
+      [id, "on a server with the quirks of the reference server", scenario, quirks]
     ] as const
 )
 
 describe("Recovery", () => {
   it.live.each(runs)(
     "%s %s",
-    ([, , scenario, habits]) =>
+    ([, , scenario, quirks]) =>
       Effect.gen(function* () {
-        const checks = yield* Recovery.run(scenario, habits)
+        const checks = yield* Recovery.run(scenario, quirks)
         expect(checks.length).toBeGreaterThan(0)
         expect(checks.filter((check) => !check.isMet)).toEqual([])
       }),

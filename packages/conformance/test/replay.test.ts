@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as ReplayServer from "../src/ReplayServer.ts"
-import { isThere, shared } from "../src/internal/shared.ts"
+import { isThere, shared } from "../src/internal/specFiles.ts"
 
 const tool = ["tools", "replay-exchanges.mjs"]
 
@@ -38,9 +38,9 @@ const replay = (data: string | undefined) =>
     })
   )
 
-describe.skipIf(!isThere(...tool))("the recorded exchanges of the reference server", () => {
+describe.skipIf(!isThere(...tool))("recorded exchanges of the reference server", () => {
   it.live.each(["memory", "SQLite"])(
-    "are answered alike by the embedded server (%s)",
+    "get the same responses from the embedded server (%s)",
     (kind) =>
       Effect.gen(function* () {
         const folder = mkdtempSync(join(tmpdir(), "effect-cycles-replay-"))

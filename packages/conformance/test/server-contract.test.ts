@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as ContractSuite from "../src/ContractSuite.ts"
-import * as HabitServer from "../src/HabitServer.ts"
+import * as QuirkServer from "../src/QuirkServer.ts"
 
 const embedded = (data: string | undefined) =>
   Effect.map(NodeCyclesServer.make({ port: 0, adminPort: 0, adminKey: "K", data }), ({ adminUrl, url }) => ({
@@ -31,10 +31,10 @@ ContractSuite.suite(
 )
 
 ContractSuite.suite(
-  "with the habits of the reference server",
+  "with the quirks of the reference server",
   Layer.effect(
     ContractSuite.Target,
-    Effect.map(HabitServer.make({ keyCheckMs: 5, slowReadMs: 20, requestsPerConnection: 5 }), ({ server, url }) => ({
+    Effect.map(QuirkServer.make({ keyCheckMs: 5, slowReadMs: 20, requestsPerConnection: 5 }), ({ server, url }) => ({
       baseUrl: url,
       admin: { url, key: server.adminKey }
     }))

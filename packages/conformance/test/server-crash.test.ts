@@ -1,6 +1,6 @@
 /**
- * The embedded server on a data file is killed under load, again and again. What it has answered is in its books, what it has
- * not answered can be asked again, and is counted once.
+ * The embedded server on a data file is killed repeatedly under load. The ledger contains every acknowledged request; an
+ * unacknowledged one can be repeated and is applied once.
  */
 import { describe, expect, it } from "@effect/vitest"
 import type { Balance } from "@effect-cycles/protocol/Balance"
@@ -18,7 +18,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as AdminPlane from "../src/internal/adminPlane.ts"
-import { serve } from "../src/internal/served.ts"
+import { serve } from "../src/internal/serverProcess.ts"
 
 /** How often it is killed: `CYCLES_CRASH_KILLS`, 24 if nothing is said. */
 const kills = Number(process.env["CYCLES_CRASH_KILLS"] ?? 24)
@@ -33,28 +33,28 @@ const generator = (start: number): ((below: number) => number) => {
   }
 }
 
-/** A request of the client, as it went over the wire, and its answer where there was one. */
+/** A request of the client as it was sent, and its response if there was one. */
 interface Sent {
   readonly path: string
   readonly body: string
-  answer: { readonly status: number; readonly text: string } | undefined
+  response: { readonly status: number; readonly text: string } | undefined
 }
 
-/** What time changes in an answer that is given again. */
+/** Removes the fields of a repeated response that depend on the time. */
 const timeless = (text: string): string => text.replace(/"remaining_ttl_ms":\d+/, "")
 
-/** A client that writes down every POST before it goes out, and its answer as soon as it is there. */
+/** A client that logs every POST before it is sent, and its response as soon as it arrives. */
 const recording = (baseUrl: string, apiKey: Redacted.Redacted, log: Array<Sent>) =>
   Effect.gen(function* () {
     const inner = yield* CyclesTransport.CyclesTransport
     const transport = CyclesTransport.make((request) => {
       const response = CyclesTransport.send(inner, request)
       if (request.body === undefined) return response
-      const sent: Sent = { path: new URL(request.url).pathname, body: request.body, answer: undefined }
+      const sent: Sent = { path: new URL(request.url).pathname, body: request.body, response: undefined }
       log.push(sent)
       return Effect.tap(response, ({ body, status }) =>
         Effect.sync(() => {
-          sent.answer = { status, text: body }
+          sent.response = { status, text: body }
         })
       )
     })
@@ -77,7 +77,7 @@ const lane = (client: CyclesClient.CyclesClient, name: string, random: (below: n
         yield* client.event({ idempotencyKey: key, subject, action, actual: Amount.tokens(1 + random(9)) })
         continue
       }
-      // One of four is left to expire.
+      // One of four expires.
       const isLeft = random(4) === 0
       const { reservationId } = yield* client.reserve({
         idempotencyKey: key,
@@ -91,7 +91,7 @@ const lane = (client: CyclesClient.CyclesClient, name: string, random: (below: n
         yield* client.extend(reservationId, { idempotencyKey: IdempotencyKey.make(`${key}-x`), extendByMs: 1_000 })
       const end = random(4)
       if (end === 0) yield* client.release(reservationId, { idempotencyKey: IdempotencyKey.make(`${key}-r`) })
-      // Now and then more than was reserved.
+      // Sometimes more than was reserved.
       else if (end < 3)
         yield* client.commit(reservationId, {
           idempotencyKey: IdempotencyKey.make(`${key}-c`),
@@ -113,16 +113,16 @@ const again = (url: string, apiKey: Redacted.Redacted, sent: Sent) =>
 
 const amountOf = (text: string, name: string): number | undefined => Object(JSON.parse(text))[name]?.amount
 
-/** What the answers say was charged, on the tenant and on the agent. */
+/** The charged amounts of the tenant and the agent, from the responses. */
 const charges = (log: ReadonlyArray<Sent>, rows: ReadonlyArray<ReservationSummary>) => {
   const scopes = new Map(rows.map((row) => [String(row.reservationId), row.affectedScopes]))
   const total = { "tenant:acme": 0, "tenant:acme/agent:a": 0 }
-  for (const { answer, body, path } of log) {
-    if (answer === undefined || answer.status >= 300) continue
+  for (const { response, body, path } of log) {
+    if (response === undefined || response.status >= 300) continue
     const [, , , id = "", what] = path.split("/")
     const isEvent = path === "/v1/events"
     if (!isEvent && what !== "commit") continue
-    const charged = amountOf(answer.text, "charged") ?? amountOf(body, "actual") ?? Number.NaN
+    const charged = amountOf(response.text, "charged") ?? amountOf(body, "actual") ?? Number.NaN
     const isAgent = isEvent ? body.includes('"agent"') : scopes.get(id)?.includes("tenant:acme/agent:a") === true
     total["tenant:acme"] += charged
     if (isAgent) total["tenant:acme/agent:a"] += charged
@@ -143,9 +143,9 @@ const checkBooks = (balance: Balance, rows: ReadonlyArray<ReservationSummary>, c
   expect(number(balance.remaining)).toBe((allocated ?? 0) - (spent ?? 0) - (reserved ?? 0) - (debt ?? 0))
 }
 
-describe("a server that is killed under load", () => {
+describe("server killed under load", () => {
   it.live(
-    `${kills} times (seed ${seed}): loses nothing, counts nothing twice, expires what is due, repeats its answers`,
+    `${kills} times (seed ${seed}): loses nothing, charges nothing twice, expires reservations on time, repeats its responses`,
     () =>
       Effect.gen(function* () {
         const random = generator(seed)
@@ -179,30 +179,30 @@ describe("a server that is killed under load", () => {
           expect(String(error)).toMatch(/^TransportError/)
           server = yield* serve("--data", data)
           for (const sent of log.slice(first)) {
-            const answer = yield* again(server.url, apiKey, sent)
-            if (sent.answer === undefined) {
-              // Nobody knows whether it was done: from now on it is, or it was refused.
+            const response = yield* again(server.url, apiKey, sent)
+            if (sent.response === undefined) {
+              // It may have been applied. The repetition applies it or is refused.
               lost += 1
-              sent.answer = answer
+              sent.response = response
               continue
             }
-            const isOver = sent.path.endsWith("/extend") && answer.status === 410
+            const isOver = sent.path.endsWith("/extend") && response.status === 410
             if (!isOver) {
-              expect([sent.path, answer.status, timeless(answer.text)]).toEqual([
+              expect([sent.path, response.status, timeless(response.text)]).toEqual([
                 sent.path,
-                sent.answer.status,
-                timeless(sent.answer.text)
+                sent.response.status,
+                timeless(sent.response.text)
               ])
             }
           }
         }
-        // What was left is due a second after it was made.
+        // The remaining reservations expire one second after they were made.
         yield* Effect.sleep(1_100)
         yield* server.kill
         server = yield* serve("--data", data)
         const client = yield* recording(server.url, apiKey, [])
         const rows = yield* Stream.runCollect(client.streamReservations({ sortBy: "created_at_ms", limit: 200 }))
-        const known = new Set(log.flatMap(({ answer }) => (answer === undefined ? [] : [answer.text])))
+        const known = new Set(log.flatMap(({ response }) => (response === undefined ? [] : [response.text])))
         expect(new Set(rows.map((row) => row.idempotencyKey)).size).toBe(rows.length)
         expect(rows.length).toBe(Array.from(known).filter((text) => text.includes('"reservation_id"')).length)
         const overdue = rows.filter((row) => row.status === "ACTIVE" && Number(row.expiresAtMs) < Date.now() - 1_000)
@@ -213,7 +213,7 @@ describe("a server that is killed under load", () => {
         expect(balances.length).toBe(2)
         for (const balance of balances) checkBooks(balance, rows, charged[balance.scopePath] ?? Number.NaN)
         expect([lost > 0, rows.length > kills]).toEqual([true, true])
-        yield* Effect.logInfo(`${kills} kills, ${log.length} calls, ${lost} of them without an answer`)
+        yield* Effect.logInfo(`${kills} kills, ${log.length} calls, ${lost} of them without an response`)
       }),
     30_000 + kills * 10_000
   )

@@ -1,6 +1,6 @@
 /**
- * What a user can import, name by name. A change of it is meant, or it is a mistake: `pnpm test --project conformance -u` writes
- * it down anew, and the difference is read before it is kept.
+ * The names that users can import. After an intended change, `pnpm test --project conformance -u` updates the record; review
+ * its diff.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { readdirSync, readFileSync } from "node:fs"
@@ -56,9 +56,9 @@ const surfaceOf = async ({ entry, path }: (typeof entries)[number]): Promise<str
   ].join("\n")
 }
 
-describe("the public surface", () => {
+describe("public API", () => {
   it.each(["@effect-cycles/ai", "@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"])(
-    "of %s is the recorded one",
+    "of %s matches the recorded one",
     async (name) => {
       const own = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
       const surface = await Promise.all(own.map(surfaceOf))
@@ -67,7 +67,7 @@ describe("the public surface", () => {
     }
   )
 
-  it("of each root has all its modules", async () => {
+  it("of each root entry point exports all modules", async () => {
     for (const { entry, path } of entries.filter(({ path }) => path.endsWith("index.ts"))) {
       const modules = entries.filter(
         (other) =>

@@ -1,32 +1,57 @@
 /**
- * What an act has to keep to, although it is allowed.
+ * Caps: limits that an allowed action must obey, for example fewer output tokens.
  *
- * Source: Caps of the protocol.
+ * @see schema `Caps` of the Cycles protocol
+ * @since 0.1.0
  */
 import { dual } from "effect/Function"
 import * as Schema from "effect/Schema"
-import { struct } from "./internal/names.ts"
+import { struct } from "./internal/fieldNames.ts"
 import * as Wire from "./internal/schema.ts"
 
-/** What an act has to keep to. */
+/**
+ * Schema of the caps in a response whose decision is `ALLOW_WITH_CAPS`. An absent field sets no limit.
+ *
+ * @see schema `Caps` of the Cycles protocol
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Caps = struct({
-  /** The most tokens that may be generated. */
+  /** The largest number of tokens to generate. */
   maxTokens: Schema.optionalKey(Wire.natural),
-  /** How many steps a loop may still take. */
+  /** The number of steps that a loop may still take. */
   maxStepsRemaining: Schema.optionalKey(Wire.natural),
-  /** Where it isn't empty, only these tools. */
+  /** If it isn't empty, only these tools are allowed, and the denylist is ignored. */
   toolAllowlist: Schema.optionalKey(Schema.Array(Schema.String)),
-  /** Not these tools; has no effect beside an allowlist. */
+  /** If the allowlist is empty, all tools except these are allowed. */
   toolDenylist: Schema.optionalKey(Schema.Array(Schema.String)),
-  /** How long to wait before the act, in milliseconds. */
+  /** How long to wait before the action, in milliseconds. */
   cooldownMs: Schema.optionalKey(Wire.natural)
 })
 
-/** What an act has to keep to. */
+/**
+ * Limits that an allowed action must obey.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Caps = typeof Caps.Type
 
 /**
- * Whether a tool may be used. A list that is empty allows or denies nothing; names are case-sensitive.
+ * Returns whether caps allow a tool. Names are case-sensitive. An empty list has no effect.
+ *
+ * @example
+ * ```ts
+ * import { Caps } from "@effect-cycles/protocol"
+ *
+ * const caps: Caps.Caps = { toolDenylist: ["shell"] }
+ *
+ * console.log(Caps.isToolAllowed(caps, "search")) // true
+ * console.log(Caps.isToolAllowed(caps, "shell")) // false
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
  */
 export const isToolAllowed: {
   (name: string): (self: Caps) => boolean

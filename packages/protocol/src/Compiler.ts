@@ -1,9 +1,17 @@
 /**
- * Compiles how messages are checked and renamed to code, which halves the cost of reading a response.
+ * Compiles the validation and renaming of messages to JavaScript, which halves the cost of reading a response.
  *
- * Code is made from text when a message is used for the first time. Runtimes that don't allow that, such as browsers with a
- * content security policy and workers, read and write the same messages without it. The Node entry point of the client enables
- * it; nothing else does.
+ * **Details**
+ *
+ * Without `enable` the same messages are read and written by interpreted schemas. The Node entry point of the client calls
+ * `enable`; no other module does.
+ *
+ * **Gotchas**
+ *
+ * The code is generated with `new Function`. Where that isn't allowed, as in workers or under a content security policy,
+ * messages are interpreted as before.
+ *
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import * as SchemaJITCompiler from "effect/schema/SchemaJITCompiler"
@@ -13,7 +21,13 @@ import * as Operations from "./Operations.ts"
 
 let isEnabled = false
 
-/** Compiles each message of the table of operations when it is first used from now on; once for the process. */
+/**
+ * Compiles each message of the table of operations when it is first used. It affects the whole process and can't be undone;
+ * further calls do nothing.
+ *
+ * @category compiler
+ * @since 0.1.0
+ */
 export const enable = (): void => {
   if (isEnabled) return
   isEnabled = true

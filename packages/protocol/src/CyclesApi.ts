@@ -1,7 +1,13 @@
 /**
- * The runtime plane as one `HttpApi`, derived from the table of operations. The documentation is drawn from it.
+ * The runtime API as one `HttpApi`, derived from the table of operations: its groups, its security, and its OpenAPI document.
+ *
+ * **Details**
+ *
+ * The client and the embedded server use `Operations` directly. `CyclesApi` is for documentation, and for tools that need an
+ * `HttpApi`.
  *
  * @see `Operations`
+ * @since 0.1.0
  */
 import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
@@ -19,18 +25,24 @@ import * as Operations from "./Operations.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The tenant's key.
+ * Requires the API key of a tenant, in the header `X-Cycles-API-Key`.
  *
+ * @see security scheme `ApiKeyAuth` of the Cycles protocol
  * @effect-expect-leaking HttpServerRequest | ParsedSearchParams | RouteContext
+ * @category security
+ * @since 0.1.0
  */
 export class TenantKey extends HttpApiMiddleware.Service<TenantKey>()("@effect-cycles/protocol/TenantKey", {
   security: { apiKey: HttpApiSecurity.apiKey({ in: "header", key: Headers.API_KEY }) }
 }) {}
 
 /**
- * The tenant's key or the administrator's.
+ * Requires the API key of a tenant, or the administrator's key in the header `X-Admin-API-Key`.
  *
+ * @see security schemes `ApiKeyAuth` and `AdminKeyAuth` of the Cycles protocol
  * @effect-expect-leaking HttpServerRequest | ParsedSearchParams | RouteContext
+ * @category security
+ * @since 0.1.0
  */
 export class TenantOrAdminKey extends HttpApiMiddleware.Service<TenantOrAdminKey>()(
   "@effect-cycles/protocol/TenantOrAdminKey",
@@ -71,15 +83,25 @@ const lookup = <const R extends Operations.Row>(row: R) =>
     error: refusalsOf(row)
   }).annotate(OpenApi.Description, row.documentation)
 
-/** The keys that each kind of operation takes. */
+/** The security middleware of each kind of authentication. */
 const keys = { apiKey: TenantKey, apiKeyOrAdminKey: TenantOrAdminKey }
 
-/** Preflight. */
+/**
+ * The group of `decide`.
+ *
+ * @category groups
+ * @since 0.1.0
+ */
 export const decisions = HttpApiGroup.make("Decisions").add(
   command(Operations.decide).middleware(keys[Operations.decide.auth])
 )
 
-/** Reservations and their settlement. */
+/**
+ * The group of the reservation operations: reserve, list, get, commit, release and extend.
+ *
+ * @category groups
+ * @since 0.1.0
+ */
 export const reservations = HttpApiGroup.make("Reservations").add(
   command(Operations.reserve).middleware(keys[Operations.reserve.auth]),
   search(Operations.listReservations).middleware(keys[Operations.listReservations.auth]),
@@ -89,22 +111,50 @@ export const reservations = HttpApiGroup.make("Reservations").add(
   command(Operations.extend).middleware(keys[Operations.extend.auth])
 )
 
-/** Balances. */
+/**
+ * The group of `balances`.
+ *
+ * @category groups
+ * @since 0.1.0
+ */
 export const balances = HttpApiGroup.make("Balances").add(
   search(Operations.balances).middleware(keys[Operations.balances.auth])
 )
 
-/** Direct debits. */
+/**
+ * The group of `event`.
+ *
+ * @category groups
+ * @since 0.1.0
+ */
 export const events = HttpApiGroup.make("Events").add(command(Operations.event).middleware(keys[Operations.event.auth]))
 
-/** Evidence, public. */
+/**
+ * The group of the evidence operations, which need no key.
+ *
+ * @category groups
+ * @since 0.1.0
+ */
 export const evidence = HttpApiGroup.make("Evidence").add(lookup(Operations.getEvidence), lookup(Operations.getJwks))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // api
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The runtime plane. */
+/**
+ * The runtime API.
+ *
+ * @example
+ * ```ts
+ * import { CyclesApi } from "@effect-cycles/protocol"
+ *
+ * console.log(Object.keys(CyclesApi.CyclesApi.groups))
+ * // ["Decisions", "Reservations", "Balances", "Events", "Evidence"]
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class CyclesApi extends HttpApi.make("cycles")
   .add(decisions, reservations, balances, events, evidence)
   .annotateMerge(
@@ -115,5 +165,10 @@ export class CyclesApi extends HttpApi.make("cycles")
     })
   ) {}
 
-/** The OpenAPI document of the runtime plane. */
+/**
+ * Generates the OpenAPI document of the runtime API.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const openApi = () => OpenApi.fromApi(CyclesApi)

@@ -1,15 +1,19 @@
 /**
- * How a client reaches a server: one HTTP exchange, a request in and a whole response out.
+ * The service through which the client sends HTTP requests to a server. One exchange takes a request and returns the whole
+ * response.
  *
- * A transport knows nothing about the protocol. It does not time requests out, limit their number, open spans or read
- * response bodies: the client does. It says whether a request that failed may have reached the server, and how often it
- * sent a request that it repeated.
+ * **Details**
+ *
+ * A transport doesn't interpret the protocol. Deadlines, concurrency limits, spans and response parsing belong to the client.
+ * A transport reports whether a failed request may have reached the server, and how many times it sent a request.
  *
  * **Gotchas**
  *
- * - Requests hold the key in their headers: never log them.
- * - A transport that repeats a request has to count it in `attempts`. A client that took the response to the second
- *   attempt for the response to the first would report spend as refused that the server has charged.
+ * - The headers of a request contain the API key: never log them.
+ * - A transport that repeats a request must count it in `attempts`. Otherwise the client takes the response to the second
+ *   attempt for the response to the first, and may report spend as refused although the server has charged it.
+ *
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,46 +23,81 @@ import type * as Exit from "effect/Exit"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** One request. */
+/**
+ * One HTTP request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface TransportRequest {
+  /** The HTTP method. */
   readonly method: "GET" | "POST"
-  /** Absolute. */
+  /** The absolute URL. */
   readonly url: string
-  /** Lower-case names. They hold the key: never log them. */
+  /** The headers, by lower-case names. They contain the API key: never log them. */
   readonly headers: Readonly<Record<string, string>>
+  /** The JSON text of the body; `undefined` for a GET. */
   readonly body: string | undefined
-  /** Whether the transport may send the request again, once, if an idle connection that the server had closed swallowed it. */
+  /**
+   * Whether the transport may send the request once more if the server had closed the idle connection it was sent on.
+   */
   readonly isRepeatable: boolean
-  /** How many bytes of response body are accepted; a larger body is a failure of the kind `tooLarge`. */
+  /** The largest accepted response body, in bytes. A larger one is a failure of the kind `tooLarge`. */
   readonly maxResponseBytes: number
 }
 
-/** A whole response. */
+/**
+ * A complete HTTP response.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface TransportResponse {
+  /** The HTTP status. */
   readonly status: number
+  /** The headers, by lower-case names. */
   readonly headers: { readonly [lowerCaseName: string]: string | undefined }
+  /** The whole body as text. */
   readonly body: string
-  /** How many times the request may have reached the server, this response included: more than 1 after a repeat. */
+  /**
+   * How many times the request may have reached the server, including the one this response is for. More than 1 after a repeat.
+   */
   readonly attempts: number
 }
 
-/** Why there is no response. */
+/**
+ * The reason why there is no response.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface TransportFailure {
+  /**
+   * `refused`: the request was never sent. `interrupted`: the exchange broke off. `tooLarge`: the body exceeds the limit.
+   * `unknown`: any other error.
+   */
   readonly kind: "refused" | "interrupted" | "tooLarge" | "unknown"
-  /** Whether the server may have acted on the request. True if in doubt. */
+  /** Whether the server may have acted on the request. True if that is unknown. */
   readonly mayHaveArrived: boolean
-  /** One line for people, without anything from the request. */
+  /** One line that describes the failure, without any data of the request. */
   readonly problem: string
-  /** The error of the HTTP library. The client copies a few fields of it, redacted, and drops the rest. */
+  /** The error of the HTTP library. The client copies a few redacted fields of it and drops the rest. */
   readonly cause: unknown
 }
 
-/** Sends requests to a server. */
+/**
+ * A service that sends requests to a server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CyclesTransport {
   readonly "~effect-cycles/CyclesTransport": "~effect-cycles/CyclesTransport"
   /**
-   * Starts one exchange and returns a function that abandons it. `done` is called at most once, and never after the
-   * exchange was abandoned. `context` returns the caller's context, for transports that run an Effect.
+   * Starts one exchange and returns a function that abandons it.
+   *
+   * `done` must be called at most once, and never after the exchange was abandoned. `context` returns the caller's context, for
+   * transports that run an Effect.
    */
   readonly start: (
     request: TransportRequest,
@@ -71,7 +110,12 @@ export interface CyclesTransport {
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Sends requests to a server. */
+/**
+ * The service tag of the transport.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const CyclesTransport: Context.Service<CyclesTransport, CyclesTransport> = Context.Service(
   "effect-cycles/CyclesTransport"
 )
@@ -83,8 +127,26 @@ const TypeId = "~effect-cycles/CyclesTransport"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes a transport from an Effect. Each exchange runs in a fiber of its own, which is interrupted, without waiting for it,
- * when the exchange is abandoned.
+ * Makes a transport from an Effect.
+ *
+ * **Details**
+ *
+ * Each exchange runs in its own fiber. When the exchange is abandoned, the fiber is interrupted, and nothing waits for it.
+ *
+ * @example
+ * ```ts
+ * import { CyclesTransport } from "@effect-cycles/protocol"
+ * import { Effect, Layer } from "effect"
+ *
+ * const offline = CyclesTransport.make((request) =>
+ *   Effect.fail(CyclesTransport.notSent(`no network for ${request.method}`, undefined))
+ * )
+ *
+ * export const layer = Layer.succeed(CyclesTransport.CyclesTransport, offline)
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const make = (
   send: (request: TransportRequest) => Effect.Effect<TransportResponse, TransportFailure>
@@ -101,10 +163,20 @@ export const make = (
     }
   })
 
-/** Makes a transport from callbacks: the cheapest way for an HTTP library that has them. */
+/**
+ * Makes a transport from callbacks, which costs less than `make` for an HTTP library that has callbacks itself.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromStart = (start: CyclesTransport["start"]): CyclesTransport => ({ [TypeId]: TypeId, start })
 
-/** Sends one request through a transport: what a transport around another one uses. Interrupting it abandons the exchange. */
+/**
+ * Sends one request through a transport, for transports that wrap another one. Interruption abandons the exchange.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const send = (
   transport: CyclesTransport,
   request: TransportRequest
@@ -118,8 +190,14 @@ export const send = (
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The failure that an error of an HTTP library amounts to, by the codes that Node, undici, fetch and Bun put on their errors
- * and on the errors' causes. An error without a known code leaves in doubt whether the request arrived.
+ * Converts an error of an HTTP library to a failure, by the error codes of Node, undici, fetch and Bun.
+ *
+ * **Details**
+ *
+ * It uses the first code in a chain of at most five causes. If there is no known code, the request may have arrived.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export const failureOf = (cause: unknown): TransportFailure => {
   const { code, isConnecting } = codeOf(cause)
@@ -133,7 +211,12 @@ export const failureOf = (cause: unknown): TransportFailure => {
       }
 }
 
-/** The failure of a request that was never sent. */
+/**
+ * Makes the failure of a request that was never sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export const notSent = (problem: string, cause: unknown): TransportFailure => ({
   kind: "refused",
   mayHaveArrived: false,
@@ -141,7 +224,12 @@ export const notSent = (problem: string, cause: unknown): TransportFailure => ({
   cause
 })
 
-/** The failure of a response whose body is larger than the request accepts. */
+/**
+ * Makes the failure of a response whose body is larger than the request accepts.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export const tooLarge = (request: TransportRequest): TransportFailure => ({
   kind: "tooLarge",
   mayHaveArrived: true,
@@ -149,7 +237,7 @@ export const tooLarge = (request: TransportRequest): TransportFailure => ({
   cause: undefined
 })
 
-/** Codes of errors that happen only before the first byte of the request is written. */
+/** Codes of errors that occur only before the first byte of the request is written. */
 const neverSent: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
   "ENOTFOUND",
@@ -170,7 +258,7 @@ const neverSent: ReadonlySet<string> = new Set([
   "FailedToOpenSocket"
 ])
 
-/** Codes that mean the same only if the error comes from connecting: an open connection can report them too. */
+/** Codes with the same meaning, but only on errors from connecting: an open connection can also report them. */
 const connecting: ReadonlySet<string> = new Set(["EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL", "ETIMEDOUT"])
 
 const maxLinks = 5

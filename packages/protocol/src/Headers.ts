@@ -1,7 +1,8 @@
 /**
- * The headers of the protocol.
+ * The HTTP headers of the protocol: their names, and a parser for those of a response.
  *
- * Source: components.headers and securitySchemes of the protocol.
+ * @see components `headers` and `securitySchemes` of the Cycles protocol
+ * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as HttpHeaders from "effect/http/Headers"
@@ -11,58 +12,139 @@ import * as Result from "effect/Result"
 // names
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The tenant's key. */
+/**
+ * Contains the API key of the tenant.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const API_KEY = "x-cycles-api-key"
 
-/** The administrator's key. */
+/**
+ * Contains the administrator's key.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const ADMIN_KEY = "x-admin-api-key"
 
-/** The idempotency key, where it is not (only) in the body. */
+/**
+ * Contains the idempotency key, in place of or next to the field in the body.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const IDEMPOTENCY_KEY = "x-idempotency-key"
 
-/** The server's name of a request. */
+/**
+ * Contains the server's id of the request, for support.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const REQUEST_ID = "x-request-id"
 
-/** 32 hexadecimal digits that tie a request to what it caused. */
+/**
+ * Contains a trace id of 32 hexadecimal digits.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const TRACE_ID = "x-cycles-trace-id"
 
-/** The trace of the W3C. */
+/**
+ * Contains the W3C trace context.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const TRACEPARENT = "traceparent"
 
-/** Requests left in this window; -1 means that there is no limit. */
+/**
+ * Contains the number of requests left in the current window. -1 means that there is no limit.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const RATE_LIMIT_REMAINING = "x-ratelimit-remaining"
 
-/** When the window ends, in epoch seconds; 0 means that there is no limit. */
+/**
+ * Contains the end of the current window, in epoch seconds. 0 means that there is no limit.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const RATE_LIMIT_RESET = "x-ratelimit-reset"
 
-/** When to come back: seconds, or an HTTP date. */
+/**
+ * Contains when to retry: seconds, or an HTTP date.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const RETRY_AFTER = "retry-after"
 
-/** The server's clock. */
+/**
+ * Contains the time by the server's clock, as an HTTP date.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const DATE = "date"
 
-/** The tenant that the key belongs to. */
+/**
+ * Contains the tenant that the API key belongs to.
+ *
+ * @category names
+ * @since 0.1.0
+ */
 export const TENANT = "x-cycles-tenant"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // response metadata
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What comes with a response besides its body. */
+/**
+ * The metadata of a response, from its headers. A header that is absent or invalid is `undefined`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ResponseMeta {
+  /** The server's id of the request, for support. */
   readonly requestId: string | undefined
+  /** The trace id of the request. */
   readonly traceId: string | undefined
-  /** Requests left in this window; absent where there is no limit. */
+  /** The number of requests left in the current window; `undefined` if there is no limit. */
   readonly rateLimitRemaining: number | undefined
-  /** When the window ends, in epoch seconds; absent where there is no limit. */
+  /** The end of the current window, in epoch seconds; `undefined` if there is no limit. */
   readonly rateLimitResetSeconds: number | undefined
+  /** How long to wait before a retry. */
   readonly retryAfter: Duration.Duration | undefined
+  /** The tenant that the API key belongs to. */
   readonly tenant: string | undefined
 }
 
 /**
- * Reads the headers of a response, by lower-case names. A header that can't be read counts as absent. A `Retry-After` that
- * is a date counts from the server's clock if the response shows it, else from `nowMs`.
+ * Parses the headers of a response, by lower-case names. It never throws: an invalid header counts as absent.
+ *
+ * **Details**
+ *
+ * A `Retry-After` with a date is relative to the `Date` header of the response, or to `nowMs` if there is none.
+ *
+ * @example
+ * ```ts
+ * import { Headers } from "@effect-cycles/protocol"
+ * import { Duration } from "effect"
+ *
+ * const meta = Headers.fromHeaders({ "x-request-id": "r-1", "retry-after": "2" })
+ *
+ * console.log(meta.requestId) // "r-1"
+ * console.log(meta.retryAfter && Duration.toMillis(meta.retryAfter)) // 2000
+ * ```
+ *
+ * @category parsing
+ * @since 0.1.0
  */
 export const fromHeaders = (
   headers: { readonly [name: string]: string | undefined },
@@ -80,7 +162,12 @@ export const fromHeaders = (
   }
 }
 
-/** The time of a `Date` header, in epoch milliseconds. */
+/**
+ * Parses a `Date` header to epoch milliseconds. Returns `undefined` if it is absent or invalid.
+ *
+ * @category parsing
+ * @since 0.1.0
+ */
 export const dateMs = (value: string | undefined): number | undefined => {
   if (value === undefined) return undefined
   const ms = Date.parse(value)
@@ -91,7 +178,7 @@ export const dateMs = (value: string | undefined): number | undefined => {
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The types say what headers are; a transport of the user's may disagree. */
+/** A custom transport may return values that its types don't allow. */
 const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
 
 const retryAfter = (value: string | undefined, nowMs: () => number): Duration.Duration | undefined => {

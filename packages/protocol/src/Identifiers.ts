@@ -1,34 +1,75 @@
 /**
- * The names of things on the wire, branded so that they can't be mixed up.
+ * Identifiers of the protocol, branded so that the compiler refuses to mix them.
  *
- * Source: IdempotencyKey, ReservationId and EvidenceId of the protocol.
+ * @see schemas `IdempotencyKey`, `ReservationId` and `EvidenceId` of the Cycles protocol
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
 
-/** The server's name of a reservation, 1 to 128 characters. */
+/**
+ * Schema of the server's id of a reservation, 1 to 128 characters.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const ReservationId = Wire.text(1, Limits.maxReservationId).pipe(Schema.brand("ReservationId"))
 
-/** The server's name of a reservation. */
+/**
+ * The server's id of a reservation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type ReservationId = typeof ReservationId.Type
 
-/** The key under which a request may be repeated, 1 to 256 characters. */
+/**
+ * Schema of an idempotency key, 1 to 256 characters. Requests with the same key and the same body have one effect.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const IdempotencyKey = Wire.text(1, Limits.maxIdempotencyKey).pipe(Schema.brand("IdempotencyKey"))
 
-/** The key under which a request may be repeated. */
+/**
+ * The key under which a request can be repeated.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type IdempotencyKey = typeof IdempotencyKey.Type
 
-/** The content hash of an evidence envelope, 64 hexadecimal digits. */
+/**
+ * Schema of the content hash of an evidence envelope, 64 lower-case hexadecimal digits.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const EvidenceId = Schema.String.check(
   Schema.isPattern(/^[0-9a-f]{64}$/, { expected: "64 hexadecimal digits" })
 ).pipe(Schema.brand("EvidenceId"))
 
-/** The content hash of an evidence envelope. */
+/**
+ * The content hash of an evidence envelope.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type EvidenceId = typeof EvidenceId.Type
 
-/** The server's name of a direct debit. */
+/**
+ * Schema of the server's id of an event.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const EventId = Schema.String.pipe(Schema.brand("EventId"))
 
-/** The server's name of a direct debit. */
+/**
+ * The server's id of an event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type EventId = typeof EventId.Type

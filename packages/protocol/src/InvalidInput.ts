@@ -1,22 +1,47 @@
 /**
- * What is wrong with a request, field by field, in words that a person can act on.
+ * Describes why a request is invalid: for each field, the allowed and the actual value. The client reports it before it sends
+ * anything; the embedded server returns it with `INVALID_REQUEST`.
  *
- * Source: ours; the client shows it before anything is sent, the server answers it with INVALID_REQUEST.
+ * @example
+ * ```ts
+ * import { InvalidInput, Operations } from "@effect-cycles/protocol"
+ * import { Result } from "effect"
+ *
+ * const request = { idempotencyKey: "", extendByMs: 1_000 }
+ * const encoded = Operations.extend.encode(request)
+ *
+ * if (Result.isFailure(encoded)) {
+ *   console.log(InvalidInput.message(InvalidInput.fromIssue(encoded.failure.issue, request)))
+ *   // 'idempotencyKey must be 1 to 256 characters, got ""'
+ * }
+ * ```
+ *
+ * @since 0.1.0
  */
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as Json from "./Json.ts"
 
-/** One thing that is wrong. */
+/**
+ * One invalid field.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface InvalidField {
   /** The path of the field, as in `estimate.amount`. */
   readonly field: string
-  /** What is allowed. */
+  /** The allowed values. */
   readonly expected: string
-  /** What was given, cut when it is long. */
+  /** The value that was given, shortened to 80 characters. */
   readonly actual: string
 }
 
-/** Reads a schema's issue as a list of fields. */
+/**
+ * Converts a schema issue to a list of invalid fields. `input` is the value that the schema refused. It never throws.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromIssue = (issue: SchemaIssue.Issue, input: unknown): ReadonlyArray<InvalidField> =>
   format(issue).issues.map(({ message, path }) => {
     const keys = (path ?? []).map((key) => (typeof key === "object" ? key.key : key))
@@ -30,7 +55,12 @@ export const fromIssue = (issue: SchemaIssue.Issue, input: unknown): ReadonlyArr
     }
   })
 
-/** The list in one line. */
+/**
+ * Formats invalid fields in one line: `estimate.amount must be ..., got ...; ...`.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
 export const message = (fields: ReadonlyArray<InvalidField>): string =>
   fields.map(({ actual, expected, field }) => `${field} must be ${expected}, got ${actual}`).join("; ")
 

@@ -1,26 +1,48 @@
 /**
  * JSON with exact 64-bit integers.
  *
- * `JSON.parse` rounds integers above 2^53. Here they are read as `bigint`, and only texts that can hold such a number pay for
- * it: a run of 16 digits is looked for first, since a reviver makes parsing three to five times as expensive. A `bigint` is
- * written digit by digit, whatever `toJSON` a program has added to a built-in prototype.
+ * **Details**
  *
- * @see `format: int64` of the protocol's amounts and instants
+ * `JSON.parse` rounds integers above 2^53-1. `parse` returns them as `bigint`. Only texts with at least 16 digits in a row pay
+ * for this: parsing with a reviver takes three to five times as long. `stringify` writes the digits of a `bigint`, whatever
+ * `toJSON` a program has added to a built-in prototype.
+ *
+ * @example
+ * ```ts
+ * import { Json } from "@effect-cycles/protocol"
+ *
+ * console.log(Json.parse('{"amount":9007199254740993}')) // { amount: 9007199254740993n }
+ * console.log(Json.stringify({ amount: 9007199254740993n })) // '{"amount":9007199254740993}'
+ * ```
+ *
+ * @see `format: int64` of the amounts and instants in the Cycles protocol
+ * @since 0.1.0
  */
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A JSON value. An integer that a `number` can't hold exactly is a `bigint`. */
+/**
+ * A JSON value. An integer that a `number` can't hold exactly is a `bigint`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Value = null | string | number | bigint | boolean | ReadonlyArray<Value> | { readonly [key: string]: Value }
 
-/** A piece of JSON text that `JSON.stringify` writes as it is. */
+/**
+ * JSON text that `JSON.stringify` writes unchanged.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface RawJson {
+  /** The text. */
   readonly rawJSON: string
 }
 
-/** What `JSON` has at run time and the type library does not know yet. */
+/** Members of `JSON` that the type library doesn't declare yet. */
 interface ExactJson {
   readonly rawJSON: (text: string) => RawJson
   readonly isRawJSON: (value: unknown) => boolean
@@ -37,17 +59,27 @@ const exact: ExactJson = JSON as JSON & ExactJson
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Reads JSON. Integers that a `number` can't hold exactly come out as `bigint`, all other numbers as `number`.
+ * Parses JSON. Integers that a `number` can't hold exactly are returned as `bigint`, all other numbers as `number`.
  *
- * Throws a `SyntaxError` where the text is no JSON.
+ * **Gotchas**
+ *
+ * Throws a `SyntaxError` if the text isn't JSON.
+ *
+ * @category codecs
+ * @since 0.1.0
  */
 export const parse = (text: string): unknown =>
   longDigits.test(text) ? exact.parse(text, reviveInteger) : JSON.parse(text)
 
 /**
- * Reads the JSON of an answer: as `parse`, and an explicit `null` is the same as an absent field. Inside of what belongs
- * to the user (`metadata`, `committed_metadata`, `custom`), in what is signed or free (`payload`, `details`), and in lists it
- * is kept.
+ * Parses the JSON of a response, as `parse` does, and drops fields whose value is `null`.
+ *
+ * **Details**
+ *
+ * `null` is kept in lists, in user data (`metadata`, `committed_metadata`, `custom`), and in `payload` and `details`.
+ *
+ * @category codecs
+ * @since 0.1.0
  */
 export const parseAnswer = (text: string): unknown => {
   const value = parse(text)
@@ -55,8 +87,18 @@ export const parseAnswer = (text: string): unknown => {
 }
 
 /**
- * Writes JSON. A `bigint` is written digit by digit, fields that are `undefined` are left out. `toJSON` of a built-in prototype,
- * as programs add it to `BigInt.prototype`, is not called. Throws a `TypeError` on a cycle.
+ * Writes JSON. A `bigint` is written as digits, and fields that are `undefined` are left out.
+ *
+ * **Details**
+ *
+ * A `toJSON` on a built-in prototype, which some programs add to `BigInt.prototype`, is not called.
+ *
+ * **Gotchas**
+ *
+ * Throws a `TypeError` for a cyclic value.
+ *
+ * @category codecs
+ * @since 0.1.0
  */
 export const stringify = (value: unknown): string => {
   if (isExtended()) return JSON.stringify(withoutBuiltInToJson(value, []))
@@ -70,7 +112,12 @@ export const stringify = (value: unknown): string => {
   }
 }
 
-/** An integer as it stands in JSON: a number where that is exact. */
+/**
+ * Converts an integer to its representation in JSON: a `number` if that is exact, else a `bigint`.
+ *
+ * @category codecs
+ * @since 0.1.0
+ */
 export const encodeInteger = (value: bigint): number | bigint =>
   value >= minSafe && value <= maxSafe ? Number(value) : value
 
@@ -119,6 +166,7 @@ const withoutBuiltInToJson = (value: unknown, path: ReadonlyArray<object>): unkn
 const isBuiltIn = (toJson: unknown): boolean =>
   [BigInt.prototype, Array.prototype, Object.prototype].some((prototype) => Reflect.get(prototype, "toJSON") === toJson)
 
+/** Fields whose content belongs to the user, is signed, or is free-form. */
 const owned: ReadonlySet<string> = new Set(["metadata", "committed_metadata", "custom", "payload", "details"])
 
 const withoutNulls = (value: unknown): unknown => {

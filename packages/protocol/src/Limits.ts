@@ -1,78 +1,203 @@
 /**
- * The numbers of the protocol: what a request may hold at most, and what holds where it says nothing.
+ * The limits and defaults of the protocol.
  *
- * Source: the schemas of the protocol; the character set of subject values is its recommendation, which servers may
- * enforce.
+ * **Details**
+ *
+ * The protocol only recommends `subjectPattern`; servers may enforce it. `maxJsonDepth` and `maxMetric` are limits of the
+ * reference server.
+ *
+ * @see the schemas of the Cycles protocol
+ * @since 0.1.0
  */
 
-/** The largest amount and instant. */
+/**
+ * The largest amount and the latest instant.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxInt64 = 9_223_372_036_854_775_807n
 
-/** The smallest balance. */
+/**
+ * The smallest signed amount.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const minInt64 = -9_223_372_036_854_775_808n
 
-/** Characters of an idempotency key, 1 or more. */
+/**
+ * The longest idempotency key, in characters. The shortest has 1.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxIdempotencyKey = 256
 
-/** Characters of a reservation id, 1 or more. */
+/**
+ * The longest reservation id, in characters. The shortest has 1.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxReservationId = 128
 
-/** Characters of a subject field. */
+/**
+ * The longest value of a subject field, in characters. The shortest has 1.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxSubjectValue = 128
 
-/** What a subject field may consist of. */
+/**
+ * The characters that a subject field may contain.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const subjectPattern = /^[a-zA-Z0-9_.-]+$/
 
-/** Entries of `dimensions`. */
+/**
+ * The largest number of `dimensions`.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxDimensions = 16
 
-/** Characters of a value of `dimensions`. */
+/**
+ * The longest value in `dimensions`, in characters.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxDimensionValue = 256
 
-/** Characters of an action's kind. */
+/**
+ * The longest kind of an action, in characters.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxActionKind = 64
 
-/** Characters of an action's name, and of a tool's. */
+/**
+ * The longest name of an action or a tool, in characters.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxActionName = 256
 
-/** Tags of an action. */
+/**
+ * The largest number of tags of an action.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxTags = 10
 
-/** Characters of a tag. */
+/**
+ * The longest tag, in characters.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxTag = 64
 
-/** The shortest lifetime of a reservation, in milliseconds. */
+/**
+ * The shortest lifetime of a reservation, in milliseconds.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const minTtlMs = 1_000
 
-/** The longest lifetime of a reservation, in milliseconds. */
+/**
+ * The longest lifetime of a reservation, in milliseconds.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxTtlMs = 86_400_000
 
-/** The lifetime of a reservation that asks for none, in milliseconds. */
+/**
+ * The default lifetime of a reservation, in milliseconds.
+ *
+ * @category defaults
+ * @since 0.1.0
+ */
 export const defaultTtlMs = 60_000
 
-/** The longest grace period, in milliseconds. */
+/**
+ * The longest grace period of a reservation, in milliseconds.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxGracePeriodMs = 60_000
 
-/** The grace period of a reservation that asks for none, in milliseconds. */
+/**
+ * The default grace period of a reservation, in milliseconds.
+ *
+ * @category defaults
+ * @since 0.1.0
+ */
 export const defaultGracePeriodMs = 5_000
 
-/** The longest single extension, in milliseconds. */
+/**
+ * The longest single extension, in milliseconds.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxExtendByMs = 86_400_000
 
-/** Characters of the reason of a release. */
+/**
+ * The longest reason of a release, in characters.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxReason = 256
 
-/** Characters of `model_version`. */
+/**
+ * The longest `model_version`, in characters.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxModelVersion = 128
 
-/** Rows of a page. */
+/**
+ * The largest page, in rows.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxPageSize = 200
 
-/** Rows of a page that asks for no number. */
+/**
+ * The default size of a page, in rows.
+ *
+ * @category defaults
+ * @since 0.1.0
+ */
 export const defaultPageSize = 50
 
-/** Levels of objects and lists in a value of `metadata` or `custom`: the reference server reads 1,000 in a whole request. */
+/**
+ * The deepest nesting of a value in `metadata` or `custom`. The reference server accepts 1,000 levels in a whole request.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxJsonDepth = 997
 
-/** The largest count and latency in metrics: the reference server holds them in 32 bits. */
+/**
+ * The largest count and latency in metrics. The reference server stores them in 32 bits.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
 export const maxMetric = 2_147_483_647

@@ -1,27 +1,41 @@
 /**
- * What is told of an act besides its cost.
+ * Measurements of an action that accompany a commit or an event. They don't affect the charge.
  *
- * Source: StandardMetrics of the protocol.
+ * @see schema `StandardMetrics` of the Cycles protocol
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { struct } from "./internal/names.ts"
+import { struct } from "./internal/fieldNames.ts"
 import * as Wire from "./internal/schema.ts"
 import * as Limits from "./Limits.ts"
 
-/** The reference server holds these in 32 bits. */
+/** The reference server stores these in 32 bits. */
 const count = Wire.integer(0, Limits.maxMetric)
 
-/** What is told of an act besides its cost. */
+/**
+ * Schema of the measurements of an action. Counts and the latency are at most 2^31-1.
+ *
+ * @see schema `StandardMetrics` of the Cycles protocol
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Metrics = struct({
+  /** The number of input tokens. */
   tokensInput: Schema.optional(count),
+  /** The number of output tokens. */
   tokensOutput: Schema.optional(count),
-  /** How long it took, in milliseconds. */
+  /** The duration of the action, in milliseconds. */
   latencyMs: Schema.optional(count),
-  /** The model or tool that was really used, at most 128 characters. */
+  /** The model or tool that was used, at most 128 characters. */
   modelVersion: Schema.optional(Wire.text(0, Limits.maxModelVersion)),
-  /** JSON of the user's own. */
+  /** Arbitrary JSON. */
   custom: Schema.optional(Wire.jsonObject)
 })
 
-/** What is told of an act besides its cost. */
+/**
+ * Measurements of an action.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Metrics = typeof Metrics.Type

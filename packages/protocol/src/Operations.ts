@@ -1,16 +1,19 @@
 /**
- * The operations of the runtime plane, as one table: where each goes, who may call it, its messages, and how they are read and
- * written. Clients, servers, `CyclesApi` and its documentation are derived from it.
+ * The table of operations of the runtime API: for each operation its path, its authentication and its messages, and functions
+ * that encode requests and parse responses. The client, the embedded server, `CyclesApi` and its documentation use this table.
  *
+ * @example
  * ```ts
  * import { Operations } from "@effect-cycles/protocol"
  *
- * Operations.commit.pathOf("r-1")                              // Result.succeed("/v1/reservations/r-1/commit")
- * Operations.release.encode({ idempotencyKey: "k" })           // Result.succeed({ idempotency_key: "k" })
- * Operations.extend.read('{"status":"ACTIVE","expires_at_ms":1}') // Result.succeed({ status: "ACTIVE", expiresAtMs: 1 })
+ * console.log(Operations.commit.pathOf("r-1")) // succeeds with "/v1/reservations/r-1/commit"
+ * console.log(Operations.release.encode({ idempotencyKey: "k" })) // succeeds with { idempotency_key: "k" }
+ * console.log(Operations.extend.read('{"status":"ACTIVE","expires_at_ms":1}'))
+ * // succeeds with { status: "ACTIVE", expiresAtMs: 1 }
  * ```
  *
- * @see the paths of the protocol
+ * @see the paths of the Cycles protocol
+ * @since 0.1.0
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -20,7 +23,7 @@ import * as Decision from "./Decision.ts"
 import * as Event from "./Event.ts"
 import * as Evidence from "./Evidence.ts"
 import { EvidenceId, ReservationId } from "./Identifiers.ts"
-import { camelCase, snakeCase } from "./internal/names.ts"
+import { camelCase, snakeCase } from "./internal/fieldNames.ts"
 import * as Wire from "./internal/schema.ts"
 import * as InvalidInput from "./InvalidInput.ts"
 import * as Reservation from "./Reservation.ts"
@@ -29,79 +32,159 @@ import * as Reservation from "./Reservation.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The name of a field on the wire: `idempotencyKey` is `idempotency_key`. */
+/**
+ * Returns the name of a field on the wire: `idempotencyKey` is `idempotency_key`.
+ *
+ * @category naming
+ * @since 0.1.0
+ */
 export const wireName: (field: string) => string = snakeCase
 
-/** Who may call an operation: a tenant, a tenant or an administrator, or everyone. */
+/**
+ * The authentication of an operation: the key of a tenant, that or the administrator's key, or none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Auth = "apiKey" | "apiKeyOrAdminKey" | "none"
 
-/** A path template; a parameter is written as in `/v1/reservations/:reservation_id`. */
+/**
+ * A path template. A parameter is written as in `/v1/reservations/:reservation_id`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Path = `/v1/${string}`
 
-/** The schema of a message: an object in the program, JSON with bigints on the wire. */
+/**
+ * The schema of a message: camelCase fields in the program, snake_case JSON with bigints on the wire.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Message = Schema.Codec<object, object>
 
-/** The schemas of the parameters of a path, by their names on the wire. */
+/**
+ * The schemas of the parameters of a path, by their names on the wire.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Params = { readonly [name: string]: Schema.Codec<string, string> }
 
-/** What the table says about an operation. */
+/**
+ * One row of the table: the description of an operation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Row {
+  /** The name of the operation in this table. */
   readonly name: string
+  /** The path template. */
   readonly path: Path
+  /** The authentication that the operation requires. */
   readonly auth: Auth
+  /** The schemas of the path's parameters. */
   readonly params: Params
-  /** The status of a success. Every other 2xx is not a success of this operation. */
+  /** The status of a success. Any other 2xx is not a success of this operation. */
   readonly status: 200 | 201
-  /** The statuses that the protocol declares for a refusal. */
+  /** The error statuses that the protocol declares for the operation. */
   readonly refusals: ReadonlyArray<number>
+  /** The schema of the response. */
   readonly response: Message
-  /** Optional members of the response, by their names on the wire, that count as absent if they are wrong. */
+  /** Optional fields of the response, by their names on the wire, that count as absent if they are invalid. */
   readonly lenient: ReadonlyArray<string>
+  /** One sentence that describes the operation. */
   readonly documentation: string
 }
 
-/** What the table says about an operation that sends a body. */
+/**
+ * The description of an operation with a request body.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CommandRow extends Row {
+  /** The schema of the request body. */
   readonly request: Message
 }
 
-/** What the table says about an operation that sends a query. */
+/**
+ * The description of an operation with a query.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface SearchRow extends Row {
+  /** The schema of the query. */
   readonly query: Message
 }
 
-/** What is derived from a row. */
+/**
+ * The functions that are derived from a row.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Derived<Response extends Message = Message> {
   /**
-   * The path, with its parameter percent-encoded. The failure says what is wrong with the parameter: it breaks a limit of the
-   * protocol, or can't be part of a path (a lone surrogate, `.` or `..`).
+   * Returns the path, with its parameter percent-encoded.
+   *
+   * The failure describes the parameter: it exceeds a limit of the protocol, or can't be part of a path (a lone surrogate, `.`
+   * or `..`).
    */
   readonly pathOf: (id?: string) => Result.Result<string, InvalidInput.InvalidField>
-  /** Reads the text of a success. The failure says why it can't be read. */
+  /** Parses the JSON text of a success. The failure is a message that describes the problem. */
   readonly read: (text: string) => Result.Result<Response["Type"], string>
 }
 
-/** Checks a request or a query and renames its fields. The failure names everything that is wrong. */
+/**
+ * Validates a request or a query and renames its fields. The failure lists all invalid fields. It never throws.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Encode<Request extends Message = Message> = (
   input: unknown
 ) => Result.Result<Request["Encoded"], Schema.SchemaError>
 
-/** An operation. */
+/**
+ * An operation: its row and the functions derived from it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Operation<R extends Row = Row> = R & { readonly method: "GET" | "POST" } & Derived<R["response"]>
 
-/** An operation that sends a body; `Json.stringify` writes what `encode` returns. */
+/**
+ * An operation with a request body. `Json.stringify` writes the result of `encode`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Command<R extends CommandRow = CommandRow> = Operation<R> & {
   readonly method: "POST"
   readonly encode: Encode<R["request"]>
 }
 
-/** An operation that sends a query. */
+/**
+ * An operation with a query.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Search<R extends SearchRow = SearchRow> = Operation<R> & {
   readonly method: "GET"
   readonly encode: Encode<R["query"]>
 }
 
-/** An operation that sends neither. */
+/**
+ * An operation with neither body nor query.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Lookup<R extends Row = Row> = Operation<R> & { readonly method: "GET" }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -162,7 +245,12 @@ const evidence = ["cycles_evidence"]
 // reservations
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** `POST /v1/reservations` */
+/**
+ * `POST /v1/reservations`: reserves an estimate on every scope of a subject.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const reserve = command({
   name: "reserve",
   path: "/v1/reservations",
@@ -176,7 +264,12 @@ export const reserve = command({
   documentation: "Reserves an estimate on every scope of a subject, before the work that may cost it."
 })
 
-/** `POST /v1/reservations/{reservation_id}/commit` */
+/**
+ * `POST /v1/reservations/{reservation_id}/commit`: charges the actual amount of a reservation and returns the rest.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const commit = command({
   name: "commit",
   path: "/v1/reservations/:reservation_id/commit",
@@ -190,7 +283,12 @@ export const commit = command({
   documentation: "Commits the actual amount of a reservation and returns the rest to its budgets."
 })
 
-/** `POST /v1/reservations/{reservation_id}/release` */
+/**
+ * `POST /v1/reservations/{reservation_id}/release`: returns the whole reserved amount.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const release = command({
   name: "release",
   path: "/v1/reservations/:reservation_id/release",
@@ -204,7 +302,12 @@ export const release = command({
   documentation: "Returns the whole reserved amount to its budgets."
 })
 
-/** `POST /v1/reservations/{reservation_id}/extend` */
+/**
+ * `POST /v1/reservations/{reservation_id}/extend`: extends the lease of a reservation.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const extend = command({
   name: "extend",
   path: "/v1/reservations/:reservation_id/extend",
@@ -218,7 +321,12 @@ export const extend = command({
   documentation: "Moves the end of a reservation's lease."
 })
 
-/** `GET /v1/reservations/{reservation_id}` */
+/**
+ * `GET /v1/reservations/{reservation_id}`: returns a reservation.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const getReservation = lookup({
   name: "getReservation",
   path: "/v1/reservations/:reservation_id",
@@ -231,7 +339,12 @@ export const getReservation = lookup({
   documentation: "Returns a reservation."
 })
 
-/** `GET /v1/reservations` */
+/**
+ * `GET /v1/reservations`: returns a page of reservations.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const listReservations = search({
   name: "listReservations",
   path: "/v1/reservations",
@@ -249,7 +362,12 @@ export const listReservations = search({
 // decisions, events, balances, evidence
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** `POST /v1/decide` */
+/**
+ * `POST /v1/decide`: returns the decision that a reserve would get, without reserving anything.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const decide = command({
   name: "decide",
   path: "/v1/decide",
@@ -263,7 +381,12 @@ export const decide = command({
   documentation: "Returns the decision that a reserve would get, without reserving anything."
 })
 
-/** `POST /v1/events` */
+/**
+ * `POST /v1/events`: charges spend that wasn't reserved.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const event = command({
   name: "event",
   path: "/v1/events",
@@ -277,7 +400,12 @@ export const event = command({
   documentation: "Charges spend that was never reserved."
 })
 
-/** `GET /v1/balances` */
+/**
+ * `GET /v1/balances`: returns a page of balances.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const balances = search({
   name: "balances",
   path: "/v1/balances",
@@ -291,7 +419,12 @@ export const balances = search({
   documentation: "Returns a page of balances."
 })
 
-/** `GET /v1/evidence/{evidence_id}`, public. */
+/**
+ * `GET /v1/evidence/{evidence_id}`: returns a signed envelope of evidence. It needs no key.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const getEvidence = lookup({
   name: "getEvidence",
   path: "/v1/evidence/:evidence_id",
@@ -304,7 +437,12 @@ export const getEvidence = lookup({
   documentation: "Returns a signed envelope of evidence."
 })
 
-/** `GET /v1/.well-known/cycles-jwks.json`, public. */
+/**
+ * `GET /v1/.well-known/cycles-jwks.json`: returns the public keys that verify evidence. It needs no key.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const getJwks = lookup({
   name: "getJwks",
   path: "/v1/.well-known/cycles-jwks.json",
@@ -321,7 +459,12 @@ export const getJwks = lookup({
 // the table
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Every operation, by name. */
+/**
+ * All operations, by name.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const all = {
   reserve,
   commit,
@@ -336,8 +479,18 @@ export const all = {
   getJwks
 } as const
 
-/** The name of an operation, in errors, spans and metrics. */
+/**
+ * The name of an operation, as it appears in errors, spans and metrics.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Name = keyof typeof all
 
-/** The names of all operations. */
+/**
+ * The names of all operations.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
 export const names: ReadonlyArray<Name> = Struct.keys(all)

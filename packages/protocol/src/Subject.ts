@@ -1,7 +1,8 @@
 /**
- * Whose spend it is: a path through the budgets, from tenant to toolset, and free dimensions for reports.
+ * The subject of spend: the path of budgets from the tenant to the toolset, and free-form dimensions for reports.
  *
- * Source: Subject of the protocol.
+ * @see schema `Subject` of the Cycles protocol
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import * as Wire from "./internal/schema.ts"
@@ -11,10 +12,20 @@ import * as Limits from "./Limits.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The fields that name budgets, from the top down. */
+/**
+ * The fields that name budgets, from the top down.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export const fields = ["tenant", "workspace", "app", "workflow", "agent", "toolset"] as const
 
-/** A field that names a budget. */
+/**
+ * A field that names a budget.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Field = (typeof fields)[number]
 
 const value = Schema.optional(
@@ -23,7 +34,17 @@ const value = Schema.optional(
   )
 )
 
-/** A subject as it may be sent: at least one field besides `dimensions`. */
+/**
+ * Schema of a subject in a request.
+ *
+ * **Details**
+ *
+ * At least one field besides `dimensions` is required. Each has 1 to 128 letters, digits, `_`, `.` or `-`.
+ *
+ * @see schema `Subject` of the Cycles protocol
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Subject = Schema.Struct({
   tenant: value,
   workspace: value,
@@ -42,29 +63,51 @@ export const Subject = Schema.Struct({
   )
 )
 
-/** Whose spend it is. */
+/**
+ * The subject of spend. Each field has 1 to 128 letters, digits, `_`, `.` or `-`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Subject {
-  /** 1 to 128 letters, digits, `_`, `.` or `-`. */
+  /** The tenant that owns the budgets. */
   readonly tenant?: string | undefined
+  /** A workspace of the tenant, for example an environment. */
   readonly workspace?: string | undefined
+  /** An application. */
   readonly app?: string | undefined
+  /** A workflow, for example a single run. */
   readonly workflow?: string | undefined
+  /** An agent. */
   readonly agent?: string | undefined
+  /** A set of tools. */
   readonly toolset?: string | undefined
-  /** At most 16 texts of at most 256 characters each. */
+  /** At most 16 strings of at most 256 characters each, for reports. Servers may ignore them in budget decisions. */
   readonly dimensions?: { readonly [key: string]: string } | undefined
 }
 
 const open = Schema.optionalKey(Schema.String)
 
-/** A subject as it is read. */
+/**
+ * Schema of a subject in a response. It doesn't check the limits that a request must keep.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Read = Schema.Struct({
+  /** The tenant that owns the budgets. */
   tenant: open,
+  /** A workspace of the tenant. */
   workspace: open,
+  /** An application. */
   app: open,
+  /** A workflow. */
   workflow: open,
+  /** An agent. */
   agent: open,
+  /** A set of tools. */
   toolset: open,
+  /** Free-form values for reports. */
   dimensions: Schema.optionalKey(Schema.Record(Schema.String, Schema.String))
 })
 
@@ -72,7 +115,20 @@ export const Read = Schema.Struct({
 // combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** One subject from two, field by field; the inner one wins, also within `dimensions`. */
+/**
+ * Merges two subjects field by field, also within `dimensions`. The inner subject has precedence.
+ *
+ * @example
+ * ```ts
+ * import { Subject } from "@effect-cycles/protocol"
+ *
+ * console.log(Subject.merge({ tenant: "acme", app: "web" }, { app: "jobs", agent: "a" }))
+ * // { tenant: "acme", app: "jobs", agent: "a" }
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const merge = (outer: Subject, inner: Subject): Subject => {
   const merged: { -readonly [K in keyof Subject]: Subject[K] } = {}
   for (const field of fields) {
@@ -87,7 +143,20 @@ export const merge = (outer: Subject, inner: Subject): Subject => {
   return merged
 }
 
-/** The scopes that a subject names, from the top down, as the server writes them: each with the path above it. */
+/**
+ * Returns the scopes that a subject names, from the top down, as the server writes them: each with the path above it, in lower
+ * case.
+ *
+ * @example
+ * ```ts
+ * import { Subject } from "@effect-cycles/protocol"
+ *
+ * console.log(Subject.scopes({ tenant: "Acme", agent: "a" })) // ["tenant:acme", "tenant:acme/agent:a"]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const scopes = (self: Subject): ReadonlyArray<string> => {
   const result: Array<string> = []
   let path = ""

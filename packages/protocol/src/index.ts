@@ -1,5 +1,8 @@
 /**
- * The Cycles protocol for Effect: schemas, exact amounts, and the `HttpApi` of the runtime plane.
+ * The Cycles protocol for Effect: schemas, exact amounts, the table of operations, and the `HttpApi` derived from it.
+ *
+ * @see https://github.com/runcycles/cycles-protocol
+ * @since 0.1.0
  */
 export * as Action from "./Action.ts"
 export * as Amount from "./Amount.ts"

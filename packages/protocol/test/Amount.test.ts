@@ -16,16 +16,19 @@ const open = (unit: string, amount: number | bigint): Amount.Amount => Amount.ma
 
 describe("Amount", () => {
   describe("usd", () => {
-    it("reads a text exactly, to eight decimals", () => {
+    it("parses a string exactly, up to eight decimals", () => {
       expect(Amount.usd("0.25").amount).toBe(25_000_000n)
       expect(Amount.usd("0.00000001").amount).toBe(1n)
       expect(Amount.usd("92233720368.54775807").amount).toBe(max)
     })
 
-    it.each(["0.000000001", "-1", "", "1e3", "abc", "92233720368.54775808", "1."])("refuses the text %j", (text) => {
-      expect(() => Amount.usd(text)).toThrow(RangeError)
-      expect(Result.isFailure(Amount.parseUsd(text))).toBe(true)
-    })
+    it.each(["0.000000001", "-1", "", "1e3", "abc", "92233720368.54775808", "1."])(
+      "throws for the string %j",
+      (text) => {
+        expect(() => Amount.usd(text)).toThrow(RangeError)
+        expect(Result.isFailure(Amount.parseUsd(text))).toBe(true)
+      }
+    )
 
     it.each([
       [3, 300_000_000n],
@@ -46,18 +49,22 @@ describe("Amount", () => {
     })
 
     it.each([-0.01, -1e-11, Number.NaN, Number.POSITIVE_INFINITY, 92_233_720_369, 1e300])(
-      "refuses the number %d",
+      "throws for the number %d",
       (n) => {
         expect(() => Amount.usd(n)).toThrow(RangeError)
       }
     )
 
-    it.prop("reads every whole number of microcents below ten million dollars", { n: microcents }, ({ n }) => {
-      expect(Amount.usd(n / 1e8).amount).toBe(BigInt(n))
-    })
+    it.prop(
+      "reads every integer number of microcents below ten million dollars exactly",
+      { n: microcents },
+      ({ n }) => {
+        expect(Amount.usd(n / 1e8).amount).toBe(BigInt(n))
+      }
+    )
 
     it.prop(
-      "is never less than a count times its price, and less than a microcent more",
+      "rounds a count times a price up by less than a microcent",
       {
         count: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 })),
         price: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))
@@ -81,15 +88,15 @@ describe("Amount", () => {
       [2 ** 53 - 1, 9_007_199_254_740_991n],
       [1_234_567_890_123_456.5, 1_234_567_890_123_457n],
       [max, max]
-    ])("reads %d as %d", (given, amount) => {
+    ])("rounds %d up to %d", (given, amount) => {
       expect(Amount.tokens(given).amount).toBe(amount)
     })
 
-    it.each([-1, -1e-11, -1n, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, max + 1n])("refuses %s", (amount) => {
+    it.each([-1, -1e-11, -1n, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, max + 1n])("throws for %s", (amount) => {
       expect(() => Amount.tokens(amount)).toThrow(RangeError)
     })
 
-    it("says what to do with a number that is too large", () => {
+    it("names the bigint in the error for a number above 2^53-1", () => {
       expect(() => Amount.tokens(2 ** 53)).toThrow(
         "An amount must be a number from 0 to 2^53-1, or a bigint from 0 to 9223372036854775807, got 9007199254740992 TOKENS"
       )
@@ -97,7 +104,7 @@ describe("Amount", () => {
   })
 
   describe("equality", () => {
-    it("is by unit and value", () => {
+    it("compares by unit and value", () => {
       expect(Equal.equals(Amount.tokens(5), Amount.tokens(5n))).toBe(true)
       expect(Hash.hash(Amount.tokens(5))).toBe(Hash.hash(Amount.tokens(5n)))
       expect(Equal.equals(Amount.tokens(5), Amount.credits(5))).toBe(false)
@@ -113,7 +120,7 @@ describe("Amount", () => {
       ])
     })
 
-    it("doesn't take a literal, a changed copy or a signed amount for an amount", () => {
+    it("isAmount refuses a literal, a changed copy and a signed amount", () => {
       expect(Amount.isAmount(Amount.tokens(5))).toBe(true)
       expect(Amount.isAmount({ unit: "TOKENS", amount: 5n })).toBe(false)
       expect(Amount.isAmount({ ...Amount.tokens(5), amount: -1n })).toBe(false)
@@ -165,24 +172,24 @@ describe("Amount", () => {
   })
 
   describe("SignedAmount", () => {
-    it.each([1.5, Number.NaN, 2 ** 53, max + 1n, -max - 2n])("refuses %s", (amount) => {
+    it.each([1.5, Number.NaN, 2 ** 53, max + 1n, -max - 2n])("throws for %s", (amount) => {
       expect(() => Amount.makeSigned("TOKENS", amount)).toThrow(RangeError)
     })
 
-    it.prop("survives the wire", { amount: Amount.SignedAmount }, ({ amount }) => {
+    it.prop("round-trips through JSON", { amount: Amount.SignedAmount }, ({ amount }) => {
       const text = Json.stringify(Schema.encodeSync(Amount.SignedAmount)(amount))
       expect(Schema.decodeUnknownSync(Amount.SignedAmount)(Json.parse(text))).toStrictEqual(amount)
     })
   })
 
-  describe("the codec", () => {
-    it.prop("survives the wire digit by digit", { amount: amounts }, ({ amount }) => {
+  describe("schema", () => {
+    it.prop("round-trips through JSON digit by digit", { amount: amounts }, ({ amount }) => {
       const text = Json.stringify(Schema.encodeSync(Amount.Amount)(Amount.tokens(amount)))
       expect(text).toBe(`{"unit":"TOKENS","amount":${amount}}`)
       expect(Schema.decodeUnknownSync(Amount.Amount)(Json.parse(text))).toStrictEqual(Amount.tokens(amount))
     })
 
-    it.each(["1.5", "9223372036854775808", '"5"', "1e30", "-1", "null", "true"])("refuses %s on the wire", (text) => {
+    it.each(["1.5", "9223372036854775808", '"5"', "1e30", "-1", "null", "true"])("refuses %s in JSON", (text) => {
       const decode = Schema.decodeUnknownResult(Amount.Amount)
       expect(Result.isFailure(decode(Json.parse(`{"unit":"TOKENS","amount":${text}}`)))).toBe(true)
     })

@@ -1,5 +1,5 @@
 /**
- * The types of amounts: checked by the compiler, never run.
+ * Type tests of amounts. They are compiled, never run.
  */
 import { expectTypeOf } from "vitest"
 import { Amount } from "@effect-cycles/protocol"
@@ -15,9 +15,9 @@ expectTypeOf(Amount.make("EUR", 1)).toEqualTypeOf<Amount.Amount<"EUR">>()
 expectTypeOf(Amount.makeSigned("TOKENS", -1)).toEqualTypeOf<Amount.SignedAmount<"TOKENS">>()
 expectTypeOf(Amount.Amount.Type).toEqualTypeOf<Amount.Amount>()
 
-// Any unit accepts a known one, and a known one accepts no other.
+// An amount of any unit accepts a known unit; a known unit accepts no other.
 export const open: Amount.Amount = tokens
-// @ts-expect-error an amount of any unit may not be tokens
+// @ts-expect-error an amount of any unit need not be tokens
 export const closed: Amount.Amount<"TOKENS"> = any
 // @ts-expect-error dollars are not tokens
 export const other: Amount.Amount<"TOKENS"> = dollars

@@ -46,7 +46,7 @@ describe("CyclesTransport", () => {
       expect(ends).toEqual([Exit.die(new Error("bug"))])
     })
 
-    it("interrupts the Effect of an abandoned exchange, and does not call back", () => {
+    it("interrupts the Effect of an abandoned exchange, and doesn't call back", () => {
       const log: Array<string> = []
       const transport = CyclesTransport.make(() =>
         Effect.onInterrupt(Effect.never, () => Effect.sync(() => log.push("interrupted")))
@@ -57,7 +57,7 @@ describe("CyclesTransport", () => {
   })
 
   describe("send", () => {
-    it.effect("returns what the transport returns, and abandons when it is interrupted", () =>
+    it.effect("returns the response, and abandons the exchange when it is interrupted", () =>
       Effect.gen(function* () {
         let abandoned = 0
         const never = CyclesTransport.fromStart(() => () => void (abandoned += 1))
@@ -90,11 +90,11 @@ describe("CyclesTransport", () => {
       [error({}), "unknown", true, "the exchange broke off"],
       [undefined, "unknown", true, "the exchange broke off"],
       ["no", "unknown", true, "the exchange broke off"]
-    ])("%s is %s", (cause, kind, mayHaveArrived, problem) => {
+    ])("converts %s to the kind %s", (cause, kind, mayHaveArrived, problem) => {
       expect(CyclesTransport.failureOf(cause)).toEqual({ kind, mayHaveArrived, problem, cause })
     })
 
-    it("takes an error whose getters throw for one without a code", () => {
+    it("treats an error whose getters throw as one without a code", () => {
       const hostile = {
         get code(): string {
           throw new Error("getter bug")
@@ -103,7 +103,7 @@ describe("CyclesTransport", () => {
       expect(CyclesTransport.failureOf(hostile)).toMatchObject({ kind: "unknown", mayHaveArrived: true })
     })
 
-    it("ends with a chain of causes that has no end", () => {
+    it("stops at the fifth cause of an endless chain", () => {
       const cause = error({})
       cause.cause = cause
       expect(CyclesTransport.failureOf(cause)).toMatchObject({ kind: "unknown", mayHaveArrived: true })

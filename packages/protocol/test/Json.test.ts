@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import { Amount, ErrorResponse, Json, Operations } from "@effect-cycles/protocol"
 
 describe("Json", () => {
-  it("reads integers that a number can't hold as bigint, and all else as JSON.parse does", () => {
+  it("parses integers above 2^53-1 as bigint, and everything else as JSON.parse does", () => {
     expect(
       Json.parse('{"a":9007199254740993,"b":[1,-9223372036854775808],"c":"9007199254740993","d":0.1234567890123456}')
     ).toEqual({
@@ -15,11 +15,11 @@ describe("Json", () => {
     })
   })
 
-  it("throws a SyntaxError on what is no JSON", () => {
+  it("throws a SyntaxError if the text isn't JSON", () => {
     expect(() => Json.parse("<html>")).toThrow(SyntaxError)
   })
 
-  it("treats null in an answer as absent, but not in what is the user's, signed, or free", () => {
+  it("drops null fields of a response, except in user data and signed or free-form data", () => {
     expect(
       Json.parseAnswer(
         '{"a":null,"b":{"c":null,"d":1},"list":[null],"metadata":{"x":null},"payload":{"y":null},"details":{"z":null}}'
@@ -27,19 +27,19 @@ describe("Json", () => {
     ).toEqual({ b: { d: 1 }, list: [null], metadata: { x: null }, payload: { y: null }, details: { z: null } })
   })
 
-  it("keeps a field named __proto__ a field", () => {
+  it("parses __proto__ as an ordinary field", () => {
     const read = Json.parseAnswer('{"a":null,"__proto__":{"b":1}}')
     expect(Object.getPrototypeOf(read)).toBe(Object.prototype)
     expect(Object.entries(Object(read))).toEqual([["__proto__", { b: 1 }]])
   })
 
-  it("refuses a cycle", () => {
+  it("throws a TypeError for a cyclic value", () => {
     const cycle: { self?: unknown } = {}
     cycle.self = cycle
     expect(() => Json.stringify(cycle)).toThrow(TypeError)
   })
 
-  describe("stringify in a program that has defined toJSON", () => {
+  describe("stringify, with toJSON on a built-in prototype", () => {
     const value = () => ({
       amount: 2n ** 60n,
       small: 1n,
@@ -67,7 +67,7 @@ describe("Json", () => {
       throw new Error("not to be called")
     }
 
-    it("is the reference: nothing is defined", () => {
+    it("writes the expected text without any toJSON", () => {
       expect(Json.stringify(value())).toBe(written)
     })
 
@@ -77,7 +77,7 @@ describe("Json", () => {
       ["Array", Array.prototype, asText],
       ["Object", Object.prototype, asText],
       ["Object", Object.prototype, dying]
-    ])("on %s.prototype writes the same text", (_name, prototype, toJson) => {
+    ])("writes the same text despite %s.prototype.toJSON", (_name, prototype, toJson) => {
       const given = value()
       defining(prototype, toJson, () => {
         const texts = [Json.stringify(given), Json.stringify(5n), Json.stringify([])]
@@ -89,7 +89,7 @@ describe("Json", () => {
       })
     })
 
-    it("on BigInt.prototype sends amounts and the user's integers as digits", () => {
+    it("writes amounts and user data as digits despite BigInt.prototype.toJSON", () => {
       const request = {
         idempotencyKey: "k",
         actual: Amount.tokens(2n ** 60n),
@@ -104,7 +104,7 @@ describe("Json", () => {
     })
   })
 
-  it("carries the user's integers digit by digit in both directions", () => {
+  it("keeps the digits of integers in user data in both directions", () => {
     const row = {
       reservation_id: "r",
       status: "ACTIVE",
@@ -129,7 +129,7 @@ describe("Json", () => {
   })
 
   it.prop(
-    "writes back what it has read, digit by digit",
+    "stringify returns the text that parse has read, digit by digit",
     { digits: Schema.BigInt, text: Schema.String },
     ({ digits, text }) => {
       const json = `{"n":${digits},"s":${JSON.stringify(text)}}`

@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import { CyclesApi, Operations } from "@effect-cycles/protocol"
 
 describe("Operations", () => {
-  it("names each operation as the table does, and routes no two alike", () => {
+  it("gives each operation its own name and route", () => {
     const operations = Object.entries(Operations.all)
     expect(operations.map(([, { name }]) => name)).toEqual(operations.map(([key]) => key))
     expect(Operations.names).toEqual(operations.map(([key]) => key))
@@ -11,7 +11,7 @@ describe("Operations", () => {
     expect(new Set(routes).size).toBe(routes.length)
   })
 
-  it("declares a schema for every parameter of its paths, and no other", () => {
+  it("declares a schema for exactly the parameters of each path", () => {
     for (const { name, params, path } of Object.values(Operations.all)) {
       const inPath = Array.from(path.matchAll(/:(\w+)/g), ([, param]) => param)
       expect([name, Object.keys(params)]).toEqual([name, inPath])
@@ -44,7 +44,7 @@ describe("Operations", () => {
       }
     })
 
-    it("checks the id of evidence, and needs none without a parameter", () => {
+    it("validates an evidence id, and takes no id if the path has no parameter", () => {
       const id = "ab".repeat(32)
       expect(Operations.getEvidence.pathOf(id)).toEqual(Result.succeed(`/v1/evidence/${id}`))
       expect(Result.getFailure(Operations.getEvidence.pathOf("abc"))).toMatchObject({
@@ -58,7 +58,7 @@ describe("Operations", () => {
     const { paths } = CyclesApi.openApi()
     const pathIn = (path: string) => path.replace(/:(\w+)/g, "{$1}")
 
-    it("has every operation of the table, and no other", () => {
+    it("has exactly the operations of the table", () => {
       expect(
         Object.entries(paths)
           .flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`))
@@ -70,7 +70,7 @@ describe("Operations", () => {
       )
     })
 
-    it.each(Object.values(Operations.all))("documents $name with its keys, statuses and description", (row) => {
+    it.each(Object.values(Operations.all))("documents the authentication, statuses and description of $name", (row) => {
       const operation = paths[pathIn(row.path)]?.[row.method === "GET" ? "get" : "post"]
       expect(operation?.operationId.split(".")[1]).toBe(row.name)
       expect(operation?.description).toBe(row.documentation)

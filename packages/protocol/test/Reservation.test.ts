@@ -31,7 +31,7 @@ const { proxy: revoked, revoke } = Proxy.revocable({}, {})
 revoke()
 
 describe("Reservation", () => {
-  describe("a request", () => {
+  describe("requests", () => {
     it.each<readonly [string, string, object, object]>([
       ["idempotencyKey", "1 to 256 characters", { idempotencyKey: text(256) }, { idempotencyKey: text(257) }],
       ["idempotencyKey", "1 character at least", { idempotencyKey: "k" }, { idempotencyKey: "" }],
@@ -107,12 +107,12 @@ describe("Reservation", () => {
       ],
       ["metadata.a", "no revoked proxy", { metadata: {} }, { metadata: { a: revoked } }],
       ["metadata.a", "no Date", { metadata: {} }, { metadata: { a: new Date(0) } }]
-    ])("%s: %s", (field, _limit, good, bad) => {
+    ])("limit %s to %s", (field, _limit, good, bad) => {
       expect(problems(good)).toEqual([])
       expect(problems(bad)).toContain(field)
     })
 
-    it("names every fault at once, with field, limit and value", () => {
+    it("list every invalid field with its limit and value", () => {
       const input = { ...request, ttlMs: 5, idempotencyKey: "" }
       const encoded = Operations.reserve.encode(input)
       expect(Result.isFailure(encoded) && InvalidInput.fromIssue(encoded.failure.issue, input)).toEqual([
@@ -121,7 +121,7 @@ describe("Reservation", () => {
       ])
     })
 
-    it("leaves absent fields out", () => {
+    it("omit absent fields", () => {
       expect(Result.getOrThrow(Operations.reserve.encode({ ...request, ttlMs: undefined }))).toEqual({
         idempotency_key: "k",
         subject: { tenant: "acme" },
@@ -134,7 +134,7 @@ describe("Reservation", () => {
       [2_147_483_647, true],
       [2_147_483_648, false],
       [-1, false]
-    ])("holds a metric of %d: %s", (tokensInput, isFine) => {
+    ])("accept a metric of %d: %s", (tokensInput, isFine) => {
       const encoded = Operations.commit.encode({
         idempotencyKey: "k",
         actual: Amount.tokens(1),
@@ -144,8 +144,8 @@ describe("Reservation", () => {
     })
   })
 
-  describe("an answer", () => {
-    it("is open: unknown keys, decisions, units and codes are carried", () => {
+  describe("responses", () => {
+    it("keep unknown decisions, units and codes, and accept unknown keys", () => {
       const answer = Result.getOrThrow(
         Operations.reserve.read(
           JSON.stringify({
@@ -169,7 +169,7 @@ describe("Reservation", () => {
       { decision: "ALLOW", affected_scopes: "tenant:a" },
       { decision: "ALLOW", affected_scopes: [], expires_at_ms: "soon" },
       []
-    ])("is checked for what is required and its types: %j", (json) => {
+    ])("fail if a required field is missing or has the wrong type: %j", (json) => {
       expect(Result.isFailure(Operations.reserve.read(JSON.stringify(json)))).toBe(true)
     })
 
@@ -219,7 +219,7 @@ describe("Reservation", () => {
       expect(Result.isFailure(read(JSON.stringify({ ...json, [member]: "x", status: 1, decision: 1 })))).toBe(true)
     })
 
-    it("settles only by the status that means it", () => {
+    it("accept a commit only with the status COMMITTED", () => {
       const charged = { unit: "TOKENS", amount: 1 }
       expect(Result.isSuccess(Operations.commit.read(JSON.stringify({ status: "COMMITTED", charged })))).toBe(true)
       expect(Result.isFailure(Operations.commit.read(JSON.stringify({ status: "PENDING", charged })))).toBe(true)
@@ -254,14 +254,14 @@ describe("ErrorResponse", () => {
     }
   })
 
-  it("tells its code although nothing else is right", () => {
+  it("returns the code if every other field is invalid", () => {
     expect(
       read({ ...good, message: 1, request_id: 1, trace_id: 1, retry_after_ms: -1, details: [], cycles_evidence: 1 })
     ).toEqual({ error: "RESERVATION_EXPIRED" })
   })
 
   it.each([{}, { error: 1 }, { error: null }, { message: "x" }, [], "x", null, 1])(
-    "is none without a code: %j",
+    "refuses a response without a code: %j",
     (json) => {
       expect(read(json)).toBeUndefined()
     }
@@ -280,7 +280,7 @@ describe("Caps", () => {
 })
 
 describe("Subject", () => {
-  it("is merged field by field, the inner one winning", () => {
+  it("merges field by field, with precedence for the inner subject", () => {
     expect(
       Subject.merge(
         { tenant: "t", agent: "outer", dimensions: { a: "1", b: "2" } },
@@ -289,7 +289,7 @@ describe("Subject", () => {
     ).toEqual({ tenant: "t", agent: "inner", dimensions: { a: "1", b: "3" } })
   })
 
-  it("names scopes from the top down, in lower case", () => {
+  it("returns scopes from the top down, in lower case", () => {
     expect(Subject.scopes({ toolset: "T", tenant: "acme", agent: "A" })).toEqual([
       "tenant:acme",
       "tenant:acme/agent:a",
@@ -299,7 +299,7 @@ describe("Subject", () => {
 })
 
 describe("Headers", () => {
-  it("reads what it can, and takes -1 and 0 as no limit", () => {
+  it("treats invalid headers as absent, and -1 and 0 as no limit", () => {
     expect(
       Headers.fromHeaders({
         "x-ratelimit-remaining": "-1",
@@ -342,7 +342,7 @@ describe("Retry-After", () => {
     expect(retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)).toBe(ms)
   })
 
-  it("counts a date from the server's clock when the response shows it", () => {
+  it("takes a date relative to the Date header, if there is one", () => {
     const { retryAfter } = Headers.fromHeaders(
       { "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", date: "Wed, 21 Oct 2026 07:27:30 GMT" },
       () => Date.UTC(1970, 0, 1)
@@ -352,7 +352,7 @@ describe("Retry-After", () => {
 })
 
 describe("Balance", () => {
-  it("may be below zero", () => {
+  it("accepts a negative remaining amount", () => {
     const page = Result.getOrThrow(
       Operations.balances.read(
         JSON.stringify({

@@ -3,15 +3,15 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Amount, Identifiers, Json, Operations, Reservation } from "@effect-cycles/protocol"
 
-/** What the schema alone makes of a text. */
+/** Decodes a text with the schema alone. */
 const decoded = <A, I>(schema: Schema.Codec<A, I>, text: string) =>
   Result.getOrUndefined(Schema.decodeUnknownResult(schema)(Json.parseAnswer(text)))
 
-/** What becomes of evidence that is wrong: it counts as absent, and the rest is what its schema makes of it. */
+/** Decodes a text with the schema alone, without invalid evidence, which counts as absent. */
 const forgiven = <A, I>(schema: Schema.Codec<A, I>, json: object) =>
   decoded(schema, JSON.stringify(json)) ?? decoded(schema, JSON.stringify({ ...json, cycles_evidence: undefined }))
 
-/** What the schema alone writes. */
+/** Encodes a value with the schema alone. */
 const encoded = <A, I>(schema: Schema.Codec<A, I>, input: A) =>
   Result.getOrUndefined(Schema.encodeUnknownResult(schema)(input))
 
@@ -71,14 +71,14 @@ const commit: Reservation.CommitRequest = {
   metadata: { m: null }
 }
 
-/** A value with every set of these fields left out. */
+/** Returns a value without each subset of these fields. */
 const lacking = <A extends object>(value: A, names: ReadonlyArray<keyof A>): ReadonlyArray<A> => {
   const [name, ...others] = names
   if (name === undefined) return [value]
   return lacking(value, others).flatMap((rest) => [rest, { ...rest, [name]: undefined }])
 }
 
-/** One field after another with a value that no schema allows there, and one after another left out. */
+/** Returns a value with each field replaced by an invalid value, and with each field left out. */
 const damaged = (value: object): ReadonlyArray<object> =>
   Object.keys(value).flatMap((name) => [
     { ...value, [name]: undefined },
@@ -88,9 +88,9 @@ const damaged = (value: object): ReadonlyArray<object> =>
     }))
   ])
 
-describe("the messages of every lifecycle", () => {
-  describe("an answer", () => {
-    it("has every field of its schema", () => {
+describe("Operations", () => {
+  describe("read", () => {
+    it("returns every field of the schema", () => {
       expect(Result.getOrThrow(Operations.reserve.read(JSON.stringify(reserved)))).toEqual(
         decoded(Reservation.ReservationCreateResponse, JSON.stringify(reserved))
       )
@@ -100,7 +100,7 @@ describe("the messages of every lifecycle", () => {
     })
 
     it.prop(
-      "to a reserve is read as its schema reads it",
+      "reads a response to reserve as its schema decodes it",
       { wire: Schema.toEncoded(Reservation.ReservationCreateResponse) },
       ({ wire }) => {
         const text = Json.stringify(wire)
@@ -111,7 +111,7 @@ describe("the messages of every lifecycle", () => {
     )
 
     it.prop(
-      "to a commit is read as its schema reads it",
+      "reads a response to commit as its schema decodes it",
       { wire: Schema.toEncoded(Reservation.CommitResponse) },
       ({ wire }) => {
         const text = Json.stringify(wire)
@@ -119,7 +119,7 @@ describe("the messages of every lifecycle", () => {
       }
     )
 
-    it("is refused where its schema refuses it, but for its evidence", () => {
+    it("fails if the schema fails, except for invalid evidence", () => {
       for (const json of [...damaged(reserved), ...damaged({ ...reserved, balances: undefined })]) {
         const text = JSON.stringify(json)
         expect([text, Result.getOrUndefined(Operations.reserve.read(text))]).toEqual([
@@ -136,7 +136,7 @@ describe("the messages of every lifecycle", () => {
       }
     })
 
-    it("holds instants that a number can't, as the last that it can", () => {
+    it("reads instants above 2^53-1 as 2^53-1", () => {
       const latest = Number.MAX_SAFE_INTEGER
       for (const [written, read] of [
         ["9007199254740991", latest],
@@ -152,11 +152,11 @@ describe("the messages of every lifecycle", () => {
       }
     })
 
-    it.each(["-1", "1.5", "-9223372036854775808", '"1"', '"9007199254740992"'])("has no instant of %s", (written) => {
+    it.each(["-1", "1.5", "-9223372036854775808", '"1"', '"9007199254740992"'])("refuses the instant %s", (written) => {
       expect(Result.isFailure(Operations.extend.read(`{"status":"ACTIVE","expires_at_ms":${written}}`))).toBe(true)
     })
 
-    it("holds amounts that a number can't, and treats null as absent", () => {
+    it("reads amounts above 2^53-1 exactly, and null as absent", () => {
       const text = `{"status":"COMMITTED","charged":{"unit":"TOKENS","amount":9007199254740993},"released":null}`
       expect(Result.getOrThrow(Operations.commit.read(text))).toEqual({
         status: "COMMITTED",
@@ -164,13 +164,13 @@ describe("the messages of every lifecycle", () => {
       })
     })
 
-    it.each(["", "<html>", '{"status":"COMM'])("that is no JSON says so: %j", (text) => {
+    it.each(["", "<html>", '{"status":"COMM'])("fails if the text isn't JSON: %j", (text) => {
       expect(Operations.commit.read(text)).toEqual(Result.fail("the body is no JSON"))
     })
   })
 
-  describe("a request", () => {
-    it("has every field of its schema, and no other", () => {
+  describe("encode", () => {
+    it("writes every field of the schema, and no other", () => {
       const known = Json.stringify(encoded(Reservation.ReservationCreateRequest, reserve))
       const given = { ...reserve, action: { ...reserve.action, more: 1 }, subject: { ...reserve.subject, more: 1 } }
       expect(Json.stringify(Result.getOrThrow(Operations.reserve.encode({ ...given, more: 1 })))).toBe(known)
@@ -179,7 +179,7 @@ describe("the messages of every lifecycle", () => {
       )
     })
 
-    it("is written as its schema writes it, whichever fields are left out", () => {
+    it("writes what the schema encodes, whichever fields are absent", () => {
       for (const input of lacking(reserve, ["ttlMs", "gracePeriodMs", "overagePolicy", "dryRun", "metadata"])) {
         for (const subject of lacking(reserve.subject, ["workspace", "app", "workflow", "agent", "dimensions"])) {
           const request = { ...input, subject }
@@ -195,7 +195,7 @@ describe("the messages of every lifecycle", () => {
       }
     })
 
-    it("holds amounts that a number can't", () => {
+    it("writes amounts above 2^53-1 exactly", () => {
       const request = { ...commit, actual: Amount.tokens(9_007_199_254_740_993n) }
       expect(Json.stringify(Result.getOrThrow(Operations.commit.encode(request)))).toContain(
         '{"unit":"TOKENS","amount":9007199254740993}'

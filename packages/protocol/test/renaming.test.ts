@@ -1,5 +1,5 @@
 /**
- * Messages are renamed by functions that are derived from their schemas, as a plan or as code: both do what the schema does.
+ * The functions that rename messages, interpreted and generated, return what the schemas return.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Result from "effect/Result"
@@ -16,7 +16,7 @@ import {
   Reservation,
   Subject
 } from "@effect-cycles/protocol"
-import { camelCase, snakeCase, struct } from "../src/internal/names.ts"
+import { camelCase, snakeCase, struct } from "../src/internal/fieldNames.ts"
 import * as Renaming from "../src/internal/renaming.ts"
 
 const operations = Object.values(Operations.all)
@@ -26,13 +26,13 @@ const responses: ReadonlyArray<readonly [string, Schema.Codec<object, object>]> 
   ["refusal", ErrorResponse.ErrorResponse]
 ]
 
-/** A subject with a tenant: small samples have no optional field, and a subject must have one. */
+/** A subject with a tenant: small samples have no optional fields, and a subject needs at least one. */
 const subject = Schema.Struct({
   ...Subject.Subject.fields,
   tenant: Schema.String.check(Schema.isPattern(Limits.subjectPattern), Schema.isMaxLength(Limits.maxSubjectValue))
 })
 
-/** The requests and queries, and samples of them. */
+/** The requests and queries, with a schema that generates samples. */
 const requests: ReadonlyArray<
   readonly [name: string, schema: Schema.Codec<object, object>, samples: Schema.Codec<object, unknown>]
 > = [
@@ -46,21 +46,21 @@ const requests: ReadonlyArray<
   ["balances", Operations.balances.query, Schema.Struct({ ...Balance.BalanceQuery.to.fields, tenant: Schema.String })]
 ]
 
-/** The function of a schema, as a plan and as code. */
+/** The function for a schema, interpreted and generated. */
 const bothOf = <A, B>(derive: () => ((value: A) => B) | undefined, value: A): ReadonlyArray<B | undefined> => {
   const interpreted = derive()
   const first = interpreted?.(value)
-  // From now on a function that is used first is compiled; the one above stays what it is.
+  // From here on functions are generated on their first use; the one above stays interpreted.
   Compiler.enable()
   return [first, interpreted?.(value), derive()?.(value)]
 }
 
 const textOf = (value: unknown): string => Json.stringify(value)
 
-/** A value as it is on the wire: without what is `undefined`, in any order. */
+/** A value as it is on the wire: without fields that are `undefined`, in any order. */
 const sent = (value: unknown): unknown => Json.parse(textOf(value))
 
-describe("names", () => {
+describe("field names", () => {
   it.each([
     ["reservationId", "reservation_id"],
     ["expiresAtMs", "expires_at_ms"],
@@ -70,7 +70,7 @@ describe("names", () => {
     expect([snakeCase(name), camelCase(wire)]).toEqual([wire, name])
   })
 
-  it("are derived, without an exception, in every message", () => {
+  it("are derived from the camelCase names in every message", () => {
     const names: Array<readonly [program: string, wire: string]> = []
     const walk = (ast: SchemaAST.AST): void => {
       if (SchemaAST.isObjects(ast)) {
@@ -87,29 +87,29 @@ describe("names", () => {
     expect(names.length).toBeGreaterThan(150)
     for (const [program, wire] of names) {
       expect([program, wire]).toEqual([program, snakeCase(program)])
-      // The names of signed documents are those of the wire.
+      // Signed documents keep the names of the wire.
       if (!program.includes("_")) expect(camelCase(wire)).toBe(program)
     }
   })
 })
 
-describe("renaming", () => {
-  it("is derived for every message", () => {
+describe("renaming functions", () => {
+  it("exist for every message", () => {
     const withRequest = operations.filter((operation) => "encode" in operation)
     expect(requests.map(([name]) => name).toSorted()).toEqual(withRequest.map(({ name }) => name).toSorted())
     for (const [name, schema] of responses) expect([name, typeof Renaming.reading(schema)]).toEqual([name, "function"])
     for (const [name, schema] of requests) expect([name, typeof Renaming.writing(schema)]).toEqual([name, "function"])
   })
 
-  describe.each(responses)("of the response to %s", (name, schema) => {
+  describe.each(responses)("response to %s", (name, schema) => {
     const decode = Schema.decodeUnknownResult(schema)
 
-    it.prop("reads what the schema reads", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
+    it.prop("reads what the schema decodes", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
       const expected = Result.getOrThrow(decode(wire))
       for (const read of bothOf(() => Renaming.reading(schema), wire)) expect(read).toEqual(expected)
     })
 
-    it.prop("is part of reading a text", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
+    it.prop("reads a text as the schema decodes it", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
       const operation = operations.find((operation) => operation.name === name)
       const text = textOf(wire)
       expect((operation ?? ErrorResponse).read(text)).toEqual(
@@ -117,7 +117,7 @@ describe("renaming", () => {
       )
     })
 
-    it.prop("reads back what the schema writes", { value: Schema.toType(schema) }, ({ value }) => {
+    it.prop("reads what the schema encodes", { value: Schema.toType(schema) }, ({ value }) => {
       const wire = Schema.encodeSync(schema)(value)
       for (const written of bothOf(() => Renaming.writing(schema), value)) expect(sent(written)).toEqual(sent(wire))
       const again = Schema.decodeUnknownSync(schema)(sent(wire))
@@ -125,8 +125,8 @@ describe("renaming", () => {
     })
   })
 
-  describe.each(requests)("of the request of %s", (name, schema, samples) => {
-    it.prop("writes what the schema writes", { value: Schema.toType(samples) }, ({ value }) => {
+  describe.each(requests)("request of %s", (name, schema, samples) => {
+    it.prop("writes what the schema encodes", { value: Schema.toType(samples) }, ({ value }) => {
       const wire = sent(Result.getOrThrow(Schema.encodeUnknownResult(schema)(value)))
       for (const written of bothOf(() => Renaming.writing(schema), value)) expect(sent(written)).toEqual(wire)
       const operation = operations.find((operation) => operation.name === name)
@@ -136,7 +136,7 @@ describe("renaming", () => {
     })
   })
 
-  it("drops unknown fields of known objects, and keeps every name in free-form maps", () => {
+  it("drop unknown fields of known objects, and keep every name in free-form maps", () => {
     const free = { camelCase: 1, snake_case: { innerName: [{ deep_name: null }] }, Upper: 2 }
     const row = {
       reservation_id: "r",
@@ -181,7 +181,7 @@ describe("renaming", () => {
     expect(ErrorResponse.read(textOf(refusal))).toEqual(Result.succeed(refusal))
   })
 
-  it("is interpreted if code can't be made from text", () => {
+  it("are interpreted if code generation isn't allowed", () => {
     Compiler.enable()
     const real = globalThis.Function
     let attempts = 0
@@ -208,11 +208,11 @@ describe("renaming", () => {
     ["a check that the wire's side doesn't make", struct({ aB: Amount.Sendable })],
     ["a choice between two shapes", struct({ aB: Schema.Union([Reservation.CommitResponse, Schema.String]) })],
     ["a check of the whole", struct({ aB: Schema.String }).check(Schema.makeFilter(() => false))]
-  ])("is not derived for %s", (_what, schema) => {
+  ])("don't exist for %s", (_what, schema) => {
     expect(Renaming.reading(schema)).toBeUndefined()
   })
 
-  it("leaves what throws to the failure, and never throws", () => {
+  it("fail instead of throwing if a getter or a proxy throws", () => {
     const dies = {
       get idempotencyKey(): string {
         throw new Error("a getter")

@@ -1,12 +1,12 @@
 /**
- * A bare `node:http` server that reads JSON and answers as a Cycles server would, without keeping anything. Plain, it is what
- * the embedded server is held against, and what the client's benchmark talks to; `like-server` has the habits of the
- * reference server besides: connections end after 100 requests, answers are chunked and take about a millisecond.
+ * A bare `node:http` server that parses JSON and returns the responses of a Cycles server without storing anything. It is the
+ * baseline of the embedded server and the stub of the client's benchmark. `like-server` adds the quirks of the reference server:
+ * connections close after 100 requests, and responses are chunked and take about a millisecond.
  */
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
-import * as Answers from "./answers.ts"
+import * as Responses from "./responses.ts"
 import * as Child from "./child.ts"
 import { tenant } from "./plain.ts"
 
@@ -15,10 +15,10 @@ const isLikeServer = process.argv[2] === "like-server"
 const field = (value: unknown, name: string): unknown =>
   typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined
 
-const answerTo = (url: string, body: unknown): object =>
+const responseTo = (url: string, body: unknown): object =>
   url.endsWith("/commit")
-    ? Answers.committed(tenant, Number(field(field(body, "actual"), "amount")))
-    : Answers.reserved(tenant, randomUUID(), Number(field(field(body, "estimate"), "amount")), Date.now())
+    ? Responses.committed(tenant, Number(field(field(body, "actual"), "amount")))
+    : Responses.reserved(tenant, randomUUID(), Number(field(field(body, "estimate"), "amount")), Date.now())
 
 const served = new WeakMap<object, number>()
 
@@ -53,7 +53,7 @@ const http = Http.createServer((incoming, outgoing) => {
   incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
   incoming.on("end", () => {
     const body: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"))
-    send(incoming, outgoing, JSON.stringify(answerTo(incoming.url ?? "", body)))
+    send(incoming, outgoing, JSON.stringify(responseTo(incoming.url ?? "", body)))
   })
 })
 
@@ -65,6 +65,6 @@ const listening = new Promise<Child.Address>((resolve) => {
   })
 })
 
-Child.serve(Schema.Struct({ _tag: Schema.Literals(["start", "usage"]) }), async (question) =>
-  question._tag === "start" ? listening : Child.usage()
+Child.serve(Schema.Struct({ _tag: Schema.Literals(["start", "usage"]) }), async (request) =>
+  request._tag === "start" ? listening : Child.usage()
 )

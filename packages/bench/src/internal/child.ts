@@ -1,6 +1,6 @@
 /**
- * Processes of a benchmark: each of what is measured runs in one of its own, so that its CPU, its heap and its compiled code
- * are its own, and answers questions one after another.
+ * Runs each row of a benchmark in its own process, so that CPU, heap and compiled code are separate. A process handles one request
+ * after another.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -11,11 +11,11 @@ import { fileURLToPath } from "node:url"
 
 /** A process of a benchmark. */
 export interface Child {
-  /** Asks a question; an answer that is none is a defect, since both sides are ours. */
-  readonly ask: <A, I>(answer: Schema.Codec<A, I>, question: object) => Effect.Effect<A>
+  /** Sends a request and decodes the response. An invalid response is a defect. */
+  readonly ask: <A, I>(response: Schema.Codec<A, I>, request: object) => Effect.Effect<A>
 }
 
-/** Starts a module as a process; it is killed when the scope closes. */
+/** Starts a module as a process. It is killed when the scope closes. */
 export const start = (module: URL, ...args: ReadonlyArray<string>): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -23,8 +23,10 @@ export const start = (module: URL, ...args: ReadonlyArray<string>): Effect.Effec
       ended
     ),
     (child) => ({
-      ask: (schema, question) =>
-        Effect.flatMap(exchange(child, question), (answer) => Effect.orDie(Schema.decodeUnknownEffect(schema)(answer)))
+      ask: (schema, request) =>
+        Effect.flatMap(exchange(child, request), (response) =>
+          Effect.orDie(Schema.decodeUnknownEffect(schema)(response))
+        )
     })
   )
 
@@ -35,23 +37,23 @@ const ended = (child: ChildProcess): Effect.Effect<void> =>
     child.kill("SIGKILL")
   })
 
-const exchange = (child: ChildProcess, question: object): Effect.Effect<unknown> =>
+const exchange = (child: ChildProcess, request: object): Effect.Effect<unknown> =>
   Effect.callback((resume) => {
     const onExit = (code: number | null): void =>
       resume(Effect.die(new Error(`a process of the benchmark ended with ${code}`)))
     child.once("exit", onExit)
-    child.once("message", (answer) => {
+    child.once("message", (response) => {
       child.off("exit", onExit)
-      resume(Effect.succeed(answer))
+      resume(Effect.succeed(response))
     })
-    child.send(question)
+    child.send(request)
   })
 
-/** In the process itself: answers the questions that are asked. A question that can't be answered ends the process. */
-export const serve = <A, I>(schema: Schema.Codec<A, I>, answer: (question: A) => Promise<object>): void => {
+/** In the child process: handles requests. A request that fails ends the process. */
+export const serve = <A, I>(schema: Schema.Codec<A, I>, response: (request: A) => Promise<object>): void => {
   const decode = Schema.decodeUnknownSync(schema)
-  process.on("message", (question) => {
-    answer(decode(question)).then(
+  process.on("message", (request) => {
+    response(decode(request)).then(
       (message) => void process.send?.(message),
       (error: unknown) => {
         console.error(error)
@@ -62,35 +64,35 @@ export const serve = <A, I>(schema: Schema.Codec<A, I>, answer: (question: A) =>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// what is asked
+// messages
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What a process has used since it began. */
+/** The resources that a process has used since it started. */
 export const Usage = Schema.Struct({
-  /** User and system, of all threads. */
+  /** User and system time of all threads. */
   cpuMicros: Schema.Finite,
   elapsedMs: Schema.Finite,
   rssBytes: Schema.Finite
 })
 
-/** What a process has used since it began. */
+/** The resources that a process has used since it started. */
 export type Usage = typeof Usage.Type
 
-/** What this process has used since it began. */
+/** Returns the resources that this process has used since it started. */
 export const usage = (): Usage => {
   const { system, user } = process.cpuUsage()
   return { cpuMicros: user + system, elapsedMs: performance.now(), rssBytes: process.memoryUsage.rss() }
 }
 
-/** What was used between two moments; the memory is that of the later one. */
+/** The resources that were used between two measurements; the memory is that of the later one. */
 export const between = (before: Usage, after: Usage): Usage => ({
   cpuMicros: after.cpuMicros - before.cpuMicros,
   elapsedMs: after.elapsedMs - before.elapsedMs,
   rssBytes: after.rssBytes
 })
 
-/** Where a server of a benchmark answers. */
+/** The URL of a server, and a key for it. */
 export const Address = Schema.Struct({ url: Schema.String, apiKey: Schema.String })
 
-/** Where a server of a benchmark answers. */
+/** The URL of a server, and a key for it. */
 export type Address = typeof Address.Type

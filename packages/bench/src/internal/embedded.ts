@@ -1,6 +1,6 @@
 /**
- * The embedded server in a process of its own: `embedded.ts [FOLDER]`, with books in memory, or in a file of the folder. Each
- * `start` begins with new books.
+ * Runs the embedded server in a separate process: `embedded.ts [FOLDER]`, in memory, or with a data file in the folder. Each `start`
+ * begins with an empty ledger.
  */
 import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import * as Effect from "effect/Effect"
@@ -24,13 +24,13 @@ const start = async (): Promise<Child.Address> => {
     Scope.provide(NodeCyclesServer.make({ port: 0, adminKey, data }), scope)
   )
   const ask = async (path: string, body: object): Promise<unknown> => {
-    const answer = await fetch(adminUrl + path, {
+    const response = await fetch(adminUrl + path, {
       method: "POST",
       headers: { "x-admin-api-key": adminKey, "content-type": "application/json" },
       body: JSON.stringify(body)
     })
-    if (!answer.ok) throw new Error(`${path} was answered ${answer.status}: ${await answer.text()}`)
-    return answer.json()
+    if (!response.ok) throw new Error(`${path} returned ${response.status}: ${await response.text()}`)
+    return response.json()
   }
   await ask("/v1/admin/tenants", { tenant_id: tenant, name: tenant })
   const key = await ask("/v1/admin/api-keys", { tenant_id: tenant, name: "bench" })
@@ -45,6 +45,6 @@ const start = async (): Promise<Child.Address> => {
 
 const Key = Schema.Struct({ key_secret: Schema.String })
 
-Child.serve(Schema.Struct({ _tag: Schema.Literals(["start", "usage"]) }), async (question) =>
-  question._tag === "start" ? start() : Child.usage()
+Child.serve(Schema.Struct({ _tag: Schema.Literals(["start", "usage"]) }), async (request) =>
+  request._tag === "start" ? start() : Child.usage()
 )

@@ -1,6 +1,4 @@
-/**
- * One row of the client's benchmark, in a process of its own: `load.ts ROW URL KEY FOLDER`.
- */
+/** Runs one row of the client's benchmark in a separate process: `load.ts ROW URL KEY FOLDER`. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -26,12 +24,12 @@ const lifecycle = Effect.succeed({ tokens: 42 }).pipe(
   Cycles.withCycles({
     action: Plain.action,
     estimate: Amount.tokens(1000),
-    actual: (answer) => Amount.tokens(answer.tokens),
+    actual: (reply) => Amount.tokens(reply.tokens),
     onUnsettled: "fail"
   })
 )
 
-/** As the fibers of a program would: so many at a time, each one lifecycle after another. */
+/** Runs lifecycles in concurrent fibers, each of which runs one after another. */
 const lifecycles = (count: number, concurrency: number) =>
   Effect.suspend(() => {
     let left = count
@@ -58,7 +56,7 @@ const client = (journal: Layer.Layer<SettlementJournal>): Run => {
 
 const durable = () => JournalSqlite.layer({ filename: join(folder, "journal.sqlite") })
 
-/** A tracer that keeps spans as an exporter does: until a batch is full. */
+/** A tracer that keeps spans until a batch is full, as an exporter does. */
 const recorder = (): Tracer.Tracer => {
   let batch: Array<Tracer.Span> = []
   return Tracer.make({
@@ -89,7 +87,7 @@ const observed = (): Run => {
 
 const runOf = (row: string): Run => {
   switch (row) {
-    case "floor":
+    case "baseline":
       return Plain.make({ url, apiKey }).run
     case "client":
       return client(layerNone)

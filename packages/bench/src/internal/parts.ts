@@ -1,6 +1,6 @@
 /**
- * One row of the stream's benchmark, in a process of its own: `parts.ts ROW`. The model is a script, the server is in process,
- * and each part comes by itself, as from a provider.
+ * Runs one row of the stream benchmark in a separate process: `parts.ts ROW`. The model is scripted, the server runs in process, and
+ * each part is a chunk, as from a provider.
  */
 import * as CyclesModel from "@effect-cycles/ai/CyclesModel"
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
@@ -19,7 +19,7 @@ import * as Child from "./child.ts"
 
 const [, , row = ""] = process.argv
 
-let partsOfAnswer = 0
+let partsOfResponse = 0
 
 const finish: Response.StreamPartEncoded = {
   type: "finish",
@@ -38,7 +38,7 @@ const scripted = Layer.effect(
     streamText: () =>
       Stream.rechunk(
         Stream.fromIterable([
-          ...Array.from({ length: partsOfAnswer }, () => ({ type: "text-delta", id: "1", delta: " word" }) as const),
+          ...Array.from({ length: partsOfResponse }, () => ({ type: "text-delta", id: "1", delta: " word" }) as const),
           finish
         ]),
         1
@@ -63,15 +63,15 @@ const handlers = toolkit.toLayer({ look: () => Effect.succeed("nothing") })
 
 const runtime = ManagedRuntime.make(Layer.merge(row.startsWith("guarded") ? guarded : scripted, handlers))
 
-const answer: Effect.Effect<void, unknown, ManagedRuntime.ManagedRuntime.Services<typeof runtime>> = row.endsWith(
+const streamed: Effect.Effect<void, unknown, ManagedRuntime.ManagedRuntime.Services<typeof runtime>> = row.endsWith(
   "tools"
 )
   ? Stream.runDrain(LanguageModel.streamText({ prompt: "Hello", toolkit }))
   : Stream.runDrain(LanguageModel.streamText({ prompt: "Hello" }))
 
 Child.serve(Schema.Struct({ count: Schema.Finite }), async ({ count }) => {
-  partsOfAnswer = count
+  partsOfResponse = count
   const before = Child.usage()
-  await runtime.runPromise(answer)
+  await runtime.runPromise(streamed)
   return Child.between(before, Child.usage())
 })

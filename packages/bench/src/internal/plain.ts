@@ -1,25 +1,25 @@
 /**
- * The lifecycle as plain HTTP: reserve and commit by `Pool.request` of undici and `JSON.parse`, with nothing checked but the
- * status. It is the floor of the client's benchmark and the load of the server's.
+ * The lifecycle in plain HTTP: reserve and commit with undici's `Pool.request` and `JSON.parse`, checking only the status. It is the
+ * baseline of the client's benchmark and the load of the server's.
  */
 import { Pool } from "undici"
 import type { Address } from "./child.ts"
 
-/** Runs lifecycles over connections of its own. */
+/** Runs lifecycles over its own connections. */
 export interface Plain {
   readonly run: (count: number, concurrency: number) => Promise<void>
   readonly close: () => Promise<void>
 }
 
-/** Makes the connections. */
+/** Opens the connections. */
 export const make = ({ apiKey, url }: Address): Plain => {
   const pool = new Pool(url, { connections: 64, pipelining: 1 })
   const headers = { accept: "application/json", "content-type": "application/json", "x-cycles-api-key": apiKey }
 
   const post = async (path: string, body: object): Promise<unknown> => {
-    const answer = await pool.request({ path, method: "POST", headers, body: JSON.stringify(body) })
-    const text = await answer.body.text()
-    if (answer.statusCode !== 200) throw new Error(`${path} was answered ${answer.statusCode}: ${text}`)
+    const response = await pool.request({ path, method: "POST", headers, body: JSON.stringify(body) })
+    const text = await response.body.text()
+    if (response.statusCode !== 200) throw new Error(`${path} returned ${response.statusCode}: ${text}`)
     return JSON.parse(text)
   }
 
@@ -47,15 +47,16 @@ export const make = ({ apiKey, url }: Address): Plain => {
 /** The tenant of all benchmarks. */
 export const tenant = "bench"
 
-/** The act of all benchmarks. */
+/** The action of all benchmarks. */
 export const action = { kind: "llm.completion", name: "openai:gpt-5" }
 
-const idOf = (answer: unknown): string => {
-  if (typeof answer === "object" && answer !== null && "reservation_id" in answer) return String(answer.reservation_id)
-  throw new Error("a reserve was answered without a reservation_id")
+const idOf = (response: unknown): string => {
+  if (typeof response === "object" && response !== null && "reservation_id" in response)
+    return String(response.reservation_id)
+  throw new Error("the response to a reserve has no reservation_id")
 }
 
-/** Runs something so many times, so many at a time. */
+/** Runs a function a number of times, with limited concurrency. */
 const atOnce = async (count: number, concurrency: number, run: () => Promise<void>): Promise<void> => {
   let left = count
   const loop = async (): Promise<void> => {

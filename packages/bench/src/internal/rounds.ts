@@ -1,23 +1,23 @@
 /**
- * Rounds: everything once, in an order that is shuffled anew each time, so that what else the machine does falls on all rows
- * alike.
+ * Runs all candidates in rounds, in an order that is shuffled for each round, so that other load on the machine affects all rows
+ * equally.
  */
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Measured, Sample } from "../Report.ts"
 
-/** Something to measure. */
+/** A measurement that can be repeated. */
 export interface Candidate {
   readonly name: string
   readonly goal?: number | undefined
   readonly measure: Effect.Effect<Sample>
 }
 
-/** Four rounds that don't count: what is slow in them is the compiler. */
+/** Runs four rounds that don't count, in which the code is compiled. */
 export const warmUp = (measure: Candidate["measure"]): Effect.Effect<void> =>
   Effect.repeat(Effect.asVoid(measure), { times: 3 })
 
-/** Measures all candidates in every round. */
+/** Measures every candidate in every round. */
 export const run = (candidates: ReadonlyArray<Candidate>, rounds: number): Effect.Effect<ReadonlyArray<Measured>> =>
   Effect.gen(function* () {
     const measured = candidates.map(({ goal, measure, name }) => ({

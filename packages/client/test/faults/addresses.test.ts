@@ -22,7 +22,7 @@ const normalized = (baseUrl: string) =>
     Exit.isSuccess(exit) ? exit.value : Cause.squash(exit.cause) instanceof RangeError ? "refused" : "defect"
   )
 
-describe("a base URL", () => {
+describe("base URL", () => {
   for (const [given, expected] of [
     ["HTTP://cycles.example", "http://cycles.example"],
     ["HTTPS://Cycles.Example/", "https://cycles.example"],
@@ -36,7 +36,7 @@ describe("a base URL", () => {
     ["https://cycles.example/path/v1", "https://cycles.example/path"],
     ["http:\\\\cycles.example", "http://cycles.example"]
   ] as const) {
-    it.effect(`is brought to its normal form or refused: ${given}`, () =>
+    it.effect(`is normalized or refused: ${given}`, () =>
       Effect.gen(function* () {
         expect([expected, "refused"]).toContain(yield* normalized(given))
       }).pipe(Effect.provide(live()))
@@ -67,7 +67,7 @@ describe("a base URL", () => {
   }
 })
 
-describe("a password in a base URL", () => {
+describe("password in a base URL", () => {
   const secret = "swordfish"
 
   for (const [what, separator] of [
@@ -76,7 +76,7 @@ describe("a password in a base URL", () => {
     ["a line separator", "\u2028"],
     ["a paragraph separator", "\u2029"]
   ] as const) {
-    it.effect(`is not shown when it contains ${what}`, () =>
+    it.effect(`isn't shown when it contains ${what}`, () =>
       Effect.gen(function* () {
         const exit = yield* Effect.exit(normalizedBaseUrl(`http://user:${secret}${separator}word@cycles.example`))
         expect(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "accepted").not.toContain(secret)
@@ -84,7 +84,7 @@ describe("a password in a base URL", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect(`is not shown by CYCLES_BASE_URL when it contains ${what}`, () =>
+    it.effect(`isn't shown by CYCLES_BASE_URL when it contains ${what}`, () =>
       Effect.gen(function* () {
         const env = {
           CYCLES_BASE_URL: `http://user:${secret}${separator}word@cycles.example`,
@@ -100,7 +100,7 @@ describe("a password in a base URL", () => {
   }
 })
 
-describe("a key that goes to a public host without encryption", () => {
+describe("API key sent to a public host without encryption", () => {
   for (const host of [
     "10.example.com",
     "127.example.com",
@@ -109,7 +109,7 @@ describe("a key that goes to a public host without encryption", () => {
     "[2001:db8::1]",
     "[::ffff:8.8.8.8]"
   ]) {
-    it.effect(`is warned about once: http://${host}`, () =>
+    it.effect(`logs one warning: http://${host}`, () =>
       Effect.gen(function* () {
         const warnings: Array<string> = []
         const logger = Logger.make(({ logLevel, message }) => {

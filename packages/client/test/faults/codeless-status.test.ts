@@ -13,7 +13,7 @@ import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
 import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
 import { leaveRecord } from "../support/port.ts"
 
-/** Leases of 24 h: what is not released stays held. */
+/** Leases of 24 h: a reservation that isn't released stays reserved. */
 const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }), ttl: "24 hours" })
 
 const options = { action, estimate: tokens(100) }
@@ -30,9 +30,9 @@ const forms = [
   ]
 ] as const
 
-describe("a commit", () => {
+describe("commit", () => {
   for (const [form, run] of forms) {
-    it.effect(`that arrived is not charged again as an event after a 410 page (${form})`, () =>
+    it.effect(`that arrived isn't charged again as an event after a 410 page (${form})`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", pageAfter(410))
@@ -55,7 +55,7 @@ describe("a commit", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("that arrived is not charged again when reading the reservation returns a 410 page", () =>
+  it.effect("that arrived isn't charged again when reading the reservation returns a 410 page", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("commit", { _tag: "LoseAnswer" }, refuse(409, "RESERVATION_FINALIZED"))
@@ -66,7 +66,7 @@ describe("a commit", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("of an earlier process that arrived is not charged again after a 410 page", () => {
+  it.effect("of an earlier process that arrived isn't charged again after a 410 page", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -79,7 +79,7 @@ describe("a commit", () => {
   })
 })
 
-describe("a release", () => {
+describe("release", () => {
   const ended = <A, E, R>(run: Effect.Effect<A, E, R>) => Effect.asVoid(Effect.exit(run))
   const fails = [
     ["withCycles", ended(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))],
@@ -93,7 +93,7 @@ describe("a release", () => {
 
   for (const [form, run] of fails) {
     for (const status of [401, 403, 404, 410]) {
-      it.effect(`is tried again after a ${status} page (${form})`, () =>
+      it.effect(`is retried after a ${status} page (${form})`, () =>
         Effect.gen(function* () {
           const faults = yield* Faults
           faults.plan("release", page(status))
@@ -106,7 +106,7 @@ describe("a release", () => {
   }
 
   for (const status of [400, 407, 409, 413, 418]) {
-    it.effect(`is tried again after a ${status} page`, () =>
+    it.effect(`is retried after a ${status} page`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("release", page(status))
@@ -121,7 +121,7 @@ describe("a release", () => {
     [401, "UNAUTHORIZED"],
     [403, "FORBIDDEN"]
   ] as const) {
-    it.effect(`is tried again after one ${status} ${code}: it says who asked, not what is held`, () =>
+    it.effect(`is retried after one ${status} ${code}, which says nothing about the reservation`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("release", refuse(status, code))
@@ -132,7 +132,7 @@ describe("a release", () => {
     )
   }
 
-  it.effect("is not reported as confirmed after a 410 page", () =>
+  it.effect("isn't reported as confirmed after a 410 page", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("release", page(410))
@@ -144,9 +144,9 @@ describe("a release", () => {
   )
 })
 
-describe("a reserve", () => {
+describe("reserve", () => {
   for (const status of [401, 403, 404, 409]) {
-    it.effect(`that arrived leaves nothing held after a ${status} page`, () =>
+    it.effect(`that arrived leaves nothing reserved after a ${status} page`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("reserve", pageAfter(status))
@@ -158,7 +158,7 @@ describe("a reserve", () => {
     )
   }
 
-  it.effect("under a caller-supplied key is not AlreadySettled because of a 410 page", () =>
+  it.effect("under a caller-supplied key isn't AlreadySettled because of a 410 page", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       const record = yield* leaveRecord()
@@ -174,9 +174,9 @@ describe("a reserve", () => {
   )
 })
 
-describe("an extend", () => {
+describe("extend", () => {
   for (const status of [401, 403, 404, 410]) {
-    it.effect(`is tried again after a ${status} page`, () =>
+    it.effect(`is retried after a ${status} page`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("extend", page(status))
@@ -192,9 +192,9 @@ describe("an extend", () => {
   }
 })
 
-describe("an event", () => {
+describe("event", () => {
   for (const status of [400, 401, 404, 410]) {
-    it.effect(`that arrived is not reported as refused after a ${status} page`, () =>
+    it.effect(`that arrived isn't reported as refused after a ${status} page`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("events", pageAfter(status))

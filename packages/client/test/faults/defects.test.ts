@@ -64,7 +64,7 @@ const succeeds = <A, E, R>(form: Effect.Effect<A, E, R>) =>
     yield* nothingLeft
   })
 
-/** The body's success is the outcome and the spend is in the books; the journal may still be unable to say so. */
+/** The body's success is the outcome and the spend is charged, although the journal may be unable to report it. */
 const survives = <A, E, R>(form: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const outcome = yield* outcomeWithin("3 minutes", form)
@@ -72,26 +72,26 @@ const survives = <A, E, R>(form: Effect.Effect<A, E, R>) =>
     yield* nothingLeft
   })
 
-describe("a tracer that throws", () => {
+describe("tracer that throws", () => {
   for (const method of ["span", "attribute", "end"] as const) {
     for (const [form, run] of forms) {
-      it.effect(`does not keep ${form} from committing (${method})`, () =>
+      it.effect(`doesn't prevent ${form} from committing (${method})`, () =>
         succeeds(run).pipe(provideUnclosed(live({ retry })), throwingTracer(method, "commit"))
       )
     }
 
-    it.effect(`does not keep a reservation from being made (${method})`, () =>
+    it.effect(`doesn't prevent a reservation from being made (${method})`, () =>
       succeeds(guarded).pipe(provideUnclosed(live({ retry })), throwingTracer(method, "reserve"))
     )
 
-    it.effect(`does not keep a reservation from being released (${method})`, () =>
+    it.effect(`doesn't prevent a reservation from being released (${method})`, () =>
       Effect.gen(function* () {
         const outcome = yield* outcomeWithin("1 minute", Cycles.withCycles(Effect.fail({ _tag: "Mine" }), options))
         expect({ outcome, ...(yield* books) }).toEqual({ outcome: "Mine", spent: 0, reserved: 0 })
       }).pipe(provideUnclosed(live({ retry })), throwingTracer(method, "release"))
     )
 
-    it.effect(`does not keep spend from being recovered (${method})`, () =>
+    it.effect(`doesn't prevent spend from being recovered (${method})`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", refuse(410, "RESERVATION_EXPIRED"))
@@ -100,14 +100,14 @@ describe("a tracer that throws", () => {
       }).pipe(provideUnclosed(live({ retry })), throwingTracer(method, "event"))
     )
 
-    it.effect(`does not keep an event from being charged (${method})`, () =>
+    it.effect(`doesn't prevent an event from being charged (${method})`, () =>
       Effect.gen(function* () {
         const outcome = yield* outcomeWithin("1 minute", Cycles.event({ action, actual: tokens(42) }))
         expect({ outcome, ...(yield* books) }).toEqual({ outcome: "success", spent: 42, reserved: 0 })
       }).pipe(provideUnclosed(live({ retry })), throwingTracer(method, "event"))
     )
 
-    it.effect(`does not keep a lease from being extended (${method})`, () =>
+    it.effect(`doesn't prevent a lease from being extended (${method})`, () =>
       Effect.gen(function* () {
         const body = Effect.sleep("3 minutes")
         const run = Cycles.withCycles(body, { ...options, actual: tokens(42), heartbeat: "cancel" })
@@ -122,16 +122,16 @@ describe("a tracer that throws", () => {
   }
 })
 
-describe("a logger that throws", () => {
+describe("logger that throws", () => {
   for (const [form, run] of forms) {
-    it.effect(`does not keep ${form} from committing when the journal fails`, () => {
+    it.effect(`doesn't prevent ${form} from committing when the journal fails`, () => {
       const journal = faultyJournal()
       journal.always("put", "fail")
       return survives(run).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })), throwingLogger)
     })
   }
 
-  it.effect("does not keep a refused settlement from being reported", () =>
+  it.effect("doesn't prevent a refused settlement from being reported", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("commit", refuse(409, "BUDGET_FROZEN"))
@@ -141,7 +141,7 @@ describe("a logger that throws", () => {
     }).pipe(provideUnclosed(live({ retry })), throwingLogger)
   )
 
-  it.effect("does not keep a lease from being extended after an extend that failed", () =>
+  it.effect("doesn't prevent a lease from being extended after an extend that failed", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("extend", { _tag: "LoseRequest" })
@@ -151,7 +151,7 @@ describe("a logger that throws", () => {
     }).pipe(provideUnclosed(live({ retry })), throwingLogger)
   )
 
-  it.effect("does not keep a body from being stopped when its lease is lost", () =>
+  it.effect("doesn't prevent a body from being stopped when its lease is lost", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
@@ -163,11 +163,11 @@ describe("a logger that throws", () => {
 
 describe("metrics that throw", () => {
   for (const name of ["reservations", "settlements"]) {
-    it.effect(`do not keep a guard from committing (${name})`, () =>
+    it.effect(`don't prevent a guard from committing (${name})`, () =>
       succeeds(guarded).pipe(provideUnclosed(live({ retry })), throwingMetrics(name))
     )
 
-    it.effect(`do not keep a scope from settling (${name})`, () =>
+    it.effect(`don't prevent a scope from settling (${name})`, () =>
       succeeds(
         Effect.scoped(
           Effect.flatMap(Cycles.reserve(options), (reservation) => reservation.record({ actual: tokens(42) }))
@@ -176,7 +176,7 @@ describe("metrics that throw", () => {
     )
   }
 
-  it.effect("do not keep a lease from being extended", () =>
+  it.effect("don't prevent a lease from being extended", () =>
     Effect.gen(function* () {
       const run = Cycles.withCycles(Effect.sleep("3 minutes"), { ...options, actual: tokens(42) })
       expect(yield* outcomeWithin("4 minutes", run)).toBe("success")
@@ -185,7 +185,7 @@ describe("metrics that throw", () => {
   )
 })
 
-describe("a journal that throws, dies or hangs", () => {
+describe("journal that throws, dies or hangs", () => {
   const broken: ReadonlyArray<readonly [JournalOperation, JournalFault, string]> = [
     ["put", "throw", "can't write"],
     ["put", "die", "dies when it writes"],
@@ -197,7 +197,7 @@ describe("a journal that throws, dies or hangs", () => {
 
   for (const [operation, fault, what] of broken) {
     for (const [form, run] of forms) {
-      // In the background nobody waits for a removal.
+      // In the background no caller waits for a removal.
       if (operation === "remove" && form === "settle: background") continue
       it.effect(`${form} commits and succeeds when the journal ${what}`, () => {
         const journal = faultyJournal()
@@ -208,7 +208,7 @@ describe("a journal that throws, dies or hangs", () => {
   }
 
   for (const operation of ["put", "remove"] as const) {
-    it.effect(`frees the caller after 2 s and one timeout when a ${operation} hangs`, () => {
+    it.effect(`returns to the caller after 2 s and one timeout if a ${operation} hangs`, () => {
       const journal = faultyJournal()
       journal.always(operation, "hang")
       return Effect.gen(function* () {
@@ -274,7 +274,7 @@ describe("a journal that throws, dies or hangs", () => {
   })
 })
 
-describe("a retry schedule that dies", () => {
+describe("retry schedule that dies", () => {
   it.effect("leaves the spend to the next scan of the journal", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
@@ -293,10 +293,10 @@ describe("a retry schedule that dies", () => {
   )
 })
 
-describe("a reservation id that does not fit into a path", () => {
+describe("reservation id that can't be part of a path", () => {
   const malformed = "malformed-\ud800"
 
-  it.effect("does not keep other records of the journal from being settled", () => {
+  it.effect("doesn't prevent other records of the journal from being settled", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       yield* TestClock.adjust(0)
@@ -307,7 +307,7 @@ describe("a reservation id that does not fit into a path", () => {
     }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer, server: wealthy })))
   })
 
-  it.effect("does not keep a flush from ending", () => {
+  it.effect("doesn't prevent a flush from ending", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       yield* TestClock.adjust(0)
@@ -316,7 +316,7 @@ describe("a reservation id that does not fit into a path", () => {
     }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
   })
 
-  it.effect("does not turn the body's success into a defect", () =>
+  it.effect("doesn't turn the body's success into a defect", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       faults.plan("reserve", {

@@ -29,7 +29,7 @@ const settleAndDie = join(import.meta.dirname, "../node/settleAndDie.ts")
 
 const lost = { _tag: "LoseRequest" } as const
 
-/** A journal in a folder of its own: how it is opened, how it is deleted, and how many records are on the disk. */
+/** A journal in a new folder: how it is opened, how it is deleted, and the number of records on disk. */
 interface OnDisk {
   readonly layer: Layer.Layer<SettlementJournal.SettlementJournal>
   readonly remove: Effect.Effect<void>
@@ -79,7 +79,7 @@ const pass = Effect.gen(function* () {
   }
 })
 
-describe("a journal that disappears while it is open", () => {
+describe("journal that disappears while it is open", () => {
   for (const [name, make] of kinds) {
     it.effect(`in ${name} is made again: what it says is journaled is on the disk`, () => {
       const journal = make()
@@ -110,8 +110,8 @@ describe("a journal that disappears while it is open", () => {
   })
 })
 
-describe("a folder of a journal that can't be made at start", () => {
-  it.effect("is made when it can be, and holds the spend", () => {
+describe("journal folder that can't be created at start", () => {
+  it.effect("is created as soon as possible, and receives the spend", () => {
     const folder = join(temporaryFolder(), "journal")
     writeFileSync(folder, "in the way")
     const journal = inFiles(folder)
@@ -126,7 +126,7 @@ describe("a folder of a journal that can't be made at start", () => {
   })
 })
 
-describe("spend of a scope that outlives the client", () => {
+describe("spend in a scope that outlives the client", () => {
   it.effect("is in the journal when the server can't be reached", () => {
     const journal = inSqlite()
     return Effect.gen(function* () {
@@ -163,7 +163,7 @@ describe("spend of a scope that outlives the client", () => {
   })
 })
 
-describe("a write that fails", () => {
+describe("write that fails", () => {
   it.live("leaves no temporary file behind", () => {
     const folder = temporaryFolder()
     return Effect.gen(function* () {
@@ -177,7 +177,7 @@ describe("a write that fails", () => {
   })
 })
 
-describe("a process that is killed right after its settlements in the background", () => {
+describe("process killed right after background settlements", () => {
   for (const [name, file, make] of [
     ["files", "journal", inFiles],
     ["SQLite", "journal.sqlite", inSqlite]

@@ -1,5 +1,5 @@
 /**
- * The journal: what it holds is never replaced by other spend, and spend that has to be in it is in it when the caller goes on.
+ * The journal: a record is never replaced by other spend, and spend is journaled before the caller continues.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
@@ -41,8 +41,8 @@ const process = Layer.unwrap(
 const job = (key: string, actual: number) =>
   Cycles.withCycles(Effect.void, { ...options, ttl: "24 hours", idempotencyKey: key, actual: tokens(actual) })
 
-describe("a job that runs again under its key", () => {
-  it.effect("is AlreadySettled while the journal holds the spend of its first run, which is charged", () => {
+describe("repeated run under a caller-supplied key", () => {
+  it.effect("fails with AlreadySettled while the journal contains the spend of the first run, which is charged", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -55,7 +55,7 @@ describe("a job that runs again under its key", () => {
     }).pipe(Effect.provide(stage(journal)))
   })
 
-  it.effect("is AlreadySettled while the first run's settlement is open in the same process", () => {
+  it.effect("fails with AlreadySettled while the first run's settlement is pending in the same process", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -69,7 +69,7 @@ describe("a job that runs again under its key", () => {
     }).pipe(Effect.provide(stage(journal)))
   })
 
-  it.effect("does not run its body again", () => {
+  it.effect("doesn't run the body again", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -83,7 +83,7 @@ describe("a job that runs again under its key", () => {
     }).pipe(Effect.provide(stage(journal)))
   })
 
-  it.effect("loses nothing of a hundred first runs", () => {
+  it.effect("loses no spend of a hundred first runs", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
       const faults = yield* Faults
@@ -101,7 +101,7 @@ describe("a job that runs again under its key", () => {
   })
 })
 
-describe("a store", () => {
+describe("store", () => {
   const stores: ReadonlyArray<readonly [string, () => Layer.Layer<SettlementJournal.SettlementJournal>]> = [
     ["memory", () => SettlementJournal.layerMemory],
     ["files", () => JournalFiles.layer({ folder: temporaryFolder() })],
@@ -110,7 +110,7 @@ describe("a store", () => {
   const other = record("r1", { commitBody: '{"idempotency_key":"commit-k","actual":{"unit":"TOKENS","amount":7}}' })
 
   for (const [name, make] of stores) {
-    it.live(`in ${name} does not replace a record by another one of the same reservation`, () =>
+    it.live(`in ${name} doesn't replace a record by another one of the same reservation`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -119,7 +119,7 @@ describe("a store", () => {
       }).pipe(Effect.scoped, Effect.provide(make()))
     )
 
-    it.live(`in ${name} does not remove a record by the name of another one`, () =>
+    it.live(`in ${name} doesn't remove a record by the name of another one`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -158,7 +158,7 @@ describe("settle: background", () => {
     isDurable(Cycles.withCycles(Effect.void, background))
   )
 
-  it.effect("withCycles fails when the record of what was recorded is in the journal", () =>
+  it.effect("withCycles fails once the recorded spend is in the journal", () =>
     isDurable(Cycles.withCycles(Effect.fail("the body fails"), { ...background, onFailure: "estimate" }))
   )
 
@@ -192,7 +192,7 @@ describe("settle: background", () => {
   )
 })
 
-describe("a journal that can't be opened", () => {
+describe("journal that can't be opened", () => {
   /** The server can't be reached until the attempts are used up, and long after that the spend is in the books. */
   const spendSurvives = (journal: FaultyJournal) =>
     Effect.gen(function* () {
@@ -208,14 +208,14 @@ describe("a journal that can't be opened", () => {
   const faults: ReadonlyArray<JournalFault> = ["fail", "throw", "die"]
 
   for (const fault of faults) {
-    it.effect(`does not lose spend that the server can't take at first (${fault})`, () => {
+    it.effect(`doesn't lose spend that the server can't take at first (${fault})`, () => {
       const journal = faultyJournal()
       journal.plan("open", fault)
       return spendSurvives(journal)
     })
   }
 
-  it.effect("does not keep the client from being made when opening hangs", () => {
+  it.effect("doesn't delay the client when opening hangs", () => {
     const journal = faultyJournal()
     journal.plan("open", "hang")
     return Effect.gen(function* () {
@@ -231,7 +231,7 @@ describe("a journal that can't be opened", () => {
     })
   })
 
-  it.effect("is opened again, and holds the spend then", () => {
+  it.effect("is opened again later, and receives the spend", () => {
     const journal = faultyJournal()
     journal.plan("open", "fail")
     return Effect.gen(function* () {
@@ -244,11 +244,11 @@ describe("a journal that can't be opened", () => {
   })
 })
 
-describe("a journal that can't be written", () => {
+describe("journal that can't be written", () => {
   const faults: ReadonlyArray<JournalFault> = ["fail", "die", "hang"]
 
   for (const fault of faults) {
-    it.effect(`holds the spend once it has recovered (${fault})`, () => {
+    it.effect(`receives the spend once it has recovered (${fault})`, () => {
       const journal = faultyJournal()
       journal.plan("put", fault)
       return Effect.gen(function* () {
@@ -263,7 +263,7 @@ describe("a journal that can't be written", () => {
     })
   }
 
-  it.effect("holds spend as an event once it has recovered, when the lease has ended meanwhile", () => {
+  it.effect("receives spend as an event once it has recovered, if the lease has ended meanwhile", () => {
     const journal = faultyJournal()
     journal.plan("put", "fail", "fail")
     return Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /**
- * Spend that becomes known late, and bodies that complete while they are interrupted: what is known is charged.
+ * Spend that becomes known late, and bodies that complete while they are interrupted: known spend is charged.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { CyclesServer } from "@effect-cycles/server"
@@ -24,7 +24,7 @@ const options = { action, estimate: tokens(100) }
 const later = (spend: Effect.Effect<void, Amount.UnitMismatch, Reservation.Reservation>) =>
   Effect.asVoid(Effect.forkDetach(Effect.delay(spend, "1 second")))
 
-/** This much is charged in the end, and nothing is held. */
+/** Asserts the charged amount, and that nothing is reserved. */
 const charged = (spent: number) =>
   Effect.gen(function* () {
     yield* TestClock.adjust("2 minutes")
@@ -32,7 +32,7 @@ const charged = (spent: number) =>
     yield* nothingLeft
   })
 
-describe("spend that is recorded after the settlement", () => {
+describe("spend recorded after the settlement", () => {
   it.effect("by a detached fiber is charged, as far as it exceeds what was committed (record)", () =>
     Effect.gen(function* () {
       yield* later(Reservation.record({ actual: tokens(8) })).pipe(
@@ -58,7 +58,7 @@ describe("spend that is recorded after the settlement", () => {
         Cycles.withCycles({ ...options, actual: tokens(1), onFailure: "partial" })
       )
       yield* TestClock.adjust("2 minutes")
-      // Whether the amount of `actual` comes on top of what is added later is open.
+      // Whether `actual` includes the amount that is added later isn't specified.
       expect([8, 9]).toContain((yield* books).spent)
     }).pipe(Effect.provide(stage))
   )
@@ -170,13 +170,13 @@ describe("reserve in a scope that closes", () => {
   )
 })
 
-describe("a body that completes while it is interrupted", () => {
+describe("body that completes while it is interrupted", () => {
   const paid = Effect.uninterruptible(Effect.as(Effect.sleep("5 seconds"), { total: 42 }))
 
   const measured = { ...options, actual: (result: { readonly total: number }) => tokens(result.total) }
 
   for (const heartbeat of ["warn", "failOnFinalize", "cancel"] as const) {
-    it.effect(`is committed by its result (heartbeat: ${heartbeat})`, () =>
+    it.effect(`commits the actual amount of its result (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.forkDetach(Cycles.withCycles(paid, { ...measured, heartbeat }), {
           startImmediately: true
@@ -189,7 +189,7 @@ describe("a body that completes while it is interrupted", () => {
     )
   }
 
-  it.effect("is committed by its result when a timeout interrupts it", () =>
+  it.effect("commits the actual amount of its result when a timeout interrupts it", () =>
     Effect.gen(function* () {
       yield* Effect.forkDetach(Effect.timeout(Cycles.withCycles(paid, measured), "1 second"), {
         startImmediately: true
@@ -198,7 +198,7 @@ describe("a body that completes while it is interrupted", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is committed by its result when it loses a race", () =>
+  it.effect("commits the actual amount of its result when it loses a race", () =>
     Effect.gen(function* () {
       yield* Effect.forkDetach(Effect.race(Cycles.withCycles(paid, measured), Effect.sleep("1 second")), {
         startImmediately: true
@@ -207,7 +207,7 @@ describe("a body that completes while it is interrupted", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is committed by its result and not by the part that was recorded", () =>
+  it.effect("commits the actual amount of its result and not by the part that was recorded", () =>
     Effect.gen(function* () {
       const body = Effect.andThen(Reservation.record({ actual: tokens(7) }), paid)
       const fiber = yield* Effect.forkDetach(Cycles.withCycles(body, measured), { startImmediately: true })
@@ -218,9 +218,9 @@ describe("a body that completes while it is interrupted", () => {
   )
 })
 
-describe("a lease that ends with our own commit", () => {
+describe("lease that ends with the client's commit", () => {
   for (const heartbeat of ["failOnFinalize", "cancel"] as const) {
-    it.effect(`does not fail withCycles (heartbeat: ${heartbeat})`, () =>
+    it.effect(`doesn't fail withCycles (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         // The server has committed; the response comes after the next extend was refused.
@@ -239,7 +239,7 @@ describe("a lease that ends with our own commit", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect(`does not fail a commit by hand (heartbeat: ${heartbeat})`, () =>
+    it.effect(`doesn't fail a commit by hand (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("commit", { _tag: "DelayResponse", ms: 5_000 })

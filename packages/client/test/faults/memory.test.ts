@@ -1,5 +1,5 @@
 /**
- * What a long-lived scope keeps of what has been settled.
+ * The memory of a long-lived scope after its reservations were settled.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -41,7 +41,7 @@ const settleMany = (settle: (active: Reservation.Active<"TOKENS">) => Effect.Eff
     })
   )
 
-describe("a long-lived scope", () => {
+describe("long-lived scope", () => {
   it.live("keeps nothing of reservations that were committed", () =>
     Effect.scoped(
       Effect.gen(function* () {
@@ -60,10 +60,10 @@ describe("a long-lived scope", () => {
     ).pipe(Effect.provide(live({}, rich)))
   )
 
-  it.live("grows by less than 1 KB a settled reservation", () =>
+  it.live("grows by less than 1 KB per settled reservation", () =>
     Effect.scoped(
       Effect.gen(function* () {
-        // Bodies of the same size in scopes of their own, so that what the server keeps is left out.
+        // Bodies of the same size in separate scopes, to exclude the memory of the server.
         const run = (inScope: boolean) =>
           Effect.gen(function* () {
             const one = Effect.flatMap(Cycles.reserve(options), (_) => Effect.asVoid(_.commit({ actual: tokens(1) })))

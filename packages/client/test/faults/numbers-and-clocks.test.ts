@@ -32,7 +32,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
 
   afterEach(() => void Reflect.deleteProperty(BigInt.prototype, "toJSON"))
 
-  /** Sends what it sends while `toJSON` is defined; the amounts are numbers, digit by digit. */
+  /** Runs while `toJSON` is defined, and asserts that the amounts are sent as numbers, digit by digit. */
   const sendsNumbers = <A, E>(operation: string, run: Effect.Effect<A, E, Cycles.Cycles>) =>
     Effect.gen(function* () {
       yield* define
@@ -42,23 +42,23 @@ describe("BigInt.prototype.toJSON of the program", () => {
       expect(sent?.body ?? "").toContain(`"amount":${large}`)
     }).pipe(Effect.provide(live({}, rich)))
 
-  it.effect("does not change the amount of a reserve", () =>
+  it.effect("doesn't change the amount of a reserve", () =>
     sendsNumbers("reserve", Cycles.withCycles(Effect.void, { action, estimate: tokens(large) }))
   )
 
-  it.effect("does not change the amount of a commit", () =>
+  it.effect("doesn't change the amount of a commit", () =>
     sendsNumbers("commit", Cycles.withCycles(Effect.void, { action, estimate: tokens(1), actual: tokens(large) }))
   )
 
-  it.effect("does not change the amount of an event", () =>
+  it.effect("doesn't change the amount of an event", () =>
     sendsNumbers("events", Cycles.event({ action, actual: tokens(large) }))
   )
 
-  it.effect("does not change the amount of a decide", () =>
+  it.effect("doesn't change the amount of a decide", () =>
     sendsNumbers("decide", Cycles.decide({ action, estimate: tokens(large) }))
   )
 
-  it.effect("does not keep large spend from the books", () =>
+  it.effect("doesn't change large spend in the ledger", () =>
     Effect.gen(function* () {
       yield* define
       yield* Effect.exit(Cycles.withCycles(Effect.void, { action, estimate: tokens(large), actual: tokens(large) }))
@@ -67,7 +67,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
     }).pipe(Effect.provide(live({}, rich)))
   )
 
-  it.effect("does not change the amount of a record that is read from files", () =>
+  it.effect("doesn't change the amount of a record that is read from files", () =>
     Effect.gen(function* () {
       const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
       yield* journal.put(record("r1"))
@@ -79,14 +79,14 @@ describe("BigInt.prototype.toJSON of the program", () => {
   )
 })
 
-describe("a wrong clock", () => {
+describe("wrong clock", () => {
   const now = Date.UTC(2026, 6, 1)
 
   for (const [what, recordedAtMs] of [
     ["in 1970", 5_000],
     ["in 2000", Date.UTC(2000, 0, 1)]
   ] as const) {
-    it.effect(`does not make a dead letter of a commit that was recorded ${what}: it is sent`, () => {
+    it.effect(`doesn't make a dead letter of a commit that was recorded ${what}: it is sent`, () => {
       const journal = faultyJournal()
       const replay = Effect.gen(function* () {
         yield* journal.leave(yield* leaveRecord({ recordedAtMs }))

@@ -1,5 +1,5 @@
 /**
- * Options that can't be, and commits that are refused for what they carry besides the amount.
+ * Invalid options, and commits that are refused because of their metrics or metadata.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -21,7 +21,7 @@ const options = { action, estimate: tokens(100) }
 /** Options of a program that no compiler has checked. */
 const unchecked = (text: string): Cycles.LeaseOptions<"warn"> => JSON.parse(text)
 
-/** What a failure says, in lower case: the wire has other names for some options. */
+/** The message of a failure, in lower case: some options have other names on the wire. */
 const problemOf = (exit: Exit.Exit<void, unknown> | undefined): string =>
   exit !== undefined && Exit.isFailure(exit) ? String(Cause.squash(exit.cause)).toLowerCase().replaceAll("_", "") : ""
 
@@ -39,7 +39,7 @@ const wrong: ReadonlyArray<readonly [name: string, given: Cycles.LeaseOptions<"w
   ["heartbeat", unchecked('{"heartbeat":"stop"}')]
 ]
 
-describe("an option that can't be", () => {
+describe("invalid option", () => {
   const forms = [
     ["withCycles", (given: Cycles.LeaseOptions<"warn">) => Cycles.withCycles(Effect.void, { ...options, ...given })],
     [
@@ -78,7 +78,7 @@ describe("an option that can't be", () => {
   )
 })
 
-describe("a commit that is refused for what it carries besides the amount", () => {
+describe("commit refused because of its metrics or metadata", () => {
   const nested = (levels: number): { readonly [key: string]: Schema.Json } => {
     let value: { readonly [key: string]: Schema.Json } = {}
     for (let level = 0; level < levels; level++) value = { a: value }

@@ -1,5 +1,5 @@
 /**
- * The connection: a response to a repeated request says nothing about the first one, and no response is taken whatever its size.
+ * The connection: a response to a repeated request proves nothing about the first one, and too large responses are refused.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -42,7 +42,7 @@ const second: ReadonlyArray<readonly [string, Reaction]> = [
 /** Leaves a connection behind that is free: one takes its next request a moment after its response. */
 const warmUp = Effect.andThen(Cycles.decide(options), Cycles.decide(options))
 
-describe("a request that is processed and whose connection is cut, so that it is sent again", () => {
+describe("request that is processed, then cut off and sent again", () => {
   /** The first request of a path is processed and cut; the second gets this response; later ones are processed. */
   const cutThen = (path: string, reaction: Reaction) =>
     serveBridged((url, before) => {
@@ -51,7 +51,7 @@ describe("a request that is processed and whose connection is cut, so that it is
     })
 
   for (const [what, reaction] of second) {
-    it.live(`leaves nothing held after ${what} to the second reserve`, () =>
+    it.live(`leaves nothing reserved after ${what} to the second reserve`, () =>
       Effect.scoped(
         Effect.gen(function* () {
           const { apiKey, server, url } = yield* cutThen("/v1/reservations", reaction)
@@ -65,7 +65,7 @@ describe("a request that is processed and whose connection is cut, so that it is
       )
     )
 
-    it.live(`does not report an event as refused after ${what} to the second request`, () =>
+    it.live(`doesn't report an event as refused after ${what} to the second request`, () =>
       Effect.scoped(
         Effect.gen(function* () {
           const { apiKey, server, url } = yield* cutThen("/v1/events", reaction)
@@ -81,7 +81,7 @@ describe("a request that is processed and whose connection is cut, so that it is
   }
 })
 
-describe("a request whose first response is lost", () => {
+describe("request whose first response is lost", () => {
   const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }), ttl: "24 hours" })
 
   for (const [what, fault] of [
@@ -89,7 +89,7 @@ describe("a request whose first response is lost", () => {
     ["a 401", refuse(401, "UNAUTHORIZED")],
     ["a 403", refuse(403, "FORBIDDEN")]
   ] as const) {
-    it.effect(`is an event that is not reported as refused after ${what} to the second one`, () =>
+    it.effect(`doesn't report an event as refused after ${what} to the second one`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         faults.plan("events", { _tag: "LoseAnswer" }, fault)
@@ -99,7 +99,7 @@ describe("a request whose first response is lost", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect(`is a reserve that leaves nothing held after a 503 that asked to wait, and ${what}`, () =>
+    it.effect(`leaves nothing reserved after a 503 with Retry-After and ${what}`, () =>
       Effect.gen(function* () {
         const faults = yield* Faults
         const body = JSON.stringify({ error: "INTERNAL_ERROR", message: "", request_id: "r", retry_after_ms: 1_000 })
@@ -116,7 +116,7 @@ describe("a request whose first response is lost", () => {
 })
 
 describe("100 Continue", () => {
-  it.live("does not make a new connection one that had been used before", () =>
+  it.live("doesn't make the transport treat a new connection as a reused one", () =>
     Effect.scoped(
       Effect.gen(function* () {
         let requests = 0
@@ -147,7 +147,7 @@ describe("100 Continue", () => {
   )
 })
 
-describe("a response without end", () => {
+describe("response without an end", () => {
   const sizeMb = 128
 
   /** Blanks, then JSON that the protocol allows. */
@@ -171,7 +171,7 @@ describe("a response without end", () => {
     ["fetch", fetchClient]
   ] as const) {
     it.live(
-      `is given up (${name})`,
+      `is abandoned (${name})`,
       () =>
         Effect.scoped(
           Effect.gen(function* () {

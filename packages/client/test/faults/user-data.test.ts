@@ -49,7 +49,7 @@ const throwingMetrics = (): Metrics.Metrics => ({
   }
 })
 
-/** The spend is in the books, nothing is held, and a flush says so. */
+/** The spend is charged, nothing is reserved, and a flush is complete. */
 const isCommitted = Effect.gen(function* () {
   yield* TestClock.adjust("1 minute")
   expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -65,7 +65,7 @@ const commits = <A, E>(title: string, run: () => Effect.Effect<A, E, Cycles.Cycl
     }).pipe(Effect.provide(stage))
   )
 
-describe("values of the caller", () => {
+describe("user data", () => {
   describe("withCycles", () => {
     for (const [what, make] of unreadable) {
       commits(`commits the actual amount when the metrics ${what}`, () =>
@@ -80,11 +80,11 @@ describe("values of the caller", () => {
       )
     }
 
-    commits("commits the recorded amount when reading the recorded metrics throws at once", () =>
+    commits("commits the recorded amount if reading the recorded metrics throws", () =>
       Reservation.record({ actual: tokens(42), metrics: throwingMetrics() }).pipe(Cycles.withCycles(options))
     )
 
-    it.effect("dies with what the metrics threw, after the spend is safe", () =>
+    it.effect("dies with the defect of metrics once the spend is safe", () =>
       Effect.gen(function* () {
         const exit = yield* Cycles.withCycles(Effect.void, {
           ...options,
@@ -107,7 +107,7 @@ describe("values of the caller", () => {
       )
     }
 
-    commits("commits the recorded amount when reading the recorded metrics throws at once", () =>
+    commits("commits the recorded amount if reading the recorded metrics throws", () =>
       Stream.fromEffect(Reservation.record({ actual: tokens(42), metrics: throwingMetrics() })).pipe(
         Cycles.withCyclesStream(options),
         Stream.runDrain
@@ -134,7 +134,7 @@ describe("values of the caller", () => {
       )
     }
 
-    commits("commits the recorded amount when reading the recorded metrics throws at once", () =>
+    commits("commits the recorded amount if reading the recorded metrics throws", () =>
       Effect.scoped(
         Effect.flatMap(Cycles.reserve(options), (reservation) =>
           reservation.record({ actual: tokens(42), metrics: throwingMetrics() })
@@ -143,8 +143,8 @@ describe("values of the caller", () => {
     )
   })
 
-  describe("are encoded when they are passed in", () => {
-    it.effect("sends recorded metrics as they were when they were recorded", () =>
+  describe("encoding", () => {
+    it.effect("sends recorded metrics as they were at the time of recording", () =>
       Effect.gen(function* () {
         const custom: Record<string, Schema.Json> = { model: "small" }
         yield* Reservation.record({ actual: tokens(42), metrics: { custom } }).pipe(
@@ -157,7 +157,7 @@ describe("values of the caller", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect("recovers spend under the action and the subject that were reserved, whatever became of them", () =>
+    it.effect("recovers spend under the original action and subject, even if they were mutated", () =>
       Effect.gen(function* () {
         const given = { kind: "llm.completion", name: "before" }
         const subject = { workspace: "before" }
@@ -175,7 +175,7 @@ describe("values of the caller", () => {
       }).pipe(Effect.provide(stage))
     )
 
-    it.effect("recovers spend although the action can no longer be read", () =>
+    it.effect("recovers spend although reading the action now throws", () =>
       Effect.gen(function* () {
         let isReadable = true
         const given = {

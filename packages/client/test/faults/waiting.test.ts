@@ -25,7 +25,7 @@ const startAll = <A, E, R>(count: number, effect: Effect.Effect<A, E, R>) =>
 const waiting = <A, E>(fibers: ReadonlyArray<Fiber.Fiber<A, E>>) =>
   fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length
 
-describe("a caller waits for one timeout, queueing included", () => {
+describe("a caller waits for at most one timeout, queueing included,", () => {
   const config = { retry, timeout: "1 second" } as const
 
   for (const count of [100, 600]) {
@@ -81,7 +81,7 @@ describe("a caller waits for one timeout, queueing included", () => {
     }).pipe(provideUnclosed(live(config, rich)))
   )
 
-  it.effect("twice for a reservation, which is asked for twice, behind two hundred that hang", () =>
+  it.effect("for each of two attempts at a reserve, behind two hundred that hang", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       yield* Cycles.decide(options)
@@ -94,7 +94,7 @@ describe("a caller waits for one timeout, queueing included", () => {
 })
 
 describe("leases", () => {
-  it.effect("are kept when the places would do for all of them", () =>
+  it.effect("are kept if there are enough slots for all of them", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       // 200 extends of 440 ms over 8 places take 11 s; a fixed eighth of the places would take 88 s.
@@ -114,7 +114,7 @@ describe("leases", () => {
     }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
   )
 
-  it.effect("that were taken at once are not all extended at once", () =>
+  it.effect("that start together aren't all extended together", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       yield* startAll(100, Cycles.withCycles(Effect.never, { ...options, ttl: "60 seconds" }))
@@ -130,10 +130,10 @@ describe("leases", () => {
   )
 })
 
-describe("a server that throttles", () => {
+describe("server that throttles", () => {
   const throttled = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "10" })
 
-  it.effect("is left alone by all settlements until the delay it asked for has passed", () =>
+  it.effect("gets no settlement request until its Retry-After has passed", () =>
     Effect.gen(function* () {
       const faults = yield* Faults
       yield* startAll(40, Cycles.withCycles(Effect.sleep("1 second"), { ...options, actual: tokens(1) }))

@@ -31,7 +31,7 @@ const using = <A, E>(folder: string, body: (journal: SettlementJournal.Journal) 
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)
 
-/** Puts what is logged into a list. */
+/** Collects the log messages. */
 const loggedInto = (lines: Array<string>) =>
   Effect.provide(Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))]))
 
@@ -41,7 +41,7 @@ const fileName = (id: string): string => `v2-${createHash("sha256").update(id, "
 const written = { version: 1, reservation_id: "r1", base_url: owner.baseUrl, commit_body: { a: 1 } }
 
 describe("JournalFiles", () => {
-  it.live("has the fingerprints of the other clients", () =>
+  it.live("uses the same fingerprints as the other clients", () =>
     Effect.gen(function* () {
       const apiKey = Redacted.make("test-key")
       expect(yield* fingerprint({ baseUrl: "http://localhost", apiKey })).toBe("68c905017df7dbfc")
@@ -72,7 +72,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("CR-DURABLE-007: reads a record under an old name, moves it to its own, and keeps its unknown fields", () =>
+  it.live("CR-DURABLE-007: reads a record under an old name, renames it, and keeps its unknown fields", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       const own = join(folder, owner.fingerprint)
@@ -88,7 +88,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("CR-DURABLE-005: sets aside what it can't read, also an unknown version, and reads the others", () =>
+  it.live("CR-DURABLE-005: sets aside unreadable records and unknown versions, and reads the others", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(folder, (journal) => journal.put(record("good")))
@@ -102,7 +102,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("CR-DURABLE-007: a record under an old name never takes the place of one that is further on", () =>
+  it.live("CR-DURABLE-007: never replaces a record by an earlier state under an old name", () =>
     Effect.gen(function* () {
       for (const old of ["commit", "event"] as const) {
         for (const own of ["commit", "event"] as const) {
@@ -124,7 +124,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("CR-DURABLE-007: a record under an old name that differs from the one that is there is set aside", () =>
+  it.live("CR-DURABLE-007: sets aside a record under an old name that differs from the current one", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(folder, (journal) => journal.put(record("r1")))
@@ -135,7 +135,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("CR-DURABLE-007: a damaged file under the new name does not cost the record under the old one", () =>
+  it.live("CR-DURABLE-007: keeps the record under the old name if the file under the new one is damaged", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       const own = join(folder, owner.fingerprint)
@@ -182,7 +182,7 @@ describe("JournalFiles", () => {
       const own = join(folder, owner.fingerprint)
       for (const where of [own, join(own, "dead-letters")]) {
         mkdirSync(join(where, "a folder.json"))
-        // What no rights can open, not even root's.
+        // A file that even root can't open.
         symlinkSync("a loop.json", join(where, "a loop.json"))
       }
       const logs: Array<string> = []
@@ -202,7 +202,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("CR-DURABLE-005: sets a dead letter aside that it can't read, and reads the others", () =>
+  it.live("CR-DURABLE-005: sets aside an unreadable dead letter, and reads the others", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       const letter = { record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
@@ -214,7 +214,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("a folder that can't be made is an error of the journal", () =>
+  it.live("fails with a JournalError if the folder can't be created", () =>
     Effect.gen(function* () {
       const file = join(temporaryFolder(), "file")
       writeFileSync(file, "")
@@ -224,7 +224,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("removes temporary files that are older than an hour, and no younger ones", () =>
+  it.live("removes temporary files only after an hour", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       const own = join(folder, owner.fingerprint)
@@ -240,7 +240,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("a record is there after kill -9, as soon as put has returned", () =>
+  it.live("keeps a record after kill -9, as soon as put has returned", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), folder])

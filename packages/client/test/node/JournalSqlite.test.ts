@@ -36,7 +36,7 @@ const pending = (journal: SettlementJournal.Journal) =>
 const turn = Effect.promise(() => new Promise((resolve) => void setImmediate(resolve)))
 
 describe("JournalSqlite", () => {
-  it.live("keeps records over a restart, and has a removal done when it closes", () =>
+  it.live("keeps records across a restart, and completes a removal when it closes", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(filename, (journal) =>
@@ -50,7 +50,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("a record is there after kill -9, as soon as put has returned", () =>
+  it.live("keeps a record after kill -9, as soon as put has returned", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), filename])
@@ -59,7 +59,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("folder and file are its owner's alone, and the folder above is left as it is", () =>
+  it.live("restricts folder and file to their owner, and leaves the parent folder unchanged", () =>
     Effect.gen(function* () {
       const above = temporaryFolder()
       chmodSync(above, 0o755)
@@ -71,7 +71,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("sets a damaged record aside, and the others are not in its way", () =>
+  it.live("sets aside a damaged record, and reads the others", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(filename, (journal) => Effect.andThen(journal.put(record("r1")), journal.put(record("r2"))))
@@ -86,7 +86,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("sets a record or a dead letter with a number that JavaScript can't hold aside, and reads the others", () =>
+  it.live("sets aside a record or dead letter with a number out of range, and reads the others", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(filename, (journal) =>
@@ -124,7 +124,7 @@ describe("JournalSqlite", () => {
     ["before its version was written", `PRAGMA application_id = ${0x43794a6f}`],
     ["before its tables were made", `PRAGMA application_id = ${0x43794a6f}; PRAGMA user_version = 1`]
   ] as const) {
-    it.live(`takes a file whose making was cut off ${what}`, () =>
+    it.live(`completes a file whose creation was interrupted ${what}`, () =>
       Effect.gen(function* () {
         const filename = join(temporaryFolder(), "journal.sqlite")
         const db = new DatabaseSync(filename)
@@ -158,7 +158,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("says that a record is not durable when the lock isn't free within 2 s, and takes the next one", () =>
+  it.live("reports a record as not durable if the lock isn't free within 2 s, and accepts the next one", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(filename, (journal) => journal.put(record("r1")))
@@ -183,7 +183,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("is closed when what waits for a lock is written", () =>
+  it.live("closes after the writes that wait for a lock", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(filename, (journal) => journal.put(record("r1")))
@@ -208,7 +208,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("tries a file that could not be opened again with the next record", () =>
+  it.live("retries to open the file with the next record", () =>
     Effect.gen(function* () {
       const folder = join(temporaryFolder(), "journal")
       writeFileSync(folder, "not a folder")
@@ -227,14 +227,14 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("a folder that can't be made is an error of the journal", () =>
+  it.live("fails with a JournalError if the folder can't be created", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(using("/proc/nope/x/journal.sqlite", pending))
       expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
     })
   )
 
-  it.live("every operation works after the layer has closed, and leaves no file open", () =>
+  it.live("allows every operation after the layer has closed, and leaves no file open", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       const journal = yield* using(filename, (journal) => Effect.as(journal.put(record("r1")), journal))
@@ -273,7 +273,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("two processes use one file at the same time", () =>
+  it.live("supports two processes on one file", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       const seen = yield* using(filename, (journal) =>

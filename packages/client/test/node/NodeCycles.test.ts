@@ -1,6 +1,6 @@
 /**
- * The whole client as a program on Node has it, against what a newcomer gets wrong: one clear error, a body that never
- * starts, nothing sent that could hold budget, nothing left held.
+ * The client with its Node layers, and mistakes that newcomers make: one clear error, a body that never starts,
+ * no request that could reserve budget, and nothing reserved.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
@@ -39,7 +39,7 @@ const attempt = (estimate: () => Amount.Amount = () => tokens(1)) =>
 
 describe("NodeCycles", () => {
   describe("layerConfig", () => {
-    it.live("without a key is one error, and nothing is sent", () =>
+    it.live("fails with one error without a key, and sends nothing", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => outgoing.end())
         const error = yield* attempt().pipe(
@@ -51,7 +51,7 @@ describe("NodeCycles", () => {
       })
     )
 
-    it.live("with a server that is down is one error", () =>
+    it.live("fails with one error if the server is down", () =>
       Effect.gen(function* () {
         const url = yield* nobody
         const outcome = yield* attempt().pipe(
@@ -64,7 +64,7 @@ describe("NodeCycles", () => {
       })
     )
 
-    it.live("with a web site in place of the server is one error", () =>
+    it.live("fails with one error for a website in place of the server", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) =>
           outgoing.writeHead(404, { "content-type": "text/html" }).end("<html>Not found</html>")
@@ -76,12 +76,12 @@ describe("NodeCycles", () => {
           started: false,
           error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; that isn't a response of a Cycles server: is the base URL right?`
         })
-        // A status without a code proves nothing: the request is repeated, and then again to release what it may hold.
+        // A status without a code proves nothing: the request is retried, and then repeated to release a possible reservation.
         expect(server.requests.slice(0, 2)).toEqual(["POST /v1/reservations", "POST /v1/reservations"])
       })
     )
 
-    it.live("with a web site that answers everything is one error", () =>
+    it.live("fails with one error for a website that returns 200 for everything", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) =>
           outgoing.writeHead(200, { "content-type": "text/html" }).end("<html>Welcome</html>")
@@ -97,7 +97,7 @@ describe("NodeCycles", () => {
       })
     )
 
-    it.live("with a folder keeps the journal of files there", () =>
+    it.live("keeps the file journal in the configured folder", () =>
       Effect.gen(function* () {
         const folder = temporaryFolder()
         yield* Cycles.flush("1 second").pipe(
@@ -116,8 +116,8 @@ describe("NodeCycles", () => {
     )
   })
 
-  describe("a guard", () => {
-    it.effect("with a wrong key is one error, and nothing is held", () =>
+  describe("guard", () => {
+    it.effect("fails with one error for a wrong key, and reserves nothing", () =>
       Effect.gen(function* () {
         const outcome = yield* attempt()
         expect(outcome.started).toBe(false)
@@ -141,16 +141,16 @@ describe("NodeCycles", () => {
         "RangeError: An amount must be a number from 0 to 2^53-1, or a bigint from 0 to 9223372036854775807, got -1 TOKENS"
       ],
       [
-        "an estimate that is no number",
+        "an estimate that isn't a number",
         () => Amount.credits(Number.NaN),
         "RangeError: An amount must be a number from 0 to 2^53-1, or a bigint from 0 to 9223372036854775807, got NaN CREDITS"
       ],
       [
-        "an estimate in dollars that is too fine",
+        "dollars with too many decimals",
         () => Amount.usd("0.123456789"),
         'RangeError: Dollars must be 0 or more with at most 8 decimals, got "0.123456789"'
       ]
-    ])("with %s is one error, and nothing is sent", ([, estimate, error]) =>
+    ])("fails with one error for %s, and sends nothing", ([, estimate, error]) =>
       Effect.gen(function* () {
         expect(yield* attempt(estimate)).toEqual({ started: false, error })
         expect((yield* Faults).sent()).toEqual([])

@@ -66,14 +66,14 @@ const agent = Effect.acquireRelease(
   (agent) => Effect.promise(() => agent.destroy())
 )
 
-/** Waits until the client has noticed what becomes of its connection. */
+/** Waits until the client has detected the state of its connection. */
 const disconnected = (agent: Agent, act: () => void) =>
   Effect.callback<void>((resume) => {
     agent.once("disconnect", () => resume(Effect.void))
     act()
   })
 
-/** What the server does with a request. */
+/** The server's reaction to a request. */
 type Reaction = "respond" | "cut" | "cut within" | "cut head" | "continue"
 
 /** A server that reacts to one request after another, and then responds to each. */
@@ -107,7 +107,7 @@ const post = (url: string, body: string, isRepeatable = true) => exchange(url, {
 
 describe("NodeTransport", () => {
   describe("requests", () => {
-    it.live("arrive as they were made: method, path, query, headers, body", () =>
+    it.live("keep method, path, query, headers and body", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => json(outgoing, {}))
         yield* exchange(`${server.url}/a%2Fb?x=1&y=%C3%A4`, {
@@ -175,7 +175,7 @@ describe("NodeTransport", () => {
           more()
         }
       ]
-    ])("larger than accepted, %s, end at the limit", ([, respond]) =>
+    ])("larger than accepted, %s, are abandoned at the limit", ([, respond]) =>
       Effect.gen(function* () {
         const server = yield* listen(respond)
         expect(yield* Effect.flip(exchange(server.url, { maxResponseBytes: 1_000 }))).toEqual({
@@ -188,22 +188,24 @@ describe("NodeTransport", () => {
       }).pipe(over())
     )
 
-    it.live.each(["application/json", "text/html"])("of %s that break off fail, and may have been acted on", (type) =>
-      Effect.gen(function* () {
-        const server = yield* listen((outgoing) => {
-          outgoing.writeHead(200, { "content-type": type, "content-length": "100" })
-          outgoing.write('{"decision":', () => outgoing.destroy())
+    it.live.each(["application/json", "text/html"])(
+      "of %s that break off fail, and the request may have been processed",
+      (type) =>
+        Effect.gen(function* () {
+          const server = yield* listen((outgoing) => {
+            outgoing.writeHead(200, { "content-type": type, "content-length": "100" })
+            outgoing.write('{"decision":', () => outgoing.destroy())
+          })
+          const error = yield* Effect.flip(decide.pipe(Effect.provide(client(server.url))))
+          expect(error).toMatchObject({ _tag: "TransportError", kind: "interrupted", mayHaveArrived: true })
         })
-        const error = yield* Effect.flip(decide.pipe(Effect.provide(client(server.url))))
-        expect(error).toMatchObject({ _tag: "TransportError", kind: "interrupted", mayHaveArrived: true })
-      })
     )
 
     it.live.each<readonly [status: number, expected: object]>([
       [200, { _tag: "ProtocolError", status: 200, problem: "the body is no JSON" }],
       [502, { _tag: "ApiError", status: 502, code: undefined, isRetryable: true }],
       [404, { _tag: "ApiError", status: 404, code: undefined, isRetryable: false }]
-    ])("that are a web page with %i are an error that says so", ([status, expected]) =>
+    ])("with a web page and %i fail with an error that names it", ([status, expected]) =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => html(outgoing, status))
         expect(yield* Effect.flip(decide.pipe(Effect.provide(client(server.url))))).toMatchObject(expected)
@@ -211,23 +213,25 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live.each([301, 302, 303, 307, 308])("that redirect by %i are not followed, so the key goes nowhere", (status) =>
-      Effect.gen(function* () {
-        const elsewhere = yield* listen((outgoing) => json(outgoing, allow))
-        const server = yield* listen((outgoing) =>
-          outgoing.writeHead(status, { location: `${elsewhere.url}/v1/decide` }).end()
-        )
-        const error = yield* Effect.flip(decide.pipe(Effect.provide(client(server.url))))
-        expect(error).toMatchObject({ _tag: "ProtocolError", status })
-        expect(error.message).toContain("a redirect, which is never followed")
-        expect([server.requests.length, elsewhere.requests.length]).toEqual([1, 0])
-        expect(server.headers[0]?.["x-cycles-api-key"]).toBe("cyc_live_one")
-      })
+    it.live.each([301, 302, 303, 307, 308])(
+      "with a redirect %i aren't followed, so that the key isn't sent elsewhere",
+      (status) =>
+        Effect.gen(function* () {
+          const elsewhere = yield* listen((outgoing) => json(outgoing, allow))
+          const server = yield* listen((outgoing) =>
+            outgoing.writeHead(status, { location: `${elsewhere.url}/v1/decide` }).end()
+          )
+          const error = yield* Effect.flip(decide.pipe(Effect.provide(client(server.url))))
+          expect(error).toMatchObject({ _tag: "ProtocolError", status })
+          expect(error.message).toContain("a redirect, which is never followed")
+          expect([server.requests.length, elsewhere.requests.length]).toEqual([1, 0])
+          expect(server.headers[0]?.["x-cycles-api-key"]).toBe("cyc_live_one")
+        })
     )
   })
 
   describe("connections", () => {
-    it.live("are used again", () =>
+    it.live("are reused", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => json(outgoing, allow))
         yield* Effect.repeat(decide, { times: 9 }).pipe(Effect.provide(client(server.url)))
@@ -236,7 +240,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("that the server closes after some requests are made anew, and nobody notices", () =>
+    it.live("that the server closes after some requests are replaced without an error", () =>
       Effect.gen(function* () {
         const server = yield* listen(
           (outgoing) => json(outgoing, allow),
@@ -253,7 +257,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("that the server has closed while they were idle are made anew, and nobody notices", () =>
+    it.live("that the server closed while they were idle are replaced without an error", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => json(outgoing, allow))
         const dispatcher = yield* agent
@@ -266,7 +270,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("that can't be made are refused: nothing was sent", () =>
+    it.live("that can't be made fail as refused, since nothing was sent", () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(decide.pipe(Effect.provide(client(yield* nobody))))
         expect(error).toMatchObject({
@@ -282,7 +286,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("that take too long to make are refused: nothing was sent", () =>
+    it.live("that take too long to make fail as refused, since nothing was sent", () =>
       Effect.gen(function* () {
         const dispatcher = new Agent({
           connect: (_, callback) => callback(new errors.ConnectTimeoutError("Connect Timeout Error"), null)
@@ -292,7 +296,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("that fall silent end with the time limit: the request may have arrived", () =>
+    it.live("that stop responding fail with the timeout, and the request may have arrived", () =>
       Effect.gen(function* () {
         const server = yield* listen(() => {})
         const error = yield* Effect.flip(decide.pipe(Effect.provide(client(server.url, { timeout: "200 millis" }))))
@@ -305,7 +309,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("that fall silent in the middle of a page don't hold the next request up", () =>
+    it.live("that stop responding in the middle of a page don't delay the next request", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing, count) => {
           if (count > 1) return json(outgoing, allow)
@@ -318,7 +322,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("are closed with the layer, those in use too", () =>
+    it.live("are closed with the layer, including those in use", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing, count) => {
           if (count === 1) json(outgoing, allow)
@@ -347,8 +351,8 @@ describe("NodeTransport", () => {
     )
   })
 
-  describe("repeats", () => {
-    it.live("a request on a new connection when the kept one had ended, and counts it", () =>
+  describe("retries", () => {
+    it.live("a request on a new connection if the reused one had closed, and counts it", () =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve("respond", "cut")
         yield* post(url, "a")
@@ -357,7 +361,7 @@ describe("NodeTransport", () => {
       }).pipe(over({ connections: 1 }))
     )
 
-    it.live("it past other kept connections, which may have ended too", () =>
+    it.live("on a new connection instead of other reused ones, which may also have closed", () =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve("respond", "respond", "cut")
         yield* Effect.all([post(url, "a"), post(url, "a")], { concurrency: "unbounded" })
@@ -366,7 +370,7 @@ describe("NodeTransport", () => {
       }).pipe(over({ connections: 2 }))
     )
 
-    it.live("it once, and never over a kept connection; then it may have arrived", () =>
+    it.live("once, never over a reused connection, and reports that it may have arrived", () =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve("respond", "cut", "respond", "respond", "cut", "cut")
         yield* post(url, "a")
@@ -384,7 +388,7 @@ describe("NodeTransport", () => {
       ["100 Continue has come", true, ["respond", "continue"]],
       ["100 Continue has come on a new connection", true, ["continue"]],
       ["the request must not be sent again", false, ["respond", "cut"]]
-    ])("nothing if %s", ([, isRepeatable, reactions]) =>
+    ])("not if %s", ([, isRepeatable, reactions]) =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve(...reactions)
         for (let i = 1; i < reactions.length; i++) yield* post(url, "a")

@@ -7,7 +7,7 @@ import { temporaryFolder } from "./support.ts"
 const rights = (path: string) => statSync(path).mode & 0o777
 
 describe("folder", () => {
-  it("makes what is missing for its owner alone, whatever the umask, and leaves the rest as it is", () => {
+  it("creates missing folders for their owner only, whatever the umask, and leaves existing ones unchanged", () => {
     const above = temporaryFolder()
     chmodSync(above, 0o755)
     const before = process.umask(0)
@@ -23,7 +23,7 @@ describe("folder", () => {
     expect(rights(above)).toBe(0o755)
   })
 
-  it("says why a folder can't be made, also where the system denies that the parent is there", () => {
+  it("reports why a folder can't be created, even if the system reports a missing parent", () => {
     const file = join(temporaryFolder(), "file")
     writeFileSync(file, "")
     expect(() => Folder.make(join(file, "a", "b"))).toThrow("ENOTDIR")

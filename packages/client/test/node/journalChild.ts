@@ -1,9 +1,9 @@
 /**
  * Works on the journal that the command line names, as another process:
  *
- * - `hold PREFIX COUNT`: writes open records, says `ready`, and stays until it is killed;
+ * - `hold PREFIX COUNT`: writes open records, prints `ready`, and runs until it is killed;
  * - `leave PREFIX COUNT`: writes open records, and ends without closing anything;
- * - `adopt`: says `ready`, waits for a line on standard input, adopts, and says how many records became pending.
+ * - `adopt`: prints `ready`, waits for a line on standard input, adopts, and prints how many records became pending.
  */
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"

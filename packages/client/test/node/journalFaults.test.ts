@@ -18,7 +18,7 @@ const sqlite = (filename: string) => JournalSqlite.layer({ filename })
 
 const files = (folder: string) => JournalFiles.layer({ folder })
 
-/** What a process that starts now finds at the path. */
+/** The records that a new process reads at the path. */
 const found = (filename: string) => using(sqlite(filename), pendingIds)
 
 const wipe = (...paths: ReadonlyArray<string>) => {
@@ -129,7 +129,7 @@ describe("JournalSqlite", () => {
       })
     )
 
-    it.live("and something else takes its place, no write is reported as durable until that is gone", () =>
+    it.live("and something else takes its place, reports no write as durable until that is removed", () =>
       Effect.gen(function* () {
         const filename = join(temporaryFolder(), "journal.sqlite")
         yield* using(sqlite(filename), (journal) =>
@@ -152,7 +152,7 @@ describe("JournalSqlite", () => {
     )
   })
 
-  it.live("fails without node:sqlite when it is used, not before", () =>
+  it.live("fails without node:sqlite on first use, not before", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(sqlite(filename), (journal) =>
@@ -187,7 +187,7 @@ describe("JournalSqlite", () => {
 })
 
 describe("JournalFiles", () => {
-  it.live("makes its folder again when it is deleted, and what is written afterwards is there", () =>
+  it.live("recreates a deleted folder, and keeps later writes", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) =>
@@ -240,7 +240,7 @@ describe("JournalFiles", () => {
             spy.mockRestore()
           }
           expect(allFiles(join(folder, owner.fingerprint)).filter((name) => !name.endsWith(".lock"))).toEqual([])
-          // What stands in the way of the moves.
+          // These prevent the moves.
           for (const name of ["further", "dead-letters", "open"]) {
             wipe(join(folder, owner.fingerprint, name))
             writeFileSync(join(folder, owner.fingerprint, name), "")
@@ -263,7 +263,7 @@ describe("JournalFiles", () => {
     }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
   )
 
-  it.live("fails with a JournalError while its path is too long or not a folder, and works when that is over", () =>
+  it.live("fails with a JournalError while its path is too long or not a folder, and recovers afterwards", () =>
     Effect.gen(function* () {
       const long = join(temporaryFolder(), "x".repeat(300))
       const error = yield* Effect.flip(using(files(long), (journal) => journal.put(record("r1"))))
@@ -313,7 +313,7 @@ describe("JournalFiles", () => {
     }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
   )
 
-  it.live("shows other clients the first record of a reservation, under the name they know, and nothing else", () =>
+  it.live("stores only the first record of a reservation under the name that other clients read", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) =>
@@ -333,8 +333,8 @@ describe("JournalFiles", () => {
   )
 })
 
-describe("a row that can't be read", () => {
-  it.live("is set aside once, also if its text is not UTF-8", () =>
+describe("unreadable row", () => {
+  it.live("is set aside once, also if its text isn't UTF-8", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
       yield* using(sqlite(filename), (journal) => Effect.andThen(journal.put(record("r1")), journal.put(record("r2"))))

@@ -22,7 +22,7 @@ const sqliteV1 = (): string => {
   return filename
 }
 
-/** What the journals of format 1 hold for an owner. */
+/** The records of an owner in the journals of format 1. */
 const recordsOf = ({ baseUrl }: SettlementJournal.JournalOwner) => [
   record("r2", { baseUrl, mode: "event", notBeforeMs: 1_700_000_060_000, recordedAtMs: 1_699_999_999_000 }),
   record("a/b\\c ..: é", { baseUrl, eventBody: undefined }),
@@ -58,7 +58,7 @@ const idsIn = (filename: string) => {
   }
 }
 
-describe("a journal of format 1", () => {
+describe("journal of format 1", () => {
   for (const [name, make] of [
     ["SQLite", () => sqlite(sqliteV1())],
     [
@@ -103,7 +103,7 @@ describe("a journal of format 1", () => {
     })
   }
 
-  it.live("is copied before it is upgraded, its write-ahead log included, for its owner alone", () =>
+  it.live("is copied before it is upgraded, including its write-ahead log, readable only by its owner", () =>
     Effect.gen(function* () {
       const filename = sqliteV1()
       // Another process of the old client has it open, so that its last record is only in the log.
@@ -140,7 +140,7 @@ describe("a journal of format 1", () => {
     60_000
   )
 
-  it.live("stays as it is while it can't be copied, and an earlier copy is kept", () =>
+  it.live("stays unchanged while it can't be copied, and keeps an earlier copy", () =>
     Effect.gen(function* () {
       const filename = sqliteV1()
       mkdirSync(`${filename}.v1.bak.tmp`)
@@ -161,14 +161,14 @@ describe("a journal of format 1", () => {
   )
 })
 
-describe("a journal of a newer format", () => {
-  it.live("is refused and left alone, byte for byte, also what is in its write-ahead log", () =>
+describe("journal of a newer format", () => {
+  it.live("is refused and left unchanged, including its write-ahead log", () =>
     Effect.gen(function* () {
       const filename = sqliteV1()
       const newer = new DatabaseSync(filename)
       newer.exec("PRAGMA user_version = 3; CREATE TABLE more (a TEXT)")
       const copy = join(temporaryFolder(), "journal.sqlite")
-      // As after a crash: nobody has it open, and the last changes are only in the log.
+      // As after a crash: no process has it open, and the last changes are only in the log.
       for (const end of ["", "-wal"]) cpSync(`${filename}${end}`, `${copy}${end}`)
       newer.close()
       const read = () => ["", "-wal"].map((end) => readFileSync(`${copy}${end}`).toString("base64"))

@@ -7,7 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { Socket } from "node:net"
 
-/** A server, and what it saw. */
+/** A server and its request log. */
 export interface Loopback {
   readonly url: string
   /** Method and path of each request. */
@@ -24,7 +24,7 @@ export interface Loopback {
   readonly closed: Effect.Effect<void>
 }
 
-/** Answers each request as `answer` says, which gets the requests' count, from 1. */
+/** Handles each request with `answer`, which gets the number of the request, from 1. */
 export const listen = (
   answer: (outgoing: Http.ServerResponse, count: number) => void,
   configure?: (server: Http.Server) => void
@@ -83,7 +83,7 @@ export const listen = (
     }
   })
 
-/** An address where nobody listens: a server was there, and is gone. */
+/** An address without a listener: its server was closed. */
 export const nobody: Effect.Effect<string> = Effect.scoped(
   Effect.map(
     listen(() => {}),

@@ -30,7 +30,7 @@ afterEach(() => vi.unstubAllEnvs())
 
 describe("NodeTransport", () => {
   describe("proxies", () => {
-    it.live.each(["HTTP_PROXY", "http_proxy"])("of the environment are asked for other hosts: %s", (name) =>
+    it.live.each(["HTTP_PROXY", "http_proxy"])("of the environment are used for other hosts: %s", (name) =>
       Effect.gen(function* () {
         const proxy = yield* listen((outgoing) => outgoing.end("through the proxy"))
         yield* environment({ [name]: proxy.url.replace("//", "//me:hush@") })
@@ -43,7 +43,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("open a tunnel for https, and a refusal of it means that nothing was sent", () =>
+    it.live("open a tunnel for https; if they refuse it, nothing was sent", () =>
       Effect.gen(function* () {
         const tunnels: Array<string | undefined> = []
         const proxy = yield* listen(
@@ -64,7 +64,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("are never asked for this machine", () =>
+    it.live("are never used for this machine", () =>
       Effect.gen(function* () {
         const proxy = yield* listen((outgoing) => outgoing.end("through the proxy"))
         const server = yield* listen((outgoing) => outgoing.end("direct"))

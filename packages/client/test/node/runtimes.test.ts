@@ -19,7 +19,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** Settles a call whose commits never get a response, with the default journal in a home folder of its own. */
+/** Settles a call whose commits never get a response, with the default journal in a new home folder. */
 const settle = Effect.gen(function* () {
   const home = temporaryFolder()
   vi.stubEnv("HOME", home)
@@ -48,7 +48,7 @@ const filesIn = (home: string): ReadonlyArray<string> =>
     .filter((name) => /\.(json|sqlite)$/.test(name))
 
 describe("NodeCycles", () => {
-  describe("the default journal", () => {
+  describe("default journal", () => {
     it.live("is in SQLite", () =>
       Effect.gen(function* () {
         const { home, settlement, warnings } = yield* settle

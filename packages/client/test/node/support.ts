@@ -10,7 +10,7 @@ const folders: Array<string> = []
 
 afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })))
 
-/** A folder of its own. */
+/** A new folder. */
 export const temporaryFolder = (): string => {
   const folder = mkdtempSync(join(tmpdir(), "effect-cycles-test-"))
   folders.push(folder)

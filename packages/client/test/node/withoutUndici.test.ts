@@ -35,7 +35,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live.each([204, 307])("responds with an empty body to %i, and follows nothing", (status) =>
+    it.live.each([204, 307])("returns an empty body for %i, and follows no redirect", (status) =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => outgoing.writeHead(status, { location: "/elsewhere" }).end())
         expect(yield* exchange(server.url)).toMatchObject({ status, body: "" })
@@ -43,7 +43,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("refuses a server that is away: nothing was sent", () =>
+    it.live("fails as refused if the server is down, since nothing was sent", () =>
       Effect.gen(function* () {
         expect(yield* Effect.flip(exchange(yield* nobody))).toMatchObject({
           kind: "refused",
@@ -53,7 +53,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("ends a response that never ends at the limit", () =>
+    it.live("abandons an endless response at the limit", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => {
           const more = (): void => void outgoing.write("x".repeat(400), () => outgoing.destroyed || more())
@@ -64,7 +64,7 @@ describe("NodeTransport", () => {
       })
     )
 
-    it.live("reports a response that breaks off as one that may have arrived", () =>
+    it.live("reports that the request may have arrived if the response breaks off", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => {
           outgoing.writeHead(200, { "content-length": "100" })

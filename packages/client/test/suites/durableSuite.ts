@@ -1,5 +1,5 @@
 /**
- * What a journal on disk has to keep besides the contract: open records of processes that are killed or stopped, and records
+ * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped, and records
  * of an older client.
  */
 import { describe, expect, it } from "@effect/vitest"
@@ -58,7 +58,7 @@ export const start = (...args: ReadonlyArray<string>) =>
     (child) => kill(child)
   )
 
-/** The next thing that a child says. */
+/** The next line that a child prints. */
 const said = (child: ChildProcess): Promise<string> =>
   new Promise((resolve, reject) => {
     child.stdout?.once("data", (data: Buffer) => resolve(data.toString().trim()))
@@ -118,7 +118,7 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         expect(alive.exitCode).toBeNull()
       }).pipe(Effect.scoped))
 
-    test("become pending when their process ends without closing anything, which they don't prevent", () =>
+    test("become pending when their process ends without closing anything, and don't keep it alive", () =>
       Effect.gen(function* () {
         const target = makeTarget()
         const child = yield* start(target, "leave", "r", "2")
@@ -162,7 +162,7 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         )
       }).pipe(Effect.scoped))
 
-    test("keep a handle alive beyond its layer, and end its proof of life with the last of them", () =>
+    test("keep a handle alive beyond its layer until the last of them is removed", () =>
       Effect.gen(function* () {
         const target = makeTarget()
         const outlived = yield* using(layer(target), (journal) => Effect.succeed(journal))
@@ -200,7 +200,7 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         )
       }))
 
-    test("of a dead process merge with a pending record that is the same, and stay beside another one", () =>
+    test("of a dead process merge with an identical pending record, and stay next to a different one", () =>
       Effect.gen(function* () {
         const target = makeTarget()
         const child = yield* start(target, "hold", "r", "2")
@@ -217,7 +217,7 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         )
       }).pipe(Effect.scoped))
 
-    test("survive that the lock of their living handle is deleted, once it writes again", () =>
+    test("survive the deletion of their live handle's lock, once it writes again", () =>
       Effect.gen(function* () {
         const target = makeTarget()
         yield* using(layer(target), (mine) =>
@@ -235,7 +235,7 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         expect(yield* using(layer(target), (journal) => journal.adoptOpen)).toBe(0)
       }))
 
-    test("of a damaged lock file are adopted, since its owner can't have it locked", () =>
+    test("with a damaged lock file are adopted, since their owner can't hold that lock", () =>
       Effect.gen(function* () {
         const target = makeTarget()
         yield* kill(yield* start(target, "hold", "r", "1"))

@@ -42,7 +42,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
   describe(`SettlementJournal (${name})`, () => {
     describe("put", () => {
       test(
-        "writes what pending returns, digit by digit",
+        "stores exactly what pending returns, digit by digit",
         Effect.gen(function* () {
           const journal = yield* open()
           const one = record("r1", { mode: "event", notBeforeMs: 5 })
@@ -78,7 +78,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "keeps all records of 40 runs under one reservation",
+        "keeps all records of 40 concurrent writers of one reservation",
         Effect.gen(function* () {
           const journal = yield* open()
           const all = Array.from({ length: 40 }, (_, n) => record("r1", { commitBody: body(n), recordedAtMs: n }))
@@ -88,7 +88,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "takes a thousand records at once",
+        "accepts a thousand concurrent records",
         Effect.gen(function* () {
           const journal = yield* open()
           yield* Effect.forEach(
@@ -137,7 +137,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "is not stopped by a record with odd numbers",
+        "emits the other records if one has invalid numbers",
         Effect.gen(function* () {
           const journal = yield* open()
           const odd = [
@@ -158,7 +158,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "returns malformed reservation ids as they were put, each with its own operations",
+        "returns malformed reservation ids unchanged, each as a separate record",
         Effect.gen(function* () {
           const journal = yield* open()
           const odd = [
@@ -193,7 +193,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
 
     describe("remove", () => {
       test(
-        "forgets the record, and only that",
+        "removes only the given record",
         Effect.gen(function* () {
           const journal = yield* open()
           const odd = "a/b\\c ..: é"
@@ -230,7 +230,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
 
     describe("bury", () => {
       test(
-        "moves a record to the dead letters, and forget removes it",
+        "moves a record to the dead letters, from which forget removes it",
         Effect.gen(function* () {
           const journal = yield* open()
           const letter = letterOf(record("r1"))
@@ -288,7 +288,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "does not count an open record",
+        "doesn't count an open record",
         Effect.gen(function* () {
           const journal = yield* open()
           yield* journal.putOpen(record("r1"))
@@ -300,7 +300,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
 
     describe("putOpen", () => {
       test(
-        "writes nothing that pending returns",
+        "adds nothing to pending",
         Effect.gen(function* () {
           const journal = yield* open()
           yield* journal.putOpen(record("r1"))
@@ -341,7 +341,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "can be followed by removeOpen and another putOpen in any order",
+        "allows removeOpen and another putOpen in any order",
         Effect.gen(function* () {
           const journal = yield* open()
           yield* journal.removeOpen(idOf("never"))
@@ -357,7 +357,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
     })
 
     test(
-      "every operation works after the scope of the handle has closed",
+      "allows every operation after the scope of the handle has closed",
       Effect.gen(function* () {
         const journal = yield* Effect.scoped(open())
         yield* journal.put(record("r1"))

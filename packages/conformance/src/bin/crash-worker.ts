@@ -1,8 +1,8 @@
 /**
- * Guarded calls without end, until the process is killed; or one that waits for a file, and then ends.
+ * Makes guarded calls until the process is killed, or a single one that ends when a file exists.
  *
- * The log has a line for each step of a call, durable for a reader as soon as it is written: `began`, `recorded` with the
- * total that `record` had returned for, `reported` with the total at the end of the body, and `told` with the settlement.
+ * The log has a line for each step of a call, visible to readers as soon as it is written: `began`, `recorded` with the total
+ * for which `record` has returned, `reported` with the total at the end of the body, and `settled` with the settlement.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import * as NodeCycles from "effect-cycles/node/NodeCycles"
 import * as Reservation from "effect-cycles/Reservation"
 import { appendFileSync, existsSync } from "node:fs"
 
-/** What the worker is started with, as JSON. */
+/** The JSON argument of the worker. */
 export interface Work {
   readonly baseUrl: string
   readonly apiKey: string
@@ -24,14 +24,14 @@ export interface Work {
   readonly journal: string
   readonly kind: "sqlite" | "files"
   readonly log: string
-  /** The beginning of the names of all calls. */
+  /** The prefix of the names of all calls. */
   readonly run: string
   readonly settle: Settle
   readonly onCrash: OnCrash
-  /** How many clients share the journal. With more than one, another client starts and ends on it all the time. */
+  /** The number of clients that share the journal. With more than one, another client repeatedly starts and ends on it. */
   readonly clients: number
   readonly ttlMs: number
-  /** The one call of the worker goes on until this file exists. */
+  /** The single call of the worker lasts until this file exists. */
   readonly until?: string | undefined
 }
 
@@ -51,7 +51,7 @@ const guarded = <E, R>(id: string, body: Effect.Effect<unknown, E, R>) =>
       onCrash: work.onCrash,
       ttl: work.ttlMs,
       gracePeriod: 0,
-      onSettled: (settlement) => write(`told ${id} ${settlement._tag}`)
+      onSettled: (settlement) => write(`settled ${id} ${settlement._tag}`)
     }),
     Effect.ignore
   )
@@ -70,7 +70,7 @@ const call = (id: string, spent: number) =>
     })
   )
 
-const lane = (name: string, number: number) =>
+const loop = (name: string, number: number) =>
   Effect.gen(function* () {
     let i = 0
     return yield* Effect.forever(
@@ -78,10 +78,10 @@ const lane = (name: string, number: number) =>
     )
   })
 
-const lanes = (name: string) =>
-  Effect.forEach([1, 2, 3, 4], (number) => lane(name, number), { concurrency: "unbounded" })
+const loops = (name: string) =>
+  Effect.forEach([1, 2, 3, 4], (number) => loop(name, number), { concurrency: "unbounded" })
 
-const outlive = (file: string) =>
+const runUntil = (file: string) =>
   guarded(
     work.run,
     Effect.gen(function* () {
@@ -101,8 +101,8 @@ const makeClient = () =>
     { journal: kind === "files" ? JournalFiles.layer({ folder: journal }) : JournalSqlite.layer({ filename: journal }) }
   )
 
-/** Starts, scans the journal, and ends. */
-const passingBy = Effect.forever(
+/** A client that starts, scans the journal and ends. */
+const transientClient = Effect.forever(
   Effect.suspend(() => Effect.andThen(Effect.provide(Cycles.flush("1 second"), makeClient()), Effect.sleep(10)))
 )
 
@@ -110,11 +110,11 @@ const program: Effect.Effect<unknown> =
   until === undefined
     ? Effect.all(
         [
-          ...Array.from({ length: clients }, (_, i) => Effect.provide(lanes(`c${i}`), makeClient())),
-          ...(clients > 1 ? [passingBy] : [])
+          ...Array.from({ length: clients }, (_, i) => Effect.provide(loops(`c${i}`), makeClient())),
+          ...(clients > 1 ? [transientClient] : [])
         ],
         { concurrency: "unbounded" }
       )
-    : Effect.provide(outlive(until), makeClient())
+    : Effect.provide(runUntil(until), makeClient())
 
 Effect.runPromise(program).catch(console.error)

@@ -1,12 +1,12 @@
 /**
  * `pnpm --silent habit-server [--port P] [--budget N] [--closing announced|abrupt] [--key-check-ms N] [--slow-read-ms N]`
  *
- * Prints one line of JSON: address, tenant and key, with a budget of N tokens; then serves until it is told to stop.
+ * Prints one line of JSON: address, tenant and key, with a budget of N tokens; then serves until SIGINT or SIGTERM.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { parseArgs } from "node:util"
-import * as HabitServer from "../HabitServer.ts"
+import * as QuirkServer from "../QuirkServer.ts"
 
 const { values } = parseArgs({
   options: {
@@ -19,7 +19,7 @@ const { values } = parseArgs({
 })
 
 const program = Effect.gen(function* () {
-  const { server, url } = yield* HabitServer.make({
+  const { server, url } = yield* QuirkServer.make({
     port: Number(values.port),
     budgets: [{ unit: "TOKENS", allocated: BigInt(values.budget) }],
     closing: values.closing === "abrupt" ? "abrupt" : "announced",

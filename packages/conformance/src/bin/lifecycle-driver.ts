@@ -1,6 +1,6 @@
 /**
- * `pnpm --silent lifecycle-driver < story.json`: prints one line of JSON. It exits with 0 where the story was run, however it
- * ended, and with 2 where it can't be run.
+ * `pnpm --silent lifecycle-driver < story.json`: prints one line of JSON. The exit code is 0 if the call was run, whatever its
+ * result, and 2 if the input is invalid.
  */
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Effect from "effect/Effect"

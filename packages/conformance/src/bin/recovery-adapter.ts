@@ -1,6 +1,6 @@
 /**
  * `pnpm --silent recovery-adapter SCENARIO-ID`: the adapter of the published recovery runner. It reads the scenario as JSON
- * from standard input, plays it, and prints one line of JSON.
+ * from standard input, runs it, and prints one line of JSON.
  */
 import * as Effect from "effect/Effect"
 import { text } from "node:stream/consumers"
@@ -17,7 +17,7 @@ const read = (input: string): unknown => {
   try {
     return JSON.parse(input)
   } catch {
-    return fail("standard input is no JSON")
+    return fail("standard input is not JSON")
   }
 }
 
@@ -26,7 +26,7 @@ if (typeof asked !== "object" || asked === null || !("id" in asked) || asked.id 
   fail(`the scenario on standard input is not ${id}`)
 }
 if (typeof asked === "object" && asked !== null && ("expected_requests" in asked || "assertions" in asked)) {
-  fail("the expected answers must not be told")
+  fail("the input must not contain the expected results")
 }
 const scenario =
   (Object.hasOwn(Recovery.scenarios, id) ? Recovery.scenarios[id] : undefined) ?? fail(`there is no scenario ${id}`)

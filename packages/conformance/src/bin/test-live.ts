@@ -1,6 +1,6 @@
 /**
- * `CYCLES_BASE_URL=… CYCLES_ADMIN_URL=… CYCLES_ADMIN_API_KEY=… pnpm test:live`: the contract of a server, on the one that is
- * named. It makes tenants with random names there and leaves them.
+ * `CYCLES_BASE_URL=… CYCLES_ADMIN_URL=… CYCLES_ADMIN_API_KEY=… pnpm test:live`: tests the contract of a running
+ * server. It makes tenants with random names and doesn't remove them.
  */
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
@@ -10,7 +10,7 @@ const missing = ["CYCLES_BASE_URL", "CYCLES_ADMIN_URL", "CYCLES_ADMIN_API_KEY"].
 )
 
 if (missing.length > 0) {
-  console.error(`test:live asks a running server: set ${missing.join(", ")}`)
+  console.error(`test:live needs a running server: set ${missing.join(", ")}`)
   process.exitCode = 2
 } else {
   const config = join(import.meta.dirname, "../../live/vitest.config.ts")

@@ -1,17 +1,15 @@
-/**
- * What a suite needs of the administrator's plane: tenants, keys, budgets.
- */
+/** The parts of the administrator's API that the suites need: tenants, keys and budgets. */
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 
-/** A server's administrator. */
+/** The administrator's API of a server. */
 export interface Admin {
   readonly url: string
   readonly key: Redacted.Redacted
 }
 
-/** Asks the administrator's plane. An answer that is no success dies, with what was said. */
+/** Sends a request to the administrator's API. An error response is a defect that contains its text. */
 export const ask = (
   admin: Admin,
   method: "GET" | "POST" | "PATCH",
@@ -26,11 +24,11 @@ export const ask = (
       ...(body === undefined ? undefined : { body: Json.stringify(body) })
     })
     const text = await response.text()
-    if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text}`)
+    if (!response.ok) throw new Error(`${method} ${path} returned ${response.status}: ${text}`)
     return Object(JSON.parse(text))
   })
 
-/** A tenant, and a key with the permissions of the runtime plane. */
+/** Makes a tenant. Returns a key with the permissions of the runtime API. */
 export const makeTenant = (admin: Admin, tenant: string, options?: object): Effect.Effect<Redacted.Redacted> =>
   Effect.gen(function* () {
     yield* ask(admin, "POST", "/tenants", { tenant_id: tenant, name: tenant, ...options })
@@ -38,7 +36,7 @@ export const makeTenant = (admin: Admin, tenant: string, options?: object): Effe
     return Redacted.make(String(key["key_secret"]))
   })
 
-/** A budget of tokens; `scope` is below the tenant's, empty for the tenant's own. */
+/** Makes a budget of tokens. `scope` is relative to the tenant; empty for the tenant itself. */
 export const makeBudget = (
   admin: Admin,
   tenant: string,

@@ -1,7 +1,4 @@
-/**
- * The embedded server on the loopback interface, with a list of every charge: what each action was charged by commits and by
- * events.
- */
+/** The embedded server on the loopback interface, with a list of every charge by commits and events. */
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -21,7 +18,7 @@ export interface LedgerServer {
   readonly active: Effect.Effect<ReadonlyArray<string>>
 }
 
-/** Starts it on a free port, with a budget of tokens that is large enough. */
+/** Starts the server on a free port, with a budget of tokens that no test exhausts. */
 export const make: Effect.Effect<LedgerServer, never, Scope.Scope> = Effect.gen(function* () {
   const server = yield* CyclesServer.makeMemoryServer({ budgets: [{ unit: "TOKENS", allocated: 1_000_000_000 }] })
   const runSync = Effect.runSyncWith(yield* Effect.context<never>())

@@ -1,21 +1,19 @@
-/**
- * A small HTTP server on the loopback interface, for as long as a scope is open.
- */
+/** A small HTTP server on the loopback interface. It is closed with its scope. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 
-/** Answers a request whose body has been read. */
+/** Handles a request whose body has been read. */
 export type Listener = (incoming: Http.IncomingMessage, body: string, outgoing: Http.ServerResponse) => void
 
-/** Whether a request is to be read and answered; called when its head has arrived. */
-export type Doorkeeper = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse) => boolean
+/** Called when the headers of a request have arrived. Returns whether the request is processed. */
+export type RequestFilter = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse) => boolean
 
-/** Listens on a port, 0 takes a free one, and returns the address. */
+/** Listens on a port, or on a free one for 0. Returns the URL. */
 export const listen = (
   port: number,
-  answer: Listener,
-  isServed: Doorkeeper = () => true
+  handle: Listener,
+  isServed: RequestFilter = () => true
 ): Effect.Effect<string, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -24,7 +22,7 @@ export const listen = (
           if (!isServed(incoming, outgoing)) return
           const chunks: Array<Buffer> = []
           incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
-          incoming.on("end", () => answer(incoming, Buffer.concat(chunks).toString("utf8"), outgoing))
+          incoming.on("end", () => handle(incoming, Buffer.concat(chunks).toString("utf8"), outgoing))
         })
         server.listen(port, "127.0.0.1", () => resume(Effect.succeed(server)))
       }),

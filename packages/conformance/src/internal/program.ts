@@ -1,18 +1,16 @@
-/**
- * The programs of this package, each run in a process of its own.
- */
+/** Runs the programs of this package in separate processes. */
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { join } from "node:path"
 
-/** What a program left when it ended. */
+/** The exit code and output of a program. */
 export interface Ended {
   readonly code: number | null
   readonly stdout: string
   readonly stderr: string
 }
 
-/** Runs a program of `src/bin` to its end. */
+/** Runs a program of `src/bin` and waits for its end. */
 export const runProgram = (name: string, args: ReadonlyArray<string>, input: string): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
     const child = spawn(process.execPath, [join(import.meta.dirname, `../bin/${name}.ts`), ...args])

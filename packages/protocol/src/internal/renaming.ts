@@ -1,15 +1,15 @@
 /**
- * Functions that rename the fields of a message, derived from its schema: from the wire to the program and back.
+ * Functions that rename the fields of a message from the wire to the program and back, derived from its schema.
  *
- * Nothing is checked here: `reader` and `writer` check a message by one side of its schema first. A schema that renames while
- * it decodes costs five times as much as a check and a rename.
+ * They don't validate: `reader` and `writer` first check a message with one side of its schema. A schema that renames while it
+ * decodes costs five times as much as a check followed by a rename.
  *
  * By default the functions interpret a plan. After `compile` they are generated as code, which is as fast as functions written
- * by hand; where code can't be made from text the plan is interpreted as before.
+ * by hand. If code generation isn't allowed, the plan is interpreted.
  */
 import * as SchemaAST from "effect/SchemaAST"
 import type * as Schema from "effect/Schema"
-import { snakeCase } from "./names.ts"
+import { snakeCase } from "./fieldNames.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -24,7 +24,7 @@ export interface Conversion {
   readonly write: (value: never) => unknown
 }
 
-/** What is done to a value. */
+/** How a value is converted. */
 type Plan =
   | { readonly _tag: "Keep" }
   | { readonly _tag: "Convert"; readonly convert: (value: never) => unknown }
@@ -57,13 +57,17 @@ export const register = <A, I>(
 // renaming
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Renames what the encoded side of a schema accepts. `undefined` if the schema does more than a plan can express. */
+/**
+ * Returns a function that renames what the encoded side of a schema accepts, or `undefined` if a plan can't express the schema.
+ */
 export function reading<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => A) | undefined
 export function reading({ ast }: Schema.Top): ((wire: never) => unknown) | undefined {
   return lazily(ast, "read")
 }
 
-/** Renames what the type side of a schema accepts. `undefined` if the schema does more than a plan can express. */
+/**
+ * Returns a function that renames what the type side of a schema accepts, or `undefined` if a plan can't express the schema.
+ */
 export function writing<A, I>(schema: Schema.Codec<A, I>): ((value: A) => I) | undefined
 export function writing({ ast }: Schema.Top): ((value: never) => unknown) | undefined {
   return lazily(ast, "write")
@@ -71,12 +75,12 @@ export function writing({ ast }: Schema.Top): ((value: never) => unknown) | unde
 
 let isCompiling = false
 
-/** Generates code for every function that is used for the first time from now on. */
+/** Generates code for every function that is first used after this call. */
 export const compile = (): void => {
   isCompiling = true
 }
 
-/** Most messages are never used by a process: their functions are made when they are used first. */
+/** A process uses few of the messages, so each function is made on its first use. */
 const lazily = (ast: SchemaAST.AST, direction: Direction): ((value: never) => unknown) | undefined => {
   const plan = planOf(ast, direction)
   if (plan === undefined) return undefined
@@ -106,8 +110,8 @@ const leaves: ReadonlySet<SchemaAST.AST["_tag"]> = new Set([
 ])
 
 /**
- * The plan of a schema; nothing if it has a transformation that isn't known here. The value of an optional field is only
- * converted if it is there.
+ * Returns the plan of a schema, or `undefined` if it has an unregistered transformation. An optional field is converted only if
+ * it is present.
  */
 const planOf = (ast: SchemaAST.AST, direction: Direction): Plan | undefined => {
   if (ast.encoding !== undefined && !SchemaAST.isObjects(ast)) return converted(ast, ast.encoding, direction)
@@ -136,7 +140,9 @@ const planOf = (ast: SchemaAST.AST, direction: Direction): Plan | undefined => {
   return leaves.has(ast._tag) ? keep : undefined
 }
 
-/** Checks beyond those that were registered are not made by the wire's side. */
+/**
+ * A type side with more checks than were registered has no fast path for reading: the encoded side doesn't check them.
+ */
 const converted = (ast: SchemaAST.AST, [link]: SchemaAST.Encoding, direction: Direction): Plan | undefined => {
   const known = conversions.get(link.transformation)
   if (known === undefined) return undefined
@@ -144,7 +150,7 @@ const converted = (ast: SchemaAST.AST, [link]: SchemaAST.Encoding, direction: Di
   return { _tag: "Convert", convert: known[direction] }
 }
 
-/** Whether the wire has exactly the derived names. */
+/** Returns whether the names on the wire are exactly the derived ones. */
 const isRenamed = (ast: SchemaAST.Objects): boolean => {
   const [link, ...others] = ast.encoding ?? []
   if (others.length > 0) return false
@@ -206,7 +212,9 @@ const interpreted = (plan: Plan): ((value: never) => unknown) => {
 // generated
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The same as code; nothing where code can't be made from text. Names of fields are checked to be identifiers before. */
+/**
+ * Returns the plan as code, or `undefined` if code generation isn't allowed. Field names were checked to be identifiers.
+ */
 const generated = (plan: Plan, direction: Direction): ((value: never) => unknown) | undefined => {
   const converts: Array<(value: never) => unknown> = []
   const functions: Array<string> = []

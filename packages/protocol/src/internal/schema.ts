@@ -1,5 +1,5 @@
 /**
- * The building blocks of the wire's schemas: strict ones for what is written, open ones for what is read.
+ * Building blocks of the message schemas: strict ones for requests, lenient ones for responses.
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
@@ -11,20 +11,21 @@ import * as Json from "../Json.ts"
 import * as Limits from "../Limits.ts"
 import * as Renaming from "./renaming.ts"
 
-/** A text of limited length. */
+/** A string of limited length. */
 export const text = (minimum: number, maximum: number) =>
   Schema.String.check(Schema.isBetweenLength(minimum, maximum, { expected: `${minimum} to ${maximum} characters` }))
 
-/** An integer of limited size. */
+/** An integer in a range. */
 export const integer = (minimum: number, maximum: number) =>
   Schema.Int.check(Schema.isBetween({ minimum, maximum }, { expected: `an integer from ${minimum} to ${maximum}` }))
 
-/** A count, or an instant or a span of time in milliseconds. */
+/** A count, or an instant or a duration in milliseconds. */
 export const natural = integer(0, Number.MAX_SAFE_INTEGER)
 
 /**
- * An instant in milliseconds. On the wire it has 64 bits: what a number can't hold exactly, the year 287396 and later, is read
- * as `Number.MAX_SAFE_INTEGER`. Only an instant is read so: it is compared with others of its kind, and charged to nobody.
+ * An instant in epoch milliseconds. The wire allows 64 bits: instants above `Number.MAX_SAFE_INTEGER` are read as that number.
+ *
+ * Only instants are rounded, because they are only compared. Amounts never are.
  */
 export const instant = Schema.Union([
   natural,
@@ -42,7 +43,7 @@ const instantOf = (wire: number | bigint): number => (typeof wire === "bigint" ?
 
 Renaming.register(instant, { read: instantOf, write: (value) => value })
 
-/** An integer of 64 bits: a number or a bigint in JSON, a bigint in the program. Both sides hold its limits. */
+/** A 64-bit integer: a number or a bigint in JSON, a bigint in the program. Both sides check the range. */
 const int64 = (minimum: bigint) => {
   const expected = `an integer from ${minimum} to ${Limits.maxInt64}`
   const large = Schema.BigInt.check(Schema.isBetweenBigInt({ minimum, maximum: Limits.maxInt64 }, { expected }))
@@ -57,36 +58,45 @@ const int64 = (minimum: bigint) => {
     )
 }
 
-/** An amount: 0 or more. */
+/** The value of an amount. */
 export const unsignedInt64 = int64(0n)
 
-/** A balance: it may be below zero. */
+/** The value of a signed amount. */
 export const signedInt64 = int64(Limits.minInt64)
 
-/** The fields of the subject in a query. */
+/** The subject of a query. */
 export const scopeQuery = {
+  /** Only rows of this tenant. */
   tenant: Schema.optional(Schema.String),
+  /** Only rows of this workspace. */
   workspace: Schema.optional(Schema.String),
+  /** Only rows of this application. */
   app: Schema.optional(Schema.String),
+  /** Only rows of this workflow. */
   workflow: Schema.optional(Schema.String),
+  /** Only rows of this agent. */
   agent: Schema.optional(Schema.String),
+  /** Only rows of this toolset. */
   toolset: Schema.optional(Schema.String)
 }
 
-/** The part of a list that a query asks for. */
+/** The page of a query. */
 export const pageQuery = {
-  /** Rows of a page, 1 to 200. Default 50. */
+  /** The number of rows, 1 to 200. Default 50. */
   limit: Schema.optional(integer(1, Limits.maxPageSize)),
+  /** The `nextCursor` of the previous page. */
   cursor: Schema.optional(Schema.String)
 }
 
-/** What a page tells besides its rows. */
+/** The fields of a page besides its rows. */
 export const pageFields = {
+  /** The cursor of the next page. Absent on the last page. */
   nextCursor: Schema.optionalKey(Schema.String),
+  /** Whether there is another page. */
   hasMore: Schema.optionalKey(Schema.Boolean)
 }
 
-/** A value in the user's JSON. Reading it must not throw: it may have getters, be a proxy, or be endlessly deep. */
+/** User data may have getters, be a proxy or nest endlessly. Reading it must not throw. */
 const isJsonValue = (value: unknown): value is Json.Value => {
   try {
     return isJson(value, [])
@@ -118,7 +128,7 @@ const isJson = (value: unknown, path: Array<object>): boolean => {
   }
 }
 
-/** The members of a list or of a plain object, also of one from another realm. Holes of a list are `undefined`. */
+/** Returns the members of an array or a plain object, also from another realm. Holes in an array are `undefined`. */
 const membersOf = (value: object): ReadonlyArray<unknown> | undefined => {
   if (Array.isArray(value)) return Array.from(value)
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -138,30 +148,30 @@ const jsonValue = Schema.declare(isJsonValue, {
   toCodecArbitrary: jsonLink
 })
 
-/** Free JSON of the user's, checked to be JSON. Integers above 2^53 are bigints. */
+/** JSON from the user. Integers above 2^53-1 are bigints. */
 export const jsonObject = Schema.Record(Schema.String, jsonValue)
 
-/** Free JSON as it was read. */
+/** JSON from a server, unchecked. */
 export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
 
-/** Why a text can't be read. */
+/** A message that describes why a text can't be parsed. */
 export type Unreadable = string
 
 /**
- * Reads the text of a response that a schema describes.
+ * Returns a function that parses the text of a response.
  *
- * A response that the wire's side of the schema accepts is only renamed. Everything else, a wrong field, a null, a number that a
- * double can't hold, goes through the whole schema, which reads it or says what is wrong with it.
+ * A response that the encoded side of the schema accepts is only renamed. Any other response (an invalid field, a null, a number
+ * that a double can't hold) is decoded with the whole schema, which returns it or describes the problem.
  */
 export const reader = <A, I>(
   schema: Schema.Codec<A, I>,
   lenient: ReadonlyArray<string> = []
 ): ((text: string) => Result.Result<A, Unreadable>) => {
   const wire = Schema.toEncoded(schema)
-  const decode = forgiving(Schema.decodeUnknownResult(schema), lenient)
+  const decode = leniently(Schema.decodeUnknownResult(schema), lenient)
   const isPlain = Schema.is(wire)
   const rename = Renaming.reading(schema)
-  // The wire's side says nothing of numbers in free JSON, which must not have been rounded, and of nulls that it accepts.
+  // The schema doesn't check free JSON: its numbers must not be rounded, and the nulls that it accepts must be dropped.
   const parse = isOpen(wire.ast) ? Json.parseAnswer : JSON.parse
   const readAll = (text: string): Result.Result<A, Unreadable> =>
     Result.flatMap(parsed(Json.parseAnswer, text), (json) => Result.mapError(decode(json), (error) => error.message))
@@ -172,7 +182,7 @@ export const reader = <A, I>(
   }
 }
 
-/** Whether a value may be or contain a null, or JSON that no schema looks at. */
+/** Returns whether a schema accepts nulls or JSON that it doesn't check. */
 const isOpen = (ast: SchemaAST.AST): boolean => {
   if (SchemaAST.isUnknown(ast) || SchemaAST.isDeclaration(ast) || SchemaAST.isNull(ast)) return true
   if (SchemaAST.isObjects(ast))
@@ -182,19 +192,19 @@ const isOpen = (ast: SchemaAST.AST): boolean => {
 }
 
 /**
- * Writes a request that a schema describes: one that the program's side of the schema accepts is only renamed. Everything else
- * is walked once more for all that is wrong with it. Never throws, whatever getters and proxies the input has.
+ * Returns a function that encodes a request. Input that the type side of the schema accepts is only renamed; other input is
+ * encoded again to collect all errors. It never throws, whatever getters and proxies the input has.
  */
 export const writer = <A, I>(
   schema: Schema.Codec<A, I>
 ): ((input: unknown) => Result.Result<I, Schema.SchemaError>) => {
-  const isRight = Schema.is(Schema.toType(schema))
+  const isValid = Schema.is(Schema.toType(schema))
   const rename = Renaming.writing(schema)
   const write = Schema.encodeUnknownResult(schema)
   const explain = Schema.encodeUnknownResult(schema, { errors: "all" })
   return (input) => {
     try {
-      if (rename !== undefined && isRight(input)) return Result.succeed(rename(input))
+      if (rename !== undefined && isValid(input)) return Result.succeed(rename(input))
       const written = write(input)
       return Result.isSuccess(written) ? written : explain(input)
     } catch {
@@ -205,15 +215,15 @@ export const writer = <A, I>(
 
 const readable = Schema.Unknown.annotate({ expected: "an object whose fields can be read" }).ast
 
-/** Decodes; where that fails, once more without those of the lenient members that are wrong. */
-const forgiving =
+/** Decodes. If that fails, decodes again without the lenient fields that are invalid. */
+const leniently =
   <A>(decode: (json: unknown) => Result.Result<A, Schema.SchemaError>, lenient: ReadonlyArray<string>): typeof decode =>
   (json) => {
     const whole = decode(json)
     if (Result.isSuccess(whole) || lenient.length === 0 || !Predicate.isObject(json)) return whole
-    const bare = without(json, lenient)
-    const isWrong = (name: string) => Result.isFailure(decode({ ...bare, [name]: Reflect.get(json, name) }))
-    return decode(without(json, lenient.filter(isWrong)))
+    const required = without(json, lenient)
+    const isInvalid = (name: string) => Result.isFailure(decode({ ...required, [name]: Reflect.get(json, name) }))
+    return decode(without(json, lenient.filter(isInvalid)))
   }
 
 const without = (json: object, names: ReadonlyArray<string>): object =>

@@ -1,82 +1,83 @@
-/**
- * The contract of a server, in part. What happens to a reservation: reserve, commit and its overage, release, extend, expiry.
- */
+/** The contract of a server: reserve, commit and overage, release, extend and expiry. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { describe, expect } from "@effect/vitest"
 import type { CyclesError } from "effect-cycles/CyclesError"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
-import type { Declare } from "./stage.ts"
-import { both, codeOf, newKey, one, unknownId } from "./stage.ts"
+import type { Declare } from "./fixture.ts"
+import { both, codeOf, newKey, one, unknownId } from "./fixture.ts"
 
 const { tokens } = Amount
 
 /** Declares these tests. */
 export const lifecycle = ({ test, timed }: Declare): void => {
   describe("reserve", () => {
-    test("holds the estimate on every scope of the subject", both(100, 50), ({ books, reserve, tenant }) =>
+    test("reserves the estimate on every scope of the subject", both(100, 50), ({ balanceAt, reserve, tenant }) =>
       Effect.gen(function* () {
-        const answer = yield* reserve(20, { agent: "a" })
-        expect(answer).toMatchObject({
+        const response = yield* reserve(20, { agent: "a" })
+        expect(response).toMatchObject({
           decision: "ALLOW",
           reserved: tokens(20),
           affectedScopes: [`tenant:${tenant}`, `tenant:${tenant}/agent:a`],
           scopePath: `tenant:${tenant}/agent:a`
         })
-        expect(answer.reservationId).toBeDefined()
-        expect([(yield* books()).remaining, (yield* books("agent:a")).remaining]).toEqual([80n, 30n])
+        expect(response.reservationId).toBeDefined()
+        expect([(yield* balanceAt()).remaining, (yield* balanceAt("agent:a")).remaining]).toEqual([80n, 30n])
       })
     )
 
-    test("holds nothing on any scope where one has too little", both(100, 10), ({ books, reserve }) =>
+    test("reserves nothing if one scope has too little", both(100, 10), ({ balanceAt, reserve }) =>
       Effect.gen(function* () {
         expect(yield* codeOf(reserve(11, { agent: "a" }))).toBe("BUDGET_EXCEEDED")
-        expect([(yield* books()).reserved, (yield* books("agent:a")).reserved]).toEqual([0n, 0n])
+        expect([(yield* balanceAt()).reserved, (yield* balanceAt("agent:a")).reserved]).toEqual([0n, 0n])
         yield* reserve(10, { agent: "a" })
-        expect([(yield* books()).reserved, (yield* books("agent:a")).reserved]).toEqual([10n, 10n])
+        expect([(yield* balanceAt()).reserved, (yield* balanceAt("agent:a")).reserved]).toEqual([10n, 10n])
       })
     )
 
-    test("lets nobody have more than there is, however many ask at once", one(100), ({ books, reserve }) =>
-      Effect.gen(function* () {
-        const asked = yield* Effect.forEach(Array.from({ length: 20 }), () => Effect.result(reserve(10)), {
-          concurrency: 20
+    test(
+      "never reserves more than the budget, however many requests are concurrent",
+      one(100),
+      ({ balanceAt, reserve }) =>
+        Effect.gen(function* () {
+          const asked = yield* Effect.forEach(Array.from({ length: 20 }), () => Effect.result(reserve(10)), {
+            concurrency: 20
+          })
+          expect(asked.filter((result) => result._tag === "Success").length).toBe(10)
+          expect(yield* balanceAt()).toMatchObject({ reserved: 100n, remaining: 0n })
         })
-        expect(asked.filter((result) => result._tag === "Success").length).toBe(10)
-        expect(yield* books()).toMatchObject({ reserved: 100n, remaining: 0n })
-      })
     )
 
-    test("lives a minute where nothing is said", one(10), ({ client, hold }) =>
+    test("has a TTL of one minute by default", one(10), ({ client, reserveId }) =>
       Effect.gen(function* () {
-        const { createdAtMs, expiresAtMs } = yield* client.getReservation(yield* hold(1))
+        const { createdAtMs, expiresAtMs } = yield* client.getReservation(yield* reserveId(1))
         expect(expiresAtMs - createdAtMs).toBe(60_000)
       })
     )
 
     test(
-      "lives no longer than the tenant allows",
+      "limits the TTL to the tenant's maximum",
       one(10),
-      ({ client, hold }) =>
+      ({ client, reserveId }) =>
         Effect.gen(function* () {
-          const { createdAtMs, expiresAtMs } = yield* client.getReservation(yield* hold(1, { ttlMs: 60_000 }))
+          const { createdAtMs, expiresAtMs } = yield* client.getReservation(yield* reserveId(1, { ttlMs: 60_000 }))
           expect(expiresAtMs - createdAtMs).toBe(5_000)
         }),
       { max_reservation_ttl_ms: 5_000, default_reservation_ttl_ms: 5_000 }
     )
 
-    test("holds nothing in a dry run, and denies instead of refusing", one(10), ({ books, reserve }) =>
+    test("reserves nothing in a dry run, and returns DENY instead of an error", one(10), ({ balanceAt, reserve }) =>
       Effect.gen(function* () {
         expect(yield* reserve(10, { dryRun: true })).toMatchObject({ decision: "ALLOW" })
         expect(yield* reserve(11, { dryRun: true })).toMatchObject({
           decision: "DENY",
           reasonCode: "BUDGET_EXCEEDED"
         })
-        expect((yield* books()).reserved).toBe(0n)
+        expect((yield* balanceAt()).reserved).toBe(0n)
       })
     )
 
-    test("says what is missing: a budget, or one of this unit", one(10), ({ client, reserve, tenant }) =>
+    test("fails if there is no budget, or none in this unit", one(10), ({ client, reserve, tenant }) =>
       Effect.gen(function* () {
         expect(yield* codeOf(reserve(1, { estimate: Amount.credits(1) }))).toBe("UNIT_MISMATCH")
         expect(yield* codeOf(reserve(1, { subject: { agent: "a" } }))).toBe("NOT_FOUND")
@@ -86,11 +87,11 @@ export const lifecycle = ({ test, timed }: Declare): void => {
     )
 
     test(
-      "is refused by a frozen budget, which still takes what is held",
+      "is refused by a frozen budget, which still accepts commits",
       one(10),
-      ({ client, hold, manage, reserve }) =>
+      ({ client, reserveId, manage, reserve }) =>
         Effect.gen(function* () {
-          const id = yield* hold(5)
+          const id = yield* reserveId(5)
           yield* manage("freeze", {})
           expect(yield* codeOf(reserve(1))).toBe("BUDGET_FROZEN")
           yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(5) })
@@ -101,35 +102,35 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("commit", () => {
-    test("charges what was spent and gives the rest back", both(100, 50), ({ books, client, hold }) =>
+    test("charges the actual amount and returns the rest", both(100, 50), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
-        const id = yield* hold(20, { agent: "a" })
-        const answer = yield* client.commit(id, {
+        const id = yield* reserveId(20, { agent: "a" })
+        const response = yield* client.commit(id, {
           idempotencyKey: newKey(),
           actual: tokens(15),
           metadata: { note: "n" }
         })
-        expect(answer).toMatchObject({ status: "COMMITTED", charged: tokens(15), released: tokens(5) })
+        expect(response).toMatchObject({ status: "COMMITTED", charged: tokens(15), released: tokens(5) })
         for (const scope of [undefined, "agent:a"]) {
-          expect(yield* books(scope)).toMatchObject({ spent: 15n, reserved: 0n, debt: 0n })
+          expect(yield* balanceAt(scope)).toMatchObject({ spent: 15n, reserved: 0n, debt: 0n })
         }
         expect(yield* client.getReservation(id)).toMatchObject({ status: "COMMITTED", committed: tokens(15) })
       })
     )
 
-    test("takes nothing for an amount of 0, and all of it for all", one(10), ({ books, client, hold }) =>
+    test("accepts an amount of 0, and the whole reserved amount", one(10), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
-        const nothing = yield* client.commit(yield* hold(10), { idempotencyKey: newKey(), actual: tokens(0) })
+        const nothing = yield* client.commit(yield* reserveId(10), { idempotencyKey: newKey(), actual: tokens(0) })
         expect(nothing.released).toEqual(tokens(10))
-        const all = yield* client.commit(yield* hold(10), { idempotencyKey: newKey(), actual: tokens(10) })
+        const all = yield* client.commit(yield* reserveId(10), { idempotencyKey: newKey(), actual: tokens(10) })
         expect(all.released).toBeUndefined()
-        expect(yield* books()).toMatchObject({ spent: 10n, remaining: 0n })
+        expect(yield* balanceAt()).toMatchObject({ spent: 10n, remaining: 0n })
       })
     )
 
-    test("is final: what comes after is refused and changes nothing", one(10), ({ books, client, hold }) =>
+    test("is final: later settlements are refused and change nothing", one(10), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
-        const id = yield* hold(10)
+        const id = yield* reserveId(10)
         yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(4) })
         const later = [
           client.commit(id, { idempotencyKey: newKey(), actual: tokens(4) }),
@@ -142,13 +143,13 @@ export const lifecycle = ({ test, timed }: Declare): void => {
             code: "RESERVATION_FINALIZED"
           })
         }
-        expect(yield* books()).toMatchObject({ spent: 4n, reserved: 0n })
+        expect(yield* balanceAt()).toMatchObject({ spent: 4n, reserved: 0n })
       })
     )
 
-    test("is refused in another unit, and for a reservation that is not there", one(10), ({ client, hold }) =>
+    test("is refused in another unit, and for an unknown reservation", one(10), ({ client, reserveId }) =>
       Effect.gen(function* () {
-        const id = yield* hold(10)
+        const id = yield* reserveId(10)
         const credits = { idempotencyKey: newKey(), actual: Amount.credits(1) }
         expect(yield* codeOf(client.commit(id, credits))).toBe("UNIT_MISMATCH")
         const one = { idempotencyKey: newKey(), actual: tokens(1) }
@@ -158,26 +159,26 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("overage", () => {
-    test("under REJECT is refused, and the reservation stays", one(100), ({ books, client, hold }) =>
+    test("is refused under REJECT, and the reservation stays active", one(100), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
-        const id = yield* hold(10, { overagePolicy: "REJECT" })
+        const id = yield* reserveId(10, { overagePolicy: "REJECT" })
         const commit = (amount: number) => client.commit(id, { idempotencyKey: newKey(), actual: tokens(amount) })
         expect(yield* codeOf(commit(11))).toBe("BUDGET_EXCEEDED")
-        expect(yield* books()).toMatchObject({ spent: 0n, reserved: 10n })
+        expect(yield* balanceAt()).toMatchObject({ spent: 0n, reserved: 10n })
         yield* commit(10)
-        expect(yield* books()).toMatchObject({ spent: 10n, reserved: 0n })
+        expect(yield* balanceAt()).toMatchObject({ spent: 10n, reserved: 0n })
       })
     )
 
     test(
-      "under ALLOW_IF_AVAILABLE takes what is there, and stops new reservations until the budget is funded",
+      "charges the remaining amount under ALLOW_IF_AVAILABLE, and blocks new reservations until the budget is funded",
       one(15),
-      ({ books, client, hold, manage, reserve }) =>
+      ({ balanceAt, client, reserveId, manage, reserve }) =>
         Effect.gen(function* () {
-          const id = yield* hold(10, { overagePolicy: "ALLOW_IF_AVAILABLE" })
+          const id = yield* reserveId(10, { overagePolicy: "ALLOW_IF_AVAILABLE" })
           const { charged } = yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(20) })
           expect(charged).toEqual(tokens(15))
-          expect(yield* books()).toMatchObject({ spent: 15n, debt: 0n, remaining: 0n, isOverLimit: true })
+          expect(yield* balanceAt()).toMatchObject({ spent: 15n, debt: 0n, remaining: 0n, isOverLimit: true })
           expect(yield* codeOf(reserve(0))).toBe("OVERDRAFT_LIMIT_EXCEEDED")
           yield* manage("fund", {
             operation: "CREDIT",
@@ -185,32 +186,32 @@ export const lifecycle = ({ test, timed }: Declare): void => {
             idempotency_key: newKey()
           })
           yield* reserve(5)
-          expect(yield* books()).toMatchObject({ remaining: 0n, isOverLimit: false })
+          expect(yield* balanceAt()).toMatchObject({ remaining: 0n, isOverLimit: false })
         })
     )
 
     test(
-      "under ALLOW_WITH_OVERDRAFT makes debt up to the limit, and none beyond it",
+      "creates debt up to the limit under ALLOW_WITH_OVERDRAFT, and none beyond it",
       [{ allocated: 10, overdraftLimit: 5 }],
-      ({ books, client, hold, reserve }) =>
+      ({ balanceAt, client, reserveId, reserve }) =>
         Effect.gen(function* () {
-          const id = yield* hold(10, { overagePolicy: "ALLOW_WITH_OVERDRAFT" })
+          const id = yield* reserveId(10, { overagePolicy: "ALLOW_WITH_OVERDRAFT" })
           const commit = (amount: number) => client.commit(id, { idempotencyKey: newKey(), actual: tokens(amount) })
           expect(yield* codeOf(commit(16))).toBe("OVERDRAFT_LIMIT_EXCEEDED")
-          expect(yield* books()).toMatchObject({ spent: 0n, reserved: 10n, debt: 0n })
+          expect(yield* balanceAt()).toMatchObject({ spent: 0n, reserved: 10n, debt: 0n })
           yield* commit(15)
-          expect(yield* books()).toMatchObject({ spent: 10n, debt: 5n, remaining: -5n })
+          expect(yield* balanceAt()).toMatchObject({ spent: 10n, debt: 5n, remaining: -5n })
           expect(yield* codeOf(reserve(1))).toBe("BUDGET_EXCEEDED")
         })
     )
 
     test(
-      "is as the tenant has it where the request says nothing",
+      "follows the tenant's policy if the request has none",
       one(100),
-      ({ client, event, hold }) =>
+      ({ client, event, reserveId }) =>
         Effect.gen(function* () {
           const commit = { idempotencyKey: newKey(), actual: tokens(11) }
-          expect(yield* codeOf(client.commit(yield* hold(10), commit))).toBe("BUDGET_EXCEEDED")
+          expect(yield* codeOf(client.commit(yield* reserveId(10), commit))).toBe("BUDGET_EXCEEDED")
           expect(yield* codeOf(event(91))).toBe("BUDGET_EXCEEDED")
         }),
       { default_commit_overage_policy: "REJECT" }
@@ -218,15 +219,15 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("release", () => {
-    test("gives everything back, also by the administrator", both(10, 10), ({ books, client, hold }) =>
+    test("returns the whole amount, also for the administrator", both(10, 10), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
-        const own = yield* hold(4, { agent: "a" })
-        const other = yield* hold(6, { agent: "a" })
+        const own = yield* reserveId(4, { agent: "a" })
+        const other = yield* reserveId(6, { agent: "a" })
         const release = { idempotencyKey: newKey(), reason: "no longer needed" }
         expect((yield* client.release(own, release)).released).toEqual(tokens(4))
         expect((yield* client.release(other, release, { as: "admin" })).released).toEqual(tokens(6))
         for (const scope of [undefined, "agent:a"]) {
-          expect(yield* books(scope)).toMatchObject({ spent: 0n, reserved: 0n, remaining: 10n })
+          expect(yield* balanceAt(scope)).toMatchObject({ spent: 0n, reserved: 0n, remaining: 10n })
         }
         expect((yield* client.getReservation(own)).status).toBe("RELEASED")
       })
@@ -234,9 +235,9 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("extend", () => {
-    test("adds to the end there was, once for each key", one(10), ({ client, hold }) =>
+    test("extends from the current end, once for each key", one(10), ({ client, reserveId }) =>
       Effect.gen(function* () {
-        const id = yield* hold(1, { ttlMs: 30_000 })
+        const id = yield* reserveId(1, { ttlMs: 30_000 })
         const before = (yield* client.getReservation(id)).expiresAtMs
         const extend = { idempotencyKey: newKey(), extendByMs: 10_000 }
         expect((yield* client.extend(id, extend)).expiresAtMs).toBe(before + 10_000)
@@ -246,11 +247,11 @@ export const lifecycle = ({ test, timed }: Declare): void => {
     )
 
     test(
-      "is refused when the tenant's number is used up",
+      "is refused after the tenant's maximum number of extensions",
       one(10),
-      ({ client, hold }) =>
+      ({ client, reserveId }) =>
         Effect.gen(function* () {
-          const id = yield* hold(1)
+          const id = yield* reserveId(1)
           const extend = () => client.extend(id, { idempotencyKey: newKey(), extendByMs: 1 })
           yield* extend()
           expect(yield* codeOf(extend())).toBe("MAX_EXTENSIONS_EXCEEDED")
@@ -260,35 +261,38 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   })
 
   describe("expiry", () => {
-    timed("gives back exactly what was held, after the grace", both(10, 10), ({ books, client, hold }) =>
-      Effect.gen(function* () {
-        const id = yield* hold(7, { agent: "a", ttlMs: 1_000, gracePeriodMs: 500 })
-        yield* TestClock.adjust(1_500)
-        expect((yield* books()).reserved).toBe(7n)
-        yield* TestClock.adjust(1)
-        for (const scope of [undefined, "agent:a"]) expect((yield* books(scope)).remaining).toBe(10n)
-        const late = { idempotencyKey: newKey(), actual: tokens(7) }
-        expect(yield* codeOf(client.commit(id, late))).toBe("RESERVATION_EXPIRED")
-        expect(yield* codeOf(client.getReservation(id))).toBe("RESERVATION_EXPIRED")
-        const [row] = (yield* client.listReservations({ status: "EXPIRED" })).reservations
-        expect(row?.reservationId).toBe(id)
-      })
+    timed(
+      "returns exactly the reserved amount after the grace period",
+      both(10, 10),
+      ({ balanceAt, client, reserveId }) =>
+        Effect.gen(function* () {
+          const id = yield* reserveId(7, { agent: "a", ttlMs: 1_000, gracePeriodMs: 500 })
+          yield* TestClock.adjust(1_500)
+          expect((yield* balanceAt()).reserved).toBe(7n)
+          yield* TestClock.adjust(1)
+          for (const scope of [undefined, "agent:a"]) expect((yield* balanceAt(scope)).remaining).toBe(10n)
+          const late = { idempotencyKey: newKey(), actual: tokens(7) }
+          expect(yield* codeOf(client.commit(id, late))).toBe("RESERVATION_EXPIRED")
+          expect(yield* codeOf(client.getReservation(id))).toBe("RESERVATION_EXPIRED")
+          const [row] = (yield* client.listReservations({ status: "EXPIRED" })).reservations
+          expect(row?.reservationId).toBe(id)
+        })
     )
 
-    timed("leaves the grace to settle, but not to extend", one(20), ({ books, client, hold }) =>
+    timed("allows a settlement in the grace period, but no extension", one(20), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
-        const id = yield* hold(7, { ttlMs: 1_000, gracePeriodMs: 500 })
-        const other = yield* hold(7, { ttlMs: 1_000, gracePeriodMs: 500 })
+        const id = yield* reserveId(7, { ttlMs: 1_000, gracePeriodMs: 500 })
+        const other = yield* reserveId(7, { ttlMs: 1_000, gracePeriodMs: 500 })
         yield* TestClock.adjust(1_400)
         const extend = { idempotencyKey: newKey(), extendByMs: 1_000 }
         expect(yield* codeOf(client.extend(id, extend))).toBe("RESERVATION_EXPIRED")
         yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(7) })
         yield* client.release(other, { idempotencyKey: newKey() })
-        expect(yield* books()).toMatchObject({ spent: 7n, reserved: 0n })
+        expect(yield* balanceAt()).toMatchObject({ spent: 7n, reserved: 0n })
       })
     )
 
-    timed("is told anew by a repeated reserve", one(20), ({ reserve }) =>
+    timed("is recomputed in the response to a repeated reserve", one(20), ({ reserve }) =>
       Effect.gen(function* () {
         const request = { idempotencyKey: newKey(), ttlMs: 10_000, gracePeriodMs: 0 }
         const first = yield* reserve(1, request)

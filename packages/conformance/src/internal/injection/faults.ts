@@ -1,26 +1,25 @@
 /**
- * What can go wrong, and when: the collaborators of the client, the faults of each, and the counter that decides which call
- * meets which fault.
+ * The collaborators of the client, the faults of each, and the counter that selects the call that a fault is injected into.
  */
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A collaborator, or one operation of it. */
+/** A collaborator, or one of its operations. */
 export type Site = keyof typeof kinds
 
-/** One fault: what happens at the n-th call of a site. A kind that ends in `*` happens at every later call too. */
+/** One fault, at the n-th call of a site. A kind that ends in `*` also applies to every later call. */
 export interface Fault {
   readonly site: Site
-  /** From 1. */
+  /** The number of the call, from 1. */
   readonly call: number
   readonly kind: string
 }
 
 const pages = [401, 403, 404, 410, 413, 429, 500, 502, 503]
 
-/** Refusals of the server, which has not acted on the request. */
+/** Error responses of a server that hasn't processed the request. */
 const codes = [
   "400 INVALID_REQUEST",
   "401 UNAUTHORIZED",
@@ -172,6 +171,6 @@ export class Injector {
 /** The defect of a collaborator that throws. */
 export const boom = (site: Site): Error => new Error(`injected: ${site}`)
 
-/** Whether a defect was injected, and where. */
+/** Returns whether a defect was injected at a site. */
 export const isInjected = (defect: unknown, site: string): boolean =>
   defect instanceof Error && defect.message.startsWith(`injected: ${site}`)

@@ -1,6 +1,6 @@
 /**
- * A journal in memory that outlives its processes: what is durable stays, open records included, and a process that was
- * killed owns nothing any more. Its operations meet the faults of the injector.
+ * A journal in memory that survives its processes. Durable records stay, open ones included, and a killed process owns none of
+ * them. Its operations are subject to injected faults.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import { boom } from "./faults.ts"
 // store
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What is durable. */
+/** The durable content. */
 export class Store {
   readonly records = new Map<string, JournalRecord>()
   readonly letters = new Map<string, DeadLetter>()
@@ -103,10 +103,10 @@ const faulty = (journal: Journal, injector: Injector): Journal => ({
   )
 })
 
-/** How long a slow operation takes: longer than the client waits for a write. */
+/** The duration of a slow operation, longer than the client's limit for a write. */
 const slowMs = 3_000
 
-/** The slow operation of a process, if one is under way: a journal writes in the order in which it was asked to. */
+/** The slow operation in progress, if any: a journal writes in the order of the calls. */
 const slow = new WeakMap<Injector, Deferred.Deferred<void>>()
 
 const inOrder = <A>(injector: Injector, real: Effect.Effect<A, JournalError>): Effect.Effect<A, JournalError> => {
@@ -123,8 +123,8 @@ const slowly = <A>(injector: Injector, real: Effect.Effect<A, JournalError>): Ef
   })
 
 /**
- * An operation that meets the next fault of its site. `throw` throws before there is an effect; `lied` reports success
- * without having done anything.
+ * Applies the next fault of a site to an operation. `throw` throws before an effect is returned; `lie` returns `lied` without
+ * doing anything.
  */
 const meet = <A>(
   injector: Injector,

@@ -1,6 +1,4 @@
-/**
- * One process of a story: a client with its collaborators, all on virtual time.
- */
+/** One process of a scenario: a client with its collaborators, on virtual time. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { CyclesServer } from "@effect-cycles/server/CyclesServer"
 import * as Clock from "effect/Clock"
@@ -23,21 +21,21 @@ import * as Transport from "./transport.ts"
 export interface Process {
   readonly injector: Injector
   readonly telemetry: Telemetry
-  /** Runs an effect in the process: with its client, tracer, logger and metrics. */
+  /** Runs an effect with the process's client, tracer, logger and metrics. */
   readonly run: <A, E>(effect: Effect.Effect<A, E, Cycles.Cycles>) => Effect.Effect<A, E>
-  /** Closes the layer. Returns the virtual milliseconds that it took, or nothing if it didn't end. */
+  /** Closes the layer. Returns how long that took in virtual milliseconds, or `undefined` if it didn't end. */
   readonly close: Effect.Effect<number | undefined>
 }
 
-/** The time limit of one call, in milliseconds. */
+/** The timeout of one request, in milliseconds. */
 export const timeoutMs = 10_000
 
-/** How long closing waits for open settlements, in milliseconds. */
+/** The limit for open settlements when the layer closes, in milliseconds. */
 export const flushTimeoutMs = 10_000
 
 const scanIntervalMs = 20_000
 
-/** Starts a process; nothing if its layer can't be built in time. */
+/** Starts a process. Returns `undefined` if its layer can't be built in time. */
 export const start = (
   server: CyclesServer,
   store: Journal.Store,
@@ -69,7 +67,7 @@ export const start = (
     }
   })
 
-/** A schedule of the user's that dies when the injector says so. */
+/** A retry policy that dies if the injector selects it. */
 const retry = (injector: Injector): Schedule.Schedule<unknown> =>
   retryPolicy({ jitter: false }).pipe(
     Schedule.modifyDelay(({ duration }) =>
@@ -82,8 +80,8 @@ const retry = (injector: Injector): Schedule.Schedule<unknown> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Runs an effect while virtual time passes, at most so long. Nothing if it hasn't ended by then. Time stands still until it
- * `hasBegun`: a digest takes turns of the event loop, and no virtual time.
+ * Runs an effect while virtual time passes, up to a limit. Returns `undefined` if it hasn't ended by then. Time doesn't pass until
+ * `hasBegun` returns true: computing a digest takes turns of the event loop but no virtual time.
  */
 export const until = <A, E, R>(limitMs: number, effect: Effect.Effect<A, E, R>, hasBegun = () => true) =>
   Effect.gen(function* () {
@@ -98,7 +96,7 @@ const turn = Effect.callback<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-/** Lets virtual time pass until a condition holds, at most so long. Returns the time that passed. */
+/** Lets virtual time pass until a condition holds, up to a limit. Returns the time that passed. */
 export const passUntil = (limitMs: number, isDone: () => boolean): Effect.Effect<number> =>
   Effect.gen(function* () {
     const startedAtMs = yield* Clock.currentTimeMillis
@@ -118,13 +116,13 @@ const stepMs = 250
 // control
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How many guarded calls run at once to see that all places of the client were given back. */
+/** The number of concurrent guarded calls that check that the client has released all of its concurrency slots. */
 export const controlCalls = 4
 
-/** What each of them costs, in credits. */
+/** The cost of each control call, in credits. */
 export const controlCost = 5
 
-/** Guarded calls that work if the client is as good as new. */
+/** Guarded calls that succeed only if the client still works. */
 export const control: Effect.Effect<void, unknown, Cycles.Cycles> = Effect.forEach(
   Array.from({ length: controlCalls }),
   () =>

@@ -1,6 +1,4 @@
-/**
- * A tracer, a logger and metrics that throw when the injector says so, and otherwise keep what they are given.
- */
+/** A tracer, a logger and metrics that throw if the injector selects them. Otherwise they record what they receive. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
@@ -9,7 +7,7 @@ import * as Tracer from "effect/Tracer"
 import type { Injector, Site } from "./faults.ts"
 import { boom } from "./faults.ts"
 
-/** What a process logged and counted. */
+/** The log messages and metrics of a process. */
 export interface Telemetry {
   readonly messages: Array<string>
   /** The value of a counter or gauge, all labels together; those of a label if one is given. */

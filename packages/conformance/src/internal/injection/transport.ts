@@ -100,7 +100,7 @@ const start = (
     }
     case "doneWithNothing":
       process()
-      // What a program without types may do.
+      // A transport without type checks may do this.
       return later(() => Reflect.get({}, "nothing"))
     case "doneWithGetters":
       return succeed(throwing(process()))

@@ -1,5 +1,5 @@
 /**
- * What the programs print, the same on every runtime.
+ * The expected output of the programs, which is the same on every runtime.
  */
 
 /** The lines that `quickstart` returns. */

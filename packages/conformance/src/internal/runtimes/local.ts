@@ -1,6 +1,6 @@
 /**
- * What runs on Node, Bun and Deno, which open ports and files: the quickstart against an embedded server in this process, then
- * by `NodeCycles` against one on a port, then a record through both durable journals. Prints the lines, and ends with 1 if
+ * The program for Node, Bun and Deno, which have ports and files: the quickstart against an embedded server in this process, then
+ * with `NodeCycles` against one on a port, then a record in each durable journal. It prints the lines, and exits with 1 if
  * anything fails.
  */
 import * as SettlementJournal from "effect-cycles/SettlementJournal"
@@ -31,7 +31,7 @@ const folder = Effect.acquireRelease(
 
 /**
  * A decided and an open record are written and found by a second handle; the open record of a process that was killed is
- * adopted, that of this one isn't; then all are removed.
+ * adopted, and that of this process isn't. Then all are removed.
  */
 const journaled = (kind: Journals.Kind) =>
   Effect.gen(function* () {

@@ -1,6 +1,6 @@
 /**
- * The core of the quickstart, for any runtime: it needs nothing but a client and a budget of 10,000 tokens. It imports packages
- * only, so that it runs over what would be published.
+ * The core of the quickstart, for any runtime: it needs only a client and a budget of 10,000 tokens. It imports only packages,
+ * so that it runs against the published files.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Cycles from "effect-cycles/Cycles"
@@ -20,7 +20,7 @@ const remaining = Stream.runHead(Cycles.balances({ tenant: "acme" })).pipe(
   Effect.map((balance) => (balance._tag === "Some" ? balance.value.remaining.toString() : "no balance"))
 )
 
-/** Does what an agent does, and returns a line for each step. */
+/** Runs the steps of an agent, and returns a line for each of them. */
 export const quickstart = Effect.gen(function* () {
   const lines: Array<string> = []
   let settled = ""

@@ -1,5 +1,5 @@
 /**
- * What runs on an edge runtime, which has neither Node nor files: the quickstart over `fetch`, without a durable journal.
+ * The program for an edge runtime, which has neither Node nor files: the quickstart over `fetch`, without a durable journal.
  */
 import * as Cycles from "effect-cycles/Cycles"
 import * as CyclesTransport from "effect-cycles/CyclesTransport"

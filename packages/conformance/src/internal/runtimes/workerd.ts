@@ -1,7 +1,7 @@
 /**
- * Runs bundled workers on workerd, each in a worker of its own, and prints what they return:
+ * Runs bundled workers on workerd, each in a separate worker, and prints their responses:
  * `node workerd.ts FOLDER_OF_MINIFLARE BUNDLE...`. A bundle whose name begins with `node-` gets the Node compatibility of
- * workerd; the others have nothing but the web's interfaces. All of them reach an embedded server on a port of this process.
+ * workerd; the others have only web APIs. All of them can connect to an embedded server on a port of this process.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"

@@ -1,124 +1,128 @@
-/**
- * The contract of a server, in part. What is asked besides: repetition, decisions, events, reading, errors.
- */
+/** The contract of a server: idempotency, decisions, events, queries and errors. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { describe, expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Declare } from "./stage.ts"
-import { action, both, codeOf, make, newKey, one, stranger, unknownId } from "./stage.ts"
+import type { Declare } from "./fixture.ts"
+import { action, both, codeOf, make, newKey, one, clientWithUnknownKey, unknownId } from "./fixture.ts"
 
 const { tokens } = Amount
 
 /** Declares these tests. */
-export const books = ({ test }: Declare): void => {
+export const ledger = ({ test }: Declare): void => {
   describe("idempotency", () => {
     test(
-      "answers the same request alike and does it once, also six at a time",
+      "applies a repeated request once and returns the same response, also six at a time",
       one(100),
-      ({ books, client, reserve }) =>
+      ({ balanceAt, client, reserve }) =>
         Effect.gen(function* () {
           const idempotencyKey = newKey()
-          const answers = yield* Effect.forEach(Array.from({ length: 6 }), () => reserve(10, { idempotencyKey }), {
+          const responses = yield* Effect.forEach(Array.from({ length: 6 }), () => reserve(10, { idempotencyKey }), {
             concurrency: 6
           })
-          expect(new Set(answers.map((answer) => answer.reservationId)).size).toBe(1)
-          expect((yield* books()).reserved).toBe(10n)
-          const id = answers[0]?.reservationId ?? (yield* unknownId)
+          expect(new Set(responses.map((response) => response.reservationId)).size).toBe(1)
+          expect((yield* balanceAt()).reserved).toBe(10n)
+          const id = responses[0]?.reservationId ?? (yield* unknownId)
           const commit = { idempotencyKey: newKey(), actual: tokens(7) }
           const first = yield* client.commit(id, commit)
           expect({ ...(yield* client.commit(id, commit)), meta: 0 }).toEqual({ ...first, meta: 0 })
-          expect(yield* books()).toMatchObject({ spent: 7n, reserved: 0n })
+          expect(yield* balanceAt()).toMatchObject({ spent: 7n, reserved: 0n })
         })
     )
 
-    test("refuses another request under the same key", one(100), ({ books, client, hold, reserve }) =>
+    test("refuses a different request under the same key", one(100), ({ balanceAt, client, reserveId, reserve }) =>
       Effect.gen(function* () {
         const idempotencyKey = newKey()
-        const id = yield* hold(10, { idempotencyKey })
+        const id = yield* reserveId(10, { idempotencyKey })
         expect(yield* codeOf(reserve(11, { idempotencyKey }))).toBe("IDEMPOTENCY_MISMATCH")
         yield* client.commit(id, { idempotencyKey, actual: tokens(1) })
         expect(yield* codeOf(client.commit(id, { idempotencyKey, actual: tokens(2) }))).toBe("IDEMPOTENCY_MISMATCH")
-        expect(yield* books()).toMatchObject({ spent: 1n, reserved: 0n })
+        expect(yield* balanceAt()).toMatchObject({ spent: 1n, reserved: 0n })
       })
     )
 
-    test("keeps no refusal: the same request is done once there is budget", one(5), ({ manage, reserve }) =>
-      Effect.gen(function* () {
-        const idempotencyKey = newKey()
-        expect(yield* codeOf(reserve(10, { idempotencyKey }))).toBe("BUDGET_EXCEEDED")
-        yield* manage("fund", {
-          operation: "CREDIT",
-          amount: { unit: "TOKENS", amount: 5 },
-          idempotency_key: newKey()
+    test(
+      "doesn't store a refusal: the same request succeeds after the budget is funded",
+      one(5),
+      ({ manage, reserve }) =>
+        Effect.gen(function* () {
+          const idempotencyKey = newKey()
+          expect(yield* codeOf(reserve(10, { idempotencyKey }))).toBe("BUDGET_EXCEEDED")
+          yield* manage("fund", {
+            operation: "CREDIT",
+            amount: { unit: "TOKENS", amount: 5 },
+            idempotency_key: newKey()
+          })
+          expect((yield* reserve(10, { idempotencyKey })).decision).toBe("ALLOW")
         })
-        expect((yield* reserve(10, { idempotencyKey })).decision).toBe("ALLOW")
-      })
     )
 
-    test("takes the same key for two reservations as two settlements", one(100), ({ books, client, hold }) =>
+    test("settles two reservations under the same key", one(100), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
         const commit = { idempotencyKey: newKey(), actual: tokens(3) }
-        yield* client.commit(yield* hold(10), commit)
-        yield* client.commit(yield* hold(10), commit)
-        expect((yield* books()).spent).toBe(6n)
+        yield* client.commit(yield* reserveId(10), commit)
+        yield* client.commit(yield* reserveId(10), commit)
+        expect((yield* balanceAt()).spent).toBe(6n)
       })
     )
   })
 
   describe("decide", () => {
-    test("tells what a reserve would be answered, and holds nothing", one(10), ({ books, client, tenant }) =>
+    test("returns the decision of a reserve, and reserves nothing", one(10), ({ balanceAt, client, tenant }) =>
       Effect.gen(function* () {
         const decide = (amount: number) =>
           client.decide({ idempotencyKey: newKey(), subject: { tenant }, action, estimate: tokens(amount) })
         expect(yield* decide(10)).toMatchObject({ decision: "ALLOW" })
         expect(yield* decide(11)).toMatchObject({ decision: "DENY", reasonCode: "BUDGET_EXCEEDED" })
-        expect((yield* books()).reserved).toBe(0n)
+        expect((yield* balanceAt()).reserved).toBe(0n)
       })
     )
   })
 
   describe("events", () => {
     test(
-      "charge at once, each key once, by their own policy",
+      "charge immediately, once for each key, by the policy of the request",
       [{ allocated: 10, overdraftLimit: 5 }],
-      ({ books, client, event, tenant }) =>
+      ({ balanceAt, client, event, tenant }) =>
         Effect.gen(function* () {
           const request = { idempotencyKey: newKey(), subject: { tenant }, action, actual: tokens(4) }
           const first = yield* client.event(request)
           expect(first.status).toBe("APPLIED")
           expect((yield* client.event(request)).eventId).toBe(first.eventId)
-          expect(yield* books()).toMatchObject({ spent: 4n, remaining: 6n })
+          expect(yield* balanceAt()).toMatchObject({ spent: 4n, remaining: 6n })
           expect(yield* codeOf(event(7, "REJECT"))).toBe("BUDGET_EXCEEDED")
           expect(yield* codeOf(event(12, "ALLOW_WITH_OVERDRAFT"))).toBe("OVERDRAFT_LIMIT_EXCEEDED")
           yield* event(8, "ALLOW_WITH_OVERDRAFT")
-          expect(yield* books()).toMatchObject({ spent: 10n, debt: 2n, remaining: -2n })
+          expect(yield* balanceAt()).toMatchObject({ spent: 10n, debt: 2n, remaining: -2n })
         })
     )
 
-    test("are cut to what is there under ALLOW_IF_AVAILABLE, and say so", one(10), ({ books, event }) =>
-      Effect.gen(function* () {
-        expect((yield* event(10, "ALLOW_IF_AVAILABLE")).charged).toBeUndefined()
-        expect((yield* event(1, "ALLOW_IF_AVAILABLE")).charged).toEqual(tokens(0))
-        expect(yield* books()).toMatchObject({ spent: 10n, isOverLimit: true })
-      })
+    test(
+      "charge at most the remaining amount under ALLOW_IF_AVAILABLE, and return it",
+      one(10),
+      ({ balanceAt, event }) =>
+        Effect.gen(function* () {
+          expect((yield* event(10, "ALLOW_IF_AVAILABLE")).charged).toBeUndefined()
+          expect((yield* event(1, "ALLOW_IF_AVAILABLE")).charged).toEqual(tokens(0))
+          expect(yield* balanceAt()).toMatchObject({ spent: 10n, isOverLimit: true })
+        })
     )
   })
 
   describe("amounts", () => {
-    test("are exact to the last digit of 64 bits", one(maxInt64), ({ books, client, hold, reserve }) =>
+    test("are exact to the last digit of 64 bits", one(maxInt64), ({ balanceAt, client, reserveId, reserve }) =>
       Effect.gen(function* () {
-        const id = yield* hold(maxInt64 - 1n)
+        const id = yield* reserveId(maxInt64 - 1n)
         expect(yield* codeOf(reserve(2))).toBe("BUDGET_EXCEEDED")
         yield* client.commit(id, { idempotencyKey: newKey(), actual: tokens(maxInt64 - 2n) })
-        expect(yield* books()).toMatchObject({ allocated: maxInt64, spent: maxInt64 - 2n, remaining: 2n })
+        expect(yield* balanceAt()).toMatchObject({ allocated: maxInt64, spent: maxInt64 - 2n, remaining: 2n })
       })
     )
   })
 
-  describe("reading", () => {
+  describe("queries", () => {
     test(
-      "pages through balances, each once",
+      "return each balance once across pages",
       Array.from({ length: 5 }, (_, i) => ({ scope: `agent:a${i}`, allocated: 1 })),
       ({ client, tenant }) =>
         Effect.gen(function* () {
@@ -133,9 +137,9 @@ export const books = ({ test }: Declare): void => {
         })
     )
 
-    test("pages through reservations in the order asked for, each once", one(100), ({ client, hold }) =>
+    test("return each reservation once across pages, in the requested order", one(100), ({ client, reserveId }) =>
       Effect.gen(function* () {
-        for (const amount of [3, 1, 2, 5, 4]) yield* hold(amount)
+        for (const amount of [3, 1, 2, 5, 4]) yield* reserveId(amount)
         for (const sortDir of ["asc", "desc"] as const) {
           const rows = yield* Stream.runCollect(client.streamReservations({ sortBy: "reserved", sortDir, limit: 2 }))
           const amounts = rows.map((row) => Number(row.reserved.amount))
@@ -144,12 +148,12 @@ export const books = ({ test }: Declare): void => {
       })
     )
 
-    test("finds reservations by state, subject and key", both(100, 100), ({ client, hold }) =>
+    test("find reservations by status, subject and key", both(100, 100), ({ client, reserveId }) =>
       Effect.gen(function* () {
         const idempotencyKey = newKey()
-        const keyed = yield* hold(1, { idempotencyKey })
-        const agents = yield* hold(1, { agent: "a" })
-        const done = yield* hold(1)
+        const keyed = yield* reserveId(1, { idempotencyKey })
+        const agents = yield* reserveId(1, { agent: "a" })
+        const done = yield* reserveId(1)
         yield* client.commit(done, { idempotencyKey: newKey(), actual: tokens(1) })
         const ids = (query: Parameters<typeof client.streamReservations>[0]) =>
           Effect.map(Stream.runCollect(client.streamReservations(query)), (rows) =>
@@ -162,9 +166,9 @@ export const books = ({ test }: Declare): void => {
       })
     )
 
-    test("shows a reservation with what its user put into it", one(10), ({ client, hold, tenant }) =>
+    test("return a reservation with the metadata of its user", one(10), ({ client, reserveId, tenant }) =>
       Effect.gen(function* () {
-        const id = yield* hold(2, { metadata: { run: "r1", deep: { list: [1, "2", null] } } })
+        const id = yield* reserveId(2, { metadata: { run: "r1", deep: { list: [1, "2", null] } } })
         expect(yield* client.getReservation(id)).toMatchObject({
           reservationId: id,
           status: "ACTIVE",
@@ -179,11 +183,11 @@ export const books = ({ test }: Declare): void => {
 
   describe("errors", () => {
     test(
-      "of a key that is none is 401, and every answer has its request and trace",
+      "return 401 for an invalid key, and a request id and trace id with every response",
       one(10),
       ({ client, reserve, tenant }) =>
         Effect.gen(function* () {
-          const other = yield* stranger(client.baseUrl)
+          const other = yield* clientWithUnknownKey(client.baseUrl)
           expect(yield* Effect.flip(other.balances({ tenant }))).toMatchObject({
             status: 401,
             code: "UNAUTHORIZED"
@@ -195,9 +199,9 @@ export const books = ({ test }: Declare): void => {
         })
     )
 
-    test("keep one tenant out of what another has", one(10), ({ admin, client, hold }) =>
+    test("refuse access to the reservations of another tenant", one(10), ({ admin, client, reserveId }) =>
       Effect.gen(function* () {
-        const id = yield* hold(1)
+        const id = yield* reserveId(1)
         const other = yield* make({ baseUrl: client.baseUrl, admin }, one(10))
         expect(yield* codeOf(other.client.getReservation(id))).toBe("FORBIDDEN")
         const commit = { idempotencyKey: newKey(), actual: tokens(1) }

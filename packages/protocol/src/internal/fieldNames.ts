@@ -1,26 +1,26 @@
 /**
- * The names of fields: camelCase in the program, snake_case on the wire. There are no exceptions.
+ * Field names: camelCase in the program, snake_case on the wire, without exceptions.
  */
 import * as Schema from "effect/Schema"
 
-/** The name on the wire: `expiresAtMs` is `expires_at_ms`. */
+/** Converts a name to the wire: `expiresAtMs` to `expires_at_ms`. */
 export const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-/** The name in the program: `expires_at_ms` is `expiresAtMs`. */
+/** Converts a name from the wire: `expires_at_ms` to `expiresAtMs`. */
 export const camelCase = (name: string): string =>
   name.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase())
 
-/** `snakeCase` for the compiler. */
+/** `snakeCase` as a type. */
 export type SnakeCase<Name extends string> = Name extends `${infer Letter}${infer Rest}`
   ? `${Letter extends Lowercase<Letter> ? Letter : `_${Lowercase<Letter>}`}${SnakeCase<Rest>}`
   : Name
 
-/** The names of fields on the wire. */
+/** The fields with their names on the wire. */
 export type Renamed<Fields> = {
   readonly [Name in keyof Fields]: Name extends string ? SnakeCase<Name> : Name
 }
 
-/** A struct of camelCase fields that are snake_case on the wire. Free-form maps inside keep their names. */
+/** A struct whose camelCase fields are snake_case on the wire. Free-form maps in it keep their names. */
 export const struct = <const Fields extends Schema.Struct.Fields>(
   fields: Fields
 ): Schema.encodeKeys<Schema.Struct<Fields>, Renamed<Fields>> =>

@@ -1,68 +1,70 @@
-/**
- * What must hold after a story, whatever went wrong in it.
- */
+/** What must hold after a scenario, whatever faults were injected. */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type { DeadLetter } from "effect-cycles/SettlementJournal"
-import type { Truth } from "./acts.ts"
-import { workDied, workFailed } from "./acts.ts"
+import type { Observation } from "./calls.ts"
+import { workDied, workFailed } from "./calls.ts"
 import type { Fault } from "./faults.ts"
 import { timeoutMs } from "./process.ts"
-import type { Story } from "./story.ts"
-import { actual, estimate, lateTotal, perElement } from "./story.ts"
+import type { Scenario } from "./scenario.ts"
+import { actual, estimate, lateTotal, perElement } from "./scenario.ts"
 
-/** How long a write to the journal may take, in milliseconds. */
+/** The limit for a write to the journal, in milliseconds. */
 const journalMs = 2_000
 
-/** What the steps of the virtual clock add. */
+/** The error of the virtual clock's steps, in milliseconds. */
 const slackMs = 600
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the outcome of one act
+// the outcome of one call
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What is wrong with what the caller got, and when. */
+/** Returns the violations in the result that the caller got, and in its timing. */
 export const ofCaller = (
-  story: Story,
-  truth: Truth,
+  scenario: Scenario,
+  observation: Observation,
   met: ReadonlySet<Fault>,
   isRepeat: boolean
 ): ReadonlyArray<string> => {
-  const { exit } = truth
+  const { exit } = observation
   if (exit === undefined) return ["the caller never returned"]
-  return [...ofExit(story, truth, exit, met, isRepeat), ...ofTime(story, truth, met), ...ofSettled(truth)]
+  return [
+    ...ofExit(scenario, observation, exit, met, isRepeat),
+    ...ofTime(scenario, observation, met),
+    ...ofSettled(observation)
+  ]
 }
 
 const ofExit = (
-  story: Story,
-  truth: Truth,
+  scenario: Scenario,
+  observation: Observation,
   exit: Exit.Exit<unknown, unknown>,
   met: ReadonlySet<Fault>,
   isRepeat: boolean
 ): ReadonlyArray<string> => {
   const hasFault = (prefix: string): boolean => Array.from(met).some(({ site }) => site.startsWith(prefix))
   const own = ["callback.actual", "callback.metrics", "callback.recordMetrics", "callback.usage", "callback.cost"]
-  const mayDie = story.ending === "defect" || own.some(hasFault)
+  const mayDie = scenario.ending === "defect" || own.some(hasFault)
   const got = describe(exit)
   if (got.startsWith("died") && !mayDie) return [`a defect that isn't the caller's own: ${got}`]
-  const mayBeGivenUp = truth.wasInterrupted || story.ending === "timeout"
-  if (truth.beganAtMs === undefined) {
+  const mayBeGivenUp = observation.wasInterrupted || scenario.ending === "timeout"
+  if (observation.beganAtMs === undefined) {
     if (mayBeGivenUp && (got === "interrupted" || got === "failed: TimeoutError")) return []
-    if (story.form === "event" && Exit.isSuccess(exit)) return []
+    if (scenario.form === "event" && Exit.isSuccess(exit)) return []
     if (Exit.isSuccess(exit) || got.startsWith("died") || got === "interrupted") return [`without any work: ${got}`]
     if (!hasFault("transport") && !(isRepeat && got === "failed: AlreadySettled"))
       return [`no work, for no reason: ${got}`]
     return []
   }
-  const expected = expectedExits(story, truth)
+  const expected = expectedExits(scenario, observation)
   return expected.includes(got) || (mayDie && got.startsWith("died"))
     ? []
     : [`the outcome of the work was changed: expected ${expected.join(" or ")}, got ${got}`]
 }
 
-/** The exits that the caller may see after the work. */
-const expectedExits = (story: Story, { wasInterrupted }: Truth): ReadonlyArray<string> => {
-  switch (story.ending) {
+/** The exits that the caller may get after the body. */
+const expectedExits = (scenario: Scenario, { wasInterrupted }: Observation): ReadonlyArray<string> => {
+  switch (scenario.ending) {
     case "failure":
       return [`failed: ${workFailed}`]
     case "defect":
@@ -92,29 +94,29 @@ const describe = (exit: Exit.Exit<unknown, unknown>): string => {
   return `${Cause.hasDies(cause) ? "died" : "failed"}: ${text}`
 }
 
-const ofTime = (story: Story, truth: Truth, met: ReadonlySet<Fault>): ReadonlyArray<string> => {
-  const { beganAtMs, recordMs, returnedAtMs = 0, startedAtMs, workEndedAtMs } = truth
+const ofTime = (scenario: Scenario, observation: Observation, met: ReadonlySet<Fault>): ReadonlyArray<string> => {
+  const { beganAtMs, recordMs, returnedAtMs = 0, startedAtMs, workEndedAtMs } = observation
   const problems: Array<string> = []
   const check = (what: string, tookMs: number, limitMs: number): void => {
     if (tookMs > limitMs + slackMs) problems.push(`${what} took ${tookMs} ms, at most ${limitMs} ms are allowed`)
   }
-  const isKeyed = story.hasKey && story.form !== "event"
+  const isKeyed = scenario.hasKey && scenario.form !== "event"
   check(
     "the reserve",
     (beganAtMs ?? returnedAtMs) - startedAtMs,
-    2 * timeoutMs + (story.onCrash === "expire" ? 0 : journalMs) + (isKeyed ? journalMs + timeoutMs : 0)
+    2 * timeoutMs + (scenario.onCrash === "expire" ? 0 : journalMs) + (isKeyed ? journalMs + timeoutMs : 0)
   )
   check("record", recordMs, journalMs)
   if (beganAtMs !== undefined && workEndedAtMs !== undefined) {
     const announced = Array.from(met).some(({ site }) => site === "callback.onSettled") ? timeoutMs : 0
     const limits = { attempt: journalMs + timeoutMs, background: journalMs, wait: 250_000 }
-    check("the settlement", returnedAtMs - workEndedAtMs, limits[story.settle] + announced)
+    check("the settlement", returnedAtMs - workEndedAtMs, limits[scenario.settle] + announced)
   }
   return problems
 }
 
 /** `onSettled` runs exactly once for each reservation that was granted. */
-const ofSettled = ({ beganAtMs, settlements }: Truth): ReadonlyArray<string> => {
+const ofSettled = ({ beganAtMs, settlements }: Observation): ReadonlyArray<string> => {
   const count = settlements.length
   return count > 1 || (count === 0 && beganAtMs !== undefined) ? [`onSettled ran ${count} times`] : []
 }
@@ -123,52 +125,54 @@ const ofSettled = ({ beganAtMs, settlements }: Truth): ReadonlyArray<string> => 
 // the ledger
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The amounts that the budget may be charged for one act. */
+/** The amounts that may be charged for one call. */
 export const chargesOf = (
-  story: Story,
-  truth: Truth,
+  scenario: Scenario,
+  observation: Observation,
   isDead: boolean,
   met: ReadonlySet<Fault>
 ): ReadonlyArray<number> => {
-  if (story.form === "event") return eventCharges(truth, isDead, met)
-  const settled = settledCharges(story, truth)
+  if (scenario.form === "event") return eventCharges(observation, isDead, met)
+  const settled = settledCharges(scenario, observation)
   if (!isDead) return settled
-  if (truth.returnedAtMs !== undefined) {
-    return truth.lateDurable ? settled : [...settled, ...settledCharges(story, { ...truth, lateRecorded: false })]
+  if (observation.returnedAtMs !== undefined) {
+    return observation.lateDurable
+      ? settled
+      : [...settled, ...settledCharges(scenario, { ...observation, lateRecorded: false })]
   }
-  const { beganAtMs, durable, recorded } = truth
-  if (beganAtMs === undefined) return [0, ...(story.onCrash === "estimate" ? [estimate] : [])]
-  const isFree = story.onFailure === "release" || story.ending === "release"
+  const { beganAtMs, durable, recorded } = observation
+  if (beganAtMs === undefined) return [0, ...(scenario.onCrash === "estimate" ? [estimate] : [])]
+  const isFree = scenario.onFailure === "release" || scenario.ending === "release"
   // A chunk of a stream is passed on when its usage is durable: at most the last one is missing.
-  const written = Math.max(durable, truth.streamed - 2 * perElement)
+  const written = Math.max(durable, observation.streamed - 2 * perElement)
   const isUnwritten = Array.from(met).some(({ site }) => site === "journal.putOpen" || site === "journal.open")
-  const atLeast = story.onCrash === "expire" || isFree || isUnwritten ? 0 : written
-  const streamed = [1, 2, 3].map((count) => count * 2 * perElement).filter((total) => total <= truth.streamed)
-  const known = [0, recorded, ...streamed, truth.committed ?? 0, actual, estimate, lateTotal, ...settled]
+  const atLeast = scenario.onCrash === "expire" || isFree || isUnwritten ? 0 : written
+  const streamed = [1, 2, 3].map((count) => count * 2 * perElement).filter((total) => total <= observation.streamed)
+  const known = [0, recorded, ...streamed, observation.committed ?? 0, actual, estimate, lateTotal, ...settled]
   return Array.from(new Set(known)).filter((charge) => charge >= atLeast)
 }
 
-const settledCharges = (story: Story, truth: Truth): ReadonlyArray<number> => {
-  const { beganAtMs, committed, isReleasedByHand, isUnknown, lateRecorded, recorded, streamed, work } = truth
-  const forNothing = story.onFailure === "estimate" ? estimate : 0
+const settledCharges = (scenario: Scenario, observation: Observation): ReadonlyArray<number> => {
+  const { beganAtMs, committed, isReleasedByHand, isUnknown, lateRecorded, recorded, streamed, work } = observation
+  const forNothing = scenario.onFailure === "estimate" ? estimate : 0
   if (beganAtMs === undefined) return forNothing === 0 ? [0] : [0, forNothing]
   if (isReleasedByHand) return [0]
-  if (story.form === "stream") {
-    if (isUnknown) return story.onFailure === "release" ? [0, estimate, streamed] : [estimate, streamed]
-    if (isFailure(story)) return story.onFailure === "release" ? [0] : [streamed > 0 ? streamed : forNothing]
+  if (scenario.form === "stream") {
+    if (isUnknown) return scenario.onFailure === "release" ? [0, estimate, streamed] : [estimate, streamed]
+    if (isFailure(scenario)) return scenario.onFailure === "release" ? [0] : [streamed > 0 ? streamed : forNothing]
     return [streamed]
   }
   if (committed !== undefined) return [Math.max(committed, recorded, lateRecorded ? lateTotal : 0)]
   const isSuccess = work !== undefined && Exit.isSuccess(work)
-  if (story.form === "byHand" && isSuccess && story.ending === "close") return [recorded]
-  if (!isSuccess || story.form === "byHand") {
-    if (story.onFailure === "release") return [0]
+  if (scenario.form === "byHand" && isSuccess && scenario.ending === "close") return [recorded]
+  if (!isSuccess || scenario.form === "byHand") {
+    if (scenario.onFailure === "release") return [0]
     return [recorded > 0 ? recorded : forNothing]
   }
   return [Math.max(isUnknown ? estimate : actual, recorded, lateRecorded ? lateTotal : 0)]
 }
 
-const isFailure = ({ ending }: Story): boolean =>
+const isFailure = ({ ending }: Scenario): boolean =>
   ending === "failure" ||
   ending === "defect" ||
   ending === "interrupt" ||
@@ -176,10 +180,10 @@ const isFailure = ({ ending }: Story): boolean =>
   ending === "uninterruptible"
 
 /**
- * What was charged for an event: certain if it succeeded, or if the error proves that nothing happened. A refusal of the test
- * proves nothing if an earlier attempt was processed: a server would not have refused the repetition.
+ * The amounts that may be charged for an event. They are certain if it succeeded, or if the error proves that nothing happened.
+ * An injected refusal proves nothing if an earlier attempt was processed, since a real server wouldn't refuse the repetition.
  */
-const eventCharges = ({ exit }: Truth, isDead: boolean, met: ReadonlySet<Fault>): ReadonlyArray<number> => {
+const eventCharges = ({ exit }: Observation, isDead: boolean, met: ReadonlySet<Fault>): ReadonlyArray<number> => {
   if (exit === undefined || isDead) return [0, actual]
   if (Exit.isSuccess(exit)) return [actual]
   const error = Cause.squash(exit.cause)
@@ -193,14 +197,14 @@ const eventCharges = ({ exit }: Truth, isDead: boolean, met: ReadonlySet<Fault>)
   return isCertain ? [0] : [0, actual]
 }
 
-/** Every total that the acts of a story may add up to. */
+/** Every possible sum of the calls' charges. */
 export const totals = (charges: ReadonlyArray<ReadonlyArray<number>>): ReadonlySet<number> =>
   charges.reduce<ReadonlySet<number>>(
     (sums, more) => new Set(Array.from(sums).flatMap((sum) => more.map((charge) => sum + charge))),
     new Set([0])
   )
 
-/** The amount of a dead letter; nothing if it holds none. */
+/** The amount of a dead letter; 0 if it has none. */
 export const amountOf = ({ record }: DeadLetter): number => {
   try {
     const body: unknown = JSON.parse(record.commitBody)

@@ -1,5 +1,5 @@
 /**
- * The client over real connections, on a server with the habits of the reference server.
+ * The client over real connections, on a server with the quirks of the reference server.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
@@ -11,25 +11,25 @@ import type { Settlement } from "effect-cycles"
 import { Amount, Cycles, CyclesClient, SettlementJournal } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
 import * as Http from "node:http"
-import * as HabitServer from "../src/HabitServer.ts"
+import * as QuirkServer from "../src/QuirkServer.ts"
 
 const tokens = Amount.tokens
 
 const action = { kind: "llm.completion", name: "openai:gpt-5" }
 
-/** A server with enough tokens, and what is set. */
-const serve = (options?: HabitServer.Options) =>
-  HabitServer.make({ budgets: [{ unit: "TOKENS", allocated: 1_000_000 }], ...options })
+/** A server with enough tokens, and the given quirks. */
+const serve = (options?: QuirkServer.Options) =>
+  QuirkServer.make({ budgets: [{ unit: "TOKENS", allocated: 1_000_000 }], ...options })
 
 /** The client as a user has it on Node, all time limits at their defaults. */
-const clientOf = ({ server, url }: HabitServer.HabitServer) =>
+const clientOf = ({ server, url }: QuirkServer.QuirkServer) =>
   NodeCycles.layer(
     { baseUrl: url, apiKey: server.apiKey, subject: { tenant: server.tenant } },
     { journal: SettlementJournal.layerMemory }
   )
 
 /** Acts once, and spends `spent`. */
-const act = (spent: number) =>
+const guardedCall = (spent: number) =>
   Effect.gen(function* () {
     const settled = yield* Deferred.make<Settlement.Settlement>()
     yield* Effect.succeed(spent).pipe(
@@ -45,15 +45,15 @@ const act = (spent: number) =>
 
 const tags = (settlements: ReadonlyArray<Settlement.Settlement>) => new Set(settlements.map(({ _tag }) => _tag))
 
-/** Nothing is held any more, and what was charged is `spent`. */
-const booksAre = ({ server }: HabitServer.HabitServer, spent: number) =>
+/** Asserts that nothing is reserved, and that `spent` was charged. */
+const booksAre = ({ server }: QuirkServer.QuirkServer, spent: number) =>
   Effect.gen(function* () {
     yield* server.assertNoneActive
     expect(yield* server.books("TOKENS")).toMatchObject({ spent: BigInt(spent), reserved: 0n })
   })
 
 /** What was read on the way. */
-const readsOf = ({ counts }: HabitServer.HabitServer) =>
+const readsOf = ({ counts }: QuirkServer.QuirkServer) =>
   Array.from(counts().requests.keys()).filter((operation) => operation.startsWith("GET"))
 
 const scoped = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.scoped(effect)
@@ -75,8 +75,8 @@ const agentOf = (maxSockets: number) =>
     (agent) => Effect.sync(() => agent.destroy())
   )
 
-describe("HabitServer", () => {
-  it.live("answers in chunks without a length, and tells that there is no rate limit", () =>
+describe("QuirkServer", () => {
+  it.live("sends chunked responses without a length, and headers for no rate limit", () =>
     scoped(
       Effect.gen(function* () {
         const { server, url } = yield* serve({ keyCheckMs: 0 })
@@ -93,7 +93,7 @@ describe("HabitServer", () => {
     )
   )
 
-  it.live("makes all that wait for a key check pay at once, and remembers the key for a while", () =>
+  it.live("shares the CPU of concurrent key checks, and caches a checked key for a while", () =>
     scoped(
       Effect.gen(function* () {
         const { counts, forgetKeys, server, url } = yield* serve({ keyCheckMs: 40, cores: 2 })
@@ -107,7 +107,7 @@ describe("HabitServer", () => {
             })
             return performance.now() - startedAt
           })
-        // Eight checks of 40 ms on two cores: nobody is done before 160 ms.
+        // Eight checks of 40 ms on two cores: none ends before 160 ms.
         expect(yield* timed(8)).toBeGreaterThan(150)
         expect(counts().keyChecks).toBe(8)
         yield* timed(8)
@@ -119,12 +119,12 @@ describe("HabitServer", () => {
     )
   )
 
-  it.live("closes a connection after its last request, said or unsaid", () =>
+  it.live("closes a connection after its last request, announced or abruptly", () =>
     scoped(
       Effect.gen(function* () {
         const polite = yield* serve({ keyCheckMs: 0, requestsPerConnection: 3 })
         const agent = yield* agentOf(1)
-        const ask = (server: HabitServer.HabitServer) =>
+        const ask = (server: QuirkServer.QuirkServer) =>
           get(agent, `${server.url}/v1/reservations/none`, Redacted.value(server.server.apiKey))
         const said: Array<string | undefined> = []
         for (let i = 0; i < 4; i++) said.push((yield* ask(polite)).headers.connection)
@@ -139,7 +139,7 @@ describe("HabitServer", () => {
     )
   )
 
-  it.live("takes its time to read balances and lists", () =>
+  it.live("reads balances and lists slowly", () =>
     scoped(
       Effect.gen(function* () {
         const served = yield* serve({ keyCheckMs: 0, slowReadMs: 120 })
@@ -157,14 +157,14 @@ describe("HabitServer", () => {
   )
 })
 
-describe("the client on a server with the habits of the reference server", () => {
+describe("client on a server with the quirks of the reference server", () => {
   it.live(
-    "settles 64 guarded bodies at once after idleness: the key is checked once, not once for each",
+    "settles 64 concurrent calls after an idle period with a single key check",
     () =>
       scoped(
         Effect.gen(function* () {
           const served = yield* serve()
-          const settlements = yield* Effect.forEach(Array.from({ length: 64 }), (_, i) => act(i), {
+          const settlements = yield* Effect.forEach(Array.from({ length: 64 }), (_, i) => guardedCall(i), {
             concurrency: "unbounded"
           }).pipe(Effect.provide(clientOf(served)))
           expect(tags(settlements)).toEqual(new Set(["Committed"]))
@@ -177,19 +177,21 @@ describe("the client on a server with the habits of the reference server", () =>
   )
 
   it.live(
-    "rides out the check that strikes all calls in flight under load, within its default time limits",
+    "settles all calls within the default timeouts while a key check slows them down",
     () =>
       scoped(
         Effect.gen(function* () {
           const served = yield* serve()
           const settlements = yield* Effect.gen(function* () {
-            const first = yield* act(1)
+            const first = yield* guardedCall(1)
             served.forgetKeys()
-            const rest = yield* Effect.forEach(Array.from({ length: 64 }), () => act(1), { concurrency: "unbounded" })
+            const rest = yield* Effect.forEach(Array.from({ length: 64 }), () => guardedCall(1), {
+              concurrency: "unbounded"
+            })
             return [first, ...rest]
           }).pipe(Effect.provide(clientOf(served)))
           expect(tags(settlements)).toEqual(new Set(["Committed"]))
-          // As many as may be in flight for callers have paid: of 64 four each are guaranteed to leases and settlements.
+          // Only calls in flight have waited: of 64 slots, leases and settlements have four guaranteed ones each.
           expect(served.counts().keyChecks).toBe(1 + 56)
           yield* booksAre(served, 65)
         })
@@ -198,12 +200,12 @@ describe("the client on a server with the habits of the reference server", () =>
   )
 
   it.live.each(["announced", "abrupt"] as const)(
-    "runs 500 lifecycles across connections whose end is %s: no error, each charged once",
+    "settles 500 calls, each charged once, across connections with an %s end",
     (closing) =>
       scoped(
         Effect.gen(function* () {
           const served = yield* serve({ closing, requestsPerConnection: 10 })
-          const settlements = yield* Effect.forEach(Array.from({ length: 500 }), (_, i) => act(i % 100), {
+          const settlements = yield* Effect.forEach(Array.from({ length: 500 }), (_, i) => guardedCall(i % 100), {
             concurrency: 8
           }).pipe(Effect.provide(clientOf(served)))
           expect(tags(settlements)).toEqual(new Set(["Committed"]))

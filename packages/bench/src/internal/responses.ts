@@ -1,5 +1,5 @@
 /**
- * What the reference server answers to reserve and commit, as JSON: the stub and the bare server give it to everybody.
+ * The reference server's responses to reserve and commit. The stub and the bare server return them for every request.
  */
 
 const money = (amount: number) => ({ unit: "TOKENS", amount })
@@ -13,7 +13,7 @@ const balance = (tenant: string, reserved: number, spent: number) => ({
   allocated: money(1_000_000_000)
 })
 
-/** The answer to a reserve. */
+/** The response to a reserve. */
 export const reserved = (tenant: string, id: string, amount: number, nowMs: number): object => ({
   decision: "ALLOW",
   reservation_id: id,
@@ -25,7 +25,7 @@ export const reserved = (tenant: string, id: string, amount: number, nowMs: numb
   balances: [balance(tenant, amount, 0)]
 })
 
-/** The answer to a commit of a reservation of 1,000. */
+/** The response to a commit of a reservation of 1,000. */
 export const committed = (tenant: string, amount: number): object => ({
   status: "COMMITTED",
   charged: money(amount),

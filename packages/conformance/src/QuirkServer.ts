@@ -1,35 +1,35 @@
 /**
- * The embedded server with all habits of the reference server, on loopback: the key check that all waiting calls pay, the
- * connections that end after 100 requests, answers in chunks without a length, rate limit headers that mean none, slow
- * reads of balances and lists.
+ * The embedded server on the loopback interface, with the quirks of the reference server: a slow key check whose cost all
+ * waiting calls share, connections that close after 100 requests, chunked responses without a length, rate limit headers
+ * that set no limit, and slow reads of balances and lists.
  *
- * It keeps its books in memory. Each habit can be set, so that a test need not wait for a minute.
+ * The ledger is in memory. Each quirk can be configured, so that a test doesn't have to wait a minute.
  */
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
-import * as WithHabits from "./internal/habits.ts"
+import * as WithQuirks from "./internal/quirks.ts"
 import * as Loopback from "./internal/loopback.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What it is started with. */
-export interface Options extends CyclesServer.MemoryOptions, WithHabits.Habits {
-  /** Default: a free one. */
+/** The server and its quirks. */
+export interface Options extends CyclesServer.MemoryOptions, WithQuirks.Quirks {
+  /** The port. Default: a free one. */
   readonly port?: number | undefined
 }
 
-/** A server that runs. */
-export interface HabitServer {
+/** A running server. */
+export interface QuirkServer {
   readonly url: string
-  /** What keeps the books, for a test to look at. */
+  /** The embedded server, for tests that inspect its ledger. */
   readonly server: CyclesServer.CyclesServer
-  /** What was seen of the clients so far. */
-  readonly counts: () => WithHabits.Counts
-  /** Forgets that keys were checked, as after a minute. */
+  /** Counters of the requests so far. */
+  readonly counts: () => WithQuirks.Counts
+  /** Clears the cache of checked keys, which otherwise expire after a minute. */
   readonly forgetKeys: () => void
 }
 
@@ -37,12 +37,12 @@ export interface HabitServer {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Starts it; its connections end with the scope. */
-export const make = (options: Options = {}): Effect.Effect<HabitServer, never, Scope.Scope> =>
+/** Starts the server. Its connections are closed with the scope. */
+export const make = (options: Options = {}): Effect.Effect<QuirkServer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const server = yield* CyclesServer.makeMemoryServer(options)
     const run = Effect.runSyncWith(yield* Effect.context<never>())
-    const around = WithHabits.make((incoming, body, outgoing) => {
+    const around = WithQuirks.make((incoming, body, outgoing) => {
       const response = run(
         server.handle({
           method: incoming.method ?? "GET",
@@ -51,7 +51,7 @@ export const make = (options: Options = {}): Effect.Effect<HabitServer, never, S
           body
         })
       )
-      // Written before it is ended, so that no length is known.
+      // Written before the end, so that the response has no content-length.
       outgoing.writeHead(response.status, response.headers)
       outgoing.write(response.body)
       outgoing.end()

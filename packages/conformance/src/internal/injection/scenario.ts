@@ -1,10 +1,8 @@
-/**
- * What happens in one run of the suite, as data: it can be printed, and run again.
- */
+/** One run of the suite as data, so that it can be printed and repeated. */
 import type { OnCrash, OnFailure, Settle } from "effect-cycles/CyclesConfig"
 import type { Fault } from "./faults.ts"
 
-/** How the work ends. Not every ending exists in every form. */
+/** How the body ends. Not every ending exists in every form. */
 export type Ending =
   | "success"
   | "failure"
@@ -26,20 +24,20 @@ export type Ending =
   /** Of a stream: the consumer takes two elements of three. */
   | "take"
 
-/** How the client is used, and what goes wrong. */
-export interface Story {
+/** How the client is used, and which faults are injected. */
+export interface Scenario {
   readonly form: "effect" | "stream" | "byHand" | "event"
   readonly ending: Ending
-  /** Whether the work records spend before it ends. */
+  /** Whether the body records spend before it ends. */
   readonly records: boolean
   readonly settle: Settle
   readonly onFailure: OnFailure
   readonly onCrash: OnCrash
-  /** Whether the caller supplies the key, and runs the work again under it: in the same process, and in the next one. */
+  /** Whether the caller supplies the key, and repeats the call under it in the same process and in the next one. */
   readonly hasKey: boolean
   /** Whether the layer closes as soon as the callers have their results. */
   readonly closesEarly: boolean
-  /** How long after the end of the first process the next one starts, in seconds. */
+  /** The seconds between the end of the first process and the start of the next one. */
   readonly restartAfter: number
   readonly faults: ReadonlyArray<Fault>
 }
@@ -56,5 +54,5 @@ export const actual = 700
 /** The amount that is recorded late, as a total. */
 export const lateTotal = 900
 
-/** The usage of one element of a stream; its cost is twice as much. */
+/** The usage of one element of a stream. Its cost is twice that. */
 export const perElement = 50

@@ -1,6 +1,4 @@
-/**
- * The embedded server as a process of its own, as `pnpm serve` starts it.
- */
+/** Starts the embedded server in a separate process, as `pnpm serve` does. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
@@ -8,14 +6,14 @@ import { join } from "node:path"
 
 const bin = join(import.meta.dirname, "../../../server/src/bin.ts")
 
-/** A process that listens. */
+/** A listening process. */
 export interface Served {
   readonly url: string
-  /** Kills it at once, as `kill -9` does, and waits until it is gone. */
+  /** Kills it with SIGKILL and waits for its end. */
   readonly kill: Effect.Effect<void>
 }
 
-/** Starts a server on a free port with the administrator's key `K`. It is killed with the scope. */
+/** Starts a server on a free port with the administrator's key `K`. It is killed when the scope closes. */
 export const serve = (...args: ReadonlyArray<string>): Effect.Effect<Served, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<Served>((resume) => {

@@ -1,8 +1,6 @@
 /**
- * What the reference server does besides answering: it is slow to check a key, closes connections, answers in chunks,
- * reads slowly. Put around any listener.
- *
- * Source: measured on the reference server and its store.
+ * Wraps a listener in the quirks of the reference server: slow key checks, closed connections, chunked responses and slow
+ * reads. The defaults were measured on the reference server.
  */
 import type * as Http from "node:http"
 import type { Socket } from "node:net"
@@ -13,43 +11,45 @@ import type { Listener } from "./loopback.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The habits, each of which can be set; the defaults are as measured. */
-export interface Habits {
-  /** How much CPU the check of a key takes, in milliseconds. Default 265. */
+/** The configuration of the quirks. */
+export interface Quirks {
+  /** The CPU time of a key check, in milliseconds. Default 265. */
   readonly keyCheckMs?: number | undefined
-  /** How long a checked key is remembered, from when the check was done, however often it is used. Default 60,000. */
+  /**
+   * How long a checked key is cached, in milliseconds from the end of the check. Using it doesn't extend that. Default 60,000.
+   */
   readonly keyMemoryMs?: number | undefined
-  /** Over how many cores all checks that are under way are spread. Default 2. */
+  /** The number of cores that concurrent checks share. Default 2. */
   readonly cores?: number | undefined
-  /** How many requests a connection serves; 0 sets no end. Default 100. */
+  /** The number of requests that a connection serves; 0 means no limit. Default 100. */
   readonly requestsPerConnection?: number | undefined
   /**
-   * `announced`: the last answer says `Connection: close`. `abrupt`: nothing is said, and the connection is cut when the
-   * next request arrives, which is not looked at. Default `announced`.
+   * `announced`: the last response has `Connection: close`. `abrupt`: the connection is closed without notice when the next
+   * request arrives, and that request isn't processed. Default `announced`.
    */
   readonly closing?: "announced" | "abrupt" | undefined
-  /** How long reading balances or a list takes, in milliseconds. Default 1,000. */
+  /** The latency of reading balances or a list, in milliseconds. Default 1,000. */
   readonly slowReadMs?: number | undefined
 }
 
-/** What was seen of a client. */
+/** Counters of a client's requests. */
 export interface Counts {
-  /** Requests that were looked at, by method and path with `:id` for ids: `GET /v1/reservations/:id`. */
+  /** Processed requests, by method and path with `:id` for ids: `GET /v1/reservations/:id`. */
   readonly requests: ReadonlyMap<string, number>
-  /** How often a key was checked because it was not remembered. */
+  /** The number of key checks, each for a key that wasn't cached. */
   readonly keyChecks: number
   readonly connections: number
-  /** Requests that were cut off by the end of their connection. */
+  /** Requests that were dropped with their connection. */
   readonly cut: number
 }
 
-/** A listener with habits. */
-export interface WithHabits {
+/** A listener with quirks. */
+export interface WithQuirks {
   readonly listener: Listener
-  /** Called for each new request before its body is read; false where the connection was cut instead. */
+  /** Called for each request before its body is read. Returns false if the connection was closed instead. */
   readonly isServed: (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse) => boolean
   readonly counts: () => Counts
-  /** Forgets that keys were checked, as after a minute. */
+  /** Clears the cache of checked keys. */
   readonly forgetKeys: () => void
 }
 
@@ -57,11 +57,11 @@ export interface WithHabits {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Puts habits around a listener. */
-export const make = (listener: Listener, habits: Habits = {}): WithHabits => {
-  const { closing = "announced", keyMemoryMs = 60_000, requestsPerConnection = 100, slowReadMs = 1_000 } = habits
-  const cpu = makeCpu(habits.cores ?? 2)
-  const keyCheckMs = habits.keyCheckMs ?? 265
+/** Wraps a listener in quirks. */
+export const make = (listener: Listener, quirks: Quirks = {}): WithQuirks => {
+  const { closing = "announced", keyMemoryMs = 60_000, requestsPerConnection = 100, slowReadMs = 1_000 } = quirks
+  const cpu = makeCpu(quirks.cores ?? 2)
+  const keyCheckMs = quirks.keyCheckMs ?? 265
   const known = new Map<string, number>()
   const served = new WeakMap<Socket, number>()
   const requests = new Map<string, number>()
@@ -117,12 +117,9 @@ const operationOf = (incoming: Http.IncomingMessage): string => {
   return `${incoming.method ?? "GET"} ${path.replace(/^(\/v1\/(?:reservations|evidence)\/)[^/]+/, "$1:id")}`
 }
 
-/**
- * CPU that is shared evenly by all that need some: they all go on at once, and the more there are, the slower each of
- * them goes. Nothing is really computed.
- */
+/** Simulated CPU time, shared evenly: all jobs run at once, and each slows down as their number grows. */
 const makeCpu = (cores: number): ((ms: number, done: () => void) => void) => {
-  /** What each one that has been there from the start would have had by now. */
+  /** The CPU time that a job would have received if it had run from the start. */
   let given = 0
   let updatedAt = performance.now()
   let timer: NodeJS.Timeout | undefined

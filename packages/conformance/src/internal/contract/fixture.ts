@@ -1,6 +1,4 @@
-/**
- * A tenant of its own for each test of a contract, and short ways to ask on its behalf.
- */
+/** Makes a tenant for each test of a contract, and short forms of the calls on its behalf. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Balance } from "@effect-cycles/protocol/Balance"
 import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
@@ -18,16 +16,16 @@ import { randomUUID } from "node:crypto"
 import type { Admin } from "../adminPlane.ts"
 import * as AdminPlane from "../adminPlane.ts"
 
-/** A budget of tokens to begin with. */
+/** An initial budget of tokens. */
 export interface BudgetOptions {
-  /** Below the tenant, as in `agent:a`. Default: the tenant's own scope. */
+  /** Relative to the tenant, as in `agent:a`. Default: the scope of the tenant. */
   readonly scope?: string | undefined
   readonly allocated: number | bigint
   readonly overdraftLimit?: number | bigint | undefined
 }
 
-/** What a budget comes to. */
-export interface Books {
+/** The balance of a budget. */
+export interface TokenBalance {
   readonly allocated: bigint
   readonly spent: bigint
   readonly reserved: bigint
@@ -37,37 +35,37 @@ export interface Books {
 }
 
 /** A tenant with its budgets. */
-export interface Stage {
+export interface Fixture {
   readonly tenant: string
   readonly admin: Admin
   readonly client: CyclesClient.CyclesClient
-  /** Holds an amount; the rest is as the test says. */
+  /** Reserves an amount, with further fields of the request. */
   readonly reserve: (
     amount: number | bigint,
     more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
   ) => ReturnType<CyclesClient.CyclesClient["reserve"]>
-  /** Holds an amount, and returns the name of the reservation alone. */
-  readonly hold: (
+  /** Reserves an amount, and returns the id of the reservation. */
+  readonly reserveId: (
     amount: number | bigint,
     more?: Partial<ReservationCreateRequest> & { readonly agent?: string }
   ) => Effect.Effect<Identifiers.ReservationId, CyclesError>
   readonly event: (amount: number, policy?: OveragePolicy) => ReturnType<CyclesClient.CyclesClient["event"]>
-  /** The books, by scope below the tenant. They are looked at against the law of the ledger. */
-  readonly books: (scope?: string) => Effect.Effect<Books, CyclesError>
-  /** Asks the administrator to do something to a budget. */
+  /** The balances, by scope relative to the tenant. The ledger invariant is asserted. */
+  readonly balanceAt: (scope?: string) => Effect.Effect<TokenBalance, CyclesError>
+  /** Changes a budget through the administrator's API. */
   readonly manage: (what: "freeze" | "unfreeze" | "fund", body: object, scope?: string) => Effect.Effect<void>
 }
 
-/** What a test does with its tenant. */
-export type Body = (stage: Stage) => Effect.Effect<void, unknown, Scope.Scope>
+/** The body of a test. */
+export type Body = (fixture: Fixture) => Effect.Effect<void, unknown, Scope.Scope>
 
-/** Declares a test: what it shows, the budgets and the tenant that it begins with, what it does. */
+/** Declares a test: its title, its budgets, its body, and options of its tenant. */
 export type Test = (what: string, budgets: ReadonlyArray<BudgetOptions>, body: Body, tenant?: object) => void
 
 /** How tests are declared. */
 export interface Declare {
   readonly test: Test
-  /** One that needs time to pass. */
+  /** A test in which time must pass. */
   readonly timed: Test
 }
 
@@ -80,13 +78,13 @@ export const both = (tenant: number, agent: number): ReadonlyArray<BudgetOptions
   { scope: "agent:a", allocated: agent }
 ]
 
-/** A new name for a request. */
+/** A random idempotency key. */
 export const newKey = (): IdempotencyKey => Identifiers.IdempotencyKey.make(randomUUID())
 
-/** What every test does. */
+/** The action of every test. */
 export const action = { kind: "contract", name: "test" }
 
-/** The code of a refusal; what an error is called where it has none. */
+/** The error code of a refusal, or the tag of an error without a code. */
 export const codeOf = <A>(effect: Effect.Effect<A, CyclesError>): Effect.Effect<string, A> =>
   Effect.map(Effect.flip(effect), (error) => ("code" in error ? (error.code ?? error._tag) : error._tag))
 
@@ -95,7 +93,7 @@ export const make = (
   server: { readonly baseUrl: string; readonly admin: Admin },
   budgets: ReadonlyArray<BudgetOptions>,
   options?: object
-): Effect.Effect<Stage, never, Scope.Scope> =>
+): Effect.Effect<Fixture, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { admin, baseUrl } = server
     const tenant = `suite-${randomUUID().slice(0, 18)}`
@@ -105,7 +103,7 @@ export const make = (
     }
     const client = yield* CyclesClient.make({ baseUrl, apiKey, adminKey: admin.key })
     const pathOf = (scope: string | undefined) => `tenant:${tenant}${scope === undefined ? "" : `/${scope}`}`
-    const reserve: Stage["reserve"] = (amount, { agent, ...more } = {}) =>
+    const reserve: Fixture["reserve"] = (amount, { agent, ...more } = {}) =>
       client.reserve({
         idempotencyKey: newKey(),
         subject: { tenant, ...(agent === undefined ? undefined : { agent }) },
@@ -113,14 +111,16 @@ export const make = (
         estimate: Amount.tokens(amount),
         ...more
       })
-    const stage: Stage = {
+    const fixture: Fixture = {
       tenant,
       admin,
       client,
       reserve,
-      hold: (amount, more) =>
+      reserveId: (amount, more) =>
         Effect.flatMap(reserve(amount, more), ({ reservationId }) =>
-          reservationId === undefined ? Effect.die(new Error("nothing was reserved")) : Effect.succeed(reservationId)
+          reservationId === undefined
+            ? Effect.die(new Error("the response has no reservation id"))
+            : Effect.succeed(reservationId)
         ),
       event: (amount, overagePolicy) =>
         client.event({
@@ -130,11 +130,11 @@ export const make = (
           actual: Amount.tokens(amount),
           overagePolicy
         }),
-      books: (scope) =>
+      balanceAt: (scope) =>
         Effect.map(client.balances({ tenant }), ({ balances }) => {
           const found = balances.find((balance) => balance.scopePath === pathOf(scope))
           if (found === undefined) throw new Error(`there is no budget at ${pathOf(scope)}`)
-          return booksOf(found)
+          return checkedBalance(found)
         }),
       manage: (what, body, scope) =>
         Effect.asVoid(
@@ -146,10 +146,10 @@ export const make = (
           )
         )
     }
-    return stage
+    return fixture
   }).pipe(Effect.provide(overFetch))
 
-const booksOf = (balance: Balance): Books => {
+const checkedBalance = (balance: Balance): TokenBalance => {
   const allocated = balance.allocated?.amount ?? 0n
   const spent = balance.spent?.amount ?? 0n
   const reserved = balance.reserved?.amount ?? 0n
@@ -157,7 +157,7 @@ const booksOf = (balance: Balance): Books => {
   const remaining = balance.remaining.amount
   if (remaining !== allocated - spent - reserved - debt) {
     throw new Error(
-      `${balance.scopePath} breaks the law: ${remaining} = ${allocated} - ${spent} - ${reserved} - ${debt}`
+      `${balance.scopePath} violates the ledger invariant: ${remaining} = ${allocated} - ${spent} - ${reserved} - ${debt}`
     )
   }
   return { allocated, spent, reserved, debt, remaining, isOverLimit: balance.isOverLimit === true }
@@ -166,8 +166,8 @@ const booksOf = (balance: Balance): Books => {
 const overFetch = Layer.provide(layerHttpClient, FetchHttpClient.layer)
 
 /** A client of the same server with an unknown key. */
-export const stranger = (baseUrl: string): Effect.Effect<CyclesClient.CyclesClient, never, Scope.Scope> =>
+export const clientWithUnknownKey = (baseUrl: string): Effect.Effect<CyclesClient.CyclesClient, never, Scope.Scope> =>
   Effect.provide(CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0") }), overFetch)
 
-/** The name of a reservation that is nowhere. */
+/** The id of a reservation that doesn't exist. */
 export const unknownId = Effect.sync(() => Identifiers.ReservationId.make(randomUUID()))

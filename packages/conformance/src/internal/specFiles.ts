@@ -1,22 +1,22 @@
-/**
- * The material that only tests may use, beside the project: the specification and the recorded exchanges.
- */
+/** The specification and the recorded exchanges, which are stored outside of the repository and used only by tests. */
 import { existsSync, realpathSync } from "node:fs"
 import { join } from "node:path"
 
 const beside = join(import.meta.dirname, "../../../../..", "shared")
 
-/** Its own path where it is a link: a program under a link would not know that it is the one that was started. */
+/**
+ * Symbolic links are resolved: a program that is started through a link doesn't recognize itself as the main module.
+ */
 const root = existsSync(beside) ? realpathSync(beside) : beside
 
-/** A file or folder of the shared material; `CYCLES_SPEC_DIR` may name another place for the specification. */
+/** Returns the path of a file or folder. `CYCLES_SPEC_DIR` overrides the folder of the specification. */
 export const shared = (...path: ReadonlyArray<string>): string => {
   const spec = process.env["CYCLES_SPEC_DIR"]
   return spec !== undefined && path[0] === "spec" ? join(spec, ...path.slice(1)) : join(root, ...path)
 }
 
 /**
- * Whether the material is there. Where it isn't, a test says that it is skipped; with `CI=true` its absence is a failure.
+ * Returns whether a file exists. If not, a warning says which test is skipped; with `CI=true` its absence is an error.
  */
 export const isThere = (...path: ReadonlyArray<string>): boolean => {
   if (existsSync(shared(...path))) return true

@@ -1,6 +1,4 @@
-/**
- * The acts of a story: the client used in one of its forms, and what really happened, kept outside of the client.
- */
+/** The guarded calls of a scenario, and observations of what they did, recorded independently of the client. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Metrics } from "@effect-cycles/protocol/Metrics"
 import * as Clock from "effect/Clock"
@@ -13,46 +11,46 @@ import * as Reservation from "effect-cycles/Reservation"
 import type { Settlement } from "effect-cycles/Settlement"
 import type { Injector, Site } from "./faults.ts"
 import { boom } from "./faults.ts"
-import type { Story } from "./story.ts"
-import { actual, estimate, lateTotal, perElement, recorded } from "./story.ts"
+import type { Scenario } from "./scenario.ts"
+import { actual, estimate, lateTotal, perElement, recorded } from "./scenario.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// truth
+// observation
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What happened in one run of the act, up to the death of its process. Times are virtual milliseconds. */
-export interface Truth {
+/** What one call did until its process ended. Times are virtual milliseconds. */
+export interface Observation {
   startedAtMs: number
-  /** When the work could begin; absent if it didn't. */
+  /** When the body began; `undefined` if it didn't. */
   beganAtMs: number | undefined
-  /** When the work ended. */
+  /** When the body ended. */
   workEndedAtMs: number | undefined
   /** When the caller got the result. */
   returnedAtMs: number | undefined
   exit: Exit.Exit<unknown, unknown> | undefined
-  /** How the work itself ended. */
+  /** The exit of the body. */
   work: Exit.Exit<unknown, unknown> | undefined
   /** The recorded total. */
   recorded: number
-  /** The recorded total when `record` had returned. */
+  /** The recorded total for which `record` has returned. */
   durable: number
   /** The spend of a stream's elements so far. */
   streamed: number
   lateRecorded: boolean
-  /** Whether the late `record` had returned. */
+  /** Whether the late `record` has returned. */
   lateDurable: boolean
-  /** Whether an amount was in the caller's hands that a callback then failed to report. */
+  /** Whether a callback failed to report an amount that the caller had. */
   isUnknown: boolean
-  /** What the caller passed to `commit`. */
+  /** The amount that the caller passed to `commit`. */
   committed: number | undefined
   isReleasedByHand: boolean
   readonly settlements: Array<Settlement>
-  /** The longest time that `record` took. */
+  /** The longest duration of `record`. */
   recordMs: number
   wasInterrupted: boolean
 }
 
-const untold = (): Truth => ({
+const makeObservation = (): Observation => ({
   startedAtMs: 0,
   beganAtMs: undefined,
   workEndedAtMs: undefined,
@@ -72,55 +70,55 @@ const untold = (): Truth => ({
   wasInterrupted: false
 })
 
-/** What the work of a story fails with, and dies of. */
+/** The error of a body that fails. */
 export const workFailed = "the work failed"
 
-/** What the work of a story dies of. */
+/** The defect of a body that dies. */
 export const workDied = new Error("the work died")
 
-/** What an act needs to know. */
+/** The context of a call. */
 interface Stage {
-  readonly story: Story
+  readonly scenario: Scenario
   readonly injector: Injector
-  readonly truth: Truth
+  readonly observation: Observation
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // run
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Starts the act of a story in a fiber of its own. What happens is in the truth that is returned. */
-export const start = (story: Story, injector: Injector): Effect.Effect<Truth, never, Cycles.Cycles> =>
+/** Starts the call of a scenario in its own fiber. Returns its observation, which is updated as the call proceeds. */
+export const start = (scenario: Scenario, injector: Injector): Effect.Effect<Observation, never, Cycles.Cycles> =>
   Effect.gen(function* () {
-    const truth = untold()
-    truth.startedAtMs = yield* Clock.currentTimeMillis
-    const stage: Stage = { story, injector, truth }
+    const observation = makeObservation()
+    observation.startedAtMs = yield* Clock.currentTimeMillis
+    const stage: Stage = { scenario, injector, observation }
     const fiber = yield* Effect.forkDetach(
-      Effect.onExit(act(stage), (exit) =>
+      Effect.onExit(call(stage), (exit) =>
         alive(
           stage,
-          () => (truth.exit = exit),
-          (now) => (truth.returnedAtMs = now)
+          () => (observation.exit = exit),
+          (now) => (observation.returnedAtMs = now)
         )
       ),
       { startImmediately: true }
     )
     const giveUpAfter =
-      story.ending === "interrupt" || story.ending === "uninterruptible" ? interruptAfterMs : undefined
+      scenario.ending === "interrupt" || scenario.ending === "uninterruptible" ? interruptAfterMs : undefined
     if (giveUpAfter !== undefined) {
       yield* Effect.forkDetach(
         Effect.andThen(Effect.sleep(giveUpAfter), () => {
-          truth.wasInterrupted = true
+          observation.wasInterrupted = true
           return Fiber.interrupt(fiber)
         })
       )
     }
-    return truth
+    return observation
   })
 
 const interruptAfterMs = 1_500
 
-/** Takes note of something, unless the process is dead. */
+/** Records an observation, unless the process is dead. */
 const alive = ({ injector }: Stage, note: () => void, at?: (nowMs: number) => void): Effect.Effect<void> =>
   Effect.map(Clock.currentTimeMillis, (now) => {
     if (injector.isCrashed) return
@@ -128,19 +126,19 @@ const alive = ({ injector }: Stage, note: () => void, at?: (nowMs: number) => vo
     at?.(now)
   })
 
-const act = (stage: Stage): Effect.Effect<unknown, unknown, Cycles.Cycles> => {
-  switch (stage.story.form) {
+const call = (stage: Stage): Effect.Effect<unknown, unknown, Cycles.Cycles> => {
+  switch (stage.scenario.form) {
     case "effect":
-      return stage.story.ending === "timeout" ? Effect.timeout(effect(stage), interruptAfterMs) : effect(stage)
+      return stage.scenario.ending === "timeout" ? Effect.timeout(effect(stage), interruptAfterMs) : effect(stage)
     case "stream":
-      return stage.story.ending === "timeout" ? Effect.timeout(stream(stage), interruptAfterMs) : stream(stage)
+      return stage.scenario.ending === "timeout" ? Effect.timeout(stream(stage), interruptAfterMs) : stream(stage)
     case "byHand":
-      return stage.story.ending === "timeout" ? Effect.timeout(byHand(stage), interruptAfterMs) : byHand(stage)
+      return stage.scenario.ending === "timeout" ? Effect.timeout(byHand(stage), interruptAfterMs) : byHand(stage)
     case "event":
       return Cycles.event({
         action,
         actual: Amount.tokens(actual),
-        idempotencyKey: stage.story.hasKey ? "the key of the caller" : undefined
+        idempotencyKey: stage.scenario.hasKey ? "the key of the caller" : undefined
       })
   }
 }
@@ -151,14 +149,14 @@ const act = (stage: Stage): Effect.Effect<unknown, unknown, Cycles.Cycles> => {
 
 const action = { kind: "llm.completion", name: "test:model" }
 
-const common = ({ story, truth, injector }: Stage) => ({
+const common = ({ scenario, observation, injector }: Stage) => ({
   action,
   estimate: Amount.tokens(estimate),
-  settle: story.settle,
-  onFailure: story.onFailure,
-  onCrash: story.onCrash,
+  settle: scenario.settle,
+  onFailure: scenario.onFailure,
+  onCrash: scenario.onCrash,
   onSettled: (settlement: Settlement) => {
-    if (!injector.isCrashed) truth.settlements.push(settlement)
+    if (!injector.isCrashed) observation.settlements.push(settlement)
     switch (injector.next("callback.onSettled")) {
       case "throw":
         throw boom("callback.onSettled")
@@ -174,7 +172,7 @@ const common = ({ story, truth, injector }: Stage) => ({
         return Effect.void
     }
   },
-  ...(story.hasKey ? { idempotencyKey: "the key of the caller" } : undefined)
+  ...(scenario.hasKey ? { idempotencyKey: "the key of the caller" } : undefined)
 })
 
 const effect = (stage: Stage) =>
@@ -191,17 +189,17 @@ const stream = (stage: Stage) =>
         ...common(stage),
         usage: (used: number) => {
           const amount = amountOf(stage, "callback.usage", used)
-          if (!stage.injector.isCrashed) stage.truth.streamed += 2 * used
+          if (!stage.injector.isCrashed) stage.observation.streamed += 2 * used
           return amount
         },
         cost: (used) => amountOf(stage, "callback.cost", 2 * Number(used.amount))
       }),
-      stage.story.ending === "take" ? 2 : 10
+      stage.scenario.ending === "take" ? 2 : 10
     )
   )
 
 const elements = (stage: Stage): Stream.Stream<number, string> => {
-  const { ending } = stage.story
+  const { ending } = stage.scenario
   const element = Effect.as(Effect.sleep(400), perElement)
   const three = Stream.fromEffectRepeat(element).pipe(Stream.take(3))
   const began = Stream.drain(Stream.fromEffect(begin(stage)))
@@ -214,17 +212,17 @@ const elements = (stage: Stage): Stream.Stream<number, string> => {
 const byHand = (stage: Stage) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const { ending } = stage.story
+      const { ending } = stage.scenario
       const reservation = yield* Cycles.reserve(common(stage))
       const used = yield* Effect.provideService(work(stage), Reservation.Reservation, reservation)
       if (ending === "close") return undefined
       if (ending === "release") {
-        yield* alive(stage, () => (stage.truth.isReleasedByHand = true))
+        yield* alive(stage, () => (stage.observation.isReleasedByHand = true))
         return yield* reservation.release()
       }
-      yield* alive(stage, () => (stage.truth.committed = used))
+      yield* alive(stage, () => (stage.observation.committed = used))
       const settlement = yield* reservation.commit({ actual: Amount.tokens(used) })
-      // A second settlement is refused, whatever became of the first one.
+      // A second settlement is refused, whatever the result of the first one.
       const second = yield* Effect.flip(reservation.release())
       if (second._tag !== "AlreadySettled") return yield* Effect.die(new Error("a second settlement was accepted"))
       return settlement
@@ -239,56 +237,56 @@ const begin = (stage: Stage): Effect.Effect<void> =>
   alive(
     stage,
     () => {},
-    (now) => (stage.truth.beganAtMs = now)
+    (now) => (stage.observation.beganAtMs = now)
   )
 
 const noteEnd = (stage: Stage, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   alive(
     stage,
-    () => (stage.truth.work = exit),
-    (now) => (stage.truth.workEndedAtMs = now)
+    () => (stage.observation.work = exit),
+    (now) => (stage.observation.workEndedAtMs = now)
   )
 
-/** Records, takes a while, and ends as the story says. */
+/** The body: it records, waits, and ends as the scenario specifies. */
 const work = (stage: Stage): Effect.Effect<number, string, Reservation.Reservation> => {
-  const { story, truth } = stage
+  const { scenario, observation } = stage
   const body = Effect.gen(function* () {
     yield* begin(stage)
     yield* Effect.sleep(500)
-    if (story.records) {
+    if (scenario.records) {
       const before = yield* Clock.currentTimeMillis
-      yield* alive(stage, () => (truth.recorded = recorded))
+      yield* alive(stage, () => (observation.recorded = recorded))
       yield* Effect.orDie(
         Reservation.record({ actual: Amount.tokens(recorded), metrics: metricsOf(stage, "callback.recordMetrics") })
       )
       yield* alive(
         stage,
-        () => (truth.durable = recorded),
-        (now) => (truth.recordMs = now - before)
+        () => (observation.durable = recorded),
+        (now) => (observation.recordMs = now - before)
       )
     }
-    yield* Effect.sleep(story.ending === "long" ? 100_000 : 500)
-    if (story.ending === "late") {
+    yield* Effect.sleep(scenario.ending === "long" ? 100_000 : 500)
+    if (scenario.ending === "late") {
       const reservation = yield* Reservation.Reservation
       const late = Effect.gen(function* () {
         yield* Effect.sleep(5_000)
-        yield* alive(stage, () => (truth.lateRecorded = true))
+        yield* alive(stage, () => (observation.lateRecorded = true))
         yield* Effect.orDie(reservation.record({ actual: Amount.tokens(lateTotal) }))
-        yield* alive(stage, () => (truth.lateDurable = true))
+        yield* alive(stage, () => (observation.lateDurable = true))
       })
       yield* Effect.forkDetach(late)
     }
     yield* endOf(stage)
     return actual
   })
-  const isDeaf = story.ending === "uninterruptible"
+  const isDeaf = scenario.ending === "uninterruptible"
   return Effect.onExit(
     isDeaf ? Effect.uninterruptible(Effect.andThen(body, (used) => Effect.as(Effect.sleep(2_000), used))) : body,
     (exit) => noteEnd(stage, exit)
   )
 }
 
-const endOf = ({ story: { ending } }: Stage): Effect.Effect<void, string> => {
+const endOf = ({ scenario: { ending } }: Stage): Effect.Effect<void, string> => {
   switch (ending) {
     case "failure":
       return Effect.fail(workFailed)
@@ -306,9 +304,9 @@ const endOf = ({ story: { ending } }: Stage): Effect.Effect<void, string> => {
 // callbacks
 // ---------------------------------------------------------------------------------------------------------------------
 
-const amountOf = ({ injector, truth }: Stage, site: Site, amount: number): Amount.Amount<"TOKENS"> => {
+const amountOf = ({ injector, observation }: Stage, site: Site, amount: number): Amount.Amount<"TOKENS"> => {
   const fault = injector.next(site)
-  if (fault !== undefined && !injector.isCrashed) truth.isUnknown = true
+  if (fault !== undefined && !injector.isCrashed) observation.isUnknown = true
   switch (fault) {
     case "throw":
       throw boom(site)
@@ -321,7 +319,7 @@ const amountOf = ({ injector, truth }: Stage, site: Site, amount: number): Amoun
   }
 }
 
-/** What a program without types may return. */
+/** A value that a caller without type checks may return. */
 function lying(amount: unknown): Amount.Amount<"TOKENS">
 function lying(amount: unknown): unknown {
   return amount
