@@ -75,7 +75,7 @@ import type {
   EventOptions,
   FlushResult,
   GuardOptions,
-  Handed,
+  FixedArgs,
   KeyErrors,
   LeaseErrors,
   ReserveOptions,
@@ -150,7 +150,7 @@ export interface Cycles {
   readonly withCycles: <A, E, R, Args extends ReadonlyArray<unknown>, U extends Unit, R2>(
     self: Effect.Effect<A, E, R>,
     options: GuardOptions<A, Args, U, Heartbeat, "report" | "fail", string, R2>,
-    args: Handed<Args>
+    args: FixedArgs<Args>
   ) => Effect.Effect<A, E | CyclesError | AlreadySettled | LeaseLost | Unsettled, Exclude<R, Reservation> | R2>
   /** Guards a stream. See `withCyclesStream`. */
   readonly withCyclesStream: <A, E, R, U extends Unit, V extends Unit, R2>(
@@ -397,7 +397,7 @@ export function withCycles<A, E, R, Args extends ReadonlyArray<unknown>, U exten
   if (Effect.isEffect(first)) {
     return second === undefined ? undefined : Effect.flatMap(Cycles, (cycles) => cycles.withCycles(first, second, []))
   }
-  return (self: Effect.Effect<A, E, R>, ...args: Handed<Args>) =>
+  return (self: Effect.Effect<A, E, R>, ...args: FixedArgs<Args>) =>
     Effect.flatMap(Cycles, (cycles) => cycles.withCycles(self, first, args))
 }
 

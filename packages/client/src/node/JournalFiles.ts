@@ -200,13 +200,13 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     isSwept = true
     const all: Array<Scan.Found<boolean>> = []
     for (const id of await Files.list(openOf(folder))) {
-      const claim = id === open.owner() || !OwnerLock.isId(id) ? undefined : OwnerLock.claim(owners, id)
-      if (claim === undefined) continue
+      const lock = id === open.owner() || !OwnerLock.isId(id) ? undefined : OwnerLock.lockDead(owners, id)
+      if (lock === undefined) continue
       const mine = openOf(folder, id)
       try {
         all.push(await Scan.adopt(folder, mine, owner, unreadable))
       } finally {
-        claim.release(!(await Files.exists(mine).catch(() => true)))
+        lock.release(!(await Files.exists(mine).catch(() => true)))
       }
     }
     return { found: all.flatMap(({ found }) => found), problems: all.flatMap(({ problems }) => problems) }
@@ -241,7 +241,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
         "bury",
         letter.record.reservationId,
         async (folder) => {
-          const graves = gravesOf(folder)
+          const graves = deadLettersOf(folder)
           Folder.make(graves)
           const file = await Files.writeTemporary(graves, RecordFiles.letterText(letter))
           try {
@@ -264,16 +264,16 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     ),
     deadLetters: Stream.unwrap(
       Effect.map(
-        scan("read", (folder) => Scan.readLetters(gravesOf(folder), unreadable)),
+        scan("read", (folder) => Scan.readLetters(deadLettersOf(folder), unreadable)),
         Stream.fromIterable
       )
     ),
     forget: ({ record }) =>
-      change("forget", record.reservationId, (folder) => RecordFolder.remove(gravesOf(folder), record)),
+      change("forget", record.reservationId, (folder) => RecordFolder.remove(deadLettersOf(folder), record)),
     isDecided: (id) =>
       attempt(
         "read",
-        async (folder) => (await RecordFolder.has(folder, id)) || (await RecordFolder.has(gravesOf(folder), id))
+        async (folder) => (await RecordFolder.has(folder, id)) || (await RecordFolder.has(deadLettersOf(folder), id))
       ),
     putOpen: (record) =>
       change(
@@ -302,7 +302,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   return { journal, close: open.close }
 }
 
-const gravesOf = (folder: string): string => Path.join(folder, "dead-letters")
+const deadLettersOf = (folder: string): string => Path.join(folder, "dead-letters")
 
 const ownersOf = (folder: string): string => Path.join(folder, "owners")
 

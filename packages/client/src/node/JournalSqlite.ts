@@ -205,7 +205,7 @@ const journalOf = (
   let isSwept = false
 
   /** Locks the dead owners that have open records. */
-  const claimDead = Effect.gen(function* () {
+  const lockDeadOwners = Effect.gen(function* () {
     const { folder, owners } = yield* query("adoptOpen", (connection) => ({
       folder: connection.owners,
       owners: connection.open.owners.all(fingerprint, baseUrl).map(({ owner }) => String(owner))
@@ -215,20 +215,20 @@ const journalOf = (
         if (!isSwept) OwnerLock.sweep(folder)
         isSwept = true
         return owners.flatMap((owner) => {
-          const claim = owner === open.owner() ? undefined : OwnerLock.claim(folder, owner)
-          return claim === undefined ? [] : [{ owner, claim }]
+          const lock = owner === open.owner() ? undefined : OwnerLock.lockDead(folder, owner)
+          return lock === undefined ? [] : [{ owner, lock }]
         })
       },
       catch: (error) => JournalFile.problem("adoptOpen", error)
     })
   })
 
-  const adopt = (claims: ReadonlyArray<{ readonly owner: string }>): Effect.Effect<number, JournalError> => {
+  const adopt = (locks: ReadonlyArray<{ readonly owner: string }>): Effect.Effect<number, JournalError> => {
     let count = 0
     return Effect.map(
       write("adoptOpen", ({ open }) => {
         count = 0
-        for (const { owner } of claims) {
+        for (const { owner } of locks) {
           count += Number(open.adopt.run(fingerprint, baseUrl, owner).changes)
           open.removeAll.run(fingerprint, baseUrl, owner)
         }
@@ -283,13 +283,13 @@ const journalOf = (
       }),
     removeOpen: (id) => Effect.sync(() => (open.has(id) ? forgetOpen(id) : undefined)),
     adoptOpen: Effect.acquireUseRelease(
-      claimDead,
-      (claims) => (claims.length === 0 ? Effect.succeed(0) : adopt(claims)),
+      lockDeadOwners,
+      (locks) => (locks.length === 0 ? Effect.succeed(0) : adopt(locks)),
       release
     )
   }
 }
 
 /** Releases the locks of dead owners, and removes their files if the records were adopted. */
-const release = (claims: ReadonlyArray<{ readonly claim: OwnerLock.Claim }>, exit: Exit.Exit<unknown, unknown>) =>
-  Effect.sync(() => claims.forEach(({ claim }) => claim.release(Exit.isSuccess(exit))))
+const release = (locks: ReadonlyArray<{ readonly lock: OwnerLock.AdoptionLock }>, exit: Exit.Exit<unknown, unknown>) =>
+  Effect.sync(() => locks.forEach(({ lock }) => lock.release(Exit.isSuccess(exit))))

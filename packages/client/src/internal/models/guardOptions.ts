@@ -87,11 +87,11 @@ export interface GuardOptions<
    * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
    * 256). Fixed, or a function of the arguments.
    */
-  readonly action: Action | ((...args: Handed<Args>) => Action)
+  readonly action: Action | ((...args: FixedArgs<Args>) => Action)
   /**
    * The amount to reserve. Fixed, or a function of the arguments. All other amounts of the guard have the same unit.
    */
-  readonly estimate: Amount<U> | ((...args: Handed<Args>) => Amount<U>)
+  readonly estimate: Amount<U> | ((...args: FixedArgs<Args>) => Amount<U>)
   /**
    * The actual amount. Fixed, or a function of the result. Default: the recorded total, or else the estimate, marked as
    * an estimate.
@@ -102,9 +102,9 @@ export interface GuardOptions<
   /** Metrics to store with the commit. Fixed, or a function of the result. The latency is always included. */
   readonly metrics?: Metrics | ((result: A) => Metrics) | undefined
   /** Merged into the ambient subject field by field. Default: the ambient subject. */
-  readonly subject?: Subject | ((...args: Handed<Args>) => Subject) | undefined
+  readonly subject?: Subject | ((...args: FixedArgs<Args>) => Subject) | undefined
   /** JSON that the server stores with the reservation. Default: none. */
-  readonly metadata?: Metadata | ((...args: Handed<Args>) => Metadata) | undefined
+  readonly metadata?: Metadata | ((...args: FixedArgs<Args>) => Metadata) | undefined
   /**
    * A caller-supplied idempotency key, 1 to 256 characters, the same for every run of the same job. Default: a random
    * key.
@@ -112,7 +112,7 @@ export interface GuardOptions<
    * A job that runs again takes over its open reservation, and fails with `AlreadySettled` if the reservation is
    * settled.
    */
-  readonly idempotencyKey?: K | ((...args: Handed<Args>) => K) | undefined
+  readonly idempotencyKey?: K | ((...args: FixedArgs<Args>) => K) | undefined
   /**
    * `fail` fails with `Unsettled` if the body succeeded but its spend may not be charged. Default `report`, which
    * returns the result.
@@ -256,7 +256,7 @@ export interface FlushResult {
  * `Args` without inference: it is inferred from the guarded function only, so that a callback may omit the arguments
  * that it doesn't use.
  */
-export type Handed<Args extends ReadonlyArray<unknown>> = Args extends infer Given extends ReadonlyArray<unknown>
+export type FixedArgs<Args extends ReadonlyArray<unknown>> = Args extends infer Given extends ReadonlyArray<unknown>
   ? Given
   : never
 
