@@ -8,8 +8,8 @@
  * **Details**
  *
  * - A denied reserve fails with `BudgetExceeded`, and the body doesn't start.
- * - Known spend is never released, except by the policy `onFailure: "release"`. If the body fails or is interrupted, the recorded amount is committed and the rest
- *   of the estimate is returned.
+ * - Known spend is never released, except by the policy `onFailure: "release"`. If the body fails or is interrupted,
+ *   the recorded amount is committed and the rest of the estimate is returned.
  * - A commit that the server doesn't confirm is journaled and retried in the background, across restarts if the journal
  *   is durable.
  * - An error after the body has run isn't an error of the body. `onSettled` and `settlements` report it as a
@@ -20,7 +20,7 @@
  * - `layer` needs a `CyclesTransport` and a `SettlementJournal`. On Node, Bun and Deno, `NodeCycles.layer` provides
  *   both.
  * - The server returns an unextended reservation to the budget when its lease ends. A process that is suspended for
- *   longer than `ttl` plus `gracePeriod` can't commit any more; its spend is then charged as an event.
+ *   longer than `ttl` plus `gracePeriod` can't commit any more. Its spend is then charged as an event.
  *
  * **Example** (Guarding a model call)
  *

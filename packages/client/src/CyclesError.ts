@@ -332,7 +332,7 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   requestId: Schema.optional(Schema.String),
   /** The W3C trace id of the request. */
   traceId: Schema.optional(Schema.String),
-  /** The unmodified `details` of the error response. */
+  /** The `details` of the error response, with keys redacted. */
   details: Schema.optional(Schema.Unknown),
   ...origin
 }) {

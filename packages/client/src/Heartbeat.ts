@@ -20,7 +20,9 @@ import * as Schema from "effect/Schema"
  * @since 0.1.0
  */
 export type Heartbeat =
-  /** Logs a warning and lets the body continue. Its spend is charged as an event. The default. */
+  /**
+   * Logs a warning and lets the body continue. If its spend can't be committed, it is charged as an event. The default.
+   */
   | "warn"
   /** Lets the body end, settles its spend, and then fails with `LeaseLost`. */
   | "failOnFinalize"

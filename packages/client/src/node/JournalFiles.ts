@@ -183,7 +183,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
       const { found, problems } = yield* attempt(operation, read)
       if (problems.length > 0) {
         yield* Effect.logError(
-          `The settlement journal in ${Path.join(base, owner.fingerprint)} has files in disorder: ${problems.join("; ")}`
+          `The settlement journal in ${Path.join(base, owner.fingerprint)} has invalid files: ${problems.join("; ")}`
         )
       }
       return found

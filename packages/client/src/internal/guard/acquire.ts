@@ -41,12 +41,12 @@ export const acquire = (
   restore: Restore,
   prepared: Prepared
 ): Effect.Effect<Handle, CyclesError | AlreadySettled> => {
-  const { isCallersKey, key } = prepared
+  const { isCallerSupplied, key } = prepared
   const response = Effect.onInterrupt(restore(request(engine, prepared)), () =>
     prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : continueInBackground(engine, prepared, 0)
   )
   // Every guarded call runs this, so it avoids a generator.
-  if (!isCallersKey) return Effect.flatMap(response, (response) => accept(engine, prepared, response))
+  if (!isCallerSupplied) return Effect.flatMap(response, (response) => accept(engine, prepared, response))
   const acquired = Effect.gen(function* () {
     const made = yield* response
     yield* assertOpen(engine, prepared, made)
@@ -211,8 +211,8 @@ const continueInBackground = (engine: Engine, prepared: Prepared, minimumDelayMs
  * again isn't released.
  */
 const releaseAbandoned = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> => {
-  const { isCallersKey, key, life, stem } = prepared
-  const isInUse = () => isCallersKey && engine.keys.has(key)
+  const { isCallerSupplied, key, life, stem } = prepared
+  const isInUse = () => isCallerSupplied && engine.keys.has(key)
   const nothingLeft = Retry.ended<void>(undefined)
 
   const attempt: Effect.Effect<Retry.Attempt<void>> = Retry.attemptOf(
@@ -244,13 +244,13 @@ const releaseAbandoned = (engine: Engine, prepared: Prepared, minimumDelayMs: nu
 
   return Effect.gen(function* () {
     // Time for the caller to retry with the same caller-supplied key.
-    const delayMs = isCallersKey ? engine.config.timeoutMs : 0
+    const delayMs = isCallerSupplied ? engine.config.timeoutMs : 0
     if (delayMs + minimumDelayMs > 0) yield* engine.background.delay(delayMs, minimumDelayMs)
     const first = yield* attempt
     yield* Retry.continueAfter({ retry: engine.config.retry, background: engine.background }, first, attempt, (last) =>
       Effect.suspend(() => {
         life.fire("gaveUp")
-        return Log.warning(`An abandoned reservation may be held until its lease ends: ${last.because}`)
+        return Log.warning(`An abandoned reservation may stay reserved until its lease ends: ${last.because}`)
       })
     )
   })

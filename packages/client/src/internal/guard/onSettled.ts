@@ -37,7 +37,7 @@ export const announce = <R>(
       if (Exit.isFailure(waited)) return Effect.void
       const exit = waited.value
       if (exit === undefined) return Log.warning(`onSettled didn't end within ${engine.config.timeoutMs} ms`)
-      return Exit.isFailure(exit) ? Log.error("onSettled died; the settlement stands", exit.cause) : Effect.void
+      return Exit.isFailure(exit) ? Log.error("onSettled died; the settlement isn't affected", exit.cause) : Effect.void
     })
   })
 }

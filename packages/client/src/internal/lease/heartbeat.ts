@@ -23,7 +23,7 @@ import { extendText } from "../protocol/requests.ts"
 import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
 import type { Runtime } from "../runtime/runtime.ts"
-import { note } from "../runtime/runtime.ts"
+import { updateBackoff } from "../runtime/runtime.ts"
 import type { WithMeta } from "../transport/call.ts"
 import type { Entry } from "../transport/timerQueue.ts"
 import * as TimerQueue from "../transport/timerQueue.ts"
@@ -37,8 +37,8 @@ import * as Lease from "./schedule.ts"
 export interface Beat extends Entry {
   readonly reservationId: ReservationId
   /**
-   * Called once when the lease is lost. Returns whether the loss matters, that is, whether no settlement was decided
-   * before.
+   * Called once when the lease is lost. Returns false if a settlement was already decided, so that the loss has no
+   * effect.
    */
   readonly onLost: (reason: string) => boolean
   lease: Lease.Lease
@@ -53,14 +53,14 @@ export interface Beat extends Entry {
 
 /** Extends leases. */
 export interface Heartbeat {
-  /** Starts to extend a lease, from the response to its reserve. */
+  /** Starts extending a lease, from the response to its reserve. */
   readonly start: (
     reservation: Pick<Beat, "reservationId" | "onLost">,
     options: Lease.Options,
     response: Lease.Response
   ) => Beat
   /**
-   * Stops to extend a lease. The response to a request in flight is ignored; abandoning the request would close its
+   * Stops extending a lease. The response to a request in flight is ignored; abandoning the request would close its
    * connection.
    */
   readonly stop: (beat: Beat) => void
@@ -115,7 +115,7 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
 
     const failed = (beat: Beat, error: CyclesError): void => {
       Metrics.heartbeat("failed", context)
-      note(runtime, clock, classify(error))
+      updateBackoff(runtime, clock, classify(error))
       const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
       const plan = after[1]._tag === "Stop" ? "no further attempt" : `next attempt in ${after[1].afterMs} ms`
       log(Log.warning(`Could not extend reservation ${beat.reservationId}; ${plan}`, error))
@@ -172,7 +172,7 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The number of leases from which extensions are spread. */
+/** Extensions are spread if the process has at least this many leases. */
 const spreadThreshold = 8
 
 /**

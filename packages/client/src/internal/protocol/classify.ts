@@ -85,7 +85,7 @@ export const rows = {
     conflict: "reject",
     invalid: "reject"
   },
-  /** After any refusal, the budget is reserved until the lease ends at most. */
+  /** After any refusal, the budget stays reserved at most until the lease ends. */
   release: {
     ambiguous: "retry",
     denied: "reject",

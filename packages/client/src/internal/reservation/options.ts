@@ -64,7 +64,7 @@ export interface Prepared {
   /** The stem of the keys of the commit and the release. */
   readonly stem: string
   /** Whether the key is caller-supplied, so that an earlier run may have made the reservation. */
-  readonly isCallersKey: boolean
+  readonly isCallerSupplied: boolean
   readonly action: Action
   readonly subject: Subject.Subject
   readonly estimate: Amount
@@ -110,7 +110,7 @@ export const prepare = (
     return Effect.map(Keys.stemOf(key), (stem): Prepared => ({
       key: checkedKey(key),
       stem,
-      isCallersKey: options.idempotencyKey !== undefined,
+      isCallerSupplied: options.idempotencyKey !== undefined,
       action: options.action,
       subject,
       estimate: options.estimate,

@@ -54,7 +54,7 @@ export interface Spend {
   isJournaled: boolean
   /** Whether a fiber of this process is settling it. */
   isActive: boolean
-  /** The number of responses so far that call for `hold`. */
+  /** The number of responses so far with the next step `hold`. */
   holds: number
 }
 
@@ -106,7 +106,7 @@ const journalReadMs = 10_000
 
 const scanConcurrency = 4
 
-/** The number of reservations whose journaled spend is also kept in memory. */
+/** The maximum number of reservations whose journaled spend is also kept in memory. */
 const maxParked = 10_000
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ export const make = (options: {
     const known = new Map<ReservationId, Set<Spend>>()
     /** Reservations that are being released. */
     const releasing = new Set<ReservationId>()
-    /** Records that were settled during a scan, so that the scan has read them in vain. */
+    /** Records that were settled during a scan. The scan must ignore what it has read of them. */
     const stale = new Set<string>()
     /** Reservations whose open records the journal still has to remove. */
     const pendingRemovals = new Set<ReservationId>()
@@ -139,7 +139,8 @@ export const make = (options: {
     const opened: Effect.Effect<Journal, JournalError> = Effect.suspend(() =>
       journal !== undefined
         ? Effect.succeed(journal)
-        : // Two operations may open at the same time. One handle serves all: it forgets only open records of its own.
+        : // Two operations may open the journal at the same time. Both use the first handle, because a handle removes only its
+          // own open records.
           Effect.map(Scope.provide(store.open(owner), scope), (made) => (journal ??= made))
     )
 

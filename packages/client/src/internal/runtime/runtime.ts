@@ -80,7 +80,7 @@ export const make = (options: {
  * Updates the shared backoff after an error of a request that the client sent on its own: a throttled one delays the
  * others.
  */
-export const note = (runtime: Runtime, clock: Clock.Clock, classification: Classification): void => {
+export const updateBackoff = (runtime: Runtime, clock: Clock.Clock, classification: Classification): void => {
   if (classification.class !== "throttled") return
   const now = nowMs(clock)
   runtime.backoff.throttled(now, classification.minimumDelayMs)

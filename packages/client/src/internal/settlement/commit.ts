@@ -25,7 +25,7 @@ import type { Spend } from "../runtime/outbox.ts"
 import { journalWriteMs } from "../runtime/outbox.ts"
 import * as Retry from "../runtime/retry.ts"
 import type { Runtime } from "../runtime/runtime.ts"
-import { note } from "../runtime/runtime.ts"
+import { updateBackoff } from "../runtime/runtime.ts"
 
 /** The result of an attempt. */
 type Attempted = Retry.Attempt<Settlement>
@@ -126,7 +126,7 @@ const follow = (
   error: CyclesError
 ): Effect.Effect<Attempted> => {
   const classification = classify(error)
-  note(runtime, deadline.clock, classification)
+  updateBackoff(runtime, deadline.clock, classification)
   if (mayBeRefusedForExtras(error)) {
     const bare = withoutExtras(spend)
     if (bare !== undefined) return resendWithoutExtras(runtime, spend, deadline, bare, error)

@@ -30,7 +30,7 @@ import * as Commit from "./commit.ts"
 // scans
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Scans the outbox now and then at intervals, while the layer is open. */
+/** Scans the outbox immediately, and then at intervals, while the layer is open. */
 export const forever = (engine: Engine): Effect.Effect<never> =>
   Effect.forever(
     Effect.gen(function* () {
@@ -59,7 +59,9 @@ const recover = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
       const reason = "the record holds no amount that can be read"
       yield* engine.outbox.buryRecord(record, reason)
       yield* Effect.withFiber((fiber) => Effect.sync(() => Metrics.unrecorded(fiber.context)))
-      return yield* Log.error(`Reservation ${record.reservationId}: its journaled spend is given up: ${reason}`)
+      return yield* Log.error(
+        `Reservation ${record.reservationId}: its journaled spend became a dead letter: ${reason}`
+      )
     }
     engine.outbox.add(spend)
     yield* retry(engine, spend)

@@ -13,7 +13,7 @@ import type { Lifecycle } from "../reservation/lifecycle.ts"
 import * as Log from "../runtime/log.ts"
 import * as Retry from "../runtime/retry.ts"
 import type { Runtime } from "../runtime/runtime.ts"
-import { note } from "../runtime/runtime.ts"
+import { updateBackoff } from "../runtime/runtime.ts"
 
 /** The reservation to release. */
 export interface Target {
@@ -52,7 +52,7 @@ export const attempt = (
           },
           onFailure: (error): Retry.Attempt<Released> => {
             const classification = classify(error)
-            note(runtime, clock, classification)
+            updateBackoff(runtime, clock, classification)
             switch (rows.release[classification.class]) {
               case "retry":
                 life.fire("unknown")

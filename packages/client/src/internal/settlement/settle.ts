@@ -38,7 +38,7 @@ export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.
     const { id, prepared } = handle
     const isCommit = plan._tag === "Commit"
     handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)
-    if (prepared.isCallersKey) engine.keys.release(prepared.key)
+    if (prepared.isCallerSupplied) engine.keys.release(prepared.key)
     if (id === undefined) return Effect.succeed(new Unreserved({ reason: "dry run" }))
     return isCommit ? byCommit(engine, handle, id, plan) : byRelease(engine, handle, id, plan.reason)
   })

@@ -27,7 +27,7 @@ export interface Call<A extends object> {
   readonly body?: string | undefined
   /** The only success status. */
   readonly status: 200 | 201
-  /** Parses the body of a success. Fails with what is wrong with it. */
+  /** Parses the body of a success. Fails with the reason if the body is invalid. */
   readonly read: (text: string) => Result.Result<A, string>
   readonly auth: "apiKey" | "adminKey" | "none"
   readonly priority: Priority

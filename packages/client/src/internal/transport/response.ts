@@ -89,7 +89,7 @@ const read = <A extends object>(
     : Exit.succeed(Object.assign(parsed.success, { meta }))
 }
 
-/** What is wrong with a response that violates its type; nothing if it is valid. */
+/** Returns how a response violates its type; nothing if it is valid. */
 const problemOf = (response: unknown): string | undefined => {
   if (typeof response !== "object" || response === null) return "the transport returned no response"
   const { body, headers, status }: { body?: unknown; headers?: unknown; status?: unknown } = response

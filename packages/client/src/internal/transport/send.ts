@@ -2,7 +2,7 @@
  * Sends one call of the protocol: from request text to validated response or typed error.
  *
  * It doesn't retry or journal. A call has a deadline, a slot in the bulkhead and a span, and its errors don't contain
- * the request. Even if a transport, a tracer or a metric misbehaves, a call ends once, before its deadline, and
+ * the request. Even if a transport, a tracer or a metric misbehaves, a call ends once, by its deadline, and
  * releases its slot.
  */
 import { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
@@ -76,7 +76,7 @@ export const make = (options: Options): Effect.Effect<Sender, never, CyclesTrans
     const timers = yield* TimerQueue.make<TimerQueue.Timer>((timer) => timer.expire(), { outlivesScope: true })
     const bulkhead = Bulkhead.make({ ...options, timers })
     if (BaseUrl.isPlainPublic(options.baseUrl)) {
-      yield* Effect.ignoreCause(Effect.logWarning(`The key goes unencrypted to ${options.baseUrl}: use https`))
+      yield* Effect.ignoreCause(Effect.logWarning(`The API key is sent unencrypted to ${options.baseUrl}: use https`))
     }
     return over({ transport, bulkhead, timers }, options)
   })

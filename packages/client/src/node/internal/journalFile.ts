@@ -56,7 +56,7 @@ export const make = (path: string): File => {
     for (let attempt = 1; ; attempt++) {
       const error = transactOnce(batch, isWriting)
       if (connection === undefined || (error === undefined && !isWriting) || connection.isInPlace()) return error
-      // The file was deleted or replaced. The committed data isn't at the path, and an error may be a consequence of that.
+      // The file was deleted or replaced: the committed data isn't at the path, and the error may result from that.
       abandon()
       if (attempt === maxAttempts) return error ?? new Error(`${path} is deleted or replaced while it is written`)
     }

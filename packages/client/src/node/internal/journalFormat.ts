@@ -40,7 +40,7 @@ export const checkUntouched = (filename: string): void => {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// what a file is
+// inspect
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The format of a file. A file whose creation was interrupted counts as empty. */
@@ -81,8 +81,8 @@ const recordColumns = `
     recorded_at_ms INTEGER NOT NULL,
     not_before_ms INTEGER NOT NULL`
 
-// The key contains the whole body instead of a digest. In a table without a rowid the key is the row, so this takes no more
-// space, and no digest has to be computed.
+// The key contains the whole body instead of a digest. In a table without a rowid the key is the row, so this takes no
+// more space, and no digest has to be computed.
 const tables = `
   CREATE TABLE IF NOT EXISTS records (${recordColumns},
     PRIMARY KEY (fingerprint, base_url, reservation_id, commit_body)
