@@ -33,7 +33,10 @@ const modules: ReadonlyMap<string, string> = new Map(
 const purposeOf = (file: string): string => {
   const comment = /^\/\*\*\n([\s\S]*?)\n \*\//.exec(readFileSync(file, "utf8"))?.[1]
   if (comment === undefined) throw new Error(`${file} doesn't begin with what it is for`)
-  return comment.replaceAll(/^ \* ?/gm, "")
+  return comment
+    .replaceAll(/^ \* ?/gm, "")
+    .replaceAll(/^@since .*$/gm, "")
+    .replaceAll(/^@see /gm, "**See** ")
 }
 
 rmSync(out, { recursive: true, force: true })

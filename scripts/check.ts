@@ -13,7 +13,7 @@ const steps: ReadonlyArray<readonly [string, () => boolean]> = [
   ["types of docs", () => run("tsc", "-p", "docs")],
   ["types of scratchpad", () => run("tsc", "-p", "scratchpad")],
   ["types of scripts", () => run("tsc", "-p", "scripts")],
-  ["code in the guides", checkDocs],
+  ["code in guides and doc comments", checkDocs],
   ["house rules", checkHouse]
 ]
 

@@ -1,35 +1,64 @@
-/** Compiles the code blocks of the guides and READMEs that are marked `ts`. */
+/**
+ * Compiles the code blocks marked `ts` of the guides, the READMEs and the doc comments. The examples of doc comments are also
+ * run, and a line `console.log(value) // text` fails if the value isn't printed as that text.
+ */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 
-/** Returns the code blocks of a page. */
+/** The packages whose doc comments contain complete examples only. */
+const packages = ["client", "protocol"]
+
+const folder = "docs/build"
+
+/** The code blocks of a page. */
 export const blocksOf = (page: string): ReadonlyArray<string> =>
   Array.from(page.matchAll(/^```ts\n([\s\S]*?)^```$/gm), ([, code = ""]) => code)
 
-/** Returns whether every code block compiles. */
-export const checkDocs = (): boolean => {
-  const folder = "docs/build"
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
-  const pages = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.md"], {
-    encoding: "utf8"
-  })
+/** The text of all doc comments of a source file, without the asterisks. */
+const commentsOf = (source: string): string =>
+  Array.from(source.matchAll(/^ *\/\*\*\n([\s\S]*?)^ *\*\/$/gm), ([, text = ""]) =>
+    text.replaceAll(/^ *\* ?/gm, "")
+  ).join("")
+
+/** Turns each expected output into an assertion. */
+const withAssertions = (code: string): string =>
+  `import assert from "node:assert"\n${code.replaceAll(
+    /^( *)console\.log\((.*)\) \/\/ (.*)$/gm,
+    (_, indent: string, value: string, text: string) =>
+      `${indent}assert.equal(String(${value}), ${JSON.stringify(text)})`
+  )}`
+
+const filesOf = (...patterns: ReadonlyArray<string>): ReadonlyArray<string> =>
+  execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", ...patterns], { encoding: "utf8" })
     .split("\n")
     .filter((path) => path !== "" && !path.startsWith(".changeset/"))
-  let count = 0
-  for (const page of pages) {
-    blocksOf(readFileSync(page, "utf8")).forEach((code, i) => {
-      count += 1
-      writeFileSync(`${folder}/${page.replaceAll("/", "-").replace(/\.md$/, "")}-${i + 1}.ts`, `${code}\nexport {}\n`)
-    })
+
+/** Writes each block to a file of its own, and returns the names of the files. */
+const write = (path: string, blocks: ReadonlyArray<string>): ReadonlyArray<string> =>
+  blocks.map((code, i) => {
+    const name = `${path.replaceAll("/", "-").replace(/\.(md|ts)$/, "")}-${i + 1}.ts`
+    writeFileSync(`${folder}/${name}`, `${code}\nexport {}\n`)
+    return name
+  })
+
+/** Whether every code block compiles, and every example of a doc comment runs. */
+export const checkDocs = (): boolean => {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  const guides = filesOf("*.md").flatMap((path) => write(path, blocksOf(readFileSync(path, "utf8"))))
+  const examples = filesOf(...packages.map((name) => `packages/${name}/src/*.ts`)).flatMap((path) =>
+    write(path, blocksOf(commentsOf(readFileSync(path, "utf8"))).map(withAssertions))
+  )
+  if (guides.length === 0 || examples.length === 0) {
+    console.error(`found ${guides.length} code blocks in guides and ${examples.length} in doc comments`)
+    return false
   }
+  writeFileSync(`${folder}/run.ts`, examples.map((name) => `import "./${name}"\n`).join(""))
   writeFileSync(
     `${folder}/tsconfig.json`,
     JSON.stringify({ extends: "../../tsconfig.base.json", compilerOptions: { noEmit: true }, include: ["*.ts"] })
   )
-  if (count === 0) {
-    console.error("the guides contain no code blocks")
-    return false
-  }
-  return spawnSync("node_modules/.bin/tsc", ["-p", folder], { stdio: "inherit" }).status === 0
+  const run = (command: string, ...args: ReadonlyArray<string>) =>
+    spawnSync(command, args, { stdio: "inherit" }).status === 0
+  return run("node_modules/.bin/tsc", "-p", folder) && run(process.execPath, `${folder}/run.ts`)
 }

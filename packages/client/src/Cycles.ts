@@ -1,24 +1,50 @@
 /**
- * Hard budgets for calls that cost money: guard an effect or a stream, and it runs only if the budget allows it, keeps its
- * estimate reserved while it runs, and is charged for what it really cost, however it ends.
+ * Hard budgets for calls that cost money, enforced before the money is spent.
+ *
+ * A guard reserves an estimate, runs the effect or the stream only if the budget allows it, extends the lease of the
+ * reservation while the body runs, and commits the actual cost. `withCycles` guards an effect, `withCyclesStream` a
+ * stream, and `reserve` returns a reservation that the program commits or releases itself.
  *
  * **Details**
  *
- * What goes wrong after the body has run isn't an error of the body. It is in the `Settlement`, which `onSettled` and the
- * stream `settlements` report.
+ * - A denied reserve fails with `BudgetExceeded`, and the body doesn't start.
+ * - Known spend is never released, except by the policy `onFailure: "release"`. If the body fails or is interrupted,
+ *   the recorded amount is committed and the rest of the estimate is returned.
+ * - A commit that the server doesn't confirm is journaled and retried in the background, across restarts if the journal
+ *   is durable.
+ * - An error after the body has run isn't an error of the body. `onSettled` and `settlements` report it as a
+ *   `Settlement`.
  *
- * @example
+ * **Gotchas**
+ *
+ * - `layer` needs a `CyclesTransport` and a `SettlementJournal`. On Node, Bun and Deno, `NodeCycles.layer` provides
+ *   both.
+ * - The server returns an unextended reservation to the budget when its lease ends. A process that is suspended for
+ *   longer than `ttl` plus `gracePeriod` can't commit any more. Its spend is then charged as an event.
+ *
+ * **Example** (Guarding a model call)
+ *
  * ```ts
- * const reply = callModel("Hello").pipe(
+ * import { Effect } from "effect"
+ * import { Amount, Cycles } from "effect-cycles"
+ * import { NodeCycles } from "effect-cycles/node"
+ *
+ * const callModel = (prompt: string) => Effect.succeed({ text: `You said: ${prompt}`, tokens: 42 })
+ *
+ * export const program = callModel("Hello").pipe(
  *   Cycles.withCycles({
  *     action: { kind: "llm.completion", name: "openai:gpt-5" },
- *     estimate: Amount.tokens(1000),
- *     actual: (reply) => Amount.tokens(reply.usage.total)
- *   })
+ *     estimate: Amount.tokens(1_000),
+ *     actual: (reply) => Amount.tokens(reply.tokens)
+ *   }),
+ *   Effect.catchTag("BudgetExceeded", (error) => Effect.succeed({ text: error.message, tokens: 0 })),
+ *   Effect.provide(NodeCycles.layerConfig())
  * )
  * ```
  *
- * @see reserve, commit, release, extend, decide, event and balances of the protocol
+ * @see createReservation, commitReservation, releaseReservation, extendReservation, decide, createEvent and getBalances
+ * of the protocol
+ * @since 0.1.0
  */
 import type { Unit } from "@effect-cycles/protocol/Amount"
 import type { Balance, BalanceQuery } from "@effect-cycles/protocol/Balance"
@@ -49,7 +75,7 @@ import type {
   EventOptions,
   FlushResult,
   GuardOptions,
-  Handed,
+  FixedArgs,
   KeyErrors,
   LeaseErrors,
   ReserveOptions,
@@ -97,7 +123,12 @@ export type {
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes idempotency keys. */
+/**
+ * Returns a new idempotency key, 1 to 256 characters, for each call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type IdempotencyKeyGenerator = () => string
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -106,33 +137,63 @@ export type IdempotencyKeyGenerator = () => string
 
 const TypeId = "~effect-cycles/Cycles"
 
-/** The service behind the functions of this module. */
+/**
+ * The guards, reservations and settlements of one client. The functions of this module are accessors of this service.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Cycles {
+  /** Identifies the service. */
   readonly [TypeId]: typeof TypeId
+  /** Guards an effect. `args` are the arguments that the functions in the options receive. See `withCycles`. */
   readonly withCycles: <A, E, R, Args extends ReadonlyArray<unknown>, U extends Unit, R2>(
     self: Effect.Effect<A, E, R>,
     options: GuardOptions<A, Args, U, Heartbeat, "report" | "fail", string, R2>,
-    args: Handed<Args>
+    args: FixedArgs<Args>
   ) => Effect.Effect<A, E | CyclesError | AlreadySettled | LeaseLost | Unsettled, Exclude<R, Reservation> | R2>
+  /** Guards a stream. See `withCyclesStream`. */
   readonly withCyclesStream: <A, E, R, U extends Unit, V extends Unit, R2>(
     self: Stream.Stream<A, E, R>,
     options: StreamOptions<A, U, V, Heartbeat, string, R2>
   ) => Stream.Stream<A, E | CyclesError | AlreadySettled | LeaseLost, Exclude<R, Reservation> | R2>
+  /** Reserves an estimate in a scope. See `reserve`. */
   readonly reserve: <U extends Unit, R2>(
     options: ReserveOptions<U, Heartbeat, string, R2>
   ) => Effect.Effect<Active<U, LeaseLost>, CyclesError | AlreadySettled, Scope.Scope | R2>
+  /** Returns the decision that a reserve would get. See `decide`. */
   readonly decide: (options: DecideOptions) => Effect.Effect<Response<DecisionResponse>, CyclesError>
+  /** Charges spend without a reservation. See `event`. */
   readonly event: (options: EventOptions) => Effect.Effect<Response<EventCreateResponse>, CyclesError>
+  /** Reads balances, all pages. See `balances`. */
   readonly balances: (query?: BalanceQuery) => Stream.Stream<Balance, CyclesError>
+  /** Retries every open settlement now. See `flush`. */
   readonly flush: (timeout?: Duration.Input) => Effect.Effect<FlushResult>
+  /** Emits every settlement from now on. See `settlements`. */
   readonly settlements: Stream.Stream<SettlementEvent>
+  /** Emits spend that could not be charged. See `deadLetters`. */
   readonly deadLetters: Stream.Stream<DeadLetter, JournalError>
 }
 
-/** The service behind the functions of this module. */
+/**
+ * The service tag of `Cycles`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const Cycles: Context.Service<Cycles, Cycles> = Context.Service("effect-cycles/Cycles")
 
-/** Makes idempotency keys: a random UUID from a secure source, unless a test replaces it. */
+/**
+ * The generator of idempotency keys. Default: a random UUID from a secure source.
+ *
+ * **Gotchas**
+ *
+ * Replace it in tests only. Two calls with the same key are one call for the server: the second one returns the
+ * response to the first, or fails with IDEMPOTENCY_MISMATCH if its request differs.
+ *
+ * @category references
+ * @since 0.1.0
+ */
 export const IdempotencyKeyGenerator: Context.Reference<IdempotencyKeyGenerator> = Service.KeyGenerator
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -140,8 +201,19 @@ export const IdempotencyKeyGenerator: Context.Reference<IdempotencyKeyGenerator>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes the service over a transport and a journal. Closing the scope tries open settlements once more and waits for them,
- * at most for `flushTimeout`; the rest stays in the journal. Throws a `RangeError` that names every option out of range.
+ * Makes the service from a transport and a journal.
+ *
+ * **Details**
+ *
+ * Closing the scope retries the open settlements once and waits up to `flushTimeout` for them. Settlements that are
+ * still open stay in the journal.
+ *
+ * **Gotchas**
+ *
+ * Dies with a `RangeError` that names every option that is out of range.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
 export const make = (
   config: CyclesConfig
@@ -170,7 +242,39 @@ const fromEngine = (engine: Engine): Cycles =>
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The service and a `CyclesClient` over the same connection. */
+/**
+ * Provides `Cycles`, and a `CyclesClient` that shares its connection.
+ *
+ * **Details**
+ *
+ * Closing the layer retries the open settlements once and waits up to `flushTimeout` for them. Settlements that are
+ * still open stay in the journal.
+ *
+ * **Gotchas**
+ *
+ * Building the layer dies with a `RangeError` that names every option that is out of range.
+ *
+ * **Example** (Running over Effect's `HttpClient`, without a durable journal)
+ *
+ * ```ts
+ * import { Layer, Redacted } from "effect"
+ * import { FetchHttpClient } from "effect/http"
+ * import { Cycles, CyclesTransport, SettlementJournal } from "effect-cycles"
+ *
+ * export const CyclesLive = Cycles.layer({
+ *   baseUrl: "https://cycles.example.com",
+ *   apiKey: Redacted.make("cyc_live_example"),
+ *   subject: { tenant: "acme" },
+ *   ttl: "30 seconds"
+ * }).pipe(
+ *   Layer.provide([CyclesTransport.layerHttpClient, SettlementJournal.layerMemory]),
+ *   Layer.provide(FetchHttpClient.layer)
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (
   config: CyclesConfig
 ): Layer.Layer<Cycles | CyclesClient, never, CyclesTransport | SettlementJournal> =>
@@ -188,8 +292,13 @@ export const layer = (
   )
 
 /**
- * The service as the environment configures it; see `CyclesConfig.config` for the variables. With an argument, each field is
- * a value or a `Config`.
+ * Provides the same services as `layer`, configured by `Config`. Without an argument it reads the variables that
+ * `CyclesConfig.config` lists; with one, each field is a value or a `Config`.
+ *
+ * Fails with `ConfigError` if a variable is missing or invalid.
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layerConfig = (
   config?: Config.Wrap<CyclesConfig>
@@ -201,18 +310,50 @@ export const layerConfig = (
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Guards an effect: reserves the estimate, runs the body, commits what it cost.
+ * Guards an effect: reserves the estimate, runs the effect, and commits the actual cost.
  *
  * **Details**
  *
- * - A denial: the body never starts, and the result is `BudgetExceeded`.
- * - Success: `actual` is committed, or else the recorded total, or else the estimate.
- * - Failure, defect or interrupt: the recorded total is committed and the rest returned, by the policy `onFailure`. The
- *   cause of the body stays what it is.
+ * - Denial: fails with `BudgetExceeded`, and the effect doesn't start.
+ * - Success: commits `actual`, or else the total recorded through `Reservation`, or else the estimate.
+ * - Failure, defect or interruption: settles the recorded total as `onFailure` says. The cause stays the same.
+ * - The effect can use its `Reservation` service, to read caps and to record spend while it runs.
+ * - As a pipeable argument of `Effect.fn`, the options may be functions of the arguments.
  *
- * The body can use its `Reservation`. Inside `Effect.fn` the options may be functions of the arguments.
+ * **Gotchas**
  *
- * @see reserve, commit and release of the protocol
+ * - A settlement that fails doesn't fail the effect, unless `onUnsettled` is `fail`. It is retried in the background.
+ * - A guard inside another guard makes a second reservation: both estimates are reserved at the same time.
+ * - `Effect.retry` outside the guard reserves again for each attempt; inside, all attempts share one reservation.
+ *   Record the spend of failed attempts with `Reservation.add`.
+ *
+ * **Errors**
+ *
+ * `BudgetExceeded`, `ApiError`, `TransportError`, `ProtocolError` and `InvalidRequest` from the reserve; `LeaseLost`
+ * with the heartbeat policies `failOnFinalize` and `cancel`; `AlreadySettled` with a caller-supplied key; `Unsettled`
+ * with `onUnsettled: "fail"`.
+ *
+ * **Example** (Deriving the options from the arguments of a function)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Amount, Cycles } from "effect-cycles"
+ *
+ * export const complete = Effect.fn("complete")(
+ *   function* (prompt: string, maxTokens: number) {
+ *     return { text: `You said: ${prompt}`, tokens: Math.min(maxTokens, 42) }
+ *   },
+ *   Cycles.withCycles({
+ *     action: { kind: "llm.completion", name: "openai:gpt-5" },
+ *     estimate: (_prompt: string, maxTokens: number) => Amount.tokens(maxTokens),
+ *     actual: (reply) => Amount.tokens(reply.tokens)
+ *   })
+ * )
+ * ```
+ *
+ * @see createReservation, commitReservation and releaseReservation of the protocol
+ * @category guards
+ * @since 0.1.0
  */
 export function withCycles<
   A,
@@ -256,19 +397,50 @@ export function withCycles<A, E, R, Args extends ReadonlyArray<unknown>, U exten
   if (Effect.isEffect(first)) {
     return second === undefined ? undefined : Effect.flatMap(Cycles, (cycles) => cycles.withCycles(first, second, []))
   }
-  return (self: Effect.Effect<A, E, R>, ...args: Handed<Args>) =>
+  return (self: Effect.Effect<A, E, R>, ...args: FixedArgs<Args>) =>
     Effect.flatMap(Cycles, (cycles) => cycles.withCycles(self, first, args))
 }
 
 /**
- * Guards a stream: reserves the estimate when it is run, counts its usage, and commits that however it ends.
+ * Guards a stream: reserves the estimate when the stream is run, adds up its usage, and commits the total when the
+ * stream ends.
  *
  * **Details**
  *
- * Its end, an early `take`, a failure and an interrupt commit what was produced until then and return the rest. Chunks and
- * back-pressure stay as they are.
+ * - The end of the stream, an early `take`, a failure and an interruption all commit the usage up to then and return
+ *   the rest of the estimate.
+ * - Chunks and back-pressure stay the same.
+ * - A denial fails the stream with `BudgetExceeded` before its first element.
  *
- * @see reserve and commit of the protocol
+ * **Gotchas**
+ *
+ * The stream holds its reservation while the consumer is slow. The heartbeat extends it; a tenant allows 10 extensions
+ * by default.
+ *
+ * **Errors**
+ *
+ * As `withCycles`, except `Unsettled`.
+ *
+ * **Example** (Charging the usage that each element reports)
+ *
+ * ```ts
+ * import { Stream } from "effect"
+ * import { Amount, Cycles } from "effect-cycles"
+ *
+ * const parts = Stream.make({ text: "Hel", tokens: 1 }, { text: "lo", tokens: 1 })
+ *
+ * export const guarded = parts.pipe(
+ *   Cycles.withCyclesStream({
+ *     action: { kind: "llm.completion", name: "openai:gpt-5" },
+ *     estimate: Amount.tokens(1_000),
+ *     usage: (part) => Amount.tokens(part.tokens)
+ *   })
+ * )
+ * ```
+ *
+ * @see createReservation and commitReservation of the protocol
+ * @category guards
+ * @since 0.1.0
  */
 export function withCyclesStream<
   A,
@@ -306,10 +478,45 @@ export function withCyclesStream<A, E, R, U extends Unit, V extends Unit, R2>(
 }
 
 /**
- * Reserves by hand, in a scope. The handle commits, releases and extends; what the program doesn't settle is settled by the
- * scope, from what was recorded.
+ * Reserves an estimate and returns a reservation that the program settles itself, with `commit` or `release`.
  *
- * @see reserve of the protocol
+ * **Details**
+ *
+ * - The heartbeat extends the lease until the reservation is settled.
+ * - If the program hasn't settled the reservation, closing the scope settles it: the recorded total is committed, or
+ *   `onFailure` applies if the scope is closed with a failure.
+ *
+ * **Gotchas**
+ *
+ * A reservation without recorded spend is released if its scope closes with success and `commit` hasn't been called.
+ *
+ * **Errors**
+ *
+ * `BudgetExceeded`, `ApiError`, `TransportError`, `ProtocolError` and `InvalidRequest`; `AlreadySettled` with a
+ * caller-supplied key.
+ *
+ * **Example** (Committing an amount that is known only after several steps)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Amount, Cycles, Settlement } from "effect-cycles"
+ *
+ * export const program = Effect.scoped(
+ *   Effect.gen(function* () {
+ *     const reservation = yield* Cycles.reserve({
+ *       action: { kind: "tool.search", name: "web" },
+ *       estimate: Amount.usd("0.25")
+ *     })
+ *     yield* reservation.record({ actual: Amount.usd("0.10") })
+ *     const settlement = yield* reservation.commit({ actual: Amount.usd("0.15") })
+ *     yield* Effect.log(Settlement.format(settlement))
+ *   })
+ * )
+ * ```
+ *
+ * @see createReservation of the protocol
+ * @category constructors
+ * @since 0.1.0
  */
 export function reserve<
   U extends Unit = Unit,
@@ -323,31 +530,101 @@ export function reserve<U extends Unit, R2>(options: ReserveOptions<U, Heartbeat
   return Effect.flatMap(Cycles, (cycles) => cycles.reserve(options))
 }
 
-/** Asks what a reserve would return now. A denial is a response, not an error; nothing is reserved. */
+/**
+ * Returns the decision that a reserve would get now. Nothing is reserved.
+ *
+ * A denial is a response with the decision `DENY`, not an error. The balance may change before a later reserve, so use
+ * `decide` for display and planning, and a guard for enforcement.
+ *
+ * Fails with the errors of a call; see `CyclesError`.
+ *
+ * @see decide of the protocol
+ * @category combinators
+ * @since 0.1.0
+ */
 export const decide = (options: DecideOptions): Effect.Effect<Response<DecisionResponse>, CyclesError, Cycles> =>
   Effect.flatMap(Cycles, (cycles) => cycles.decide(options))
 
 /**
- * Charges spend that was never reserved. After an ambiguous response it is repeated once with the same key. Running it
- * again charges again, unless `idempotencyKey` is the same.
+ * Charges spend that was never reserved.
+ *
+ * **Details**
+ *
+ * After an ambiguous response the request is sent once more with the same idempotency key, so that it is charged once.
+ *
+ * **Gotchas**
+ *
+ * Running the effect again charges again, unless `idempotencyKey` is given.
+ *
+ * **Errors**
+ *
+ * `ApiError`, `TransportError`, `ProtocolError` and `InvalidRequest`; `BudgetExceeded` if `overagePolicy` is `REJECT`.
+ *
+ * **Example** (Charging a tool call that has already run)
+ *
+ * ```ts
+ * import { Amount, Cycles } from "effect-cycles"
+ *
+ * export const charge = Cycles.event({
+ *   action: { kind: "tool.search", name: "web" },
+ *   actual: Amount.usd("0.01"),
+ *   idempotencyKey: "job-42/search-1"
+ * })
+ * ```
+ *
+ * @see createEvent of the protocol
+ * @category combinators
+ * @since 0.1.0
  */
 export const event = (options: EventOptions): Effect.Effect<Response<EventCreateResponse>, CyclesError, Cycles> =>
   Effect.flatMap(Cycles, (cycles) => cycles.event(options))
 
-/** The balances of the ambient subject, all pages. Keep it out of the path of a call: on a large store it takes seconds. */
+/**
+ * Emits the balances of the ambient subject, or of the subject in the query, page by page.
+ *
+ * **Gotchas**
+ *
+ * The server needs seconds for this on a large store. Don't call it before each guarded call.
+ *
+ * @see getBalances of the protocol
+ * @category combinators
+ * @since 0.1.0
+ */
 export const balances = (query?: BalanceQuery): Stream.Stream<Balance, CyclesError, Cycles> =>
   Stream.unwrap(Effect.map(Cycles, (cycles) => cycles.balances(query)))
 
-/** Tries every open settlement now, at most for the given time, 0 to 1 h. Default: `flushTimeout`. */
+/**
+ * Retries every open settlement now and waits for the results, at most for `timeout`, 0 to 1 h. Default: `flushTimeout`
+ * of the client.
+ *
+ * Closing the layer does the same. Use `flush` if a process may be frozen or killed without closing the layer, as in a
+ * serverless function.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const flush = (timeout?: Duration.Input): Effect.Effect<FlushResult, never, Cycles> =>
   Effect.flatMap(Cycles, (cycles) => cycles.flush(timeout))
 
-/** Every settlement from now on, those of the background and of the journal included. Slow readers lose the oldest. */
+/**
+ * Emits every settlement from now on, including those of background retries and of replayed journal records.
+ *
+ * A slow consumer loses the oldest events.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const settlements: Stream.Stream<SettlementEvent, never, Cycles> = Stream.unwrap(
   Effect.map(Cycles, (cycles) => cycles.settlements)
 )
 
-/** Spend that could never be charged, as the journal keeps it. */
+/**
+ * Emits the dead letters of the journal: spend that the server will never charge. Correct it by hand, then remove it
+ * with `Journal.forget`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const deadLetters: Stream.Stream<DeadLetter, JournalError, Cycles> = Stream.unwrap(
   Effect.map(Cycles, (cycles) => cycles.deadLetters)
 )

@@ -1,13 +1,27 @@
 /**
- * The operations of the protocol: one method for each, typed requests in, checked responses out.
+ * The operations of the protocol: one method for each, with typed requests and validated responses.
+ *
+ * Most programs need `Cycles` instead. `CyclesClient` has no policy: it doesn't retry, journal or extend a lease.
  *
  * **Details**
  *
- * No policy: nothing is repeated, journaled or kept alive. Most programs need `Cycles` instead. The methods have the names of
- * the operations in errors, spans and metrics. Every response carries `meta`: request id, trace id, rate limit, tenant and the
- * round trip.
+ * - Errors, spans and metrics name the operation as the method is named.
+ * - Every response carries `meta`: request id, trace id, rate limit, tenant and round-trip time.
  *
- * @see The paths of the protocol.
+ * **Example** (Listing the active reservations of a tenant)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { CyclesClient } from "effect-cycles"
+ *
+ * export const active = Effect.gen(function* () {
+ *   const client = yield* CyclesClient.CyclesClient
+ *   return yield* Stream.runCollect(client.streamReservations({ status: "ACTIVE" }))
+ * })
+ * ```
+ *
+ * @see the paths of the protocol (`/v1/reservations`, `/v1/decide`, `/v1/events`, `/v1/balances`, `/v1/evidence`)
+ * @since 0.1.0
  */
 import type * as Balance from "@effect-cycles/protocol/Balance"
 import type { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
@@ -35,60 +49,98 @@ import * as Sender from "./internal/transport/send.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A checked response, with its metadata. */
+/**
+ * A validated response body, with `meta`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Response<A> = Calls.WithMeta<A>
 
-/** What comes with a response besides its body. */
+/**
+ * The data of a response besides its body: request id, trace id, rate limit, tenant and round-trip time.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Meta = Calls.Meta
 
-/** Which key a call is made with, where the protocol allows both: the tenant's (default) or the administrator's. */
+/**
+ * The API key of a call, for operations that accept the tenant's or the administrator's.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface KeyOptions {
+  /** Which key to send: `apiKey` for `tenant` or `adminKey` for `admin`. Default `tenant`. */
   readonly as?: "tenant" | "admin" | undefined
 }
 
-/** A call can fail with the five errors; see `CyclesError` for what each means. */
+/**
+ * The result of an operation. It fails with one of the five errors of a call; see `CyclesError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Call<A> = Effect.Effect<Response<A>, CyclesError>
 
-/** The operations of the protocol against one server. */
+/**
+ * The operations of the protocol against one server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CyclesClient {
+  /** Identifies the service. */
   readonly "~effect-cycles/CyclesClient": "~effect-cycles/CyclesClient"
-  /** The server's address, in its normal form. */
+  /** The normalized base URL of the server, without a trailing slash. */
   readonly baseUrl: string
-  /** Reserves an estimate on all scopes of a subject, or on none. A dry run may return `DENY`. */
+  /**
+   * Reserves an estimate in all scopes of a subject, or in none (createReservation). A dry run may return `DENY`;
+   * otherwise a denial fails with `BudgetExceeded`.
+   */
   readonly reserve: (request: Reservation.ReservationCreateRequest) => Call<Reservation.ReservationCreateResponse>
-  /** Charges what was spent and returns the rest to the budget. */
+  /** Charges the actual amount and returns the rest of the estimate (commitReservation). */
   readonly commit: (id: ReservationId, request: Reservation.CommitRequest) => Call<Reservation.CommitResponse>
-  /** Returns the whole reserved amount to the budget. */
+  /** Returns the whole estimate to the budget (releaseReservation). */
   readonly release: (
     id: ReservationId,
     request: Reservation.ReleaseRequest,
     options?: KeyOptions
   ) => Call<Reservation.ReleaseResponse>
-  /** Moves the end of a lease, counted from its present end. */
+  /** Extends a lease, counted from its current end (extendReservation). */
   readonly extend: (id: ReservationId, request: Reservation.ExtendRequest) => Call<Reservation.ExtendResponse>
-  /** Returns what a reserve would return now; a denial is a response, not an error. Nothing is reserved. */
+  /**
+   * Returns the decision that a reserve would get now (decide). A denial is a response, not an error. Nothing is
+   * reserved.
+   */
   readonly decide: (request: Decision.DecisionRequest) => Call<Decision.DecisionResponse>
-  /** Charges spend that was never reserved. */
+  /** Charges spend that was never reserved (createEvent). */
   readonly event: (request: Event.EventCreateRequest) => Call<Event.EventCreateResponse>
-  /** One reservation. An expired one is refused with 410. */
+  /** Returns one reservation (getReservation). An expired one fails with status 410. */
   readonly getReservation: (id: ReservationId, options?: KeyOptions) => Call<Reservation.ReservationDetail>
-  /** One page of reservations. Without `sortBy` the order is arbitrary. */
+  /** Returns one page of reservations (listReservations). Without `sortBy` the order is arbitrary. */
   readonly listReservations: (
     query?: Reservation.ReservationListQuery,
     options?: KeyOptions
   ) => Call<Reservation.ReservationListResponse>
-  /** All pages, one reservation at a time. */
+  /** Emits the reservations of all pages. */
   readonly streamReservations: (
     query?: Reservation.ReservationListQuery,
     options?: KeyOptions
   ) => Stream.Stream<Reservation.ReservationSummary, CyclesError>
-  /** One page of balances; at least one field of the subject is needed. Slow on a large store. */
+  /**
+   * Returns one page of balances (getBalances). The query needs at least one field of a subject. Slow on a large store.
+   */
   readonly balances: (query: Balance.BalanceQuery) => Call<Balance.BalanceResponse>
-  /** All pages, one balance at a time. */
+  /** Emits the balances of all pages. */
   readonly streamBalances: (query: Balance.BalanceQuery) => Stream.Stream<Balance.Balance, CyclesError>
-  /** A signed evidence envelope. It may appear a little later than the response that names it: 404 until then. */
+  /**
+   * Returns a signed evidence envelope. It may become available shortly after the response that names it; until then
+   * the call fails with status 404.
+   */
   readonly getEvidence: (id: EvidenceId) => Call<Evidence.EvidenceEnvelope>
-  /** The public keys that evidence is signed with. */
+  /** Returns the public keys that verify the signatures of evidence. */
   readonly getJwks: Call<Evidence.EvidenceJwks>
 }
 
@@ -96,14 +148,24 @@ export interface CyclesClient {
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The operations of the protocol against one server. */
+/**
+ * The service tag of `CyclesClient`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const CyclesClient: Context.Service<CyclesClient, CyclesClient> = Context.Service("effect-cycles/CyclesClient")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes a client over a transport. A field of the configuration that is out of range throws a `RangeError`. */
+/**
+ * Makes a client from a transport. Dies with a `RangeError` if a field of the configuration is out of range.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (config: ClientConfig): Effect.Effect<CyclesClient, never, CyclesTransport | Scope.Scope> =>
   Effect.suspend(() => {
     const connection = Connection.resolve(config)
@@ -114,11 +176,23 @@ export const make = (config: ClientConfig): Effect.Effect<CyclesClient, never, C
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A client over a transport. Inside of it the key headers are never shown when a request is inspected or logged. */
+/**
+ * Provides a client over a transport. Effects that use the layer redact the key headers when they log or inspect a
+ * request.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (config: ClientConfig): Layer.Layer<CyclesClient, never, CyclesTransport> =>
   Layer.merge(Layer.effect(CyclesClient, make(config)), layerHeaderNames)
 
-/** A client configured by the environment; see `CyclesConfig.clientConfig` for the variables. */
+/**
+ * Provides a client configured by `Config`. Without an argument it reads the variables that `CyclesConfig.clientConfig`
+ * lists. Fails with `ConfigError` if a variable is missing or invalid.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerConfig = (
   config?: Config.Wrap<ClientConfig>
 ): Layer.Layer<CyclesClient, Config.ConfigError, CyclesTransport> =>

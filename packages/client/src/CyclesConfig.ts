@@ -1,8 +1,35 @@
 /**
- * What a client has to be told: the server, the keys, whose spend it is, and the policies that hold where a call does
- * not say otherwise.
+ * The configuration of a client: the server, the keys, the subject, and defaults for the options of guards and
+ * reservations.
  *
- * Source: the `CYCLES_*` variables are those of the other clients; each field has its default.
+ * **Details**
+ *
+ * - Every field except `baseUrl` and `apiKey` has a default.
+ * - The `CYCLES_*` variables have the names and defaults of the other Cycles clients.
+ *
+ * **Gotchas**
+ *
+ * A field that is out of range doesn't fail: making the client dies with a `RangeError`. Invalid variables fail with
+ * `ConfigError`.
+ *
+ * **Example** (Setting defaults for all guards)
+ *
+ * ```ts
+ * import { Redacted } from "effect"
+ * import { CyclesConfig } from "effect-cycles"
+ *
+ * export const config: CyclesConfig.CyclesConfig = {
+ *   baseUrl: "https://cycles.example.com",
+ *   apiKey: Redacted.make("cyc_live_example"),
+ *   subject: { tenant: "acme", app: "support" },
+ *   ttl: "30 seconds",
+ *   settle: "background",
+ *   retry: CyclesConfig.retryPolicy({ times: 8 })
+ * }
+ * ```
+ *
+ * @see ReservationCreateRequest (`ttl_ms`, `grace_period_ms`, `overage_policy`) of the protocol
+ * @since 0.1.0
  */
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
@@ -18,84 +45,128 @@ import { retryPolicy } from "./internal/config/retryPolicy.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The connection to a server: what `CyclesClient` needs. */
+/**
+ * The connection to a server, as `CyclesClient` needs it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface ClientConfig {
-  /** `http://` or `https://`, with or without a path; trailing slashes and a trailing `/v1` are ignored. */
+  /**
+   * The base URL, `http://` or `https://`, with or without a path. Trailing slashes and a trailing `/v1` are ignored.
+   */
   readonly baseUrl: string | URL
-  /** The key of the tenant, sent as `X-Cycles-API-Key`. */
+  /** The API key of the tenant, sent as `X-Cycles-API-Key`. */
   readonly apiKey: Redacted.Redacted
-  /** The administrator's key, for the reads and the release that allow it (`X-Admin-API-Key`). */
+  /** The administrator's key, sent as `X-Admin-API-Key` by the reads and the release that accept it. Default: none. */
   readonly adminKey?: Redacted.Redacted | undefined
-  /** The time limit of one call, the time it waits to be sent included, 1 ms to 1 h. Default 10 s: a key check can take 9 s. */
+  /**
+   * The deadline of one call, including the time in the queue, 1 ms to 1 h. Default 10 s, because the server can take 9
+   * s to check a key.
+   */
   readonly timeout?: Duration.Input | undefined
   /**
-   * How many calls are in flight at once, 3 to 10,000. Default 64. Lease extensions go first, then settlements, then callers; a
-   * sixteenth of the places, at least one, is guaranteed to each. Bodies don't count.
+   * The number of calls in flight at the same time, 3 to 10,000. Default 64. The bodies of guards don't count.
+   *
+   * Lease extensions have priority over settlements, and settlements over other calls. At least a sixteenth of the
+   * limit, and at least one call, is reserved for each of the three partitions.
    */
   readonly maxConcurrency?: number | undefined
   /**
-   * After this long without a response the next call, the idle probe, goes first and others wait for it, at most 1 s: a server
-   * that checks keys slowly and remembers the result then checks once, not once for each call of a burst. 1 s to 24 h. Default
-   * 50 s: the reference server remembers a key for 60 s.
+   * The idle time after which the next call is an idle probe, 1 s to 24 h. Default 50 s, because the reference server
+   * caches a key check for 60 s.
+   *
+   * The probe is sent alone, and other calls wait for its response, at most 1 s. A server with a slow key check then
+   * checks the key once, not once for each call of a burst.
    */
   readonly idleProbeAfter?: Duration.Input | undefined
 }
 
-/** What happens to the spend of a body that did not succeed. */
+/**
+ * The settlement of a body that failed, died or was interrupted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type OnFailure =
-  /** What was recorded is committed, the rest goes back; nothing recorded means release. */
+  /** Commits the recorded total and returns the rest of the estimate. Releases the estimate if nothing was recorded. */
   | "partial"
-  /** What was recorded is committed; where nothing was recorded, the estimate is. */
+  /** Commits the recorded total, or the estimate if nothing was recorded. */
   | "estimate"
-  /** Everything goes back, whatever was recorded: for acts that cost nothing when they fail. */
+  /** Releases the whole estimate, even if spend was recorded. For calls that cost nothing when they fail. */
   | "release"
 
-/** How long the caller waits for the settlement. The journal is written before the caller continues, in every mode. */
+/**
+ * How long a guard waits for its settlement. In every mode it writes the journal before it returns.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Settle =
-  /** For the journal (at most 2 s) and the first attempt (at most one `timeout`). Further attempts run in the background. */
+  /**
+   * Waits for the journal (at most 2 s) and for the first attempt (at most `timeout`). Further attempts run in the
+   * background.
+   */
   | "attempt"
-  /** Until the settlement is final, or until the attempts of this run are used up. */
+  /** Waits until the settlement is final, or until all retries of `retry` have failed. */
   | "wait"
-  /** For the journal only: the caller gets `Pending`, and all attempts run in the background. */
+  /** Waits for the journal only. The settlement is `Pending`, and all attempts run in the background. */
   | "background"
 
 /**
- * What happens to the spend of a body whose process dies.
+ * The settlement of a body whose process crashes.
  *
- * With `recorded` and `estimate` the open reservation is journaled before the body starts, and `record` and `add` return
- * when the new total is durable. The next client on the same journal commits it.
+ * **Details**
+ *
+ * With `recorded` and `estimate` the open reservation is journaled before the body starts, and `record` and `add`
+ * return after the new total is durable. The next client that opens the same journal commits it.
+ *
+ * **Gotchas**
+ *
+ * Needs a durable journal that supports open records: SQLite, or files on a runtime with `node:sqlite`.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export type OnCrash =
-  /** Nothing: the lease runs out, and the spend of the body isn't charged. */
+  /** The lease ends, and the spend isn't charged. */
   | "expire"
-  /** The recorded total is committed. */
+  /** Commits the recorded total. */
   | "recorded"
-  /** The recorded total is committed; the estimate if nothing was recorded. */
+  /** Commits the recorded total, or the estimate if nothing was recorded. */
   | "estimate"
 
-/** A client: the connection, and the policies that hold where a call does not say otherwise. */
+/**
+ * The connection, and the defaults of guards and reservations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CyclesConfig extends ClientConfig {
-  /** Whose spend it is where a call does not say. Merged field by field with the ambient subject and the call's own. */
+  /** The default subject. The ambient subject and the subject of a call override it field by field. */
   readonly subject?: Subject.Subject | undefined
-  /** How long a reservation lives without a heartbeat, 1 s to 24 h. Default 60 s. */
+  /** The lease of a reservation, 1 s to 24 h. It ends unless a heartbeat extends it. Default 60 s. */
   readonly ttl?: Duration.Input | undefined
-  /** By how much a heartbeat extends, 1 ms to 24 h. Default: the ttl. A tenant allows 10 extensions by default. */
+  /** How much a heartbeat extends the lease, 1 ms to 24 h. Default: `ttl`. A tenant allows 10 extensions by default. */
   readonly extendBy?: Duration.Input | undefined
-  /** How long after its end a reservation can still be settled, 0 to 60 s. Default: the server's, 5 s. */
+  /** How long after the end of its lease a reservation can still be settled, 0 to 60 s. Default: the server's, 5 s. */
   readonly gracePeriod?: Duration.Input | undefined
-  /** What happens where the actual amount exceeds the estimate. Default: the server's, ALLOW_IF_AVAILABLE. */
+  /** What the server does if the actual amount exceeds the estimate. Default: the server's, ALLOW_IF_AVAILABLE. */
   readonly overagePolicy?: OveragePolicy | undefined
-  /** What happens to the spend of a body that did not succeed. Default `partial`. */
+  /** The settlement of a body that failed, died or was interrupted. Default `partial`. */
   readonly onFailure?: OnFailure | undefined
-  /** What happens to the spend of a body whose process dies. Default `expire`. */
+  /** The settlement of a body whose process crashes. Default `expire`. */
   readonly onCrash?: OnCrash | undefined
-  /** How long the caller waits for the settlement. Default `attempt`. */
+  /** How long a guard waits for its settlement. Default `attempt`. */
   readonly settle?: Settle | undefined
-  /** When a settlement is tried again. Default: 5 times, from 0.5 s doubling to 30 s, with jitter. */
+  /** When a settlement is retried. Default: 5 retries, with exponential backoff from 0.5 s to 30 s and jitter. */
   readonly retry?: Schedule.Schedule<unknown> | undefined
-  /** The longest `Retry-After` that a reserve or decide waits for, on 429 and 503. Default 0: it fails at once. */
+  /**
+   * The longest `Retry-After` that a reserve or decide waits for after 429 or 503, 0 to 1 h. Default 0: it fails at
+   * once.
+   */
   readonly maxRetryAfter?: Duration.Input | undefined
-  /** How long closing the layer waits for open settlements. Default 10 s. */
+  /** How long closing the layer waits for open settlements, 0 to 1 h. Default 10 s. */
   readonly flushTimeout?: Duration.Input | undefined
   /** How often the journal is scanned for unsettled records, 1 s to 24 h, with jitter. Default 60 s. */
   readonly scanInterval?: Duration.Input | undefined
@@ -106,7 +177,7 @@ export interface CyclesConfig extends ClientConfig {
 // ---------------------------------------------------------------------------------------------------------------------
 
 export {
-  /** When settlements are tried again: the default of `CyclesConfig.retry`, and how to change it. */
+  /** The default of `CyclesConfig.retry`, and how to change it. */
   retryPolicy
 } from "./internal/config/retryPolicy.ts"
 
@@ -115,8 +186,11 @@ export {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The connection as the environment has it: `CYCLES_BASE_URL`, `CYCLES_API_KEY`, `CYCLES_ADMIN_API_KEY` and
- * `CYCLES_READ_TIMEOUT`.
+ * The connection from the environment: `CYCLES_BASE_URL` and `CYCLES_API_KEY` (both required), `CYCLES_ADMIN_API_KEY`,
+ * and `CYCLES_READ_TIMEOUT` (milliseconds or a duration such as `5 seconds`, 1 ms to 1 h).
+ *
+ * @category configuration
+ * @since 0.1.0
  */
 export const clientConfig: Config.Config<ClientConfig> = Config.map(
   Config.all({
@@ -134,14 +208,21 @@ export const clientConfig: Config.Config<ClientConfig> = Config.map(
 )
 
 /**
- * A client as the environment has it. Durations are milliseconds, or carry a unit (`5 seconds`).
+ * The configuration from the environment. Durations are milliseconds, or have a unit (`5 seconds`).
  *
  * - `CYCLES_BASE_URL`, `CYCLES_API_KEY`: required.
- * - `CYCLES_TENANT`, `CYCLES_WORKSPACE`, `CYCLES_APP`, `CYCLES_WORKFLOW`, `CYCLES_AGENT`, `CYCLES_TOOLSET`: the subject.
- * - `CYCLES_READ_TIMEOUT`: the time limit of a call. Default 10 s.
- * - `CYCLES_RETRY_ENABLED`, `CYCLES_RETRY_MAX_ATTEMPTS`, `CYCLES_RETRY_INITIAL_DELAY`, `CYCLES_RETRY_MULTIPLIER`,
- *   `CYCLES_RETRY_MAX_DELAY`: when settlements are tried again. Defaults true, 5, 500, 2, 30000.
- * - `CYCLES_RETRY_FLUSH_TIMEOUT`: how long closing waits. Default 10 s.
+ * - `CYCLES_ADMIN_API_KEY`: the administrator's key.
+ * - `CYCLES_TENANT`, `CYCLES_WORKSPACE`, `CYCLES_APP`, `CYCLES_WORKFLOW`, `CYCLES_AGENT`, `CYCLES_TOOLSET`: the
+ *   subject.
+ * - `CYCLES_READ_TIMEOUT`: `timeout`, 1 ms to 1 h. Default 10 s.
+ * - `CYCLES_RETRY_ENABLED`: false makes no retry. Default true.
+ * - `CYCLES_RETRY_MAX_ATTEMPTS`: the number of retries, 0 to 1,000. Default 5.
+ * - `CYCLES_RETRY_INITIAL_DELAY`, `CYCLES_RETRY_MAX_DELAY`: the backoff, 1 ms to 24 h. Defaults 500 ms and 30 s.
+ * - `CYCLES_RETRY_MULTIPLIER`: the factor of the backoff, 1 to 100. Default 2.
+ * - `CYCLES_RETRY_FLUSH_TIMEOUT`: `flushTimeout`, 0 to 1 h. Default 10 s.
+ *
+ * @category configuration
+ * @since 0.1.0
  */
 export const config: Config.Config<CyclesConfig> = Config.map(
   Config.all({

@@ -1,11 +1,39 @@
 /**
- * The errors that a user of the client sees, and what to do about them.
+ * The errors of the client, and how to handle each of them.
  *
- * Each is a flat tag, so that `Effect.catchTag` removes exactly it from `E`. None holds a header, a key or a body of the
- * user's: they can be logged, sent and stored as they are. A failed settlement is not an error but a value, see
- * `Settlement`.
+ * **Details**
  *
- * Source: ERROR SEMANTICS of the protocol; the division into five is ours.
+ * - Every call fails with one of the five errors of `CyclesError`. Each has its own tag for `Effect.catchTag`.
+ * - `ApiError` carries a `reason` for `Effect.catchReason`.
+ * - `isRetryable` is true if the same request, with the same idempotency key, may succeed later.
+ * - No error contains a header, a key or a request body. Errors are safe to log and store.
+ *
+ * **Gotchas**
+ *
+ * A settlement that fails isn't an error. It is a `Settlement`, since the body has already run.
+ *
+ * **Example** (Using a cheaper model when the budget is used up)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Amount, Cycles } from "effect-cycles"
+ *
+ * const callModel = (model: string) =>
+ *   Effect.succeed(`answer of ${model}`).pipe(
+ *     Cycles.withCycles({
+ *       action: { kind: "llm.completion", name: model },
+ *       estimate: Amount.tokens(1_000)
+ *     })
+ *   )
+ *
+ * export const program = callModel("openai:gpt-5").pipe(
+ *   Cycles.orElseDenied(() => callModel("openai:gpt-5-mini")),
+ *   Effect.catchReason("ApiError", "RateLimited", () => Effect.succeed("Please try again later"))
+ * )
+ * ```
+ *
+ * @see ERROR SEMANTICS and ErrorCode of the protocol
+ * @since 0.1.0
  */
 import { Action } from "@effect-cycles/protocol/Action"
 import { Amount, SignedAmount } from "@effect-cycles/protocol/Amount"
@@ -22,35 +50,73 @@ import { ruleOf } from "./internal/models/errorCodes.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The operations of the protocol, as they are named in errors, spans and metrics. */
+/**
+ * The operations of the protocol, by the names that errors, spans and metrics use.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Operation = Schema.Literals(Operations.names)
 
-/** One of the operations of the protocol. */
+/**
+ * The name of an operation of the protocol.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Operation = typeof Operation.Type
 
-/** The server's error code or, in a denial, its reason code: the known ones typed, any other carried as it is. */
+/**
+ * The server's error code or, for a decision `DENY`, its reason code. Codes that this version doesn't know are kept as
+ * text.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Code: Schema.Codec<ErrorCode> = Schema.String
 
-/** One link of a chain of errors below: what an HTTP library reported, copied and redacted. */
+/**
+ * One error in the chain of causes that the HTTP library reported, with secrets redacted.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const CauseLink = Schema.Struct({
+  /** The name of the error class. */
   name: Schema.String,
+  /** The redacted message. */
   message: Schema.String,
+  /** The system's or library's error code, such as `ECONNREFUSED`. */
   code: Schema.optional(Schema.String),
+  /** The system call that failed, such as `connect`. */
   syscall: Schema.optional(Schema.String),
+  /** The remote IP address. */
   address: Schema.optional(Schema.String),
+  /** The remote port. */
   port: Schema.optional(Schema.Int)
 })
 
-/** One link of a chain of errors below: what an HTTP library reported, copied and redacted. */
+/**
+ * One error in the chain of causes that the HTTP library reported, with secrets redacted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type CauseLink = typeof CauseLink.Type
 
-/** Where a request went, without its query, and what the HTTP library reported: five links at most, the outermost first. */
 const origin = {
+  /** The URL of the request, without its query. */
   url: Schema.optional(Schema.String),
+  /** The chain of causes from the HTTP library, outermost first, at most five. */
   cause: Schema.optional(Schema.Array(CauseLink))
 }
 
-/** Everything that can fail in a call, besides the errors of the user's own program. */
+/**
+ * Every error of a call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type CyclesError = BudgetExceeded | ApiError | TransportError | ProtocolError | InvalidRequest
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -58,35 +124,40 @@ export type CyclesError = BudgetExceeded | ApiError | TransportError | ProtocolE
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The budget refuses: there is too little left, it is frozen or closed, its overdraft is used up, a debt is open, or a
- * decision said DENY for any reason.
+ * The budget denies the request: too little remains, the budget is frozen or closed, its overdraft limit is reached, a
+ * debt is outstanding, or the decision is `DENY`.
  *
- * Nothing was reserved and nothing was spent. Asking again at once gives the same answer, so it is never retryable by
- * itself; `retryAfter` is there when the server said when to come back.
+ * Nothing was reserved or charged, and the body didn't start. The same request is denied again until the budget
+ * changes, so `isRetryable` is false.
  *
- * Source: 409 BUDGET_EXCEEDED, BUDGET_FROZEN, BUDGET_CLOSED, OVERDRAFT_LIMIT_EXCEEDED and DEBT_OUTSTANDING, and
- * `decision: DENY`.
+ * @see 409 BUDGET_EXCEEDED, BUDGET_FROZEN, BUDGET_CLOSED, OVERDRAFT_LIMIT_EXCEEDED, DEBT_OUTSTANDING and the decision
+ *   DENY of the protocol
+ * @category errors
+ * @since 0.1.0
  */
 export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("BudgetExceeded", {
+  /** The operation that failed. */
   operation: Operation,
-  /** The error code of a refusal, the reason code of a denial. */
+  /** The error code of the response, or the reason code of a decision `DENY`. */
   code: Code,
-  /** What was asked for; nested guards can tell by it whose denial this is. */
+  /** The requested action. It distinguishes the denials of nested guards. */
   action: Schema.optional(Action),
-  /** How much was asked for. */
+  /** The requested amount. */
   requested: Schema.optional(Amount),
-  /** The scopes that were looked at, from the tenant downwards. */
+  /** The scopes that the server checked, from the tenant down. */
   scopes: Schema.Array(Schema.String),
-  /** What the tightest of these scopes has left, where the server told. */
+  /** The remaining amount of the scope that has least left, if the server reported it. */
   remaining: Schema.optional(SignedAmount),
-  /** When the server says that asking again makes sense. */
+  /** The delay after which the server suggests another request, if it suggests one. */
   retryAfter: Schema.optional(Schema.DurationFromMillis),
-  /** The server's own words. */
+  /** The server's error message. */
   serverMessage: Schema.optional(Schema.String),
+  /** The server's id of the request. */
   requestId: Schema.optional(Schema.String),
+  /** The W3C trace id of the request. */
   traceId: Schema.optional(Schema.String)
 }) {
-  /** Always false: the same request is refused again until somebody changes the budget. */
+  /** Always false: the same request is denied again until the budget changes. */
   get isRetryable(): boolean {
     return false
   }
@@ -102,43 +173,108 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
 
 const wait = { retryAfter: Schema.optional(Schema.DurationFromMillis) }
 
-/** 401: the key is unknown, revoked or expired, or its tenant is suspended. */
+/**
+ * 401: the key is unknown, revoked or expired, or its tenant is suspended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {}) {}
 
-/** 403: the subject's tenant isn't the key's, or the key lacks a permission. */
+/**
+ * 403: the tenant of the subject isn't the tenant of the key, or the key lacks a permission.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {}) {}
 
-/** 404 for a reserve, decide, event or balances: no scope of the subject has a budget. */
+/**
+ * 404 for a reserve, decide, event or balances: no scope of the subject has a budget.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class NoBudget extends Schema.TaggedError<NoBudget>()("NoBudget", {}) {}
 
-/** 404 for a reservation: the server has none with this id. */
+/**
+ * 404 for a reservation: the server has no reservation with this id.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ReservationNotFound extends Schema.TaggedError<ReservationNotFound>()("ReservationNotFound", {}) {}
 
-/** 400 UNIT_MISMATCH: the scopes have a budget, but in another unit. */
+/**
+ * 400 UNIT_MISMATCH: the scopes have a budget, but not in this unit.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class NoBudgetInUnit extends Schema.TaggedError<NoBudgetInUnit>()("NoBudgetInUnit", {}) {}
 
-/** 409 RESERVATION_FINALIZED or 410 RESERVATION_EXPIRED. */
+/**
+ * 409 RESERVATION_FINALIZED or 410 RESERVATION_EXPIRED: the reservation is settled, or its lease has ended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ReservationEnded extends Schema.TaggedError<ReservationEnded>()("ReservationEnded", {}) {}
 
-/** 409 IDEMPOTENCY_MISMATCH: the idempotency key belongs to another request. */
+/**
+ * 409 IDEMPOTENCY_MISMATCH: the idempotency key was used for a different request.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class KeyReused extends Schema.TaggedError<KeyReused>()("KeyReused", {}) {}
 
-/** 429 or LIMIT_EXCEEDED. */
+/**
+ * 429 or LIMIT_EXCEEDED: the server throttles. Retry after `retryAfter`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", wait) {}
 
-/** 5xx with an error code: the server failed, and may have acted on the request. */
+/**
+ * 5xx with an error code: the server failed, and may have acted on the request.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ServerFault extends Schema.TaggedError<ServerFault>()("ServerFault", wait) {}
 
-/** 5xx without an error code, such as the page of a proxy: the server may have acted on the request. */
+/**
+ * 5xx without an error code, such as the error page of a proxy. The server may have acted on the request.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", wait) {}
 
-/** Any other status without an error code: the response doesn't come from a Cycles server. Check the base URL. */
+/**
+ * Any other status without an error code: the response isn't from a Cycles server. Check the base URL.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class NotCycles extends Schema.TaggedError<NotCycles>()("NotCycles", {}) {}
 
-/** Any other code, among them codes that this version doesn't know: see `code` and `status` of the error. */
+/**
+ * Any other error code, including codes that this version doesn't know. See `code` and `status` of the error.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class OtherRefusal extends Schema.TaggedError<OtherRefusal>()("OtherRefusal", {}) {}
 
-/** Why the server refused; the `reason` of an `ApiError`. */
+/**
+ * Why the server refused a request: the `reason` of an `ApiError`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Reason =
   | Unauthorized
   | Forbidden
@@ -169,36 +305,48 @@ const reasons: { readonly [Tag in Reason["_tag"]]: (error: ApiError) => Extract<
 }
 
 /**
- * Any other refusal of the server: authentication, a missing budget, a finalized or expired reservation, a rate limit, a
- * fault of its own.
+ * The server refused the request for any reason other than the budget: authentication, a missing budget, an ended
+ * reservation, a rate limit or a server error. `reason` has the details.
  *
- * `code` is absent when the answer was no error object of the protocol, such as the page of a proxy. Retryable are 429
- * and 5xx.
+ * **Details**
+ *
+ * - `code` is absent if the response has no error object of the protocol, for example if a proxy sent it.
+ * - A 429 or 5xx is retryable. A 5xx doesn't prove that nothing happened.
+ *
+ * @see ErrorResponse of the protocol
+ * @category errors
+ * @since 0.1.0
  */
 export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
+  /** The operation that failed. */
   operation: Operation,
+  /** The HTTP status. */
   status: Schema.Int,
+  /** The error code of the protocol; absent if the response has none. */
   code: Schema.optional(Code),
-  /** The server's own words. */
+  /** The server's error message. */
   serverMessage: Schema.optional(Schema.String),
+  /** The delay of `Retry-After`, if the server sent one. */
   retryAfter: Schema.optional(Schema.DurationFromMillis),
+  /** The server's id of the request. */
   requestId: Schema.optional(Schema.String),
+  /** The W3C trace id of the request. */
   traceId: Schema.optional(Schema.String),
-  /** What the server added, as it came. */
+  /** The `details` of the error response, with keys redacted. */
   details: Schema.optional(Schema.Unknown),
   ...origin
 }) {
   /**
-   * Why the server refused, derived from `operation`, `status` and `code`.
-   *
-   * @example
-   * program.pipe(Effect.catchReason("ApiError", "RateLimited", (reason) => later(reason.retryAfter)))
+   * Why the server refused, derived from `operation`, `status` and `code`. `Effect.catchReason("ApiError", ...)` uses
+   * it.
    */
   get reason(): Reason {
     return reasons[ruleOf(this.operation, this.status, this.code).reason](this)
   }
 
-  /** Whether the same request, with the same idempotency key, may succeed later. */
+  /**
+   * Whether the same request, with the same idempotency key, may succeed later: true for 429, 5xx and LIMIT_EXCEEDED.
+   */
   get isRetryable(): boolean {
     return this.status === 429 || this.status >= 500 || this.code === "LIMIT_EXCEEDED"
   }
@@ -211,17 +359,32 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
 }
 
 /**
- * No usable response: refused, reset, timed out, too large.
+ * There is no usable response: the connection was refused or reset, the deadline passed, or the response is too large.
  *
- * `mayHaveArrived` says whether the server may have acted on the request; if it is false nothing was reserved or
- * charged. The client has repeated what could be repeated with the same idempotency key. Running the effect again makes a
- * new key, and with it a new act, unless it has an idempotency key of the caller's own.
+ * **Details**
+ *
+ * `mayHaveArrived` says whether the server may have acted on the request. If it is false, nothing was reserved or
+ * charged. The client has already repeated what it can repeat safely.
+ *
+ * **Gotchas**
+ *
+ * Running the effect again makes a new idempotency key, so the server takes it for a different request. To repeat a
+ * request that may have arrived, use a caller-supplied key.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
+  /** The operation that failed. */
   operation: Operation,
+  /**
+   * The failure: connection refused, connection lost, deadline passed, response larger than the client accepts, or
+   * anything else.
+   */
   kind: Schema.Literals(["refused", "interrupted", "timeout", "tooLarge", "unknown"]),
+  /** Whether the server may have acted on the request. */
   mayHaveArrived: Schema.Boolean,
-  /** What the transport reported, without anything from the request. */
+  /** The message of the transport, without any part of the request. */
   problem: Schema.String,
   ...origin
 }) {
@@ -237,15 +400,22 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 }
 
 /**
- * An answer that the protocol does not allow: another success status than it names, no JSON, a required field that is
- * missing or of another type.
+ * The response violates the protocol: an unexpected success status, invalid JSON, or a required field that is missing
+ * or has the wrong type.
  *
  * The server may have acted on the request. Repeating it with the same idempotency key is safe.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class ProtocolError extends Schema.TaggedError<ProtocolError>()("ProtocolError", {
+  /** The operation that failed. */
   operation: Operation,
+  /** The HTTP status. */
   status: Schema.Int,
+  /** What violates the protocol. */
   problem: Schema.String,
+  /** The server's id of the request. */
   requestId: Schema.optional(Schema.String),
   ...origin
 }) {
@@ -259,25 +429,42 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   }
 }
 
-/** One thing that is wrong with a request. */
+/**
+ * One invalid field of a request.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const InvalidField = Schema.Struct({
-  /** The path of the field, as in `estimate.amount`. */
+  /** The path of the field, such as `estimate.amount`. */
   field: Schema.String,
-  /** What is allowed. */
+  /** The allowed values. */
   expected: Schema.String,
-  /** What was given, cut when it is long. */
+  /** The given value, truncated if it is long. */
   actual: Schema.String
 })
 
-/** One thing that is wrong with a request. */
+/**
+ * One invalid field of a request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type InvalidField = typeof InvalidField.Type
 
-/** A request that the server would refuse was caught before anything was sent. Nothing was reserved or charged. */
+/**
+ * The request violates a limit of the protocol. It wasn't sent, and nothing was reserved or charged.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("InvalidRequest", {
+  /** The operation that failed. */
   operation: Operation,
+  /** Every invalid field. */
   fields: Schema.Array(InvalidField)
 }) {
-  /** Always false: the request itself has to change. */
+  /** Always false: the request itself is invalid. */
   get isRetryable(): boolean {
     return false
   }
@@ -288,12 +475,16 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
 }
 
 /**
- * The reservation has been settled before: by this handle, or, for a caller's own idempotency key, by an earlier run of
- * the same job. Nothing was sent.
+ * The reservation is already settled: by this handle, or by an earlier run that used the same caller-supplied
+ * idempotency key. No request was sent to settle it again.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class AlreadySettled extends Schema.TaggedError<AlreadySettled>()("AlreadySettled", {
+  /** The id of the reservation. */
   reservationId: Schema.String,
-  /** What settled it, where it is known. */
+  /** How it was settled: by a commit or a release of this process, or in an earlier run. */
   by: Schema.Literals(["commit", "release", "earlier run"])
 }) {
   override get message(): string {
@@ -305,7 +496,12 @@ export class AlreadySettled extends Schema.TaggedError<AlreadySettled>()("Alread
 // predicates
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether a value is one of the five errors of a call. */
+/**
+ * Whether a value is one of the five errors of a call.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
 export const isCyclesError = (u: unknown): u is CyclesError =>
   u instanceof BudgetExceeded ||
   u instanceof ApiError ||
@@ -313,17 +509,27 @@ export const isCyclesError = (u: unknown): u is CyclesError =>
   u instanceof ProtocolError ||
   u instanceof InvalidRequest
 
-/** Whether a value is a refusal for budget. */
+/**
+ * Whether a value is a `BudgetExceeded`.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
 export const isBudgetExceeded = (u: unknown): u is BudgetExceeded => u instanceof BudgetExceeded
 
-/** Whether sending the same request again, with the same idempotency key, can help. */
+/**
+ * Whether the same request, with the same idempotency key, may succeed later.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
 export const isRetryable = (error: CyclesError): boolean => error.isRetryable
 
 /**
- * Goes another way when the budget refuses, and leaves every other error as it is.
+ * Runs another effect if the budget denies the first. Other errors stay the same.
  *
- * @example
- * const reply = expensive.pipe(Cycles.orElseDenied(() => cheap))
+ * @category error handling
+ * @since 0.1.0
  */
 export const orElseDenied: {
   <A2, E2, R2>(

@@ -1,11 +1,14 @@
 /**
- * How the client reaches the server. The contract is that of `@effect-cycles/protocol`; this module adds the transport over
- * Effect's `HttpClient`. `effect-cycles/node` has a cheaper one for Node.
+ * The transport: one HTTP exchange with the server. This module adds a transport over Effect's `HttpClient` to the
+ * contract of `@effect-cycles/protocol`. On Node, `NodeTransport` is faster.
  *
  * **Gotchas**
  *
- * An `HttpClient` under `layerHttpClient` must not repeat requests by itself: the client can't tell the response to a second
- * attempt from the response to the first.
+ * - An `HttpClient` under `layerHttpClient` must not retry: the client takes the response to a retry for the response
+ *   to the first request, and may report charged spend as refused.
+ * - A request contains the API key in its headers. Don't log it.
+ *
+ * @since 0.1.0
  */
 import type { TransportFailure, TransportRequest, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import { CyclesTransport, failureOf, make, notSent, tooLarge } from "@effect-cycles/protocol/CyclesTransport"
@@ -27,17 +30,17 @@ import { headerNames } from "./internal/transport/redact.ts"
 export {
   /** Sends requests to a server. */
   CyclesTransport,
-  /** The failure that an error of an HTTP library amounts to. */
+  /** Converts an error of an HTTP library to a failure. */
   failureOf,
   /** Makes a transport from callbacks. */
   fromStart,
   /** Makes a transport from an Effect. */
   make,
-  /** The failure of a request that was never sent. */
+  /** Makes the failure of a request that wasn't sent. */
   notSent,
   /** Sends one request through a transport. */
   send,
-  /** The failure of a response whose body is larger than the request accepts. */
+  /** Makes the failure of a response that is larger than the request accepts. */
   tooLarge
 } from "@effect-cycles/protocol/CyclesTransport"
 
@@ -46,7 +49,7 @@ export type {
   TransportFailure,
   /** One request. */
   TransportRequest,
-  /** A whole response. */
+  /** One complete response. */
   TransportResponse
 } from "@effect-cycles/protocol/CyclesTransport"
 
@@ -55,8 +58,15 @@ export type {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The transport over any `HttpClient`. Effect's own span, its `b3` header and redirects are off for these requests, and the
- * key headers are among the redacted names.
+ * Provides a transport over any `HttpClient`.
+ *
+ * **Details**
+ *
+ * For these requests it disables Effect's own span, its `b3` header and redirects, and redacts the key headers. A
+ * redirect fails, since following it could send the key to another server.
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layerHttpClient: Layer.Layer<CyclesTransport, never, HttpClient.HttpClient> = Layer.effect(
   CyclesTransport,
@@ -86,7 +96,7 @@ const toRequest = ({ body, headers, method, url }: TransportRequest): HttpClient
     body === undefined ? HttpBody.empty : HttpBody.text(body, headers["content-type"])
   )
 
-/** The body, piece by piece, so that one without an end takes no more memory than the request accepts. */
+/** Reads the body in chunks and stops at `maxResponseBytes`, so that an endless body can't exhaust the memory. */
 const read = (
   response: HttpClientResponse.HttpClientResponse,
   request: TransportRequest
@@ -110,7 +120,7 @@ const read = (
     )
   })
 
-/** A response without a body has no stream. */
+/** `HttpClient` fails with `EmptyBodyError` for a response without a body. */
 const noBody: TransportFailure = { kind: "unknown", mayHaveArrived: true, problem: "no body", cause: undefined }
 
 const bodyFailure = (error: HttpClientError.HttpClientError): TransportFailure =>
@@ -123,7 +133,7 @@ const toFailure = (error: HttpClientError.HttpClientError): TransportFailure => 
     : failureOf(reason.cause ?? error)
 }
 
-/** `fetch` would follow a redirect, and carry the key to wherever it leads. */
+/** `fetch` follows redirects by default, and would send the key to the target. */
 const quiet = (context: Context.Context<never>): Context.Context<never> =>
   Context.add(context, HttpClient.TracerDisabledWhen, always).pipe(
     Context.add(Headers.CurrentRedactedNames, headerNames(Context.get(context, Headers.CurrentRedactedNames))),

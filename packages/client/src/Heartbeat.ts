@@ -1,9 +1,11 @@
 /**
- * The policies for a lease that can't be kept, and the error of the stricter ones.
+ * Policies for a lost lease, and the error of the two stricter ones.
  *
- * The `Cycles` layer extends every reservation by itself until its settlement ends.
+ * The client extends the lease of every reservation in the background until its settlement ends. A lease is lost if the
+ * server refuses to extend it, or if no extension succeeds before it ends.
  *
- * @see HEARTBEAT GUIDANCE of `extendReservation` in the protocol
+ * @see HEARTBEAT GUIDANCE of extendReservation in the protocol
+ * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 
@@ -11,13 +13,20 @@ import * as Schema from "effect/Schema"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What to do when the lease of a running body can't be kept. */
+/**
+ * What a guard does if it loses its lease while the body runs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Heartbeat =
-  /** Log a warning and continue: the spend is then charged as an event. The default. */
+  /**
+   * Logs a warning and lets the body continue. If its spend can't be committed, it is charged as an event. The default.
+   */
   | "warn"
-  /** Let the body end and settle its spend, then fail with `LeaseLost`. */
+  /** Lets the body end, settles its spend, and then fails with `LeaseLost`. */
   | "failOnFinalize"
-  /** Interrupt the body, settle what it has spent, and fail with `LeaseLost`. */
+  /** Interrupts the body, settles its spend, and fails with `LeaseLost`. */
   | "cancel"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -25,13 +34,17 @@ export type Heartbeat =
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The lease could not be kept while the body ran, so the budget may have been reserved by others.
+ * The lease was lost while the body ran, so the server may have given the reserved budget to other calls.
  *
- * The spend of the body is settled all the same. Only with the policies `failOnFinalize` and `cancel`.
+ * The spend of the body is settled all the same. Only the policies `failOnFinalize` and `cancel` fail with this error.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
+  /** The id of the reservation. */
   reservationId: Schema.String,
-  /** The error code of the last response, or the client's reason. */
+  /** The error code of the last response, or the reason of the client. */
   reason: Schema.String
 }) {
   override get message(): string {

@@ -1,9 +1,33 @@
 /**
- * The reservation that a guarded body runs under, and the larger handle that `Cycles.reserve` returns.
+ * The reservation of a guarded body, and the handle that `Cycles.reserve` returns.
  *
- * A guard provides `Reservation` and removes it from `R`, so a body that needs it doesn't compile outside a guard.
+ * A guard provides the `Reservation` service and removes it from `R`, so a body that requires it doesn't compile
+ * outside a guard.
+ *
+ * **Example** (Recording spend while the body runs)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Amount, Cycles, Reservation } from "effect-cycles"
+ *
+ * const research = Effect.gen(function* () {
+ *   const canSearch = yield* Reservation.isToolAllowed("web.search")
+ *   yield* Reservation.add(Amount.tokens(120))
+ *   if (!canSearch) return "No search"
+ *   yield* Reservation.add(Amount.tokens(380))
+ *   return "Done"
+ * })
+ *
+ * export const program = research.pipe(
+ *   Cycles.withCycles({
+ *     action: { kind: "agent.step", name: "research" },
+ *     estimate: Amount.tokens(1_000)
+ *   })
+ * )
+ * ```
  *
  * @see ReservationCreateResponse and Caps of the protocol
+ * @since 0.1.0
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount, Unit, UnitMismatch } from "@effect-cycles/protocol/Amount"
@@ -27,81 +51,121 @@ import type { Settlement } from "./Settlement.ts"
 
 const TypeId = "~effect-cycles/Reservation"
 
-/** JSON that is stored with a reservation, a commit or an event. */
+/**
+ * JSON that the server stores with a reservation, a commit or an event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Metadata = { readonly [key: string]: Schema.Json }
 
-/** A reservation as a guarded body sees it. */
+/**
+ * A reservation, as the body of a guard sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Reservation {
+  /** Identifies the service. */
   readonly [TypeId]: typeof TypeId
-  /** Absent in a dry run, which reserves nothing. */
+  /** The server's id of the reservation. Absent in a dry run, which reserves nothing. */
   readonly id: ReservationId | undefined
+  /** The idempotency key of the reserve. */
   readonly idempotencyKey: IdempotencyKey
-  /** `ALLOW` or `ALLOW_WITH_CAPS`; a decision that this version doesn't know is carried as it is. */
+  /** `ALLOW` or `ALLOW_WITH_CAPS`. Decisions that this version doesn't know are kept as text. */
   readonly decision: Decision
-  /** The limits that the call must obey; only with `ALLOW_WITH_CAPS`. */
+  /** The limits that the body must respect. Only with `ALLOW_WITH_CAPS`. */
   readonly caps: Caps | undefined
+  /** The action of the guard. */
   readonly action: Action
+  /** The merged subject of the guard. */
   readonly subject: Subject
   /** The reserved amount. */
   readonly estimate: Amount
-  /** The scopes that hold the estimate, from the tenant down. */
+  /** The scopes in which the estimate is reserved, from the tenant down. */
   readonly scopes: ReadonlyArray<string>
-  /** The balances of these scopes after the reservation, if the server reported them. */
+  /** The balances of these scopes after the reserve, if the server reported them. */
   readonly balances: ReadonlyArray<Balance>
   /** Whether the caps allow a tool. Names are case-sensitive. */
   readonly isToolAllowed: (name: string) => boolean
   /**
-   * Sets the total that has been spent so far. It is charged however the body ends.
+   * Sets the total that has been spent so far. It is settled however the body ends.
    *
    * **Details**
    *
-   * - Fails with `UnitMismatch` if the unit isn't that of the estimate; the estimate is then charged.
-   * - With `onCrash`, it returns when the new total is durable (at most 2 s).
-   * - After the settlement, the part above the settled amount is charged as an event, with a warning.
+   * - Fails with `UnitMismatch` if the unit differs from that of the estimate. The estimate is then committed.
+   * - With `onCrash`, it returns after the new total is durable, or after 2 s.
+   * - After the settlement, the part above the settled amount is charged as an event, and a warning is logged.
    */
   readonly record: (options: RecordOptions) => Effect.Effect<void, UnitMismatch>
-  /** Adds to the total that has been spent so far; otherwise as `record`. */
+  /** Adds to the total that has been spent so far. Otherwise the same as `record`. */
   readonly add: (amount: Amount) => Effect.Effect<void, UnitMismatch>
 }
 
-/** The total that has been spent so far. */
+/**
+ * The recorded spend.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface RecordOptions<U extends Unit = Unit> {
-  /** The total, in the unit of the estimate. */
+  /** The total so far, in the unit of the estimate. */
   readonly actual: Amount<U>
-  /** Whether the amount is itself an estimate; it is charged and marked as such. Default false. */
+  /** Whether the amount is an estimate. It is committed, and marked as an estimate. Default false. */
   readonly isEstimated?: boolean | undefined
-  /** Merged field by field with the metrics recorded before. */
+  /** Metrics, merged field by field with the metrics recorded before. */
   readonly metrics?: Metrics | undefined
 }
 
-/** The spend to commit. */
+/**
+ * The spend to commit.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface CommitOptions<U extends Unit = Unit> extends RecordOptions<U> {
-  /** JSON, stored with the commit. */
+  /** JSON that the server stores with the commit. */
   readonly metadata?: Metadata | undefined
 }
 
 /**
- * A reservation held by hand, as `Cycles.reserve` returns it. Its scope settles what the program doesn't. `U` is the unit
- * of the estimate; `E` is `LeaseLost` under the stricter heartbeat policies.
+ * A reservation that the program settles itself, as `Cycles.reserve` returns it. If the program doesn't settle it,
+ * closing its scope does.
+ *
+ * `U` is the unit of the estimate. `E` is `LeaseLost` with the heartbeat policies `failOnFinalize` and `cancel`.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Active<in out U extends Unit = Unit, out E = never> extends Reservation {
+  /** The reserved amount. */
   readonly estimate: Amount<U>
   /**
-   * Charges the spend and returns the rest of the estimate. Waits as the option `settle` says.
+   * Charges the actual amount and returns the rest of the estimate. How long it waits depends on the option `settle`.
    *
    * **Details**
    *
-   * - Fails with `AlreadySettled` if the reservation has been settled.
-   * - Fails with `InvalidRequest` if metrics or metadata can't be sent, and with `UnitMismatch` if the unit is known only
-   *   at run time and differs. The scope then charges the amount, or the estimate if no amount is usable.
-   * - Fails with `LeaseLost` after the settlement, if the lease was lost before it.
+   * - Fails with `AlreadySettled` if the reservation is already settled.
+   * - Fails with `InvalidRequest` if metrics or metadata are invalid, and with `UnitMismatch` if the unit, known only
+   *   at run time, differs. Closing the scope then commits the amount, or the estimate if the amount isn't usable.
+   * - Fails with `LeaseLost`, after the settlement, if the lease was lost.
+   *
+   * @see commitReservation of the protocol
    */
   readonly commit: (
     options: CommitOptions<U>
   ) => Effect.Effect<Settlement, AlreadySettled | InvalidRequest | (string extends U ? UnitMismatch : never) | E>
-  /** Returns the whole estimate. `reason` has at most 256 characters; don't put user content into it. */
+  /**
+   * Returns the whole estimate. `reason` is truncated to 256 characters; don't include user content.
+   *
+   * @see releaseReservation of the protocol
+   */
   readonly release: (reason?: string) => Effect.Effect<Settlement, AlreadySettled>
-  /** Extends the lease by hand, by 1 ms to 24 h. The heartbeat already does it. */
+  /**
+   * Extends the lease by 1 ms to 24 h, in addition to the heartbeat.
+   *
+   * @see extendReservation of the protocol
+   */
   readonly extend: (by: Duration.Input) => Effect.Effect<void, AlreadySettled | CyclesError>
 }
 
@@ -109,27 +173,57 @@ export interface Active<in out U extends Unit = Unit, out E = never> extends Res
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The reservation of the innermost guard around this effect. */
+/**
+ * The service tag of the reservation of the innermost guard.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const Reservation: Context.Service<Reservation, Reservation> = Context.Service("effect-cycles/Reservation")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Sets the total that has been spent so far, in the guard around this effect. See `Reservation.record`. */
+/**
+ * Sets the total that has been spent so far, in the innermost guard. See `Reservation.record`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const record = (options: RecordOptions): Effect.Effect<void, UnitMismatch, Reservation> =>
   Effect.flatMap(Reservation, (reservation) => reservation.record(options))
 
-/** Adds to the total that has been spent so far, in the guard around this effect. */
+/**
+ * Adds to the total that has been spent so far, in the innermost guard. See `Reservation.add`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
 export const add = (amount: Amount): Effect.Effect<void, UnitMismatch, Reservation> =>
   Effect.flatMap(Reservation, (reservation) => reservation.add(amount))
 
-/** The caps that the call must obey, if there are any. */
+/**
+ * The caps of the innermost guard; `undefined` if it has none.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const caps: Effect.Effect<Caps | undefined, never, Reservation> = Effect.map(Reservation, (_) => _.caps)
 
-/** Whether the caps of the guard around this effect allow a tool. */
+/**
+ * Whether the caps of the innermost guard allow a tool.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const isToolAllowed = (name: string): Effect.Effect<boolean, never, Reservation> =>
   Effect.map(Reservation, (reservation) => reservation.isToolAllowed(name))
 
-/** The reservation around this effect, if there is one: for code that also runs without a guard. */
+/**
+ * The reservation of the innermost guard, if there is one. For code that also runs without a guard.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
 export const current: Effect.Effect<Option.Option<Reservation>> = Effect.serviceOption(Reservation)

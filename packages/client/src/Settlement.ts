@@ -1,10 +1,30 @@
 /**
- * How a reservation ended: the amount that was charged, the amount that was returned, and what is still open.
+ * The result of a reservation: the charged amount, the returned amount, or the reason why neither is certain yet.
  *
- * A settlement is a value, not an error of the body: the body has run. `onUnsettled: "fail"` turns a settlement that
- * isn't certain into the error `Unsettled`.
+ * A settlement is a value, not an error of the body, because the body has already run. `onUnsettled: "fail"` turns an
+ * uncertain settlement into the error `Unsettled`.
+ *
+ * **Example** (Formatting a settlement)
+ *
+ * ```ts
+ * import { Amount, Settlement } from "effect-cycles"
+ *
+ * const settlement = new Settlement.Committed({
+ *   reservationId: "rsv_1",
+ *   actual: Amount.tokens(42),
+ *   isEstimated: false,
+ *   charged: Amount.tokens(42),
+ *   shortfall: Amount.tokens(0),
+ *   balances: [],
+ *   isReadBack: false
+ * })
+ *
+ * console.log(Settlement.format(settlement)) // committed 42 TOKENS
+ * console.log(Settlement.isSettled(settlement)) // true
+ * ```
  *
  * @see CommitResponse, ReleaseResponse and EventCreateResponse of the protocol
+ * @since 0.1.0
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import { Amount } from "@effect-cycles/protocol/Amount"
@@ -18,84 +38,148 @@ import { Code } from "./CyclesError.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 const spend = {
+  /** The id of the reservation. */
   reservationId: Schema.String,
-  /** The amount that was spent. */
+  /** The spent amount. */
   actual: Amount,
-  /** Whether `actual` is an estimate, because no actual amount is known. */
+  /** Whether `actual` is an estimate, because the actual amount is unknown. */
   isEstimated: Schema.Boolean
 }
 
 const charge = {
   ...spend,
-  /** The amount that the budget was charged; less than `actual` if the overage policy reduced it. */
+  /** The amount that the server charged. Less than `actual` if the overage policy reduced it. */
   charged: Amount,
-  /** The part of `actual` that wasn't charged; zero if all of it was. */
+  /** The part of `actual` that wasn't charged. Zero if all of it was. */
   shortfall: Amount,
+  /** The balances after the charge, if the server reported them. */
   balances: Schema.Array(Balance)
 }
 
-/** The spend was committed. */
+/**
+ * The spend was committed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Committed extends Schema.TaggedClass<Committed>("effect-cycles/Settlement/Committed")("Committed", {
   ...charge,
   /** The amount that was returned to the budget, if the server reported it. */
   returned: Schema.optional(Amount),
-  /** Whether the charge is known from reading the reservation, because the response to the commit was lost. */
+  /** Whether the client learned the charge by reading the reservation, because the response to the commit was lost. */
   isReadBack: Schema.Boolean
 }) {}
 
-/** Nothing was spent and the whole estimate was returned. */
+/**
+ * The whole estimate was returned to the budget.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Released extends Schema.TaggedClass<Released>("effect-cycles/Settlement/Released")("Released", {
+  /** The id of the reservation. */
   reservationId: Schema.String,
+  /** Why nothing was committed, as sent to the server. */
   reason: Schema.String,
+  /** The amount that was returned to the budget, if the server reported it. */
   returned: Schema.optional(Amount),
+  /** The balances after the release, if the server reported them. */
   balances: Schema.Array(Balance),
-  /** False if no response confirmed it: the budget is then returned when the lease ends. */
+  /** Whether the server confirmed the release. If not, the estimate is returned at the latest when the lease ends. */
   isConfirmed: Schema.Boolean
 }) {}
 
-/** The lease had ended before the spend could be committed; it was charged as an event. */
+/**
+ * The lease had ended before the commit, so the spend was charged as an event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Recovered extends Schema.TaggedClass<Recovered>("effect-cycles/Settlement/Recovered")("Recovered", {
   ...charge,
+  /** The server's id of the event. */
   eventId: Schema.String
 }) {}
 
-/** The charge isn't confirmed yet, and is retried. */
+/**
+ * The charge isn't confirmed yet. The client retries it in the background.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Pending extends Schema.TaggedClass<Pending>("effect-cycles/Settlement/Pending")("Pending", {
   ...spend,
-  /** Why it isn't settled yet. */
+  /** Why the spend isn't settled yet. */
   because: Schema.String,
-  /** Whether the journal holds the record durably. If not, it is retried from memory until the process ends. */
+  /**
+   * Whether the record is durable. If not, the client retries from memory, and the spend is lost when the process ends.
+   */
   isJournaled: Schema.Boolean
 }) {}
 
-/** The server will never charge it. The spend is a dead letter, for a person to correct. */
+/**
+ * The server will never charge the spend. It is a dead letter, which must be corrected by hand.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Rejected extends Schema.TaggedClass<Rejected>("effect-cycles/Settlement/Rejected")("Rejected", {
   ...spend,
-  /** The server's error code, or the client's own (`TOO_OLD`). */
+  /** The server's error code, or a code of the client, such as `TOO_OLD`. */
   code: Code,
+  /** Why the spend can't be charged. */
   because: Schema.String
 }) {}
 
-/** Nothing was reserved: the guard was a dry run. */
+/**
+ * Nothing was reserved.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Unreserved extends Schema.TaggedClass<Unreserved>("effect-cycles/Settlement/Unreserved")("Unreserved", {
+  /** Why nothing was reserved: the guard was a dry run. */
   reason: Schema.Literals(["dry run"])
 }) {}
 
-/** The spend was added to the reservation of an outer guard, which settles it. */
+/**
+ * The spend was added to the reservation of an outer guard, which settles it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export class Joined extends Schema.TaggedClass<Joined>("effect-cycles/Settlement/Joined")("Joined", spend) {}
 
-/** How a reservation ended. */
+/**
+ * The result of a reservation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Settlement = Committed | Released | Recovered | Pending | Rejected | Unreserved | Joined
 
-/** How a reservation ended. */
+/**
+ * The schema of a settlement.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Settlement = Schema.Union([Committed, Released, Recovered, Pending, Rejected, Unreserved, Joined]).pipe(
   Schema.toTaggedUnion("_tag")
 )
 
-/** A settlement and the subject and action of its reservation; both are absent for records of an earlier run. */
+/**
+ * A settlement, with the subject and action of its reservation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface SettlementEvent {
+  /** The settlement. */
   readonly settlement: Settlement
+  /** The subject. Absent for a record that an earlier run wrote. */
   readonly subject: Subject | undefined
+  /** The action. Absent for a record that an earlier run wrote. */
   readonly action: Action | undefined
 }
 
@@ -103,13 +187,28 @@ export interface SettlementEvent {
 // predicates and combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether nothing is left to do: every case except `Pending` and `Rejected`. */
+/**
+ * Whether the settlement is final and nothing is lost: true for every case except `Pending` and `Rejected`.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
 export const isSettled = (self: Settlement): boolean => self._tag !== "Pending" && self._tag !== "Rejected"
 
-/** Returns one result for each way in which a reservation can end. */
+/**
+ * Matches on the `_tag` of a settlement, with one function for each case.
+ *
+ * @category pattern matching
+ * @since 0.1.0
+ */
 export const match: typeof Settlement.match = Settlement.match
 
-/** The settlement in one line. */
+/**
+ * Formats a settlement as one line of text.
+ *
+ * @category converting
+ * @since 0.1.0
+ */
 export const format = (self: Settlement): string => {
   switch (self._tag) {
     case "Committed": {
@@ -136,10 +235,17 @@ export const format = (self: Settlement): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The body succeeded, but it isn't certain that its spend was charged. Only with `onUnsettled: "fail"`. The body has
- * run: running it again spends again.
+ * The body succeeded, but its spend may not be charged. Only guards with `onUnsettled: "fail"` fail with this error.
+ *
+ * **Gotchas**
+ *
+ * The body has already run. Running the guard again spends again.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class Unsettled extends Schema.TaggedError<Unsettled>()("Unsettled", {
+  /** The settlement, `Pending` or `Rejected`. */
   settlement: Settlement
 }) {
   override get message(): string {

@@ -1,14 +1,36 @@
 /**
- * The journal of spend that has to be committed.
+ * The journal: a durable store for spend that isn't settled yet.
  *
- * A record is durable before the first settlement request is sent, and stays until the server has confirmed it: a crash,
- * a lost response or a long outage loses no known spend. Spend that can never be committed becomes a dead letter, which is
- * kept until someone removes it.
+ * The client writes a record before it sends the first settlement request, and removes it after the server has
+ * confirmed the settlement. A crash, a lost response or a long outage therefore loses no known spend. Spend that the
+ * server will never charge becomes a dead letter, which stays in the journal until someone removes it.
  *
- * This module holds the contract and the two stores that need no platform, `layerMemory` and `layerNone`. The durable
- * stores, SQLite and files, are in `effect-cycles/node`. Replay belongs to the `Cycles` layer, not to a store.
+ * This module contains the contract and two stores for every platform, `layerMemory` and `layerNone`. The durable
+ * stores are in `effect-cycles/node`: `JournalSqlite` and `JournalFiles`. The `Cycles` layer replays the records; a
+ * store only keeps them.
+ *
+ * **Example** (Reading and removing dead letters)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Cycles, SettlementJournal } from "effect-cycles"
+ *
+ * export const logDeadLetters = Stream.runForEach(Cycles.deadLetters, ({ reason, record }) =>
+ *   Effect.logError("Spend was never charged", { reason, reservationId: record.reservationId })
+ * )
+ *
+ * export const removeDeadLetter = Effect.fn("removeDeadLetter")(function* (
+ *   owner: SettlementJournal.JournalOwner,
+ *   letter: SettlementJournal.DeadLetter
+ * ) {
+ *   const store = yield* SettlementJournal.SettlementJournal
+ *   const journal = yield* store.open(owner)
+ *   yield* journal.forget(letter)
+ * }, Effect.scoped)
+ * ```
  *
  * @see client recovery profile, CR-DURABLE-001 to 007; dead letters and open records are an extension
+ * @since 0.1.0
  */
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Context from "effect/Context"
@@ -24,78 +46,109 @@ import * as Stream from "effect/Stream"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Spend that has to be committed, as written to the journal. A record is identified by `reservationId` and `commitBody`.
+ * Spend that has to be committed. `reservationId` and `commitBody` identify a record.
  *
- * The two bodies are the exact JSON texts of the requests: a replay sends the same bytes as the first attempt, idempotency
- * key included, whichever version of the client wrote them.
+ * **Details**
+ *
+ * The two bodies are the exact JSON texts of the requests, including the idempotency key. A replay sends the same bytes
+ * as the first attempt, even if another version of the client wrote the record.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface JournalRecord {
+  /** The reservation that the spend belongs to. */
   readonly reservationId: ReservationId
-  /** The server that the record belongs to, without a trailing slash. */
+  /** The server that the reservation belongs to, without a trailing slash. */
   readonly baseUrl: string
-  /** `commit` settles the reservation; `event` charges the spend directly, after the reservation has expired. */
+  /** `commit` settles the reservation. `event` charges the spend directly, after the reservation has expired. */
   readonly mode: "commit" | "event"
-  /** JSON text of the commit request. */
+  /** The JSON text of the commit request. */
   readonly commitBody: string
-  /** JSON text of the event request that is sent if the reservation has expired. */
+  /** The JSON text of the event request that is sent if the reservation has expired. */
   readonly eventBody: string | undefined
-  /** When the record was first written, epoch milliseconds. Rewrites keep it. */
+  /** When the record was first written, in epoch milliseconds. Rewrites don't change it. */
   readonly recordedAtMs: number
-  /** Nothing is sent before this time, epoch milliseconds; 0 if the server asked for no delay. */
+  /** When the next attempt may start, in epoch milliseconds. 0 if the server requested no delay. */
   readonly notBeforeMs: number
 }
 
-/** Spend that can't be committed, and the reason, for someone to correct by hand. */
+/**
+ * Spend that can't be committed, for correction by hand.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface DeadLetter {
+  /** The record that can't be committed. */
   readonly record: JournalRecord
-  /** Why it can't be committed: the server's error code, or the client's conclusion. */
+  /** Why it can't be committed: the server's error code, or the reason of the client. */
   readonly reason: string
-  /** When the client gave up, epoch milliseconds. */
+  /** When the client gave up, in epoch milliseconds. */
   readonly diedAtMs: number
 }
 
-/** The client that records belong to. A client never sees the records of another owner. */
+/**
+ * The owner of records: one tenant, or one key, on one server. A client reads only the records of its own owner.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface JournalOwner {
-  /** The server, without a trailing slash. */
+  /** The base URL of the server, without a trailing slash. */
   readonly baseUrl: string
-  /** The fingerprint of tenant (or key, if no tenant is configured) and server; it contains no secret. */
+  /**
+   * A digest of the server and the tenant, or of the server and the key if no tenant is configured. It contains no
+   * secret.
+   */
   readonly fingerprint: string
 }
 
-/** A handle on the journal of one owner. Each `open` returns a new handle; handles of one owner share their records. */
+/**
+ * A handle on the records of one owner. Each `open` returns a new handle. Handles of one owner share their records.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Journal {
   /**
-   * Writes a decided settlement; durable when it succeeds, as far as the store promises durability. Replaces a record of
-   * the same reservation only if it has the same `commitBody`; a record with another body stays beside it. In the same
-   * transaction forgets the record that this handle wrote by `putOpen` for the reservation.
+   * Writes the record of a decided settlement. It is durable when the effect succeeds, to the extent that the store is
+   * durable.
+   *
+   * Replaces a record with the same reservation and `commitBody`; records with other bodies stay. In the same
+   * transaction it removes the record that this handle wrote by `putOpen` for the reservation.
    */
   readonly put: (record: JournalRecord) => Effect.Effect<void, JournalError>
   /**
-   * Forgets the record with the same reservation and `commitBody`, if there is one. Need not be durable when it returns: a
-   * replay of a settled record charges nothing.
+   * Removes the record with the same reservation and `commitBody`, if there is one. The removal may become durable
+   * later, because replaying a settled record charges nothing.
    */
   readonly remove: (record: JournalRecord) => Effect.Effect<void, JournalError>
   /** Moves a record to the dead letters, durably. Dead letters with different bodies are kept apart. */
   readonly bury: (letter: DeadLetter) => Effect.Effect<void, JournalError>
-  /** All decided records, oldest first. Records that can't be read are set aside and logged, not emitted. */
+  /** Emits the decided records, oldest first. Unreadable records are set aside and logged. */
   readonly pending: Stream.Stream<JournalRecord, JournalError>
-  /** All dead letters, oldest first. */
+  /** Emits the dead letters, oldest first. */
   readonly deadLetters: Stream.Stream<DeadLetter, JournalError>
-  /** Forgets the dead letter of the same reservation and `commitBody`. */
+  /** Removes the dead letter with the same reservation and `commitBody`. */
   readonly forget: (letter: DeadLetter) => Effect.Effect<void, JournalError>
-  /** Whether a decided settlement of the reservation is in the journal: a pending record or a dead letter. */
+  /** Whether the journal has a decided settlement of the reservation: a pending record or a dead letter. */
   readonly isDecided: (reservationId: ReservationId) => Effect.Effect<boolean, JournalError>
   /**
-   * Writes or replaces the record to be committed if this process dies while the reservation is open (`onCrash`). Durable
-   * when it succeeds. Not part of `pending`. A handle has at most one for each reservation.
+   * Writes or replaces the open record of a reservation: the record to commit if this process crashes (`onCrash`). It
+   * is durable when the effect succeeds, and isn't part of `pending`. A handle has at most one open record per
+   * reservation.
    */
   readonly putOpen: (record: JournalRecord) => Effect.Effect<void, JournalError>
-  /** Forgets the record that this handle wrote by `putOpen`, if there is one. Need not be durable when it returns. */
+  /**
+   * Removes the open record of this handle for a reservation, if there is one. The removal may become durable later.
+   */
   readonly removeOpen: (reservationId: ReservationId) => Effect.Effect<void, JournalError>
   /**
-   * Turns the open records of handles that are proven dead into pending records, atomically and each exactly once, even if
-   * several processes do so at the same time. Returns the number of records that became pending. Never touches the open
-   * records of a living handle, in this process or another.
+   * Turns the open records of dead handles into pending records and returns their number.
+   *
+   * It is atomic and adopts each record once, even if several processes call it at the same time. It never changes the
+   * open records of a live handle, in this process or another.
    */
   readonly adoptOpen: Effect.Effect<number, JournalError>
 }
@@ -104,33 +157,54 @@ export interface Journal {
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Identifies a `SettlementJournal`. */
+/**
+ * The type id of `SettlementJournal`.
+ *
+ * @category type IDs
+ * @since 0.1.0
+ */
 export const TypeId: TypeId = "~effect-cycles/SettlementJournal"
 
-/** Type of the type id. */
+/**
+ * The type of the type id.
+ *
+ * @category type IDs
+ * @since 0.1.0
+ */
 export type TypeId = "~effect-cycles/SettlementJournal"
 
-/** The store of pending spend. `Cycles` opens it for its own server and tenant. */
+/**
+ * A store of unsettled spend. The `Cycles` layer opens it for its server and tenant.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface SettlementJournal {
+  /** Identifies the service. */
   readonly [TypeId]: TypeId
   /**
-   * Opens the records of one owner; other owners and other processes may use the store at the same time.
+   * Opens the records of one owner. Other owners and other processes may use the store at the same time.
    *
-   * An operation that finds the store unusable fails with `JournalError`, and the next operation tries again: a store that
-   * can't be opened at start recovers later. Bodies may outlive the scope of the layer, so operations work after the scope
-   * has closed, and the handle counts as alive while it has open records.
+   * An operation fails with `JournalError` if the store isn't usable, and the next operation tries again. A store that
+   * can't be opened at the start can therefore recover later. Bodies may outlive the scope of the layer, so operations
+   * also work after the scope has closed, and a handle stays alive while it has open records.
    */
   readonly open: (owner: JournalOwner) => Effect.Effect<Journal, JournalError, Scope.Scope>
-  /** Whether the store keeps records at all; false for `layerNone`. */
+  /** Whether the store keeps records; false for `layerNone`. */
   readonly isDurable: boolean
   /**
-   * Whether every operation ends by itself within 2 s and never dies. The client then doesn't watch over each operation in a
-   * fiber of its own, which is cheaper. Default false.
+   * Whether every operation ends within 2 s and never dies. The client then runs it without a watchdog fiber, which is
+   * cheaper. Default false.
    */
   readonly isBounded?: boolean | undefined
 }
 
-/** The store of pending spend. */
+/**
+ * The service tag of `SettlementJournal`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const SettlementJournal: Context.Service<SettlementJournal, SettlementJournal> =
   Context.Service<SettlementJournal>(TypeId)
 
@@ -139,9 +213,12 @@ export const SettlementJournal: Context.Service<SettlementJournal, SettlementJou
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Keeps records in memory: spend survives outages of the server, but not the end of the process.
+ * Provides a journal in memory. Spend survives an outage of the server, but not the end of the process.
  *
- * Each use of the layer has records of its own, and so has each owner in it.
+ * Each build of the layer has its own records.
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layerMemory: Layer.Layer<SettlementJournal> = Layer.sync(SettlementJournal, () => {
   const stores = new Map<string, Store>()
@@ -159,8 +236,15 @@ export const layerMemory: Layer.Layer<SettlementJournal> = Layer.sync(Settlement
 })
 
 /**
- * Keeps nothing. Spend is lost if its settlement is in doubt when the process ends, or when its retries are used up: the
- * settlement is `Pending` and is never taken up again.
+ * Provides a journal that keeps nothing.
+ *
+ * **Gotchas**
+ *
+ * Spend is lost if its settlement is uncertain when the process ends, or when its retries are used up. Such a
+ * settlement is `Pending`, and no later scan retries it.
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layerNone: Layer.Layer<SettlementJournal> = Layer.succeed(SettlementJournal, {
   [TypeId]: TypeId,
@@ -187,12 +271,15 @@ export const layerNone: Layer.Layer<SettlementJournal> = Layer.succeed(Settlemen
 /**
  * The journal could not be read or written.
  *
- * It never stops a settlement: the request is sent nevertheless, and the failure is logged and counted.
+ * It doesn't stop a settlement: the client sends the request anyway, and logs and counts the failure.
+ *
+ * @category errors
+ * @since 0.1.0
  */
 export class JournalError extends Schema.TaggedError<JournalError>()("JournalError", {
-  /** What was tried. */
+  /** The operation that failed. */
   operation: Schema.Literals(["open", "put", "remove", "bury", "read", "forget", "putOpen", "removeOpen", "adoptOpen"]),
-  /** What went wrong, in words; contains no record. */
+  /** The message of the store. It contains no record. */
   problem: Schema.String
 }) {
   override get message(): string {
@@ -210,7 +297,7 @@ interface Store {
   readonly letters: Map<string, DeadLetter>
 }
 
-/** Needs no open records: they are lost with the process, and while it lives each of its handles is alive. */
+/** Open records aren't stored: they would be lost with the process, and no handle dies earlier. */
 const memoryJournal = ({ letters, records }: Store): Journal => ({
   put: (record) => Effect.sync(() => void records.set(identityOf(record), record)),
   remove: (record) => Effect.sync(() => void records.delete(identityOf(record))),

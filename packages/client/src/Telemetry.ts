@@ -1,66 +1,123 @@
 /**
- * The metrics of the client, each a `Metric` that can be read or exported as it is. Labels are bounded: operations,
- * decisions, outcomes and known units; no tenant, no agent, no reservation.
+ * The metrics of the client, as Effect `Metric`s.
  *
- * Spans are `Cycles.reserve`, `Cycles.commit` and so on, one for each call, with ids and amounts as attributes.
+ * **Details**
  *
- * Source: ours. The names are part of the public interface and pinned by a test.
+ * - Labels have few values: operations, decisions and outcomes. No label contains a tenant, an agent or a reservation.
+ * - Each call has a span, such as `Cycles.reserve`, with ids and amounts as attributes.
+ *
+ * **Gotchas**
+ *
+ * Alert if `spendUnrecordedTotal` increases or if `spendUnjournaled` stays above 0.
+ *
+ * @since 0.1.0
  */
 import * as Metric from "effect/Metric"
 
-/** Calls by `operation` and `outcome` (`ok`, the tag of the error, or `interrupted`). */
+/**
+ * Counts calls by `operation` and `outcome`: `ok`, the tag of the error, or `interrupted`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const callsTotal = Metric.counter("cycles_calls_total", {
   description: "Calls of the protocol by operation and outcome",
   incremental: true
 })
 
-/** Guarded acts by `decision`: `ALLOW`, `ALLOW_WITH_CAPS`, `DENY`, or `other`. */
+/**
+ * Counts reserves by `decision`: `ALLOW`, `ALLOW_WITH_CAPS`, `DENY` or `other`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const reservationsTotal = Metric.counter("cycles_reservations_total", {
   description: "Reservations by decision",
   incremental: true
 })
 
-/** Settlements by `outcome`: `Committed`, `Released`, `Recovered`, `Pending`, `Rejected`. */
+/**
+ * Counts settlements by `outcome`: `Committed`, `Released`, `Recovered`, `Pending` or `Rejected`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const settlementsTotal = Metric.counter("cycles_settlements_total", {
   description: "Settlements by outcome",
   incremental: true
 })
 
-/** Spend that no budget was charged for: one for each dead letter. Alert on any. */
+/**
+ * Counts dead letters: spend that no budget was charged for. Alert on any increase.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const spendUnrecordedTotal = Metric.counter("cycles_spend_unrecorded_total", {
   description: "Settlements that ended as dead letters",
   incremental: true
 })
 
-/** Settlements whose overage policy left a part of the spend uncharged. */
+/**
+ * Counts settlements that charged less than the actual amount, because of the overage policy.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const shortfallsTotal = Metric.counter("cycles_shortfalls_total", {
   description: "Settlements that charged less than was spent",
   incremental: true
 })
 
-/** Spend that is neither settled nor in the journal: it would be lost with the process. Alert if it stays above 0. */
+/**
+ * The number of settlements that are neither final nor in the journal. A crash would lose them. Alert if it stays above
+ * 0.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const spendUnjournaled = Metric.gauge("cycles_spend_unjournaled", {
   description: "Unsettled spend that the journal does not hold"
 })
 
-/** Heartbeats by `outcome`: `extended`, `failed`, `stopped`. */
+/**
+ * Counts heartbeats by `outcome`: `extended`, `failed` or `stopped`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const heartbeatsTotal = Metric.counter("cycles_heartbeats_total", {
   description: "Lease extensions by outcome",
   incremental: true
 })
 
-/** Failures of the journal. Spend goes on to be settled, but does not survive a crash. */
+/**
+ * Counts failed operations of the journal. Settlements continue, but don't survive a crash.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const journalErrorsTotal = Metric.counter("cycles_journal_errors_total", {
   description: "Failed operations of the settlement journal",
   incremental: true
 })
 
-/** Records that the last look into the journal found waiting. */
+/**
+ * The number of pending records that the last scan of the journal found.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const journalPending = Metric.gauge("cycles_journal_pending", {
   description: "Settlements waiting in the journal"
 })
 
-/** Reservations that this process holds now. */
+/**
+ * The number of reservations of this process that aren't settled.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
 export const reservationsActive = Metric.gauge("cycles_reservations_active", {
   description: "Reservations that are not settled yet"
 })

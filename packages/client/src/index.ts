@@ -1,7 +1,10 @@
 /**
- * The Cycles client for Effect: hard runtime budgets for agents, as scoped resources.
+ * The Cycles client for Effect: hard budgets for calls that cost money.
  *
- * Start with `Cycles`. What needs Node, undici, SQLite and files, is in `effect-cycles/node`.
+ * Start with `Cycles`. The parts that need Node, such as the transport over undici and the journals in SQLite and
+ * files, are in `effect-cycles/node`.
+ *
+ * @since 0.1.0
  */
 export * as Amount from "@effect-cycles/protocol/Amount"
 export * as Balance from "@effect-cycles/protocol/Balance"

@@ -1,15 +1,22 @@
 /**
- * The journal as files, one for each record, in the format and the folder of the protocol's other clients: each finds the
- * records of the others.
+ * The journal as a folder with one file for each record, in the format of the other Cycles clients. Clients that share
+ * a folder replay each other's records.
  *
- * A record is written to a temporary file, synced, moved to its name, and its folder synced. Several processes may use one
- * folder. Files that hold no record, or another record than their name says, are renamed to `.corrupt`; temporary files that
- * are older than an hour are removed. A folder that is deleted is made again.
+ * **Details**
  *
- * Dead letters (folder `dead-letters`), records of one reservation beyond the first (`further`) and open records (`open`) are
- * in folders of their own, which other clients don't look into. Open records need `node:sqlite`; the rest doesn't.
+ * - Durable: a record is written to a temporary file, synced and renamed, and then its folder is synced.
+ * - Several processes can share one folder.
+ * - An unreadable file, or one whose record doesn't match its name, is renamed to `.corrupt`.
+ * - Temporary files older than an hour are removed. A deleted folder is created again.
+ * - Other clients don't read the subfolders: `dead-letters`, `further` for additional records of one reservation, and
+ *   `open` for open records.
+ *
+ * **Gotchas**
+ *
+ * Open records, and therefore `onCrash`, need `node:sqlite`. Everything else works without it.
  *
  * @see journal format 1 of the client recovery profile (CR-DURABLE-001 to 007)
+ * @since 0.1.0
  */
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Effect from "effect/Effect"
@@ -32,9 +39,17 @@ import * as Sqlite from "./internal/sqlite.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Options of the journal. */
+/**
+ * The options of the journal.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface Options {
-  /** The folder; `~` is the home folder. Default `~/.runcycles/commit-journal`, which all clients share. */
+  /**
+   * The path of the folder; `~` is the home folder. Default `~/.runcycles/commit-journal`, which the other clients use
+   * too.
+   */
   readonly folder?: string | undefined
 }
 
@@ -42,7 +57,13 @@ export interface Options {
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The journal as files. While the folder can't be used, each operation fails with the reason, and the next one tries again. */
+/**
+ * Provides the journal as files. An operation fails with `JournalError` if the folder can't be used, and the next
+ * operation tries again.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
   Layer.succeed(SettlementJournal, {
     [TypeId]: TypeId,
@@ -61,7 +82,7 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 const make = (base: string, owner: JournalOwner): { readonly journal: Journal; readonly close: () => void } => {
-  /** The folder of this owner; makes it if it is missing. */
+  /** Creates the folder of this owner if it is missing, and returns its path. */
   const prepare = async (): Promise<string> => {
     try {
       const root = Folder.expand(base)
@@ -84,7 +105,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     void Files.discardFolder(openOf(folder, id))
   })
 
-  /** Works in the folder; once more if the folder is deleted meanwhile. */
+  /** Runs work in the folder. Runs it once more if the folder was deleted meanwhile. */
   const inFolder = async <A>(work: (folder: string) => Promise<A>): Promise<A> => {
     try {
       return await work(await prepare())
@@ -98,8 +119,8 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     Effect.tryPromise({ try: () => inFolder(work), catch: (error) => problem(operation, error) })
 
   /**
-   * Changes something of one reservation, after all earlier changes, also those that nobody waits for any more. `begin` says
-   * what happens to the open record of this handle.
+   * Changes the records of one reservation, after all earlier changes, including those whose callers have stopped
+   * waiting. `begin` updates the state of the open record.
    */
   const change = (
     operation: JournalError["operation"],
@@ -110,7 +131,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     Effect.tryPromise({
       try: () => {
         const end = begin?.(id)
-        // Ids that are not well-formed may share a file name.
+        // Ids with lone surrogates may share a file name.
         return queue.run(id.toWellFormed(), async () => {
           let isDone = false
           try {
@@ -124,18 +145,18 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
       catch: (error) => problem(operation, error)
     })
 
-  /** The open record goes too, if there may be one. */
+  /** Marks the open record as being removed, if there may be one. */
   const removingOpen = (id: ReservationId) => (open.has(id) ? open.removing(id) : () => {})
 
-  /** The open record of this handle for a reservation; undefined if the handle has no open records. */
+  /** The path of this handle's open record for a reservation; undefined if the handle has no open records. */
   const ownOpen = (folder: string, id: ReservationId): string | undefined => {
     return registered === undefined ? undefined : Path.join(openOf(folder, registered), RecordFiles.openNameOf(id))
   }
 
-  /** The owner in whose folder the open records of this handle are. */
+  /** The owner id of the folder that contains this handle's open records. */
   let registered: string | undefined
 
-  /** Forgets an open record. It would be committed after the end of this process, so that a failure is retried. */
+  /** Removes an open record. A failed removal is retried, because a later scan would commit the record. */
   const forgetOpen = (id: ReservationId): Effect.Effect<void, JournalError> =>
     change(
       "removeOpen",
@@ -153,7 +174,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
       }
     )
 
-  /** Logs what a scan found out of order. */
+  /** Runs a scan and logs the problems that it found. */
   const scan = <A>(
     operation: JournalError["operation"],
     read: (folder: string) => Promise<Scan.Found<A>>
@@ -162,7 +183,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
       const { found, problems } = yield* attempt(operation, read)
       if (problems.length > 0) {
         yield* Effect.logError(
-          `The settlement journal in ${Path.join(base, owner.fingerprint)} has files in disorder: ${problems.join("; ")}`
+          `The settlement journal in ${Path.join(base, owner.fingerprint)} has invalid files: ${problems.join("; ")}`
         )
       }
       return found
@@ -172,20 +193,20 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   let isSwept = false
 
   const adoptAll = async (folder: string): Promise<Scan.Found<boolean>> => {
-    // Without locks nobody can be proven dead.
+    // Without locks, no owner can be proven dead.
     if (!Sqlite.isAvailable()) return { found: [], problems: [] }
     const owners = ownersOf(folder)
     if (!isSwept) OwnerLock.sweep(owners)
     isSwept = true
     const all: Array<Scan.Found<boolean>> = []
     for (const id of await Files.list(openOf(folder))) {
-      const claim = id === open.owner() || !OwnerLock.isId(id) ? undefined : OwnerLock.claim(owners, id)
-      if (claim === undefined) continue
+      const lock = id === open.owner() || !OwnerLock.isId(id) ? undefined : OwnerLock.lockDead(owners, id)
+      if (lock === undefined) continue
       const mine = openOf(folder, id)
       try {
         all.push(await Scan.adopt(folder, mine, owner, unreadable))
       } finally {
-        claim.release(!(await Files.exists(mine).catch(() => true)))
+        lock.release(!(await Files.exists(mine).catch(() => true)))
       }
     }
     return { found: all.flatMap(({ found }) => found), problems: all.flatMap(({ problems }) => problems) }
@@ -201,7 +222,8 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
           try {
             const path = ownOpen(folder, record.reservationId)
             if (path !== undefined && (await Files.exists(path))) {
-              // The open record becomes the decided one before it moves: at no time are there both or none.
+              // The open record is rewritten as the decided record before it is moved, so that at every moment there is
+              // exactly one of them.
               await Files.move(file, path)
               file = path
             }
@@ -219,7 +241,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
         "bury",
         letter.record.reservationId,
         async (folder) => {
-          const graves = gravesOf(folder)
+          const graves = deadLettersOf(folder)
           Folder.make(graves)
           const file = await Files.writeTemporary(graves, RecordFiles.letterText(letter))
           try {
@@ -242,16 +264,16 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     ),
     deadLetters: Stream.unwrap(
       Effect.map(
-        scan("read", (folder) => Scan.readLetters(gravesOf(folder), unreadable)),
+        scan("read", (folder) => Scan.readLetters(deadLettersOf(folder), unreadable)),
         Stream.fromIterable
       )
     ),
     forget: ({ record }) =>
-      change("forget", record.reservationId, (folder) => RecordFolder.remove(gravesOf(folder), record)),
+      change("forget", record.reservationId, (folder) => RecordFolder.remove(deadLettersOf(folder), record)),
     isDecided: (id) =>
       attempt(
         "read",
-        async (folder) => (await RecordFolder.has(folder, id)) || (await RecordFolder.has(gravesOf(folder), id))
+        async (folder) => (await RecordFolder.has(folder, id)) || (await RecordFolder.has(deadLettersOf(folder), id))
       ),
     putOpen: (record) =>
       change(
@@ -260,7 +282,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
         async (folder) => {
           const id = open.acquire(ownersOf(folder))
           const mine = openOf(folder, id)
-          // The lock was deleted: records under the old id would pass for those of a dead owner.
+          // The lock file was deleted. Records under the old id would be taken for those of a dead owner.
           if (registered !== undefined && registered !== id) Folder.rename(openOf(folder, registered), mine)
           registered = id
           Folder.make(mine)
@@ -280,7 +302,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   return { journal, close: open.close }
 }
 
-const gravesOf = (folder: string): string => Path.join(folder, "dead-letters")
+const deadLettersOf = (folder: string): string => Path.join(folder, "dead-letters")
 
 const ownersOf = (folder: string): string => Path.join(folder, "owners")
 

@@ -1,12 +1,23 @@
 /**
- * The journal in a SQLite file, the default on Node: durable (WAL, `synchronous=FULL`), one transaction for all records that
- * wait together (group commit), several processes on one file.
+ * The journal in a SQLite file, the default on Node.
  *
- * A record that can't be read is moved to the table `quarantine` and doesn't affect the others. A file of an older format is
- * copied to `<file>.v1.bak` and upgraded; a newer one is refused and left alone. If the file is deleted or replaced while it
- * is open, it is created again, and no write is reported as durable that isn't in the file at the path.
+ * **Details**
+ *
+ * - Durable: write-ahead log with `synchronous=FULL`.
+ * - Group commit: all waiting writes share one transaction.
+ * - Several processes can share one file.
+ * - An unreadable row is moved to the table `quarantine`.
+ * - A file of an older format is copied to `<file>.v1.bak` and upgraded. A file of a newer format isn't changed, and
+ *   every operation fails.
+ * - If the file is deleted or replaced while it is open, it is created again. A write succeeds only if it is in the
+ *   file at the configured path.
+ *
+ * **Gotchas**
+ *
+ * Needs `node:sqlite`, which Node has from 22.13 on.
  *
  * @see client recovery profile, CR-DURABLE-001 to 006; the format is an extension
+ * @since 0.1.0
  */
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -27,9 +38,17 @@ import { letterOf, recordOf, toText } from "./internal/rows.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Options of the journal. */
+/**
+ * The options of the journal.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface Options {
-  /** The file; `~` is the home folder. Default `~/.effect-cycles/journal.sqlite`. Missing folders are made. */
+  /**
+   * The path of the file; `~` is the home folder. Missing folders are created. Default
+   * `~/.effect-cycles/journal.sqlite`.
+   */
   readonly filename?: string | undefined
 }
 
@@ -38,8 +57,11 @@ export interface Options {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The journal in a SQLite file. The file is opened for the first operation and closed with the layer. While it can't be
- * opened, each operation fails with the reason, and the next one tries again. Needs `node:sqlite`.
+ * Provides the journal in a SQLite file. The file is opened by the first operation and closed with the layer. An
+ * operation fails with `JournalError` if the file can't be opened, and the next operation tries again.
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
   Layer.effect(
@@ -50,7 +72,7 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
       return SettlementJournal.of({
         [TypeId]: TypeId,
         isDurable: true,
-        // An operation waits for a lock at most as long.
+        // Waiting for the lock of another process is limited to 2 s.
         isBounded: true,
         open: (owner) =>
           Effect.gen(function* () {
@@ -83,7 +105,10 @@ const journalOf = (
       record.notBeforeMs
     ] as const
 
-  /** Writes durably. `decides` names the reservation whose open record, if this handle may have one, goes with it. */
+  /**
+   * Writes durably. With `decides`, it removes the open record of this handle for that reservation in the same
+   * transaction.
+   */
   const write = (
     operation: JournalError["operation"],
     work: JournalFile.Work,
@@ -121,7 +146,7 @@ const journalOf = (
       )
     })
 
-  /** Reads a table row by row; sets aside and logs the rows that can't be read. */
+  /** Reads a table and parses each row. Sets unreadable rows aside and logs their number. */
   const read = <A>(table: "records" | "letters", parse: (row: Row) => A | undefined): Stream.Stream<A, JournalError> =>
     Stream.unwrap(
       Effect.gen(function* () {
@@ -153,17 +178,19 @@ const journalOf = (
   const removeRecord = ({ records }: Connection, { commitBody, reservationId }: JournalRecord): void =>
     void records.remove.run(fingerprint, baseUrl, toText(reservationId), commitBody)
 
-  /** The owner under which the open records of this handle are in the file. */
+  /** The owner id of this handle's open records in the file. */
   let registered: string | undefined
 
-  /** Forgets an open record of this handle. */
+  /** Removes an open record of this handle. */
   const removeOwn = (connection: Connection, id: ReservationId): void => {
     for (const owner of new Set([registered, open.owner()])) {
       if (owner !== undefined) connection.open.remove.run(fingerprint, baseUrl, owner, toText(id))
     }
   }
 
-  /** Nobody waits. A record that stayed would be committed after the end of this process, so that a failure is retried. */
+  /**
+   * Removes an open record without waiting. A failed removal is retried, because a later scan would commit the record.
+   */
   const forgetOpen = (id: ReservationId): void => {
     const removed = open.removing(id)
     file.enqueueIdle(
@@ -177,8 +204,8 @@ const journalOf = (
 
   let isSwept = false
 
-  /** Takes the locks of the dead owners that have open records. */
-  const claimDead = Effect.gen(function* () {
+  /** Locks the dead owners that have open records. */
+  const lockDeadOwners = Effect.gen(function* () {
     const { folder, owners } = yield* query("adoptOpen", (connection) => ({
       folder: connection.owners,
       owners: connection.open.owners.all(fingerprint, baseUrl).map(({ owner }) => String(owner))
@@ -188,20 +215,20 @@ const journalOf = (
         if (!isSwept) OwnerLock.sweep(folder)
         isSwept = true
         return owners.flatMap((owner) => {
-          const claim = owner === open.owner() ? undefined : OwnerLock.claim(folder, owner)
-          return claim === undefined ? [] : [{ owner, claim }]
+          const lock = owner === open.owner() ? undefined : OwnerLock.lockDead(folder, owner)
+          return lock === undefined ? [] : [{ owner, lock }]
         })
       },
       catch: (error) => JournalFile.problem("adoptOpen", error)
     })
   })
 
-  const adopt = (claims: ReadonlyArray<{ readonly owner: string }>): Effect.Effect<number, JournalError> => {
+  const adopt = (locks: ReadonlyArray<{ readonly owner: string }>): Effect.Effect<number, JournalError> => {
     let count = 0
     return Effect.map(
       write("adoptOpen", ({ open }) => {
         count = 0
-        for (const { owner } of claims) {
+        for (const { owner } of locks) {
           count += Number(open.adopt.run(fingerprint, baseUrl, owner).changes)
           open.removeAll.run(fingerprint, baseUrl, owner)
         }
@@ -212,7 +239,7 @@ const journalOf = (
 
   return {
     put: (record) => write("put", ({ records }) => void records.put.run(...values(record)), record.reservationId),
-    // Nobody waits: a replay of a settled record charges nothing.
+    // The caller doesn't wait, because replaying a settled record charges nothing.
     remove: (record) => Effect.sync(() => file.enqueueIdle((connection) => removeRecord(connection, record))),
     bury: (letter) =>
       write(
@@ -241,7 +268,7 @@ const journalOf = (
           "write",
           (connection) => {
             owner = open.acquire(connection.owners)
-            // The lock was deleted: records under the old id would pass for those of a dead owner.
+            // The lock file was deleted. Records under the old id would be taken for those of a dead owner.
             if (registered !== undefined && registered !== owner) {
               connection.open.reown.run(owner, fingerprint, baseUrl, registered)
             }
@@ -256,13 +283,13 @@ const journalOf = (
       }),
     removeOpen: (id) => Effect.sync(() => (open.has(id) ? forgetOpen(id) : undefined)),
     adoptOpen: Effect.acquireUseRelease(
-      claimDead,
-      (claims) => (claims.length === 0 ? Effect.succeed(0) : adopt(claims)),
+      lockDeadOwners,
+      (locks) => (locks.length === 0 ? Effect.succeed(0) : adopt(locks)),
       release
     )
   }
 }
 
-/** Drops the locks of dead owners, with their files if their records were adopted. */
-const release = (claims: ReadonlyArray<{ readonly claim: OwnerLock.Claim }>, exit: Exit.Exit<unknown, unknown>) =>
-  Effect.sync(() => claims.forEach(({ claim }) => claim.release(Exit.isSuccess(exit))))
+/** Releases the locks of dead owners, and removes their files if the records were adopted. */
+const release = (locks: ReadonlyArray<{ readonly lock: OwnerLock.AdoptionLock }>, exit: Exit.Exit<unknown, unknown>) =>
+  Effect.sync(() => locks.forEach(({ lock }) => lock.release(Exit.isSuccess(exit))))

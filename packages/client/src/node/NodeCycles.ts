@@ -1,8 +1,34 @@
 /**
- * The whole client for Node, Bun and Deno in one Layer: over `NodeTransport`, with the journal in SQLite, or in files if the
- * runtime has no `node:sqlite`.
+ * The whole client for Node, Bun and Deno in one layer: `Cycles` and `CyclesClient` over `NodeTransport`, with a
+ * durable journal.
  *
- * Source: ours; the `CYCLES_JOURNAL_*` and `CYCLES_CONNECT_TIMEOUT` variables are those of the other clients.
+ * **Gotchas**
+ *
+ * A runtime without `node:sqlite` journals to files, and `onCrash` has no effect there. A warning is logged.
+ *
+ * **Example** (Running a program with the client)
+ *
+ * ```ts
+ * import { Effect, Redacted } from "effect"
+ * import { Amount, Cycles } from "effect-cycles"
+ * import { NodeCycles } from "effect-cycles/node"
+ *
+ * const CyclesLive = NodeCycles.layer({
+ *   baseUrl: "https://cycles.example.com",
+ *   apiKey: Redacted.make("cyc_live_example"),
+ *   subject: { tenant: "acme" }
+ * })
+ *
+ * export const main = Effect.succeed("done").pipe(
+ *   Cycles.withCycles({
+ *     action: { kind: "tool.search", name: "web" },
+ *     estimate: Amount.usd("0.01")
+ *   }),
+ *   Effect.provide(CyclesLive)
+ * )
+ * ```
+ *
+ * @since 0.1.0
  */
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
@@ -22,36 +48,46 @@ import * as JournalFiles from "./JournalFiles.ts"
 import * as JournalSqlite from "./JournalSqlite.ts"
 import * as NodeTransport from "./NodeTransport.ts"
 
-/** The options of the Node layers besides `CyclesConfig`. */
+/**
+ * The options of the Node layers besides `CyclesConfig`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface NodeOptions {
-  /** How long connecting may take, 1 ms to 1 h. Default 2 s. */
+  /** The timeout of connecting to the server, 1 ms to 1 h. Default 2 s. */
   readonly connectTimeout?: Duration.Input | undefined
   /**
-   * A dispatcher of undici, such as a `ProxyAgent` or one for a Unix socket, instead of the client's own connections and the
-   * environment's proxies. It isn't closed with the layer, and no request is sent again over it.
+   * A dispatcher of undici, such as a `ProxyAgent` or an `Agent` for a Unix socket. It replaces the client's own
+   * connections and the proxies of the environment. It isn't closed with the layer, and the transport doesn't repeat
+   * requests over it. Default: none.
    */
   readonly dispatcher?: NodeTransport.Dispatcher | undefined
-  /**
-   * Where pending spend is journaled. Default: SQLite in `~/.effect-cycles`. If the runtime has no `node:sqlite`, the default is
-   * the folder of `JournalFiles`, and a warning is logged: `onCrash` needs `node:sqlite` in either journal.
-   */
+  /** The journal. Default: `JournalSqlite.layer()`, or `JournalFiles.layer()` if the runtime has no `node:sqlite`. */
   readonly journal?: Layer.Layer<SettlementJournal> | undefined
 }
 
-/** A client over `NodeTransport`, with a durable journal. */
+/**
+ * Provides the client over `NodeTransport`, with a durable journal.
+ *
+ * Dies with a `RangeError` if an option is out of range.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (config: CyclesConfig, options?: NodeOptions): Layer.Layer<Cycles.Cycles | CyclesClient> => {
   compile()
   const { maxConcurrency } = config
   const transport = NodeTransport.layer({
     connectTimeout: options?.connectTimeout,
-    // A number that can't be one is refused by `Cycles.layer`.
+    // `Cycles.layer` reports a `maxConcurrency` out of range.
     connections: maxConcurrency !== undefined && maxConcurrency > 0 ? Math.ceil(maxConcurrency) : undefined,
     dispatcher: options?.dispatcher
   })
   return Cycles.layer(config).pipe(Layer.provide([options?.journal ?? defaultJournal, transport]))
 }
 
-/** A durable journal on every runtime: one in files is better than none. */
+/** SQLite, or files if the runtime has no `node:sqlite`. */
 const defaultJournal: Layer.Layer<SettlementJournal> = Layer.unwrap(
   Effect.gen(function* () {
     if (Sqlite.isAvailable()) return JournalSqlite.layer()
@@ -66,12 +102,19 @@ const defaultJournal: Layer.Layer<SettlementJournal> = Layer.unwrap(
 )
 
 /**
- * A client as the environment has it: the variables of `CyclesConfig.config`, and
+ * Provides the client configured by `Config`. Without an argument it reads the variables that `CyclesConfig.config`
+ * lists. In both cases it also reads:
  *
- * - `CYCLES_CONNECT_TIMEOUT`: milliseconds, or with a unit. Default 2 s.
- * - `CYCLES_JOURNAL_ENABLED`: false keeps no journal: spend whose charge is unknown is lost when the process ends.
- * - `CYCLES_JOURNAL_DIR`: a folder for the journal of files that all clients of the protocol share. Default: the journal of
- *   `layer`.
+ * - `CYCLES_CONNECT_TIMEOUT`: `connectTimeout`, in milliseconds or as a duration such as `5 seconds`. Default 2 s.
+ * - `CYCLES_JOURNAL_ENABLED`: false uses `SettlementJournal.layerNone`, which loses uncertain spend when the process
+ *   ends. Default true.
+ * - `CYCLES_JOURNAL_DIR`: a folder for `JournalFiles`, which other Cycles clients can share. Default: the default
+ *   journal of `layer`.
+ *
+ * Fails with `ConfigError` if a variable is missing or invalid.
+ *
+ * @category layers
+ * @since 0.1.0
  */
 export const layerConfig = (
   config?: Config.Wrap<CyclesConfig>

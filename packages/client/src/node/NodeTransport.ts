@@ -1,16 +1,21 @@
 /**
- * The transport for Node: over undici's `dispatch`, the cheapest way to a server there, or over `fetch` if undici isn't installed
- * or can't dispatch, as on Bun.
+ * The transport for Node, over undici's `dispatch`. If undici isn't installed or has no `dispatch`, as on Bun, it uses
+ * `fetch`.
  *
  * **Details**
  *
- * Redirects are not followed. An abandoned exchange closes its connection. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are
- * honoured, in lower case first; a server on this machine is never asked through a proxy. A kept connection that the server
- * closed just as a request was written doesn't fail the request: it is sent again, once, unless it extends a lease.
+ * - Redirects aren't followed.
+ * - Abandoning an exchange closes its connection.
+ * - `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are used, the lower-case variables first. A loopback address never uses
+ *   a proxy.
+ * - If the server closes an idle connection while a request is written, the request is sent once more on a new
+ *   connection, unless it extends a lease.
  *
  * **Gotchas**
  *
- * Over `fetch` the connect timeout and the repetition don't apply; proxies are up to the runtime.
+ * With `fetch`, the connect timeout and the repetition don't apply, and the runtime chooses the proxy.
+ *
+ * @since 0.1.0
  */
 import { CyclesTransport, fromStart } from "@effect-cycles/protocol/CyclesTransport"
 import type * as Duration from "effect/Duration"
@@ -28,20 +33,33 @@ import * as Undici from "./internal/undici.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A `Dispatcher` of undici. Described here, so that a program without undici, an optional peer, type-checks. */
+/**
+ * The part of undici's `Dispatcher` that the transport uses. Declared here because undici is an optional peer
+ * dependency.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Dispatcher {
+  /** Starts one exchange, as `Dispatcher.dispatch` of undici does. */
   dispatch(options: object, handler: object): boolean
 }
 
-/** How connections are made. */
+/**
+ * The options of the transport.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface Options {
-  /** How long connecting may take, 1 ms to 1 h. Default 2 s. */
+  /** The timeout of connecting to the server, 1 ms to 1 h. Default 2 s. */
   readonly connectTimeout?: Duration.Input | undefined
-  /** How many connections to one server are open at once. Default 64. */
+  /** The number of open connections to the server, 1 or more. Default 64. */
   readonly connections?: number | undefined
   /**
-   * A dispatcher of undici, such as a `ProxyAgent` or one for a Unix socket, instead of the other options and the environment's
-   * proxies. It isn't closed with the layer, and no request is sent again over it.
+   * A dispatcher of undici, such as a `ProxyAgent` or an `Agent` for a Unix socket. It replaces the client's own
+   * connections and the proxies of the environment. It isn't closed with the layer, and the transport doesn't repeat
+   * requests over it. Default: none.
    */
   readonly dispatcher?: Dispatcher | undefined
 }
@@ -50,7 +68,13 @@ export interface Options {
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The transport; its connections are closed with the layer. Options out of range throw a `RangeError`. */
+/**
+ * Provides the transport. Its connections are closed with the layer. Dies with a `RangeError` if an option is out of
+ * range.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options?: Options): Layer.Layer<CyclesTransport> =>
   Layer.unwrap(
     Effect.gen(function* () {

@@ -1,5 +1,8 @@
 /**
- * The parts of the client that need Node: the transport over undici, durable journals, and the Layer that combines them.
+ * The parts of the client that need Node: the transport over undici, the durable journals, and the layer that combines
+ * them.
+ *
+ * @since 0.1.0
  */
 export * as JournalFiles from "./JournalFiles.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"

@@ -1,9 +1,7 @@
-/**
- * What a key must look like, so that it fits into a header.
- */
+/** The syntax of an API key, which must be a valid header value. */
 
-/** What a key must be. */
+/** The rule, for error messages. */
 export const keyRule = "printable ASCII without spaces, and not empty"
 
-/** Whether a text can be a key. */
+/** Whether a text satisfies the rule. */
 export const isKey = (value: string): boolean => /^[\x21-\x7e]+$/.test(value)

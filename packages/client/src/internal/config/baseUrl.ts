@@ -1,6 +1,4 @@
-/**
- * The server's address: what is allowed, and its one normal form.
- */
+/** The base URL: validation and normalization. */
 import * as Result from "effect/Result"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -8,8 +6,9 @@ import * as Result from "effect/Result"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The normal form of an address, or what it must be. Scheme and host are in lower case; trailing slashes and a trailing `/v1`
- * are removed. Everything else stays as it was written, since journals are told apart by this text.
+ * Normalizes a base URL, or fails with the rule that it violates. Scheme and host are converted to lower case; trailing
+ * slashes and a trailing `/v1` are removed. The rest isn't changed, because the journal identifies the server by this
+ * text.
  */
 export const parse = (value: string | URL): Result.Result<string, string> => {
   const text = String(value).trim()
@@ -26,18 +25,18 @@ export const parse = (value: string | URL): Result.Result<string, string> => {
 
 const address = /^(https?):\/\/([^/?#\\]+)([^]*)$/i
 
-/** Spaces, control characters, and the backslash, which browsers read as a slash. */
+/** White space, control characters, and the backslash, which URL parsers treat as a slash. */
 const hasForbidden = /[\s\p{Cc}\\]/u
 
 const withoutUser = "an address without user name and password"
 
-/** What an address must be, if it can't be one. */
+/** The rule that a base URL violates; nothing if it is valid. */
 export const problemOf = (value: string): string | undefined => {
   const parsed = parse(value)
   return Result.isFailure(parsed) ? parsed.failure : undefined
 }
 
-/** An address for an error message: without anything that could be a user name, a password or a token in a query. */
+/** A base URL for error messages, with a possible user name, password or query replaced by `***`. */
 export const shown = (value: string): string =>
   value.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^]*@/i, "$1***@").replace(/[?#][^]+$/, (query) => `${query.slice(0, 1)}***`)
 
@@ -45,13 +44,16 @@ export const shown = (value: string): string =>
 // hosts
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether a key would go over the open network unencrypted. */
+/** Whether the key would be sent unencrypted over a public network. */
 export const isPlainPublic = (baseUrl: string): boolean => {
   const url = new URL(baseUrl)
   return url.protocol === "http:" && !isPrivateHost(url.hostname)
 }
 
-/** `host` as `URL` writes it: IPv4 in four decimals, IPv6 in brackets, names in lower case. */
+/**
+ * Whether a host is local or private. `URL` has normalized it: IPv4 with four decimals, IPv6 in brackets, names in
+ * lower case.
+ */
 const isPrivateHost = (host: string): boolean => {
   if (host.startsWith("[")) return isPrivateV6(groupsOf(host.slice(1, -1)))
   const v4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(host)
@@ -73,14 +75,14 @@ const isPrivateV4 = (first: number, second: number): boolean =>
 const isPrivateV6 = (groups: ReadonlyArray<number>): boolean => {
   const [first = 0, , , , , sixth = 0, seventh = 0, eighth = 0] = groups
   if (groups.slice(0, 5).every((group) => group === 0)) {
-    // ::1, :: and the addresses of IPv4 written as IPv6.
+    // ::1, :: and IPv4-mapped addresses.
     if (sixth === 0 && seventh === 0 && eighth <= 1) return true
     if (sixth === 0xffff) return isPrivateV4(seventh >> 8, seventh & 0xff)
   }
   return (first & 0xfe00) === 0xfc00 || (first & 0xffc0) === 0xfe80
 }
 
-/** The eight groups of an address that `URL` has written: hexadecimal, with at most one `::`. */
+/** The eight groups of an IPv6 address that `URL` has normalized: hexadecimal, with at most one `::`. */
 const groupsOf = (host: string): ReadonlyArray<number> => {
   const [before = "", after] = host.split("::")
   const read = (part: string): ReadonlyArray<number> =>

@@ -1,6 +1,6 @@
 /**
- * The `CYCLES_*` variables, one by one: each bad value is an error that names the variable, the value unless it is
- * secret, and what is allowed.
+ * The `CYCLES_*` variables. An invalid value fails with an error that contains the variable, the allowed values, and
+ * the value unless it is secret.
  */
 import * as Subject from "@effect-cycles/protocol/Subject"
 import * as Config from "effect/Config"
@@ -11,11 +11,11 @@ import * as Schema from "effect/Schema"
 import { isKey, keyRule } from "./apiKey.ts"
 import { problemOf, shown } from "./baseUrl.ts"
 
-/** What a variable holds where it is set; an empty one counts as not set. */
+/** The value of a variable that is set. An empty value counts as not set. */
 const set = (name: string, allowed: string) =>
   Schema.String.annotate({ message: `${name} is not set: it must be ${allowed}` })
 
-/** A text that has to satisfy a check; `problem` says what is allowed, or nothing where the text is fine. */
+/** A text that passes a check. `problem` returns the rule that a value violates, or nothing. */
 const text = (
   name: string,
   problem: (value: string) => string | undefined,
@@ -31,10 +31,10 @@ const text = (
     name
   )
 
-/** The server. */
+/** The base URL of the server. */
 export const baseUrl: Config.Config<string> = text("CYCLES_BASE_URL", problemOf, shown)
 
-/** A key: never empty, never shown. */
+/** An API key. Errors don't contain its value. */
 export const secret = (name: string): Config.Config<Redacted.Redacted> =>
   Config.schema(
     Schema.Redacted(
@@ -75,7 +75,7 @@ export const decimal = (
   range: { readonly minimum: number; readonly maximum: number }
 ): Config.Config<number> => number(name, /^\d+(\.\d+)?$/, `a number from ${range.minimum} to ${range.maximum}`, range)
 
-/** A switch: true, 1, yes, on; false, 0, no, off. */
+/** A boolean: true, 1, yes or on; false, 0, no or off. */
 export const flag = (name: string): Config.Config<boolean> =>
   Config.map(
     text(name, (value) =>
@@ -84,7 +84,7 @@ export const flag = (name: string): Config.Config<boolean> =>
     (value) => on.has(value.trim().toLowerCase())
   )
 
-/** The subject, a field a variable; an empty variable counts as none. */
+/** The subject, with one variable for each field. An empty variable counts as not set. */
 export const subject: Config.Config<Subject.Subject> = Config.map(
   Config.all(
     Subject.fields.map((field) => {

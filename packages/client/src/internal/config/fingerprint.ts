@@ -1,15 +1,18 @@
 /**
- * The name of a journal's owner: a digest of server and tenant, or of server and key where no tenant is configured.
+ * The fingerprint of a journal's owner: a digest of the server and the tenant, or of the server and the key if no
+ * tenant is configured.
  *
- * It is slow on purpose, so that a key can't be guessed from the name of a folder, and it is that of the other clients, so
- * that they find each other's records.
+ * It is slow by design, so that a key can't be guessed from the name of a folder. The other Cycles clients compute the
+ * same fingerprint, and so find each other's records.
  *
- * Source: the journal format of the client recovery profile.
+ * @see journal format 1 of the client recovery profile
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 
-/** 16 hexadecimal digits of PBKDF2-HMAC-SHA256, 30,000 rounds; about 20 ms of work outside of the event loop. */
+/**
+ * Computes 16 hexadecimal digits by PBKDF2-HMAC-SHA256 with 30,000 rounds. Takes about 20 ms, outside the event loop.
+ */
 export const fingerprint = (options: {
   readonly baseUrl: string
   readonly tenant?: string | undefined

@@ -1,25 +1,30 @@
 /**
- * The policy by which settlements are tried again. Apart from `CyclesConfig`, so that a program that reads nothing from the
- * environment doesn't contain the reading of it.
+ * The retry policy of settlements. A separate module, so that a bundle without `Config` doesn't include the parsing of
+ * environment variables.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 
 /**
- * When settlements are tried again: `times` attempts after the first one, waiting `initial`, then `factor` times as long
- * each time, at most `max`.
+ * The retry policy of settlements: exponential backoff with jitter.
+ *
+ * Makes at most `times` retries. The delay starts at `initial` and is multiplied by `factor` for each retry, up to
+ * `max`.
+ *
+ * @category policies
+ * @since 0.1.0
  */
 export const retryPolicy = (options?: {
-  /** 0 or more. Default 5. */
+  /** The number of retries, 0 or more. Default 5. */
   readonly times?: number | undefined
-  /** Default 500 ms. */
+  /** The delay before the first retry. Default 500 ms. */
   readonly initial?: Duration.Input | undefined
-  /** 1 or more. Default 2. */
+  /** The factor of the backoff, 1 or more. Default 2. */
   readonly factor?: number | undefined
-  /** Default 30 s. */
+  /** The longest delay. Default 30 s. */
   readonly max?: Duration.Input | undefined
-  /** Whether each delay varies by 20 %, so that a fleet does not retry in step. Default true. */
+  /** Whether each delay varies by 20 %, so that clients don't retry at the same time. Default true. */
   readonly jitter?: boolean | undefined
 }): Schedule.Schedule<unknown> => {
   const max = Duration.fromInputUnsafe(options?.max ?? "30 seconds")

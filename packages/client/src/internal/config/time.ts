@@ -1,19 +1,21 @@
 /**
- * Monotonic milliseconds, and durations that a user gave.
- *
- * Leases and round trips are measured by these alone: never by a wall clock, never by the `Date` header.
+ * Monotonic time, and durations from the configuration. Leases and round-trip times are measured by the monotonic clock
+ * only.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 
-/** Milliseconds of the monotonic clock; only differences mean something. */
+/** The monotonic clock in milliseconds. Only differences are meaningful. */
 export const nowMs = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
-/** A duration in whole milliseconds, as the protocol has it. */
+/** A duration in whole milliseconds, as the protocol requires. */
 export const millis = (duration: Duration.Input): number =>
   Math.round(Duration.toMillis(Duration.fromInputUnsafe(duration)))
 
-/** A duration in whole milliseconds. Anything outside of the limits throws a `RangeError` that names field, limits and value. */
+/**
+ * A duration in whole milliseconds. Throws a `RangeError` with the field, the limits and the value if it is out of
+ * range.
+ */
 export const durationWithin = (name: string, value: Duration.Input, minimumMs: number, maximumMs: number): number => {
   const ms = millisOf(value)
   if (ms >= minimumMs && ms <= maximumMs) return ms
@@ -21,7 +23,7 @@ export const durationWithin = (name: string, value: Duration.Input, minimumMs: n
   throw new RangeError(`${name} must be ${range}, got ${shown(value, ms)}`)
 }
 
-/** NaN for a value that isn't a duration: Effect reads NaN and negative numbers as 0. */
+/** The milliseconds of a duration; NaN if the value isn't one. Effect itself converts NaN and negative numbers to 0. */
 const millisOf = (value: Duration.Input): number => {
   if (typeof value === "number" && !(value >= 0)) return Number.NaN
   try {

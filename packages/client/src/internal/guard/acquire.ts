@@ -1,9 +1,9 @@
 /**
- * Reserving, so that no reservation is left behind.
+ * Reserves an estimate without leaving a reservation behind.
  *
- * After an ambiguous response the request is repeated once with the same key. If that is ambiguous too, or if the caller
- * is interrupted, the caller is free at once, and the client goes on in the background: it repeats the request until it
- * learns the id, and releases the reservation.
+ * After an ambiguous response the request is repeated once with the same key. If that response is ambiguous too, or if
+ * the caller is interrupted, the caller continues immediately. In the background the client repeats the request until
+ * it learns the id, and releases the reservation.
  *
  * @see HEARTBEAT GUIDANCE of the protocol ("CREATE timeout ... one immediate retry")
  */
@@ -32,18 +32,21 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
 
 type Response = WithMeta<ReservationCreateResponse>
 
-/** Reserves, and starts the heartbeat. Run it uninterruptible: only the wait for the server is interruptible. */
+/**
+ * Reserves and starts the heartbeat. The caller makes it uninterruptible; only the wait for the server is
+ * interruptible.
+ */
 export const acquire = (
   engine: Engine,
   restore: Restore,
   prepared: Prepared
 ): Effect.Effect<Handle, CyclesError | AlreadySettled> => {
-  const { isCallersKey, key } = prepared
+  const { isCallerSupplied, key } = prepared
   const response = Effect.onInterrupt(restore(request(engine, prepared)), () =>
-    prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : leave(engine, prepared, 0)
+    prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : continueInBackground(engine, prepared, 0)
   )
-  // Every call passes here: no generator.
-  if (!isCallersKey) return Effect.flatMap(response, (response) => accept(engine, prepared, response))
+  // Every guarded call runs this, so it avoids a generator.
+  if (!isCallerSupplied) return Effect.flatMap(response, (response) => accept(engine, prepared, response))
   const acquired = Effect.gen(function* () {
     const made = yield* response
     yield* assertOpen(engine, prepared, made)
@@ -81,7 +84,7 @@ const withoutId = (response: Response): ProtocolError =>
     requestId: response.meta.requestId
   })
 
-/** One request, and after an ambiguous response another one at once, with the same key. */
+/** Sends the request, and once more with the same key after an ambiguous response. */
 const request = (engine: Engine, prepared: Prepared): Effect.Effect<Response, CyclesError> =>
   Effect.suspend(() => {
     const earlier: Array<CyclesError> = []
@@ -102,7 +105,7 @@ const repeat = (engine: Engine, prepared: Prepared): Effect.Effect<Response, Cyc
     return send(engine, prepared, "caller")
   })
 
-/** No attempt succeeded. If one of them may have, the reservation is released in the background. */
+/** No attempt succeeded. If one may have taken effect, releases the reservation in the background. */
 const refused = (
   engine: Engine,
   prepared: Prepared,
@@ -114,7 +117,10 @@ const refused = (
     prepared.life.fire("refused")
     return error
   }
-  return Effect.andThen(leave(engine, prepared, last === undefined ? 0 : classify(last).minimumDelayMs), error)
+  return Effect.andThen(
+    continueInBackground(engine, prepared, last === undefined ? 0 : classify(last).minimumDelayMs),
+    error
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -122,8 +128,9 @@ const refused = (
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * A caller-supplied key may find a reservation that an earlier run has settled, or whose settlement is decided but not
- * confirmed yet. Remaining time alone says little: a repeated reserve returns what was left when it was first made.
+ * With a caller-supplied key, the server may return a reservation that an earlier run has settled, or whose settlement
+ * is decided but not confirmed. The remaining time isn't sufficient proof that it is open: a repeated reserve returns
+ * the remaining time of the first response.
  */
 const assertOpen = (
   engine: Engine,
@@ -189,23 +196,23 @@ const denied = (prepared: Prepared, response: Response): BudgetExceeded =>
 // abandoned reserves
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** No caller waits any more: the rest goes on in the background. */
-const leave = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> =>
+/** The caller has stopped waiting: continues in the background. */
+const continueInBackground = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     prepared.life.fire("abandoned")
-    return engine.background.run(abandon(engine, prepared, minimumDelayMs))
+    return engine.background.run(releaseAbandoned(engine, prepared, minimumDelayMs))
   })
 
 /**
- * Learns the id by the same request with the same key, and releases the reservation. A refusal that proves that nothing
- * happened ends it.
+ * Repeats the request with the same key to learn the id, and releases the reservation. It stops if a response proves
+ * that nothing was reserved.
  *
- * A caller-supplied key may come back from a caller who retries: for as long as a call may take it is left to that caller,
- * and a reservation that is in use again isn't released.
+ * A caller may retry with the same caller-supplied key. It gets the time of one call to do so, and a reservation in use
+ * again isn't released.
  */
-const abandon = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> => {
-  const { isCallersKey, key, life, stem } = prepared
-  const isInUse = () => isCallersKey && engine.keys.has(key)
+const releaseAbandoned = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> => {
+  const { isCallerSupplied, key, life, stem } = prepared
+  const isInUse = () => isCallerSupplied && engine.keys.has(key)
   const nothingLeft = Retry.ended<void>(undefined)
 
   const attempt: Effect.Effect<Retry.Attempt<void>> = Retry.attemptOf(
@@ -236,14 +243,14 @@ const abandon = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Ef
   )
 
   return Effect.gen(function* () {
-    // A caller that retries under its own key gets the time of one call.
-    const delayMs = isCallersKey ? engine.config.timeoutMs : 0
-    if (delayMs + minimumDelayMs > 0) yield* engine.background.pause(delayMs, minimumDelayMs)
+    // Time for the caller to retry with the same caller-supplied key.
+    const delayMs = isCallerSupplied ? engine.config.timeoutMs : 0
+    if (delayMs + minimumDelayMs > 0) yield* engine.background.delay(delayMs, minimumDelayMs)
     const first = yield* attempt
-    yield* Retry.goOn({ retry: engine.config.retry, background: engine.background }, first, attempt, (last) =>
+    yield* Retry.continueAfter({ retry: engine.config.retry, background: engine.background }, first, attempt, (last) =>
       Effect.suspend(() => {
         life.fire("gaveUp")
-        return Log.warning(`An abandoned reservation may be held until its lease ends: ${last.because}`)
+        return Log.warning(`An abandoned reservation may stay reserved until its lease ends: ${last.because}`)
       })
     )
   })

@@ -1,7 +1,7 @@
 /**
- * Running the body of a guard. It runs in a fiber of its own, so that neither an interrupt nor a lost lease can discard a
- * result that exists: an interrupt that arrives while the body is uninterruptible is delivered when the body becomes
- * interruptible again, and not at all if it ends first.
+ * Runs the body of a guard in its own fiber, so that an interruption or a lost lease can't discard a result. An
+ * interruption that arrives while the body is uninterruptible is delivered when the body becomes interruptible again,
+ * or is dropped if the body ends first.
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -11,7 +11,10 @@ import type * as Fiber from "effect/Fiber"
 import type { LeaseLost } from "../../Heartbeat.ts"
 import type { Restore } from "./acquire.ts"
 
-/** Runs the body of a guard and returns how it ended. Run it uninterruptible; `restore` makes the wait interruptible. */
+/**
+ * Runs the body of a guard and returns its exit. The caller makes it uninterruptible; `restore` makes the wait
+ * interruptible.
+ */
 export const run = <A, E, R>(
   restore: Restore,
   body: Effect.Effect<A, E, R>,
@@ -44,7 +47,10 @@ const waitOrLose = <A, E>(
     )
   )
 
-/** A result that exists counts, whatever happened to the caller; otherwise the caller's own interrupt is the cause. */
+/**
+ * If the body has a result, it counts even if the caller was interrupted. Otherwise the cause is the caller's
+ * interruption.
+ */
 const afterInterrupt = <A, E>(exit: Exit.Exit<A, E>, cause: Cause.Cause<never>): Exit.Exit<A, E> =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.failCause(cause) : exit
 
@@ -55,8 +61,8 @@ const awaitExit = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E
   })
 
 /**
- * Interrupts a fiber as soon as it is interruptible, and waits for its end. Whether it is can only be asked for: while the
- * body is uninterruptible, it is asked every few milliseconds.
+ * Interrupts a fiber as soon as it is interruptible, and waits for its end. A fiber doesn't signal when it becomes
+ * interruptible, so this polls every few milliseconds.
  */
 const stop = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<void> =>
   Effect.callback((resume) => {
@@ -68,12 +74,12 @@ const stop = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<void> =>
     const interrupt = (): void => {
       if (fiber.pollUnsafe() !== undefined) return
       if (isInterruptible(fiber)) fiber.interruptUnsafe()
-      else timer = setTimeout(interrupt, askAgainMs)
+      else timer = setTimeout(interrupt, pollMs)
     }
     interrupt()
   })
 
-const askAgainMs = 5
+const pollMs = 5
 
-/** Fibers carry this flag at run time. Without it, an interrupt is delivered at once, as it is to any fiber. */
+/** Fibers have this property at run time only. Without it, the interruption is sent at once. */
 const isInterruptible = (fiber: object): boolean => !("interruptible" in fiber) || fiber.interruptible !== false

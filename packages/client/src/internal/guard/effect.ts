@@ -1,6 +1,6 @@
 /**
- * Guarding an effect: reserve, run the body, settle by how it ended. Only the wait for the reserve, the body and
- * `onSettled` can be interrupted.
+ * Guards an effect: reserves, runs the body, and settles by its exit. Only the wait for the reserve, the body and
+ * `onSettled` are interruptible.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type * as Amount from "@effect-cycles/protocol/Amount"
@@ -27,7 +27,7 @@ import { acquire } from "./acquire.ts"
 import * as Body from "./body.ts"
 import { announce } from "./onSettled.ts"
 
-/** The options of both forms of `withCycles`, without the refinements of the public types. */
+/** The options of `withCycles`, without the refinements of the public types. */
 export interface Options<A, Args extends ReadonlyArray<unknown>, R> extends LeaseOptions<R> {
   readonly action: Action | ((...args: Args) => Action)
   readonly estimate: Amount.Amount | ((...args: Args) => Amount.Amount)
@@ -39,7 +39,7 @@ export interface Options<A, Args extends ReadonlyArray<unknown>, R> extends Leas
   readonly onUnsettled?: "report" | "fail" | undefined
 }
 
-/** Every error of a guard besides those of the body. The public types leave out what the options exclude. */
+/** Every error that a guard adds. The public types omit those that the options exclude. */
 export type GuardError = CyclesError | AlreadySettled | LeaseLost | Unsettled
 
 /** Guards an effect. */
@@ -105,7 +105,7 @@ const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
     )
   }
   const { defect, plan, warning } = planResult(handle, options, exit.value)
-  // An extension that our own commit makes fail is no lost lease.
+  // Read before the commit: an extension that fails because of the commit doesn't count as a lost lease.
   const { lost } = handle
   const settled = Effect.flatMap(settle(engine, handle, plan), (settlement) =>
     Effect.flatMap(
@@ -122,7 +122,7 @@ const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
   return warning === undefined ? settled : Effect.andThen(Log.warning(warning), settled)
 }
 
-/** What a callback threw, or what is wrong with what it returned. It is raised after the settlement. */
+/** The value that a callback threw, or the problem with its result. Thrown after the settlement. */
 interface Defect {
   readonly thrown: unknown
 }
@@ -133,7 +133,7 @@ interface Planned {
   readonly warning?: string | undefined
 }
 
-/** The plan for a result. The amount comes first: a known amount isn't lost to what describes it. */
+/** The plan for a result. `actual` runs first, so that a callback for metrics that throws can't lose a known amount. */
 const planResult = <A, Args extends ReadonlyArray<unknown>, R>(
   handle: Handle,
   options: Options<A, Args, R>,

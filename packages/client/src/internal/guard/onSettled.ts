@@ -1,6 +1,6 @@
 /**
- * Running a caller's `onSettled`: once for each reservation, in the caller's fiber, with the first settlement that the
- * caller gets. It can be interrupted, takes at most one `timeout`, and changes no outcome.
+ * Runs `onSettled`: once for each reservation, in the caller's fiber, with the settlement that the caller waited for.
+ * It is interruptible, limited to one `timeout`, and changes no outcome.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -28,16 +28,16 @@ export const announce = <R>(
       engine.config.timeoutMs,
       Effect.suspend(() => onSettled(settlement))
     )
-    // A caller that was interrupted before still gets its settlement: it has no second interrupt to wait for.
+    // If the caller is already interrupted, run `onSettled` without interruption, so that it still gets its settlement.
     const waiting = Effect.flatMap(Effect.exit(restore(Effect.void)), (asked) =>
       Effect.exit(Exit.isFailure(asked) ? run : restore(run))
     )
     return Effect.flatMap(waiting, (waited) => {
-      // The caller was interrupted: its own interrupt follows when the guard ends.
+      // The caller was interrupted. Its interruption takes effect when the guard ends.
       if (Exit.isFailure(waited)) return Effect.void
       const exit = waited.value
       if (exit === undefined) return Log.warning(`onSettled didn't end within ${engine.config.timeoutMs} ms`)
-      return Exit.isFailure(exit) ? Log.error("onSettled died; the settlement stands", exit.cause) : Effect.void
+      return Exit.isFailure(exit) ? Log.error("onSettled died; the settlement isn't affected", exit.cause) : Effect.void
     })
   })
 }

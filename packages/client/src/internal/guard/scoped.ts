@@ -1,8 +1,8 @@
 /**
- * A reservation as a scoped resource: acquired by a reserve, settled at the latest when its scope closes.
+ * A reservation as a scoped resource: acquired by a reserve, and settled at the latest when its scope closes.
  *
- * Reservations of one scope settle side by side: closing starts the settlement of each in turn and waits for all of them
- * at the end. A settled reservation leaves its scope at once, so that a long-lived scope keeps nothing of it.
+ * Reservations of one scope are settled concurrently: closing the scope starts each settlement, and waits for all of
+ * them at the end. A settled reservation is removed from its scope, so that a long-lived scope doesn't grow.
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import type * as Context from "effect/Context"
@@ -37,13 +37,13 @@ import { announce } from "./onSettled.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How an open reservation is settled when its scope closes. */
+/** The plan for an open reservation when its scope closes. */
 export type OnClose = (handle: Handle, exit: Exit.Exit<unknown, unknown>) => Plan.Plan
 
 /** A reservation in a scope. */
 export interface Scoped {
   readonly handle: Handle
-  /** Settles it, unless it has been settled, and runs `onSettled`. */
+  /** Settles the reservation, unless it is already settled, and runs `onSettled`. */
   readonly settle: (plan: Plan.Plan) => Effect.Effect<Settlement, AlreadySettled>
 }
 
@@ -51,7 +51,10 @@ export interface Scoped {
 // reserve
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reserves in the current scope. If the scope has closed meanwhile, the reservation is released and the caller interrupted. */
+/**
+ * Reserves in the current scope. If the scope has closed in the meantime, releases the reservation and interrupts the
+ * caller.
+ */
 export const reserve = <R>(
   engine: Engine,
   options: ReserveOptions<R>,
@@ -112,7 +115,7 @@ const leaveAsIs: Restore = (effect) => effect
 // the handle of the caller
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The public handle of a reservation. The compiler checks the unit of a commit; at run time it is checked again. */
+/** The public handle of a reservation. A commit checks the unit again at run time. */
 export function activeOf<U extends Amount.Unit>(
   engine: Engine,
   scoped: Scoped,
@@ -145,7 +148,7 @@ const extend = (
     yield* engine.sender.send(Operations.extend(handle.id, extendText(engine.makeKey(), byMs)))
   })
 
-/** The spend is recorded before anything else is looked at: if the commit can't be sent, the scope charges it. */
+/** Records the spend first: if the commit can't be sent, closing the scope charges it. */
 const commit = (
   scoped: Scoped,
   options: CommitOptions
@@ -181,7 +184,7 @@ const tooDeep = new InvalidRequest({
 // closing a scope
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The settlements that the closing of one scope has started. */
+/** The settlements that closing one scope has started. */
 class Closing {
   readonly #open: Array<Effect.Effect<void>> = []
 
@@ -197,7 +200,7 @@ class Closing {
       return engine.background.run(Deferred.into(settlement, settled))
     })
 
-  /** Waits for all of them. */
+  /** Waits for all settlements. */
   readonly wait: Effect.Effect<void> = Effect.suspend(() =>
     Effect.forEach(this.#open, (settled) => settled, { concurrency: "unbounded", discard: true })
   )
@@ -205,7 +208,7 @@ class Closing {
 
 const closings = new WeakMap<Scope.Scope, Closing>()
 
-/** The closing of a scope. Its wait is registered first, and therefore runs last. */
+/** The `Closing` of a scope. Its finalizer is added first, so it runs last. */
 const closingOf = (scope: Scope.Scope): Effect.Effect<Closing> =>
   Effect.suspend(() => {
     const known = closings.get(scope)

@@ -1,6 +1,4 @@
-/**
- * Putting a client together: one sender, one runtime, and what `Cycles` does with them.
- */
+/** Assembles a client from a sender and a runtime, and implements the operations without a reservation. */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import type { BalanceQuery } from "@effect-cycles/protocol/Balance"
@@ -33,7 +31,7 @@ import * as Runtime from "../runtime/runtime.ts"
 import * as Recovery from "../settlement/recovery.ts"
 import * as Sender from "../transport/send.ts"
 
-/** Makes idempotency keys: a random UUID from a secure source, unless a test replaces it. */
+/** The generator of idempotency keys: a random UUID from a secure source. */
 export const KeyGenerator = Context.Reference<() => string>("effect-cycles/Cycles/IdempotencyKeyGenerator", {
   defaultValue: () => () => globalThis.crypto.randomUUID()
 })
@@ -42,7 +40,7 @@ export const KeyGenerator = Context.Reference<() => string>("effect-cycles/Cycle
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the engine of a client in the current scope, and starts scanning its journal. */
+/** Makes the engine of a client in the current scope, and starts to scan its journal. */
 export const make = (
   config: CyclesConfig
 ): Effect.Effect<Engine, never, CyclesTransport | SettlementJournal | Scope.Scope> =>
@@ -82,7 +80,7 @@ interface Request {
   readonly idempotencyKey?: string | undefined
 }
 
-/** A request with the ambient subject and an idempotency key. */
+/** Adds the ambient subject and an idempotency key to a request. */
 const completed = <A extends Request>(engine: Engine, options: A) =>
   Effect.map(CurrentSubject, (ambient) => ({
     ...options,
@@ -90,7 +88,7 @@ const completed = <A extends Request>(engine: Engine, options: A) =>
     subject: subjectOf(engine.config.subject, ambient, options.subject)
   }))
 
-/** Asks what a reserve would return. */
+/** Returns the decision that a reserve would get now. */
 export const decide = (engine: Engine, options: Request & { readonly estimate: Amount }) =>
   Effect.gen(function* () {
     const body = yield* Requests.decisionRequest(yield* completed(engine, options))
@@ -98,7 +96,7 @@ export const decide = (engine: Engine, options: Request & { readonly estimate: A
     return yield* Retry.waitingAtMost(call, engine.config.policies.maxRetryAfterMs)
   })
 
-/** Charges spend that was never reserved. An ambiguous response is followed by one repetition with the same key. */
+/** Charges spend that was never reserved. After an ambiguous response it repeats the request once with the same key. */
 export const event = (engine: Engine, options: Request & { readonly actual: Amount }) =>
   Effect.gen(function* () {
     const body = yield* Requests.eventRequest(yield* completed(engine, options))
@@ -110,7 +108,7 @@ export const event = (engine: Engine, options: Request & { readonly actual: Amou
     )
   })
 
-/** The balances of the ambient subject, all pages. */
+/** Emits the balances of the ambient subject, all pages. */
 export const balances = (engine: Engine, query: BalanceQuery | undefined) =>
   Stream.unwrap(
     Effect.map(CurrentSubject, (ambient) => {
@@ -121,14 +119,14 @@ export const balances = (engine: Engine, query: BalanceQuery | undefined) =>
     })
   )
 
-/** Tries everything that is unsettled, in this process and in the journal, and counts what is left. */
+/** Retries everything that is unsettled, in this process and in the journal, and counts the rest. */
 export const flush = (engine: Engine, timeout: Duration.Input | undefined) =>
   Effect.gen(function* () {
     const given = timeout === undefined ? engine.config.flushTimeoutMs : Limits.durationOf("flushTimeout", timeout)
     if (typeof given !== "number") {
       return yield* Effect.die(new RangeError(`The timeout must be ${given.expected}, got ${given.actual}`))
     }
-    yield* engine.background.hurry
+    yield* engine.background.wake
     yield* exitWithin(engine.timers, given, Effect.andThen(Recovery.scan(engine), engine.background.idle(given)))
     const { isKnown, pending } = yield* engine.outbox.count(Math.max(1_000, given))
     const open = Math.max(pending, yield* engine.background.size)

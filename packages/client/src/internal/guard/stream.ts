@@ -1,9 +1,9 @@
 /**
- * Guarding a stream: the reservation lives in the stream's scope, usage is counted by chunk, and the counted usage is
- * charged however the stream ends.
+ * Guards a stream: the reservation belongs to the stream's scope, usage is added up chunk by chunk, and the total is
+ * settled when the stream ends.
  *
- * Chunks pass unchanged, nothing is pulled early, and nothing is kept but the sum and the last element. What was produced
- * has been spent, even if the consumer takes only a part of the chunk.
+ * Chunks aren't changed and nothing is pulled early. Only the sum and the last element are kept. The usage of a whole
+ * chunk counts, even if the consumer takes only a part of it.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import * as Amount from "@effect-cycles/protocol/Amount"
@@ -44,7 +44,7 @@ export interface Options<A, V extends Amount.Unit, R> extends LeaseOptions<R> {
   readonly idempotencyKey?: string | undefined
 }
 
-/** Every error of a guarded stream besides its own. The public types leave out what the options exclude. */
+/** Every error that a guard adds to a stream. The public types omit those that the options exclude. */
 export type StreamError = CyclesError | AlreadySettled | LeaseLost
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ export const guard = <A, E, R, V extends Amount.Unit, R2>(
     Effect.gen(function* () {
       const meter = new Meter(options)
       const hooks = hooksOf(engine)
-      // Added before the reservation, so that it runs after the settlement.
+      // Finalizers run in reverse order: this one runs after the settlement.
       yield* Effect.addFinalizer((exit) => meter.raise(exit))
       const { handle } = yield* Scoped.reserve(engine, options, (handle, exit) => meter.plan(handle, exit))
       const isJournaled = handle.prepared.policies.onCrash !== "expire" && handle.id !== undefined
@@ -76,10 +76,13 @@ export const guard = <A, E, R, V extends Amount.Unit, R2>(
 // usage
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Counts the usage of a stream. */
+/** Adds up the usage of a stream. */
 class Meter<A, V extends Amount.Unit> {
   readonly #options: Options<A, V, unknown>
-  /** Whether all usage is counted, so that no count means no usage. A final usage that is absent is no count. */
+  /**
+   * Whether `usage` measures everything, so that an absent total means no usage. With `finalUsage` an absent total
+   * means unknown usage.
+   */
   readonly #isMeasured: boolean
   #used: Amount.Amount<V> | undefined = undefined
   #last: { readonly element: A } | undefined = undefined
@@ -110,7 +113,7 @@ class Meter<A, V extends Amount.Unit> {
     return chunk
   }
 
-  /** The same, and journals the new total before the chunk is passed on. */
+  /** Adds the usage of a chunk, and journals the new total before the chunk is emitted. */
   countDurably<Chunk extends ReadonlyArray<A>>(handle: Handle, hooks: SpendHooks, chunk: Chunk): Effect.Effect<Chunk> {
     return Effect.suspend(() => {
       this.count(handle, chunk)
@@ -119,7 +122,7 @@ class Meter<A, V extends Amount.Unit> {
     })
   }
 
-  /** The plan for the end of the stream. */
+  /** The plan when the stream ends. */
   plan(handle: Handle, exit: Exit.Exit<unknown, unknown>): Plan.Plan {
     try {
       this.#record(handle)
@@ -134,8 +137,8 @@ class Meter<A, V extends Amount.Unit> {
   }
 
   /**
-   * Raises what a callback threw during the plan. A stream that didn't succeed keeps its own end: a finalizer that dies would
-   * turn its failure into a defect.
+   * Dies with the value that a callback threw while the plan was made. A stream that didn't succeed keeps its own
+   * cause, and the value is logged: a finalizer that dies would turn the failure into a defect.
    */
   raise(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -147,7 +150,7 @@ class Meter<A, V extends Amount.Unit> {
     })
   }
 
-  /** Records the total so far. What the body itself recorded counts if it is more. */
+  /** Records the total so far, unless the body itself has recorded more. */
   #record(handle: Handle): Late | undefined {
     const amount = this.#total()
     if (amount === undefined) return undefined
@@ -171,13 +174,13 @@ class Meter<A, V extends Amount.Unit> {
 // the lease
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether the stream itself succeeded, and fails because its lease was lost on the way. */
+/** Whether the stream itself succeeded, and fails only because its lease was lost. */
 const isLostAtEnd = (handle: Handle, cause: Cause.Cause<unknown>): boolean =>
   handle.prepared.policies.heartbeat === "failOnFinalize" &&
   handle.lost !== undefined &&
   Cause.squash(cause) === handle.lost
 
-/** Ends the stream with `LeaseLost`: at once with the policy `cancel`, at its end with `failOnFinalize`. */
+/** Fails the stream with `LeaseLost`: at once with the policy `cancel`, at its end with `failOnFinalize`. */
 const keepingLease = <A, E, R>(handle: Handle, stream: Stream.Stream<A, E, R>): Stream.Stream<A, E | LeaseLost, R> => {
   const { onLost } = handle
   if (onLost !== undefined) {

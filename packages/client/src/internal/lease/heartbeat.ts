@@ -1,8 +1,8 @@
 /**
- * Extends every reservation of a layer until its settlement ends, by scheduled callbacks: no fiber for a lease, and none
- * for an extension.
+ * The heartbeat: extends every reservation of a layer until its settlement ends. It uses scheduled callbacks, without a
+ * fiber for each lease or extension.
  *
- * If a server throttles, all extensions wait together, as long as their leases allow it.
+ * If the server throttles, all extensions back off together, as long as their leases allow it.
  *
  * @see HEARTBEAT GUIDANCE of `extendReservation` in the protocol
  */
@@ -23,7 +23,7 @@ import { extendText } from "../protocol/requests.ts"
 import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
 import type { Runtime } from "../runtime/runtime.ts"
-import { note } from "../runtime/runtime.ts"
+import { updateBackoff } from "../runtime/runtime.ts"
 import type { WithMeta } from "../transport/call.ts"
 import type { Entry } from "../transport/timerQueue.ts"
 import * as TimerQueue from "../transport/timerQueue.ts"
@@ -33,15 +33,19 @@ import * as Lease from "./schedule.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A lease that is extended. */
+/** The lease of one reservation. */
 export interface Beat extends Entry {
   readonly reservationId: ReservationId
-  /** Called once when the lease can't be kept any longer; true if that changes anything. */
+  /**
+   * Called once when the lease is lost. Returns false if a settlement was already decided, so that the loss has no
+   * effect.
+   */
   readonly onLost: (reason: string) => boolean
   lease: Lease.Lease
   /**
-   * The key of the extension whose outcome is unknown. Each extension has a new key, not one derived from the reservation's:
-   * a later run of the same job would send the same keys again, and the server would replay its responses.
+   * The idempotency key of an extension whose outcome is unknown. Each extension has a new random key. A key derived
+   * from the reservation's key would repeat in a later run of the same job, and the server would replay its old
+   * response.
    */
   key: string | undefined
   isStopped: boolean
@@ -49,13 +53,16 @@ export interface Beat extends Entry {
 
 /** Extends leases. */
 export interface Heartbeat {
-  /** Starts with the response to the reserve. */
+  /** Starts extending a lease, from the response to its reserve. */
   readonly start: (
     reservation: Pick<Beat, "reservationId" | "onLost">,
     options: Lease.Options,
-    answer: Lease.Answer
+    response: Lease.Response
   ) => Beat
-  /** Stops it. The response to a request under way is ignored: giving the request up would close its connection. */
+  /**
+   * Stops extending a lease. The response to a request in flight is ignored; abandoning the request would close its
+   * connection.
+   */
   readonly stop: (beat: Beat) => void
 }
 
@@ -68,7 +75,7 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const context = yield* Effect.context<never>()
-    // Extensions are no part of the span that the layer was built in.
+    // Extensions aren't part of the span in which the layer was built.
     const detached = Context.omit(Tracer.ParentSpan)(context)
     const runFork = Effect.runForkWith(context)
     const spread = makeSpread()
@@ -108,7 +115,7 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
 
     const failed = (beat: Beat, error: CyclesError): void => {
       Metrics.heartbeat("failed", context)
-      note(runtime, clock, classify(error))
+      updateBackoff(runtime, clock, classify(error))
       const after = Lease.failed(beat.lease, nowMs(clock), problemOf(error))
       const plan = after[1]._tag === "Stop" ? "no further attempt" : `next attempt in ${after[1].afterMs} ms`
       log(Log.warning(`Could not extend reservation ${beat.reservationId}; ${plan}`, error))
@@ -139,8 +146,8 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
     const timers = yield* TimerQueue.make<Beat>(due)
 
     return {
-      start: (reservation, options, answer) => {
-        const [lease, step] = Lease.begin(options, answer)
+      start: (reservation, options, response) => {
+        const [lease, step] = Lease.begin(options, response)
         const beat: Beat = {
           ...reservation,
           lease,
@@ -165,12 +172,12 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Leases that fewer than this share a process needn't be spread. */
-const crowd = 8
+/** Extensions are spread if the process has at least this many leases. */
+const spreadThreshold = 8
 
 /**
- * Spreads the extensions of many leases over time, so that those that began together don't fall due together. The
- * fractions of the golden ratio cover an interval evenly.
+ * Spreads the extensions of many leases over time, so that leases that began together aren't extended together.
+ * Multiples of the golden ratio, modulo 1, cover an interval evenly.
  */
 const makeSpread = () => {
   let count = 0
@@ -182,10 +189,10 @@ const makeSpread = () => {
   return {
     join: () => void (count += 1),
     leave: () => void (count -= 1),
-    /** A delay, up to a tenth shorter. */
-    early: (delayMs: number): number => (count < crowd ? delayMs : Math.floor(delayMs * (1 - 0.1 * next()))),
-    /** What to add to a delay after which everybody comes back, up to a tenth of it. */
-    after: (delayMs: number): number => (count < crowd ? 0 : Math.floor(delayMs * 0.1 * next()))
+    /** Shortens a delay by up to a tenth. */
+    early: (delayMs: number): number => (count < spreadThreshold ? delayMs : Math.floor(delayMs * (1 - 0.1 * next()))),
+    /** Returns up to a tenth of a delay, to add to a backoff that all leases share. */
+    after: (delayMs: number): number => (count < spreadThreshold ? 0 : Math.floor(delayMs * 0.1 * next()))
   }
 }
 

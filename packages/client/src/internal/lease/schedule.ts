@@ -1,14 +1,14 @@
 /**
- * When to extend a lease: the heartbeat rules of the protocol as functions over plain numbers.
+ * The schedule of lease extensions: the heartbeat rules of the protocol as pure functions.
  *
- * Where an answer carries `remaining_ttl_ms`, the schedule comes from that answer alone (the primary rule). Where it
- * doesn't, grants are measured by successive expiries (the fallback, best effort by its own words). Both are kept up to
- * date side by side, so that either can take over with the next answer.
+ * The primary rule computes the next extension from the `remaining_ttl_ms` of the last response alone. The fallback
+ * rule applies if the response doesn't carry it, and estimates the granted time from successive expiry times. Both are
+ * updated with every response, so that each can take over at any time.
  *
  * All times are milliseconds of one monotonic clock. Budgets are rounded up, leads and delays down, so that rounding
- * can't eat the margin.
+ * can't reduce the safety margin.
  *
- * Source: HEARTBEAT GUIDANCE of `extendReservation`.
+ * @see HEARTBEAT GUIDANCE of `extendReservation` in the protocol
  */
 import { shortestWaitMs } from "../runtime/retry.ts"
 
@@ -16,38 +16,38 @@ import { shortestWaitMs } from "../runtime/retry.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What was asked for. */
+/** The requested times. */
 export interface Options {
-  /** The lifetime that was asked for. */
+  /** The requested lease. */
   readonly ttlMs: number
-  /** By how much each extension asks, which is the lifetime that was asked for unless the user chose another. */
+  /** The requested extension. */
   readonly extendByMs: number
-  /** The most that one extend attempt may take, however long the lease is. */
+  /** The upper limit of one extend attempt, for leases of any length. */
   readonly maxBudgetMs: number
 }
 
-/** What is known about one lease. */
+/** The state of one lease. */
 export interface Lease {
   readonly options: Options
-  /** What one extend attempt may take, until its end is noticed: `request_timeout_budget`. */
+  /** The time that one extend attempt may take until its timeout is noticed: `request_timeout_budget`. */
   readonly budgetMs: number
-  /** The longest round trip seen. */
+  /** The longest round-trip time so far. */
   readonly maxRttMs: number
-  /** When the last valid answer was there. */
-  readonly answeredAtMs: number
-  /** A sure lower bound of the time left at `answeredAtMs`; absent where answers don't carry `remaining_ttl_ms`. */
+  /** When the last valid response was received. */
+  readonly receivedAtMs: number
+  /** A lower bound of the time left at `receivedAtMs`; absent if responses don't carry `remaining_ttl_ms`. */
   readonly leadFloorMs: number | undefined
-  /** Whether the last answer left no time to wait; a second one in a row ends the heartbeat. */
+  /** Whether the last response left no time to wait. A second one in a row stops the heartbeat. */
   readonly hadZeroDelay: boolean
-  /** The last failure since the last valid answer. */
+  /** The last failure since the last valid response. */
   readonly failure: Failure | undefined
   readonly measured: Measured
 }
 
-/** What the fallback rule knows: grants by successive expiries in the server's own clock. */
+/** The state of the fallback rule: the granted time, measured in the server's clock. */
 interface Measured {
   readonly expiresAtMs: number | undefined
-  /** When the first answer was there. */
+  /** When the first response was received. */
   readonly sinceMs: number
   readonly grantedMs: number
   readonly lastGrantMs: number | undefined
@@ -58,28 +58,28 @@ interface Measured {
 interface Failure {
   readonly atMs: number
   readonly windowMs: number
-  /** Whether the one immediate retry of an empty window has been used. */
-  readonly spentZeroWindow: boolean
+  /** Whether the only immediate retry in an empty window has been used. */
+  readonly usedZeroWindow: boolean
 }
 
-/** A valid answer to reserve or extend. */
-export interface Answer {
+/** A valid response to a reserve or an extend. */
+export interface Response {
   readonly nowMs: number
   readonly rttMs: number
   readonly expiresAtMs: number | undefined
   readonly remainingTtlMs: number | undefined
 }
 
-/** Why a beat did not succeed. */
+/** Why an extend attempt failed. */
 export type Problem =
   | { readonly _tag: "Transient" }
   | { readonly _tag: "Throttled"; readonly retryAfterMs: number | undefined }
   | { readonly _tag: "Terminal"; readonly code: string }
 
-/** What to do next. */
+/** The next step. */
 export type Step =
   | { readonly _tag: "Extend"; readonly afterMs: number }
-  /** Look again later without extending: there is more than enough time. */
+  /** Check again later without an extension, because enough time is left. */
   | { readonly _tag: "Skip"; readonly afterMs: number }
   | { readonly _tag: "Stop"; readonly reason: string }
 
@@ -88,44 +88,44 @@ export type Step =
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The time limit of the next extend attempt. It ends before the budget does: timers are late, and an end that is noticed
- * after the budget leaves no time for the retry that the schedule has reserved.
+ * The timeout of the next extend attempt. It is shorter than the budget, because timers fire late: a timeout that is
+ * noticed after the budget leaves no time for the scheduled retry.
  */
 export const timeLimit = (lease: Lease): number =>
   lease.budgetMs - Math.max(minDetectionMs, Math.ceil(lease.budgetMs / 20))
 
-/** The lease as it stands after the answer to reserve, and what to do first. */
-export const begin = (options: Options, answer: Answer): readonly [Lease, Step] => {
+/** Returns the lease after the response to the reserve, and the first step. */
+export const begin = (options: Options, response: Response): readonly [Lease, Step] => {
   const lease: Lease = {
     options,
-    budgetMs: budget(options, answer),
-    maxRttMs: rttOf(answer),
-    answeredAtMs: answer.nowMs,
-    leadFloorMs: leadFloor(answer),
+    budgetMs: budget(options, response),
+    maxRttMs: rttOf(response),
+    receivedAtMs: response.nowMs,
+    leadFloorMs: leadFloor(response),
     hadZeroDelay: false,
     failure: undefined,
     measured: {
-      expiresAtMs: answer.expiresAtMs,
-      sinceMs: answer.nowMs,
+      expiresAtMs: response.expiresAtMs,
+      sinceMs: response.nowMs,
       grantedMs: 0,
       lastGrantMs: undefined,
-      lastExtendedAtMs: answer.nowMs,
-      cadenceMs: heldCadence(options)
+      lastExtendedAtMs: response.nowMs,
+      cadenceMs: fallbackCadence(options)
     }
   }
   return lease.leadFloorMs === undefined ? [lease, { _tag: "Extend", afterMs: 0 }] : scheduled(lease, false)
 }
 
-/** The lease after a valid answer to extend, and what to do next. */
-export const extended = (lease: Lease, answer: Answer): readonly [Lease, Step] => {
+/** Returns the lease after a valid response to an extend, and the next step. */
+export const extended = (lease: Lease, response: Response): readonly [Lease, Step] => {
   const after: Lease = {
     ...lease,
-    budgetMs: budget(lease.options, answer),
-    maxRttMs: Math.max(lease.maxRttMs, rttOf(answer)),
-    answeredAtMs: answer.nowMs,
-    leadFloorMs: leadFloor(answer),
+    budgetMs: budget(lease.options, response),
+    maxRttMs: Math.max(lease.maxRttMs, rttOf(response)),
+    receivedAtMs: response.nowMs,
+    leadFloorMs: leadFloor(response),
     failure: undefined,
-    measured: measure(lease, answer)
+    measured: measure(lease, response)
   }
   return after.leadFloorMs === undefined
     ? [
@@ -135,7 +135,7 @@ export const extended = (lease: Lease, answer: Answer): readonly [Lease, Step] =
     : scheduled(after, lease.hadZeroDelay)
 }
 
-/** Whether a beat that is due should extend now: the fallback rule leaves one out where more than enough time is left. */
+/** Returns whether to extend at the scheduled time. The fallback rule skips an extension if enough time is left. */
 export const due = (lease: Lease, nowMs: number): Step => {
   const { measured } = lease
   if (lease.leadFloorMs !== undefined || measured.lastGrantMs === undefined || measured.lastGrantMs <= 0) {
@@ -147,25 +147,25 @@ export const due = (lease: Lease, nowMs: number): Step => {
     : { _tag: "Extend", afterMs: 0 }
 }
 
-/** Whether the next attempt can wait that much longer and still leave time for a retry. */
+/** Whether the next attempt can be delayed by `waitMs` and still leave time for a retry. */
 export const canWait = (lease: Lease, nowMs: number, waitMs: number): boolean =>
   lease.leadFloorMs !== undefined &&
-  lease.leadFloorMs - (nowMs - lease.answeredAtMs) - waitMs * 1.1 >= 2 * attemptBudget(lease) + safetyMargin(lease) - 1
+  lease.leadFloorMs - (nowMs - lease.receivedAtMs) - waitMs * 1.1 >= 2 * attemptBudget(lease) + safetyMargin(lease) - 1
 
-/** The lease after a failed attempt, and whether and when the same attempt, with the same key, is repeated. */
+/** Returns the lease after a failed attempt, and whether and when to retry the attempt with the same key. */
 export const failed = (lease: Lease, nowMs: number, problem: Problem): readonly [Lease, Step] => {
   if (problem._tag === "Terminal") return [lease, { _tag: "Stop", reason: problem.code }]
   if (lease.leadFloorMs === undefined) return [lease, failedUnmeasured(lease, problem)]
 
-  const lead = Math.max(0, Math.floor(lease.leadFloorMs - (nowMs - lease.answeredAtMs)))
+  const lead = Math.max(0, Math.floor(lease.leadFloorMs - (nowMs - lease.receivedAtMs)))
   const windowMs = lead - attemptBudget(lease) - safetyMargin(lease)
   const before = lease.failure
   const after: Lease = {
     ...lease,
-    failure: { atMs: nowMs, windowMs, spentZeroWindow: before?.spentZeroWindow === true || windowMs === 0 }
+    failure: { atMs: nowMs, windowMs, usedZeroWindow: before?.usedZeroWindow === true || windowMs === 0 }
   }
   if (windowMs < 0) return [after, { _tag: "Stop", reason: "no time for another attempt" }]
-  if (before !== undefined && (before.spentZeroWindow || (nowMs <= before.atMs && windowMs >= before.windowMs))) {
+  if (before !== undefined && (before.usedZeroWindow || (nowMs <= before.atMs && windowMs >= before.windowMs))) {
     return [after, { _tag: "Stop", reason: "attempts make no progress" }]
   }
   if (problem._tag === "Throttled") {
@@ -183,21 +183,21 @@ export const failed = (lease: Lease, nowMs: number, problem: Problem): readonly 
 
 const minBudgetMs = 1_000
 
-/** What is left for the lateness of timers, at the least. */
+/** The smallest allowance for late timers. */
 const minDetectionMs = 100
 
 /**
- * A sixth of the lease, so that two attempts and the margin fit into half of it. Less than the least of the protocol gains
- * nothing.
+ * A sixth of the lease, so that two attempts and the margin take at most half of it. Budgets below `minBudgetMs` gain
+ * nothing, because the protocol's minimum margin is larger.
  */
-const budget = (options: Options, answer: Answer): number =>
-  Math.max(minBudgetMs, Math.min(options.maxBudgetMs, Math.floor((answer.remainingTtlMs ?? options.ttlMs) / 6)))
+const budget = (options: Options, response: Response): number =>
+  Math.max(minBudgetMs, Math.min(options.maxBudgetMs, Math.floor((response.remainingTtlMs ?? options.ttlMs) / 6)))
 
-/** A measurement that can't be true counts as infinitely slow, never as instant. */
-const rttOf = (answer: Answer): number => (answer.rttMs >= 0 ? answer.rttMs : Number.POSITIVE_INFINITY)
+/** A negative round-trip time, which is impossible, counts as infinite, so that it doesn't reduce the margin. */
+const rttOf = (response: Response): number => (response.rttMs >= 0 ? response.rttMs : Number.POSITIVE_INFINITY)
 
-const leadFloor = (answer: Answer): number | undefined =>
-  answer.remainingTtlMs === undefined ? undefined : Math.max(0, Math.floor(answer.remainingTtlMs - rttOf(answer)))
+const leadFloor = (response: Response): number | undefined =>
+  response.remainingTtlMs === undefined ? undefined : Math.max(0, Math.floor(response.remainingTtlMs - rttOf(response)))
 
 const attemptBudget = (lease: Lease): number => Math.ceil(Math.max(lease.budgetMs, 2 * lease.maxRttMs))
 
@@ -219,26 +219,29 @@ const scheduled = (lease: Lease, hadZeroDelay: boolean): readonly [Lease, Step] 
       ]
 }
 
-/** The first lease lasts for its lifetime at most, every further one for an extension. */
-const heldCadence = ({ extendByMs, ttlMs }: Options): number => Math.floor(Math.min(ttlMs / 2, extendByMs / 2, 30_000))
+/** The first lease lasts at most its `ttl`, every later one at most the extension. */
+const fallbackCadence = ({ extendByMs, ttlMs }: Options): number =>
+  Math.floor(Math.min(ttlMs / 2, extendByMs / 2, 30_000))
 
-const measure = (lease: Lease, answer: Answer): Measured => {
+const measure = (lease: Lease, response: Response): Measured => {
   const before = lease.measured
-  if (before.expiresAtMs === undefined || answer.expiresAtMs === undefined) {
-    return { ...before, expiresAtMs: answer.expiresAtMs, lastExtendedAtMs: answer.nowMs }
+  if (before.expiresAtMs === undefined || response.expiresAtMs === undefined) {
+    return { ...before, expiresAtMs: response.expiresAtMs, lastExtendedAtMs: response.nowMs }
   }
   const { extendByMs } = lease.options
-  // More than was asked for is somebody else's extension, or one of an earlier run that a replayed reserve doesn't tell of.
-  const grant = Math.min(answer.expiresAtMs - before.expiresAtMs, extendByMs)
-  const elapsed = answer.nowMs - before.lastExtendedAtMs
+  // A larger grant comes from another extension, or from an earlier run whose reserve was replayed.
+  const grant = Math.min(response.expiresAtMs - before.expiresAtMs, extendByMs)
+  const elapsed = response.nowMs - before.lastExtendedAtMs
   const isClamped = grant <= 0 || (grant < 0.9 * extendByMs && grant >= 0.75 * elapsed && grant <= 1.25 * elapsed)
   return {
-    expiresAtMs: answer.expiresAtMs,
+    expiresAtMs: response.expiresAtMs,
     sinceMs: before.sinceMs,
     grantedMs: before.grantedMs + grant,
     lastGrantMs: grant,
-    lastExtendedAtMs: answer.nowMs,
-    cadenceMs: isClamped ? heldCadence(lease.options) : Math.floor(Math.max(500, Math.min(grant / 2, extendByMs / 2)))
+    lastExtendedAtMs: response.nowMs,
+    cadenceMs: isClamped
+      ? fallbackCadence(lease.options)
+      : Math.floor(Math.max(500, Math.min(grant / 2, extendByMs / 2)))
   }
 }
 

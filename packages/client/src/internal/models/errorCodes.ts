@@ -1,24 +1,24 @@
 /**
- * What a status and an error code say about a request: one table for `ApiError.reason` and for `classify`.
+ * The meaning of statuses and error codes: one table for `ApiError.reason` and for `classify`.
  *
- * A status without an error code of the protocol proves nothing: the response may come from a proxy. With a code, the
- * code decides, except for statuses that the server returns before it looks at the request (401, 403, 429) and for 5xx,
- * after which the server may have acted.
+ * A status without an error code of the protocol proves nothing, because the response may come from a proxy. Otherwise
+ * the code decides, with two exceptions: the server returns 401, 403 and 429 before it looks up the idempotency key,
+ * and after a 5xx it may have acted.
  *
  * @see ERROR SEMANTICS of the protocol
  */
 import type { KnownErrorCode } from "@effect-cycles/protocol/ErrorResponse"
 
 /**
- * What an error means for a request.
+ * The meaning of an error for its request.
  *
  * - `ambiguous`: the server may have acted, or may act when the request is sent again.
- * - `denied`: the budget refuses.
- * - `throttled`: the server asks to come back later.
- * - `blocked`: somebody has to change something (a key, a permission) before it can succeed.
+ * - `denied`: the budget denies the request.
+ * - `throttled`: the server limits the rate.
+ * - `blocked`: the request can succeed only after a key or a permission is changed.
  * - `gone`: the reservation has expired.
  * - `conflict`: the reservation, or the idempotency key, isn't in the expected state.
- * - `invalid`: the server will never accept the request as it is.
+ * - `invalid`: the server will never accept the request.
  */
 export type ErrorClass = "ambiguous" | "denied" | "throttled" | "blocked" | "gone" | "conflict" | "invalid"
 
@@ -37,7 +37,7 @@ export type ReasonTag =
   | "NotCycles"
   | "OtherRefusal"
 
-/** What an error response says. */
+/** The meaning of an error response. */
 export interface Rule {
   readonly class: ErrorClass
   readonly reason: ReasonTag
@@ -80,13 +80,13 @@ const unavailable = ambiguous("Unavailable")
 const serverFault = ambiguous("ServerFault")
 const notCycles = ambiguous("NotCycles")
 const throttled = rule("throttled", "RateLimited", false)
-/** A code that this version doesn't know: the server refused, but why is unknown. */
+/** A code that this version doesn't know. The server refused the request for an unknown reason. */
 const unknownCode = rule("blocked", "OtherRefusal", false)
 
-/** The operations that need a budget; a 404 for any other one is about a reservation. */
+/** The operations that need a budget. For any other operation, 404 refers to the reservation. */
 const needBudget: ReadonlySet<string> = new Set(["reserve", "decide", "event", "balances"])
 
-/** What an error response says about a request. */
+/** Returns the meaning of an error response. */
 export const ruleOf = (operation: string, status: number, code: string | undefined): Rule => {
   if (status === 429) return throttled
   if (code === undefined) return status >= 500 ? unavailable : notCycles

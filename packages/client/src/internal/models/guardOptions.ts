@@ -1,6 +1,4 @@
-/**
- * The options of guards and reservations, as `Cycles` exports them, and what they add to the error type.
- */
+/** The options of guards and reservations, which `Cycles` exports, and the types of the errors that they add. */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount, Unit } from "@effect-cycles/protocol/Amount"
 import type { Metrics } from "@effect-cycles/protocol/Metrics"
@@ -18,42 +16,63 @@ import type { Settlement, Unsettled } from "../../Settlement.ts"
 // options
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The options that every guard and every reservation by hand takes. `H` is the heartbeat policy. */
+/**
+ * The options that guards and `reserve` share. `H` is the heartbeat policy.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface LeaseOptions<H = Heartbeat, R = never> {
-  /** How long the reservation lives without a heartbeat, 1 s to 24 h. Default: that of the client, 60 s. */
+  /** The lease, 1 s to 24 h. It ends unless a heartbeat extends it. Default: the client's, 60 s. */
   readonly ttl?: Duration.Input | undefined
-  /** By how much each heartbeat extends, 1 ms to 24 h. Default: the `ttl`. */
+  /** How much a heartbeat extends the lease, 1 ms to 24 h. Default: the client's, or else `ttl`. */
   readonly extendBy?: Duration.Input | undefined
-  /** How long after its end it can still be settled, 0 to 60 s. Default: the server's, 5 s. */
+  /**
+   * How long after the end of its lease the reservation can still be settled, 0 to 60 s. Default: the client's, or else
+   * the server's, 5 s.
+   */
   readonly gracePeriod?: Duration.Input | undefined
-  /** What happens if the actual amount exceeds the estimate. Default: the server's, ALLOW_IF_AVAILABLE. */
+  /**
+   * What the server does if the actual amount exceeds the estimate. Default: the client's, or else the server's,
+   * ALLOW_IF_AVAILABLE.
+   */
   readonly overagePolicy?: OveragePolicy | undefined
-  /** Asks without reserving: nothing is reserved and nothing is charged. Default false. */
+  /** Whether to check the budget only. Nothing is reserved or charged. Default false. */
   readonly dryRun?: boolean | undefined
-  /** What happens to the spend of a body that didn't succeed. Default `partial`. */
+  /** The settlement of a body that failed, died or was interrupted. Default: the client's, `partial`. */
   readonly onFailure?: OnFailure | undefined
-  /** What happens to the spend of a body whose process dies. Default: that of the client, `expire`. */
+  /** The settlement of a body whose process crashes. Default: the client's, `expire`. */
   readonly onCrash?: OnCrash | undefined
-  /** How long the caller waits for the settlement. Default: that of the client, `attempt`. */
+  /** How long the guard waits for its settlement. Default: the client's, `attempt`. */
   readonly settle?: Settle | undefined
-  /** The longest `Retry-After` that the reserve waits for, 0 to 1 h, on 429 and 503. Default 0: it fails at once. */
+  /**
+   * The longest `Retry-After` that the reserve waits for after 429 or 503, 0 to 1 h. Default: the client's, 0, which
+   * fails at once.
+   */
   readonly maxRetryAfter?: Duration.Input | undefined
-  /** What happens if the lease can't be kept. The two stricter policies add `LeaseLost`. Default `warn`. */
+  /**
+   * What the guard does if it loses its lease. `failOnFinalize` and `cancel` add `LeaseLost` to `E`. Default `warn`.
+   */
   readonly heartbeat?: H | undefined
   /**
-   * Runs once with the settlement, also if the body failed or was interrupted, and never after a denial.
+   * Runs once with the settlement, even if the body failed or was interrupted. It doesn't run after a denial.
    *
    * **Details**
    *
-   * It runs in the caller's fiber with the first settlement that the caller gets; `Pending` counts. Later results appear
-   * only in `settlements`. It can be interrupted, takes at most one `timeout`, and a defect in it is logged.
+   * It runs in the caller's fiber, with the settlement that the guard waited for. If that is `Pending`, only
+   * `settlements` reports the final one. It can be interrupted, is limited to one `timeout`, and a defect in it is
+   * logged.
    */
   readonly onSettled?: ((settlement: Settlement) => Effect.Effect<unknown, never, R>) | undefined
 }
 
 /**
- * The options of `withCycles`. `A` is the result of the guarded effect, `Args` are the arguments that `Effect.fn` passes
- * on, `U` is the unit of the estimate; the others are what the options add to `E` and `R`.
+ * The options of `withCycles`. `A` is the result of the guarded effect, `Args` are the arguments of the guarded
+ * function, and `U` is the unit of the estimate. `H`, `S`, `K` and `R` are inferred from the options that add to `E`
+ * and `R`.
+ *
+ * @category options
+ * @since 0.1.0
  */
 export interface GuardOptions<
   A = unknown,
@@ -64,31 +83,49 @@ export interface GuardOptions<
   K = string,
   R = never
 > extends LeaseOptions<H, R> {
-  /** What is done: a kind such as `llm.completion` (at most 64 characters), a name such as `openai:gpt-5` (at most 256). */
-  readonly action: Action | ((...args: Handed<Args>) => Action)
-  /** The amount to reserve, fixed or from the arguments of the guarded function. Its unit is that of the whole guard. */
-  readonly estimate: Amount<U> | ((...args: Handed<Args>) => Amount<U>)
   /**
-   * The amount that was spent, fixed or from the result. Default: the recorded total, or else the estimate, marked as
-   * such. If it throws, the estimate is committed first, and then the guard dies with what was thrown.
+   * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
+   * 256). Fixed, or a function of the arguments.
+   */
+  readonly action: Action | ((...args: FixedArgs<Args>) => Action)
+  /**
+   * The amount to reserve. Fixed, or a function of the arguments. All other amounts of the guard have the same unit.
+   */
+  readonly estimate: Amount<U> | ((...args: FixedArgs<Args>) => Amount<U>)
+  /**
+   * The actual amount. Fixed, or a function of the result. Default: the recorded total, or else the estimate, marked as
+   * an estimate.
+   *
+   * If the function throws, the estimate is committed first, and the guard then dies with the thrown value.
    */
   readonly actual?: Amount<NoInfer<U>> | ((result: A) => Amount<NoInfer<U>>) | undefined
-  /** Sent with the commit, fixed or from the result. The latency is always sent. */
+  /** Metrics to store with the commit. Fixed, or a function of the result. The latency is always included. */
   readonly metrics?: Metrics | ((result: A) => Metrics) | undefined
-  /** Merged into the ambient subject; the nearest wins. */
-  readonly subject?: Subject | ((...args: Handed<Args>) => Subject) | undefined
-  /** JSON, stored with the reservation. */
-  readonly metadata?: Metadata | ((...args: Handed<Args>) => Metadata) | undefined
+  /** Merged into the ambient subject field by field. Default: the ambient subject. */
+  readonly subject?: Subject | ((...args: FixedArgs<Args>) => Subject) | undefined
+  /** JSON that the server stores with the reservation. Default: none. */
+  readonly metadata?: Metadata | ((...args: FixedArgs<Args>) => Metadata) | undefined
   /**
-   * A caller-supplied idempotency key, 1 to 256 characters, the same for the same work: a job that runs again takes over its
-   * open reservation, and fails with `AlreadySettled` if it has been settled. Default: a random key.
+   * A caller-supplied idempotency key, 1 to 256 characters, the same for every run of the same job. Default: a random
+   * key.
+   *
+   * A job that runs again takes over its open reservation, and fails with `AlreadySettled` if the reservation is
+   * settled.
    */
-  readonly idempotencyKey?: K | ((...args: Handed<Args>) => K) | undefined
-  /** `fail` fails with `Unsettled` if the spend of a body that succeeded isn't certain to be charged. Default `report`. */
+  readonly idempotencyKey?: K | ((...args: FixedArgs<Args>) => K) | undefined
+  /**
+   * `fail` fails with `Unsettled` if the body succeeded but its spend may not be charged. Default `report`, which
+   * returns the result.
+   */
   readonly onUnsettled?: S | undefined
 }
 
-/** The options of `withCyclesStream`. `V` is the unit in which the elements are counted. */
+/**
+ * The options of `withCyclesStream`. `U` is the unit of the estimate, and `V` the unit of the usage.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface StreamOptions<
   A = unknown,
   U extends Unit = Unit,
@@ -97,87 +134,142 @@ export interface StreamOptions<
   K = string,
   R = never
 > extends LeaseOptions<H, R> {
+  /**
+   * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
+   * 256).
+   */
   readonly action: Action
   /** The amount to reserve. */
   readonly estimate: Amount<U>
   /**
-   * The usage of one element; nothing if it used nothing. The amounts add up. A stream of which no element used anything is
-   * released.
+   * The usage of one element, or nothing. The usage of all elements is added up. If no element has usage, and there is
+   * no `finalUsage`, the reservation is released.
    */
   readonly usage?: ((element: A) => Amount<V> | undefined) | undefined
   /**
-   * The usage of the whole stream, from its last element; replaces the sum if it returns an amount. If it returns none and
-   * there is no sum, the estimate is committed.
+   * The usage of the whole stream, computed from its last element. It replaces the sum of `usage`. If it returns
+   * nothing and there is no sum, the estimate is committed.
    */
   readonly finalUsage?: ((last: A) => Amount<NoInfer<V>> | undefined) | undefined
-  /** The cost of the usage. Required if the units differ, as of tokens and money. */
+  /**
+   * Converts the usage to the unit of the estimate. Required if the units differ, for example tokens and US dollars.
+   */
   readonly cost?: ((used: Amount<NoInfer<V>>) => Amount<NoInfer<U>>) | undefined
+  /** Merged into the ambient subject field by field. Default: the ambient subject. */
   readonly subject?: Subject | undefined
+  /** JSON that the server stores with the reservation. Default: none. */
   readonly metadata?: Metadata | undefined
-  /** See `GuardOptions`. */
+  /** A caller-supplied idempotency key; see `GuardOptions.idempotencyKey`. Default: a random key. */
   readonly idempotencyKey?: K | undefined
 }
 
-/** The options of `reserve`. */
+/**
+ * The options of `reserve`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface ReserveOptions<U extends Unit = Unit, H = Heartbeat, K = string, R = never> extends LeaseOptions<
   H,
   R
 > {
+  /**
+   * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
+   * 256).
+   */
   readonly action: Action
   /** The amount to reserve. */
   readonly estimate: Amount<U>
+  /** Merged into the ambient subject field by field. Default: the ambient subject. */
   readonly subject?: Subject | undefined
+  /** JSON that the server stores with the reservation. Default: none. */
   readonly metadata?: Metadata | undefined
-  /** See `GuardOptions`. */
+  /** A caller-supplied idempotency key; see `GuardOptions.idempotencyKey`. Default: a random key. */
   readonly idempotencyKey?: K | undefined
 }
 
-/** The options of `decide`. */
+/**
+ * The options of `decide`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface DecideOptions {
+  /**
+   * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
+   * 256).
+   */
   readonly action: Action
+  /** The amount that a reserve would request. */
   readonly estimate: Amount
+  /** Merged into the ambient subject field by field. Default: the ambient subject. */
   readonly subject?: Subject | undefined
+  /** A caller-supplied idempotency key, 1 to 256 characters. Default: a random key. */
   readonly idempotencyKey?: string | undefined
+  /** JSON that the server may store with the decision. Default: none. */
   readonly metadata?: Metadata | undefined
 }
 
-/** The options of `event`. */
+/**
+ * The options of `event`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface EventOptions {
+  /**
+   * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
+   * 256).
+   */
   readonly action: Action
-  /** The amount that was spent. */
+  /** The amount to charge. */
   readonly actual: Amount
+  /** Merged into the ambient subject field by field. Default: the ambient subject. */
   readonly subject?: Subject | undefined
-  /** A caller-supplied idempotency key, the same for the same spend. Default: a random key. */
+  /** A caller-supplied idempotency key, 1 to 256 characters, the same for the same spend. Default: a random key. */
   readonly idempotencyKey?: string | undefined
-  /** Default: the server's, ALLOW_IF_AVAILABLE, which never refuses but may charge less. */
+  /**
+   * What the server does if the amount exceeds the remaining budget. Default: the server's, ALLOW_IF_AVAILABLE, which
+   * never refuses but may charge less.
+   */
   readonly overagePolicy?: OveragePolicy | undefined
+  /** Metrics to store with the event. Default: none. */
   readonly metrics?: Metrics | undefined
+  /** JSON to store with the event. Default: none. */
   readonly metadata?: Metadata | undefined
 }
 
-/** The result of a flush. */
+/**
+ * The result of `flush`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface FlushResult {
-  /** Whether nothing is unsettled any more; false if the journal can't be read. */
+  /** Whether everything is settled. False if the journal can't be read. */
   readonly isComplete: boolean
-  /** Settlements and releases that are still open, in this process and in the journal. */
+  /** The number of open settlements and releases, in this process and in the journal. */
   readonly pending: number
 }
 
-/** `Args`, inferred from the place of the guard only: each callback may leave out the arguments that it doesn't need. */
-export type Handed<Args extends ReadonlyArray<unknown>> = Args extends infer Given extends ReadonlyArray<unknown>
+/**
+ * `Args` without inference: it is inferred from the guarded function only, so that a callback may omit the arguments
+ * that it doesn't use.
+ */
+export type FixedArgs<Args extends ReadonlyArray<unknown>> = Args extends infer Given extends ReadonlyArray<unknown>
   ? Given
   : never
 
-/** `LeaseLost`, if the heartbeat policy makes it possible. */
+/** `LeaseLost`, with the heartbeat policies `failOnFinalize` and `cancel`. */
 export type LeaseErrors<H> = [H] extends ["warn"] ? never : LeaseLost
 
-/** `AlreadySettled`, if there is a caller-supplied key. */
+/** `AlreadySettled`, with a caller-supplied key. */
 export type KeyErrors<K> = [K] extends [never] ? never : AlreadySettled
 
-/** `Unsettled`, if `onUnsettled` asks for it. */
+/** `Unsettled`, with `onUnsettled: "fail"`. */
 export type SettlementErrors<S> = [S] extends ["report"] ? never : Unsettled
 
-/** Makes `cost` required if the elements are counted in another unit than the estimate. */
+/** Requires `cost` if the unit of the usage differs from the unit of the estimate. */
 export type CostOf<U extends Unit, V extends Unit> = [V] extends [U]
   ? unknown
   : { readonly cost: (used: Amount<V>) => Amount<U> }

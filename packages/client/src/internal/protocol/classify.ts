@@ -1,6 +1,6 @@
 /**
- * What an error means: the one place that decides whether a request may have taken effect, whether it is worth sending
- * again, and when. What follows from it for each operation is in the rows below.
+ * Classifies errors: the only place that decides whether a request may have taken effect, whether to retry it, and
+ * when. The rows below determine the next step for each operation.
  */
 import * as Duration from "effect/Duration"
 import type { CyclesError } from "../../CyclesError.ts"
@@ -12,37 +12,37 @@ import { ruleOf } from "../models/errorCodes.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What an error means for a request. */
+/** The meaning of an error for its request. */
 export interface Classification {
   readonly class: ErrorClass
-  /** The server asks not to be called again before this time has passed, in milliseconds; 0 if it doesn't. At most 1 h. */
+  /** The minimum delay in milliseconds that the server requested, or 0. At most 1 h. */
   readonly minimumDelayMs: number
   /** Whether no request with the same idempotency key and body has taken effect. */
   readonly provesNothingHappened: boolean
 }
 
-/** What to do with the spend, or with the reserved budget, after an error. */
+/** The next step after an error of a request. */
 export type Next =
-  /** Send the same request again, by the schedule. */
+  /** Retry the same request, by the schedule. */
   | "retry"
-  /** Send it once more, then keep it for a later scan. */
+  /** Retry once, then leave the record to a later scan. */
   | "hold"
-  /** Charge the spend by an event: the reservation has ended. */
+  /** Charge the spend by an event, because the reservation has ended. */
   | "event"
-  /** Read the reservation before concluding anything. */
+  /** Read the reservation to find out what happened. */
   | "readBack"
-  /** Give up: the server will never accept it. */
+  /** Give up, because the server will never accept the request. */
   | "reject"
-  /** Nothing is left to do: the budget is free. */
+  /** Finish, because the budget isn't reserved any more. */
   | "done"
-  /** Stop extending: the lease is lost. */
+  /** Stop the heartbeat, because the lease is lost. */
   | "stop"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // classify
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What an error means for a request. */
+/** Classifies an error. */
 export const classify = (error: CyclesError): Classification => {
   switch (error._tag) {
     case "TransportError":
@@ -64,7 +64,7 @@ export const classify = (error: CyclesError): Classification => {
   }
 }
 
-/** One row for each operation whose errors the client acts on by itself. */
+/** The next step by error class, for each operation that the client sends on its own. */
 export const rows = {
   commit: {
     ambiguous: "retry",
@@ -75,7 +75,7 @@ export const rows = {
     conflict: "readBack",
     invalid: "reject"
   },
-  /** There is no reservation to read, and none that could be gone. */
+  /** An event has no reservation: none to read, and none that could have ended. */
   event: {
     ambiguous: "retry",
     denied: "reject",
@@ -85,7 +85,7 @@ export const rows = {
     conflict: "reject",
     invalid: "reject"
   },
-  /** A refusal never means that budget is reserved for longer than the lease. */
+  /** After any refusal, the budget stays reserved at most until the lease ends. */
   release: {
     ambiguous: "retry",
     denied: "reject",
@@ -111,42 +111,42 @@ export const rows = {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Whether the server may have acted on the request, or may do so when the request is sent again. A 429 is the server's
- * (or a proxy's) refusal to look at it.
+ * Whether the server may have acted on the request, or may act when it is sent again. A 429 isn't ambiguous: the
+ * server, or a proxy, refused to process the request.
  */
 export const isAmbiguous = (error: CyclesError): boolean => classify(error).class === "ambiguous"
 
-/** Whether an error leaves open what the server did: an ambiguous one, or a throttled one that may come from a proxy. */
-const leavesDoubt = (error: CyclesError): boolean =>
+/** Whether an error leaves the outcome open: an ambiguous error, or a throttled one that may come from a proxy. */
+const isInDoubt = (error: CyclesError): boolean =>
   !classify(error).provesNothingHappened &&
   (isAmbiguous(error) || (error._tag === "ApiError" && error.code === undefined))
 
-/** Whether a request with this idempotency key may have taken effect, judging by the errors of all its attempts. */
+/** Whether a request may have taken effect, by the errors of all attempts with its idempotency key. */
 export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean => {
   const last = attempts[attempts.length - 1]
   if (last === undefined) return false
   const proof = classify(last)
-  // A refusal that was lost in transport proves nothing about the attempts before it.
+  // A transport error proves nothing about the earlier attempts.
   if (proof.provesNothingHappened && last._tag !== "TransportError") return false
-  return attempts.some(leavesDoubt)
+  return attempts.some(isInDoubt)
 }
 
 /**
- * The error of a request that was sent more than once: the last one, unless it would hide that an earlier attempt may
+ * The error of a request that was sent several times: the last one, unless it would hide that an earlier attempt may
  * have taken effect.
  */
 export const combine = (attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]): CyclesError => {
   const [last = attempts[0]] = attempts.slice(-1)
   if (attempts.length === 1 || !mayHaveHappened(attempts)) return last
-  const doubtful = attempts.findLast(leavesDoubt)
-  if (doubtful === undefined || doubtful === last) return last
+  const inDoubt = attempts.findLast(isInDoubt)
+  if (inDoubt === undefined || inDoubt === last) return last
   return new TransportError({
-    operation: doubtful.operation,
-    kind: doubtful._tag === "TransportError" ? doubtful.kind : "unknown",
-    url: "url" in doubtful ? doubtful.url : undefined,
-    cause: doubtful._tag === "TransportError" ? doubtful.cause : undefined,
+    operation: inDoubt.operation,
+    kind: inDoubt._tag === "TransportError" ? inDoubt.kind : "unknown",
+    url: "url" in inDoubt ? inDoubt.url : undefined,
+    cause: inDoubt._tag === "TransportError" ? inDoubt.cause : undefined,
     mayHaveArrived: true,
-    problem: `${doubtful.message}; the repeated request ended with: ${last.message}`
+    problem: `${inDoubt.message}; the repeated request ended with: ${last.message}`
   })
 }
 
@@ -154,7 +154,7 @@ export const combine = (attempts: readonly [...ReadonlyArray<CyclesError>, Cycle
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A longer delay than this is taken for a mistake, in milliseconds. */
+/** The longest accepted delay in milliseconds. The client treats a longer one as a mistake of the server. */
 const maxMinimumDelayMs = 3_600_000
 
 const minimumDelay = (retryAfter: Duration.Duration | undefined): number =>

@@ -1,6 +1,6 @@
 /**
- * The operations of the protocol over a sender: typed requests in, checked responses out. `CyclesClient` is made of them, by
- * itself or together with `Cycles`, which then share one sender.
+ * The operations of the protocol over a sender, with typed requests and validated responses. `CyclesClient` consists of
+ * them. A client of `Cycles.layer` shares its sender with `Cycles`.
  */
 import type { BalanceQuery } from "@effect-cycles/protocol/Balance"
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"

@@ -1,6 +1,6 @@
 /**
- * Metrics and metadata, turned into JSON text when the caller passes them in. From then on the client handles text only:
- * getters, proxies and `toJSON` of the caller's objects can't run inside a settlement.
+ * Metrics and metadata, converted to JSON text as soon as the caller passes them. After that the client uses only the
+ * text, so that getters, proxies and `toJSON` of the caller's objects can't run during a settlement.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -16,7 +16,7 @@ import { invalidRequest } from "./invalid.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** JSON texts by their names on the wire. */
+/** JSON texts by their names in the protocol. */
 export type Fields = Readonly<Record<string, string>>
 
 /** Metrics and metadata as text. */
@@ -25,13 +25,15 @@ export interface Extras {
   readonly metadata: Fields
 }
 
-/** What a caller's object threw while it was read. */
+/** The value that a caller's object threw. */
 export interface Thrown {
   readonly _tag: "Thrown"
   readonly defect: unknown
 }
 
-/** JSON that is nested deeper than a server reads. It is left out with a warning: the call has been made and paid for. */
+/**
+ * JSON that is nested deeper than the server accepts. It is omitted with a warning, because the body has already run.
+ */
 export interface TooDeep {
   readonly _tag: "TooDeep"
 }
@@ -44,8 +46,8 @@ export const none: Extras = { metrics: {}, metadata: {} }
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Checks metrics and metadata against the limits of the protocol and turns them into text. Never throws, whatever `read`
- * and the objects that it returns do.
+ * Validates metrics and metadata against the limits of the protocol and converts them to text. It never throws, even if
+ * `read` or one of its objects does.
  */
 export const encode = (
   operation: Operation,
@@ -70,7 +72,7 @@ export const encode = (
   }
 }
 
-/** The fields of both; those of `later` win. */
+/** Merges the fields. Fields of `later` override fields of `earlier`. */
 export const merge = (earlier: Extras, later: Extras): Extras =>
   later === none
     ? earlier
@@ -81,7 +83,7 @@ export const merge = (earlier: Extras, later: Extras): Extras =>
           metadata: { ...earlier.metadata, ...later.metadata }
         }
 
-/** A JSON object from texts; nothing if it has no fields. */
+/** The JSON object with these fields; nothing if there are none. */
 export const objectText = (fields: Fields): string | undefined => {
   let text = ""
   for (const name of Object.keys(fields)) {
@@ -106,7 +108,7 @@ const textsOf = (encoded: object | undefined): Fields => {
   return Object.fromEntries(entries)
 }
 
-/** Whether a value is nested deeper than the limit. It doesn't recurse, and reads each object once. */
+/** Whether a value is nested deeper than the limit. It isn't recursive, and visits each object once. */
 const isTooDeep = (root: unknown): boolean => {
   let level: ReadonlyArray<unknown> = [root]
   const seen = new Set<object>()

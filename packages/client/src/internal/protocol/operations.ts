@@ -1,5 +1,6 @@
 /**
- * The calls of the protocol, one function each. Method, path, status and reader come from the table of operations.
+ * The calls of the protocol, one function for each. Method, path, status and parser come from `Operations` of
+ * `@effect-cycles/protocol`.
  */
 import type * as Balance from "@effect-cycles/protocol/Balance"
 import type * as Decision from "@effect-cycles/protocol/Decision"
@@ -18,7 +19,10 @@ interface Row<A extends object> extends Pick<Operations.Operation, "auth" | "met
   readonly read: Call<A>["read"]
 }
 
-/** The part of a call that the table knows. An id that can't be part of a path makes a call that fails before it is sent. */
+/**
+ * The fields of a call that come from the table. An id that isn't valid in a path makes a call that fails before it is
+ * sent.
+ */
 const callOf = <A extends object>({ auth, method, name, pathOf, read, status }: Row<A>, id?: string) => {
   const path = pathOf(id)
   const isRight = Result.isSuccess(path)
@@ -53,10 +57,10 @@ export const reserve = (
   priority,
   about,
   progress,
-  describe: (answer) => ({
-    "cycles.reservation_id": answer.reservationId,
-    "cycles.decision": answer.decision,
-    "cycles.reason_code": answer.reasonCode
+  describe: (response) => ({
+    "cycles.reservation_id": response.reservationId,
+    "cycles.decision": response.decision,
+    "cycles.reason_code": response.reasonCode
   })
 })
 
@@ -66,9 +70,9 @@ export const commit = (id: string, body: string, about?: About): Call<Reservatio
   body,
   priority: "settlement",
   about: { ...about, reservationId: id },
-  describe: (answer) => ({
-    "cycles.charged": answer.charged.amount.toString(),
-    "cycles.unit": answer.charged.unit
+  describe: (response) => ({
+    "cycles.charged": response.charged.amount.toString(),
+    "cycles.unit": response.charged.unit
   })
 })
 
@@ -83,9 +87,9 @@ export const release = (
   auth,
   priority: "settlement",
   about: { reservationId: id },
-  describe: (answer) => ({
-    "cycles.released": answer.released.amount.toString(),
-    "cycles.unit": answer.released.unit
+  describe: (response) => ({
+    "cycles.released": response.released.amount.toString(),
+    "cycles.unit": response.released.unit
   })
 })
 
@@ -96,7 +100,7 @@ export const extend = (id: string, body: string, timeoutMs?: number): Call<Reser
   priority: "lease",
   timeoutMs,
   about: { reservationId: id },
-  describe: (answer) => ({ "cycles.expires_at_ms": answer.expiresAtMs })
+  describe: (response) => ({ "cycles.expires_at_ms": response.expiresAtMs })
 })
 
 /** `GET /v1/reservations/{id}` */
@@ -109,7 +113,7 @@ export const getReservation = (
   auth,
   priority,
   about: { reservationId: id },
-  describe: (answer) => ({ "cycles.status": answer.status })
+  describe: (response) => ({ "cycles.status": response.status })
 })
 
 /** `GET /v1/reservations` */
@@ -128,7 +132,7 @@ export const decide = (body: string, about: About): Call<Decision.DecisionRespon
   body,
   priority: "caller",
   about,
-  describe: (answer) => ({ "cycles.decision": answer.decision, "cycles.reason_code": answer.reasonCode })
+  describe: (response) => ({ "cycles.decision": response.decision, "cycles.reason_code": response.reasonCode })
 })
 
 /** `POST /v1/events` */
@@ -137,7 +141,10 @@ export const event = (body: string, priority: Priority, about?: About): Call<Eve
   body,
   priority,
   about,
-  describe: (answer) => ({ "cycles.event_id": answer.eventId, "cycles.charged": answer.charged?.amount.toString() })
+  describe: (response) => ({
+    "cycles.event_id": response.eventId,
+    "cycles.charged": response.charged?.amount.toString()
+  })
 })
 
 /** `GET /v1/balances` */

@@ -1,12 +1,10 @@
-/**
- * Lists, page after page.
- */
+/** Streams of paginated lists. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { CyclesError } from "../../CyclesError.ts"
 
-/** All rows of a list. An empty page with a cursor is followed too. */
+/** Emits the rows of all pages. A page without rows but with a cursor doesn't end the stream. */
 export const pages = <Query extends object, A extends { readonly nextCursor?: string }, Row>(
   query: Query,
   get: (query: Query & { readonly cursor?: string }) => Effect.Effect<A, CyclesError>,

@@ -1,6 +1,6 @@
 /**
- * The JSON texts of requests: checked against every limit of the protocol, then written once. The journal holds the text
- * that is sent.
+ * The JSON texts of requests: validated against every limit of the protocol, and encoded once. The journal stores the
+ * text that is sent.
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -42,22 +42,22 @@ export const extendRequest = (request: unknown): Effect.Effect<string, InvalidRe
 export const eventRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
   body("event", Operations.event.encode, request)
 
-/** The query of a list, with its question mark. */
+/** The query of a list of reservations, with the question mark. */
 export const reservationQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
   Effect.map(checked("listReservations", Operations.listReservations.encode, request), queryText)
 
-/** The query of the balances, with its question mark. */
+/** The query of a list of balances, with the question mark. */
 export const balanceQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
   Effect.map(checked("balances", Operations.balances.encode, request), queryText)
 
-/** A reserve as text, and the parts of it that a later event repeats. */
+/** The body of a reserve, and its parts that a later event repeats. */
 export interface ReserveText {
   readonly body: string
   readonly subject: string
   readonly action: string
 }
 
-/** The text of a reserve, or what is wrong with it. */
+/** The body of a reserve, or the fields that are invalid. */
 export const reserveText = (request: unknown): Result.Result<ReserveText, InvalidRequest> =>
   Result.map(written("reserve", Operations.reserve.encode, request), (wire) => {
     const subject = Json.stringify(wire.subject)
@@ -75,7 +75,7 @@ export const reserveText = (request: unknown): Result.Result<ReserveText, Invali
 // requests of the client
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The body of an extend of the heartbeat. */
+/** The body of an extend that the heartbeat sends. */
 export const extendText = (key: string, extendByMs: number): string =>
   `{"${names.idempotencyKey}":${JSON.stringify(key)},"${names.extendByMs}":${extendByMs}}`
 
@@ -83,20 +83,20 @@ export const extendText = (key: string, extendByMs: number): string =>
 export const releaseText = (key: string, reason: string): string =>
   `{"${names.idempotencyKey}":${JSON.stringify(key)},"${names.reason}":${JSON.stringify(reason)}}`
 
-/** Spend to be written into a commit or an event. */
+/** The spend in a commit or an event. */
 export interface Spend {
   readonly key: string
   readonly actual: Amount.Amount
   readonly isEstimated: boolean
   readonly extras: Extras
-  /** Milliseconds since the body began; absent if unknown. */
+  /** Milliseconds since the body started; absent if unknown. */
   readonly latencyMs: number | undefined
 }
 
 /** The body of a commit. */
 export const commitText = (spend: Spend): string => `{${spendText(spend, marker(spend))}}`
 
-/** The body of an event that charges the spend of a reservation that can't be committed. */
+/** The body of an event that charges spend after the reservation has ended. */
 export const eventText = (
   spend: Spend,
   reserve: { readonly subject: string; readonly action: string },
@@ -108,11 +108,11 @@ export const eventText = (
     recovery_reason: JSON.stringify(recovered.reason)
   })},"${names.subject}":${reserve.subject},"${names.action}":${reserve.action}}`
 
-/** Why spend is charged by an event. The first one is that of all clients of the protocol. */
+/** Why spend is charged by an event. All Cycles clients use the first reason. */
 export type RecoveryReason = "commit_after_reservation_expired" | "recorded_after_settlement"
 
-/** A body without the caller's metrics and metadata; nothing if it has none. */
-export const bareText = (body: string): string | undefined => {
+/** The body without the caller's metrics and metadata; nothing if it has none. */
+export const textWithoutExtras = (body: string): string | undefined => {
   const parsed = parseObject(body)
   if (parsed === undefined) return undefined
   const { metadata, metrics, ...rest } = parsed
@@ -128,7 +128,7 @@ export const bareText = (body: string): string | undefined => {
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The wire names of the fields that are written here as text. */
+/** The names in the protocol of the fields that this module encodes as text. */
 const names = {
   idempotencyKey: Operations.wireName("idempotencyKey"),
   actual: Operations.wireName("actual"),
@@ -145,7 +145,7 @@ const names = {
 
 type Encode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
 
-/** The metadata that the client itself writes. */
+/** The metadata fields that the client itself adds. */
 const ownMetadata: ReadonlySet<string> = new Set(["actual_source", "recovered_reservation_id", "recovery_reason"])
 
 const marker = ({ extras, isEstimated }: Spend): Fields =>

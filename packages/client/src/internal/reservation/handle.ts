@@ -1,7 +1,6 @@
 /**
- * One reservation: its state, its recorded spend and its lease, each changed only by the methods here.
- *
- * Spend that is recorded after the settlement was decided is reported as late: the part above the settled amount still
+ * One reservation: its state, its recorded spend and its lease. Only the methods of `Handle` change them. Spend that is
+ * recorded after the settlement was decided is returned as late spend, because the part above the settled amount still
  * has to be charged.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
@@ -26,10 +25,10 @@ export interface Recorded {
   readonly isEstimated: boolean
 }
 
-/** Spend that was recorded after the settlement was decided, beyond the settled amount. */
+/** Spend that was recorded after the settlement was decided, above the settled amount. */
 export interface Late {
   readonly amount: Amount.Amount
-  /** 1 for the first one of a reservation, and so on. */
+  /** 1 for the first late spend of a reservation, and so on. */
   readonly ordinal: number
 }
 
@@ -41,16 +40,16 @@ export interface Late {
 export class Handle {
   readonly prepared: Prepared
   readonly response: ReservationCreateResponse
-  /** When the body could begin, by the monotonic clock, in milliseconds. */
+  /** When the body was allowed to start, by the monotonic clock, in milliseconds. */
   readonly startedAtMs: number
-  /** The entry of the heartbeat; absent in a dry run. */
+  /** The lease in the heartbeat; absent in a dry run. */
   beat: Beat | undefined = undefined
   #recorded: Recorded | undefined = undefined
   #extras: Extras.Extras = Extras.none
   #isSpendUnknown = false
   #lost: LeaseLost | undefined = undefined
   #onLost: Deferred.Deferred<LeaseLost> | undefined = undefined
-  /** The amount of the decided settlement plus late spend; absent until the settlement is decided. */
+  /** The settled amount plus late spend; absent until the settlement is decided. */
   #settled: bigint | undefined = undefined
   #settledBy: "commit" | "release" = "commit"
   #lateCount = 0
@@ -67,7 +66,7 @@ export class Handle {
     return this.prepared.isDryRun ? undefined : this.response.reservationId
   }
 
-  /** The recorded total, if there is one. */
+  /** The recorded total, if any. */
   get recorded(): Recorded | undefined {
     return this.#recorded
   }
@@ -77,7 +76,7 @@ export class Handle {
     return this.#extras
   }
 
-  /** Whether something was spent whose amount isn't known. */
+  /** Whether an unknown amount was spent. */
   get isSpendUnknown(): boolean {
     return this.#isSpendUnknown
   }
@@ -87,7 +86,7 @@ export class Handle {
     return this.#settled !== undefined
   }
 
-  /** Why the lease was lost, if that was before the settlement was decided. */
+  /** The loss of the lease, if it happened before the settlement was decided. */
   get lost(): LeaseLost | undefined {
     return this.#lost
   }
@@ -96,7 +95,7 @@ export class Handle {
   // spend
   // -------------------------------------------------------------------------------------------------------------------
 
-  /** Sets the recorded total. Returns the late part, if there is one. What `read` throws leaves the spend unknown. */
+  /** Sets the recorded total and returns the late part, if any. If `read` throws, the spend is unknown. */
   record(
     read: () => { readonly actual: Amount.Amount; readonly isEstimated?: boolean | undefined }
   ): Result.Result<Late | undefined, Amount.UnitMismatch> {
@@ -106,7 +105,7 @@ export class Handle {
     })
   }
 
-  /** Adds to the recorded total. Returns the late part, if there is one. */
+  /** Adds to the recorded total and returns the late part, if any. */
   add(amount: Amount.Amount): Result.Result<Late | undefined, Amount.UnitMismatch> {
     return this.#spend(() => {
       const recorded = this.#recorded?.amount.amount ?? 0n
@@ -118,19 +117,19 @@ export class Handle {
     })
   }
 
-  /** Adds metrics to the recorded ones. */
+  /** Merges metrics into the recorded ones. */
   addExtras(extras: Extras.Extras): void {
     this.#extras = Extras.merge(this.#extras, extras)
   }
 
-  /** Something was spent, and the amount isn't known: the settlement commits at least the estimate. */
+  /** An unknown amount was spent: the settlement commits at least the estimate. */
   markSpendUnknown(): void {
     this.#isSpendUnknown = true
   }
 
   /**
-   * An amount of the caller's in the unit of the estimate. An object with the fields of an amount is one: the compiler
-   * refuses it, but known spend counts. Throws if it isn't an amount at all.
+   * Returns the caller's amount if it has the unit of the estimate. Accepts any object with the fields of an amount: it
+   * doesn't type-check, but known spend must not be lost. Throws if the value isn't an amount.
    */
   inUnit(given: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> {
     const { unit } = this.prepared.estimate
@@ -140,7 +139,7 @@ export class Handle {
       : Result.fail(new Amount.UnitMismatch({ expected: unit, actual: amount.unit }))
   }
 
-  /** The spend is unknown while its amount is computed, and stays unknown if that throws or fails. */
+  /** Computes the total. The spend is unknown during the computation, and stays unknown if it throws or fails. */
   #spend(
     total: () => Result.Result<Recorded, Amount.UnitMismatch>
   ): Result.Result<Late | undefined, Amount.UnitMismatch> {
@@ -165,7 +164,7 @@ export class Handle {
   // lease
   // -------------------------------------------------------------------------------------------------------------------
 
-  /** The lease can't be kept. Returns the error the first time, and nothing once the settlement is decided. */
+  /** Marks the lease as lost. Returns the error the first time, and nothing after the settlement is decided. */
   markLost(reason: string): LeaseLost | undefined {
     if (this.isDecided || this.#lost !== undefined) return undefined
     this.#lost = new LeaseLost({ reservationId: this.id ?? "", reason })
@@ -173,7 +172,7 @@ export class Handle {
     return this.#lost
   }
 
-  /** Completes when the lease is lost; only for the policy `cancel`. */
+  /** Completes when the lease is lost. Only with the policy `cancel`. */
   get onLost(): Deferred.Deferred<LeaseLost> | undefined {
     if (this.prepared.policies.heartbeat !== "cancel" || this.id === undefined) return undefined
     if (this.#onLost === undefined) {
@@ -187,7 +186,7 @@ export class Handle {
   // settlement
   // -------------------------------------------------------------------------------------------------------------------
 
-  /** Decides the settlement; false if one has been decided before. `settled` is the amount that it commits. */
+  /** Decides the settlement. Returns false if it was decided before. `settled` is the amount to commit. */
   decide(event: "commitDecided" | "releaseDecided", settled: bigint): boolean {
     if (this.#settled !== undefined) return false
     this.#settled = settled
@@ -196,12 +195,12 @@ export class Handle {
     return true
   }
 
-  /** The error of a second settlement. */
+  /** The error of a second attempt to settle. */
   get alreadySettled(): AlreadySettled {
     return new AlreadySettled({ reservationId: this.id ?? "", by: this.#settledBy })
   }
 
-  /** True once: whoever gets it runs `onSettled`. */
+  /** Returns true once: the caller that receives true runs `onSettled`. */
   takeAnnouncement(): boolean {
     const isFirst = !this.#hasAnnounced
     this.#hasAnnounced = true

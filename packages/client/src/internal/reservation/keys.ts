@@ -1,7 +1,8 @@
 /**
- * Idempotency keys: the keys derived from a reservation's key, and the caller-supplied keys in use in this process.
+ * Idempotency keys: the keys that are derived from the key of a reservation, and the caller-supplied keys in use in
+ * this process.
  *
- * @see NORMATIVE idempotency rules of the protocol; derived keys have the form of the Python client's
+ * @see NORMATIVE idempotency rules of the protocol; the Python client derives keys in the same form
  */
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
@@ -10,7 +11,7 @@ import * as Hex from "effect/encoding/Hex"
 // derived keys
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The stem of derived keys: the key itself, or its digest if a prefix would make it too long. */
+/** The stem of derived keys: the key, or its digest if a derived key would be too long. */
 export const stemOf = (key: string): Effect.Effect<string> =>
   key.length <= maxStemLength
     ? Effect.succeed(key)
@@ -19,10 +20,10 @@ export const stemOf = (key: string): Effect.Effect<string> =>
         (digest) => `sha256-${Hex.encode(new Uint8Array(digest))}`
       )
 
-/** The key of a request that settles a reservation, such as `commit-...`. */
+/** The key of a request that settles the reservation, such as `commit-...`. */
 export const derived = (use: "commit" | "release" | `late${number}`, stem: string): string => `${use}-${stem}`
 
-/** A key has at most 256 characters; a prefix has at most 16. */
+/** A key has at most 256 characters, and a prefix at most 16. */
 const maxStemLength = 240
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -30,8 +31,8 @@ const maxStemLength = 240
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The caller-supplied keys that this process uses, each from its reserve until its settlement is decided. A reservation
- * under a key in use isn't released on behalf of an earlier, abandoned reserve.
+ * The caller-supplied keys in use in this process, each from its reserve until its settlement is decided. The cleanup
+ * of an earlier, abandoned reserve doesn't release the reservation of a key in use.
  */
 export class KeysInUse {
   readonly #counts = new Map<string, number>()

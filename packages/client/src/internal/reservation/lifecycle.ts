@@ -1,16 +1,16 @@
 /**
- * The life of a reservation: every state, every event, and the state that each event leads to. Guards, streams, scoped
- * reservations, settlements and recovery all move along this table, and along nothing else.
+ * The lifecycle of a reservation: every state, every event, and the next state. Guards, streams, scoped reservations,
+ * settlements and recovery all use this table.
  *
- * Known spend ends in one of four ways: `settled`, `recovered`, `pending` or `deadLetter`. `released` is reached only if
- * nothing was spent.
+ * Known spend ends in `settled`, `recovered`, `pending` or `deadLetter`. `released` is reached only without spend, or
+ * with the policy `onFailure: "release"`.
  */
 import * as Context from "effect/Context"
 
 /** A state of a reservation. */
 export type State = keyof typeof transitions
 
-/** Something that happens to a reservation. */
+/** An event in the life of a reservation. */
 export type Event =
   | "allowed"
   | "refused"
@@ -27,14 +27,15 @@ export type Event =
   | "replayed"
 
 /**
- * State -> event -> next state. An event that isn't listed can't happen.
+ * State -> event -> next state. An event that isn't listed is a bug.
  *
- * - `reserving`: the request was sent; after an ambiguous response it is repeated with the same key.
- * - `abandoned`: no caller waits for the response; the request is repeated to learn the id, and the reservation released.
+ * - `reserving`: the request was sent. After an ambiguous response it is repeated with the same key.
+ * - `abandoned`: no caller waits for the response. The request is repeated to learn the id, and the reservation is
+ *   released.
  * - `active`: the body runs.
- * - `committing`, `recovering`, `releasing`: the settlement is under way, by a commit, by an event after the lease has
- *   ended, or by a release.
- * - `pending`: the attempts of this run are used up; a later scan retries the record.
+ * - `committing`, `recovering`, `releasing`: the settlement is in progress, by a commit, by an event after the lease
+ *   has ended, or by a release.
+ * - `pending`: the attempts of this run are used up. A later scan retries the record.
  */
 export const transitions = {
   reserving: { allowed: "active", refused: "refused", ambiguous: "reserving", abandoned: "abandoned" },
@@ -58,24 +59,24 @@ export const transitions = {
   deadLetter: {}
 } as const satisfies Record<string, Partial<Record<Event, string>>>
 
-/** The state that an event leads to; nothing if the event can't happen. */
+/** The state after an event; nothing if the event isn't listed. */
 export const next = (state: State, event: Event): State | undefined => {
   const row: Partial<Record<Event, State>> = transitions[state]
   return row[event]
 }
 
-/** Whether a settlement has been decided: a second one fails with `AlreadySettled`. */
+/** Whether a settlement has been decided, so that a second one fails with `AlreadySettled`. */
 export const isDecided = (state: State): boolean => state !== "reserving" && state !== "abandoned" && state !== "active"
 
-/** Sees every transition; for tests. `to` is absent if the event can't happen in that state. */
+/** Observes every transition, for tests. `to` is absent if the event isn't listed for the state. */
 export type Observer = (from: State, event: Event, to: State | undefined) => void
 
-/** The observer of a client, read when its layer is built. */
+/** The observer of a client. Read when its layer is built. */
 export const CurrentObserver = Context.Reference<Observer | undefined>("effect-cycles/internal/LifecycleObserver", {
   defaultValue: () => undefined
 })
 
-/** The state of one reservation. It moves only by events. */
+/** The state of one reservation. Only events change it. */
 export class Lifecycle {
   #state: State
   readonly #observer: Observer | undefined
@@ -90,7 +91,8 @@ export class Lifecycle {
   }
 
   /**
-   * Moves on. An event that can't happen leaves the state alone: a mistake in the client must not stop a settlement.
+   * Applies an event. An event that isn't listed doesn't change the state, because a bug in the client must not stop a
+   * settlement.
    */
   fire(event: Event): void {
     const to = next(this.#state, event)

@@ -1,12 +1,10 @@
-/**
- * The ranges of durations and the values of policies, checked alike for a client's configuration and for one call.
- */
+/** The ranges of durations and the values of policies, for the configuration and for the options of a call. */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Duration from "effect/Duration"
 import type { OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
 
-/** One option that is out of range; the shape of `InvalidRequest.fields`. */
+/** One option that is out of range, in the shape of `InvalidRequest.fields`. */
 export interface Problem {
   readonly field: string
   readonly expected: string
@@ -16,7 +14,7 @@ export interface Problem {
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 
-/** From and to, in milliseconds. */
+/** Minimum and maximum, in milliseconds. */
 const durations = {
   ttl: [1_000, dayMs],
   extendBy: [1, dayMs],
@@ -46,22 +44,26 @@ const literals: { readonly [K in keyof Literals]: ReadonlyArray<Literals[K]> } =
   onUnsettled: ["report", "fail"]
 }
 
-/** Reads options, and collects what is wrong with them. */
+/** Parses options and collects the invalid ones. */
 export interface Reader {
-  /** The option in whole milliseconds; nothing if it isn't given or is wrong. */
+  /** The option in whole milliseconds; nothing if it is absent or invalid. */
   readonly duration: (name: keyof typeof durations, value: Duration.Input | undefined) => number | undefined
-  /** The option; nothing if it isn't given or is wrong. */
+  /** The option; nothing if it is absent or invalid. */
   readonly literal: <K extends keyof Literals>(name: K, value: Literals[K] | undefined) => Literals[K] | undefined
 }
 
-/** Makes a reader that adds to these problems. */
+/** Makes a reader that adds to `problems`. */
 export const reader = (problems: Array<Problem>): Reader => ({
   duration: (name, value) => {
     if (value === undefined) return undefined
     const [minimum, maximum] = durations[name]
     const given = millisOf(value)
     if (given !== undefined && given >= minimum && given <= maximum) return given
-    problems.push({ field: name, expected: `${spell(minimum)} to ${spell(maximum)}`, actual: show(value) })
+    problems.push({
+      field: name,
+      expected: `${formatMillis(minimum)} to ${formatMillis(maximum)}`,
+      actual: show(value)
+    })
     return undefined
   },
   literal: (name, value) => {
@@ -73,7 +75,7 @@ export const reader = (problems: Array<Problem>): Reader => ({
   }
 })
 
-/** One duration of a call, in whole milliseconds, or what is wrong with it. */
+/** One duration of a call in whole milliseconds, or the problem with it. */
 export const durationOf = (name: keyof typeof durations, value: Duration.Input): number | Problem => {
   const problems: Array<Problem> = []
   const read = reader(problems).duration(name, value)
@@ -94,7 +96,7 @@ const millisOf = (value: Duration.Input): number | undefined => {
   }
 }
 
-const spell = (millis: number): string => (millis === 0 ? "0 ms" : Duration.format(Duration.millis(millis)))
+const formatMillis = (millis: number): string => (millis === 0 ? "0 ms" : Duration.format(Duration.millis(millis)))
 
 const show = (value: unknown): string => {
   try {

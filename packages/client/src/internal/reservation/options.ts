@@ -1,6 +1,6 @@
 /**
- * From the options of a guard to the request that is sent: defaults, the ambient subject, keys, and every limit, checked
- * before anything is sent.
+ * Converts the options of a guard to a reserve request: defaults, the ambient subject, keys, and the validation of
+ * every limit.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
@@ -44,37 +44,37 @@ export interface LeaseOptions<R = never> {
   readonly onSettled?: OnSettled<R> | undefined
 }
 
-/** Runs once, with the settlement. */
+/** Runs once with the settlement. */
 export type OnSettled<R> = (settlement: Settlement) => Effect.Effect<unknown, never, R>
 
-/** The options of a reservation by hand. */
+/** The options of `reserve`. */
 export interface ReserveOptions<R = never> extends LeaseOptions<R> {
   readonly action: Action
   readonly estimate: Amount
   readonly subject?: Subject.Subject | undefined
   readonly idempotencyKey?: string | undefined
   readonly metadata?: Metadata | undefined
-  /** Only of a guard; checked with the others. */
+  /** Only with `withCycles`; validated with the other options. */
   readonly onUnsettled?: "report" | "fail" | undefined
 }
 
-/** A reservation that can be requested. */
+/** A validated reserve request. */
 export interface Prepared {
   readonly key: IdempotencyKey
-  /** The stem of the keys of commit and release. */
+  /** The stem of the keys of the commit and the release. */
   readonly stem: string
-  /** Whether the key comes from the caller: the reservation may then be an earlier run's. */
-  readonly isCallersKey: boolean
+  /** Whether the key is caller-supplied, so that an earlier run may have made the reservation. */
+  readonly isCallerSupplied: boolean
   readonly action: Action
   readonly subject: Subject.Subject
   readonly estimate: Amount
   readonly text: Requests.ReserveText
-  /** The scopes that the subject names, for errors that name none. */
+  /** The scopes of the subject, for error responses without scopes. */
   readonly scopes: ReadonlyArray<string>
   readonly isDryRun: boolean
   readonly policies: Policies
   readonly life: Lifecycle
-  /** Whether the request has been sent: without it nothing is reserved. */
+  /** Whether the request may have been sent. If not, nothing is reserved. */
   readonly progress: Progress
 }
 
@@ -82,7 +82,7 @@ export interface Prepared {
 // prepare
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the request, or fails with everything that is wrong with the options. */
+/** Makes the request, or fails with every invalid option. */
 export const prepare = (
   config: Resolved,
   makeKey: () => string,
@@ -110,7 +110,7 @@ export const prepare = (
     return Effect.map(Keys.stemOf(key), (stem): Prepared => ({
       key: checkedKey(key),
       stem,
-      isCallersKey: options.idempotencyKey !== undefined,
+      isCallerSupplied: options.idempotencyKey !== undefined,
       action: options.action,
       subject,
       estimate: options.estimate,
@@ -123,7 +123,10 @@ export const prepare = (
     }))
   })
 
-/** The subject of a call: the client's, the ambient one and the call's own, merged; the nearest wins, field by field. */
+/**
+ * Merges the configured subject, the ambient subject and the subject of the call, field by field. Later ones override
+ * earlier ones.
+ */
 export const subjectOf = (
   configured: Subject.Subject,
   ambient: Subject.Subject,
@@ -137,10 +140,10 @@ export const subjectOf = (
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The key of a request that has been checked. */
+/** The key of a validated request. */
 const checkedKey = Brand.nominal<IdempotencyKey>()
 
-/** The policies of a call; those of the client if the call has none of its own. */
+/** The policies of a call. Default: those of the client. */
 const policiesOf = (config: Resolved, options: ReserveOptions<unknown>): Result.Result<Policies, InvalidRequest> => {
   const own = names.some((name) => options[name] !== undefined)
   if (!own) return Result.succeed(config.policies)

@@ -1,6 +1,4 @@
-/**
- * The policies of a client with every default, checked and in milliseconds.
- */
+/** The policies of a client with all defaults, validated and in milliseconds. */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type * as Schedule from "effect/Schedule"
@@ -27,9 +25,9 @@ export interface Policies {
 export interface Resolved {
   readonly baseUrl: string
   readonly subject: Subject
-  /** What the client says about extensions; without it a call extends by its own `ttl`. */
+  /** The configured extension. If it is absent, a call extends by its own `ttl`. */
   readonly extendByMs: number | undefined
-  /** The policies of a call that has none of its own. */
+  /** The default policies of a call. */
   readonly policies: Policies
   readonly retry: Schedule.Schedule<unknown>
   readonly timeoutMs: number
@@ -37,7 +35,7 @@ export interface Resolved {
   readonly scanIntervalMs: number
 }
 
-/** Fills in the defaults. Throws a `RangeError` that names every option out of range. */
+/** Adds the defaults. Throws a `RangeError` with every option that is out of range. */
 export const resolve = (config: CyclesConfig, baseUrl: string): Resolved => {
   const problems: Array<Limits.Problem> = []
   const read = Limits.reader(problems)

@@ -1,6 +1,4 @@
-/**
- * What a guarded body sees of its reservation: the response to the reserve, and `record` and `add`.
- */
+/** The `Reservation` of a guarded body: the response to the reserve, with `record` and `add`. */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as Caps from "@effect-cycles/protocol/Caps"
 import * as Effect from "effect/Effect"
@@ -11,15 +9,17 @@ import * as Extras from "../protocol/extras.ts"
 import * as Log from "../runtime/log.ts"
 import type { Handle, Late } from "./handle.ts"
 
-/** What has to happen when spend is recorded. Both always succeed. */
+/** The effects of recording spend. Both always succeed. */
 export interface SpendHooks {
-  /** The total of an open reservation has changed; runs only with `onCrash`. Returns when the new total is durable. */
+  /**
+   * The total of an open reservation has changed. Runs only with `onCrash`, and returns when the new total is durable.
+   */
   readonly onRecorded: (handle: Handle) => Effect.Effect<void>
   /** Spend was recorded after the settlement was decided. Returns when the late part is journaled. */
   readonly onLate: (handle: Handle, late: Late) => Effect.Effect<void>
 }
 
-/** The public view of a reservation: a plain object, so that a program can wrap and copy it. */
+/** Makes the public reservation. It is a plain object, so that a program can wrap and copy it. */
 export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
   const { prepared, response } = handle
   return {
@@ -42,8 +42,8 @@ export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
 const none: Reservation["balances"] = []
 
 /**
- * Records a total. The amount is safe before the metrics are looked at; if these are invalid, or throw while they are
- * read, the effect dies with the reason.
+ * Records a total. The amount is recorded before the metrics are read. If the metrics are invalid, or throw, the effect
+ * then dies with the reason.
  */
 const record = (handle: Handle, hooks: SpendHooks, options: RecordOptions): Effect.Effect<void, Amount.UnitMismatch> =>
   Effect.suspend(() => {
@@ -58,11 +58,11 @@ const record = (handle: Handle, hooks: SpendHooks, options: RecordOptions): Effe
     return Effect.andThen(recorded(handle, hooks, result), then)
   })
 
-/** The warning for metrics that are left out. */
+/** The warning for omitted metrics. */
 export const tooDeep = (id: string | undefined): string =>
   `Reservation ${id ?? "(dry run)"}: the metrics have too many levels and are left out; the amount is charged`
 
-/** What a caller's invalid or throwing metrics raise. */
+/** The defect for invalid or throwing metrics. */
 export const defectOf = (failure: Extras.Thrown | InvalidRequest): unknown =>
   failure._tag === "Thrown" ? failure.defect : failure
 

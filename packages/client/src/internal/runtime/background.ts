@@ -1,6 +1,6 @@
 /**
- * Work that goes on after its caller has left: settlements, releases, abandoned reserves. Closing the layer hurries it
- * and waits for it, for a bounded time.
+ * Work that continues after its caller has returned: settlements, releases and abandoned reserves. Closing the layer
+ * ends the delays between attempts, and waits for the work up to `flushTimeout`.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -10,22 +10,28 @@ import * as Scope from "effect/Scope"
 
 /** Background work of a layer. */
 export interface Background {
-  /** Runs an effect with the caller's context, for the life of the layer. After that, the caller waits for it. */
+  /**
+   * Runs an effect in the background, with the caller's context. After the layer has closed, the caller waits for it
+   * instead.
+   */
   readonly run: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<void, never, R>
   /**
-   * Waits between attempts: for the delay, less if someone flushes, but never less than the minimum that the server asked
-   * for. True if there is no time for another attempt, because the layer is closing.
+   * Waits between two attempts. A flush ends the delay early, but not before the minimum delay that the server
+   * requested. Returns true if the layer is closing, so that there is no time for another attempt.
    */
-  readonly pause: (delayMs: number, minimumMs: number) => Effect.Effect<boolean>
-  /** Ends all pauses that the server didn't ask for. */
-  readonly hurry: Effect.Effect<void>
-  /** Waits until no work is left, at most for a time; true if none is left. */
+  readonly delay: (delayMs: number, minimumMs: number) => Effect.Effect<boolean>
+  /** Ends all delays that the server didn't request. */
+  readonly wake: Effect.Effect<void>
+  /** Waits up to a limit until no work is left. Returns whether none is left. */
   readonly idle: (limitMs: number) => Effect.Effect<boolean>
-  /** How many pieces of work are under way. */
+  /** The number of running pieces of work. */
   readonly size: Effect.Effect<number>
 }
 
-/** Makes the background of a layer. Its finalizer runs before those that were added earlier to the scope. */
+/**
+ * Makes the background of a layer. Finalizers run in reverse order, so its finalizer runs before those that were added
+ * to the scope earlier.
+ */
 export const make = (flushTimeoutMs: number): Effect.Effect<Background, never, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope
@@ -33,11 +39,11 @@ export const make = (flushTimeoutMs: number): Effect.Effect<Background, never, S
     const closing = Deferred.makeUnsafe<void>()
     let isClosing = false
     let isClosed = false
-    let hurried = Deferred.makeUnsafe<void>()
+    let woken = Deferred.makeUnsafe<void>()
 
-    const hurry = Effect.suspend(() => {
-      const waiting = hurried
-      hurried = Deferred.makeUnsafe<void>()
+    const wake = Effect.suspend(() => {
+      const waiting = woken
+      woken = Deferred.makeUnsafe<void>()
       return Effect.asVoid(Deferred.succeed(waiting, undefined))
     })
 
@@ -49,7 +55,7 @@ export const make = (flushTimeoutMs: number): Effect.Effect<Background, never, S
       Effect.gen(function* () {
         isClosing = true
         yield* Deferred.succeed(closing, undefined)
-        yield* hurry
+        yield* wake
         yield* idle(flushTimeoutMs)
         isClosed = true
       })
@@ -62,14 +68,14 @@ export const make = (flushTimeoutMs: number): Effect.Effect<Background, never, S
             ? Effect.asVoid(Effect.exit(effect))
             : Effect.asVoid(FiberSet.run(fibers, effect, { startImmediately: true }))
         ),
-      pause: (delayMs, minimumMs) =>
+      delay: (delayMs, minimumMs) =>
         Effect.suspend(() => {
           if (isClosing) return Effect.succeed(true)
           return minimumMs > 0
             ? Effect.map(Effect.timeoutOption(Deferred.await(closing), Math.max(delayMs, minimumMs)), Option.isSome)
-            : Effect.as(Effect.timeoutOption(Deferred.await(hurried), delayMs), false)
+            : Effect.as(Effect.timeoutOption(Deferred.await(woken), delayMs), false)
         }),
-      hurry,
+      wake,
       idle,
       size: FiberSet.size(fibers)
     }

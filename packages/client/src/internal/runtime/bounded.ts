@@ -1,6 +1,6 @@
 /**
- * Effects of collaborators (a journal, a callback of the caller's) that may never return, may die, and may ignore
- * interruption: the caller waits for a bounded time and gets an exit in every case.
+ * Runs effects of collaborators, such as a journal or a callback, that may die, never return, or ignore interruption.
+ * The caller waits for a limited time.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -8,8 +8,8 @@ import type * as Exit from "effect/Exit"
 import type { Timer, TimerQueue } from "../transport/timerQueue.ts"
 
 /**
- * Runs an effect, and waits for it at most for a time; nothing if it took longer. It is then interrupted, but the
- * interruption isn't waited for.
+ * Runs an effect and returns its exit, or nothing after the time limit. It then interrupts the effect without waiting
+ * for the interruption.
  */
 export const exitWithin = <A, E, R>(
   timers: TimerQueue<Timer>,

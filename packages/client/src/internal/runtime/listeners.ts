@@ -1,20 +1,18 @@
-/**
- * Values for everyone who listens. Not a `PubSub`: that alone would be a twentieth of a small program's bundle.
- */
+/** Publishes values to streams. A `PubSub` would add 5 % to the bundle of a small program. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
 export interface Listeners<A> {
-  /** Hands a value to everyone who listens now. */
+  /** Sends a value to every open stream. */
   readonly publish: (value: A) => void
-  /** Ends the streams after the values that they hold. */
+  /** Ends the streams after their buffered values. */
   readonly end: () => void
-  /** The values from now on. A slow listener loses the oldest. */
+  /** Emits the values from now on. A slow consumer loses the oldest. */
   readonly stream: Stream.Stream<A>
 }
 
-/** Makes listeners that hold at most so many values each. */
+/** Makes listeners with a buffer of `capacity` values for each stream. */
 export const make = <A>(capacity: number): Listeners<A> => {
   const listeners = new Set<Listener<A>>()
   let isEnded = false
@@ -55,7 +53,7 @@ export const make = <A>(capacity: number): Listeners<A> => {
 
 interface Listener<A> {
   readonly held: Array<A>
-  /** Resumes a listener that waits. */
+  /** Resumes a waiting consumer. */
   wake: () => void
 }
 

@@ -1,5 +1,6 @@
 /**
- * Log messages of the client. A logger that throws changes nothing: no settlement, and no outcome of a body.
+ * Log messages of the client. A defect in a logger is ignored, so that it can't change a settlement or the outcome of a
+ * body.
  */
 import * as Effect from "effect/Effect"
 

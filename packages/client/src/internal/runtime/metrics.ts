@@ -1,6 +1,4 @@
-/**
- * Updates of the metrics in `Telemetry`, with bounded labels. A metric that throws changes nothing.
- */
+/** Updates the metrics in `Telemetry`, with a bounded set of labels. A defect in a metric is ignored. */
 import type * as Context from "effect/Context"
 import type { Settlement } from "../../Settlement.ts"
 import * as Telemetry from "../../Telemetry.ts"
@@ -34,7 +32,7 @@ export const journalError = (context: Context.Context<never>): void =>
 export const journalPending = (count: number, context: Context.Context<never>): void =>
   safely(() => Telemetry.journalPending.updateUnsafe(count, context))
 
-/** Counts a reservation that this process holds from now on (1), or no longer (-1). */
+/** Counts a reservation that this process has opened (1) or settled (-1). */
 export const active = (change: 1 | -1, context: Context.Context<never>): void =>
   safely(() => Telemetry.reservationsActive.modifyUnsafe(change, context))
 
@@ -42,15 +40,15 @@ export const active = (change: 1 | -1, context: Context.Context<never>): void =>
 export const decision = (decision: string, context: Context.Context<never>): void =>
   safely(() => decisions(knownDecisions.has(decision) ? decision : "other", context))
 
-/** Counts spend that no budget will be charged for. */
+/** Counts a dead letter. */
 export const unrecorded = (context: Context.Context<never>): void =>
   safely(() => Telemetry.spendUnrecordedTotal.updateUnsafe(1, context))
 
-/** Counts spend that is neither settled nor in the journal. */
+/** Sets the number of settlements that are neither final nor in the journal. */
 export const unjournaled = (count: number, context: Context.Context<never>): void =>
   safely(() => Telemetry.spendUnjournaled.updateUnsafe(count, context))
 
-/** Counts a settlement, and the spend that no budget shows. */
+/** Counts a settlement and its shortfall. */
 export const settlement = (settlement: Settlement, context: Context.Context<never>): void => {
   safely(() => settlements(settlement._tag, context))
   if (settlement._tag === "Rejected") unrecorded(context)

@@ -1,9 +1,9 @@
 /**
- * The outbox: all spend of this client that isn't settled yet, whether a fiber works on it, it waits in the journal, or it
- * could not be journaled. No other module holds such collections.
+ * The outbox: all spend of this client that isn't settled yet. It is being settled, or pending in the journal, or not
+ * journaled. No other module keeps such collections.
  *
- * The journal is a collaborator that may fail, die or hang: every operation is bounded in time, any cause means "not
- * journaled", and spend that isn't journaled is written again with each scan.
+ * The journal may fail, die or hang. Every operation has a time limit, every failure means "not journaled", and each
+ * scan writes unjournaled spend again.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
@@ -32,87 +32,89 @@ import * as Metrics from "./metrics.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The part of a reservation's life that settling its spend drives. */
+/** The part of a reservation's lifecycle that a settlement changes. */
 export interface SettlementLife {
   readonly fire: (event: "confirmed" | "expired" | "unknown" | "rejected" | "exhausted" | "replayed") => void
 }
 
-/** Spend that isn't settled yet. */
+/** Unsettled spend. */
 export interface Spend {
   record: JournalRecord
   readonly life: SettlementLife
   readonly actual: Amount
   readonly isEstimated: boolean
-  /** The reserved amount, if this process knows it. */
+  /** The reserved amount, if this process made the reservation. */
   readonly estimate: Amount | undefined
   readonly subject: Subject | undefined
   readonly action: Action | undefined
-  /** The event that charges the spend if the commit can't; only if `record` doesn't hold it already. */
+  /**
+   * Makes the body of the event that charges the spend after the lease has ended; only if `record` doesn't contain it.
+   */
   readonly makeEventBody: (() => string) | undefined
-  /** Whether the journal holds `record` durably. */
+  /** Whether `record` is durable. */
   isJournaled: boolean
-  /** Whether a fiber of this process works on it. */
+  /** Whether a fiber of this process is settling it. */
   isActive: boolean
-  /** How often a response said that a retry alone won't help. */
+  /** The number of responses so far with the next step `hold`. */
   holds: number
 }
 
 /** All unsettled spend of a client. */
 export interface Outbox {
-  /** Whether there is a journal. Without one, records need no event body until it is sent. */
+  /** Whether the journal keeps records. If not, the body of the event is made only when it is sent. */
   readonly isDurable: boolean
-  /** Takes spend in. It stays until `settled` or `bury`. */
+  /** Adds spend, until `settled` or `bury` removes it. */
   readonly add: (spend: Spend) => void
-  /** Writes the record of the spend to the journal, and waits at most so long. Sets `isJournaled`. */
+  /** Writes the record to the journal, waiting up to `limitMs`, and updates `isJournaled`. */
   readonly write: (spend: Spend, limitMs: number) => Effect.Effect<void>
-  /** The spend is settled: forgets it, and waits for the journal at most so long. */
+  /** Removes settled spend, and waits up to `limitMs` for the journal. */
   readonly settled: (spend: Spend, limitMs: number) => Effect.Effect<void>
-  /** Forgets a record of the spend that another one has replaced. */
+  /** Removes a record that another one has replaced. */
   readonly forget: (record: JournalRecord, limitMs: number) => Effect.Effect<void>
   /** Moves the spend to the dead letters. */
   readonly bury: (spend: Spend, reason: string, limitMs: number) => Effect.Effect<void>
-  /** Moves a record that tells no amount to the dead letters. */
+  /** Moves a record without a readable amount to the dead letters. */
   readonly buryRecord: (record: JournalRecord, reason: string) => Effect.Effect<void>
-  /** The attempts of this run are used up: the next scan goes on. */
+  /** Leaves spend to the next scan, because the attempts of this run are used up. */
   readonly park: (spend: Spend) => void
-  /** A release of the reservation has been decided, and goes on until `releaseEnded`. */
+  /** Marks the reservation as being released, until `releaseEnded`. */
   readonly releaseDecided: (reservationId: ReservationId) => void
   readonly releaseEnded: (reservationId: ReservationId) => void
-  /** Whether a settlement of the reservation has been decided: by this process or by another one on the same journal. */
+  /** Whether this process, or another one with the same journal, has decided a settlement of the reservation. */
   readonly isDecided: (reservationId: ReservationId) => Effect.Effect<boolean>
-  /** Journals what is committed if this process dies while the reservation is open. Returns whether it is durable. */
+  /** Writes the open record: the record to commit if this process crashes. Returns whether it is durable. */
   readonly writeOpen: (record: JournalRecord) => Effect.Effect<boolean>
-  /** Forgets what `writeOpen` wrote. */
+  /** Removes the open record. */
   readonly forgetOpen: (reservationId: ReservationId) => Effect.Effect<void>
   /**
-   * Goes through all spend that no fiber works on: adopts open records of dead processes, writes what isn't journaled,
-   * and hands on each piece. One that fails doesn't stop the others.
+   * Scans all spend that no fiber is settling: adopts the open records of dead processes, writes unjournaled spend, and
+   * passes each record to a handler. A handler that fails doesn't affect the others.
    */
   readonly scan: (handlers: {
     readonly parked: (spend: Spend) => Effect.Effect<void>
     readonly found: (record: JournalRecord) => Effect.Effect<void>
   }) => Effect.Effect<void>
-  /** How much is unsettled; `isKnown` is false if the journal can't be read. */
+  /** Counts unsettled spend. `isKnown` is false if the journal can't be read. */
   readonly count: (limitMs: number) => Effect.Effect<{ readonly pending: number; readonly isKnown: boolean }>
   readonly deadLetters: Stream.Stream<DeadLetter, JournalError>
 }
 
-/** How long a write to the journal may take, in milliseconds. */
+/** The time limit of a write to the journal, in milliseconds. */
 export const journalWriteMs = 2_000
 
-/** How long a scan waits for the next record of the journal, in milliseconds. */
+/** The time limit for the next record of a scan, in milliseconds. */
 const journalReadMs = 10_000
 
 const scanConcurrency = 4
 
-/** Journaled spend of more reservations than this isn't kept in memory too. */
+/** The maximum number of reservations whose journaled spend is also kept in memory. */
 const maxParked = 10_000
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the outbox of a client. A journal that can't be opened is opened again with each operation. */
+/** Makes the outbox of a client. If the journal can't be opened, each operation tries to open it again. */
 export const make = (options: {
   readonly store: SettlementJournal
   readonly owner: JournalOwner
@@ -122,16 +124,16 @@ export const make = (options: {
     const { owner, store, timers } = options
     const scope = yield* Effect.scope
     const { isDurable } = store
-    /** Everything unsettled that this process knows, by reservation. */
+    /** Unsettled spend that this process knows, by reservation. */
     const known = new Map<ReservationId, Set<Spend>>()
-    /** Reservations whose release is under way. */
+    /** Reservations that are being released. */
     const releasing = new Set<ReservationId>()
-    /** Records that were settled during a scan: what the scan has read of them is stale. */
+    /** Records that were settled during a scan. The scan must ignore what it has read of them. */
     const stale = new Set<string>()
-    /** Open records that the journal still has to forget. */
-    const unforgotten = new Set<ReservationId>()
-    /** Dead letters that the journal didn't take yet, by the identity of their records. */
-    const unburied = new Map<string, DeadLetter>()
+    /** Reservations whose open records the journal still has to remove. */
+    const pendingRemovals = new Set<ReservationId>()
+    /** Dead letters that aren't in the journal yet, by the identity of their records. */
+    const pendingDeadLetters = new Map<string, DeadLetter>()
     const adopting = Semaphore.makeUnsafe(1)
     let scans = 0
     let journal: Journal | undefined
@@ -139,11 +141,12 @@ export const make = (options: {
     const opened: Effect.Effect<Journal, JournalError> = Effect.suspend(() =>
       journal !== undefined
         ? Effect.succeed(journal)
-        : // Two operations may open at the same time. One handle serves all: it forgets only open records of its own.
+        : // Two operations may open the journal at the same time. Both use the first handle, because a handle removes only its
+          // own open records.
           Effect.map(Scope.provide(store.open(owner), scope), (made) => (journal ??= made))
     )
 
-    /** Runs an operation of the journal; nothing if it failed, died or took too long. */
+    /** Runs a journal operation. Returns nothing if it failed, died or exceeded its time limit. */
     const attempt = <A>(
       name: string,
       limitMs: number,
@@ -189,7 +192,7 @@ export const make = (options: {
         for (const spend of spends) if (spend.record.commitBody === record.commitBody) return true
       }
       const id = identity(record)
-      return stale.has(id) || unburied.has(id)
+      return stale.has(id) || pendingDeadLetters.has(id)
     }
 
     const bury = (record: JournalRecord, reason: string, limitMs: number): Effect.Effect<void> =>
@@ -197,7 +200,7 @@ export const make = (options: {
         if (!isDurable) return
         const diedAtMs = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
         const letter: DeadLetter = { record, reason, diedAtMs }
-        unburied.set(identity(record), letter)
+        pendingDeadLetters.set(identity(record), letter)
         yield* writeLetter(letter, limitMs)
       })
 
@@ -205,18 +208,18 @@ export const make = (options: {
       Effect.map(
         attempt("bury", limitMs, (journal) => journal.bury(letter)),
         (done) => {
-          if (done !== undefined) unburied.delete(identity(letter.record))
+          if (done !== undefined) pendingDeadLetters.delete(identity(letter.record))
         }
       )
 
-    /** A record that stayed would be committed after the end of this process, so that each scan tries again. */
+    /** Removes an open record. Each scan retries a failed removal, because a later process would commit the record. */
     const forgetOpen = (reservationId: ReservationId, limitMs: number): Effect.Effect<void> =>
       Effect.suspend(() => {
-        unforgotten.add(reservationId)
+        pendingRemovals.add(reservationId)
         return Effect.map(
           attempt("remove", limitMs, (journal) => journal.removeOpen(reservationId)),
           (done) => {
-            if (done !== undefined) unforgotten.delete(reservationId)
+            if (done !== undefined) pendingRemovals.delete(reservationId)
           }
         )
       })
@@ -227,7 +230,7 @@ export const make = (options: {
       return Effect.map(
         attempt("put", limitMs, (journal) => journal.put(record)),
         (done) => {
-          // Another record may have taken its place meanwhile.
+          // Another record may have replaced this one in the meantime.
           if (spend.record === record) spend.isJournaled = done !== undefined
         }
       )
@@ -237,13 +240,13 @@ export const make = (options: {
 
     const parked = (): ReadonlyArray<Spend> => all().filter(({ isActive }) => !isActive)
 
-    /** What the journal didn't take yet. */
+    /** Writes everything that isn't in the journal yet. */
     const catchUp = (spends: ReadonlyArray<Spend>): Effect.Effect<void> =>
       Effect.forEach(
         [
           ...spends.filter(({ isJournaled }) => !isJournaled).map((spend) => write(spend, journalWriteMs)),
-          ...Array.from(unburied.values(), (letter) => writeLetter(letter, journalWriteMs)),
-          ...Array.from(unforgotten, (reservationId) => forgetOpen(reservationId, journalWriteMs))
+          ...Array.from(pendingDeadLetters.values(), (letter) => writeLetter(letter, journalWriteMs)),
+          ...Array.from(pendingRemovals, (reservationId) => forgetOpen(reservationId, journalWriteMs))
         ],
         (write) => write,
         { concurrency: "unbounded", discard: true }
@@ -280,13 +283,13 @@ export const make = (options: {
         else yield* Effect.withFiber((fiber) => Effect.sync(() => Metrics.journalPending(count, fiber.context)))
       })
 
-    // The last chance: what is in memory only ends with the process.
+    // The last attempt to write the spend that is in memory only.
     if (isDurable)
       yield* Scope.addFinalizer(
         scope,
         Effect.suspend(() => catchUp(all()))
       )
-    // Opened now, so that a journal that can't be used is reported at once.
+    // Open the journal early, so that an unusable one is reported at once.
     if (isDurable) yield* attempt("open", journalWriteMs, () => Effect.void)
 
     return {
@@ -302,7 +305,7 @@ export const make = (options: {
           forget(spend)
           if (!isDurable) return Effect.void
           const removed = Effect.asVoid(attempt("remove", limitMs, (journal) => journal.remove(spend.record)))
-          // Without a `put` the open record of the reservation is still there.
+          // Without a `put`, the journal still has the open record.
           return spend.isJournaled
             ? removed
             : Effect.all([removed, forgetOpen(spend.record.reservationId, limitMs)], {
@@ -320,8 +323,8 @@ export const make = (options: {
       buryRecord: (record, reason) => bury(record, reason, journalWriteMs),
       park: (spend) => {
         spend.isActive = false
-        // It stays in memory even if it is journaled, since a journal can be deleted. The bound is for long outages: beyond it
-        // the journal alone hands the spend out again.
+        // Journaled spend also stays in memory, because a journal can be deleted. In a long outage, the bound limits the
+        // memory, and the scan reads the rest from the journal.
         if (spend.isJournaled && known.size > maxParked) forget(spend)
       },
       releaseDecided: (reservationId) => void releasing.add(reservationId),
@@ -330,7 +333,7 @@ export const make = (options: {
         Effect.suspend(() => {
           if (known.has(reservationId) || releasing.has(reservationId)) return Effect.succeed(true)
           if (!isDurable) return Effect.succeed(false)
-          // What a dead process recorded for the reservation is decided too, once it is adopted.
+          // Adopt first: the open record of a dead process then counts as a decided settlement.
           return Effect.andThen(
             adopt(journalWriteMs),
             Effect.map(

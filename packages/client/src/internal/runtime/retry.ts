@@ -1,6 +1,6 @@
 /**
- * Retries: the one loop of the client, and the wait for a caller who accepts a `Retry-After`. The schedule says how long to
- * wait, the server may ask for more, a flush for less, and a closing layer for nothing.
+ * Retries: the retry loop of the client, and the wait for a `Retry-After`. The schedule determines the delay. The
+ * server may request a longer one, a flush shortens it, and closing the layer ends it.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -16,29 +16,29 @@ import type { Background } from "./background.ts"
 // attempts
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What an attempt led to: the end, or a reason to try again. */
+/** The outcome of an attempt: a result, or a reason to retry. */
 export type Attempt<A> = Ended<A> | Again
 
-/** The end. */
+/** The final result. */
 export interface Ended<A> {
   readonly _tag: "Ended"
   readonly value: A
 }
 
-/** A reason to try again. */
+/** A reason to retry. */
 export interface Again {
   readonly _tag: "Again"
   readonly because: string
-  /** The server asked not to be called again before this time has passed; 0 if it didn't. */
+  /** The minimum delay that the server requested, or 0. */
   readonly minimumDelayMs: number
-  /** Whether another attempt in this run is useless. */
+  /** Whether another attempt in this run can't help. */
   readonly isLast: boolean
 }
 
-/** The end. */
+/** Ends the retries with a result. */
 export const ended = <A>(value: A): Ended<A> => ({ _tag: "Ended", value })
 
-/** A reason to try again. */
+/** Requests another attempt. */
 export const again = (because: string, minimumDelayMs: number, isLast = false): Again => ({
   _tag: "Again",
   because,
@@ -46,12 +46,12 @@ export const again = (because: string, minimumDelayMs: number, isLast = false): 
   isLast
 })
 
-/** An attempt that always returns: whatever it dies of leaves its outcome unknown. */
+/** An attempt that always returns. A defect leaves its outcome unknown, so that it is retried. */
 export const attemptOf = <A, R>(attempt: Effect.Effect<Attempt<A>, never, R>): Effect.Effect<Attempt<A>, never, R> =>
   Effect.catchCause(attempt, (cause) => Effect.succeed(again(`the attempt broke off: ${firstLine(cause)}`, 0)))
 
-/** Continues after a first attempt, until one ends it or the attempts of this run are used up. */
-export const goOn = <A>(
+/** Retries after a first attempt, until an attempt ends with a result or the schedule ends. */
+export const continueAfter = <A>(
   options: { readonly retry: Schedule.Schedule<unknown>; readonly background: Background },
   first: Attempt<A>,
   attempt: Effect.Effect<Attempt<A>>,
@@ -65,10 +65,10 @@ export const goOn = <A>(
         while (!last.isLast) {
           const now = yield* Clock.currentTimeMillis
           const next = yield* Effect.exit(step(now, last))
-          // The schedule has ended, or a schedule of the caller's threw.
+          // The schedule has ended, or a custom schedule died.
           if (Exit.isFailure(next)) break
           const [, delay] = next.value
-          const isOver = yield* options.background.pause(Duration.toMillis(delay), last.minimumDelayMs)
+          const isOver = yield* options.background.delay(Duration.toMillis(delay), last.minimumDelayMs)
           if (isOver) break
           const attempted = yield* attempt
           if (attempted._tag === "Ended") return attempted.value
@@ -81,12 +81,12 @@ export const goOn = <A>(
 // Retry-After
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The shortest wait before the next request to a server that throttles, in milliseconds. */
+/** The shortest delay before the next request to a throttling server, in milliseconds. */
 export const shortestWaitMs = 100
 
 /**
- * Repeats a call after each wait that the server asks for (429 and 503 with `Retry-After`), until the waits would exceed
- * a total in milliseconds. `onWait` sees the error before each wait.
+ * Repeats a call after each `Retry-After` of a 429 or 503, until the delays would exceed a total in milliseconds.
+ * `onWait` receives the error before each delay.
  */
 export const waitingAtMost = <A, R>(
   call: Effect.Effect<A, CyclesError, R>,

@@ -1,6 +1,4 @@
-/**
- * What the parts of a client share. State that several parts change is an object with methods.
- */
+/** The services that the parts of a client share. State that several modules change is an object with methods. */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
@@ -21,7 +19,7 @@ import * as Listeners from "./listeners.ts"
 import type { Outbox } from "./outbox.ts"
 import * as OutboxModule from "./outbox.ts"
 
-/** The configuration that every part needs, in milliseconds. */
+/** The configuration that the parts share, in milliseconds. */
 export interface RuntimeConfig {
   readonly baseUrl: string
   readonly retry: Schedule.Schedule<unknown>
@@ -30,7 +28,7 @@ export interface RuntimeConfig {
   readonly scanIntervalMs: number
 }
 
-/** What the parts of a client share. */
+/** The services that the parts of a client share. */
 export interface Runtime {
   readonly config: RuntimeConfig
   readonly sender: Sender
@@ -43,7 +41,10 @@ export interface Runtime {
   readonly settlements: Stream.Stream<SettlementEvent>
 }
 
-/** Makes the runtime in the scope of a layer. Closing the scope hurries open work and waits for it, for a bounded time. */
+/**
+ * Makes the runtime in the scope of a layer. Closing the scope retries the open work once and waits for it up to
+ * `flushTimeout`.
+ */
 export const make = (options: {
   readonly config: RuntimeConfig
   readonly sender: Sender
@@ -75,10 +76,13 @@ export const make = (options: {
     }
   })
 
-/** Takes note of an error of a request that the client sent by itself: a throttled one holds back the others. */
-export const note = (runtime: Runtime, clock: Clock.Clock, classification: Classification): void => {
+/**
+ * Updates the shared backoff after an error of a request that the client sent on its own: a throttled one delays the
+ * others.
+ */
+export const updateBackoff = (runtime: Runtime, clock: Clock.Clock, classification: Classification): void => {
   if (classification.class !== "throttled") return
   const now = nowMs(clock)
   runtime.backoff.throttled(now, classification.minimumDelayMs)
-  runtime.sender.pauseSettlements(runtime.backoff.remainingMs(now))
+  runtime.sender.delaySettlements(runtime.backoff.remainingMs(now))
 }

@@ -1,9 +1,9 @@
 /**
- * Charging known spend until it is settled, journaled or rejected: the loop behind every commit, every event that takes
- * over from a commit, and every record of the journal.
+ * Commits known spend until it is settled, journaled or rejected: the loop behind every commit, every event that
+ * replaces a commit, and every record of the journal.
  *
- * An attempt is one request and what follows from its response. Whatever an attempt dies of leaves its outcome unknown,
- * and is retried with the same key and the same bytes.
+ * An attempt is one request and the handling of its response. A defect in an attempt leaves its outcome unknown, so it
+ * is retried with the same key and the same bytes.
  *
  * @see client recovery profile CR-CORE-001, 002, 004 and CR-DURABLE-001 to 003; NORMATIVE idempotency rules
  */
@@ -19,13 +19,13 @@ import type { JournalRecord } from "../../SettlementJournal.ts"
 import { nowMs } from "../config/time.ts"
 import { classify, rows } from "../protocol/classify.ts"
 import * as Operations from "../protocol/operations.ts"
-import { bareText } from "../protocol/requests.ts"
+import { textWithoutExtras } from "../protocol/requests.ts"
 import * as Log from "../runtime/log.ts"
 import type { Spend } from "../runtime/outbox.ts"
 import { journalWriteMs } from "../runtime/outbox.ts"
 import * as Retry from "../runtime/retry.ts"
 import type { Runtime } from "../runtime/runtime.ts"
-import { note } from "../runtime/runtime.ts"
+import { updateBackoff } from "../runtime/runtime.ts"
 
 /** The result of an attempt. */
 type Attempted = Retry.Attempt<Settlement>
@@ -34,10 +34,7 @@ type Attempted = Retry.Attempt<Settlement>
 // the loop
 // ---------------------------------------------------------------------------------------------------------------------
 
-/**
- * One attempt: one request, and what follows from its response. With a limit it starts no further request when the time
- * is over.
- */
+/** One attempt: one request and the handling of its response. It starts no further request after `limitMs`. */
 export const attempt = (runtime: Runtime, spend: Spend, limitMs: number): Effect.Effect<Attempted> =>
   Retry.attemptOf(
     Effect.clockWith((clock) => {
@@ -46,13 +43,13 @@ export const attempt = (runtime: Runtime, spend: Spend, limitMs: number): Effect
     })
   )
 
-/** Continues after a first attempt until the spend is settled or the attempts of this run are used up. */
-export const goOn = (runtime: Runtime, spend: Spend, first: Attempted): Effect.Effect<Settlement> => {
+/** Retries after a first attempt, until the spend is settled or the attempts of this run are used up. */
+export const continueAfter = (runtime: Runtime, spend: Spend, first: Attempted): Effect.Effect<Settlement> => {
   const again = Effect.suspend(() => {
     const retried = attempt(runtime, spend, runtime.config.timeoutMs)
     return spend.isJournaled ? retried : Effect.andThen(runtime.outbox.write(spend, journalWriteMs), retried)
   })
-  return Retry.goOn({ retry: runtime.config.retry, background: runtime.background }, first, again, (last) =>
+  return Retry.continueAfter({ retry: runtime.config.retry, background: runtime.background }, first, again, (last) =>
     Effect.sync(() => {
       spend.life.fire("exhausted")
       runtime.outbox.park(spend)
@@ -61,7 +58,7 @@ export const goOn = (runtime: Runtime, spend: Spend, first: Attempted): Effect.E
   )
 }
 
-/** The settlement that the caller gets while the spend is retried in the background. */
+/** The settlement of the caller while the spend is retried in the background. */
 export const pending = (spend: Spend, because: string): Pending =>
   new Pending({ ...spendOf(spend), because, isJournaled: spend.isJournaled }, trusted)
 
@@ -77,10 +74,10 @@ interface Deadline {
 
 const leftMs = ({ clock, endsAtMs }: Deadline): number => endsAtMs - nowMs(clock)
 
-/** How long the journal may take within an attempt. What it doesn't do in time, a scan does later. */
+/** The time limit of the journal within an attempt. A later scan repeats a write that takes longer. */
 const journalMs = (deadline: Deadline): number => Math.max(0, Math.min(journalWriteMs, leftMs(deadline)))
 
-/** Sends one request of an attempt, if there is time. */
+/** Sends one request of an attempt, if there is time left. */
 const within = <A>(
   spend: Spend,
   deadline: Deadline,
@@ -120,7 +117,7 @@ const byEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Eff
   )
 }
 
-/** What follows from an error, by the row of the operation. */
+/** Handles an error by the row of its operation in `classify`. */
 const follow = (
   runtime: Runtime,
   spend: Spend,
@@ -129,12 +126,12 @@ const follow = (
   error: CyclesError
 ): Effect.Effect<Attempted> => {
   const classification = classify(error)
-  note(runtime, deadline.clock, classification)
-  if (isOfItsExtras(error)) {
-    const bare = bareRecord(spend)
-    if (bare !== undefined) return resendBare(runtime, spend, deadline, bare, error)
+  updateBackoff(runtime, deadline.clock, classification)
+  if (mayBeRefusedForExtras(error)) {
+    const bare = withoutExtras(spend)
+    if (bare !== undefined) return resendWithoutExtras(runtime, spend, deadline, bare, error)
   }
-  // It proves nothing, but the reservation itself says whether it has ended.
+  // Without a code, the response may come from a proxy. The reservation itself shows whether it has expired.
   if (operation === "commit" && error._tag === "ApiError" && error.status === 410 && error.code === undefined) {
     return readBack(runtime, spend, deadline, error)
   }
@@ -153,7 +150,7 @@ const follow = (
   }
 }
 
-/** The reservation isn't in the expected state: read it before concluding anything. */
+/** The reservation isn't in the expected state: reads it to find out whether the commit was applied. */
 const readBack = (runtime: Runtime, spend: Spend, deadline: Deadline, error: CyclesError): Effect.Effect<Attempted> =>
   within(spend, deadline, (timeoutMs) =>
     Effect.matchEffect(
@@ -162,7 +159,7 @@ const readBack = (runtime: Runtime, spend: Spend, deadline: Deadline, error: Cyc
         onSuccess: (detail) => {
           switch (detail.status) {
             case "COMMITTED":
-              return isOurs(spend, detail, codeOf(error))
+              return isCommittedBy(spend, detail, codeOf(error))
                 ? settled(runtime, spend, deadline, committedBefore(spend, detail))
                 : reject(
                     runtime,
@@ -189,7 +186,7 @@ const readBack = (runtime: Runtime, spend: Spend, deadline: Deadline, error: Cyc
     )
   )
 
-/** The reservation has ended: the spend is charged by an event. The journal knows it before the server does. */
+/** The reservation has ended: charges the spend by an event. The journal is written before the event is sent. */
 const switchToEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Effect<Attempted> =>
   Effect.gen(function* () {
     spend.life.fire("expired")
@@ -209,26 +206,30 @@ const switchToEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effe
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Whether metrics or metadata may be why the server, or a proxy, refuses the request. A status without a code proves nothing,
- * but the smaller request is worth a try.
+ * Whether the server or a proxy may have refused the request because of its metrics or metadata. A status without a
+ * code proves nothing, but the smaller request is worth a try.
  */
-const isOfItsExtras = (error: CyclesError): boolean =>
+const mayBeRefusedForExtras = (error: CyclesError): boolean =>
   error._tag === "ApiError" &&
   (error.code === "INVALID_REQUEST" || error.status === 413 || (error.status === 400 && error.code === undefined))
 
 /** The record without metrics and the caller's metadata; nothing if it has none. */
-const bareRecord = ({ record }: Spend): JournalRecord | undefined => {
-  const commitBody = bareText(record.commitBody)
+const withoutExtras = ({ record }: Spend): JournalRecord | undefined => {
+  const commitBody = textWithoutExtras(record.commitBody)
   if (commitBody === undefined) return undefined
   const { eventBody } = record
-  return { ...record, commitBody, eventBody: eventBody === undefined ? undefined : (bareText(eventBody) ?? eventBody) }
+  return {
+    ...record,
+    commitBody,
+    eventBody: eventBody === undefined ? undefined : (textWithoutExtras(eventBody) ?? eventBody)
+  }
 }
 
 /**
- * The amount counts more than what describes it. The key stays the same: if an earlier attempt has been applied after
- * all, the server answers with a conflict, and the reservation is read.
+ * Sends the commit again without metrics and metadata, because the amount is more important. The key stays the same: if
+ * an earlier attempt was applied, the server responds with a conflict, and the reservation is read.
  */
-const resendBare = (
+const resendWithoutExtras = (
   runtime: Runtime,
   spend: Spend,
   deadline: Deadline,
@@ -271,7 +272,7 @@ const warnOfShortfall = (settlement: Committed | Recovered): Effect.Effect<void>
       `the budget doesn't show this spend`
   )
 
-/** Gives the spend up: it becomes a dead letter. */
+/** Gives up: moves the spend to the dead letters. */
 export const reject = (
   runtime: Runtime,
   spend: Spend,
@@ -294,7 +295,7 @@ const unknown = (spend: Spend, because: string, minimumDelayMs: number): Retry.A
   return Retry.again(because, minimumDelayMs, spend.holds > 1)
 }
 
-/** The outcome is unknown. A delay that the server asked for is journaled, so that a later run keeps it too. */
+/** The outcome is unknown. A delay that the server requested is journaled, so that a later run respects it. */
 const again = (
   runtime: Runtime,
   spend: Spend,
@@ -325,7 +326,7 @@ const spendOf = (spend: Spend) => ({
   isEstimated: spend.isEstimated
 })
 
-/** The charged amount, and the part of the actual amount that wasn't charged. */
+/** The charged amount, and the shortfall. */
 const chargeOf = ({ actual }: Spend, charged: Amount.Amount) => ({
   charged,
   shortfall: charged.unit === actual.unit ? Amount.subtract(actual, charged) : Amount.zero(actual.unit)
@@ -367,11 +368,11 @@ const recovered = (spend: Spend, response: EventCreateResponse): Recovered =>
   )
 
 /**
- * Whether a reservation that reads COMMITTED was committed by this spend: for its amount, or for less of it if the overage
- * policy may have reduced it. The reservation doesn't show the key. If the server knows the key from another request, only
- * the same amount counts.
+ * Whether a reservation with the status COMMITTED was committed by this spend. The reservation doesn't show the key, so
+ * the amount decides: it must be equal, or less if the overage policy may have reduced it. If the server has stored the
+ * key for a different request, only an equal amount counts.
  */
-const isOurs = (spend: Spend, detail: ReservationDetail, code: string): boolean => {
+const isCommittedBy = (spend: Spend, detail: ReservationDetail, code: string): boolean => {
   const amount = detail.committed
   if (amount === undefined) return true
   if (amount.unit !== spend.actual.unit) return false

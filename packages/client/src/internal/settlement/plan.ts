@@ -1,5 +1,6 @@
 /**
- * What happens to the spend of a reservation: the one place that decides between commit and release, and on the amount.
+ * The plan for the spend of a reservation: the only place that chooses between commit and release, and that chooses the
+ * amount.
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as Cause from "effect/Cause"
@@ -11,25 +12,25 @@ import type { Handle } from "../reservation/handle.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What to do with the spend of a reservation. */
+/** The plan for the spend of a reservation. */
 export type Plan = Commit | Release
 
-/** Charge an amount. */
+/** Commit an amount. */
 export interface Commit {
   readonly _tag: "Commit"
   readonly actual: Amount.Amount
-  /** Whether the amount is an estimate, because no actual amount is known. */
+  /** Whether the amount is an estimate, because the actual amount is unknown. */
   readonly isEstimated: boolean
   readonly extras: Extras.Extras
 }
 
-/** Return everything. */
+/** Release the whole estimate. */
 export interface Release {
   readonly _tag: "Release"
   readonly reason: string
 }
 
-/** Returns everything. */
+/** Makes a plan that releases the whole estimate. */
 export const release = (reason: string): Release => ({ _tag: "Release", reason })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -37,8 +38,8 @@ export const release = (reason: string): Release => ({ _tag: "Release", reason }
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The plan for a body that succeeded: `actual` if it is known, else the recorded total, else the estimate. A recorded
- * total that wasn't marked as estimated is never reduced.
+ * The plan for a body that succeeded: `actual`, or else the recorded total, or else the estimate. A recorded total that
+ * isn't marked as an estimate is never reduced.
  */
 export const forSuccess = (handle: Handle, actual?: Amount.Amount): Commit => {
   const { extras, recorded } = handle
@@ -59,14 +60,14 @@ export const forFailure = (handle: Handle, cause: Cause.Cause<unknown>): Plan =>
   return policy === "estimate" ? forUnknown(handle) : release(reasonOf(cause))
 }
 
-/** The plan for a scope that closes around an open reservation: without any spend it is released. */
+/** The plan for an open reservation whose scope closes: a release if nothing was recorded. */
 export const forClosedScope = (handle: Handle, exit: Exit.Exit<unknown, unknown>): Plan => {
   if (Exit.isFailure(exit)) return forFailure(handle, exit.cause)
   if (handle.isSpendUnknown) return forUnknown(handle)
   return handle.recorded === undefined ? release("scope_closed") : forRecorded(handle, handle.recorded)
 }
 
-/** The plan for spend of an unknown amount: the estimate, or the recorded total if that is larger. */
+/** The plan for spend of an unknown amount: the estimate, or the recorded total if it is larger. */
 export const forUnknown = (handle: Handle): Commit => {
   const { estimate } = handle.prepared
   const recorded = handle.recorded?.amount
@@ -78,7 +79,7 @@ export const forUnknown = (handle: Handle): Commit => {
   }
 }
 
-/** What is committed if the process dies now; only with `onCrash`. */
+/** The plan if the process crashes now. Only with `onCrash`. */
 export const forCrash = (handle: Handle, zero: Amount.Amount): Commit => {
   if (handle.isSpendUnknown) return forUnknown(handle)
   if (handle.recorded !== undefined) return forRecorded(handle, handle.recorded)
@@ -101,7 +102,7 @@ const forRecorded = (
   extras: handle.extras
 })
 
-/** The reason of a release, without anything of the caller's error. */
+/** The reason of a release. It contains nothing from the caller's error. */
 const reasonOf = (cause: Cause.Cause<unknown>): string => {
   if (Cause.hasFails(cause)) return "body_failed"
   return Cause.hasDies(cause) ? "body_died" : "body_interrupted"

@@ -1,14 +1,14 @@
 /**
- * Settling what an earlier run, another process or an outage has left: at start and at intervals, every record that no
- * fiber of this process works on is sent as it stands. Several processes may do so at the same time; the idempotency keys
- * make it one charge.
+ * Recovery: settles the spend that an earlier run, another process or an outage has left. At the start and at intervals
+ * it sends every record that no fiber of this process is settling, unchanged. Several processes may do so at the same
+ * time, because the idempotency keys prevent a second charge.
  *
- * An event that is older than the server remembers its key is never sent again, since it might be charged twice: it becomes
- * a dead letter. Ages are measured by the server's clock. A record from before this client existed was written under a
+ * An event isn't sent again after the server may have forgotten its key, because it might be charged twice. It becomes
+ * a dead letter. The age of a record is measured by the server's clock. A record from before 2026 was written with a
  * wrong clock, so its age is unknown, and it is sent.
  *
- * @see client recovery profile CR-DURABLE-001 to 006. The reference server remembers the key of an event for 7 days, and a
- * commit as long as its reservation (30 days), after which a commit can't be charged twice.
+ * @see client recovery profile CR-DURABLE-001 to 006. The reference server keeps the key of an event for 7 days, and
+ * the key of a commit as long as the reservation (30 days), after which a commit can't be charged twice.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -30,7 +30,7 @@ import * as Commit from "./commit.ts"
 // scans
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Scans the outbox now, and then at intervals, for the life of the layer. */
+/** Scans the outbox immediately, and then at intervals, while the layer is open. */
 export const forever = (engine: Engine): Effect.Effect<never> =>
   Effect.forever(
     Effect.gen(function* () {
@@ -51,7 +51,7 @@ export const scan = (engine: Engine): Effect.Effect<void> =>
 // one record
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Tries a record of the journal once; the next scan is the next attempt. */
+/** Tries to settle a record of the journal once. The next scan is the next attempt. */
 const recover = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
   Effect.gen(function* () {
     const spend = read(engine, record)
@@ -59,13 +59,17 @@ const recover = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
       const reason = "the record holds no amount that can be read"
       yield* engine.outbox.buryRecord(record, reason)
       yield* Effect.withFiber((fiber) => Effect.sync(() => Metrics.unrecorded(fiber.context)))
-      return yield* Log.error(`Reservation ${record.reservationId}: its journaled spend is given up: ${reason}`)
+      return yield* Log.error(
+        `Reservation ${record.reservationId}: its journaled spend became a dead letter: ${reason}`
+      )
     }
     engine.outbox.add(spend)
     yield* retry(engine, spend)
   })
 
-/** Works on spend that no fiber works on: once, in the background, so that flushing and closing wait for it. */
+/**
+ * Tries to settle spend that no fiber is settling, once, in the background, so that flushing and closing wait for it.
+ */
 const retry = (engine: Engine, spend: Spend): Effect.Effect<void> =>
   Effect.gen(function* () {
     spend.isActive = true
@@ -74,7 +78,7 @@ const retry = (engine: Engine, spend: Spend): Effect.Effect<void> =>
     const waitMs = isTooOld ? 0 : Math.min(maxDelayMs, spend.record.notBeforeMs - now)
     const attempt = attemptOnce(engine, spend, isTooOld)
     if (waitMs > 0) {
-      const waiting = Effect.flatMap(engine.background.pause(0, waitMs), (isOver) =>
+      const waiting = Effect.flatMap(engine.background.delay(0, waitMs), (isOver) =>
         isOver ? Effect.sync(() => engine.outbox.park(spend)) : attempt
       )
       return yield* engine.background.run(waiting)
@@ -117,22 +121,19 @@ const hourMs = 3_600_000
 
 const dayMs = 24 * hourMs
 
-/** How long the server remembers the key of an event, less an hour. */
+/** How long the server keeps the key of an event, minus an hour. */
 const eventKeyMs = 7 * dayMs - hourMs
 
-/** A longer delay than a server can ask for is a damaged record. */
+/** The longest delay that a server can request. A record with a longer one is damaged. */
 const maxDelayMs = hourMs
 
-/** No record is older than this client: 1 January 2026. */
+/** 1 January 2026, before the first release of this client. No valid record is older. */
 const earliestMs = Date.UTC(2026, 0, 1)
 
 const isOlderThan = (engine: Engine, record: JournalRecord, now: number, limitMs: number): boolean =>
   record.recordedAtMs >= earliestMs && engine.sender.serverTime(now) - record.recordedAtMs > limitMs
 
-/**
- * The amount of a record. Only that is read: the text is sent as it stands, with everything that its writer put into it,
- * and the server judges the rest.
- */
+/** The amount of a record. Nothing else is parsed, because the text is sent unchanged and the server validates it. */
 const Charge = Schema.Struct({
   actual: Amount.Amount,
   metadata: Schema.optionalKey(Schema.Unknown)

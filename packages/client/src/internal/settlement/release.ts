@@ -1,6 +1,6 @@
 /**
- * Returning a reservation of which nothing was spent: retried with the same key for a bounded number of attempts. If none
- * succeeds, the budget is returned when the lease ends.
+ * Releases a reservation without spend, with a limited number of retries and the same key. If no attempt succeeds, the
+ * server returns the budget when the lease ends.
  */
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Effect from "effect/Effect"
@@ -13,9 +13,9 @@ import type { Lifecycle } from "../reservation/lifecycle.ts"
 import * as Log from "../runtime/log.ts"
 import * as Retry from "../runtime/retry.ts"
 import type { Runtime } from "../runtime/runtime.ts"
-import { note } from "../runtime/runtime.ts"
+import { updateBackoff } from "../runtime/runtime.ts"
 
-/** A reservation to release. */
+/** The reservation to release. */
 export interface Target {
   readonly id: ReservationId
   readonly stem: string
@@ -23,7 +23,7 @@ export interface Target {
   readonly life: Lifecycle
 }
 
-/** One attempt. */
+/** Makes one attempt. */
 export const attempt = (
   runtime: Runtime,
   { id, life, reason, stem }: Target,
@@ -52,7 +52,7 @@ export const attempt = (
           },
           onFailure: (error): Retry.Attempt<Released> => {
             const classification = classify(error)
-            note(runtime, clock, classification)
+            updateBackoff(runtime, clock, classification)
             switch (rows.release[classification.class]) {
               case "retry":
                 life.fire("unknown")
@@ -70,9 +70,13 @@ export const attempt = (
     )
   )
 
-/** Continues after a first attempt, until one succeeds or the attempts of this run are used up. */
-export const goOn = (runtime: Runtime, target: Target, first: Retry.Attempt<Released>): Effect.Effect<Released> =>
-  Retry.goOn(
+/** Retries after a first attempt, until one succeeds or the attempts of this run are used up. */
+export const continueAfter = (
+  runtime: Runtime,
+  target: Target,
+  first: Retry.Attempt<Released>
+): Effect.Effect<Released> =>
+  Retry.continueAfter(
     { retry: runtime.config.retry, background: runtime.background },
     first,
     attempt(runtime, target, runtime.config.timeoutMs),
@@ -90,8 +94,8 @@ export const goOn = (runtime: Runtime, target: Target, first: Retry.Attempt<Rele
 
 /** Releases, with all attempts of this run. */
 export const run = (runtime: Runtime, target: Target): Effect.Effect<Released> =>
-  Effect.flatMap(attempt(runtime, target, runtime.config.timeoutMs), (first) => goOn(runtime, target, first))
+  Effect.flatMap(attempt(runtime, target, runtime.config.timeoutMs), (first) => continueAfter(runtime, target, first))
 
-/** The settlement that the caller gets while no response has confirmed the release. */
+/** The settlement of the caller while no response has confirmed the release. */
 export const unconfirmed = (id: ReservationId, reason: string, isConfirmed = false): Released =>
   new Released({ reservationId: id, reason, returned: undefined, balances: [], isConfirmed }, { disableChecks: true })

@@ -1,6 +1,6 @@
 /**
- * Settling a reservation, exactly once: the journal first, then the first attempt while the caller waits, then the rest
- * in the background. The heartbeat continues until the settlement has ended.
+ * Settles a reservation exactly once: first writes the journal, then makes the first attempt while the caller waits,
+ * then retries in the background. The heartbeat runs until the settlement has ended.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
@@ -30,15 +30,15 @@ import * as Release from "./release.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Settles a reservation by a plan. Run it uninterruptible. It decides at once, so that a second settlement fails with
- * `AlreadySettled`.
+ * Settles a reservation by a plan. The caller makes it uninterruptible. It decides synchronously, so that a second
+ * settlement fails with `AlreadySettled`.
  */
 export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement> =>
   Effect.suspend(() => {
     const { id, prepared } = handle
     const isCommit = plan._tag === "Commit"
     handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)
-    if (prepared.isCallersKey) engine.keys.release(prepared.key)
+    if (prepared.isCallerSupplied) engine.keys.release(prepared.key)
     if (id === undefined) return Effect.succeed(new Unreserved({ reason: "dry run" }))
     return isCommit ? byCommit(engine, handle, id, plan) : byRelease(engine, handle, id, plan.reason)
   })
@@ -49,9 +49,9 @@ const byCommit = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.
     engine.outbox.add(spend)
     return Effect.andThen(
       engine.outbox.write(spend, journalWriteMs),
-      waitAsAsked(engine, handle, {
+      waitByPolicy(engine, handle, {
         attempt: Commit.attempt(engine, spend, engine.config.timeoutMs),
-        goOn: (first) => Commit.goOn(engine, spend, first),
+        continueAfter: (first) => Commit.continueAfter(engine, spend, first),
         pending: (because) => Commit.pending(spend, because)
       })
     )
@@ -61,9 +61,9 @@ const byRelease = (engine: Engine, handle: Handle, id: ReservationId, reason: st
   const { life, policies, stem } = handle.prepared
   const target: Release.Target = { id, stem, reason, life }
   engine.outbox.releaseDecided(id)
-  const settlement = waitAsAsked(engine, handle, {
+  const settlement = waitByPolicy(engine, handle, {
     attempt: Release.attempt(engine, target, engine.config.timeoutMs),
-    goOn: (first) => Release.goOn(engine, target, first),
+    continueAfter: (first) => Release.continueAfter(engine, target, first),
     pending: () => Release.unconfirmed(id, reason)
   })
   return policies.onCrash === "expire" ? settlement : Effect.andThen(engine.outbox.forgetOpen(id), settlement)
@@ -72,19 +72,19 @@ const byRelease = (engine: Engine, handle: Handle, id: ReservationId, reason: st
 /** The attempts of a settlement. */
 interface Attempts<A extends Settlement> {
   readonly attempt: Effect.Effect<Retry.Attempt<A>>
-  readonly goOn: (first: Retry.Attempt<A>) => Effect.Effect<A>
-  /** What the caller gets if it doesn't wait for the end. */
+  readonly continueAfter: (first: Retry.Attempt<A>) => Effect.Effect<A>
+  /** The settlement of a caller that doesn't wait for the final one. */
   readonly pending: (because: string) => Settlement
 }
 
-/** Waits for the settlement as the policy says, and continues with the rest in the background. */
-const waitAsAsked = <A extends Settlement>(
+/** Waits for the settlement as the option `settle` requires, and continues with the rest in the background. */
+const waitByPolicy = <A extends Settlement>(
   engine: Engine,
   handle: Handle,
-  { attempt, goOn, pending }: Attempts<A>
+  { attempt, continueAfter, pending }: Attempts<A>
 ): Effect.Effect<Settlement> => {
   const toTheEnd = (first: Retry.Attempt<A>) =>
-    Effect.flatMap(Effect.exit(goOn(first)), (exit) =>
+    Effect.flatMap(Effect.exit(continueAfter(first)), (exit) =>
       Effect.tap(exit, (settlement) => finish(engine, handle, settlement))
     )
   switch (handle.prepared.policies.settle) {
@@ -104,7 +104,7 @@ const waitAsAsked = <A extends Settlement>(
   }
 }
 
-/** The settlement has ended, or waits for a later scan: the heartbeat stops, and `Cycles.settlements` reports it. */
+/** The settlement has ended, or a later scan continues it: stops the heartbeat and publishes the settlement. */
 const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     Metrics.active(-1, fiber.context)
@@ -118,7 +118,7 @@ const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.
 // spend
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The spend of a plan, with the texts of its requests. */
+/** The spend of a plan, with the bodies of its requests. */
 const spendOf = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.Commit, clock: Clock.Clock): Spend => {
   const spend = textOf(handle, plan, clock)
   const makeEventBody = () => eventBodyOf(handle, id, spend)
@@ -163,7 +163,7 @@ const eventBodyOf = (handle: Handle, id: ReservationId, spend: Requests.Spend): 
 // onCrash
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Journals what is committed if the process dies now. Only with `onCrash`. */
+/** Journals the record to commit if this process crashes now. Only with `onCrash`. */
 export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
     const { id, prepared } = handle
@@ -184,8 +184,8 @@ export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Charges spend that was recorded after the settlement was decided, as an event that names the reservation. Returns when
- * it is journaled; the charge itself continues in the background.
+ * Charges spend that was recorded after the settlement was decided, as an event with the id of the reservation. Returns
+ * when the record is journaled; the charge continues in the background.
  */
 const chargeLate = (engine: Engine, handle: Handle, late: Late): Effect.Effect<void> =>
   Effect.uninterruptible(
@@ -235,15 +235,15 @@ const chargeLate = (engine: Engine, handle: Handle, late: Late): Effect.Effect<v
     })
   )
 
-/** Charges spend with all attempts of this run, and reports the settlement. */
+/** Charges spend, with all attempts of this run, and publishes the settlement. */
 export const chargeSpend = (engine: Engine, spend: Spend): Effect.Effect<void> =>
   Effect.gen(function* () {
     const first = yield* Commit.attempt(engine, spend, engine.config.timeoutMs)
-    const settlement = yield* Commit.goOn(engine, spend, first)
+    const settlement = yield* Commit.continueAfter(engine, spend, first)
     yield* engine.announce({ settlement, subject: spend.subject, action: spend.action })
   })
 
-/** What recorded spend leads to. */
+/** The effects of recording spend. */
 export const hooksOf = (engine: Engine): SpendHooks => ({
   onRecorded: (handle) => writeOpen(engine, handle),
   onLate: (handle, late) => chargeLate(engine, handle, late)

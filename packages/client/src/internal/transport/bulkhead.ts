@@ -1,14 +1,15 @@
 /**
- * How many calls are in flight at once.
+ * The bulkhead: limits the number of calls in flight.
  *
- * One pool of places with three priorities: lease extensions, settlements, callers. Each priority has a guaranteed number of
- * places. Callers and settlements never take a place that is guaranteed to another priority, so that calls that hang can't
- * hold up the calls that would free budget or keep a lease. An extension may take any free place; a place that it borrowed
- * goes back first, because a released place goes to a priority below its guarantee before it goes by rank. Within a priority
- * the order is first come, first served. Bodies never hold a place.
+ * One pool of slots has three partitions: lease extensions, settlements, and callers. Each partition has reserved
+ * slots, so that hanging calls of callers can't block the calls that keep a lease or free budget. Callers and
+ * settlements can't use the reserved slots of another partition. An extension can use any free slot; a released slot
+ * goes first to a partition that uses fewer than its reserved slots, and then by priority. Each partition is first in,
+ * first out. The body of a guard uses no slot.
  *
- * After a time without responses one call, the idle probe, goes first and the others wait for it: a server that checks keys
- * by a slow hash then does so once, not once for each call of a burst. The reference server remembers a key for 60 s.
+ * After an idle time, the next call is the idle probe: it is sent alone, and other calls wait for its response, at most
+ * 1 s. A server with a slow key check then checks the key once, not once for each call of a burst. The reference server
+ * caches a key check for 60 s.
  */
 import type { Timer, TimerQueue } from "./timerQueue.ts"
 
@@ -16,20 +17,23 @@ import type { Timer, TimerQueue } from "./timerQueue.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Who is calling: the client that keeps leases alive, the client that settles, or the user's fiber. */
+/** The partition of a call: the heartbeat, a settlement, or the caller's fiber. */
 export type Priority = "lease" | "settlement" | "caller"
 
-/** The places for calls in flight. */
+/** The slots for calls in flight. */
 export interface Bulkhead {
-  /** Calls `granted` when the call has a place, at once if there is one. Returns a function that withdraws a waiting call. */
+  /**
+   * Calls `granted` when the call gets a slot, immediately if there is one. Returns a function that withdraws a waiting
+   * call.
+   */
   readonly acquire: (priority: Priority, nowMs: number, granted: () => void) => () => void
-  /** Gives a place back. Called once for each call that was granted one. */
+  /** Releases a slot. Called once for each granted call. */
   readonly release: (priority: Priority, nowMs: number) => void
-  /** Grants no place to settlements for so long: the server asked the client to come back later. */
-  readonly pauseSettlements: (forMs: number) => void
-  /** Calls in flight. */
+  /** Grants no slot to settlements for some time, because the server throttles. */
+  readonly delaySettlements: (forMs: number) => void
+  /** The number of calls in flight. */
   readonly inFlight: () => number
-  /** Calls that wait. */
+  /** The number of waiting calls. */
   readonly waiting: () => number
 }
 
@@ -37,60 +41,64 @@ export interface Bulkhead {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes a bulkhead. It needs a place for each priority: `maxConcurrency` is 3 or more. */
+/** Makes a bulkhead. `maxConcurrency` is 3 or more, one slot for each partition. */
 export const make = (options: {
   readonly maxConcurrency: number
-  /** After this long without a response one call goes first. */
+  /** The time without a response after which the next call is an idle probe. */
   readonly idleProbeAfterMs: number
   readonly timers: Pick<TimerQueue<Timer>, "schedule" | "cancel">
 }): Bulkhead => {
-  const guaranteed = Math.max(1, Math.floor(options.maxConcurrency / 16))
-  const lanes = {
-    lease: makeLane(guaranteed),
-    settlement: makeLane(guaranteed),
-    caller: makeLane(guaranteed)
+  const reserved = Math.max(1, Math.floor(options.maxConcurrency / 16))
+  const partitions = {
+    lease: makePartition(reserved),
+    settlement: makePartition(reserved),
+    caller: makePartition(reserved)
   }
-  const ranked = [lanes.lease, lanes.settlement, lanes.caller]
+  const ranked = [partitions.lease, partitions.settlement, partitions.caller]
   let inFlight = 0
   let waiting = 0
   let lastReleaseMs = Number.NEGATIVE_INFINITY
   let probe: "none" | "blocking" | "overdue" = "none"
   let isDraining = false
-  let isPaused = false
+  let isDelayed = false
 
-  const reservedForOthers = (lane: Lane): number => {
+  const reservedForOthers = (partition: Partition): number => {
     let count = 0
-    for (const other of ranked) if (other !== lane) count += Math.max(0, other.guaranteed - other.inFlight)
+    for (const other of ranked) if (other !== partition) count += Math.max(0, other.reserved - other.inFlight)
     return count
   }
 
-  const hasPlace = (lane: Lane): boolean => {
-    if (isPaused && lane === lanes.settlement) return false
+  const hasSlot = (partition: Partition): boolean => {
+    if (isDelayed && partition === partitions.settlement) return false
     const free = options.maxConcurrency - inFlight
     if (free <= 0) return false
-    return lane === lanes.lease || lane.inFlight < lane.guaranteed || free > reservedForOthers(lane)
+    return (
+      partition === partitions.lease || partition.inFlight < partition.reserved || free > reservedForOthers(partition)
+    )
   }
 
-  /** The waiting call that gets the next free place. */
+  /** The waiting call that gets the next free slot. */
   const next = (): Waiter | undefined => {
     if (waiting === 0 || probe === "blocking") return undefined
-    const isNext = (lane: Lane): boolean => lane.head !== undefined && hasPlace(lane)
-    return (ranked.find((lane) => lane.inFlight < lane.guaranteed && isNext(lane)) ?? ranked.find(isNext))?.head
+    const isNext = (partition: Partition): boolean => partition.head !== undefined && hasSlot(partition)
+    return (
+      ranked.find((partition) => partition.inFlight < partition.reserved && isNext(partition)) ?? ranked.find(isNext)
+    )?.head
   }
 
-  const take = (lane: Lane): void => {
-    lane.inFlight += 1
+  const take = (partition: Partition): void => {
+    partition.inFlight += 1
     inFlight += 1
   }
 
-  /** Not recursive: a transport may end a call while `granted` runs. */
+  /** Grants free slots. Not reentrant: a transport may end a call while `granted` runs. */
   const drain = (): void => {
     if (isDraining) return
     isDraining = true
     try {
       for (let head = next(); head !== undefined; head = next()) {
         remove(head)
-        take(head.lane)
+        take(head.partition)
         head.granted()
       }
     } finally {
@@ -104,11 +112,11 @@ export const make = (options: {
     waiting -= 1
   }
 
-  const pauseEnd: Timer = {
+  const delayEnd: Timer = {
     due: 0,
     pos: -1,
     expire: () => {
-      isPaused = false
+      isDelayed = false
       drain()
     }
   }
@@ -124,20 +132,25 @@ export const make = (options: {
 
   return {
     acquire: (priority, nowMs, granted) => {
-      const lane = lanes[priority]
-      if (probe === "none" && waiting === 0 && nowMs - lastReleaseMs >= options.idleProbeAfterMs && hasPlace(lane)) {
+      const partition = partitions[priority]
+      if (
+        probe === "none" &&
+        waiting === 0 &&
+        nowMs - lastReleaseMs >= options.idleProbeAfterMs &&
+        hasSlot(partition)
+      ) {
         probe = "blocking"
         options.timers.schedule(probeLimit, probeLimitMs)
-        take(lane)
+        take(partition)
         granted()
         return nothing
       }
-      if (probe !== "blocking" && lane.head === undefined && hasPlace(lane)) {
-        take(lane)
+      if (probe !== "blocking" && partition.head === undefined && hasSlot(partition)) {
+        take(partition)
         granted()
         return nothing
       }
-      const waiter: Waiter = { lane, granted, isWaiting: true, before: lane.tail, after: undefined }
+      const waiter: Waiter = { partition, granted, isWaiting: true, before: partition.tail, after: undefined }
       link(waiter)
       waiting += 1
       return () => {
@@ -147,7 +160,7 @@ export const make = (options: {
       }
     },
     release: (priority, nowMs) => {
-      lanes[priority].inFlight -= 1
+      partitions[priority].inFlight -= 1
       inFlight -= 1
       lastReleaseMs = nowMs
       if (probe !== "none") {
@@ -156,9 +169,9 @@ export const make = (options: {
       }
       if (waiting > 0) drain()
     },
-    pauseSettlements: (forMs) => {
-      isPaused = true
-      options.timers.schedule(pauseEnd, forMs)
+    delaySettlements: (forMs) => {
+      isDelayed = true
+      options.timers.schedule(delayEnd, forMs)
     },
     inFlight: () => inFlight,
     waiting: () => waiting
@@ -169,41 +182,41 @@ export const make = (options: {
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How long the others wait for the idle probe. */
+/** How long other calls wait for the idle probe. */
 const probeLimitMs = 1_000
 
 const nothing = (): void => {}
 
-interface Lane {
-  readonly guaranteed: number
+interface Partition {
+  readonly reserved: number
   inFlight: number
   head: Waiter | undefined
   tail: Waiter | undefined
 }
 
-/** A waiting call, linked so that it can be withdrawn from the middle. */
+/** A waiting call, in a linked list so that it can be removed from the middle. */
 interface Waiter {
-  readonly lane: Lane
+  readonly partition: Partition
   readonly granted: () => void
   isWaiting: boolean
   before: Waiter | undefined
   after: Waiter | undefined
 }
 
-const makeLane = (guaranteed: number): Lane => ({ guaranteed, inFlight: 0, head: undefined, tail: undefined })
+const makePartition = (reserved: number): Partition => ({ reserved, inFlight: 0, head: undefined, tail: undefined })
 
 const link = (waiter: Waiter): void => {
-  const { lane } = waiter
-  if (lane.tail === undefined) lane.head = waiter
-  else lane.tail.after = waiter
-  lane.tail = waiter
+  const { partition } = waiter
+  if (partition.tail === undefined) partition.head = waiter
+  else partition.tail.after = waiter
+  partition.tail = waiter
 }
 
 const unlink = (waiter: Waiter): void => {
-  const { after, before, lane } = waiter
+  const { after, before, partition } = waiter
   waiter.isWaiting = false
-  if (before === undefined) lane.head = after
+  if (before === undefined) partition.head = after
   else before.after = after
-  if (after === undefined) lane.tail = before
+  if (after === undefined) partition.tail = before
   else after.before = before
 }

@@ -1,6 +1,4 @@
-/**
- * What a call is, and what comes back.
- */
+/** One call of the protocol: its request, how to parse its response, and its metadata. */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import type * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
@@ -8,48 +6,48 @@ import type * as Result from "effect/Result"
 import type { InvalidRequest, Operation } from "../../CyclesError.ts"
 import type { Priority } from "./bulkhead.ts"
 
-/** What comes with a response besides its body. */
+/** The data of a response besides its body. */
 export interface Meta extends ProtocolHeaders.ResponseMeta {
-  /** The round trip of the request, without the time it waited to be sent, by the monotonic clock. */
+  /** The round-trip time in milliseconds, without the time in the queue, measured by the monotonic clock. */
   readonly rttMs: number
 }
 
-/** A response with its metadata. */
+/** A response body with `meta`. */
 export type WithMeta<A> = A & { readonly meta: Meta }
 
 /** One call. */
 export interface Call<A extends object> {
   readonly operation: Operation
   readonly method: "GET" | "POST"
-  /** Path and query, encoded, from `/v1` on. */
+  /** The encoded path and query, starting with `/v1`. */
   readonly path: string
-  /** Why the call can't be sent at all, if it can't. */
+  /** The error, if the call can't be sent. */
   readonly invalid?: InvalidRequest | undefined
   /** The JSON text of the request. */
   readonly body?: string | undefined
-  /** The one status that means success. */
+  /** The only success status. */
   readonly status: 200 | 201
-  /** Reads the text of a success; the failure says why it can't be read. */
+  /** Parses the body of a success. Fails with the reason if the body is invalid. */
   readonly read: (text: string) => Result.Result<A, string>
   readonly auth: "apiKey" | "adminKey" | "none"
   readonly priority: Priority
-  /** The time limit of the whole call, the time in the queue included. Default: the configured one. */
+  /** The deadline, including the time in the queue. Default: the configured timeout. */
   readonly timeoutMs?: number | undefined
-  /** What the call is about, for errors and spans. */
+  /** Details for errors and spans. */
   readonly about?: About | undefined
-  /** Kept up to date with how far the call has come. */
+  /** Updated while the call is sent. */
   readonly progress?: Progress | undefined
-  /** Span attributes that are known from the response. */
+  /** The span attributes of the response. */
   readonly describe?: ((response: A) => Readonly<Record<string, unknown>>) | undefined
 }
 
-/** How far a call has come. */
+/** The progress of a call. */
 export interface Progress {
-  /** Whether the request may be on its way, or may have been. */
+  /** Whether the request may have been sent. */
   hasLeft: boolean
 }
 
-/** What a call is about. */
+/** Details of a call for errors and spans. */
 export interface About {
   readonly reservationId?: string | undefined
   readonly action?: Action | undefined

@@ -1,6 +1,4 @@
-/**
- * The connection to a server as it holds: checked, in milliseconds, with every default filled in.
- */
+/** The resolved connection to a server: validated, in milliseconds, with defaults. */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { ClientConfig } from "../../CyclesConfig.ts"
@@ -18,7 +16,10 @@ export interface Connection {
   readonly idleProbeAfterMs: number
 }
 
-/** Fills in every default. A field out of range throws a `RangeError` that names it, its limits and the value. */
+/**
+ * Validates the configuration and adds defaults. Throws a `RangeError` with the name, the limits and the value of a
+ * field that is out of range.
+ */
 export const resolve = (config: ClientConfig): Connection => {
   const baseUrl = BaseUrl.parse(config.baseUrl)
   if (Result.isFailure(baseUrl)) {

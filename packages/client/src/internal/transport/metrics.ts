@@ -1,6 +1,6 @@
 /**
- * Counts calls. A metric that gets its attributes at each update makes a new name for its series each time, so that each
- * label has a counter of its own, made once.
+ * Counts calls. Each label has its own counter, which is created once, because `Metric` computes the key of a series at
+ * each update with attributes.
  */
 import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
@@ -9,7 +9,7 @@ import type { Operation } from "../../CyclesError.ts"
 import { isCyclesError } from "../../CyclesError.ts"
 import * as Telemetry from "../../Telemetry.ts"
 
-/** Makes a counter for each value of a label. */
+/** Makes one counter for each value of a label. */
 export const counterBy = <Label extends string>(
   metric: Metric.Metric<number, unknown>,
   name: string,
@@ -30,7 +30,7 @@ export const counterBy = <Label extends string>(
   }
 }
 
-/** Counts a call by how it ended. Metrics that throw change nothing. */
+/** Counts a call by its outcome. A defect in a metric is ignored. */
 export const call = (
   operation: Operation,
   exit: Exit.Exit<unknown, unknown>,
@@ -39,7 +39,7 @@ export const call = (
   try {
     callCounter(operation)(outcomeOf(exit), context)
   } catch {
-    // The user's metrics are broken; the call is not.
+    // A defect in a metric doesn't change the call.
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Removes keys from what comes back from a server or an HTTP library: a proxy may echo a request, a library's error may hold
- * it, and both end up in errors, logs and spans.
+ * Redacts keys in everything that a server or an HTTP library returns. A proxy may echo a request, and an error of a
+ * library may contain it; both end up in errors, logs and spans.
  */
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
 import * as Effect from "effect/Effect"
@@ -9,17 +9,17 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type { CauseLink } from "../../CyclesError.ts"
 
-/** Removes keys. A text without one is returned as it is. */
+/** Redacts keys. Returns a text without a key unchanged. */
 export interface Redactor {
-  /** From a text that is shown as it is, such as a header. */
+  /** Redacts plain text, such as a header. */
   readonly text: <A extends string | undefined>(text: A) => A | string
-  /** From a text that is read as JSON, where a key may be written with escapes. */
+  /** Redacts JSON text, in which a key may contain escapes. */
   readonly json: (text: string) => string
-  /** Copies an error and its causes, five links at most, without keys. `undefined` if there is nothing to copy. */
+  /** Copies an error and its causes, at most five, redacted. `undefined` if there is nothing to copy. */
   readonly cause: (cause: unknown) => ReadonlyArray<CauseLink> | undefined
 }
 
-/** Keys shorter than any real one are left alone: they could be a part of anything. */
+/** The minimum length of a key to redact. A shorter text could be a part of any word. */
 const shortest = 16
 
 /** Makes a redactor for these keys. */
@@ -50,11 +50,11 @@ export const make = (keys: ReadonlyArray<Redacted.Redacted | undefined>): Redact
 
 const keyHeaders: ReadonlyArray<string> = [ProtocolHeaders.API_KEY, ProtocolHeaders.ADMIN_KEY]
 
-/** Effect's list of headers that are never shown, with the key headers. */
+/** Effect's list of redacted headers, extended by the key headers. */
 export const headerNames = (names: ReadonlyArray<string | RegExp>): ReadonlyArray<string | RegExp> =>
   keyHeaders.every((name) => names.includes(name)) ? names : [...names, ...keyHeaders]
 
-/** Adds the key headers to those that are never shown when a request is inspected or logged. */
+/** Adds the key headers to the headers that Effect redacts in logs. */
 export const layerHeaderNames: Layer.Layer<never> = Layer.effect(
   Headers.CurrentRedactedNames,
   Effect.map(Headers.CurrentRedactedNames, headerNames)
@@ -68,7 +68,7 @@ const maxLinks = 5
 
 const maxTextLength = 500
 
-/** An error of a library is foreign: it can hold the request, and its getters can throw. Only these few fields are copied. */
+/** Copies only these few fields, because an error of a library may contain the request, and its getters may throw. */
 const linksOf = (cause: unknown, redacted: (text: string) => string): ReadonlyArray<CauseLink> | undefined => {
   const links: Array<CauseLink> = []
   const text = (value: string): string => redacted(value).slice(0, maxTextLength)
@@ -102,7 +102,7 @@ const linkOf = (link: unknown, text: (value: string) => string): CauseLink => {
   }
 }
 
-/** The next link; that of an error for several addresses is the first of its errors. */
+/** The next cause. For an `AggregateError`, that is its first error. */
 const nextOf = (link: unknown): unknown => {
   if (typeof link !== "object" || link === null) return undefined
   const cause = field(link, "cause")
@@ -127,12 +127,12 @@ const field = (from: object, name: string): unknown => {
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Any escape; an escaped backslash is one, so that the character after it doesn't count as another. */
+/** A JSON escape. An escaped backslash matches too, so that the character after it isn't taken for an escape. */
 const escape = /\\(?:u[0-9a-f]{4}|.)/gi
 
-/** An escape that JSON does not need, without it. The text is the same JSON. */
+/** Removes an escape that JSON doesn't require. The JSON value stays the same. */
 const unescaped = (written: string): string =>
   written === "\\/" || /^\\u.{4}$/.test(written) ? canonical(String(JSON.parse(`"${written}"`))) : written
 
-/** A text as it stands inside of quotes, with no more escapes than JSON needs. */
+/** The text between the quotes of a JSON string, with the required escapes only. */
 const canonical = (text: string): string => JSON.stringify(text).slice(1, -1)

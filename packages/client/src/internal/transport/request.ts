@@ -1,6 +1,4 @@
-/**
- * The HTTP request of a call: address, headers with the key, trace.
- */
+/** The HTTP request of a call: URL, headers with the key, and trace context. */
 import type { TransportRequest } from "@effect-cycles/protocol/CyclesTransport"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
 import * as Redacted from "effect/Redacted"
@@ -8,10 +6,10 @@ import type * as Tracer from "effect/Tracer"
 import type { Call } from "./call.ts"
 import * as Span from "./span.ts"
 
-/** Builds requests for one server and one pair of keys. */
+/** Builds requests for one server and its keys. */
 export interface Requests {
   readonly build: <A extends object>(call: Call<A>, span: Tracer.Span | undefined) => TransportRequest
-  /** The address of a call without its query, for errors. */
+  /** The URL of a call without its query, for errors. */
   readonly urlOf: <A extends object>(call: Call<A>) => string
 }
 
@@ -35,7 +33,7 @@ export const make = (options: {
         url: options.baseUrl + call.path,
         headers: trace === undefined ? own : { ...own, [ProtocolHeaders.TRACEPARENT]: trace },
         body: call.body,
-        // Every other POST has an idempotency key. A heartbeat has rules of its own for an extension in doubt.
+        // The heartbeat itself retries an ambiguous extension. All other POST requests have an idempotency key.
         isRepeatable: call.operation !== "extend",
         maxResponseBytes
       }
@@ -47,7 +45,7 @@ export const make = (options: {
   }
 }
 
-/** Far more than any response of the protocol has: a page of 200 reservations with metadata has 2 MiB. */
+/** Far more than any response of the protocol: a page of 200 reservations with metadata has 2 MiB. */
 const maxResponseBytes = 16 * 1_048_576
 
 interface Common {
@@ -57,7 +55,7 @@ interface Common {
 
 const contentType = "application/json"
 
-/** The headers of every request. Not every HTTP library derives the type of a body from the body. */
+/** The headers of every request. Not every HTTP library derives the content type from the body. */
 const common: Common = {
   GET: { accept: contentType },
   POST: { accept: contentType, "content-type": contentType }

@@ -1,8 +1,8 @@
 /**
- * What the end of an exchange means for the call: a checked response, or a typed error without anything secret in it.
+ * Converts the end of an exchange to the result of a call: a validated response, or a typed and redacted error.
  *
- * Everything here comes from outside: a transport of the user's, a server, something between. Whatever it is, the result is a
- * response or a `CyclesError`, never a defect.
+ * The input isn't trusted: it comes from a custom transport, a server, or a proxy. The result is always a response or a
+ * `CyclesError`, never a defect.
  */
 import type { TransportFailure, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
@@ -16,9 +16,9 @@ import type { Call, Meta, WithMeta } from "./call.ts"
 import type { Redactor } from "./redact.ts"
 import type { End } from "./transport.ts"
 
-/** What reading a response needs besides the response. */
+/** The context of a response. */
 export interface Origin {
-  /** Where the request went, without its query. */
+  /** The URL of the request, without its query. */
   readonly url: () => string
   readonly redactor: Redactor
   readonly limitMs: number
@@ -26,7 +26,7 @@ export interface Origin {
   readonly nowMs: () => number
 }
 
-/** The result of a call, by the end of its exchange. */
+/** Returns the result of a call. */
 export const resultOf = <A extends object>(
   call: Call<A>,
   end: End,
@@ -89,7 +89,7 @@ const read = <A extends object>(
     : Exit.succeed(Object.assign(parsed.success, { meta }))
 }
 
-/** What is wrong with a response, by the types. */
+/** Returns how a response violates its type; nothing if it is valid. */
 const problemOf = (response: unknown): string | undefined => {
   if (typeof response !== "object" || response === null) return "the transport returned no response"
   const { body, headers, status }: { body?: unknown; headers?: unknown; status?: unknown } = response
@@ -182,8 +182,8 @@ const refusal = <A extends object>(
 }
 
 /**
- * Whether a status decides, whatever code comes with it: the caller is unknown or throttled, the reservation is gone, or the
- * server has a fault and may have acted. None of these is the budget's refusal of the request.
+ * Whether the status decides, regardless of the error code: the caller is unauthorized or throttled, the reservation is
+ * gone, or the server failed and may have acted. The budget doesn't deny the request in these cases.
  */
 const isDecidedByStatus = (status: number): boolean =>
   status === 401 || status === 403 || status === 410 || status === 429 || status >= 500
@@ -197,8 +197,9 @@ const budgetCodes: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Whether the response to a repeated request also counts for the earlier one. The key and the rate limit are checked before
- * the idempotency key is looked up, and a page of a proxy has no code: neither proves that the earlier one did nothing.
+ * Whether the response to a repeated request also counts for the first one. The server checks the key and the rate
+ * limit before it looks up the idempotency key, and the error page of a proxy has no code. Neither proves that the
+ * first request had no effect.
  */
 const countsAfterRepeat = (error: ApiError | BudgetExceeded | ProtocolError): boolean =>
   error._tag === "BudgetExceeded" ||
@@ -249,7 +250,10 @@ const kinds: ReadonlySet<string> = new Set(["refused", "interrupted", "tooLarge"
 const broken = <A extends object>(call: Call<A>, origin: Origin, problem: string, cause: unknown): TransportError =>
   failed(call, origin, { kind: "unknown", mayHaveArrived: true, problem, cause })
 
-/** The failure of an exchange. A transport that dies or interrupts itself leaves as much in doubt as a broken connection. */
+/**
+ * The failure of an exchange. If the transport dies or is interrupted, the outcome is as uncertain as after a lost
+ * connection.
+ */
 const failureOf = (exit: Exit.Failure<unknown, TransportFailure>): TransportFailure => {
   let defect: unknown
   for (const reason of exit.cause.reasons) {

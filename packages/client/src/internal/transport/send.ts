@@ -1,8 +1,9 @@
 /**
- * One call of the protocol: request text in, checked response or typed error out.
+ * Sends one call of the protocol: from request text to validated response or typed error.
  *
- * No lifecycles: no retry, no journal. A call is bounded in time and number, has a span, and no error of it holds what was
- * sent. Whatever a transport, a tracer or a metric does, a call ends once, in time, and gives its place back.
+ * It doesn't retry or journal. A call has a deadline, a slot in the bulkhead and a span, and its errors don't contain
+ * the request. Even if a transport, a tracer or a metric misbehaves, a call ends once, by its deadline, and
+ * releases its slot.
  */
 import { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
@@ -30,11 +31,11 @@ import * as Transport from "./transport.ts"
 
 /** Sends calls to one server. */
 export interface Sender {
-  /** Sends a call; interrupting it abandons it. */
+  /** Sends a call. Interrupting the effect abandons the call. */
   readonly send: <A extends object>(call: Call<A>) => Effect.Effect<WithMeta<A>, CyclesError>
   /**
-   * The same without a fiber: `done` is called once, unless the function that is returned abandons the call before. `context`
-   * decides about tracer and metrics.
+   * Sends a call without a fiber. `done` is called once, unless the returned function abandons the call first.
+   * `context` provides the tracer and the metrics.
    */
   readonly start: <A extends object>(
     call: Call<A>,
@@ -42,16 +43,19 @@ export interface Sender {
     clock: Clock.Clock,
     done: (exit: Exit.Exit<WithMeta<A>, CyclesError>) => void
   ) => () => void
-  /** Sends no settlement for so long: the server throttles. Leases and callers go on. */
-  readonly pauseSettlements: (forMs: number) => void
-  /** The server's time at a moment of the local wall clock, by the `Date` header of the last success; the same without one. */
+  /** Sends no settlement for some time, because the server throttles. Leases and callers aren't affected. */
+  readonly delaySettlements: (forMs: number) => void
+  /**
+   * Converts a local wall-clock time to the server's, by the `Date` header of the last success. Returns it unchanged if
+   * there is none.
+   */
   readonly serverTime: (localMs: number) => number
 }
 
 /** Sends a call. */
 export type Send = Sender["send"]
 
-/** What a sender is made of. */
+/** The parts of a sender. */
 export interface Options {
   readonly baseUrl: string
   readonly apiKey: Redacted.Redacted | undefined
@@ -65,14 +69,14 @@ export interface Options {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the sender for one server and one pair of keys. Calls may outlive the scope; they still have their time limits. */
+/** Makes the sender for one server and its keys. Calls may outlive the scope; their deadlines still apply. */
 export const make = (options: Options): Effect.Effect<Sender, never, CyclesTransport | Scope.Scope> =>
   Effect.gen(function* () {
     const transport = yield* CyclesTransport
     const timers = yield* TimerQueue.make<TimerQueue.Timer>((timer) => timer.expire(), { outlivesScope: true })
     const bulkhead = Bulkhead.make({ ...options, timers })
     if (BaseUrl.isPlainPublic(options.baseUrl)) {
-      yield* Effect.ignoreCause(Effect.logWarning(`The key goes unencrypted to ${options.baseUrl}: use https`))
+      yield* Effect.ignoreCause(Effect.logWarning(`The API key is sent unencrypted to ${options.baseUrl}: use https`))
     }
     return over({ transport, bulkhead, timers }, options)
   })
@@ -83,7 +87,9 @@ const over = (shared: Transport.Shared, options: Options): Sender => {
   let date: string | undefined
   let offsetMs = 0
 
-  /** A date counts whole seconds and changes once in each: only the first response with a new one is looked at. */
+  /**
+   * Updates the server's time. A `Date` header has whole seconds, so only the first response with a new value is used.
+   */
   const observe = (end: Transport.End, clock: Clock.Clock): void => {
     try {
       if (end._tag !== "Done" || !Exit.isSuccess(end.exit)) return
@@ -141,7 +147,7 @@ const over = (shared: Transport.Shared, options: Options): Sender => {
         Effect.callback((resume) => Effect.sync(start(call, fiber.context, fiber.getRef(Clock.Clock), resume)))
       ),
     start,
-    pauseSettlements: shared.bulkhead.pauseSettlements,
+    delaySettlements: shared.bulkhead.delaySettlements,
     serverTime: (localMs) => localMs - offsetMs
   }
 }
@@ -150,7 +156,7 @@ const over = (shared: Transport.Shared, options: Options): Sender => {
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A limit that can't be one ends the call at once, so that it never hangs. */
+/** Limits a timeout to 0 to 1 h. An invalid timeout ends the call at once, so that it can't hang. */
 const limitOf = (ms: number): number => (ms > 0 ? Math.min(ms, maxLimitMs) : 0)
 
 const maxLimitMs = 3_600_000

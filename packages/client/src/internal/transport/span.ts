@@ -1,6 +1,4 @@
-/**
- * The span of one call. A tracer that throws, or a span of it, costs the span and nothing else.
- */
+/** The span of one call. A defect in a tracer loses the span, and has no other effect. */
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -10,7 +8,7 @@ import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Call, WithMeta } from "./call.ts"
 
-/** Opens the span of a call, if anybody would see it: a tracer was provided, or the call is part of something that has a span. */
+/** Opens the span of a call, if a tracer is provided or the call has a parent span. */
 export const open = <A extends object>(call: Call<A>, context: Context.Context<never>): Tracer.Span | undefined => {
   try {
     if (!isTraced(context)) return undefined
@@ -43,12 +41,12 @@ export const end = <A extends object, E>(
   try {
     if (Exit.isSuccess(exit)) describe(span, call, exit.value)
   } catch {
-    // An attribute is lost, not the span.
+    // Lose the attribute only.
   }
   try {
     span.end(Context.get(context, References.TracerTimingEnabled) ? clock.currentTimeNanosUnsafe() : 0n, exit)
   } catch {
-    // The span is lost, not the call.
+    // Lose the span only.
   }
 }
 
@@ -61,7 +59,7 @@ const isTraced = (context: Context.Context<never>): boolean =>
   (Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer ||
     Context.getOrUndefined(context, Tracer.ParentSpan) !== undefined)
 
-/** What is known of a call before there is a response. */
+/** Adds the attributes that are known before the response. */
 const announce = <A extends object>(span: Tracer.Span, { about, method }: Call<A>): void => {
   try {
     span.attribute("http.request.method", method)
@@ -75,11 +73,11 @@ const announce = <A extends object>(span: Tracer.Span, { about, method }: Call<A
       span.attribute("cycles.amount", about.requested.amount.toString())
     }
   } catch {
-    // An attribute is lost, not the span.
+    // Lose the attribute only.
   }
 }
 
-/** What a response adds. */
+/** Adds the attributes of the response. */
 const describe = <A extends object>(span: Tracer.Span, call: Call<A>, response: WithMeta<A>): void => {
   span.attribute("http.response.status_code", call.status)
   if (response.meta.requestId !== undefined) span.attribute("cycles.request_id", response.meta.requestId)

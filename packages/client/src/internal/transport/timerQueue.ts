@@ -1,6 +1,6 @@
 /**
- * Scheduled callbacks, any number of them, with one sleeping fiber: it sleeps until the first one is due, and an earlier one
- * replaces it. A fiber or a timer for each would cost more than most of what is scheduled.
+ * The timer queue: any number of scheduled callbacks with one fiber, which sleeps until the earliest deadline. A fiber
+ * or a timer for each callback would cost more than most callbacks.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -12,26 +12,26 @@ import { nowMs } from "../config/time.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Something that can be scheduled. An entry is in at most one queue. */
+/** A scheduled entry. It can be in one queue only. */
 export interface Entry {
-  /** When it is due, in milliseconds of the queue's monotonic clock. Kept by the queue. */
+  /** The deadline, in milliseconds of the queue's monotonic clock. The queue sets it. */
   due: number
-  /** Its position in the queue; -1 while it isn't scheduled. Kept by the queue. */
+  /** The position in the queue, or -1 if it isn't scheduled. The queue sets it. */
   pos: number
 }
 
-/** An entry that says itself what happens when it is due. */
+/** An entry with its own callback. */
 export interface Timer extends Entry {
   readonly expire: () => void
 }
 
-/** Scheduled entries. */
+/** A queue of entries by deadline. */
 export interface TimerQueue<A extends Entry> {
-  /** Schedules an entry, or moves one that is scheduled already. */
+  /** Schedules an entry, or reschedules it. */
   readonly schedule: (entry: A, afterMs: number) => void
-  /** Removes an entry, if it is scheduled. */
+  /** Removes an entry if it is scheduled. */
   readonly cancel: (entry: A) => void
-  /** How many entries are scheduled. */
+  /** The number of scheduled entries. */
   readonly size: () => number
 }
 
@@ -40,8 +40,8 @@ export interface TimerQueue<A extends Entry> {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes a queue. `onDue` has to be quick; a defect in it is logged and stops nothing else. When the scope closes, the queue
- * drops all entries, unless it `outlivesScope`: then it goes on for as long as entries are scheduled.
+ * Makes a queue. `onDue` must return quickly; a defect in it is logged. When the scope closes, the queue drops its
+ * entries. With `outlivesScope` it continues while entries are scheduled.
  */
 export const make = <A extends Entry>(
   onDue: (entry: A) => void,
@@ -120,10 +120,10 @@ export const make = <A extends Entry>(
     }
   })
 
-/** Entries that are due within this time are handled together. */
+/** Entries whose deadlines are within this time are handled together. */
 const shortestSleepMs = 1
 
-/** What a timer of the runtime can hold. */
+/** The longest delay of a JavaScript timer. */
 const longestSleepMs = 2_147_483_647
 
 // ---------------------------------------------------------------------------------------------------------------------

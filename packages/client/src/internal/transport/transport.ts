@@ -1,6 +1,6 @@
 /**
- * One exchange with a server, bounded in time and number: it waits for a place, goes out, and ends with what came back, when
- * its time is over, or when it is abandoned. Whatever the transport does, an exchange ends once and gives its place back.
+ * One HTTP exchange: waits for a slot in the bulkhead, sends the request, and ends with a response, at its deadline, or
+ * when it is abandoned. Even if the transport misbehaves, an exchange ends once and releases its slot.
  */
 import type * as CyclesTransport from "@effect-cycles/protocol/CyclesTransport"
 import type * as Clock from "effect/Clock"
@@ -14,36 +14,36 @@ import type { Timer, TimerQueue } from "./timerQueue.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What all exchanges of a client share. */
+/** The services that all exchanges of a client share. */
 export interface Shared {
   readonly transport: CyclesTransport.CyclesTransport
   readonly bulkhead: Bulkhead
   readonly timers: TimerQueue<Timer>
 }
 
-/** What is sent, and who learns how it ended. */
+/** The request of an exchange, and the callback for its end. */
 export interface Job {
   readonly priority: Priority
-  /** Counts from the start, the time in the queue included. */
+  /** The time limit, including the time in the queue. */
   readonly limitMs: number
   readonly clock: Clock.Clock
   readonly context: () => Context.Context<never>
-  /** Builds the request once there is a place for it. */
+  /** Builds the request when the exchange has a slot. */
   readonly request: () => CyclesTransport.TransportRequest
   /** Called once. A defect in it is ignored. */
   readonly ended: (end: End) => void
 }
 
-/** How an exchange ended. */
+/** The end of an exchange. */
 export type End =
-  /** The transport called back. The types promise more than a transport of the user's may keep. */
+  /** The transport called back. A custom transport may violate the types. */
   | {
       readonly _tag: "Done"
       readonly exit: Exit.Exit<CyclesTransport.TransportResponse, CyclesTransport.TransportFailure>
       readonly rttMs: number
     }
   | { readonly _tag: "TimedOut"; readonly wasSent: boolean }
-  /** The transport, or the building of the request, threw. */
+  /** The transport threw, or building the request did. */
   | { readonly _tag: "Threw"; readonly defect: unknown; readonly wasSent: boolean }
   | { readonly _tag: "Abandoned" }
 
@@ -62,10 +62,10 @@ class Exchange implements Timer {
   due = 0
   pos = -1
   #isOver = false
-  #hasPlace = false
+  #hasSlot = false
   #isSent = false
   #sentAtMs = 0
-  /** Withdraws the exchange from the queue or, once it is sent, abandons it. */
+  /** Removes the exchange from the queue or, after it is sent, abandons it. */
   #cancel = nothing
   readonly #shared: Shared
   readonly #job: Job
@@ -79,7 +79,7 @@ class Exchange implements Timer {
     const { bulkhead, timers } = this.#shared
     timers.schedule(this, this.#job.limitMs)
     const withdraw = bulkhead.acquire(this.#job.priority, nowMs(this.#job.clock), () => this.#granted())
-    if (!this.#hasPlace && !this.#isOver) this.#cancel = withdraw
+    if (!this.#hasSlot && !this.#isOver) this.#cancel = withdraw
   }
 
   expire(): void {
@@ -91,7 +91,7 @@ class Exchange implements Timer {
   }
 
   #granted(): void {
-    this.#hasPlace = true
+    this.#hasSlot = true
     const { bulkhead, transport } = this.#shared
     const { clock, context, priority } = this.#job
     this.#sentAtMs = nowMs(clock)
@@ -122,14 +122,14 @@ class Exchange implements Timer {
     try {
       this.#cancel()
     } catch {
-      // A transport that can't abandon an exchange is still not heard any more.
+      // The result is ignored even if the transport can't abandon the exchange.
     }
     this.#cancel = nothing
-    if (this.#hasPlace) bulkhead.release(priority, nowMs(clock))
+    if (this.#hasSlot) bulkhead.release(priority, nowMs(clock))
     try {
       ended(end)
     } catch {
-      // Nothing is left to do; `ended` reports what its own callbacks throw.
+      // `ended` reports defects of its callbacks itself.
     }
   }
 }

@@ -1,6 +1,4 @@
-/**
- * A connection to the SQLite file of a journal, with its statements.
- */
+/** A connection to the SQLite file of a journal, with its prepared statements. */
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Folder from "./folder.ts"
@@ -9,7 +7,9 @@ import * as Sqlite from "./sqlite.ts"
 
 export interface Connection extends ReturnType<typeof connect> {}
 
-/** Opens the file, and creates it if it is missing. Waits for no lock: the event loop would stand still. */
+/**
+ * Opens the file, and creates it if it is missing. It doesn't wait for locks, because that would block the event loop.
+ */
 export const connect = (path: string) => {
   let db: Sqlite.Database | undefined
   try {
@@ -20,7 +20,7 @@ export const connect = (path: string) => {
     Format.migrate(filename, db)
     return {
       db,
-      /** The folder of the locks of owners, beside the file. */
+      /** The folder of the lock files of owners, next to the file. */
       owners: Path.join(Path.dirname(filename), "owners"),
       isInPlace: makeIsInPlace(filename, identity),
       begin: db.prepare("BEGIN IMMEDIATE"),
@@ -33,28 +33,31 @@ export const connect = (path: string) => {
   }
 }
 
-/** Makes the folder, and the file with its rights before anything is written into it; returns where the file really is. */
+/**
+ * Creates the folder and the file, with its permissions set before anything is written to it. Returns the real path of
+ * the file.
+ */
 const prepare = (path: string): string => {
   const wanted = Folder.expand(path)
   Folder.make(Path.dirname(wanted))
   try {
-    // Never opens an existing file: closing it again would drop the locks that this process has on it.
+    // Don't open an existing file: closing it would release the locks of this process on it.
     Fs.closeSync(Fs.openSync(wanted, "wx", 0o600))
   } catch (error) {
     if (!Fs.existsSync(wanted)) throw error
   }
-  // Processes that reach the file by different links must agree on where its owners are.
+  // Processes that use different links to the file must use the same folder of owners.
   const filename = Fs.realpathSync(wanted)
   Fs.chmodSync(filename, 0o600)
   return filename
 }
 
 /**
- * Makes the check that what was committed is in the files at the path: neither the file nor its write-ahead log has been
- * deleted or replaced, and the file has not been truncated.
+ * Makes the check that committed data is in the files at the path: neither the file nor its write-ahead log was deleted
+ * or replaced, and the file wasn't truncated.
  *
- * Every transaction pays for it, so that most checks look at the folder only: nothing is deleted or replaced in a folder whose
- * modification time stays the same.
+ * It runs for every transaction, so most checks only read the modification time of the folder, which changes if a file
+ * in it is deleted or replaced.
  */
 const makeIsInPlace = (filename: string, identity: string | undefined) => {
   const folder = Path.dirname(filename)
@@ -84,13 +87,13 @@ const makeIsInPlace = (filename: string, identity: string | undefined) => {
     if (isUnchanged && now - checkedAt < maxCheckAgeMs) return true
     if (!areFilesInPlace()) return false
     checkedAt = now
-    // Until the clock of the file system has ticked, another change may have the same time.
+    // A second change within one tick of the file system's clock has the same modification time.
     known = present !== undefined && Date.now() - present.mtimeMs > clockTickMs ? present : undefined
     return true
   }
 }
 
-/** How often the files themselves are looked at under load: a truncated file leaves its folder unchanged. */
+/** The maximum age of a check of the files themselves: truncating a file doesn't change its folder. */
 const maxCheckAgeMs = 50
 
 const clockTickMs = 20
@@ -98,7 +101,7 @@ const clockTickMs = 20
 const statements = (db: Sqlite.Database) => {
   const exact = (sql: string) => {
     const statement = db.prepare(sql)
-    // A number above 2^53 would otherwise make reading any row throw.
+    // Otherwise a number above 2^53 makes reading any row throw.
     statement.setReadBigInts(true)
     return statement
   }

@@ -1,9 +1,9 @@
 /**
- * Connections to a server: those that are kept, new ones for requests that are sent again, and those through a proxy.
+ * Connections to a server: pooled ones, new ones for repeated requests, and those through a proxy.
  *
- * A server closes idle connections when it likes, also just as a request is written. Such an end differs from that of a
- * server that breaks while it works in two things: the connection had brought a response before, and not a byte came back
- * after the request was written. A byte of `100 Continue` counts.
+ * A server may close an idle connection just as a request is written. Two conditions distinguish this from a server
+ * that fails during a request: the connection has already carried a response, and the server has sent no byte since the
+ * request was written, not even of `100 Continue`.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -12,23 +12,23 @@ import type { buildConnector, Dispatcher } from "undici"
 import * as Proxy from "./proxy.ts"
 import type { Undici } from "./undici.ts"
 
-/** The ways to a server. */
+/** The connections to a server. */
 export interface Connections {
   readonly kept: (origin: string) => Sends
-  /** Where a request is sent again: each gets a connection of its own there, if it asks for `reset`. */
+  /** The dispatcher for a repeated request. With the option `reset`, each request gets a new connection. */
   readonly fresh: (origin: string) => Sends
-  /** Whether undici itself sends: then a request that it never started was never sent. */
+  /** Whether undici itself sends the request. If so, a request that it never started was never sent. */
   readonly isUndici: boolean
-  /** Whether an error is the end of an idle connection that the server had closed. */
+  /** Whether the error means that the server had closed an idle connection. */
   readonly isStale: (error: Error) => boolean
 }
 
-/** The part of a dispatcher that is used. */
+/** The part of a dispatcher that the transport uses. */
 export interface Sends {
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean
 }
 
-/** A dispatcher of the user's: it is not closed, and nothing is sent again. */
+/** Uses a custom dispatcher. It isn't closed, and no request is repeated. */
 export const over = (dispatcher: Sends): Connections => ({
   kept: () => dispatcher,
   fresh: () => dispatcher,
@@ -36,7 +36,7 @@ export const over = (dispatcher: Sends): Connections => ({
   isStale: () => false
 })
 
-/** Makes connections; they are closed with the scope. */
+/** Makes connections, which are closed with the scope. */
 export const make = (
   undici: Undici,
   options: { readonly connectTimeoutMs: number; readonly connections: number; readonly proxies: Proxy.Proxies }
@@ -79,7 +79,10 @@ export const make = (
     }
   })
 
-/** Counts on the socket itself: undici writes requests by `write` and takes what has come, decrypted, by `read`. */
+/**
+ * Marks the errors of stale connections. It observes the socket itself: undici writes requests by `write`, and reads
+ * decrypted responses by `read`.
+ */
 const watch = (socket: Socket, stale: WeakSet<Error>): void => {
   let hasRead = false
   let isKept = false

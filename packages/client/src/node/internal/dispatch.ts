@@ -1,8 +1,8 @@
 /**
- * One exchange over undici's `dispatch`, by callbacks: no fiber, no stream, no abort controller.
+ * One HTTP exchange over undici's `dispatch`, with callbacks only: without a fiber, a stream or an abort controller.
  *
- * A kept connection that the server closed just as a request was written is no response to that request: a repeatable request
- * is then sent again, once, on a new connection. Its response says so in `attempts`.
+ * If the server had closed a pooled connection just as the request was written, a repeatable request is sent once more
+ * on a new connection. The response then has `attempts: 2`.
  */
 import type { TransportFailure, TransportRequest, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import { failureOf, notSent, tooLarge } from "@effect-cycles/protocol/CyclesTransport"
@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit"
 import type { Dispatcher } from "undici"
 import type * as Connections from "./connections.ts"
 
-/** Starts an exchange. Returns a function that abandons it, which closes its connection. */
+/** Starts an exchange. Returns a function that abandons it and closes its connection. */
 export const start = (
   connections: Connections.Connections,
   request: TransportRequest,
@@ -45,7 +45,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #status = 0
   #headers: RawHeaders = {}
   #size = 0
-  /** Whether a byte of a response has come, those of an interim response included. */
+  /** Whether any byte of a response has arrived, including an interim response. */
   #hasResponse = false
   #isOver = false
 
@@ -134,7 +134,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#isOver) return
     this.#isOver = true
     const failure = failureOf(error)
-    // The first request may have arrived, whatever became of its repetition.
+    // The first request may have arrived, even if the repeated one wasn't sent.
     if (this.#attempts > 1) this.#done(Exit.fail({ ...failure, kind: "interrupted", mayHaveArrived: true }))
     else if (this.#controller === undefined && this.#connections.isUndici) {
       this.#done(Exit.fail(notSent(failure.kind === "unknown" ? messageOf(error) : failure.problem, error)))
@@ -144,7 +144,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : "the request was not sent")
 
-/** Each header once. Most responses have no header twice, and need no copy. */
+/** Joins repeated headers. Most responses have none, and aren't copied. */
 const singleHeaders = (raw: RawHeaders): TransportResponse["headers"] => {
   const headers: Record<string, string> = {}
   for (const name in raw) {

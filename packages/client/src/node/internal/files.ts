@@ -1,12 +1,10 @@
-/**
- * Files that are written durably, and that other processes may remove at any time.
- */
+/** Durable file operations. Other processes may remove the files at any time. */
 import * as Predicate from "effect/Predicate"
 import { randomBytes } from "node:crypto"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 
-/** Writes a temporary file in a folder, durably, and returns its path. Leaves nothing behind if that fails. */
+/** Writes a temporary file durably and returns its path. Removes the file if that fails. */
 export const writeTemporary = async (folder: string, text: string): Promise<string> => {
   const path = Path.join(folder, `${process.pid}.${randomBytes(8).toString("hex")}${extension}`)
   const file = await Fs.open(path, "wx", 0o600)
@@ -25,7 +23,7 @@ export const writeTemporary = async (folder: string, text: string): Promise<stri
   }
 }
 
-/** Removes temporary files that are older than an hour: their writers are dead. */
+/** Removes temporary files older than an hour, which belong to dead processes. */
 export const removeOldTemporaries = async (folder: string): Promise<void> => {
   for (const name of await list(folder)) {
     if (!isTemporary(name)) continue
@@ -41,20 +39,20 @@ const extension = ".tmp"
 
 const hourMs = 3_600_000
 
-/** Moves a file, durably; replaces what is there. */
+/** Moves a file durably, and replaces an existing one. */
 export const move = async (from: string, to: string): Promise<void> => {
   await Fs.rename(from, to)
   await syncFolder(Path.dirname(to))
 }
 
-/** Moves a file, durably, to a name that is free; returns false if it isn't. */
+/** Moves a file durably if the name is free. Returns false if it isn't. */
 export const moveToFree = async (from: string, to: string): Promise<boolean> => {
   try {
     await Fs.link(from, to)
     await discard(from)
   } catch (error) {
     if (codeOf(error) === "EEXIST") return false
-    // Not every file system has links. Without them there is a moment in which the name may be taken.
+    // Not every file system has hard links. Without them, another process may take the name in between.
     if (codeOf(error) === "ENOENT") throw error
     if (await exists(to)) return false
     await Fs.rename(from, to)
@@ -63,7 +61,7 @@ export const moveToFree = async (from: string, to: string): Promise<boolean> => 
   return true
 }
 
-/** Makes the entries of a folder durable. Windows can't do that for folders, and does so by itself. */
+/** Makes the entries of a folder durable. Windows can't sync folders, and doesn't need to. */
 const syncFolder = async (folder: string): Promise<void> => {
   if (process.platform === "win32") return
   const handle = await Fs.open(folder, "r")
@@ -74,33 +72,33 @@ const syncFolder = async (folder: string): Promise<void> => {
   }
 }
 
-/** Renames a file, unless another scan or another process was faster. */
+/** Renames a file, unless another scan or process has removed it. */
 export const rename = (from: string, to: string): Promise<void> => Fs.rename(from, to).catch(ignoreMissing)
 
-/** Removes a file, if it is there. */
+/** Removes a file, if it exists. */
 export const unlink = (path: string): Promise<void> => Fs.unlink(path).catch(ignoreMissing)
 
-/** Removes a file, if that is possible. */
+/** Removes a file and ignores failures. */
 export const discard = (path: string): Promise<void> => Fs.unlink(path).catch(() => {})
 
-/** Removes an empty folder, if that is possible. */
+/** Removes an empty folder and ignores failures. */
 export const discardFolder = (path: string): Promise<void> => Fs.rmdir(path).catch(() => {})
 
-/** The text of a file; undefined if there is none. */
+/** The text of a file; undefined if it doesn't exist. */
 export const readText = (path: string): Promise<string | undefined> =>
   Fs.readFile(path, "utf8").catch((error: unknown) => {
     ignoreMissing(error)
     return undefined
   })
 
-/** The names in a folder; none if there is no folder. */
+/** The names in a folder; none if it doesn't exist. */
 export const list = (folder: string): Promise<ReadonlyArray<string>> =>
   Fs.readdir(folder).catch((error: unknown) => {
     ignoreMissing(error)
     return []
   })
 
-/** Whether there is something at a path. */
+/** Whether a path exists. */
 export const exists = (path: string): Promise<boolean> =>
   Fs.lstat(path).then(
     () => true,
@@ -110,7 +108,7 @@ export const exists = (path: string): Promise<boolean> =>
     }
   )
 
-/** Whether an error says that there is no such file, and couldn't be. */
+/** Whether an error means that a file or one of its folders doesn't exist. */
 export const isMissing = (error: unknown): boolean =>
   ["ENOENT", "ENOTDIR", "ENAMETOOLONG"].some((code) => code === codeOf(error))
 

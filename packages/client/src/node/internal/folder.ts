@@ -1,19 +1,17 @@
-/**
- * Paths and folders that only their owner can read.
- */
+/** Paths, and folders that only their owner can read. */
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 
-/** A path with `~` for the home folder. Throws if there is no home folder. */
+/** Expands `~` to the home folder. Throws if there is no home folder. */
 export const expand = (path: string): string =>
   path === "~" || path.startsWith("~/") ? Path.join(home(), path.slice(1)) : Path.resolve(path)
 
 /**
- * The home folder: `HOME` (`USERPROFILE` on Windows), or else that of the user in the system's list of users.
+ * The home folder: `HOME` (`USERPROFILE` on Windows), or else the entry of the user database.
  *
- * Not `UserDirectories`: it fails without `HOME`, and reads it from the `ConfigProvider`, which may nest or rename variables;
- * the journal would then be in another place than before.
+ * It doesn't use `UserDirectories`, which fails without `HOME` and reads it from the `ConfigProvider`. A provider that
+ * renames or nests variables would move the journal.
  */
 const home = (): string => {
   const known = [Os.homedir, () => Os.userInfo().homedir].map(attempt).find((path) => Path.isAbsolute(path))
@@ -30,10 +28,10 @@ const attempt = (f: () => string): string => {
 }
 
 /**
- * Makes a folder, and the folders above it that are missing, with the rights 0700. Existing folders are left alone.
+ * Creates a folder and its missing parents with permissions 0700. Existing folders aren't changed.
  *
- * One by one: `mkdirSync` with `recursive` never returns if the system reports that the parent of an existing folder is
- * missing, as below `/proc`.
+ * It creates them one by one: `mkdirSync` with `recursive` never returns if the system reports that the parent of an
+ * existing folder is missing, as under `/proc`.
  */
 export const make = (folder: string): void => {
   if (Fs.existsSync(folder)) return
@@ -42,13 +40,13 @@ export const make = (folder: string): void => {
   try {
     Fs.mkdirSync(folder, { mode: 0o700 })
   } catch (error) {
-    // Another process may have made it in the meantime.
+    // Another process may have created it in the meantime.
     if (!Fs.existsSync(folder)) throw error
   }
   sync(parent)
 }
 
-/** Makes the entries of a folder durable, if the system can do that for folders. */
+/** Makes the entries of a folder durable, if the system can sync folders. */
 const sync = (folder: string): void => {
   try {
     const descriptor = Fs.openSync(folder, "r")
@@ -58,22 +56,22 @@ const sync = (folder: string): void => {
       Fs.closeSync(descriptor)
     }
   } catch {
-    // Windows can't, and needs not; nor can everyone read every parent.
+    // Windows can't sync folders and doesn't need to. Elsewhere, a parent may be unreadable.
   }
 }
 
-/** Renames a folder, if it is there. */
+/** Renames a folder, if it exists. */
 export const rename = (from: string, to: string): void => {
   if (Fs.existsSync(from)) Fs.renameSync(from, to)
 }
 
-/** Which file is at a path: device and inode. Undefined if there is none. */
+/** The device and inode of a file; undefined if it doesn't exist. */
 export const identityOf = (path: string): string | undefined => {
   const stats = statOf(path)
   return stats === undefined ? undefined : `${stats.dev}:${stats.ino}`
 }
 
-/** As `statSync`; undefined if there is nothing at the path, or nothing that can be reached. */
+/** Same as `statSync`; undefined if the path doesn't exist or isn't accessible. */
 export const statOf = (path: string): Fs.Stats | undefined => {
   try {
     return Fs.statSync(path, { throwIfNoEntry: false })

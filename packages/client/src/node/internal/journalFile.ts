@@ -1,7 +1,7 @@
 /**
- * The SQLite file of a journal and its group commit: a queue of work, in which everything that waits shares one transaction.
+ * The SQLite file of a journal and its group commit: a queue in which all waiting work shares one transaction.
  *
- * Nothing here blocks: if another process has the lock, the work goes on waiting and the event loop goes on meanwhile.
+ * Nothing blocks the event loop: while another process has the lock, the work stays in the queue.
  */
 import { JournalError } from "../../SettlementJournal.ts"
 import type { Connection } from "./connection.ts"
@@ -14,20 +14,20 @@ import * as Sqlite from "./sqlite.ts"
 
 export interface File {
   /**
-   * Does work in one transaction with everything else that waits; work that only reads waits for no lock. Calls `done` when
-   * the work is durable in the file at the path, or with the reason why it is not.
+   * Runs work in one transaction with all other waiting work. Work that only reads doesn't wait for a lock. `done` is
+   * called when the work is durable in the file at the path, or with an error.
    */
   readonly enqueue: (kind: "read" | "write", work: Work, done: (error: unknown) => void) => void
-  /** Does work for which nobody waits, with the next transaction or a little later. */
+  /** Runs work that no caller waits for, with the next transaction or a little later. */
   readonly enqueueIdle: (work: Work, done?: (error: unknown) => void) => void
   /**
-   * Does the waiting work and closes the file. Later work opens the file again and closes it when nothing waits any more:
-   * bodies may outlive their layer.
+   * Runs the waiting work and closes the file. Later work opens the file again, and closes it when the queue is empty,
+   * because bodies may outlive their layer.
    */
   readonly close: (done: () => void) => void
 }
 
-/** What is done with the file; it is done again if the transaction fails or the file is no longer at its path. */
+/** One piece of work. It runs again if the transaction fails or if the file isn't at its path any more. */
 export type Work = (connection: Connection) => void
 
 interface Waiting {
@@ -41,7 +41,7 @@ interface Waiting {
 // the file
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The file, which is opened for the first work. If it can't be opened, the next work tries again. */
+/** Makes the queue. The first work opens the file. If it can't be opened, the next work tries again. */
 export const make = (path: string): File => {
   let connection: Connection | undefined
   let waiting: Array<Waiting> = []
@@ -50,13 +50,13 @@ export const make = (path: string): File => {
   let isClosed = false
   let onClosed: (() => void) | undefined
 
-  /** Does work in one transaction, all or nothing, in the file that is at the path; returns the error, if any. */
+  /** Runs work in one transaction, in the file at the path. Returns the error, if any. */
   const transact = (batch: ReadonlyArray<Waiting>): unknown => {
     const isWriting = batch.some(({ kind }) => kind === "write")
     for (let attempt = 1; ; attempt++) {
       const error = transactOnce(batch, isWriting)
       if (connection === undefined || (error === undefined && !isWriting) || connection.isInPlace()) return error
-      // Deleted or replaced: what was committed is not at the path, and an error may have come from that.
+      // The file was deleted or replaced: the committed data isn't at the path, and the error may result from that.
       abandon()
       if (attempt === maxAttempts) return error ?? new Error(`${path} is deleted or replaced while it is written`)
     }
@@ -64,7 +64,7 @@ export const make = (path: string): File => {
 
   const transactOnce = (batch: ReadonlyArray<Waiting>, isWriting: boolean): unknown => {
     try {
-      // Reading from a file that is no longer at the path would go unnoticed.
+      // A read doesn't notice that the file isn't at the path any more.
       if (!isWriting && connection?.isInPlace() === false) abandon()
       connection ??= connectOrFail(path)
       if (isWriting) connection.begin.run()
@@ -82,18 +82,18 @@ export const make = (path: string): File => {
     try {
       if (connection?.db.isTransaction === true) connection.db.exec("ROLLBACK")
     } catch {
-      // The next transaction would be inside this one: it gets a new connection.
+      // A transaction is still open, so the next one needs a new connection.
       disconnect()
     }
   }
 
-  /** Leaves a file that is no longer at the path. */
+  /** Closes a file that isn't at the path any more. */
   const abandon = (): void => {
     try {
-      // A log that was left at the path would be taken for that of the next file there.
+      // SQLite would apply a write-ahead log left at the path to the next file there.
       connection?.db.exec("PRAGMA wal_checkpoint(TRUNCATE)")
     } catch {
-      // The next file is checked when it is opened.
+      // Opening the next file checks its log.
     }
     disconnect()
   }
@@ -102,12 +102,12 @@ export const make = (path: string): File => {
     try {
       connection?.db.close()
     } catch {
-      // What was committed is durable nevertheless.
+      // Committed data is durable even if closing fails.
     }
     connection = undefined
   }
 
-  /** Does the waiting work now. If another process has the lock, it goes on waiting, and the event loop goes on meanwhile. */
+  /** Runs the waiting work now. While another process has the lock, the work stays in the queue. */
   const commit = (): void => {
     const batch = waiting
     waiting = []
@@ -117,15 +117,15 @@ export const make = (path: string): File => {
     const error = batch.length === 0 ? undefined : transact(batch)
     if (Sqlite.isBusy(error)) {
       const now = performance.now()
-      const isPatient = ({ sinceMs }: Waiting) => now - sinceMs < patienceMs
-      waiting = batch.filter(isPatient)
+      const hasTime = ({ sinceMs }: Waiting) => now - sinceMs < lockTimeoutMs
+      waiting = batch.filter(hasTime)
       if (waiting.length > 0) {
         isScheduled = true
-        setTimeout(commit, betweenMs)
+        setTimeout(commit, lockRetryMs)
       }
-      for (const one of batch) if (!isPatient(one)) one.done(error)
+      for (const one of batch) if (!hasTime(one)) one.done(error)
     } else {
-      // Work that fails must not fail the others.
+      // One failing piece of work must not fail the others, so each runs in a transaction of its own.
       const isAlone = error === undefined || batch.length === 1 || connection === undefined
       const errors = isAlone ? undefined : batch.map((one) => transact([one]))
       batch.forEach((one, i) => one.done(errors === undefined ? error : errors[i]))
@@ -141,7 +141,7 @@ export const make = (path: string): File => {
   const schedule = (): void => {
     if (isScheduled) return
     isScheduled = true
-    commitAfter(turns)
+    commitAfter(groupCommitTurns)
   }
 
   return {
@@ -163,19 +163,20 @@ export const make = (path: string): File => {
 }
 
 /**
- * How many turns of the event loop a transaction waits for more work. Under load each turn brings responses whose settlements
- * share the write to the disk, which is the most expensive part; if nothing else goes on, turns take no time.
+ * The number of turns of the event loop that a transaction waits for more work. Under load, each turn receives
+ * responses whose settlements then share one disk write, which is the most expensive part. When idle, turns take almost
+ * no time.
  */
-const turns = 4
+const groupCommitTurns = 4
 
-/** How long work for which nobody waits may wait for a transaction. */
+/** How long work that no caller waits for may wait for a transaction. */
 const idleMs = 20
 
-/** How long work waits for the lock of another process, and how long between two attempts. */
-const patienceMs = 2_000
-const betweenMs = 5
+/** How long work waits for the lock of another process, and the interval between two attempts. */
+const lockTimeoutMs = 2_000
+const lockRetryMs = 5
 
-/** How often a file that disappears again and again is made. */
+/** How often the file is created again if it keeps disappearing. */
 const maxAttempts = 3
 
 const ignore = (): void => {}

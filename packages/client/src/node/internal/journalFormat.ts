@@ -1,23 +1,22 @@
 /**
- * The format of the SQLite journal: its tables, and how older files are brought into it.
- *
- * Format 2 keys records by their body too and has open records. The columns of the tables of format 1 are unchanged, so that a
- * process with an older client which has the file open goes on working.
+ * The format of the SQLite journal: its tables, and the upgrade of older files. Format 2 adds the body to the key of a
+ * record, and adds open records. The columns of format 1 are unchanged, so that a process with an older client that has
+ * the file open continues to work.
  */
 import * as Fs from "node:fs"
 import * as Sqlite from "./sqlite.ts"
 
 /**
- * Brings a file into this format. Writes nothing if it is in this format already. Throws, and leaves the file alone, if it
- * belongs to another program or a newer client.
+ * Upgrades a file to this format. Writes nothing if the file has it already. Throws, without changing the file, if the
+ * file belongs to another program or a newer client.
  */
 export const migrate = (filename: string, db: Sqlite.Database): void => {
   const found = inspect(filename, db)
-  // Changes nothing if the file has these settings already.
+  // No effect if the file has these settings already.
   db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
   if (found === "current") return
   db.exec("BEGIN IMMEDIATE")
-  // Another process may have been faster.
+  // Another process may have upgraded the file in the meantime.
   const now = inspect(filename, db)
   if (now === "v1") {
     backUp(filename)
@@ -27,8 +26,8 @@ export const migrate = (filename: string, db: Sqlite.Database): void => {
 }
 
 /**
- * Checks a file that has content in its write-ahead log before anyone opens it for writing: the last connection that closes
- * moves the log into the file, which would change a file that must be left alone.
+ * Checks a file with a write-ahead log before it is opened for writing. The last connection to close moves the log into
+ * the file, which would change a file of another program.
  */
 export const checkUntouched = (filename: string): void => {
   if ((Fs.statSync(`${filename}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0) return
@@ -41,10 +40,10 @@ export const checkUntouched = (filename: string): void => {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// what a file is
+// inspect
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What a file holds. A file whose creation was cut off counts as empty. */
+/** The format of a file. A file whose creation was interrupted counts as empty. */
 const inspect = (filename: string, db: Sqlite.Database): "empty" | "v1" | "current" => {
   const { application, ours, tables, version } = { ...db.prepare(formatOf).get() }
   if (tables === 0 && version === 0 && (application === 0 || application === applicationId)) return "empty"
@@ -56,7 +55,7 @@ const inspect = (filename: string, db: Sqlite.Database): "empty" | "v1" | "curre
 
 const formatVersion = 2
 
-/** Marks the file as ours: "CyJo" in ASCII. */
+/** The SQLite application id of a journal: "CyJo" in ASCII. */
 const applicationId = 0x43794a6f
 
 const formatOf = `
@@ -82,8 +81,8 @@ const recordColumns = `
     recorded_at_ms INTEGER NOT NULL,
     not_before_ms INTEGER NOT NULL`
 
-// The body itself is part of the key, not a digest of it: without a rowid the key is the row, so it takes no room, and no
-// hash has to be computed for each record.
+// The key contains the whole body instead of a digest. In a table without a rowid the key is the row, so this takes no
+// more space, and no digest has to be computed.
 const tables = `
   CREATE TABLE IF NOT EXISTS records (${recordColumns},
     PRIMARY KEY (fingerprint, base_url, reservation_id, commit_body)
@@ -119,14 +118,14 @@ const upgrade = `
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Copies a file of format 1 to `<file>.v1.bak`, its write-ahead log included. The caller has the lock for writing, so that
- * nobody changes the file, or copies it, at the same time. An earlier copy is kept.
+ * Copies a file of format 1, with its write-ahead log, to `<file>.v1.bak`. The caller holds the write lock, so that no
+ * other process changes or copies the file. An earlier copy isn't overwritten.
  */
 const backUp = (filename: string): void => {
   const temporary = `${filename}.v1.bak.tmp`
   try {
     Fs.rmSync(temporary, { force: true })
-    // With its rights before anything is written into it.
+    // Set the permissions before anything is written to the file.
     Fs.closeSync(Fs.openSync(temporary, "wx", 0o600))
     const db = Sqlite.open(filename, { readOnly: true })
     try {

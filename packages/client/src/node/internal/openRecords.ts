@@ -1,27 +1,30 @@
 /**
- * Which open records a journal handle may have in the store, and its proof of life while it has some.
+ * The open records that a journal handle may have in the store, and the lock that proves that the handle is alive.
  *
- * The lock is taken for the first open record. It is dropped when the scope of the handle has closed and no open record is
- * left: bodies may outlive their layer.
+ * The lock is acquired for the first open record. It is released when the scope of the handle has closed and no open
+ * record is left, because bodies may outlive their layer.
  */
 import * as OwnerLock from "./ownerLock.ts"
 
 export interface OpenRecords {
   /** Whether the store may hold an open record of this handle for a reservation. */
   readonly has: (id: string) => boolean
-  /** The id of the handle as an owner; undefined before its first open record. */
+  /** The owner id of the handle; undefined before its first open record. */
   readonly owner: () => string | undefined
-  /** Takes the lock, or checks it; returns the id of the handle as an owner. */
+  /** Acquires the lock, or checks that it is in place. Returns the owner id of the handle. */
   readonly acquire: (folder: string) => string
-  /** An open record is about to be written; call the result when that has ended, whether or not it succeeded. */
+  /** Marks an open record as being written. Call the result with the outcome when the write has ended. */
   readonly putting: (id: string) => (isDone: boolean) => void
-  /** An open record is about to be removed; as `putting`. */
+  /** Marks an open record as being removed. Call the result with the outcome when the removal has ended. */
   readonly removing: (id: string) => (isDone: boolean) => void
   /** The scope of the handle has closed. */
   readonly close: () => void
 }
 
-/** A handle without open records. `onRelease` is called with its id before it drops its lock. */
+/**
+ * Makes the state of a handle without open records. `onRelease` is called with the owner id before the lock is
+ * released.
+ */
 export const make = (onRelease?: (owner: string) => void): OpenRecords => {
   const lock = OwnerLock.make()
   const entries = new Map<string, { operations: number; isPresent: boolean }>()
@@ -40,7 +43,7 @@ export const make = (onRelease?: (owner: string) => void): OpenRecords => {
     entry.operations += 1
     return (isDone) => {
       entry.operations -= 1
-      // A write that failed may have reached the disk nevertheless.
+      // A failed write may have reached the disk.
       if (isPut) entry.isPresent = true
       else if (isDone) entry.isPresent = false
       if (entry.operations > 0 || entry.isPresent) return
@@ -50,7 +53,7 @@ export const make = (onRelease?: (owner: string) => void): OpenRecords => {
   }
 
   return {
-    // Most programs have no open records: then the id isn't hashed.
+    // The size check saves hashing the id: most programs have no open records.
     has: (id) => entries.size > 0 && entries.has(id),
     owner: lock.id,
     acquire: lock.acquire,
@@ -63,7 +66,7 @@ export const make = (onRelease?: (owner: string) => void): OpenRecords => {
   }
 }
 
-/** Tries a removal again, without keeping the process alive. */
+/** Retries a removal later, without keeping the process alive. */
 export const later = (f: () => unknown): void => void setTimeout(f, retryMs).unref()
 
 const retryMs = 1_000

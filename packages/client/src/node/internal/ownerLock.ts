@@ -1,10 +1,10 @@
 /**
- * Proof of life of a journal handle: a file of its own, locked for as long as the handle is in use. The operating system
- * drops the lock when the process ends, however it ends.
+ * The lock of a journal handle, which proves that the handle is alive: a lock file that stays locked while the handle
+ * is in use. The operating system releases the lock when the process ends for any reason.
  *
- * The lock is an open EXCLUSIVE transaction of SQLite on an empty file. SQLite locks across processes, threads and
- * connections of one process, which `fcntl` alone doesn't. A process must never open and close the file by other means than
- * SQLite while it holds the lock: closing any file descriptor drops it.
+ * The lock is an open EXCLUSIVE transaction of SQLite on an empty file. SQLite locks across processes, threads, and
+ * connections of one process; `fcntl` alone doesn't. While a process holds the lock, it must open the file by SQLite
+ * only, because closing any other file descriptor of the file releases the lock.
  */
 import * as Predicate from "effect/Predicate"
 import { randomBytes } from "node:crypto"
@@ -18,14 +18,14 @@ import * as Sqlite from "./sqlite.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 export interface OwnerLock {
-  /** The id under which the lock is held. */
+  /** The owner id of the lock; undefined if it isn't held. */
   readonly id: () => string | undefined
   /**
-   * Takes the lock, or checks that it is still in place, and returns its id. The id differs from the last one if the file
-   * has been deleted meanwhile. Throws if the lock can't be taken.
+   * Acquires the lock, or checks that it is in place, and returns its owner id. The id changes if the file was deleted
+   * in the meantime. Throws if the lock can't be acquired.
    */
   readonly acquire: (folder: string) => string
-  /** Drops the lock and removes its file. */
+  /** Releases the lock and removes its file. */
   readonly release: () => void
 }
 
@@ -36,7 +36,7 @@ interface Held {
   readonly db: Sqlite.Database
 }
 
-/** A lock that is not taken yet. */
+/** Makes a lock that isn't acquired yet. */
 export const make = (): OwnerLock => {
   let held: Held | undefined
   return {
@@ -51,7 +51,7 @@ export const make = (): OwnerLock => {
     },
     release: () => {
       if (held === undefined) return
-      // While the lock is held, so that nobody takes the file for that of a dead owner.
+      // Unlink while the lock is held, so that no process takes the file for that of a dead owner.
       unlink(held.path)
       close(held.db)
       unlink(held.path)
@@ -60,7 +60,7 @@ export const make = (): OwnerLock => {
   }
 }
 
-/** Makes and locks a file; undefined if a sweep removed the file before it was locked. */
+/** Creates and locks a file; undefined if a sweep removed the file before it was locked. */
 const lockNew = (folder: string): Held | undefined => {
   Folder.make(folder)
   const id = randomBytes(16).toString("hex")
@@ -79,18 +79,19 @@ const lockNew = (folder: string): Held | undefined => {
 // the locks of others
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The lock of a dead owner, taken over, so that only one process adopts its records at a time. */
-export interface Claim {
-  /** Drops the lock; `isDone` removes the file too, since nothing of the owner is left. */
+/** The lock of a dead owner, held by the process that adopts its records, so that only one process does. */
+export interface AdoptionLock {
+  /** Releases the lock. `isDone` also removes the file, because all records of the owner were adopted. */
   readonly release: (isDone: boolean) => void
 }
 
 /**
- * Takes the lock of an owner that has open records; undefined if the owner lives, or another process adopts its records.
+ * Locks the file of an owner that has open records; undefined if the owner is alive, or if another process adopts its
+ * records.
  *
- * An owner takes its lock before it writes its first record. So if the file is missing, the owner is dead.
+ * An owner acquires its lock before it writes its first record. If the file is missing, the owner is therefore dead.
  */
-export const claim = (folder: string, id: string): Claim | undefined => {
+export const lockDead = (folder: string, id: string): AdoptionLock | undefined => {
   const path = pathOf(folder, id)
   if (!Fs.existsSync(path)) {
     Folder.make(folder)
@@ -100,10 +101,10 @@ export const claim = (folder: string, id: string): Claim | undefined => {
   const db = identity === undefined ? undefined : tryLock(path)
   if (db === "damaged") {
     unlink(path)
-    return Fs.existsSync(path) ? undefined : claim(folder, id)
+    return Fs.existsSync(path) ? undefined : lockDead(folder, id)
   }
   if (db === undefined) return undefined
-  // Another process has adopted everything meanwhile, and removed the file that is locked here.
+  // Another process has adopted the records in the meantime and removed the file.
   if (Folder.identityOf(path) !== identity) {
     close(db)
     return undefined
@@ -129,12 +130,12 @@ export const sweep = (folder: string): void => {
   }
 }
 
-/** A sweep blocks the event loop for about 50 µs for each file. */
+/** The maximum number of files per sweep. Each blocks the event loop for about 50 µs. */
 const maxSwept = 100
 
 /**
- * Takes a lock; undefined if that proves nothing, as when the file belongs to another user. A damaged file could be read, so
- * that no owner has it locked.
+ * Locks a file; undefined if that proves nothing, for example if the file belongs to another user. A file that is
+ * damaged could be read, so no owner has locked it.
  */
 const tryLock = (path: string): Sqlite.Database | "damaged" | undefined => {
   try {
@@ -148,19 +149,19 @@ const tryLock = (path: string): Sqlite.Database | "damaged" | undefined => {
 // files
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether a text may be the id of an owner. */
+/** Whether a text can be an owner id. */
 export const isId = (text: string): boolean => /^[0-9a-f]{32}$/.test(text)
 
 const extension = ".lock"
 
 const pathOf = (folder: string, id: string): string => Path.join(folder, `${id}${extension}`)
 
-/** Opens and locks a file; undefined if another connection has it locked. */
+/** Opens and locks a file; undefined if another connection has locked it. */
 const lock = (path: string): Sqlite.Database | undefined => {
   let db: Sqlite.Database | undefined
   try {
     db = Sqlite.open(path)
-    // Nothing is ever committed: the file stays empty, so that a full disk is no obstacle.
+    // The transaction is never committed. The file stays empty, so that the lock works on a full disk.
     db.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")
     return db
   } catch (error) {
@@ -182,7 +183,7 @@ const createFile = (path: string): void => {
   try {
     Fs.closeSync(Fs.openSync(path, "wx", 0o600))
   } catch (error) {
-    // Another process was faster. The file is not opened then: closing it would drop a lock of this process.
+    // The file exists. Don't open it: closing it would release a lock of this process.
     if (!Predicate.hasProperty(error, "code") || error.code !== "EEXIST") throw error
   }
 }
@@ -191,7 +192,7 @@ const unlink = (path: string): void => {
   try {
     Fs.unlinkSync(path)
   } catch {
-    // It is gone, or a later sweep removes it.
+    // The file is already removed, or a later sweep removes it.
   }
 }
 

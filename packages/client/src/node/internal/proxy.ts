@@ -1,5 +1,5 @@
 /**
- * The proxy that the environment names for an address: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, in lower case first.
+ * The proxy of the environment for a URL: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, the lower-case variables first.
  */
 import * as Net from "node:net"
 
@@ -14,7 +14,7 @@ export interface Proxies {
   readonly except: (host: string, port: number) => boolean
 }
 
-/** Addresses of proxies, each once. */
+/** The URLs of the proxies, without duplicates. */
 export const uris = ({ http, https }: Proxies): ReadonlyArray<string> =>
   Array.from(new Set([http, https])).filter((uri) => uri !== undefined)
 
@@ -22,14 +22,14 @@ export const uris = ({ http, https }: Proxies): ReadonlyArray<string> =>
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reads an environment. A proxy that isn't an address throws a `RangeError` without its value, which may hold a password. */
+/** Parses an environment. An invalid proxy throws a `RangeError` without its value, which may contain a password. */
 export const fromEnv = (env: Readonly<Record<string, string | undefined>>): Proxies => ({
   http: uriOf("HTTP_PROXY", env["http_proxy"] ?? env["HTTP_PROXY"]),
   https: uriOf("HTTPS_PROXY", env["https_proxy"] ?? env["HTTPS_PROXY"]),
   except: exceptions(env["no_proxy"] ?? env["NO_PROXY"] ?? "")
 })
 
-/** The proxy for an origin. Never one for this machine itself. */
+/** The proxy for an origin; none for a loopback address. */
 export const uriFor = (proxies: Proxies, origin: string): string | undefined => {
   const { hostname, port, protocol } = new URL(origin)
   const uri = protocol === "https:" ? proxies.https : proxies.http
@@ -65,14 +65,17 @@ const isLoopback = (hostname: string): boolean => {
   )
 }
 
-/** Without the brackets of IPv6 and the final dot of a name. */
+/** Removes the brackets of an IPv6 address and the final dot of a name. */
 const bare = (host: string): string =>
   host
     .replace(/^\[(.*)\]$/, "$1")
     .replace(/(.)\.$/, "$1")
     .toLowerCase()
 
-/** `*`, hosts with or without a port, which include their subdomains, and ranges such as `10.0.0.0/8`. */
+/**
+ * Parses `NO_PROXY`: `*`, hosts with or without a port, which include their subdomains, and ranges such as
+ * `10.0.0.0/8`.
+ */
 const exceptions = (text: string): Proxies["except"] => {
   const entries = text
     .split(/[\s,]+/)

@@ -1,9 +1,7 @@
-/**
- * Runs asynchronous work in order, key by key: an operation that nobody waits for any more may still be running.
- */
+/** Runs asynchronous work one after the other for each key. Work continues even if its caller has stopped waiting. */
 
 export interface Queue {
-  /** Runs work after all earlier work of the same key, however that ended. */
+  /** Runs work after all earlier work with the same key has ended. */
   readonly run: <A>(key: string, work: () => Promise<A>) => Promise<A>
 }
 

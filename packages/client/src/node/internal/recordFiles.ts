@@ -1,5 +1,5 @@
 /**
- * The format of a record as a file: its text, and the names of its files.
+ * The file format of a record: its text and its file names.
  *
  * @see journal format 1 of the client recovery profile (CR-DURABLE-001 to 007)
  */
@@ -13,23 +13,23 @@ import type { DeadLetter, JournalRecord } from "../../SettlementJournal.ts"
 // names
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The file of a reservation's first record, which clients of other languages read too. */
+/** The file name of the first record of a reservation, which the other Cycles clients read too. */
 export const nameOf = (id: string): string => `${stemOf(id)}.json`
 
-/** The file of another record of the same reservation, in the folder of its own that no other client looks into. */
+/** The file name of another record of the same reservation, in a folder that other clients don't read. */
 export const furtherNameOf = (record: JournalRecord): string =>
   `${stemOf(record.reservationId)}-${digest(identityOf(record)).slice(0, 32)}.json`
 
-/** Whether a file is that of a further record of a reservation. Ids that are not well-formed may share names. */
+/** Whether a file name can be one of a further record of a reservation. Ids with lone surrogates may share names. */
 export const isFurtherName = (name: string, id: string): boolean => name.startsWith(`${stemOf(id)}-`)
 
-/** The file of an open record, in the folder of its owner. */
+/** The file name of an open record, in the folder of its owner. */
 export const openNameOf = (id: string): string => `${digest(JSON.stringify(id))}.json`
 
-/** Whether a name is a digest of an id; an old name isn't. */
+/** Whether a name is a digest of an id. Older clients used other names. */
 export const isDigest = (name: string): boolean => name.startsWith("v2-")
 
-/** The file of a reservation before digests were used; different ids may have the same. */
+/** The file name that older clients used. Several ids may have the same one. */
 export const oldNameOf = (id: string): string => `${id.replaceAll(/[^A-Za-z0-9_-]/g, "_")}.json`
 
 const stemOf = (id: string): string => `v2-${digest(id)}`
@@ -44,11 +44,11 @@ const digest = (text: string): string => createHash("sha256").update(text, "utf8
 export const isSame = (self: JournalRecord, that: JournalRecord): boolean =>
   self.reservationId === that.reservationId && normalize(self.commitBody) === normalize(that.commitBody)
 
-/** A text that two records share if they have the same reservation and body. */
+/** The same text for all records with the same reservation and body. */
 export const identityOf = ({ commitBody, reservationId }: JournalRecord): string =>
   JSON.stringify([reservationId, normalize(commitBody)])
 
-/** A body as it is read back from a file. */
+/** The body as a file returns it. */
 const normalize = (body: string): string => {
   const value = parse(body)
   return value === undefined ? body : Json.stringify(value)
@@ -58,7 +58,7 @@ const normalize = (body: string): string => {
 // text
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The bodies are inserted as they are, so that no digit is lost. */
+/** Inserts the bodies as text, so that no digit is lost. */
 const fieldsOf = (record: JournalRecord): string =>
   `"version":1,"reservation_id":${JSON.stringify(record.reservationId)},"base_url":${JSON.stringify(record.baseUrl)},` +
   `"mode":"${record.mode}","commit_body":${record.commitBody},` +
@@ -78,7 +78,7 @@ const parse = (text: string): unknown => {
   }
 }
 
-/** The record in a file; undefined if there is none. */
+/** The record of a file; undefined if the text isn't one. */
 export const parseRecord = (text: string): JournalRecord | undefined => recordOf(parse(text))
 
 const recordOf = (value: unknown): JournalRecord | undefined => {
@@ -103,7 +103,7 @@ const recordOf = (value: unknown): JournalRecord | undefined => {
   }
 }
 
-/** The dead letter in a file; undefined if there is none. */
+/** The dead letter of a file; undefined if the text isn't one. */
 export const parseLetter = (text: string): DeadLetter | undefined => {
   const value = parse(text)
   const record = recordOf(value)

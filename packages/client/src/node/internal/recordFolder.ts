@@ -1,6 +1,6 @@
 /**
- * A folder of records, or of dead letters. The first record of a reservation has the name that clients of other languages
- * know; records of the same reservation with other bodies are in the folder `further` below it.
+ * A folder of records or of dead letters. The first record of a reservation has the file name that all Cycles clients
+ * use. Further records of the same reservation are in the subfolder `further`.
  */
 import * as Path from "node:path"
 import type { JournalRecord } from "../../SettlementJournal.ts"
@@ -8,12 +8,12 @@ import * as Files from "./files.ts"
 import * as Folder from "./folder.ts"
 import * as RecordFiles from "./recordFiles.ts"
 
-/** The folder of the further records of the reservations in a folder. */
+/** The subfolder for further records. */
 export const furtherOf = (folder: string): string => Path.join(folder, "further")
 
 /**
- * Moves a file with a record into a folder, atomically and durably. A record with the same identity is replaced or kept,
- * another one never changes. Returns whether the record is new.
+ * Moves the file of a record into a folder, atomically and durably. A record with the same identity is replaced or
+ * kept; other records don't change. Returns whether the record is new.
  */
 export const place = async (
   folder: string,
@@ -35,7 +35,7 @@ export const place = async (
   return false
 }
 
-/** Removes a record from a folder; leaves records of the same reservation with other bodies. */
+/** Removes a record. Records of the same reservation with other bodies stay. */
 export const remove = async (folder: string, record: JournalRecord): Promise<void> => {
   const first = Path.join(folder, RecordFiles.nameOf(record.reservationId))
   if (await isRecord(first, record)) await Files.unlink(first)
@@ -59,7 +59,7 @@ const isRecord = async (path: string, record: JournalRecord): Promise<boolean> =
   return present !== undefined && RecordFiles.isSame(present, record)
 }
 
-/** The record in a file; undefined if there is none, or it can't be read. */
+/** The record of a file; undefined if it doesn't exist or is unreadable. */
 const read = async (path: string): Promise<JournalRecord | undefined> => {
   const text = await Files.readText(path).catch(() => undefined)
   return text === undefined ? undefined : RecordFiles.parseRecord(text)

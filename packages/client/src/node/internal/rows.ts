@@ -1,12 +1,10 @@
-/**
- * Rows of the SQLite journal as records.
- */
+/** Converts rows of the SQLite journal to records. */
 import { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type { DeadLetter, JournalRecord } from "../../SettlementJournal.ts"
 
 export type Row = Readonly<Record<string, unknown>>
 
-/** The record in a row; undefined if it can't be read. */
+/** The record of a row; undefined if it is invalid. */
 export const recordOf = (row: Row): JournalRecord | undefined => {
   const { base_url, commit_body, event_body, mode, reservation_id } = row
   const recordedAtMs = toNumber(row["recorded_at_ms"])
@@ -27,7 +25,7 @@ export const recordOf = (row: Row): JournalRecord | undefined => {
   }
 }
 
-/** The dead letter in a row; undefined if it can't be read. */
+/** The dead letter of a row; undefined if it is invalid. */
 export const letterOf = (row: Row): DeadLetter | undefined => {
   const record = recordOf(row)
   const diedAtMs = toNumber(row["died_at_ms"])
@@ -55,7 +53,10 @@ const isJson = (text: string): boolean => {
 // reservation ids
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Precedes ids that SQLite doesn't return unchanged (lone surrogates, U+0000), which follow in hexadecimal digits. */
+/**
+ * The prefix of an id that SQLite doesn't return unchanged (lone surrogates, U+0000). The id follows in hexadecimal
+ * digits.
+ */
 const escape = "utf16:"
 
 /** A reservation id as text that SQLite returns unchanged. */
@@ -66,6 +67,6 @@ export const toText = (id: string): string =>
 
 const fromText = (text: string): ReservationId => {
   const id = text.startsWith(escape) ? Buffer.from(text.slice(escape.length), "hex").toString("utf16le") : text
-  // A text that was not escaped: written by a client of format 1.
+  // A client of format 1 wrote the text without escapes.
   return ReservationId.make(toText(id) === text ? id : text, { disableChecks: true })
 }

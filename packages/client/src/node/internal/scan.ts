@@ -1,7 +1,6 @@
 /**
- * Reads the folders of the files journal: pending records, dead letters, and the open records of dead owners.
- *
- * One file that can't be read never stops the others.
+ * Scans the folders of the files journal for pending records, dead letters, and open records of dead owners. An
+ * unreadable file doesn't affect the others.
  */
 import * as Path from "node:path"
 import type { DeadLetter, JournalOwner, JournalRecord } from "../../SettlementJournal.ts"
@@ -9,18 +8,18 @@ import * as Files from "./files.ts"
 import * as RecordFiles from "./recordFiles.ts"
 import * as RecordFolder from "./recordFolder.ts"
 
-/** What was found, and what is out of order, in words. */
+/** The found entries, and a description of each problem. */
 export interface Found<A> {
   readonly found: ReadonlyArray<A>
   readonly problems: ReadonlyArray<string>
 }
 
-/** Reads one file; undefined if it holds nothing for this reader. */
+/** Reads one file; undefined if it isn't a file for this reader. */
 type Read<A> = (folder: string, name: string) => Promise<A | typeof isCorrupt | undefined>
 
 const isCorrupt = Symbol("corrupt")
 
-/** Reads pending records, oldest first. `reported` holds the unreadable files that were reported before. */
+/** Reads pending records, oldest first. `reported` contains the unreadable files that were already reported. */
 export const readPending = async (
   folder: string,
   owner: JournalOwner,
@@ -35,7 +34,7 @@ export const readPending = async (
   const found = new Map<string, JournalRecord>()
   for (const record of [...first.found, ...further.found]) {
     const identity = RecordFiles.identityOf(record)
-    // Two processes may have written one record at the same time. An event is further on than a commit.
+    // Two processes may have written the same record. An event replaces a commit.
     if (found.get(identity)?.mode !== "event") found.set(identity, record)
   }
   return {
@@ -85,7 +84,7 @@ const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>):
   const names = (await Files.list(folder)).filter((name) => name.endsWith(".json")).toSorted()
   const found: Array<A> = []
   const problems: Array<string> = []
-  // Old names come first: their records are moved to names that may be in the list as well.
+  // Old names first: their records are moved to new names, which may be in the list too.
   for (const name of [
     ...names.filter((name) => !RecordFiles.isDigest(name)),
     ...names.filter((name) => RecordFiles.isDigest(name))
@@ -114,7 +113,7 @@ const setAside = async (path: string): Promise<typeof isCorrupt> => {
 // one file
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reads the first record of a reservation. Sets a file without a record aside; moves a record from its old name. */
+/** Reads the first record of a reservation. Sets an invalid file aside, and renames a file with an old name. */
 const readFirst = async (
   folder: string,
   name: string,
@@ -127,7 +126,7 @@ const readFirst = async (
   if (record === undefined) return setAside(path)
   if (record.baseUrl !== owner.baseUrl) return undefined
   if (name === RecordFiles.nameOf(record.reservationId)) return record
-  // An old name may stand for several ids, so only the record's own id counts; a digest stands for one.
+  // Several ids may share an old name, so the id in the record decides. A digest belongs to one id.
   if (RecordFiles.isDigest(name) && name !== RecordFiles.oldNameOf(record.reservationId)) return setAside(path)
   return migrate(folder, path, record)
 }
@@ -152,8 +151,8 @@ const readLetter = async (folder: string, name: string): Promise<DeadLetter | ty
 }
 
 /**
- * Moves a record from its old name to its own. A record that is there stays, unless the old one is the same and has got
- * further; an old one that differs is set aside.
+ * Renames a file with an old name. If a record with the new name exists, it stays, unless the old one is the same
+ * record in mode `event`. A different old record is set aside.
  */
 const migrate = async (
   folder: string,
@@ -167,7 +166,7 @@ const migrate = async (
     return record
   }
   const present = RecordFiles.parseRecord(text)
-  // The file that is there is set aside when its turn comes; the next scan moves the old one.
+  // This scan sets the existing file aside when it reads it. The next scan then renames the old one.
   if (present?.reservationId !== record.reservationId || present.baseUrl !== record.baseUrl) return undefined
   if (present.commitBody !== record.commitBody || present.eventBody !== record.eventBody) return setAside(path)
   await (record.mode === "event" && present.mode === "commit" ? Files.rename(path, target) : Files.unlink(path))

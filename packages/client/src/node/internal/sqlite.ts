@@ -1,12 +1,10 @@
-/**
- * `node:sqlite`, loaded when it is first used: some runtimes don't have it, and Node 22 prints a warning when it is loaded.
- */
+/** Loads `node:sqlite` on first use: some runtimes don't have it, and Node 22 prints a warning when it is loaded. */
 import * as Predicate from "effect/Predicate"
 import type * as NodeSqlite from "node:sqlite"
 
 export type Database = NodeSqlite.DatabaseSync
 
-/** Opens a database. Waits for no lock: the event loop would stand still. */
+/** Opens a database. It doesn't wait for locks, because that would block the event loop. */
 export const open = (filename: string, options = { readOnly: false }): Database =>
   new (load().DatabaseSync)(filename, options)
 
@@ -23,19 +21,19 @@ const find = (): typeof NodeSqlite | undefined => {
   try {
     return process.getBuiltinModule("node:sqlite")
   } catch {
-    // Too old to have `getBuiltinModule`, or built without the module.
+    // The runtime is too old for `getBuiltinModule`, or was built without the module.
     return undefined
   }
 }
 
-/** SQLITE_BUSY in all its kinds: another connection has a lock, or is about to open or close the file. */
+/** SQLITE_BUSY in all variants: another connection has a lock, or is opening or closing the file. */
 export const isBusy = (error: unknown): boolean => codeOf(error) === 5
 
-/** SQLITE_CORRUPT and SQLITE_NOTADB: the file was read, and is no database. */
+/** SQLITE_CORRUPT and SQLITE_NOTADB: the file isn't a valid database. */
 export const isUnreadable = (error: unknown): boolean => codeOf(error) === 11 || codeOf(error) === 26
 
 /**
- * Whether the connection may be the cause of an error, so that the next transaction needs a new one: SQLITE_READONLY,
+ * Whether an error may be caused by the connection, so that the next transaction needs a new one: SQLITE_READONLY,
  * SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_CANTOPEN, SQLITE_PROTOCOL, SQLITE_NOTADB.
  */
 export const isOfConnection = (error: unknown): boolean => [8, 10, 11, 14, 15, 26].includes(codeOf(error) ?? 0)

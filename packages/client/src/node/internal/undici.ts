@@ -1,13 +1,11 @@
-/**
- * undici, if it is there and is undici: it is an optional peer, and Bun puts a shim without `dispatch` in its place.
- */
+/** Loads undici, an optional peer dependency. Bun replaces it by a shim without `dispatch`. */
 import * as Effect from "effect/Effect"
 import type * as Module from "undici"
 
-/** The part of undici that is used. */
+/** The part of undici that the transport uses. */
 export type Undici = Pick<typeof Module, "Agent" | "ProxyAgent" | "buildConnector">
 
-/** Loads it; `undefined` if it is missing or can't dispatch. */
+/** Loads undici; `undefined` if it is missing or has no `dispatch`. */
 export const load: Effect.Effect<Undici | undefined> = Effect.promise(() =>
   import("undici").then(
     (module) => (isReal(module) ? module : undefined),
