@@ -15,19 +15,22 @@ export type SnakeCase<Name extends string> = Name extends `${infer Letter}${infe
   ? `${Letter extends Lowercase<Letter> ? Letter : `_${Lowercase<Letter>}`}${SnakeCase<Rest>}`
   : Name
 
-/** The fields with their names on the wire. */
-export type Renamed<Fields> = {
-  readonly [Name in keyof Fields]: Name extends string ? SnakeCase<Name> : Name
-}
-
-/** A struct whose camelCase fields are snake_case on the wire. Free-form maps in it keep their names. */
+/**
+ * A struct whose camelCase fields are snake_case on the wire. Free-form maps in it keep their names.
+ *
+ * The mapped type has no alias: declarations that contain the schema then list its names instead of importing this module.
+ */
 export const struct = <const Fields extends Schema.Struct.Fields>(
   fields: Fields
-): Schema.encodeKeys<Schema.Struct<Fields>, Renamed<Fields>> =>
-  Schema.Struct(fields).pipe(Schema.encodeKeys(renamed(fields)))
+): Schema.encodeKeys<
+  Schema.Struct<Fields>,
+  { readonly [Name in keyof Fields]: Name extends string ? SnakeCase<Name> : Name }
+> => Schema.Struct(fields).pipe(Schema.encodeKeys(renamed(fields)))
 
 // The compiler can't follow the names through `Object.fromEntries`: this signature states what a property in the tests checks.
-function renamed<Fields extends Schema.Struct.Fields>(fields: Fields): Renamed<Fields>
+function renamed<Fields extends Schema.Struct.Fields>(
+  fields: Fields
+): { readonly [Name in keyof Fields]: Name extends string ? SnakeCase<Name> : Name }
 function renamed(fields: object): { readonly [name: string]: string } {
   return Object.fromEntries(Object.keys(fields).map((name) => [name, snakeCase(name)]))
 }
