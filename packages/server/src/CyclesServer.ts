@@ -28,7 +28,7 @@ import * as Handler from "./internal/handler.ts"
 import type { Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
-import * as Names from "./internal/names.ts"
+import * as Ids from "./internal/ids.ts"
 import type { Secrets } from "./internal/secrets.ts"
 import { makeSecure } from "./internal/secrets.ts"
 import type { Store } from "./internal/store.ts"
@@ -93,7 +93,7 @@ export interface ReservationView {
 }
 
 /** A request for a budget, for a rule of a test to look at. */
-export type Asked = Commands.Asked
+export type Asked = Commands.BudgetRequest
 
 const TypeId = "~@effect-cycles/server/CyclesServer"
 
@@ -150,12 +150,12 @@ export const makeServer = (options?: {
 }): Server => ({
   store: options?.store ?? makeMemory(),
   secrets: options?.secrets ?? makeSecure(),
-  makeId: options?.makeId ?? Names.ordered,
-  makeRequestId: options?.makeId ?? Names.random,
+  makeId: options?.makeId ?? Ids.uuidV7,
+  makeRequestId: options?.makeId ?? Ids.uuidV4,
   meter: Policies.makeMeter(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
-  denials: []
+  denyRules: []
 })
 
 /** Makes a server in memory with one tenant, its key and its budgets. Budgets that can't be throw a `RangeError`. */
@@ -163,7 +163,7 @@ export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<CyclesS
   Effect.map(Clock.currentTimeMillis, (nowMs) => {
     const server = makeServer({ makeId: options?.makeId })
     const tenant = options?.tenant ?? "acme"
-    const ask = (path: string, body: object): Readonly<Record<string, unknown>> => {
+    const post = (path: string, body: object): Readonly<Record<string, unknown>> => {
       const response = Handler.handle(
         server,
         "admin",
@@ -175,17 +175,17 @@ export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<CyclesS
         },
         nowMs
       )
-      const answer: unknown = JSON.parse(response.body)
-      if (response.status >= 400 || typeof answer !== "object" || answer === null) {
+      const json: unknown = JSON.parse(response.body)
+      if (response.status >= 400 || typeof json !== "object" || json === null) {
         throw new RangeError(`The embedded server can't be made: ${response.body}`)
       }
-      return { ...answer }
+      return { ...json }
     }
-    ask("/v1/admin/tenants", { tenant_id: tenant, name: tenant })
-    const key = ask("/v1/admin/api-keys", { tenant_id: tenant, name: "embedded" })["key_secret"]
+    post("/v1/admin/tenants", { tenant_id: tenant, name: tenant })
+    const key = post("/v1/admin/api-keys", { tenant_id: tenant, name: "embedded" })["key_secret"]
     for (const budget of options?.budgets ?? []) {
       const scope = scopeOf(tenant, budget.scope)
-      ask("/v1/admin/budgets", {
+      post("/v1/admin/budgets", {
         tenant_id: tenant,
         scope,
         unit: budget.unit,
@@ -194,8 +194,8 @@ export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<CyclesS
           budget.overdraftLimit === undefined ? undefined : { unit: budget.unit, amount: budget.overdraftLimit }
       })
       if (budget.caps !== undefined) {
-        const made = server.store.budgets.get(budgetId(scope, budget.unit))
-        if (made !== undefined) server.store.budgets.put({ ...made, caps: budget.caps })
+        const created = server.store.budgets.get(budgetId(scope, budget.unit))
+        if (created !== undefined) server.store.budgets.put({ ...created, caps: budget.caps })
       }
     }
     return makeHandle(server, tenant, Redacted.make(String(key)))
@@ -256,8 +256,8 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
             new Error(`${active.length} reservations are still ACTIVE: ${active.map((row) => row.id).join(", ")}`)
           )
     }),
-    denyWhen: (rule) => Effect.sync(() => void server.denials.push(rule)),
-    reset: Effect.sync(() => void server.denials.splice(0)),
+    denyWhen: (rule) => Effect.sync(() => void server.denyRules.push(rule)),
+    reset: Effect.sync(() => void server.denyRules.splice(0)),
     setCaps: (unit, caps, scope) => change(unit, scope, (budget) => ({ ...budget, caps })),
     setStatus: (unit, status, scope) => change(unit, scope, (budget) => ({ ...budget, status })),
     credit: (unit, amount, scope) =>

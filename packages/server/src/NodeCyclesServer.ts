@@ -77,15 +77,15 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
       (store) => Effect.sync(store.close)
     )
     const server = CyclesServer.makeServer({ store, adminKey: options.adminKey })
-    const answer = durable(server, () => clock.currentTimeMillisUnsafe())
+    const respond = groupCommit(server, () => clock.currentTimeMillisUnsafe())
     const host = options.host ?? "127.0.0.1"
     const isShared = options.adminPort === undefined
     // What fell due while the server was down is done before anybody can ask.
     while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
     const limits = { ...defaultLimits, ...options.limits }
-    const port = yield* listen(host, options.port, answer(isShared ? "both" : "runtime"), limits)
+    const port = yield* listen(host, options.port, respond(isShared ? "both" : "runtime"), limits)
     const adminPort =
-      options.adminPort === undefined ? port : yield* listen(host, options.adminPort, answer("admin"), limits)
+      options.adminPort === undefined ? port : yield* listen(host, options.adminPort, respond("admin"), limits)
     // What falls due while nobody asks is done all the same.
     yield* Effect.forkScoped(
       Effect.forever(
@@ -109,28 +109,28 @@ const sweepMs = 5_000
 // durable answers
 // ---------------------------------------------------------------------------------------------------------------------
 
-type Answer = (request: Request, send: (response: Response) => void) => void
+type Respond = (request: Request, send: (response: Response) => void) => void
 
 /**
  * Answers requests, and holds back what tells of a change until the change is durable. All answers of one turn of the event
  * loop leave together: writing them one by one wakes the other side for each.
  */
-const durable = (server: Server, now: () => number) => {
-  let waiting: Array<() => void> = []
+const groupCommit = (server: Server, now: () => number) => {
+  let pending: Array<() => void> = []
   let isScheduled = false
 
   const commit = (): void => {
-    const answers = waiting
-    waiting = []
+    const batch = pending
+    pending = []
     isScheduled = false
     server.store.commit()
-    for (const send of answers) send()
+    for (const send of batch) send()
   }
 
-  return (plane: Plane): Answer =>
+  return (plane: Plane): Respond =>
     (request, send) => {
       const response = Handler.handle(server, plane, request, now())
-      waiting.push(() => send(response))
+      pending.push(() => send(response))
       if (isScheduled) return
       isScheduled = true
       setImmediate(commit)
@@ -153,7 +153,7 @@ const defaultLimits: Limits = {
 const listen = (
   host: string,
   port: number,
-  answer: Answer,
+  respond: Respond,
   limits: Limits
 ): Effect.Effect<number, ServerError, Scope.Scope> =>
   Effect.map(
@@ -168,7 +168,7 @@ const listen = (
             connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headersTimeoutMs / 4)),
             maxHeaderSize: 16_384
           },
-          (incoming, outgoing) => serve(incoming, outgoing, answer, limits.maxBodyBytes)
+          (incoming, outgoing) => serve(incoming, outgoing, respond, limits.maxBodyBytes)
         )
         http.setTimeout(limits.stallTimeoutMs)
         http.once("error", (error) => {
@@ -191,7 +191,7 @@ const listen = (
 const serve = (
   incoming: Http.IncomingMessage,
   outgoing: Http.ServerResponse,
-  answer: Answer,
+  respond: Respond,
   maxBodyBytes: number
 ): void => {
   const send = ({ body, headers, status }: Response): void => {
@@ -203,14 +203,14 @@ const serve = (
     // One byte a character: nothing has to be encoded.
     outgoing.end(body, length === body.length ? "latin1" : "utf8")
   }
-  const ask = (body: string): void => {
+  const respondTo = (body: string): void => {
     const { headers, method = "GET", url = "/" } = incoming
-    answer({ method, url, headers: isSingle(headers) ? headers : single(headers), body }, send)
+    respond({ method, url, headers: hasSingleValues(headers) ? headers : singleValues(headers), body }, send)
   }
   incoming.on("error", () => outgoing.destroy())
   if (incoming.method === "GET" || incoming.method === "HEAD") {
     incoming.resume()
-    ask("")
+    respondTo("")
     return
   }
   const chunks: Array<Buffer> = []
@@ -224,19 +224,19 @@ const serve = (
     }
     if (before <= maxBodyBytes) {
       chunks.length = 0
-      refuseBody(outgoing, maxBodyBytes)
+      rejectBody(outgoing, maxBodyBytes)
     }
     // The rest is read and dropped, so that the answer arrives; but not without end.
     if (size > 8 * maxBodyBytes) incoming.destroy()
   })
   incoming.on("end", () => {
     if (size > maxBodyBytes) outgoing.end()
-    else ask(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
+    else respondTo(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
   })
 }
 
 /** Says that a body is too large, and that the connection ends. */
-const refuseBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {
+const rejectBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {
   const id = globalThis.crypto.randomUUID()
   const trace = globalThis.crypto.randomUUID().replaceAll("-", "")
   const body = JSON.stringify({
@@ -256,10 +256,10 @@ const refuseBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void =
 }
 
 /** Whether each header is one text. Node makes one of those that came more often, but for this one. */
-const isSingle = (headers: Http.IncomingHttpHeaders): headers is Record<string, string | undefined> =>
+const hasSingleValues = (headers: Http.IncomingHttpHeaders): headers is Record<string, string | undefined> =>
   headers["set-cookie"] === undefined
 
-const single = (headers: Http.IncomingHttpHeaders): Request["headers"] => {
+const singleValues = (headers: Http.IncomingHttpHeaders): Request["headers"] => {
   const result: Record<string, string> = {}
   for (const name in headers) {
     const value = headers[name]

@@ -6,11 +6,11 @@
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Json from "@effect-cycles/protocol/Json"
-import type { Answer } from "./answer.ts"
-import type { Asked, Context } from "./context.ts"
+import type { JsonResponse } from "./response.ts"
+import type { BudgetRequest, Context } from "./context.ts"
 import type { Meter } from "./policies.ts"
-import * as Read from "./read.ts"
-import { invalid, Refusal } from "./refusal.ts"
+import * as Parse from "./parse.ts"
+import { invalidRequest, ErrorResponse } from "./errorResponse.ts"
 import type { Secrets } from "./secrets.ts"
 import type { Store } from "./store.ts"
 
@@ -46,14 +46,14 @@ export interface Server {
   readonly lastSettled: Map<string, number>
   readonly adminKey: string
   /** Rules of a test that refuse what they like. */
-  readonly denials: Array<(request: Asked) => string | undefined>
+  readonly denyRules: Array<(request: BudgetRequest) => string | undefined>
 }
 
 /** One request on its way. */
 export interface Call {
   readonly server: Server
   readonly path: string
-  readonly parts: ReadonlyArray<string>
+  readonly segments: ReadonlyArray<string>
   /** The query as text. */
   readonly search: string
   readonly request: Request
@@ -66,12 +66,12 @@ export interface Call {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Refuses an address with a percent escape that can't be read; afterwards none fails. */
-export const readable = (url: string): void => {
+export const checkPercentEncoding = (url: string): void => {
   if (!url.includes("%")) return
   try {
     decodeURIComponent(url)
   } catch {
-    throw invalid("The path or the query has a percent escape that can't be read")
+    throw invalidRequest("The path or the query has a percent escape that can't be read")
   }
 }
 
@@ -79,15 +79,15 @@ export const readable = (url: string): void => {
  * The trace that a request belongs to, where it says so in a way that can be used. The runtime plane takes capital digits, the
  * administrator's does not.
  */
-export const traceOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
-  const read = (name: string): string | undefined => (isAdminPath ? headers[name] : headers[name]?.toLowerCase())
-  const parent = read(Headers.TRACEPARENT)
-  if (parent !== undefined) {
-    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(parent) ?? []
+export const traceIdOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
+  const header = (name: string): string | undefined => (isAdminPath ? headers[name] : headers[name]?.toLowerCase())
+  const traceparent = header(Headers.TRACEPARENT)
+  if (traceparent !== undefined) {
+    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(traceparent) ?? []
     if (trace !== undefined && span !== undefined && !isZero(trace) && !isZero(span)) return trace
   }
-  const own = read(Headers.TRACE_ID)
-  return own !== undefined && /^[0-9a-f]{32}$/.test(own) && !isZero(own) ? own : undefined
+  const traceId = header(Headers.TRACE_ID)
+  return traceId !== undefined && /^[0-9a-f]{32}$/.test(traceId) && !isZero(traceId) ? traceId : undefined
 }
 
 const isZero = (digits: string): boolean => /^0+$/.test(digits)
@@ -97,19 +97,19 @@ export const queryOf = ({ search }: Call): URLSearchParams => new URLSearchParam
 
 /** The JSON object of a body. */
 export const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
-  if (call.request.body === "") throw invalid("Malformed request body: it is empty")
+  if (call.request.body === "") throw invalidRequest("Malformed request body: it is empty")
   const type = (call.request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? ""
   if (type !== "application/json" && !(type.startsWith("application/") && type.endsWith("+json"))) {
-    throw new Refusal(415, "INVALID_REQUEST", "The body must be application/json")
+    throw new ErrorResponse(415, "INVALID_REQUEST", "The body must be application/json")
   }
-  return Read.given(call.request.body)
+  return Parse.body(call.request.body)
 }
 
 /** A key that is in a header as well is the same there. */
-export const sameKey = (call: Call, key: string): void => {
+export const checkKeyHeader = (call: Call, key: string): void => {
   const header = call.request.headers[Headers.IDEMPOTENCY_KEY]
   if (header !== undefined && header !== key) {
-    throw invalid("X-Idempotency-Key header does not match idempotency_key in request body")
+    throw invalidRequest("X-Idempotency-Key header does not match idempotency_key in request body")
   }
 }
 
@@ -118,39 +118,39 @@ export const sameKey = (call: Call, key: string): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The answer of what was thrown. */
-export const refuse = (call: Call, thrown: unknown): Response => {
-  const refusal = thrown instanceof Refusal ? thrown : new Refusal(500, "INTERNAL_ERROR", "Internal error")
+export const toErrorResponse = (call: Call, thrown: unknown): Response => {
+  const error = thrown instanceof ErrorResponse ? thrown : new ErrorResponse(500, "INTERNAL_ERROR", "Internal error")
   return {
-    status: refusal.status,
-    headers: { ...call.headers, ...refusal.headers },
+    status: error.status,
+    headers: { ...call.headers, ...error.headers },
     body:
       call.request.method === "HEAD"
         ? ""
         : Json.stringify({
-            error: refusal.code,
-            message: refusal.message,
+            error: error.code,
+            message: error.message,
             request_id: call.headers[Headers.REQUEST_ID],
             trace_id: call.headers[Headers.TRACE_ID],
-            details: refusal.details
+            details: error.details
           })
   }
 }
 
 /** The refusal of a method that a path doesn't have. */
-export const wrongMethod = (call: Call, allowed: ReadonlyArray<string>): Refusal =>
-  new Refusal(405, "INVALID_REQUEST", `Request method '${call.request.method}' is not supported`, {
+export const methodNotAllowed = (call: Call, allowed: ReadonlyArray<string>): ErrorResponse =>
+  new ErrorResponse(405, "INVALID_REQUEST", `Request method '${call.request.method}' is not supported`, {
     headers: { allow: allowed.join(",") }
   })
 
 /** Which methods a path has. */
-export const options = (call: Call, allowed: ReadonlyArray<string>): Answer => {
+export const optionsResponse = (call: Call, allowed: ReadonlyArray<string>): JsonResponse => {
   call.headers["allow"] = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(",")
   delete call.headers["content-type"]
   return { status: 200, body: "" }
 }
 
 /** There is no rate limit; the headers say so. */
-export const unlimited = (call: Call): void => {
+export const setUnlimited = (call: Call): void => {
   call.headers[Headers.RATE_LIMIT_REMAINING] = "-1"
   call.headers[Headers.RATE_LIMIT_RESET] = "0"
 }

@@ -6,7 +6,7 @@ import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"
 import type { Tenant } from "./model.ts"
 import type { Meter } from "./policies.ts"
-import type { OpenMetadata } from "./read.ts"
+import type { OpenMetadata } from "./parse.ts"
 import type { Store } from "./store.ts"
 
 /** What a command needs besides its request. */
@@ -20,7 +20,7 @@ export interface Context {
   /** Counts calls for rate limits. */
   readonly meter: Meter
   /** Rules of a test that refuse what they like. */
-  readonly deny: (request: Asked) => string | undefined
+  readonly deny: (request: BudgetRequest) => string | undefined
 }
 
 /** Who is asking. */
@@ -29,4 +29,4 @@ export interface Caller {
 }
 
 /** A request for a budget. */
-export type Asked = OpenMetadata<ReservationCreateRequest> | OpenMetadata<DecisionRequest>
+export type BudgetRequest = OpenMetadata<ReservationCreateRequest> | OpenMetadata<DecisionRequest>

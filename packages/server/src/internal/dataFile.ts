@@ -36,10 +36,10 @@ const applicationId = 0x4379636c
 export const open = <A>(filename: string, format: Format, use: (db: DatabaseSync) => A): A => {
   const newest = format.upgrades.length + 1
   const isNew = isEmpty(filename)
-  if (!isNew) checkHead(filename, newest)
-  const db = connect(filename)
+  if (!isNew) checkHeader(filename, newest)
+  const db = openDatabase(filename)
   try {
-    prepare(db, filename, isNew, format)
+    prepareDatabase(db, filename, isNew, format)
     return use(db)
   } catch (error) {
     db.close()
@@ -72,7 +72,7 @@ const isEmpty = (filename: string): boolean => {
  * Looks at the head of a file before SQLite does: opening and closing would already move what a killed server left in the
  * log beside it. A head that is being rolled back is not looked at; SQLite puts it right first.
  */
-const checkHead = (filename: string, newest: number): void => {
+const checkHeader = (filename: string, newest: number): void => {
   if (Fs.existsSync(`${filename}-journal`)) return
   const head = Buffer.alloc(72)
   try {
@@ -85,19 +85,20 @@ const checkHead = (filename: string, newest: number): void => {
   } catch (error) {
     throw new DataFileError(`${filename} can't be read: ${messageOf(error)}`, { cause: error })
   }
-  if (head.toString("latin1", 0, 16) !== "SQLite format 3\u0000") throw foreign(filename)
+  if (head.toString("latin1", 0, 16) !== "SQLite format 3\u0000") throw notADataFile(filename)
   checkVersion(filename, head.readUInt32BE(68), head.readUInt32BE(60), newest)
 }
 
 const checkVersion = (filename: string, application: unknown, version: unknown, newest: number): number => {
-  if (application !== applicationId) throw foreign(filename)
+  if (application !== applicationId) throw notADataFile(filename)
   if (typeof version === "number" && version >= 1 && version <= newest) return version
   throw new DataFileError(`${filename} has format ${String(version)}; this server reads format ${newest} and older`)
 }
 
-const foreign = (filename: string): DataFileError => new DataFileError(`${filename} is no data file of this server`)
+const notADataFile = (filename: string): DataFileError =>
+  new DataFileError(`${filename} is no data file of this server`)
 
-const connect = (filename: string): DatabaseSync => {
+const openDatabase = (filename: string): DatabaseSync => {
   try {
     // Loaded when it is needed: some runtimes don't have it, and Node 22 prints a warning when it is loaded.
     const sqlite: typeof NodeSqlite | undefined = process.getBuiltinModule("node:sqlite")
@@ -108,7 +109,7 @@ const connect = (filename: string): DatabaseSync => {
   }
 }
 
-const prepare = (db: DatabaseSync, filename: string, isNew: boolean, { make, upgrades }: Format): void => {
+const prepareDatabase = (db: DatabaseSync, filename: string, isNew: boolean, { make, upgrades }: Format): void => {
   try {
     // The lock is held for as long as the file is open: two servers on one file would keep two sets of books.
     db.exec("PRAGMA locking_mode = EXCLUSIVE")

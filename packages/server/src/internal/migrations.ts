@@ -5,9 +5,9 @@
  * own, with the columns that are searched.
  */
 import type { Format, Migration } from "./dataFile.ts"
-import type { Reservation, StoredAnswer } from "./model.ts"
-import { decode, encodeReservation } from "./rows.ts"
-import { kinds } from "./store.ts"
+import type { Reservation, StoredResponse } from "./model.ts"
+import { decode, encodeReservation } from "./codec.ts"
+import { tableSchemas } from "./store.ts"
 
 const tables = `
   CREATE TABLE records (
@@ -59,29 +59,35 @@ const toFormat2: Migration = (db) => {
   for (const { body } of things.iterate("reservations")) {
     const reservation = decode<Reservation>(body)
     const { createdAtMs, id, tenantId } = reservation
-    putReservation.run(id, tenantId, createdAtMs, kinds.reservations.due(reservation), encodeReservation(reservation))
+    putReservation.run(
+      id,
+      tenantId,
+      createdAtMs,
+      tableSchemas.reservations.due(reservation),
+      encodeReservation(reservation)
+    )
   }
-  const numberOf = db.prepare("SELECT seq FROM reservations WHERE id = ?")
-  const putAnswer = db.prepare(
+  const selectSeq = db.prepare("SELECT seq FROM reservations WHERE id = ?")
+  const putResponse = db.prepare(
     "INSERT INTO answers (id, parent, due, request, status, body, reservation, expires_at)" +
       " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
   )
   for (const { body } of things.iterate("answers")) {
-    const answer = decode<Omit<StoredAnswer, "parentId">>(body)
-    const [operation = "", name = ""] = answer.id.split(" ")
-    const isOfReservation = ["commit", "release", "extend"].includes(operation)
-    const parent = isOfReservation ? numberOf.get(name)?.["seq"] : null
+    const response = decode<Omit<StoredResponse, "parentId">>(body)
+    const [operation = "", name = ""] = response.id.split(" ")
+    const belongsToReservation = ["commit", "release", "extend"].includes(operation)
+    const parent = belongsToReservation ? selectSeq.get(name)?.["seq"] : null
     // Nobody can ask for that of a reservation that has been forgotten.
     if (parent === undefined) continue
-    putAnswer.run(
-      answer.id,
+    putResponse.run(
+      response.id,
       parent,
-      answer.forgetAtMs,
-      answer.request,
-      answer.status,
-      answer.body,
-      answer.reservationId ?? null,
-      answer.expiresAtMs ?? null
+      response.forgetAtMs,
+      response.request,
+      response.status,
+      response.body,
+      response.reservationId ?? null,
+      response.expiresAtMs ?? null
     )
   }
   db.exec("DROP TABLE things")

@@ -124,7 +124,7 @@ export interface Reservation {
 }
 
 /** An answer that is repeated when its key comes again. */
-export interface StoredAnswer {
+export interface StoredResponse {
   /** Operation and owner, and the key. */
   readonly id: string
   /** The reservation that was settled or extended, if any. */

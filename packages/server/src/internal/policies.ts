@@ -8,7 +8,7 @@
 import * as Headers from "@effect-cycles/protocol/Headers"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Policy, TtlOverride } from "./model.ts"
-import { Refusal } from "./refusal.ts"
+import { ErrorResponse } from "./errorResponse.ts"
 import type { Store } from "./store.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -16,7 +16,7 @@ import type { Store } from "./store.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** What the policies of a path come to. */
-export interface Effective {
+export interface EffectivePolicy {
   readonly caps: unknown
   readonly overagePolicy: OveragePolicy | undefined
   readonly ttl: TtlOverride | undefined
@@ -56,17 +56,17 @@ export const makeMeter = (): Meter => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** What the policies of a tenant come to on a path. */
-export const matching = (
+export const effectivePolicy = (
   context: { readonly store: Store; readonly nowMs: number },
   tenantId: string,
   scopes: ReadonlyArray<string>
-): Effective => {
+): EffectivePolicy => {
   const policies: Array<Policy> = []
   for (const policy of context.store.policies.ofOwner(tenantId)) {
-    if (isInForce(policy, context.nowMs) && scopes.some((scope) => matches(policy.scopePattern, scope)))
+    if (isInForce(policy, context.nowMs) && scopes.some((scope) => matchesPattern(policy.scopePattern, scope)))
       policies.push(policy)
   }
-  if (policies.length === 0) return none
+  if (policies.length === 0) return noPolicy
   policies.sort((a, b) => b.priority - a.priority)
   return {
     caps: policies.find((policy) => policy.caps !== undefined)?.caps,
@@ -78,9 +78,9 @@ export const matching = (
 }
 
 /** Counts a call, and refuses it where it is one too many. */
-export const limit = (
+export const checkRateLimit = (
   context: { readonly nowMs: number; readonly meter: Meter },
-  policy: Effective,
+  policy: EffectivePolicy,
   what: "reservations" | "commits"
 ): void => {
   const allowed = policy[what]
@@ -88,7 +88,7 @@ export const limit = (
   const minute = Math.floor(context.nowMs / 60_000)
   if (context.meter.count(`${allowed.policyId} ${what}`, minute) <= allowed.perMinute) return
   const endsAtSeconds = (minute + 1) * 60
-  throw new Refusal(429, "LIMIT_EXCEEDED", `More than ${allowed.perMinute} ${what} a minute`, {
+  throw new ErrorResponse(429, "LIMIT_EXCEEDED", `More than ${allowed.perMinute} ${what} a minute`, {
     headers: {
       [Headers.RETRY_AFTER]: String(Math.max(1, Math.ceil(endsAtSeconds - context.nowMs / 1_000))),
       [Headers.RATE_LIMIT_REMAINING]: "0",
@@ -101,7 +101,7 @@ export const limit = (
  * Whether a pattern matches a scope: exactly, as `prefix/*` all below it, and `kind:*` any of a kind. A pattern that does
  * not begin with a tenant may match the end of a path.
  */
-export const matches = (pattern: string, scope: string): boolean => {
+export const matchesPattern = (pattern: string, scope: string): boolean => {
   // Scopes are lower case, whatever the case of the subject.
   const wanted = pattern.toLowerCase().split("/")
   const given = scope.split("/")
@@ -118,11 +118,14 @@ export const matches = (pattern: string, scope: string): boolean => {
 }
 
 /** Whether the scope filter of a key allows a path. An entry is a path from the top, or a segment anywhere. */
-export const allows = (filter: ReadonlyArray<string> | undefined, scopes: ReadonlyArray<string>): boolean => {
+export const scopeFilterAllows = (
+  filter: ReadonlyArray<string> | undefined,
+  scopes: ReadonlyArray<string>
+): boolean => {
   if (filter === undefined || filter.length === 0) return true
   const path = scopes[scopes.length - 1] ?? ""
   return filter.some(
-    (entry) => scopes.some((scope) => matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
+    (entry) => scopes.some((scope) => matchesPattern(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
   )
 }
 
@@ -130,7 +133,7 @@ export const allows = (filter: ReadonlyArray<string> | undefined, scopes: Readon
  * Whether a key that has some permissions has another one by them: `admin:read` stands for all that read, `admin:write` for
  * all that write.
  */
-export const permits = (permissions: ReadonlyArray<string>, permission: string): boolean =>
+export const hasPermission = (permissions: ReadonlyArray<string>, permission: string): boolean =>
   permissions.includes(permission) ||
   (permission.endsWith(":read") && permissions.includes("admin:read")) ||
   (permission.endsWith(":write") && permissions.includes("admin:write"))
@@ -139,7 +142,7 @@ export const permits = (permissions: ReadonlyArray<string>, permission: string):
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-const none: Effective = {
+const noPolicy: EffectivePolicy = {
   caps: undefined,
   overagePolicy: undefined,
   ttl: undefined,

@@ -6,10 +6,14 @@
  */
 import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
-import { forbidden, notFound, Refusal } from "./refusal.ts"
+import { forbidden, notFound, ErrorResponse } from "./errorResponse.ts"
 
 /** A reservation of the caller's. */
-export const mine = (context: Pick<Context, "store">, caller: Caller | "admin", id: string): Reservation => {
+export const ownedReservation = (
+  context: Pick<Context, "store">,
+  caller: Caller | "admin",
+  id: string
+): Reservation => {
   const reservation = context.store.reservations.get(id)
   if (reservation === undefined) throw notFound(id)
   if (caller !== "admin" && reservation.tenantId !== caller.tenant.id) {
@@ -19,17 +23,17 @@ export const mine = (context: Pick<Context, "store">, caller: Caller | "admin", 
 }
 
 /** Refuses to settle what has ended, or is past its grace. */
-export const settleable = (reservation: Reservation, nowMs: number): void => {
-  if (reservation.status === "EXPIRED") throw expired()
-  if (reservation.status !== "ACTIVE") throw finalized()
-  if (nowMs > reservation.expiresAtMs + reservation.graceMs) throw expired()
+export const checkSettleable = (reservation: Reservation, nowMs: number): void => {
+  if (reservation.status === "EXPIRED") throw reservationExpired()
+  if (reservation.status !== "ACTIVE") throw reservationFinalized()
+  if (nowMs > reservation.expiresAtMs + reservation.graceMs) throw reservationExpired()
 }
 
 /**
  * The instant of a settlement. Those of one tenant in the same millisecond are told apart by one or two, so that windows
  * over their times can be drawn between them.
  */
-export const settledAt = (context: Context, tenantId: string): number => {
+export const nextSettlementTime = (context: Context, tenantId: string): number => {
   const last = context.lastSettled.get(tenantId) ?? 0
   const at = last >= context.nowMs ? Math.min(last + 1, context.nowMs + 2) : context.nowMs
   context.lastSettled.set(tenantId, at)
@@ -37,9 +41,9 @@ export const settledAt = (context: Context, tenantId: string): number => {
 }
 
 /** The refusal of what has expired. */
-export const expired = (): Refusal =>
-  new Refusal(410, "RESERVATION_EXPIRED", "Provided reservation has already expired")
+export const reservationExpired = (): ErrorResponse =>
+  new ErrorResponse(410, "RESERVATION_EXPIRED", "Provided reservation has already expired")
 
 /** The refusal of what has been settled. */
-export const finalized = (): Refusal =>
-  new Refusal(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")
+export const reservationFinalized = (): ErrorResponse =>
+  new ErrorResponse(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")

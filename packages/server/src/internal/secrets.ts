@@ -17,16 +17,16 @@ export interface Secrets {
 /** Secrets from a secure source. */
 export const makeSecure = (): Secrets => {
   // A key comes with each of its requests.
-  const known = new Map<string, string>()
+  const hashes = new Map<string, string>()
   return {
     make: () => `cyc_live_${randomBytes(24).toString("base64url")}`,
     hash: (secret) => {
-      const before = known.get(secret)
-      if (before !== undefined) return before
+      const cached = hashes.get(secret)
+      if (cached !== undefined) return cached
       const text = hash("sha256", secret, "base64url")
-      if (secret.length <= maxLength) {
-        if (known.size >= maxKnown) known.clear()
-        known.set(secret, text)
+      if (secret.length <= maxCachedLength) {
+        if (hashes.size >= maxCached) hashes.clear()
+        hashes.set(secret, text)
       }
       return text
     }
@@ -34,8 +34,8 @@ export const makeSecure = (): Secrets => {
 }
 
 /** How many are kept, and how long they may be: a wrong one may be anything. */
-const [maxKnown, maxLength] = [1_000, 64]
+const [maxCached, maxCachedLength] = [1_000, 64]
 
 /** Whether two secrets are the same, in a time that doesn't tell where they differ. */
-export const isSame = (a: string, b: string): boolean =>
+export const constantTimeEqual = (a: string, b: string): boolean =>
   timingSafeEqual(hash("sha256", a, "buffer"), hash("sha256", b, "buffer"))

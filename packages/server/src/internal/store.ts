@@ -2,9 +2,9 @@
  * Where the ledger keeps things: a few tables, read and written synchronously, so that a command is atomic by running to
  * its end. A store that survives the process makes what a turn has written durable before its answers leave.
  */
-import type { ApiKey, Budget, Policy, Reservation, StoredAnswer, Tenant } from "./model.ts"
-import type { Direction, Place, Timeline } from "./timeline.ts"
-import { makeTimeline } from "./timeline.ts"
+import type { ApiKey, Budget, Policy, Reservation, StoredResponse, Tenant } from "./model.ts"
+import type { Direction, CreationKey, CreationIndex } from "./creationIndex.ts"
+import { makeCreationIndex } from "./creationIndex.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -30,14 +30,14 @@ export interface DueTable<A> extends Table<A> {
 /** Reservations; those of an owner are in the order of their creation. */
 export interface ReservationTable extends DueTable<Reservation> {
   /** Those of an owner behind a place in that order, one after another, as far as somebody asks for them. */
-  readonly byCreation: (owner: string, direction: Direction, after?: Place) => Iterable<Reservation>
+  readonly byCreation: (owner: string, direction: Direction, after?: CreationKey) => Iterable<Reservation>
 }
 
 /** Answers that are kept until they may be forgotten. */
-export interface AnswerTable {
+export interface ResponseTable {
   /** An answer of a reservation is found by that as well. */
-  readonly get: (id: string, parentId: string | undefined) => StoredAnswer | undefined
-  readonly put: (answer: StoredAnswer) => void
+  readonly get: (id: string, parentId: string | undefined) => StoredResponse | undefined
+  readonly put: (response: StoredResponse) => void
   /** Forgets answers whose time has come, and returns how many. */
   readonly forget: (nowMs: number, limit: number) => number
   readonly size: () => number
@@ -50,7 +50,7 @@ export interface Store {
   readonly budgets: Table<Budget>
   readonly policies: Table<Policy>
   readonly reservations: ReservationTable
-  readonly answers: AnswerTable
+  readonly responses: ResponseTable
   /** Whether something was written that is not durable yet. */
   readonly isDirty: () => boolean
   /** Makes durable what was written. Throws when that can't be done; then the process has to end, and starts with the file. */
@@ -59,7 +59,7 @@ export interface Store {
 }
 
 /** What a table has to know of its things. */
-export interface Kind<A> {
+export interface TableSchema<A> {
   readonly name: string
   readonly id: (value: A) => string
   readonly owner: (value: A) => string
@@ -77,13 +77,13 @@ export const budgetId = (scope: string, unit: string): string => `${unit} ${scop
 export const dayMs = 86_400_000
 
 /** How long a reservation is remembered after its end, as the reference does. */
-const rememberMs = 30 * dayMs
+const reservationRetentionMs = 30 * dayMs
 
 /** Nothing that falls due. */
 const never = Number.MAX_SAFE_INTEGER
 
 /** The kinds of things. An active reservation falls due when its grace ends, a finished one when it may be forgotten. */
-export const kinds = {
+export const tableSchemas = {
   tenants: { name: "tenants", id: (_: Tenant) => _.id, owner: () => "", due: () => never },
   keys: { name: "keys", id: (_: ApiKey) => _.hash, owner: (_: ApiKey) => _.tenantId, due: () => never },
   budgets: {
@@ -98,13 +98,15 @@ export const kinds = {
     id: (_: Reservation) => _.id,
     owner: (_: Reservation) => _.tenantId,
     due: (_: Reservation) =>
-      _.status === "ACTIVE" ? _.expiresAtMs + _.graceMs : (_.finalizedAtMs ?? _.expiresAtMs + _.graceMs) + rememberMs
+      _.status === "ACTIVE"
+        ? _.expiresAtMs + _.graceMs
+        : (_.finalizedAtMs ?? _.expiresAtMs + _.graceMs) + reservationRetentionMs
   },
-  answers: {
+  responses: {
     name: "answers",
-    id: (_: StoredAnswer) => _.id,
+    id: (_: StoredResponse) => _.id,
     owner: () => "",
-    due: (_: StoredAnswer) => _.forgetAtMs
+    due: (_: StoredResponse) => _.forgetAtMs
   }
 } satisfies Record<string, unknown>
 
@@ -113,10 +115,10 @@ export const kinds = {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** A table in memory. */
-export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
+export const memoryTable = <A>(kind: TableSchema<A>): DueTable<A> => {
   const entries = new Map<string, Entry<A>>()
   const owners = new Map<string, Set<string>>()
-  const alarms = makeAlarms()
+  const dueQueue = makeDueQueue()
 
   return {
     get: (id) => entries.get(id)?.value,
@@ -124,7 +126,7 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
       const id = kind.id(value)
       let entry = entries.get(id)
       if (entry === undefined) {
-        entry = { value, wakesAt: never }
+        entry = { value, queuedForMs: never }
         entries.set(id, entry)
         const owner = kind.owner(value)
         if (owner !== "") {
@@ -135,9 +137,9 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
       } else entry.value = value
       const due = kind.due(value)
       // One that was put off is looked at when it was due before, and put off then.
-      if (due < entry.wakesAt) {
-        entry.wakesAt = due
-        alarms.push({ due, id })
+      if (due < entry.queuedForMs) {
+        entry.queuedForMs = due
+        dueQueue.push({ due, id })
       }
     },
     *ofOwner(owner) {
@@ -152,17 +154,17 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
     due: (nowMs, limit) => {
       const result: Array<A> = []
       while (result.length < limit) {
-        const alarm = alarms.pop(nowMs)
+        const alarm = dueQueue.pop(nowMs)
         if (alarm === undefined) break
         const entry = entries.get(alarm.id)
-        if (entry === undefined || entry.wakesAt !== alarm.due) continue
+        if (entry === undefined || entry.queuedForMs !== alarm.due) continue
         const due = kind.due(entry.value)
         if (due > alarm.due) {
-          entry.wakesAt = due
-          if (due < never) alarms.push({ due, id: alarm.id })
+          entry.queuedForMs = due
+          if (due < never) dueQueue.push({ due, id: alarm.id })
           continue
         }
-        entry.wakesAt = never
+        entry.queuedForMs = never
         result.push(entry.value)
       }
       return result
@@ -183,19 +185,19 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
 interface Entry<A> {
   value: A
   /** When its next alarm is. */
-  wakesAt: number
+  queuedForMs: number
 }
 
-interface Alarm {
+interface DueEntry {
   readonly due: number
   readonly id: string
 }
 
 /** Alarms, the earliest first: a binary heap. */
-const makeAlarms = () => {
-  const heap: Array<Alarm> = []
+const makeDueQueue = () => {
+  const heap: Array<DueEntry> = []
   return {
-    push: (alarm: Alarm): void => {
+    push: (alarm: DueEntry): void => {
       let pos = heap.length
       heap.push(alarm)
       while (pos > 0) {
@@ -208,7 +210,7 @@ const makeAlarms = () => {
       heap[pos] = alarm
     },
     /** The earliest, if its time has come. */
-    pop: (nowMs: number): Alarm | undefined => {
+    pop: (nowMs: number): DueEntry | undefined => {
       const first = heap[0]
       if (first === undefined || first.due > nowMs) return undefined
       const last = heap.pop()
@@ -232,11 +234,11 @@ const makeAlarms = () => {
 
 const memoryReservations = (): ReservationTable => {
   // Their owners have them by creation instead.
-  const table = memoryTable({ ...kinds.reservations, owner: () => "" })
-  const timelines = new Map<string, Timeline>()
+  const table = memoryTable({ ...tableSchemas.reservations, owner: () => "" })
+  const indexes = new Map<string, CreationIndex>()
 
-  const byCreation = function* (owner: string, direction: Direction, after?: Place): Iterable<Reservation> {
-    for (const { id } of timelines.get(owner)?.from(direction, after) ?? []) {
+  const byCreation = function* (owner: string, direction: Direction, after?: CreationKey): Iterable<Reservation> {
+    for (const { id } of indexes.get(owner)?.from(direction, after) ?? []) {
       const reservation = table.get(id)
       if (reservation !== undefined) yield reservation
     }
@@ -247,10 +249,10 @@ const memoryReservations = (): ReservationTable => {
     put: (reservation) => {
       const { createdAtMs, id, tenantId } = reservation
       if (table.get(id) === undefined) {
-        let timeline = timelines.get(tenantId)
+        let timeline = indexes.get(tenantId)
         if (timeline === undefined) {
-          timeline = makeTimeline((place) => table.get(place.id) !== undefined)
-          timelines.set(tenantId, timeline)
+          timeline = makeCreationIndex((place) => table.get(place.id) !== undefined)
+          indexes.set(tenantId, timeline)
         }
         timeline.add({ createdAtMs, id })
       }
@@ -262,20 +264,20 @@ const memoryReservations = (): ReservationTable => {
       const reservation = table.get(id)
       if (reservation === undefined) return
       table.remove(id)
-      timelines.get(reservation.tenantId)?.removed()
+      indexes.get(reservation.tenantId)?.removed()
     }
   }
 }
 
-const memoryAnswers = (): AnswerTable => {
-  const table = memoryTable(kinds.answers)
+const memoryResponses = (): ResponseTable => {
+  const table = memoryTable(tableSchemas.responses)
   return {
     get: table.get,
     put: table.put,
     forget: (nowMs, limit) => {
-      const answers = table.due(nowMs, limit)
-      for (const answer of answers) table.remove(answer.id)
-      return answers.length
+      const expired = table.due(nowMs, limit)
+      for (const response of expired) table.remove(response.id)
+      return expired.length
     },
     size: table.size
   }
@@ -283,12 +285,12 @@ const memoryAnswers = (): AnswerTable => {
 
 /** A store that lasts as long as the process. */
 export const makeMemory = (): Store => ({
-  tenants: memoryTable(kinds.tenants),
-  keys: memoryTable(kinds.keys),
-  budgets: memoryTable(kinds.budgets),
-  policies: memoryTable(kinds.policies),
+  tenants: memoryTable(tableSchemas.tenants),
+  keys: memoryTable(tableSchemas.keys),
+  budgets: memoryTable(tableSchemas.budgets),
+  policies: memoryTable(tableSchemas.policies),
   reservations: memoryReservations(),
-  answers: memoryAnswers(),
+  responses: memoryResponses(),
   isDirty: () => false,
   commit: () => {},
   close: () => {}

@@ -4,10 +4,10 @@
  * Source: the paths of the governance specification, as far as the reference's own newcomers use them.
  */
 import { ownerOf, requireAdmin } from "../access.ts"
-import type { Answer } from "../answer.ts"
+import type { JsonResponse } from "../response.ts"
 import type { Call } from "../call.ts"
-import { bodyOf, options, queryOf, wrongMethod } from "../call.ts"
-import { Refusal } from "../refusal.ts"
+import { bodyOf, optionsResponse, queryOf, methodNotAllowed } from "../call.ts"
+import { ErrorResponse } from "../errorResponse.ts"
 import * as Budgets from "./budgets.ts"
 import * as Keys from "./keys.ts"
 import * as Policies from "./policies.ts"
@@ -21,14 +21,14 @@ import * as Tenants from "./tenants.ts"
 export const isPath = (path: string): boolean => path.startsWith("/v1/admin/") || path.startsWith("/v1/auth/")
 
 /** Answers a request of the administrator's plane. */
-export const answer = (call: Call): Answer => {
+export const respond = (call: Call): JsonResponse => {
   const { context, server } = call
-  const [, space, resource, id, more] = call.parts
+  const [, space, resource, id, more] = call.segments
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
   const body = () => bodyOf(call)
   if (space === "auth") {
     if (resource === "validate" && id === undefined) {
-      if (method !== "POST") throw wrongMethod(call, ["POST"])
+      if (method !== "POST") throw methodNotAllowed(call, ["POST"])
       requireAdmin(call)
       return Keys.validateKey(context, server.secrets, body())
     }
@@ -36,21 +36,21 @@ export const answer = (call: Call): Answer => {
     const name = `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
     const route = Object.hasOwn(routes, name) ? routes[name] : undefined
     if (route !== undefined) {
-      if (method === "OPTIONS") return options(call, Object.keys(route))
+      if (method === "OPTIONS") return optionsResponse(call, Object.keys(route))
       const run = Object.hasOwn(route, method) ? route[method] : undefined
-      if (run === undefined) throw wrongMethod(call, Object.keys(route))
+      if (run === undefined) throw methodNotAllowed(call, Object.keys(route))
       return run(call, id === undefined ? "" : decodeURIComponent(id), queryOf(call), body)
     }
   }
   requireAdmin(call)
-  throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+  throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // routes
 // ---------------------------------------------------------------------------------------------------------------------
 
-type Route = (call: Call, id: string, query: URLSearchParams, body: () => object) => Answer
+type Route = (call: Call, id: string, query: URLSearchParams, body: () => object) => JsonResponse
 
 const byAdmin =
   (run: Route): Route =>
@@ -60,7 +60,7 @@ const byAdmin =
   }
 
 /** A body that need not be there. */
-const optional = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
+const optionalBody = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
 
 const routes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, Route>>>>>> = {
   tenants: {
@@ -91,10 +91,10 @@ const routes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, Ro
     POST: (call, _id, query, body) => Budgets.fund(call.context, ownerOf(call, "budgets:write"), query, body())
   },
   "budgets/freeze": {
-    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), true))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optionalBody(call, body), true))
   },
   "budgets/unfreeze": {
-    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), false))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optionalBody(call, body), false))
   },
   policies: {
     POST: (call, _id, _query, body) => Policies.createPolicy(call.context, ownerOf(call, "policies:write"), body()),

@@ -4,9 +4,9 @@
  * Source: IDEMPOTENCY of the protocol.
  */
 import * as Json from "@effect-cycles/protocol/Json"
-import { formOf } from "./canonical.ts"
-import type { Reservation, StoredAnswer } from "./model.ts"
-import { Refusal } from "./refusal.ts"
+import { canonicalBody } from "./canonical.ts"
+import type { Reservation, StoredResponse } from "./model.ts"
+import { ErrorResponse } from "./errorResponse.ts"
 import type { Store } from "./store.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -14,7 +14,7 @@ import type { Store } from "./store.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** An answer: a status and JSON. */
-export interface Answer {
+export interface JsonResponse {
   readonly status: number
   /** The JSON text. */
   readonly body: string
@@ -24,14 +24,14 @@ export interface Answer {
 export interface Outcome {
   /** Default 200. */
   readonly status?: number
-  readonly answer: object
-  readonly keepMs: number
+  readonly payload: object
+  readonly retentionMs: number
   /** Whose `remaining_ttl_ms` the answer tells; it is measured anew when the answer is given again. */
   readonly reservation?: Pick<Reservation, "id" | "expiresAtMs">
 }
 
 /** A request that is answered once. */
-export interface Keyed {
+export interface IdempotentRequest {
   /** Operation and owner, and the key. */
   readonly id: string
   /** The reservation that is settled or extended, if any. */
@@ -39,7 +39,7 @@ export interface Keyed {
   /** The request, as JSON text: another one under the same key is refused. */
   readonly body: string
   /** What two bodies of the same request have in common. Default: their canonical form. */
-  readonly form?: (body: string) => string
+  readonly canonicalize?: (body: string) => string
   /** What is said of another one. */
   readonly mismatch?: string
 }
@@ -49,37 +49,43 @@ export interface Keyed {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** An answer of an object. */
-export const json = (status: number, body: object): Answer => ({ status, body: Json.stringify(body) })
+export const json = (status: number, body: object): JsonResponse => ({ status, body: Json.stringify(body) })
 
 /** Runs a command, unless its request has been answered before. A command that throws is not remembered. */
-export const once = (
+export const idempotent = (
   { nowMs, store }: { readonly store: Store; readonly nowMs: number },
-  { body: asked, form = formOf, id, parentId, mismatch = "Provided idempotency does not match the stored one" }: Keyed,
-  command: () => Outcome
-): Answer => {
-  const stored = store.answers.get(id, parentId)
-  if (stored !== undefined && stored.forgetAtMs >= nowMs) {
-    if (stored.request !== asked && form(stored.request) !== form(asked))
-      throw new Refusal(409, "IDEMPOTENCY_MISMATCH", mismatch)
-    return { status: stored.status, body: refreshed(store, nowMs, stored) }
-  }
-  const { answer, keepMs, reservation, status = 200 } = command()
-  const { body } = json(status, answer)
-  store.answers.put({
+  {
+    body: request,
+    canonicalize = canonicalBody,
     id,
     parentId,
-    request: asked,
+    mismatch = "Provided idempotency does not match the stored one"
+  }: IdempotentRequest,
+  command: () => Outcome
+): JsonResponse => {
+  const stored = store.responses.get(id, parentId)
+  if (stored !== undefined && stored.forgetAtMs >= nowMs) {
+    if (stored.request !== request && canonicalize(stored.request) !== canonicalize(request))
+      throw new ErrorResponse(409, "IDEMPOTENCY_MISMATCH", mismatch)
+    return { status: stored.status, body: withRemainingTtl(store, nowMs, stored) }
+  }
+  const { payload, retentionMs, reservation, status = 200 } = command()
+  const { body } = json(status, payload)
+  store.responses.put({
+    id,
+    parentId,
+    request,
     status,
     body,
     reservationId: reservation?.id,
     expiresAtMs: reservation?.expiresAtMs,
-    forgetAtMs: nowMs + keepMs
+    forgetAtMs: nowMs + retentionMs
   })
   return { status, body }
 }
 
 /** The stored answer, with the time that is left now. */
-const refreshed = (store: Store, nowMs: number, stored: StoredAnswer): string => {
+const withRemainingTtl = (store: Store, nowMs: number, stored: StoredResponse): string => {
   if (stored.reservationId === undefined || stored.expiresAtMs === undefined) return stored.body
   const status = store.reservations.get(stored.reservationId)?.status
   const left = status === "ACTIVE" ? Math.max(0, stored.expiresAtMs - nowMs) : 0

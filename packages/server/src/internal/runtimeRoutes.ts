@@ -9,38 +9,45 @@ import * as Operations from "@effect-cycles/protocol/Operations"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type * as Schema from "effect/Schema"
 import type { KeyCaller } from "./access.ts"
-import { authenticated, either, reservationWithinFilter, tenant, visible, withinFilter } from "./access.ts"
-import type { Answer } from "./answer.ts"
+import {
+  authenticate,
+  authorizeTenantOrAdmin,
+  checkReservationScopeFilter,
+  authorizeTenant,
+  visibilityOf,
+  checkScopeFilter
+} from "./access.ts"
+import type { JsonResponse } from "./response.ts"
 import type { Call } from "./call.ts"
-import { bodyOf, options, queryOf, sameKey, unlimited, wrongMethod } from "./call.ts"
+import { bodyOf, optionsResponse, queryOf, checkKeyHeader, setUnlimited, methodNotAllowed } from "./call.ts"
 import type { Caller, Context } from "./context.ts"
 import * as Ledger from "./ledger.ts"
-import * as Read from "./read.ts"
-import * as Reads from "./reads.ts"
-import { invalid, notFound, Refusal } from "./refusal.ts"
+import * as Parse from "./parse.ts"
+import * as Queries from "./queries.ts"
+import { invalidRequest, notFound, ErrorResponse } from "./errorResponse.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // answer
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Answers a request of the runtime plane. */
-export const answer = (call: Call): Answer => {
+export const respond = (call: Call): JsonResponse => {
   const { method } = call.request
-  const found = routes.flatMap((route) => {
-    const id = matched(route.segments, call.parts)
+  const matching = routes.flatMap((route) => {
+    const id = matchPath(route.segments, call.segments)
     return id === undefined ? [] : [{ ...route, id }]
   })
-  const [first] = found
+  const [first] = matching
   // A public operation is answered without a key, whatever the method.
   if (first?.auth === "none") return first.handle(call, first.id)
-  if (method === "OPTIONS") return options(call, allowedFor(call, found))
-  const route = found.find((route) => route.method === (method === "HEAD" ? "GET" : method))
-  if (route === undefined) throw wrongMethod(call, allowedFor(call, found))
+  if (method === "OPTIONS") return optionsResponse(call, allowedMethods(call, matching))
+  const route = matching.find((route) => route.method === (method === "HEAD" ? "GET" : method))
+  if (route === undefined) throw methodNotAllowed(call, allowedMethods(call, matching))
   return route.handle(call, route.id)
 }
 
 /** The parameter of a path that a template matches, `""` if it has none. */
-const matched = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>): string | undefined => {
+const matchPath = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>): string | undefined => {
   if (segments.length !== parts.length) return undefined
   let id = ""
   for (const [i, segment] of segments.entries()) {
@@ -54,9 +61,9 @@ const matched = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>):
 }
 
 /** The methods of a path. A request without a key isn't told which paths exist. */
-const allowedFor = (call: Call, found: ReadonlyArray<{ readonly method: string }>): ReadonlyArray<string> => {
-  authenticated(call)
-  if (found.length === 0) throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+const allowedMethods = (call: Call, found: ReadonlyArray<{ readonly method: string }>): ReadonlyArray<string> => {
+  authenticate(call)
+  if (found.length === 0) throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)
   return found.map(({ method }) => method)
 }
 
@@ -65,9 +72,9 @@ const allowedFor = (call: Call, found: ReadonlyArray<{ readonly method: string }
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Answers a request; `id` is the parameter of its path. */
-type Handle = (call: Call, id: string) => Answer
+type Handle = (call: Call, id: string) => JsonResponse
 
-interface Keyed {
+interface KeyedRequest {
   readonly idempotencyKey: string
   readonly metadata?: unknown
 }
@@ -79,53 +86,57 @@ function callerOf(
   permission: string
 ): (call: Call) => KeyCaller | "admin"
 function callerOf({ auth }: { readonly auth: string }, permission: string): (call: Call) => KeyCaller | "admin" {
-  return auth === "apiKey" ? (call) => tenant(call, permission) : (call) => either(call, permission)
+  return auth === "apiKey"
+    ? (call) => authorizeTenant(call, permission)
+    : (call) => authorizeTenantOrAdmin(call, permission)
 }
 
-/** Reads the request in a body. */
-const requestsOf = <A extends Keyed, I>(schema: Schema.Codec<A, I>): ((call: Call) => Read.OpenMetadata<A>) => {
-  const read = Read.request(schema)
-  const hasMetadata = Read.hasField(schema, "metadata")
+/** Queries the request in a body. */
+const requestParser = <A extends KeyedRequest, I>(
+  schema: Schema.Codec<A, I>
+): ((call: Call) => Parse.OpenMetadata<A>) => {
+  const parse = Parse.request(schema)
+  const hasMetadata = Parse.hasField(schema, "metadata")
   return (call) => {
-    const given = bodyOf(call)
-    if (!hasMetadata && Object.hasOwn(given, "metadata")) {
-      throw invalid("Validation failed: metadata must be no excess property")
+    const raw = bodyOf(call)
+    if (!hasMetadata && Object.hasOwn(raw, "metadata")) {
+      throw invalidRequest("Validation failed: metadata must be no excess property")
     }
-    const request = Read.withMetadata(read, given)
-    sameKey(call, request.idempotencyKey)
+    const request = Parse.withMetadata(parse, raw)
+    checkKeyHeader(call, request.idempotencyKey)
     return request
   }
 }
 
 /** A command on the caller's own subject. */
-const onSubject = <A extends Keyed & { readonly subject: Subject.Subject }, I>(
+const onSubject = <A extends KeyedRequest & { readonly subject: Subject.Subject }, I>(
   operation: { readonly auth: "apiKey"; readonly request: Schema.Codec<A, I> },
   permission: string,
-  run: (context: Context, caller: Caller, request: Read.OpenMetadata<A>, body: string) => Answer
+  run: (context: Context, caller: Caller, request: Parse.OpenMetadata<A>, body: string) => JsonResponse
 ): Handle => {
   const caller = callerOf(operation, permission)
-  const requestOf = requestsOf(operation.request)
+  const parse = requestParser(operation.request)
   return (call) => {
     const who = caller(call)
-    const request = requestOf(call)
-    withinFilter(who, Subject.scopes(request.subject))
+    const request = parse(call)
+    checkScopeFilter(who, Subject.scopes(request.subject))
     return run(call.context, who, request, call.request.body)
   }
 }
 
 /** A command on a reservation. */
-const onReservation = <A extends Keyed, I, C extends KeyCaller | "admin">(
+const onReservation = <A extends KeyedRequest, I, C extends KeyCaller | "admin">(
   schema: Schema.Codec<A, I>,
   caller: (call: Call) => C,
-  run: (context: Context, caller: C, id: string, request: Read.OpenMetadata<A>, body: string) => Answer
+  run: (context: Context, caller: C, id: string, request: Parse.OpenMetadata<A>, body: string) => JsonResponse
 ): Handle => {
-  const requestOf = requestsOf(schema)
+  const parse = requestParser(schema)
   return (call, id) => {
     const who = caller(call)
-    const name = checkedId(id)
-    const request = requestOf(call)
-    reservationWithinFilter(call, who, name)
-    return run(call.context, who, name, request, call.request.body)
+    const reservationId = checkedId(id)
+    const request = parse(call)
+    checkReservationScopeFilter(call, who, reservationId)
+    return run(call.context, who, reservationId, request, call.request.body)
   }
 }
 
@@ -133,7 +144,7 @@ const onReservation = <A extends Keyed, I, C extends KeyCaller | "admin">(
 const checkedId = (text: string): string => {
   const id = decodeURIComponent(text)
   if (id.length > Limits.maxReservationId) {
-    throw invalid(`reservation_id must have at most ${Limits.maxReservationId} characters`)
+    throw invalidRequest(`reservation_id must have at most ${Limits.maxReservationId} characters`)
   }
   return id
 }
@@ -144,9 +155,9 @@ const checkedId = (text: string): string => {
 
 const { balances, commit, decide, event, extend, getReservation, listReservations, release, reserve } = Operations
 
-const lister = callerOf(listReservations, "reservations:list")
-const reader = callerOf(getReservation, "reservations:list")
-const balanceReader = callerOf(balances, "balances:read")
+const listCaller = callerOf(listReservations, "reservations:list")
+const getCaller = callerOf(getReservation, "reservations:list")
+const balanceCaller = callerOf(balances, "balances:read")
 
 const handlers: { readonly [Name in Operations.Name]: Handle } = {
   reserve: onSubject(reserve, "reservations:create", Ledger.reserve),
@@ -156,27 +167,27 @@ const handlers: { readonly [Name in Operations.Name]: Handle } = {
   release: onReservation(release.request, callerOf(release, "reservations:release"), Ledger.release),
   extend: onReservation(extend.request, callerOf(extend, "reservations:extend"), Ledger.extend),
   getReservation: (call, id) => {
-    const caller = reader(call)
-    const name = checkedId(id)
-    const answer = Reads.get(call.context, caller, name)
-    reservationWithinFilter(call, caller, name)
-    return answer
+    const caller = getCaller(call)
+    const reservationId = checkedId(id)
+    const response = Queries.getReservation(call.context, caller, reservationId)
+    checkReservationScopeFilter(call, caller, reservationId)
+    return response
   },
   listReservations: (call) => {
-    const caller = lister(call)
-    return Reads.list(call.context, caller, queryOf(call), visible(caller))
+    const caller = listCaller(call)
+    return Queries.listReservations(call.context, caller, queryOf(call), visibilityOf(caller))
   },
   balances: (call) => {
-    const caller = balanceReader(call)
-    return Reads.balances(call.context, caller, queryOf(call), visible(caller))
+    const caller = balanceCaller(call)
+    return Queries.getBalances(call.context, caller, queryOf(call), visibilityOf(caller))
   },
   getEvidence: (call, id) => {
-    if (call.request.method !== "GET" && call.request.method !== "HEAD") throw wrongMethod(call, ["GET"])
-    unlimited(call)
-    throw /^[0-9a-f]{64}$/.test(id) ? notFound(id) : invalid("evidence_id must be 64 hexadecimal digits")
+    if (call.request.method !== "GET" && call.request.method !== "HEAD") throw methodNotAllowed(call, ["GET"])
+    setUnlimited(call)
+    throw /^[0-9a-f]{64}$/.test(id) ? notFound(id) : invalidRequest("evidence_id must be 64 hexadecimal digits")
   },
   getJwks: (call) => {
-    unlimited(call)
+    setUnlimited(call)
     throw notFound("no signer is configured")
   }
 }

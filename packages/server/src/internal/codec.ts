@@ -8,31 +8,31 @@ import type { Reservation } from "./model.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** A bigint is written as an object with this one key. */
-const marker = "\u0000int64"
+const int64Key = "\u0000int64"
 
 /** An object of a user's that has one of these keys is written as the list of its fields under this one. */
-const escaped = "\u0000object"
+const escapeKey = "\u0000object"
 
 /** Any JSON with bigints in it. */
 export const encode = (value: unknown): string =>
   JSON.stringify(value, function (this: object, key, inner: unknown) {
     // What `toJSON` makes of a bigint, if a program has defined it, is not what is kept.
     const own: unknown = Reflect.get(this, key)
-    if (typeof own === "bigint") return { [marker]: own.toString() }
-    return isMarked(inner) ? { [escaped]: Object.entries(inner).flat() } : inner
+    if (typeof own === "bigint") return { [int64Key]: own.toString() }
+    return hasReservedKey(inner) ? { [escapeKey]: Object.entries(inner).flat() } : inner
   })
 
 /** What `encode` wrote. */
 export const decode = <A>(body: unknown): A =>
   JSON.parse(String(body), (_key, inner: unknown) => {
-    if (!isMarked(inner)) return inner
-    const fields = inner[escaped]
-    if (!Array.isArray(fields)) return BigInt(String(inner[marker]))
+    if (!hasReservedKey(inner)) return inner
+    const fields = inner[escapeKey]
+    if (!Array.isArray(fields)) return BigInt(String(inner[int64Key]))
     return Object.fromEntries(fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1]]] : [])))
   })
 
-const isMarked = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && (Object.hasOwn(value, marker) || Object.hasOwn(value, escaped))
+const hasReservedKey = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && (Object.hasOwn(value, int64Key) || Object.hasOwn(value, escapeKey))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // reservations
@@ -52,8 +52,8 @@ export const encodeReservation = (reservation: Reservation): string =>
     ...reservation,
     amount: reservation.amount.toString(),
     committed: reservation.committed?.toString(),
-    metadata: encodeFree(reservation.metadata),
-    committedMetadata: encodeFree(reservation.committedMetadata)
+    metadata: encodeOptional(reservation.metadata),
+    committedMetadata: encodeOptional(reservation.committedMetadata)
   } satisfies ReservationRow)
 
 /** What `encodeReservation` wrote. */
@@ -63,11 +63,11 @@ export const decodeReservation = (body: unknown): Reservation => {
     ...row,
     amount: BigInt(row.amount),
     committed: row.committed === undefined ? undefined : BigInt(row.committed),
-    metadata: decodeFree(row.metadata),
-    committedMetadata: decodeFree(row.committedMetadata)
+    metadata: decodeOptional(row.metadata),
+    committedMetadata: decodeOptional(row.committedMetadata)
   }
 }
 
-const encodeFree = (value: unknown): string | undefined => (value === undefined ? undefined : encode(value))
+const encodeOptional = (value: unknown): string | undefined => (value === undefined ? undefined : encode(value))
 
-const decodeFree = (text: string | undefined): unknown => (text === undefined ? undefined : decode(text))
+const decodeOptional = (text: string | undefined): unknown => (text === undefined ? undefined : decode(text))

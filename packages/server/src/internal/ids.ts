@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto"
 
 /** A random name, a UUID of version 4. */
-export const random = (): string => randomUUID()
+export const uuidV4 = (): string => randomUUID()
 
 /**
  * A name that begins with the time, a UUID of version 7: those that are made one after another are neighbours in an index, and
@@ -12,7 +12,7 @@ export const random = (): string => randomUUID()
  *
  * Source: RFC 9562, 5.7.
  */
-export const ordered = (): string => {
+export const uuidV7 = (): string => {
   const time = Date.now().toString(16).padStart(12, "0")
   return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
 }

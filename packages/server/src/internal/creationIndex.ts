@@ -4,7 +4,7 @@
  */
 
 /** An instant and a name. */
-export interface Place {
+export interface CreationKey {
   readonly createdAtMs: number
   readonly id: string
 }
@@ -13,29 +13,29 @@ export interface Place {
 export type Direction = "asc" | "desc"
 
 /** Places in order. */
-export interface Timeline {
-  readonly add: (place: Place) => void
+export interface CreationIndex {
+  readonly add: (place: CreationKey) => void
   /** One of them has gone. */
   readonly removed: () => void
   /** Those behind a place, or all. */
-  readonly from: (direction: Direction, after?: Place) => Iterable<Place>
+  readonly from: (direction: Direction, after?: CreationKey) => Iterable<CreationKey>
 }
 
 /** Whether one place is before, at or behind another, as a number below, at or above zero. */
-const compare = (a: Place, b: Place): number =>
+const compare = (a: CreationKey, b: CreationKey): number =>
   a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
 /** Makes a timeline; whether a place is still there is asked when it matters. */
-export const makeTimeline = (isThere: (place: Place) => boolean): Timeline => {
-  let places: Array<Place> = []
-  let gone = 0
+export const makeCreationIndex = (isPresent: (place: CreationKey) => boolean): CreationIndex => {
+  let keys: Array<CreationKey> = []
+  let removedCount = 0
 
   /** How many places are before one. */
-  const countBefore = (place: Place): number => {
-    let [low, high] = [0, places.length]
+  const countBefore = (place: CreationKey): number => {
+    let [low, high] = [0, keys.length]
     while (low < high) {
       const middle = (low + high) >> 1
-      const other = places[middle]
+      const other = keys[middle]
       if (other !== undefined && compare(other, place) < 0) low = middle + 1
       else high = middle
     }
@@ -44,18 +44,18 @@ export const makeTimeline = (isThere: (place: Place) => boolean): Timeline => {
 
   return {
     add: (place) => {
-      const last = places[places.length - 1]
-      if (last === undefined || compare(last, place) < 0) places.push(place)
-      else places.splice(countBefore(place), 0, place)
+      const last = keys[keys.length - 1]
+      if (last === undefined || compare(last, place) < 0) keys.push(place)
+      else keys.splice(countBefore(place), 0, place)
     },
     removed: () => {
-      gone += 1
-      if (2 * gone < places.length) return
-      places = places.filter(isThere)
-      gone = 0
+      removedCount += 1
+      if (2 * removedCount < keys.length) return
+      keys = keys.filter(isPresent)
+      removedCount = 0
     },
     *from(direction, after) {
-      const list = places
+      const list = keys
       if (direction === "asc") {
         let at = after === undefined ? 0 : countBefore(after)
         for (; at < list.length; at++) {

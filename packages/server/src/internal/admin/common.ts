@@ -3,12 +3,12 @@
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Schema from "effect/Schema"
-import type { Answer } from "../answer.ts"
-import { json } from "../answer.ts"
+import type { JsonResponse } from "../response.ts"
+import { json } from "../response.ts"
 import type { ApiKey } from "../model.ts"
 import * as Policies from "../policies.ts"
-import * as Read from "../read.ts"
-import { forbidden, invalid } from "../refusal.ts"
+import * as Parse from "../parse.ts"
+import { forbidden, invalidRequest } from "../errorResponse.ts"
 import * as Scopes from "../scopes.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -16,11 +16,12 @@ import * as Scopes from "../scopes.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** A text of limited length. */
-export const text = (minimum: number, maximum: number) => Schema.String.check(Schema.isBetweenLength(minimum, maximum))
+export const stringOfLength = (minimum: number, maximum: number) =>
+  Schema.String.check(Schema.isBetweenLength(minimum, maximum))
 
 /** A text that says something. */
 export const notBlank = (maximum: number) =>
-  text(1, maximum).check(Schema.isPattern(/\S/, { expected: "a text that is not blank" }))
+  stringOfLength(1, maximum).check(Schema.isPattern(/\S/, { expected: "a text that is not blank" }))
 
 /** A number of things; the reference server holds it in 32 bits. */
 export const count = (minimum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum: 2_147_483_647 }))
@@ -38,7 +39,7 @@ export const unit = Schema.Literals(Amount.knownUnits)
 export const instant = Schema.optional(
   Schema.String.check(
     Schema.makeFilter((text) =>
-      Number.isNaN(Read.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined
+      Number.isNaN(Parse.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined
     )
   )
 )
@@ -47,11 +48,11 @@ export const instant = Schema.optional(
 export const iso = (ms: number): string => new Date(ms).toISOString()
 
 /** The same, where there is one. */
-export const isoIf = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : iso(ms))
+export const optionalIso = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : iso(ms))
 
 /** An instant that was written in some zone, in UTC, with no more digits than it needs. */
 export const utc = <A extends string | undefined>(text: A): A | string =>
-  text === undefined ? text : iso(Read.parseInstant(text)).replace(".000Z", "Z")
+  text === undefined ? text : iso(Parse.parseInstant(text)).replace(".000Z", "Z")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // who is asking
@@ -61,34 +62,36 @@ export const utc = <A extends string | undefined>(text: A): A | string =>
 export type Owner = ApiKey | undefined
 
 /** A key works on what its scope filter allows. */
-export const withinFilter = (owner: Owner, scope: string | null): void => {
+export const checkScopeFilter = (owner: Owner, scope: string | null): void => {
   if (owner === undefined || scope === null || scope.trim() === "") return
-  if (!Policies.allows(owner.scopeFilter, Scopes.withAncestors(scope.toLowerCase()))) {
+  if (!Policies.scopeFilterAllows(owner.scopeFilter, Scopes.withAncestors(scope.toLowerCase()))) {
     throw forbidden(`API key scope_filter does not permit access to scope: ${scope}`)
   }
 }
 
 /** The tenant that a new thing is made for: the key's own, or the one that the administrator names. */
-export const tenantFor = (owner: Owner, asked: string | undefined): string => {
+export const tenantFor = (owner: Owner, requested: string | undefined): string => {
   if (owner === undefined) {
-    if (asked === undefined || asked.trim() === "") {
-      throw invalid("tenant_id is required in the request body when using admin key authentication")
+    if (requested === undefined || requested.trim() === "") {
+      throw invalidRequest("tenant_id is required in the request body when using admin key authentication")
     }
-    return asked
+    return requested
   }
-  if (asked !== undefined) {
-    throw invalid("tenant_id MUST NOT be set when using API key authentication (tenant is inferred from the key)")
+  if (requested !== undefined) {
+    throw invalidRequest(
+      "tenant_id MUST NOT be set when using API key authentication (tenant is inferred from the key)"
+    )
   }
   return owner.tenantId
 }
 
 /** The tenant that is looked at: the key's own, or the one that the administrator's query names. */
-export const tenantIn = (owner: Owner, query: URLSearchParams): string => {
-  const asked = owner?.tenantId ?? Read.parameter(query, "tenant_id")
-  if (asked === undefined) {
-    throw invalid("tenant_id query parameter is required when using admin key authentication")
+export const queriedTenant = (owner: Owner, query: URLSearchParams): string => {
+  const requested = owner?.tenantId ?? Parse.parameter(query, "tenant_id")
+  if (requested === undefined) {
+    throw invalidRequest("tenant_id query parameter is required when using admin key authentication")
   }
-  return asked
+  return requested
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -96,20 +99,20 @@ export const tenantIn = (owner: Owner, query: URLSearchParams): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** One of several words, where it is given. */
-export const wordIn = <A extends string>(
+export const optionalLiteral = <A extends string>(
   query: URLSearchParams,
   name: string,
   allowed: ReadonlyArray<A>
 ): A | undefined => {
-  const value = Read.parameter(query, name)
-  return value === undefined ? undefined : Read.word(name, value, allowed)
+  const value = Parse.parameter(query, name)
+  return value === undefined ? undefined : Parse.literal(name, value, allowed)
 }
 
 /** Whether a row has what is searched for in one of its texts, in any case. */
-export const searchIn = (query: URLSearchParams): ((...texts: ReadonlyArray<string>) => boolean) => {
-  const wanted = Read.parameter(query, "search")?.toLowerCase()
+export const searchFilter = (query: URLSearchParams): ((...texts: ReadonlyArray<string>) => boolean) => {
+  const wanted = Parse.parameter(query, "search")?.toLowerCase()
   if (wanted === undefined) return () => true
-  if (wanted.length > maxSearch) throw invalid(`search exceeds maxLength ${maxSearch} (got ${wanted.length})`)
+  if (wanted.length > maxSearch) throw invalidRequest(`search exceeds maxLength ${maxSearch} (got ${wanted.length})`)
   return (...texts) => texts.some((text) => text.toLowerCase().includes(wanted))
 }
 
@@ -124,15 +127,19 @@ export const sorted = <A>(
   rows: ReadonlyArray<A>,
   options: {
     readonly keys: SortKeys<A>
-    readonly otherwise: string
+    readonly defaultKey: string
     /** What orders rows that are alike. */
     readonly id: (row: A) => string
     /** Whether that ascends in both directions. */
     readonly isIdAscending?: boolean
   }
 ): ReadonlyArray<A> => {
-  const direction = Read.word("sort_dir", (query.get("sort_dir") ?? "desc").toLowerCase(), ["asc", "desc"])
-  const by = Read.word("sort_by", Read.parameter(query, "sort_by") ?? options.otherwise, Object.keys(options.keys))
+  const direction = Parse.literal("sort_dir", (query.get("sort_dir") ?? "desc").toLowerCase(), ["asc", "desc"])
+  const by = Parse.literal(
+    "sort_by",
+    Parse.parameter(query, "sort_by") ?? options.defaultKey,
+    Object.keys(options.keys)
+  )
   const key = options.keys[by]
   if (key === undefined) return rows
   const ordered = rows.map((row, place) => ({ row, key: key(row, place), id: options.id(row) }))
@@ -150,19 +157,19 @@ export const page = <A>(
   query: URLSearchParams,
   rows: ReadonlyArray<A>,
   options: { readonly name: string; readonly id: (row: A) => string; readonly row: (row: A) => object }
-): Answer => {
-  const asked = Read.parameter(query, "limit")
-  const limit = Math.max(1, Math.min(100, asked === undefined ? 50 : wholeNumber("limit", asked)))
-  const cursor = Read.parameter(query, "cursor")
+): JsonResponse => {
+  const requested = Parse.parameter(query, "limit")
+  const limit = Math.max(1, Math.min(100, requested === undefined ? 50 : wholeNumber("limit", requested)))
+  const cursor = Parse.parameter(query, "cursor")
   const from = cursor === undefined ? 0 : rows.findIndex((row) => options.id(row) === cursor) + 1
   if (cursor !== undefined && from === 0) {
-    throw invalid("Cursor is not valid for this result set; restart pagination without a cursor")
+    throw invalidRequest("Cursor is not valid for this result set; restart pagination without a cursor")
   }
-  const shown = rows.slice(from, from + limit)
-  const last = shown[shown.length - 1]
+  const pageRows = rows.slice(from, from + limit)
+  const last = pageRows[pageRows.length - 1]
   const hasMore = last !== undefined && from + limit < rows.length
   return json(200, {
-    [options.name]: shown.map(options.row),
+    [options.name]: pageRows.map(options.row),
     has_more: hasMore,
     next_cursor: hasMore ? options.id(last) : undefined
   })
@@ -170,6 +177,7 @@ export const page = <A>(
 
 const wholeNumber = (name: string, text: string): number => {
   const value = /^[+-]?\d{1,10}$/.test(text) ? Number(text) : Number.NaN
-  if (!(Math.abs(value) <= 2_147_483_647)) throw invalid(`Invalid value for parameter '${name}': ${text.slice(0, 40)}`)
+  if (!(Math.abs(value) <= 2_147_483_647))
+    throw invalidRequest(`Invalid value for parameter '${name}': ${text.slice(0, 40)}`)
   return value
 }
