@@ -62,7 +62,7 @@ describe("cycles-server", () => {
   it.live("prints a warning when it listens on a public interface", () =>
     Effect.gen(function* () {
       const { printed } = yield* run("--host", "0.0.0.0")
-      expect(printed()).toMatch(/^Anybody who reaches 0\.0\.0\.0 can ask/)
+      expect(printed()).toMatch(/^Warning: other machines can reach 0\.0\.0\.0\. /)
     })
   )
 
