@@ -1,10 +1,10 @@
 /**
- * An embedded Cycles server in the test's process: the client's transport calls it directly, without a port.
+ * An embedded Cycles server in the test's process: the client's transport calls it directly, without a
+ * port. Effect's `HttpClient` stays free for the program under test.
  *
  * **Details**
  *
  * - Time is Effect's `Clock`, so `TestClock` drives leases, expiry and retention.
- * - Effect's `HttpClient` stays free for the program under test.
  * - Responses match those of the reference server wherever a client can notice, except its defects.
  *
  * **Gotchas**
@@ -12,7 +12,7 @@
  * - The ledger lives in memory. `NodeCyclesServer` listens on a port and can use a data file.
  * - To lose or delay a response in a test, wrap `CyclesTransport`.
  *
- * @see cycles-protocol-v0.yaml (runtime plane) and cycles-governance-admin-v0.1.25.yaml (admin plane)
+ * @see cycles-protocol-v0.yaml (runtime plane) and the governance specification (admin plane)
  * @since 0.1.0
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
@@ -221,9 +221,6 @@ export const CyclesServer: Context.Service<CyclesServer, CyclesServer> = Context
 
 /**
  * Assembles the parts of a server without a tenant. `makeMemoryServer` and `NodeCyclesServer.make` are built on it.
- *
- * **Details**
- *
  * Defaults: a store in memory, a random admin key, UUIDs as ids, and API keys from a secure random source.
  *
  * @category constructors
@@ -382,7 +379,6 @@ export const transport = (server: Pick<CyclesServer, "handle">): CyclesTransport
     )
   )
 
-/** The path and the query of a URL. */
 const pathOf = (url: string): string => {
   const { pathname, search } = new URL(url)
   return pathname + search

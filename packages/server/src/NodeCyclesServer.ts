@@ -15,7 +15,7 @@
  * - If a commit fails, an exception leaves the event loop's callback, and the process has to exit. After a restart it
  *   continues with the last committed state.
  *
- * @see cycles-protocol-v0.yaml (runtime plane) and cycles-governance-admin-v0.1.25.yaml (admin plane)
+ * @see cycles-protocol-v0.yaml (runtime plane) and the governance specification (admin plane)
  * @since 0.1.0
  */
 import * as Headers from "@effect-cycles/protocol/Headers"

@@ -106,7 +106,7 @@ describe("cycles-server", () => {
     [
       "a file that is not a data file",
       ["--data", bin],
-      /^The Cycles server can't run: .*bin\.ts is no data file of this server\n$/
+      /^The Cycles server can't run: .*bin\.ts isn't a data file of this server\n$/
     ],
     ["an invalid port", ["--admin-port", "70000"], /^--admin-port must be a port from 0 to 65535, got 70000\n$/],
     ["a missing admin key", ["--admin-key", ""], /^--admin-key .* is required/],

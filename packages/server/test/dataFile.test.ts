@@ -110,13 +110,13 @@ describe("dataFile", () => {
     [
       "contains garbage",
       (file) => Fs.writeFileSync(file, "no database at all\n".repeat(50)),
-      /is no data file of this server$/
+      /isn't a data file of this server$/
     ],
-    ["is a few bytes long", (file) => Fs.writeFileSync(file, "x"), /is no data file of this server$/],
+    ["is a few bytes long", (file) => Fs.writeFileSync(file, "x"), /isn't a data file of this server$/],
     [
       "is the database of another program",
       (file) => (Fs.rmSync(file), execute(file, "CREATE TABLE mine (a); INSERT INTO mine VALUES (1)")),
-      /is no data file of this server$/
+      /isn't a data file of this server$/
     ],
     [
       "has a newer format",
@@ -174,8 +174,8 @@ describe("dataFile", () => {
   it.live("open fails for a folder or a missing folder, and creates nothing", () =>
     Effect.gen(function* () {
       const path = yield* folder
-      expect(yield* openError(path)).toBe(`${path} is no file`)
-      expect(yield* openError(join(path, "none", "ledger.sqlite"))).toMatch(/ledger\.sqlite can't be made: ENOENT/)
+      expect(yield* openError(path)).toBe(`${path} isn't a file`)
+      expect(yield* openError(join(path, "none", "ledger.sqlite"))).toMatch(/ledger\.sqlite can't be created: ENOENT/)
       expect(Fs.readdirSync(path)).toEqual([])
     })
   )
@@ -217,7 +217,7 @@ describe("dataFile", () => {
       const file = yield* existingFile
       const upgrades = withUpgrades((db) => db.exec("DELETE FROM records; SELECT * FROM nowhere"))
       expect(() => SqliteStore.open(file, upgrades)).toThrow(
-        `${file} can't be brought to format 3; a copy is in ${file}.format-2: no such table: nowhere`
+        `${file} can't be upgraded to format 3; a copy is in ${file}.format-2: no such table: nowhere`
       )
       const store = SqliteStore.open(file)
       expect(budgets(store)).toEqual([1_000_000n])

@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import type { TestServer } from "./support/testServer.ts"
-import { estimateBody, makeTestServer, reserve, tokens, uniqueKey } from "./support/testServer.ts"
+import { estimateBody, makeTestServer, tokens, uniqueKey } from "./support/testServer.ts"
 
 describe("policies", () => {
   describe("effectivePolicy", () => {

@@ -1,8 +1,9 @@
 /**
- * Who is asking, and what that key may do: the tenant's key with its permissions and its scope filter, or the administrator's.
- * How keys are made and kept is in `admin/keys.ts`; what belongs to whom is seen to by the commands.
+ * Authentication and authorization: API keys with permissions and a scope filter, and the admin key.
  *
- * Source: AUTH & TENANCY of the protocol; Permission and ApiKey of the governance specification.
+ * `admin/keys.ts` stores the keys. Commands check the ownership of reservations.
+ *
+ * @see AUTH & TENANCY in cycles-protocol-v0.yaml; Permission and ApiKey in the governance specification
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Keys from "./admin/keys.ts"
@@ -19,7 +20,7 @@ import { constantTimeEqual } from "./secrets.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A tenant that asks with a key of its own. */
+/** A tenant that authenticated with an API key. */
 export interface KeyCaller extends Caller {
   readonly key: ApiKey
 }
@@ -28,7 +29,7 @@ export interface KeyCaller extends Caller {
 // tenants
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The tenant whose key came along. */
+/** Returns the tenant of the API key, or throws a 401. */
 export const authenticate = (call: Call): KeyCaller => {
   const secret = headerOf(call, Headers.API_KEY)
   if (secret === undefined) throw unauthorized("Missing API key")
@@ -39,7 +40,7 @@ export const authenticate = (call: Call): KeyCaller => {
   return result
 }
 
-/** The tenant whose key came along, if the key may do this. */
+/** Returns the tenant of the API key, or throws a 401, or a 403 if the key lacks the permission. */
 export const authorizeTenant = (call: Call, permission: string): KeyCaller => {
   const caller = authenticate(call)
   if (!Policies.hasPermission(caller.key.permissions, permission)) {
@@ -49,24 +50,24 @@ export const authorizeTenant = (call: Call, permission: string): KeyCaller => {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the administrator
+// admin key
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Refuses everybody but the administrator. */
+/** Throws a 401 unless the request has the admin key. */
 export const requireAdmin = (call: Call): void => {
   const key = call.request.headers[Headers.ADMIN_KEY]
   if (key === undefined || key === "") throw unauthorized("Missing X-Admin-API-Key header")
   if (!constantTimeEqual(key, call.server.adminKey)) throw unauthorized("Invalid admin API key")
 }
 
-/** The administrator, or else the tenant. */
+/** Returns `"admin"` for the admin key, otherwise the tenant of the API key. */
 export const authorizeTenantOrAdmin = (call: Call, permission: string): KeyCaller | "admin" => {
   if (!isAdmin(call)) return authorizeTenant(call, permission)
   setUnlimited(call)
   return "admin"
 }
 
-/** The key of the tenant on whose behalf budgets and policies are worked on, or nothing for the administrator. */
+/** Returns the API key that manages budgets and policies, or `undefined` for the admin key. */
 export const ownerOf = (call: Call, permission: string): Owner => {
   if (isAdmin(call)) return undefined
   const secret = headerOf(call, Headers.API_KEY)
@@ -79,7 +80,7 @@ export const ownerOf = (call: Call, permission: string): Owner => {
   return result.key
 }
 
-/** Whether the administrator's key came along. One that is wrong is never passed over. */
+/** Whether the request has the admin key. A wrong admin key throws, even if there is a valid API key. */
 const isAdmin = (call: Call): boolean => {
   if (headerOf(call, Headers.ADMIN_KEY) === undefined) return false
   requireAdmin(call)
@@ -90,19 +91,19 @@ const isAdmin = (call: Call): boolean => {
 // scope filters
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Refuses what the scope filter of a key doesn't allow. */
+/** Throws a 403 if the scope filter of the key excludes the scopes. */
 export const checkScopeFilter = (caller: KeyCaller, scopes: ReadonlyArray<string>): void => {
   if (!isInScopeFilter(caller, scopes)) throw forbidden("The scope_filter of the API key does not allow this scope")
 }
 
-/** The same for a reservation; one that isn't the caller's is refused elsewhere. */
+/** Applies the scope filter to a reservation. The command rejects a reservation of another tenant.  */
 export const checkReservationScopeFilter = (call: Call, caller: KeyCaller | "admin", id: string): void => {
   if (caller === "admin" || (caller.key.scopeFilter ?? []).length === 0) return
   const reservation = call.server.store.reservations.get(id)
   if (reservation?.tenantId === caller.tenant.id) checkScopeFilter(caller, reservation.affectedScopes)
 }
 
-/** Which paths a list shows to a caller. */
+/** Returns the predicate that selects the rows a caller may see. */
 export const visibilityOf =
   (caller: KeyCaller | "admin") =>
   (scopes: ReadonlyArray<string>): boolean =>
@@ -115,7 +116,7 @@ const isInScopeFilter = (caller: KeyCaller, scopes: ReadonlyArray<string>): bool
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A header that says something. */
+/** A header, or `undefined` if it is blank. */
 const headerOf = (call: Call, name: string): string | undefined => {
   const value = call.request.headers[name]
   return value === undefined || value.trim() === "" ? undefined : value

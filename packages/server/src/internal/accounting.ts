@@ -1,8 +1,10 @@
 /**
- * The arithmetic of the books: which budgets a path has, what they have against a request, and what holds, spending and debt
- * make of their figures. It writes nothing: what comes out are budgets as they would be, and the commands put them.
+ * The arithmetic of budgets: which budgets apply to a path, whether they allow a request, and how reservations, spend and debt
+ * change them.
  *
- * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and the LEDGER INVARIANT of the protocol.
+ * It is pure. Functions return changed budgets, and the commands in `ledger.ts` store them.
+ *
+ * @see ERROR SEMANTICS, OVERDRAFT RECONCILIATION and LEDGER INVARIANT in cycles-protocol-v0.yaml
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -18,7 +20,7 @@ import { budgetId } from "./store.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What stands against a request. A dry run tells it instead of being denial. */
+/** Why budgets deny a request. Reserve throws it as an error; a dry run and decide return it as the decision DENY. */
 export interface Denial {
   readonly code: string
   readonly message: string
@@ -30,7 +32,7 @@ export interface Denial {
 // finding budgets
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The budgets of a path in a unit, from the top down. */
+/** Finds the budgets of a path in a unit, from the top down. */
 export const find = (
   store: Store,
   tenantId: string,
@@ -70,7 +72,7 @@ export const find = (
 const unitsOf = (store: Store, tenantId: string, scope: string): ReadonlyArray<string> =>
   Amount.knownUnits.filter((unit) => store.budgets.get(budgetId(scope, unit))?.tenantId === tenantId)
 
-/** The budgets that hold a reservation. One that was made later isn't among them. */
+/** The budgets that include a reservation in `reserved`. Budgets created after the reservation do not. */
 export const budgetsHolding = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => {
   const budgets: Array<Budget> = []
   for (const scope of reservation.heldScopes) {
@@ -81,31 +83,31 @@ export const budgetsHolding = (store: Store, reservation: Reservation): Readonly
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// refusals
+// denials
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the budgets of a path have against an estimate that would be held. */
+/** Checks whether the budgets of a path allow a reservation. */
 export const checkEstimate = (budgets: ReadonlyArray<Budget>, amount: bigint): Denial | undefined =>
   firstDenial(
     budgets,
     (budget) => checkStatus(budget) ?? checkOverLimit(budget) ?? checkDebt(budget) ?? checkRemaining(budget, amount)
   )
 
-/** What they have against spending without a hold. */
+/** Checks whether the budgets of a path allow spend without a reservation. */
 export const checkEvent = (budgets: ReadonlyArray<Budget>, amount: bigint, policy: OveragePolicy): Denial | undefined =>
   firstDenial(
     budgets,
     (budget) => checkStatus(budget) ?? (policy === "REJECT" ? checkRemaining(budget, amount) : undefined)
   )
 
-/** A refusal to be thrown. */
+/** Converts a denial into an error response. */
 export const toErrorResponse = (denial: Denial): ErrorResponse =>
   new ErrorResponse(denial.status, denial.code, denial.message, { details: denial.details })
 
-/** Why a request is denied, where that is an answer. */
+/** The reason code of a denial in a DENY decision. */
 export const reasonCodeOf = (denial: Denial): string => (denial.code === "NOT_FOUND" ? "BUDGET_NOT_FOUND" : denial.code)
 
-/** What the first budget of a path, from the top down, has against a request. */
+/** The denial of the topmost budget that fails the check. */
 const firstDenial = (
   budgets: ReadonlyArray<Budget>,
   check: (budget: Budget) => Denial | undefined
@@ -151,22 +153,21 @@ const checkRemaining = (budget: Budget, amount: bigint): Denial | undefined =>
 // arithmetic
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A budget that holds an amount more. */
+/** Adds an amount to `reserved`. */
 export const hold = (budget: Budget, amount: bigint): Budget => ({ ...budget, reserved: budget.reserved + amount })
 
-/** These budgets without what they hold. */
+/** The budgets of a reservation, with its amount subtracted from `reserved`. */
 export const withoutHold = (store: Store, reservation: Reservation): ReadonlyArray<Budget> =>
   budgetsHolding(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
 
-/** A budget that has spent an amount more. */
+/** Adds an amount to `spent`. */
 export const spend = (budget: Budget, amount: bigint): Budget => inInt64({ ...budget, spent: budget.spent + amount })
 
 /**
- * Charges more than was held: `base` has been covered by the hold, what goes beyond it has to be found. The budgets come with
- * the hold already given back.
+ * Charges more than was reserved. `base` is the reserved amount, already subtracted from `reserved` of the given budgets.
  *
- * A budget that can't go into debt cuts the charge to what it has left, under ALLOW_WITH_OVERDRAFT too; the others go into
- * debt for what of that they can't cover.
+ * A budget without overdraft cuts the charge for all budgets to its remaining amount, but not below `base`. Budgets with
+ * overdraft take the part of that charge which they can't cover as debt.
  */
 export const overage = (
   budgets: ReadonlyArray<Budget>,
@@ -188,7 +189,7 @@ export const overage = (
         return { ...spend(budget, charged), isOverLimit: budget.isOverLimit || (charged < actual && left < actual) }
       }
       if (left >= charged) return spend(budget, charged)
-      // What the hold and the rest of the budget cover is spent; what lies beyond is debt.
+      // The reserved amount is always spent, even if the budget is short by now. Only the excess becomes debt.
       const paid = left > base ? left : base
       const debt = budget.debt + charged - paid
       if (debt > budget.overdraftLimit) {
@@ -200,7 +201,7 @@ export const overage = (
   }
 }
 
-/** A budget whose figures an answer can hold. */
+/** Throws if an amount of the budget no longer fits in an int64. */
 const inInt64 = (budget: Budget): Budget => {
   if (budget.spent > Limits.maxInt64 || budget.debt > Limits.maxInt64 || remaining(budget) < Limits.minInt64) {
     throw invalidRequest(`The books of ${budget.scope} can't hold this amount`)
@@ -212,13 +213,13 @@ const inInt64 = (budget: Budget): Budget => {
 // rows
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** An amount on the wire. */
+/** Encodes an amount. */
 export const money = (unit: string, amount: bigint): { readonly unit: string; readonly amount: number | bigint } => ({
   unit,
   amount: Json.encodeInteger(amount)
 })
 
-/** A balance on the wire. */
+/** Encodes a budget as a balance. */
 export const balanceRow = (budget: Budget): object => {
   const { scope, unit } = budget
   return {

@@ -1,14 +1,15 @@
 /**
- * The canonical form of a request, by which a repetition is known: keys in order, nulls and defaults left out. Most
- * repetitions are the same bytes; a form is made only where they are not.
+ * The canonical form of a request body, which decides whether a repeated idempotency key belongs to the same request.
  *
- * Source: idempotency of the protocol (canonical JSON, RFC 8785, is its recommendation).
+ * Keys are sorted, and nulls and defaults are removed. The form is computed only if the bytes differ, which is rare.
+ *
+ * @see IDEMPOTENCY in cycles-protocol-v0.yaml, which recommends canonical JSON (RFC 8785)
  */
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Parse from "./parse.ts"
 
-/** JSON text with keys in order. */
+/** JSON text with sorted keys. */
 export const canonical = (value: unknown): string => Json.stringify(withSortedKeys(value))
 
 const withSortedKeys = (value: unknown): unknown => {
@@ -19,7 +20,7 @@ const withSortedKeys = (value: unknown): unknown => {
   return Object.fromEntries(entries.map(([key, inner]) => [key, withSortedKeys(inner)]))
 }
 
-/** What a body asks for. Nulls are absence, but for what has a default: the grace period and the dry run. */
+/** The body without nulls, except in fields with a default: there the reference server distinguishes null from absent. */
 const significantFields = (body: string): Readonly<Record<string, unknown>> => {
   const raw = Parse.json(body)
   const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
@@ -29,7 +30,7 @@ const significantFields = (body: string): Readonly<Record<string, unknown>> => {
 /** The canonical form of a body. */
 export const canonicalBody = (body: string): string => canonical(significantFields(body))
 
-/** The defaults of grace and dry run are the same body as their absence; that of the lifetime is not. */
+/** The canonical form of a reserve request. The default of ttl_ms is not removed: it depends on the tenant and policies. */
 export const canonicalReserveBody = (body: string): string => {
   const { dry_run, grace_period_ms, ...rest } = {
     dry_run: undefined,

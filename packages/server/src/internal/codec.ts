@@ -1,5 +1,5 @@
 /**
- * What a data file has of things: JSON text that gives back exactly what was written.
+ * The JSON encoding of rows in a data file. It restores every value exactly, including bigints.
  */
 import type { Reservation } from "./model.ts"
 
@@ -7,22 +7,22 @@ import type { Reservation } from "./model.ts"
 // any value
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A bigint is written as an object with this one key. */
+/** The only key of an object that represents a bigint. */
 const int64Key = "\u0000int64"
 
-/** An object of a user's that has one of these keys is written as the list of its fields under this one. */
+/** The only key of an object that represents a user object which itself has a reserved key. Its value lists keys and values. */
 const escapeKey = "\u0000object"
 
-/** Any JSON with bigints in it. */
+/** Encodes a JSON value that may contain bigints. */
 export const encode = (value: unknown): string =>
   JSON.stringify(value, function (this: object, key, inner: unknown) {
-    // What `toJSON` makes of a bigint, if a program has defined it, is not what is kept.
+    // The program may define `BigInt.prototype.toJSON`, which runs before this function. Read the original value.
     const own: unknown = Reflect.get(this, key)
     if (typeof own === "bigint") return { [int64Key]: own.toString() }
     return hasReservedKey(inner) ? { [escapeKey]: Object.entries(inner).flat() } : inner
   })
 
-/** What `encode` wrote. */
+/** Decodes a result of `encode`. */
 export const decode = <A>(body: unknown): A =>
   JSON.parse(String(body), (_key, inner: unknown) => {
     if (!hasReservedKey(inner)) return inner
@@ -38,7 +38,7 @@ const hasReservedKey = (value: unknown): value is Readonly<Record<string, unknow
 // reservations
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A reservation in plain JSON: what may be a bigint, or have one in it, is text. */
+/** A reservation as plain JSON: fields that are or may contain bigints are strings. */
 interface ReservationRow extends Omit<Reservation, "amount" | "committed" | "metadata" | "committedMetadata"> {
   readonly amount: string
   readonly committed: string | undefined
@@ -46,7 +46,7 @@ interface ReservationRow extends Omit<Reservation, "amount" | "committed" | "met
   readonly committedMetadata: string | undefined
 }
 
-/** There are many of them: a reviver and a replacer would be most of their cost. */
+/** Encodes a reservation without a replacer, which would dominate the cost of writing a row. */
 export const encodeReservation = (reservation: Reservation): string =>
   JSON.stringify({
     ...reservation,
@@ -56,7 +56,7 @@ export const encodeReservation = (reservation: Reservation): string =>
     committedMetadata: encodeOptional(reservation.committedMetadata)
   } satisfies ReservationRow)
 
-/** What `encodeReservation` wrote. */
+/** Decodes a result of `encodeReservation`. */
 export const decodeReservation = (body: unknown): Reservation => {
   const row: ReservationRow = JSON.parse(String(body))
   return {

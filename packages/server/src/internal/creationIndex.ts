@@ -1,52 +1,54 @@
 /**
- * Places in time, in order: by instant, and by name within one. What comes is nearly always the newest, and what goes is the
- * oldest, so it is a list; what has gone is skipped, and taken out when half of the list has.
+ * An index of reservations by creation time, then id.
+ *
+ * New keys are nearly always the greatest and removed ones the smallest, so a sorted array is enough. Removed keys stay until
+ * they are half of the array.
  */
 
-/** An instant and a name. */
+/** The creation time of a reservation, in epoch milliseconds, and its id. */
 export interface CreationKey {
   readonly createdAtMs: number
   readonly id: string
 }
 
-/** From the oldest on, or from the newest on. */
+/** Oldest first or newest first. */
 export type Direction = "asc" | "desc"
 
-/** Places in order. */
+/** A sorted collection of keys. */
 export interface CreationIndex {
-  readonly add: (place: CreationKey) => void
-  /** One of them has gone. */
+  readonly add: (key: CreationKey) => void
+  /** Counts a removed key. The key itself may stay in the index for a while. */
   readonly removed: () => void
-  /** Those behind a place, or all. */
+  /** Iterates over the keys after a key, or over all. Removed keys may appear. */
   readonly from: (direction: Direction, after?: CreationKey) => Iterable<CreationKey>
 }
 
-/** Whether one place is before, at or behind another, as a number below, at or above zero. */
+/** Negative, zero or positive, like the comparator of `Array.sort`. */
 const compare = (a: CreationKey, b: CreationKey): number =>
   a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
-/** Makes a timeline; whether a place is still there is asked when it matters. */
-export const makeCreationIndex = (isPresent: (place: CreationKey) => boolean): CreationIndex => {
+/** Creates an index. `isPresent` decides which keys survive a compaction. */
+export const makeCreationIndex = (isPresent: (key: CreationKey) => boolean): CreationIndex => {
   let keys: Array<CreationKey> = []
   let removedCount = 0
 
-  /** How many places are before one. */
-  const countBefore = (place: CreationKey): number => {
+  /** The number of keys below a key, by binary search. */
+  const countBefore = (key: CreationKey): number => {
     let [low, high] = [0, keys.length]
     while (low < high) {
       const middle = (low + high) >> 1
       const other = keys[middle]
-      if (other !== undefined && compare(other, place) < 0) low = middle + 1
+      if (other !== undefined && compare(other, key) < 0) low = middle + 1
       else high = middle
     }
     return low
   }
 
   return {
-    add: (place) => {
+    add: (key) => {
       const last = keys[keys.length - 1]
-      if (last === undefined || compare(last, place) < 0) keys.push(place)
-      else keys.splice(countBefore(place), 0, place)
+      if (last === undefined || compare(last, key) < 0) keys.push(key)
+      else keys.splice(countBefore(key), 0, key)
     },
     removed: () => {
       removedCount += 1
@@ -59,14 +61,14 @@ export const makeCreationIndex = (isPresent: (place: CreationKey) => boolean): C
       if (direction === "asc") {
         let at = after === undefined ? 0 : countBefore(after)
         for (; at < list.length; at++) {
-          const place = list[at]
-          if (place !== undefined && (after === undefined || compare(place, after) > 0)) yield place
+          const key = list[at]
+          if (key !== undefined && (after === undefined || compare(key, after) > 0)) yield key
         }
       } else {
         let at = (after === undefined ? list.length : countBefore(after)) - 1
         for (; at >= 0; at--) {
-          const place = list[at]
-          if (place !== undefined) yield place
+          const key = list[at]
+          if (key !== undefined) yield key
         }
       }
     }

@@ -1,8 +1,8 @@
 /**
- * How the server says no.
+ * Error responses of both planes.
  */
 
-/** A refusal: thrown by a command, before it has changed anything. */
+/** An error response. Commands throw it before they change anything. */
 export class ErrorResponse extends Error {
   readonly status: number
   readonly code: string
@@ -26,23 +26,23 @@ export class ErrorResponse extends Error {
   }
 }
 
-/** What was sent can't be understood, or breaks a limit. */
+/** 400: the request is malformed or exceeds a limit. */
 export const invalidRequest = (message: string): ErrorResponse => new ErrorResponse(400, "INVALID_REQUEST", message)
 
-/** There is no such thing. */
+/** 404: the object does not exist. */
 export const notFound = (what: string): ErrorResponse =>
   new ErrorResponse(404, "NOT_FOUND", `Resource not found: ${what}`)
 
-/** It belongs to somebody else, or is not allowed. */
+/** 403: the object belongs to another tenant, or the key lacks a permission. */
 export const forbidden = (message: string): ErrorResponse => new ErrorResponse(403, "FORBIDDEN", message)
 
-/** It is asked for in the name of a tenant that isn't the key's. */
+/** 403: the request names a tenant other than that of the key. */
 export const tenantMismatch = (): ErrorResponse =>
   forbidden("Tenant provided in the request body does not match tenant resolved from authorization token")
 
-/** The tenant has been closed: what is its own can be read, and that is all. */
+/** 409: the objects of a closed tenant are read-only. */
 export const tenantClosed = (id: string): ErrorResponse =>
   new ErrorResponse(409, "TENANT_CLOSED", `Tenant ${id} is closed; owned objects are read-only`)
 
-/** No key, a wrong key, or one that has ended. */
+/** 401: the key is missing, unknown, expired or revoked. */
 export const unauthorized = (message: string): ErrorResponse => new ErrorResponse(401, "UNAUTHORIZED", message)

@@ -1,9 +1,10 @@
 /**
- * From a request to an answer: which plane it is for, and what becomes of what is thrown on the way. It is synchronous and
- * knows nothing of sockets, so that a port and an in-process client get the same answers. What the planes do is in
- * `runtime.ts` and `admin/routes.ts`.
+ * Handles a request: selects the plane and converts thrown errors into responses.
  *
- * Source: the paths and headers of the protocol and of the governance specification.
+ * It is synchronous and independent of sockets, so that a port and an in-process client get the same responses. The planes are
+ * in `runtimeRoutes.ts` and `admin/routes.ts`.
+ *
+ * @see the paths and headers of cycles-protocol-v0.yaml and of the governance specification
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import { requireAdmin } from "./access.ts"
@@ -11,21 +12,21 @@ import * as Admin from "./admin/routes.ts"
 import type { JsonResponse } from "./response.ts"
 import type { Call, Request, Response, Server } from "./call.ts"
 import { checkPercentEncoding, toErrorResponse, traceIdOf } from "./call.ts"
-import * as Ledger from "./ledger.ts"
 import * as Runtime from "./runtimeRoutes.ts"
+import * as Sweep from "./sweep.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Which side a port serves. */
+/** The planes that a port serves. */
 export type Plane = "runtime" | "admin" | "both"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // handle
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Answers a request at an instant. It never throws. */
+/** Handles a request at a time in epoch milliseconds. It never throws. */
 export const handle = (server: Server, plane: Plane, request: Request, nowMs: number): Response => {
   const queryIndex = request.url.indexOf("?")
   const path = queryIndex < 0 ? request.url : request.url.slice(0, queryIndex)
@@ -60,7 +61,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
   }
   try {
     checkPercentEncoding(request.url)
-    Ledger.sweep(call.context)
+    Sweep.sweep(call.context)
     const response = healthOf(call, isAdminPath) ?? (isAdminPath ? Admin.respond(call) : Runtime.respond(call))
     return {
       status: response.status,
@@ -72,14 +73,14 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
   }
 }
 
-/** Does what has fallen due at an instant, and returns whether something may be left. */
-export const sweep = (server: Server, nowMs: number): boolean => Ledger.sweep({ store: server.store, nowMs })
+/** Expires and removes what is due, in batches. Returns whether more may be due. */
+export const sweep = (server: Server, nowMs: number): boolean => Sweep.sweep({ store: server.store, nowMs })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // health
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How the server is; the administrator's plane tells it to the administrator. */
+/** The response to a health check, if the path is one. The admin plane requires the admin key for it. */
 const healthOf = (call: Call, isAdminPath: boolean): JsonResponse | undefined => {
   switch (call.path) {
     case "/actuator/health":

@@ -1,16 +1,16 @@
 /**
- * Names of things and of requests.
+ * Ids of stored objects and of requests.
  */
 import { randomUUID } from "node:crypto"
 
-/** A random name, a UUID of version 4. */
+/** A random UUID (version 4). */
 export const uuidV4 = (): string => randomUUID()
 
 /**
- * A name that begins with the time, a UUID of version 7: those that are made one after another are neighbours in an index, and
- * the index grows at its end instead of all over.
+ * A UUID that starts with the time (version 7). Ids of successive rows are adjacent in an index, so inserts touch only its last
+ * pages.
  *
- * Source: RFC 9562, 5.7.
+ * @see RFC 9562, section 5.7
  */
 export const uuidV7 = (): string => {
   const time = Date.now().toString(16).padStart(12, "0")

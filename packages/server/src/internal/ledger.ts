@@ -1,12 +1,11 @@
 /**
- * The ledger: what reserve, commit, release, extend, decide and events do to the books. The figures are worked out in
- * `books.ts`; what a key permits has been seen to before.
+ * The commands of the ledger: reserve, decide, commit, release, extend and events. `accounting.ts` computes the amounts. Callers
+ * are already authorized.
  *
- * It is a deterministic function of commands and time. Everything that varies, the instant and new names, comes in with the
- * command; the same commands give the same books. A command runs to its end or throws a `Refusal` before it has changed
- * anything, so that all scopes of a reservation move together or not at all.
+ * The ledger is deterministic: the time and new ids are inputs, so the same commands lead to the same state. A command either
+ * completes or throws an `ErrorResponse` before it changes anything, so all scopes of a reservation change together.
  *
- * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY of the protocol.
+ * @see ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY in cycles-protocol-v0.yaml
  */
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
@@ -34,33 +33,7 @@ import {
   checkSettleable,
   nextSettlementTime
 } from "./reservations.ts"
-import type { Store } from "./store.ts"
 import { dayMs } from "./store.ts"
-
-// ---------------------------------------------------------------------------------------------------------------------
-// time
-// ---------------------------------------------------------------------------------------------------------------------
-
-/**
- * Does what has fallen due: expired reservations give back what they held, old things are forgotten. It does so much at a
- * time and no more, so that nobody waits for it long; whether something may be left is returned.
- */
-export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): boolean => {
-  const reservations = store.reservations.due(nowMs - 1, sweepBatchSize)
-  for (const reservation of reservations) {
-    if (reservation.status === "ACTIVE") expire(store, reservation)
-    else store.reservations.remove(reservation.id)
-  }
-  const removedResponses = store.responses.forget(nowMs - 1, sweepBatchSize)
-  return reservations.length === sweepBatchSize || removedResponses === sweepBatchSize
-}
-
-const sweepBatchSize = 1_000
-
-const expire = (store: Store, reservation: Reservation): void => {
-  Accounting.withoutHold(store, reservation).forEach(store.budgets.put)
-  store.reservations.put({ ...reservation, status: "EXPIRED" })
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // reserve and decide
@@ -196,7 +169,7 @@ export const decide = (
   })
 }
 
-/** The budgets on a path, and whether they allow an estimate. */
+/** Finds the budgets of a path, and checks whether they and the rules of `denyWhen` allow an estimate. */
 const evaluate = (
   context: Context,
   caller: Caller,
@@ -352,7 +325,7 @@ export const extend = (
           remaining_ttl_ms: expiresAtMs - nowMs,
           balances: Accounting.budgetsHolding(store, reservation).map(Accounting.balanceRow)
         },
-        // Not a moment longer than the lease that it gave: in the grace period there is nothing to extend.
+        // Repeating the response after the extended lease has ended would report a lease that does not exist.
         retentionMs: expiresAtMs - nowMs,
         reservation: { id: reservationId, expiresAtMs }
       }
@@ -401,10 +374,10 @@ export const event = (
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How long the answer of a settlement is kept. */
+/** How long the response of a settlement is stored, in milliseconds. */
 const settlementRetentionMs = 30 * dayMs
 
-/** A subject names no other tenant than its caller. */
+/** Throws a 403 if the subject names another tenant. */
 const checkSubjectTenant = (caller: Caller, subject: Subject.Subject): void => {
   if (subject.tenant !== undefined && subject.tenant !== caller.tenant.id) {
     throw tenantMismatch()

@@ -1,8 +1,8 @@
 /**
- * The format of data files, and how an older one becomes the newest.
+ * The format of data files, and upgrades from older formats.
  *
- * Format 1 had everything in one table, `things`, with the JSON of each. Format 2 has what there is much of in tables of its
- * own, with the columns that are searched.
+ * Format 1 stored all rows as JSON in one table, `things`. Format 2 has separate tables for reservations and responses (`answers`),
+ * with columns for the fields that are searched.
  */
 import type { Format, Migration } from "./dataFile.ts"
 import type { Reservation, StoredResponse } from "./model.ts"
@@ -28,7 +28,7 @@ const tables = `
   CREATE INDEX reservations_by_creation ON reservations (owner, created_at, id);
   CREATE INDEX reservations_by_due ON reservations (due);
 
-  -- Those of a reservation are found by its number, which is near the newest where a name may be anywhere, and go with it.
+  -- Responses of a reservation are found by its row number: unlike ids, new row numbers are adjacent in the index.
   CREATE TABLE answers (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -45,7 +45,7 @@ const tables = `
   CREATE INDEX answers_by_due ON answers (due) WHERE parent IS NULL;
 `
 
-/** From one table to several. */
+/** Upgrades format 1 to format 2. */
 const toFormat2: Migration = (db) => {
   db.exec(tables)
   db.exec(`
@@ -77,7 +77,7 @@ const toFormat2: Migration = (db) => {
     const [operation = "", name = ""] = response.id.split(" ")
     const belongsToReservation = ["commit", "release", "extend"].includes(operation)
     const parent = belongsToReservation ? selectSeq.get(name)?.["seq"] : null
-    // Nobody can ask for that of a reservation that has been forgotten.
+    // The reservation was removed, so the response can't be requested any more.
     if (parent === undefined) continue
     putResponse.run(
       response.id,
@@ -93,5 +93,5 @@ const toFormat2: Migration = (db) => {
   db.exec("DROP TABLE things")
 }
 
-/** What is in a data file. */
+/** The current format. */
 export const format: Format = { make: (db) => db.exec(tables), upgrades: [toFormat2] }

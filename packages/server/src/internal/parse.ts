@@ -1,5 +1,5 @@
 /**
- * Reading what was sent: JSON bodies and queries, strictly. An explicit null counts as absent, an unknown field is refused.
+ * Strict parsing of JSON bodies and query parameters. An explicit null counts as absent; an unknown field is rejected.
  */
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -9,7 +9,7 @@ import * as SchemaJITCompiler from "effect/schema/SchemaJITCompiler"
 import * as SchemaAST from "effect/SchemaAST"
 import { invalidRequest } from "./errorResponse.ts"
 
-/** The JSON object of a body. */
+/** Parses a body, which must be a JSON object. */
 export const json = (text: string): Readonly<Record<string, unknown>> => {
   if (isTooDeep(text)) throw invalidRequest(`Malformed request body: it is nested more than ${maxDepth} deep`)
   let value: unknown
@@ -22,10 +22,10 @@ export const json = (text: string): Readonly<Record<string, unknown>> => {
   return value
 }
 
-/** How deep objects and lists may be nested; the reference's reader draws the same line. */
+/** The maximum nesting depth of objects and arrays; the parser of the reference server has the same limit. */
 const maxDepth = 1_000
 
-/** Whether a text is nested deeper than that, so that nothing that walks through the value runs out of stack. */
+/** Whether a text exceeds the depth. Deeper values would overflow the stack of recursive functions. */
 const isTooDeep = (text: string): boolean => {
   if (text.length <= maxDepth) return false
   let depth = 0
@@ -47,8 +47,10 @@ const isTooDeep = (text: string): boolean => {
 const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [0x22, 0x5c, 0x7b, 0x7d, 0x5b, 0x5d]
 
 /**
- * A request as its schema has it. Looking for unknown fields and for all that is wrong is dear: what is right is read without,
- * by a decoder that is compiled where the platform allows it.
+ * Creates a parser from a schema.
+ *
+ * The strict decoder, which reports unknown fields, is slow. Values with known fields only first pass through a fast decoder,
+ * compiled just in time if the platform allows it; the strict decoder then runs only for invalid requests.
  */
 export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
   SchemaJITCompiler.enable(schema.ast)
@@ -65,13 +67,16 @@ export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) 
   }
 }
 
-/** Whether a request has a field on the wire. */
+/** Whether the encoded form of a schema has a field. */
 export const hasField = <A, I>(schema: Schema.Codec<A, I>, name: string): boolean => {
   const { ast } = Schema.toEncoded(schema)
   return SchemaAST.isObjects(ast) && ast.propertySignatures.some((field) => field.name === name)
 }
 
-/** Whether a value has for sure no field that its schema doesn't know. What isn't seen through is left to the schema. */
+/**
+ * Creates a check whether a value has only fields of its schema. It may return false for valid values, which the strict
+ * decoder then accepts.
+ */
 const makeFieldCheck = (ast: SchemaAST.AST): ((value: unknown) => boolean) => {
   if (SchemaAST.isObjects(ast)) {
     if (ast.indexSignatures.length > 0) return () => true
@@ -94,8 +99,8 @@ const makeFieldCheck = (ast: SchemaAST.AST): ((value: unknown) => boolean) => {
 }
 
 /**
- * A request of the runtime plane, given without nulls. Its metadata is the user's: any JSON object, kept as it is. What is a text on the wire may
- * be a number or a boolean where the reference reads it so: the values of dimensions and the reason of a release.
+ * Parses a request of the runtime plane, given without nulls. Metadata may be any JSON object and is returned unchanged.
+ * Like the reference server, it accepts numbers and booleans as values of dimensions and as the reason of a release.
  */
 export const withMetadata = <A extends { readonly metadata?: unknown }>(
   parse: (raw: object) => A,
@@ -115,7 +120,7 @@ export const withMetadata = <A extends { readonly metadata?: unknown }>(
   return { ...request, metadata }
 }
 
-/** A request whose metadata is any JSON object. */
+/** A request with any JSON object as metadata. */
 export type OpenMetadata<A> = Omit<A, "metadata"> & {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined
 }
@@ -128,23 +133,23 @@ const withStringValues = (values: Readonly<Record<string, unknown>>): Readonly<R
     ])
   )
 
-/** The JSON object of a body without nulls, where an explicit null is absence. */
+/** Parses a body and removes its nulls. */
 export const body = (text: string): Readonly<Record<string, unknown>> => {
   const value = json(text)
   return needsNullHandling.test(text) ? withoutNulls(value) : value
 }
 
-/** A null, a field named `__proto__`, or an escape that either name may be written with. */
+/** Matches every text that may contain a null or a field named `__proto__`, even in escaped form. */
 const needsNullHandling = /null|__proto__|\\u/
 
 /**
- * The same object with nothing where it has null, outside of what belongs to the user. The fields stay, so that an unknown one is
- * refused whatever it holds; of dimensions the names are the user's too, and one that holds null is none.
+ * Replaces null by undefined, except in metadata and custom metrics. Fields are kept, so that an unknown field is rejected even
+ * if it is null. Null dimensions are removed, because their names are the user's.
  */
 export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const result: Record<string, unknown> = {}
   for (const [key, inner] of Object.entries(value)) {
-    // Assigned, it would change what the object is instead of being a field of it.
+    // Assigning it would set the prototype of the result.
     if (key === "__proto__") throw invalidRequest("Validation failed: no field is named __proto__")
     if (inner === null) result[key] = undefined
     else if (!isRecord(inner) || key === "metadata" || key === "custom") result[key] = inner
@@ -160,13 +165,13 @@ const withoutUndefined = (value: Readonly<Record<string, unknown>>): Readonly<Re
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** A parameter of a query that says something; a blank one is none. */
+/** A trimmed query parameter, or `undefined` if it is missing or blank. */
 export const parameter = (query: URLSearchParams, name: string): string | undefined => {
   const value = query.get(name)?.trim() ?? ""
   return value === "" ? undefined : value
 }
 
-/** A whole number from a query, in a range. */
+/** Parses an integer parameter from minimum to maximum. */
 export const integer = (name: string, text: string, minimum: number, maximum: number): number => {
   const value = /^-?\d{1,9}$/.test(text) ? Number(text) : Number.NaN
   if (!(value >= minimum && value <= maximum)) {
@@ -175,7 +180,7 @@ export const integer = (name: string, text: string, minimum: number, maximum: nu
   return value
 }
 
-/** One of several words from a query. */
+/** Parses a parameter with a fixed set of values. */
 export const literal = <A extends string>(name: string, text: string, allowed: ReadonlyArray<A>): A => {
   const match = allowed.find((candidate) => candidate === text)
   if (match === undefined) {
@@ -184,7 +189,7 @@ export const literal = <A extends string>(name: string, text: string, allowed: R
   return match
 }
 
-/** A yes or no of a query, in the words that the reference takes; an empty one is none. */
+/** Parses a boolean parameter with the spellings of the reference server. */
 export const boolean = (query: URLSearchParams, name: string): boolean | undefined => {
   const text = parameter(query, name)?.toLowerCase()
   if (text === undefined) return undefined
@@ -193,7 +198,7 @@ export const boolean = (query: URLSearchParams, name: string): boolean | undefin
   return isYes
 }
 
-/** An instant of a query, in epoch milliseconds: ISO 8601 with a zone. */
+/** Parses an instant parameter (ISO 8601 with a zone) into epoch milliseconds. */
 export const instant = (name: string, text: string): number => {
   const value = /[+-]\d{4}$/.test(text) ? Number.NaN : parseInstant(text)
   if (Number.isNaN(value))
@@ -201,7 +206,7 @@ export const instant = (name: string, text: string): number => {
   return value
 }
 
-/** An instant in epoch milliseconds, NaN where the text is none: a day that its month lacks, or no seconds. */
+/** Parses an instant into epoch milliseconds, or NaN. The day must exist, and seconds are required. */
 export const parseInstant = (text: string): number => {
   const [, year, month, day] = instantPattern.exec(text) ?? []
   const isDay = Number(day) <= new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
@@ -210,7 +215,7 @@ export const parseInstant = (text: string): number => {
 
 const instantPattern = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})$/i
 
-/** A page of rows whose cursors are offsets. */
+/** Selects a page of rows. The cursor is an offset. */
 export const offsetPage = <A>(
   query: URLSearchParams,
   rows: ReadonlyArray<A>,

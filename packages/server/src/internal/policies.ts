@@ -1,9 +1,9 @@
 /**
- * Policies: which of them hold for a path, and how many calls they allow. And what a key may do.
+ * Policies: which of them apply to a path, and their rate limits. Also the scope filters and permissions of API keys.
  *
- * The matching policy of the highest priority that says something about a matter decides it.
+ * Each field of the effective policy comes from the matching policy with the highest priority that defines it.
  *
- * Source: Policy, Permission and ApiKey of the governance specification.
+ * @see Policy, Permission and ApiKey in the governance specification
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
@@ -15,7 +15,7 @@ import type { Store } from "./store.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the policies of a path come to. */
+/** The combination of all policies that apply to a path. */
 export interface EffectivePolicy {
   readonly caps: unknown
   readonly overagePolicy: OveragePolicy | undefined
@@ -29,12 +29,12 @@ interface Limit {
   readonly perMinute: number
 }
 
-/** Counts calls by policy and minute. */
+/** Counts calls by policy and minute, for rate limits. */
 export interface Meter {
   readonly count: (key: string, minute: number) => number
 }
 
-/** Makes a meter; it remembers the running minute alone. */
+/** Creates a meter that stores only the current minute. */
 export const makeMeter = (): Meter => {
   let current = -1
   let counts = new Map<string, number>()
@@ -55,7 +55,7 @@ export const makeMeter = (): Meter => {
 // rules
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the policies of a tenant come to on a path. */
+/** Combines the policies of a tenant that apply to a path. */
 export const effectivePolicy = (
   context: { readonly store: Store; readonly nowMs: number },
   tenantId: string,
@@ -77,7 +77,7 @@ export const effectivePolicy = (
   }
 }
 
-/** Counts a call, and refuses it where it is one too many. */
+/** Counts a call, and throws a 429 if it exceeds the rate limit. */
 export const checkRateLimit = (
   context: { readonly nowMs: number; readonly meter: Meter },
   policy: EffectivePolicy,
@@ -98,11 +98,11 @@ export const checkRateLimit = (
 }
 
 /**
- * Whether a pattern matches a scope: exactly, as `prefix/*` all below it, and `kind:*` any of a kind. A pattern that does
- * not begin with a tenant may match the end of a path.
+ * Whether a pattern matches a scope. `prefix/*` matches all scopes below the prefix, and `kind:*` any id. A pattern that does
+ * not start with a tenant matches the end of a scope.
  */
 export const matchesPattern = (pattern: string, scope: string): boolean => {
-  // Scopes are lower case, whatever the case of the subject.
+  // Stored scopes are in lower case.
   const wanted = pattern.toLowerCase().split("/")
   const given = scope.split("/")
   const parts = wanted[0]?.startsWith("tenant:") === true ? given : given.slice(-wanted.length)
@@ -117,7 +117,7 @@ export const matchesPattern = (pattern: string, scope: string): boolean => {
   )
 }
 
-/** Whether the scope filter of a key allows a path. An entry is a path from the top, or a segment anywhere. */
+/** Whether the scope filter of a key allows a path. An entry is a pattern, or segments anywhere in the path. */
 export const scopeFilterAllows = (
   filter: ReadonlyArray<string> | undefined,
   scopes: ReadonlyArray<string>
@@ -130,8 +130,8 @@ export const scopeFilterAllows = (
 }
 
 /**
- * Whether a key that has some permissions has another one by them: `admin:read` stands for all that read, `admin:write` for
- * all that write.
+ * Whether permissions include another one. `admin:read` includes all that end in `:read`, `admin:write` all that end in
+ * `:write`.
  */
 export const hasPermission = (permissions: ReadonlyArray<string>, permission: string): boolean =>
   permissions.includes(permission) ||

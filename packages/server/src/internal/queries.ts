@@ -1,23 +1,24 @@
 /**
- * Reading the books: one reservation, lists of them, balances.
+ * Queries of the runtime plane: one reservation, lists of reservations, and balances.
  *
- * Source: getReservation, listReservations and getBalances of the protocol.
+ * @see getReservation, listReservations and getBalances in cycles-protocol-v0.yaml
  */
 import * as Limits from "@effect-cycles/protocol/Limits"
 import { SortBy } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { JsonResponse } from "./response.ts"
 import { json } from "./response.ts"
-import { balanceRow, money } from "./accounting.ts"
+import { balanceRow } from "./accounting.ts"
 import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
 import * as Parse from "./parse.ts"
 import { invalidRequest, tenantMismatch } from "./errorResponse.ts"
 import { reservationExpired, ownedReservation } from "./reservations.ts"
+import { allFields, reservationRow } from "./reservationRow.ts"
 import * as Scopes from "./scopes.ts"
 import type { Store } from "./store.ts"
 
-/** Whether a key may see a path, given with all paths above it. */
+/** Whether the caller may see a path, given as the scope and its ancestors. */
 export type IsVisible = (scopes: ReadonlyArray<string>) => boolean
 
 /** `GET /v1/reservations/{id}` */
@@ -73,7 +74,7 @@ export const listReservations = (
   })
 }
 
-/** In the order in which the store has them, as many as are needed. */
+/** The first rows of a page by creation. It reads only as many rows as it needs. */
 const pageByCreation = (
   store: Store,
   tenantId: string,
@@ -84,7 +85,7 @@ const pageByCreation = (
 ): ReadonlyArray<Reservation> => {
   const isAscending = sort.direction === "asc"
   const at = after === undefined ? undefined : Number(after.key)
-  // Downwards from the end of the instant: what is alike ascends all the same.
+  // Descending starts at the end of the instant, because its rows still ascend by id.
   const place =
     after === undefined || at === undefined
       ? undefined
@@ -100,7 +101,7 @@ const pageByCreation = (
   return rows
 }
 
-/** Rows that descend by their creation; those of one instant ascend by name. */
+/** Reorders descending rows so that rows of the same instant ascend by id. */
 function* sameInstantAscending(rows: Iterable<Reservation>): Iterable<Reservation> {
   let sameInstant: Array<Reservation> = []
   for (const row of rows) {
@@ -113,7 +114,7 @@ function* sameInstantAscending(rows: Iterable<Reservation>): Iterable<Reservatio
   yield* sameInstant.toReversed()
 }
 
-/** In any order: all of a tenant are read. */
+/** All matching rows after the cursor. It reads all rows of the tenant. */
 const allSorted = (
   store: Store,
   tenantId: string,
@@ -122,28 +123,28 @@ const allSorted = (
   isShown: (reservation: Reservation) => boolean
 ): ReadonlyArray<Reservation> =>
   Array.from(store.reservations.ofOwner(tenantId))
-    // By place, not by name: the row that was last may have left the filter.
+    // Compare positions, because the row of the cursor may no longer match the filter.
     .filter(
       (row) => isShown(row) && (after === undefined || comparePositions(sort, positionOf(row, sort.by), after) > 0)
     )
     .toSorted((a, b) => comparePositions(sort, positionOf(a, sort.by), positionOf(b, sort.by)))
 
-/** Rows that are alike ascend by name in both directions. */
+/** Compares by key in the direction of the order, then by ascending id. */
 const comparePositions = ({ direction }: Order, a: Position, b: Position): number =>
   (direction === "asc" ? 1 : -1) * compare(a.key, b.key) || compare(a.id, b.id)
 
-/** The rows of a page; an empty limit counts as none. */
+/** The number of rows of a page. An empty limit counts as absent. */
 const limitOf = (query: URLSearchParams): number => {
   const text = query.get("limit") ?? ""
   return text === "" ? Limits.defaultPageSize : Parse.integer("limit", text, 1, Limits.maxPageSize)
 }
 
-/** What is asked for besides the order. */
+/** The filters of a query as text, to compare with those of a cursor. */
 const filterFingerprint = (tenantId: string, query: URLSearchParams): string =>
   [
     tenantId,
     ...filterNames.map((name) => query.get(name) ?? ""),
-    // An instant may be written in more than one way.
+    // Parsed, because the same instant has several spellings.
     ...windows.flatMap(([from, to]) => [windowBound(query, from) ?? "", windowBound(query, to) ?? ""])
   ].join("\n")
 
@@ -154,7 +155,7 @@ interface Order {
   readonly direction: (typeof directions)[number]
 }
 
-/** What a query says of the order. */
+/** The order that a query requests. */
 type RequestedOrder = { readonly [K in keyof Order]: Order[K] | undefined }
 
 const orderOf = (query: URLSearchParams): RequestedOrder => {
@@ -187,7 +188,7 @@ const keyOf = (reservation: Reservation, by: SortBy): string | bigint | number =
   }
 }
 
-/** The place of a row in an order. */
+/** The position of a row in an order. */
 interface Position {
   readonly key: string | bigint | number
   readonly id: string
@@ -198,7 +199,7 @@ const positionOf = (reservation: Reservation, by: SortBy): Position => ({
   id: reservation.id
 })
 
-/** The key that a cursor has as text. */
+/** Parses the key of a cursor. Throws if it is malformed. */
 const parseKey = (text: string, by: SortBy): Position["key"] => {
   switch (by) {
     case "reserved":
@@ -231,7 +232,7 @@ const windows = [
 
 const filterNames: ReadonlyArray<string> = ["status", "idempotency_key", ...Subject.fields.slice(1)]
 
-/** An end of a window, where it is given. */
+/** A bound of a time window, in epoch milliseconds, if present. */
 const windowBound = (query: URLSearchParams, name: string): number | undefined => {
   const text = Parse.parameter(query, name)
   return text === undefined ? undefined : Parse.instant(name, text)
@@ -275,13 +276,13 @@ const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
   return caller.tenant.id
 }
 
-/** A query names no other tenant than its caller. */
+/** Throws a 403 if the query names another tenant. */
 const checkTenantParameter = (caller: Caller, query: URLSearchParams): void => {
   const requested = query.get("tenant")
   if (requested !== null && requested.trim() !== "" && requested !== caller.tenant.id) throw tenantMismatch()
 }
 
-/** The segments of a path that a query names. */
+/** The path segments that a query filters by. */
 const segmentsOf = (query: URLSearchParams): ReadonlyArray<string> => {
   const segments: Array<string> = []
   for (const field of Subject.fields) {
@@ -296,16 +297,17 @@ const segmentsOf = (query: URLSearchParams): ReadonlyArray<string> => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 interface Cursor extends Order {
-  /** The last row of the page before, and its key. */
+  /** The id of the last row of the previous page. */
   readonly after: string
+  /** The sort key of that row. */
   readonly at: string
-  /** What was asked for; nothing for a list without an order, whose filters may change on the way. */
+  /** The filters of the query. Absent for an unsorted list, whose filters may change between pages. */
   readonly filters: string | undefined
 }
 
 const encodeCursor = (value: Cursor): string => Buffer.from(JSON.stringify(value), "utf8").toString("base64url")
 
-/** Where a page begins. The cursor of an ordered list belongs to its order and filters. */
+/** The start of a page. The cursor of a sorted list is valid only for the same order and filters. */
 const startOf = (
   query: URLSearchParams,
   order: RequestedOrder,
@@ -357,7 +359,7 @@ export const getBalances = (
   const segments = segmentsOf(query)
   if (segments.length === 0) throw invalidRequest(`At least one of ${Subject.fields.join(", ")} is required`)
   checkTenantParameter(caller, query)
-  // Children are always listed, whatever it says.
+  // Validated only: like in the reference server, children are always included.
   Parse.boolean(query, "include_children")
   const limit = limitOf(query)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
@@ -366,39 +368,4 @@ export const getBalances = (
   })
   const { hasMore, next, rows } = Parse.offsetPage(query, all, limit)
   return json(200, { balances: rows.map(balanceRow), has_more: hasMore, next_cursor: next ?? null })
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// rows
-// ---------------------------------------------------------------------------------------------------------------------
-
-const allFields: ReadonlySet<string> = new Set(["metadata", "committed_metadata"])
-
-/** A reservation on the wire. Absent subject fields and tags are null there, as the reference has it. */
-const reservationRow = (reservation: Reservation, include: ReadonlySet<string>): object => {
-  const { action, subject, unit } = reservation
-  return {
-    reservation_id: reservation.id,
-    status: reservation.status,
-    idempotency_key: reservation.idempotencyKey,
-    subject: {
-      tenant: subject.tenant ?? null,
-      workspace: subject.workspace ?? null,
-      app: subject.app ?? null,
-      workflow: subject.workflow ?? null,
-      agent: subject.agent ?? null,
-      toolset: subject.toolset ?? null,
-      dimensions: subject.dimensions ?? null
-    },
-    action: { kind: action.kind, name: action.name, tags: action.tags ?? null },
-    reserved: money(unit, reservation.amount),
-    committed: reservation.committed === undefined ? undefined : money(unit, reservation.committed),
-    created_at_ms: reservation.createdAtMs,
-    expires_at_ms: reservation.expiresAtMs,
-    finalized_at_ms: reservation.finalizedAtMs,
-    scope_path: reservation.scopePath,
-    affected_scopes: reservation.affectedScopes,
-    metadata: include.has("metadata") ? reservation.metadata : undefined,
-    committed_metadata: include.has("committed_metadata") ? reservation.committedMetadata : undefined
-  }
 }

@@ -1,14 +1,13 @@
 /**
- * What a caller may do with a reservation at an instant: whose it is, whether it can still be settled, and the time of its
- * settlement. What a settlement does is in `ledger.ts`.
+ * What a caller may do with a reservation: its ownership, whether it can be settled, and the time of its settlement.
  *
- * Source: AUTH & TENANCY and ERROR SEMANTICS of the protocol.
+ * @see AUTH & TENANCY and ERROR SEMANTICS in cycles-protocol-v0.yaml
  */
 import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
 import { forbidden, notFound, ErrorResponse } from "./errorResponse.ts"
 
-/** A reservation of the caller's. */
+/** Returns a reservation of the caller, or throws a 404 or 403. The admin key owns all reservations. */
 export const ownedReservation = (
   context: Pick<Context, "store">,
   caller: Caller | "admin",
@@ -22,7 +21,7 @@ export const ownedReservation = (
   return reservation
 }
 
-/** Refuses to settle what has ended, or is past its grace. */
+/** Throws unless the reservation is active and within its grace period. */
 export const checkSettleable = (reservation: Reservation, nowMs: number): void => {
   if (reservation.status === "EXPIRED") throw reservationExpired()
   if (reservation.status !== "ACTIVE") throw reservationFinalized()
@@ -30,8 +29,8 @@ export const checkSettleable = (reservation: Reservation, nowMs: number): void =
 }
 
 /**
- * The instant of a settlement. Those of one tenant in the same millisecond are told apart by one or two, so that windows
- * over their times can be drawn between them.
+ * The time of a settlement, in epoch milliseconds. Settlements of one tenant within the same millisecond are up to 2 ms apart,
+ * so that time filters of a list can separate them.
  */
 export const nextSettlementTime = (context: Context, tenantId: string): number => {
   const last = context.lastSettled.get(tenantId) ?? 0
@@ -40,10 +39,10 @@ export const nextSettlementTime = (context: Context, tenantId: string): number =
   return at
 }
 
-/** The refusal of what has expired. */
+/** 410: the reservation has expired. */
 export const reservationExpired = (): ErrorResponse =>
   new ErrorResponse(410, "RESERVATION_EXPIRED", "Provided reservation has already expired")
 
-/** The refusal of what has been settled. */
+/** 409: the reservation has been settled. */
 export const reservationFinalized = (): ErrorResponse =>
   new ErrorResponse(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")

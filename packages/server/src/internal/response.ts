@@ -1,7 +1,7 @@
 /**
- * Answers, and giving each of them once: an answer is kept under the key of its request, and the same request gets it again.
+ * Responses, and idempotency: a response is stored under the idempotency key of its request and repeated for the same request.
  *
- * Source: IDEMPOTENCY of the protocol.
+ * @see IDEMPOTENCY in cycles-protocol-v0.yaml
  */
 import * as Json from "@effect-cycles/protocol/Json"
 import { canonicalBody } from "./canonical.ts"
@@ -13,45 +13,47 @@ import type { Store } from "./store.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** An answer: a status and JSON. */
+/** A status and a JSON body. Headers are set on the call. */
 export interface JsonResponse {
   readonly status: number
-  /** The JSON text. */
+  /** JSON text, or empty. */
   readonly body: string
 }
 
-/** What a command came to: its answer, and for how long that is kept. */
+/** The result of a command. */
 export interface Outcome {
   /** Default 200. */
   readonly status?: number
+  /** The body of the response, before encoding. */
   readonly payload: object
+  /** How long the response is stored, in milliseconds. */
   readonly retentionMs: number
-  /** Whose `remaining_ttl_ms` the answer tells; it is measured anew when the answer is given again. */
+  /** The reservation whose `remaining_ttl_ms` the body contains. It is recomputed when the response is repeated. */
   readonly reservation?: Pick<Reservation, "id" | "expiresAtMs">
 }
 
-/** A request that is answered once. */
+/** A request with an idempotency key. */
 export interface IdempotentRequest {
-  /** Operation and owner, and the key. */
+  /** The operation, the owner and the idempotency key. */
   readonly id: string
-  /** The reservation that is settled or extended, if any. */
+  /** The reservation that the request settles or extends, if any. */
   readonly parentId?: string
-  /** The request, as JSON text: another one under the same key is refused. */
+  /** The body of the request. A different request with the same key is rejected. */
   readonly body: string
-  /** What two bodies of the same request have in common. Default: their canonical form. */
+  /** Maps bodies of the same request to the same text. Default: `canonicalBody`. */
   readonly canonicalize?: (body: string) => string
-  /** What is said of another one. */
+  /** The error message for a different request. */
   readonly mismatch?: string
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// answers
+// idempotency
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** An answer of an object. */
+/** Encodes a JSON response. */
 export const json = (status: number, body: object): JsonResponse => ({ status, body: Json.stringify(body) })
 
-/** Runs a command, unless its request has been answered before. A command that throws is not remembered. */
+/** Runs a command once per idempotency key. A command that throws stores nothing, so it can be retried. */
 export const idempotent = (
   { nowMs, store }: { readonly store: Store; readonly nowMs: number },
   {
@@ -84,7 +86,7 @@ export const idempotent = (
   return { status, body }
 }
 
-/** The stored answer, with the time that is left now. */
+/** The stored body with the current `remaining_ttl_ms`. */
 const withRemainingTtl = (store: Store, nowMs: number, stored: StoredResponse): string => {
   if (stored.reservationId === undefined || stored.expiresAtMs === undefined) return stored.body
   const status = store.reservations.get(stored.reservationId)?.status

@@ -1,6 +1,7 @@
 /**
- * The runtime plane: the command or query behind each operation of the protocol. Paths, methods and keys come from the table
- * of operations.
+ * The runtime plane: the command or query behind each operation of the protocol.
+ *
+ * Paths, methods and authentication come from the table of operations.
  *
  * @see `Operations` of `@effect-cycles/protocol`
  */
@@ -27,10 +28,10 @@ import * as Queries from "./queries.ts"
 import { invalidRequest, notFound, ErrorResponse } from "./errorResponse.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// answer
+// respond
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Answers a request of the runtime plane. */
+/** Handles a request of the runtime plane. */
 export const respond = (call: Call): JsonResponse => {
   const { method } = call.request
   const matching = routes.flatMap((route) => {
@@ -38,7 +39,7 @@ export const respond = (call: Call): JsonResponse => {
     return id === undefined ? [] : [{ ...route, id }]
   })
   const [first] = matching
-  // A public operation is answered without a key, whatever the method.
+  // Public operations need no key, not even for a wrong method.
   if (first?.auth === "none") return first.handle(call, first.id)
   if (method === "OPTIONS") return optionsResponse(call, allowedMethods(call, matching))
   const route = matching.find((route) => route.method === (method === "HEAD" ? "GET" : method))
@@ -46,7 +47,7 @@ export const respond = (call: Call): JsonResponse => {
   return route.handle(call, route.id)
 }
 
-/** The parameter of a path that a template matches, `""` if it has none. */
+/** The parameter of a path that matches a template, or `""` if the template has none. */
 const matchPath = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>): string | undefined => {
   if (segments.length !== parts.length) return undefined
   let id = ""
@@ -60,7 +61,7 @@ const matchPath = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>
   return id
 }
 
-/** The methods of a path. A request without a key isn't told which paths exist. */
+/** The methods of a path. It authenticates first, so that only a key reveals which paths exist. */
 const allowedMethods = (call: Call, found: ReadonlyArray<{ readonly method: string }>): ReadonlyArray<string> => {
   authenticate(call)
   if (found.length === 0) throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)
@@ -68,10 +69,10 @@ const allowedMethods = (call: Call, found: ReadonlyArray<{ readonly method: stri
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// kinds of operations
+// handlers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Answers a request; `id` is the parameter of its path. */
+/** Handles a request. `id` is the parameter of its path. */
 type Handle = (call: Call, id: string) => JsonResponse
 
 interface KeyedRequest {
@@ -79,7 +80,7 @@ interface KeyedRequest {
   readonly metadata?: unknown
 }
 
-/** The caller of an operation, if its key may do this. */
+/** Creates the function that authenticates and authorizes the caller of an operation. */
 function callerOf(operation: { readonly auth: "apiKey" }, permission: string): (call: Call) => KeyCaller
 function callerOf(
   operation: { readonly auth: "apiKeyOrAdminKey" },
@@ -91,7 +92,7 @@ function callerOf({ auth }: { readonly auth: string }, permission: string): (cal
     : (call) => authorizeTenantOrAdmin(call, permission)
 }
 
-/** Queries the request in a body. */
+/** Creates the parser of the body of an operation. */
 const requestParser = <A extends KeyedRequest, I>(
   schema: Schema.Codec<A, I>
 ): ((call: Call) => Parse.OpenMetadata<A>) => {
@@ -108,7 +109,7 @@ const requestParser = <A extends KeyedRequest, I>(
   }
 }
 
-/** A command on the caller's own subject. */
+/** The handler of a command whose body has a subject. */
 const onSubject = <A extends KeyedRequest & { readonly subject: Subject.Subject }, I>(
   operation: { readonly auth: "apiKey"; readonly request: Schema.Codec<A, I> },
   permission: string,
@@ -124,7 +125,7 @@ const onSubject = <A extends KeyedRequest & { readonly subject: Subject.Subject 
   }
 }
 
-/** A command on a reservation. */
+/** The handler of a command whose path names a reservation. */
 const onReservation = <A extends KeyedRequest, I, C extends KeyCaller | "admin">(
   schema: Schema.Codec<A, I>,
   caller: (call: Call) => C,
@@ -140,7 +141,7 @@ const onReservation = <A extends KeyedRequest, I, C extends KeyCaller | "admin">
   }
 }
 
-/** The name of a reservation in a path. */
+/** Decodes and validates the id of a reservation in a path. */
 const checkedId = (text: string): string => {
   const id = decodeURIComponent(text)
   if (id.length > Limits.maxReservationId) {

@@ -1,11 +1,11 @@
 /**
- * Scopes of budgets and patterns of policies: `tenant:acme/workspace:eng`, in the fixed order of levels.
+ * Scopes of budgets and scope patterns of policies, such as `tenant:acme/workspace:eng`. Levels have a fixed order.
  */
 import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import { invalidRequest } from "./errorResponse.ts"
 
-/** Checks a scope or a pattern, and returns it. A pattern may end in `*` for a name, or for all that lies below. */
+/** Validates and returns a scope or a pattern. A pattern may end in `kind:*` (any id) or `/*` (all scopes below). */
 export const parse = (name: string, scope: string, options: { readonly wildcards: boolean }): string => {
   const levels: ReadonlyArray<string> = Subject.fields
   let last = -1
@@ -46,16 +46,16 @@ export const parse = (name: string, scope: string, options: { readonly wildcards
 
 const idPattern = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/
 
-/** The tenant that a scope names, in whatever case, if it names one. */
+/** The tenant id at the start of a scope, in its original case. */
 export const tenantOf = (scope: string): string | undefined => /^tenant:([^/]+)/.exec(scope)?.[1]
 
-/** A scope begins with the tenant that it belongs to. */
+/** Throws unless the scope starts with the tenant. */
 export const checkTenant = (scope: string, tenantId: string): void => {
   const tenant = tenantOf(scope)
   if (tenant !== tenantId)
     throw invalidRequest(`Scope tenant '${tenant ?? ""}' does not match request tenant_id '${tenantId}'`)
 }
 
-/** A scope and all above it, from the top down. */
+/** A scope and its ancestors, from the top down. */
 export const withAncestors = (scope: string): ReadonlyArray<string> =>
   scope.split("/").map((_, i, parts) => parts.slice(0, i + 1).join("/"))

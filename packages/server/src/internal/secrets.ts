@@ -1,22 +1,21 @@
 /**
- * Keys: how they are made, and how they are kept.
+ * Generating and hashing the secrets of API keys.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto"
 
-/** Makes and hashes the secrets of keys. */
+/** Generates and hashes secrets. */
 export interface Secrets {
   /**
-   * A new secret, 192 random bits: `cyc_live_` and 32 characters is the form that programs know of the reference server, and
-   * it has room for no more.
+   * Generates a secret with 192 random bits: `cyc_live_` and 32 characters, the form of the reference server.
    */
   readonly make: () => string
-  /** What is kept of a secret. */
+  /** The hash that is stored instead of the secret. */
   readonly hash: (secret: string) => string
 }
 
-/** Secrets from a secure source. */
+/** Secrets from a cryptographically secure source, hashed with SHA-256. */
 export const makeSecure = (): Secrets => {
-  // A key comes with each of its requests.
+  // Every request carries a key, so hashes are cached.
   const hashes = new Map<string, string>()
   return {
     make: () => `cyc_live_${randomBytes(24).toString("base64url")}`,
@@ -33,9 +32,9 @@ export const makeSecure = (): Secrets => {
   }
 }
 
-/** How many are kept, and how long they may be: a wrong one may be anything. */
+/** Limits of the cache, because clients may send arbitrary secrets. */
 const [maxCached, maxCachedLength] = [1_000, 64]
 
-/** Whether two secrets are the same, in a time that doesn't tell where they differ. */
+/** Compares two secrets in constant time. */
 export const constantTimeEqual = (a: string, b: string): boolean =>
   timingSafeEqual(hash("sha256", a, "buffer"), hash("sha256", b, "buffer"))

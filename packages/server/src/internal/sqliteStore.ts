@@ -1,9 +1,9 @@
 /**
- * The ledger's tables in a SQLite file.
+ * A store in a SQLite file.
  *
- * What a turn has changed is kept in memory, and written when the turn is made durable (WAL, `synchronous=FULL`): many
- * reservations of a turn move the same budget, which is written once. What there is little of, tenants, keys, budgets and
- * policies, is in memory altogether; of reservations the latest are, which is nearly all that is asked for.
+ * Writes are buffered in memory and flushed by `commit` in one transaction (WAL, `synchronous=FULL`). Several reservations of one
+ * batch change the same budget, which is then written once. Tenants, keys, budgets and policies are few and always in memory.
+ * Recent reservations are cached, which covers nearly all reads.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Format } from "./dataFile.ts"
@@ -15,11 +15,11 @@ import type { ResponseTable, TableSchema, ReservationTable, Store, Table } from 
 import { tableSchemas, memoryTable } from "./store.ts"
 import type { Direction, CreationKey } from "./creationIndex.ts"
 
-/** Opens a data file, or makes one. Throws one error, which says why, for a file that can't be used. */
+/** Opens or creates a data file. Throws a `DataFileError` if the file can't be used. */
 export const open = (filename: string, format: Format = Migrations.format): Store =>
   DataFile.open(filename, format, makeStore)
 
-/** The latest reservations that stay in memory, and as many before them: at most some 20 MiB. */
+/** The size of each of the two generations of the cache: together at most about 20 MiB. */
 const cacheGenerationSize = 8_192
 
 const makeStore = (db: DatabaseSync): Store => {
@@ -28,7 +28,7 @@ const makeStore = (db: DatabaseSync): Store => {
   let isInTransaction = false
   let failure: unknown
 
-  /** Writes. Once a write has failed a turn may be half done: nothing that came since is made durable, ever. */
+  /** Writes within the open transaction. After a failed write nothing is committed any more, because a command may be half written. */
   const transact: Transact = (write) => {
     if (failure !== undefined) throw failure
     try {
@@ -76,11 +76,11 @@ const makeStore = (db: DatabaseSync): Store => {
 
 type Transact = (write: () => void) => void
 
-/** Some of the tables. */
+/** One or more tables with a common write buffer. */
 interface TableGroup {
-  /** Whether something is in memory alone. */
+  /** Whether there are buffered writes. */
   readonly isDirty: () => boolean
-  /** Writes that into the open transaction. */
+  /** Writes the buffer into the open transaction. */
   readonly flush: () => void
 }
 
@@ -133,7 +133,7 @@ const makeRecords = (
 // reservations
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A reservation that is in memory, and its number in the file. */
+/** A reservation in memory, with its row number in the file. */
 interface CachedReservation {
   readonly seq: number
   readonly isNew: boolean
@@ -163,7 +163,7 @@ const makeReservations = (db: DatabaseSync, writing: Transact): Reservations => 
   const lastSeq = db.prepare("SELECT max(seq) AS seq FROM reservations").get()
 
   const changed = new Map<string, CachedReservation>()
-  // The latest, and those before them: what is in neither is read from the file.
+  // A cache with two generations: when the young one is full, it replaces the old one.
   let young = new Map<string, CachedReservation>()
   let old = new Map<string, CachedReservation>()
   let nextSeq = Number(lastSeq?.["seq"] ?? 0) + 1
@@ -264,7 +264,7 @@ const dueAfter = (first: StatementSync, ms: number): number =>
   Number(first.get(ms)?.["due"] ?? Number.POSITIVE_INFINITY)
 
 // ---------------------------------------------------------------------------------------------------------------------
-// answers
+// responses
 // ---------------------------------------------------------------------------------------------------------------------
 
 const makeResponses = (
@@ -272,7 +272,7 @@ const makeResponses = (
   writing: Transact,
   reservationOf: Reservations["find"]
 ): TableGroup & { readonly table: ResponseTable } => {
-  // A key may come anew while the answer that it had before is not forgotten yet.
+  // A key can be reused after its retention but before the old row was removed.
   const insert = db.prepare(
     "INSERT OR REPLACE INTO answers (id, parent, due, request, status, body, reservation, expires_at)" +
       " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -309,7 +309,7 @@ const makeResponses = (
   const read = (id: string, parentId: string | undefined) => {
     if (parentId === undefined) return byId.get(id)
     const parent = reservationOf(parentId)
-    // Nothing is looked for where nothing can be: an answer is kept of what changed a reservation, and of nothing else.
+    // An unmodified reservation has no stored responses, which saves the lookup for nearly every settlement.
     if (parent === undefined || isUnmodified(parent.reservation)) return undefined
     return byParent.get(parent.seq, id)
   }
@@ -357,6 +357,6 @@ const makeResponses = (
   }
 }
 
-/** Neither settled nor extended. */
+/** Whether a reservation was neither settled nor extended. */
 const isUnmodified = ({ extensions, status }: Reservation): boolean =>
   extensions === 0 && (status === "ACTIVE" || status === "EXPIRED")

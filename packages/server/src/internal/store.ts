@@ -1,6 +1,8 @@
 /**
- * Where the ledger keeps things: a few tables, read and written synchronously, so that a command is atomic by running to
- * its end. A store that survives the process makes what a turn has written durable before its answers leave.
+ * The tables of the ledger, with an implementation in memory.
+ *
+ * Tables are read and written synchronously, so a command is atomic: nothing runs in between. A durable store buffers writes
+ * until `commit`, which must precede the responses (group commit).
  */
 import type { ApiKey, Budget, Policy, Reservation, StoredResponse, Tenant } from "./model.ts"
 import type { Direction, CreationKey, CreationIndex } from "./creationIndex.ts"
@@ -10,35 +12,36 @@ import { makeCreationIndex } from "./creationIndex.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Things of one kind, by name. */
+/** Rows of one type, by id. */
 export interface Table<A> {
   readonly get: (id: string) => A | undefined
+  /** Inserts or replaces a row. */
   readonly put: (value: A) => void
-  /** All of one owner, in the order in which they were first put. */
+  /** The rows of an owner, ordered by insertion. */
   readonly ofOwner: (owner: string) => Iterable<A>
   readonly all: () => Iterable<A>
 }
 
-/** Things that fall due. */
+/** Rows with a due time. */
 export interface DueTable<A> extends Table<A> {
-  /** Those that are due, the earliest first. */
+  /** The rows that are due at a time, the earliest first. */
   readonly due: (nowMs: number, limit: number) => ReadonlyArray<A>
   readonly remove: (id: string) => void
   readonly size: () => number
 }
 
-/** Reservations; those of an owner are in the order of their creation. */
+/** Reservations. `ofOwner` orders them by creation. */
 export interface ReservationTable extends DueTable<Reservation> {
-  /** Those of an owner behind a place in that order, one after another, as far as somebody asks for them. */
+  /** Iterates lazily over the reservations of an owner, starting after a key. */
   readonly byCreation: (owner: string, direction: Direction, after?: CreationKey) => Iterable<Reservation>
 }
 
-/** Answers that are kept until they may be forgotten. */
+/** Stored responses by idempotency key. */
 export interface ResponseTable {
-  /** An answer of a reservation is found by that as well. */
+  /** `parentId` is the reservation that the request settled or extended, if any. */
   readonly get: (id: string, parentId: string | undefined) => StoredResponse | undefined
   readonly put: (response: StoredResponse) => void
-  /** Forgets answers whose time has come, and returns how many. */
+  /** Removes responses whose retention has ended, up to a limit, and returns their number. */
   readonly forget: (nowMs: number, limit: number) => number
   readonly size: () => number
 }
@@ -51,14 +54,14 @@ export interface Store {
   readonly policies: Table<Policy>
   readonly reservations: ReservationTable
   readonly responses: ResponseTable
-  /** Whether something was written that is not durable yet. */
+  /** Whether there are uncommitted writes. */
   readonly isDirty: () => boolean
-  /** Makes durable what was written. Throws when that can't be done; then the process has to end, and starts with the file. */
+  /** Makes all writes durable. If it throws, the process must exit: memory and file differ from then on. */
   readonly commit: () => void
   readonly close: () => void
 }
 
-/** What a table has to know of its things. */
+/** How a table derives the name, id, owner and due time of a row. */
 export interface TableSchema<A> {
   readonly name: string
   readonly id: (value: A) => string
@@ -67,22 +70,22 @@ export interface TableSchema<A> {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// kinds
+// table schemas
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The name of a budget. */
+/** The id of a budget in its table. */
 export const budgetId = (scope: string, unit: string): string => `${unit} ${scope}`
 
-/** A day. */
+/** A day in milliseconds. */
 export const dayMs = 86_400_000
 
-/** How long a reservation is remembered after its end, as the reference does. */
+/** How long an ended reservation is stored, in milliseconds; the same as in the reference server. */
 const reservationRetentionMs = 30 * dayMs
 
-/** Nothing that falls due. */
+/** The due time of rows that are never due. */
 const never = Number.MAX_SAFE_INTEGER
 
-/** The kinds of things. An active reservation falls due when its grace ends, a finished one when it may be forgotten. */
+/** All tables. An active reservation is due at the end of its grace period, an ended one when it may be removed. */
 export const tableSchemas = {
   tenants: { name: "tenants", id: (_: Tenant) => _.id, owner: () => "", due: () => never },
   keys: { name: "keys", id: (_: ApiKey) => _.hash, owner: (_: ApiKey) => _.tenantId, due: () => never },
@@ -114,7 +117,7 @@ export const tableSchemas = {
 // memory
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A table in memory. */
+/** Creates a table in memory. */
 export const memoryTable = <A>(kind: TableSchema<A>): DueTable<A> => {
   const entries = new Map<string, Entry<A>>()
   const owners = new Map<string, Set<string>>()
@@ -136,7 +139,7 @@ export const memoryTable = <A>(kind: TableSchema<A>): DueTable<A> => {
         }
       } else entry.value = value
       const due = kind.due(value)
-      // One that was put off is looked at when it was due before, and put off then.
+      // A row whose due time moved back keeps its queue entry, and is queued again when that entry is popped.
       if (due < entry.queuedForMs) {
         entry.queuedForMs = due
         dueQueue.push({ due, id })
@@ -154,14 +157,14 @@ export const memoryTable = <A>(kind: TableSchema<A>): DueTable<A> => {
     due: (nowMs, limit) => {
       const result: Array<A> = []
       while (result.length < limit) {
-        const alarm = dueQueue.pop(nowMs)
-        if (alarm === undefined) break
-        const entry = entries.get(alarm.id)
-        if (entry === undefined || entry.queuedForMs !== alarm.due) continue
+        const queued = dueQueue.pop(nowMs)
+        if (queued === undefined) break
+        const entry = entries.get(queued.id)
+        if (entry === undefined || entry.queuedForMs !== queued.due) continue
         const due = kind.due(entry.value)
-        if (due > alarm.due) {
+        if (due > queued.due) {
           entry.queuedForMs = due
-          if (due < never) dueQueue.push({ due, id: alarm.id })
+          if (due < never) dueQueue.push({ due, id: queued.id })
           continue
         }
         entry.queuedForMs = never
@@ -184,7 +187,7 @@ export const memoryTable = <A>(kind: TableSchema<A>): DueTable<A> => {
 
 interface Entry<A> {
   value: A
-  /** When its next alarm is. */
+  /** The due time of its entry in the queue, in epoch milliseconds. */
   queuedForMs: number
 }
 
@@ -193,23 +196,23 @@ interface DueEntry {
   readonly id: string
 }
 
-/** Alarms, the earliest first: a binary heap. */
+/** A priority queue by due time, as a binary heap. */
 const makeDueQueue = () => {
   const heap: Array<DueEntry> = []
   return {
-    push: (alarm: DueEntry): void => {
+    push: (queued: DueEntry): void => {
       let pos = heap.length
-      heap.push(alarm)
+      heap.push(queued)
       while (pos > 0) {
         const parentPos = (pos - 1) >> 1
         const parent = heap[parentPos]
-        if (parent === undefined || parent.due <= alarm.due) break
+        if (parent === undefined || parent.due <= queued.due) break
         heap[pos] = parent
         pos = parentPos
       }
-      heap[pos] = alarm
+      heap[pos] = queued
     },
-    /** The earliest, if its time has come. */
+    /** Removes and returns the earliest entry, if it is due. */
     pop: (nowMs: number): DueEntry | undefined => {
       const first = heap[0]
       if (first === undefined || first.due > nowMs) return undefined
@@ -233,7 +236,7 @@ const makeDueQueue = () => {
 }
 
 const memoryReservations = (): ReservationTable => {
-  // Their owners have them by creation instead.
+  // The creation index below replaces the index by owner.
   const table = memoryTable({ ...tableSchemas.reservations, owner: () => "" })
   const indexes = new Map<string, CreationIndex>()
 
@@ -249,12 +252,12 @@ const memoryReservations = (): ReservationTable => {
     put: (reservation) => {
       const { createdAtMs, id, tenantId } = reservation
       if (table.get(id) === undefined) {
-        let timeline = indexes.get(tenantId)
-        if (timeline === undefined) {
-          timeline = makeCreationIndex((place) => table.get(place.id) !== undefined)
-          indexes.set(tenantId, timeline)
+        let index = indexes.get(tenantId)
+        if (index === undefined) {
+          index = makeCreationIndex((key) => table.get(key.id) !== undefined)
+          indexes.set(tenantId, index)
         }
-        timeline.add({ createdAtMs, id })
+        index.add({ createdAtMs, id })
       }
       table.put(reservation)
     },
@@ -283,7 +286,7 @@ const memoryResponses = (): ResponseTable => {
   }
 }
 
-/** A store that lasts as long as the process. */
+/** Creates a store in memory. */
 export const makeMemory = (): Store => ({
   tenants: memoryTable(tableSchemas.tenants),
   keys: memoryTable(tableSchemas.keys),

@@ -13,7 +13,6 @@ import {
   budgetQuery,
   columnOf,
   makeTestServer,
-  reserve,
   tokens,
   uniqueKey
 } from "../support/testServer.ts"

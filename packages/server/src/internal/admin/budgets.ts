@@ -1,7 +1,7 @@
 /**
- * Budgets: making, funding, freezing and finding them.
+ * Budgets: creation, funding, freezing, lookup and lists.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see the budgets of the governance specification
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Limits from "@effect-cycles/protocol/Limits"
@@ -126,7 +126,7 @@ const sortKeys: SortKeys<Budget> = {
   debt: (budget) => budget.debt
 }
 
-/** The part of a budget that is spent. */
+/** The spent fraction of the allocation. */
 const utilization = ({ allocated, spent }: Budget): number => (allocated === 0n ? 0 : Number(spent) / Number(allocated))
 
 const filterOf = (query: URLSearchParams): ((budget: Budget) => boolean) => {
@@ -275,7 +275,7 @@ export const patchBudget = (context: Context, query: URLSearchParams, body: obje
   const after: Budget = {
     ...budget,
     overdraftLimit,
-    // Whatever is changed, the mark is drawn anew, so that one without debt goes.
+    // Recomputed on any change. This also clears the mark that a cut charge set on a budget without debt.
     isOverLimit: budget.debt > overdraftLimit,
     overagePolicy: request.commit_overage_policy ?? budget.overagePolicy,
     updatedAtMs: context.nowMs

@@ -1,5 +1,5 @@
 /**
- * What the administrator's requests and answers have in common.
+ * What the requests and lists of the admin plane share: field schemas, tenant resolution, sorting and pages.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Schema from "effect/Schema"
@@ -15,27 +15,27 @@ import * as Scopes from "../scopes.ts"
 // fields
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A text of limited length. */
+/** A string with a length from minimum to maximum. */
 export const stringOfLength = (minimum: number, maximum: number) =>
   Schema.String.check(Schema.isBetweenLength(minimum, maximum))
 
-/** A text that says something. */
+/** A string that is not blank. */
 export const notBlank = (maximum: number) =>
   stringOfLength(1, maximum).check(Schema.isPattern(/\S/, { expected: "a text that is not blank" }))
 
-/** A number of things; the reference server holds it in 32 bits. */
+/** An integer of at least minimum and at most 2^31-1, the limit of the reference server. */
 export const count = (minimum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum: 2_147_483_647 }))
 
-/** A lifetime in milliseconds. */
+/** A lifetime in milliseconds, from 1 second to 1 day. */
 export const ttl = Schema.Int.check(Schema.isBetween({ minimum: 1_000, maximum: 86_400_000 }))
 
-/** JSON of the user's. */
+/** Any JSON object. */
 export const metadata = Schema.optional(Schema.Record(Schema.String, Schema.Unknown))
 
 /** A unit of the protocol. */
 export const unit = Schema.Literals(Amount.knownUnits)
 
-/** An instant as the administrator writes it, where it is given: ISO 8601 with a zone. */
+/** An optional instant: ISO 8601 with a zone. */
 export const instant = Schema.optional(
   Schema.String.check(
     Schema.makeFilter((text) =>
@@ -44,24 +44,24 @@ export const instant = Schema.optional(
   )
 )
 
-/** An instant as the administrator reads it. */
+/** Formats epoch milliseconds as ISO 8601 in UTC. */
 export const iso = (ms: number): string => new Date(ms).toISOString()
 
-/** The same, where there is one. */
+/** Formats optional epoch milliseconds as ISO 8601 in UTC. */
 export const optionalIso = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : iso(ms))
 
-/** An instant that was written in some zone, in UTC, with no more digits than it needs. */
+/** Converts an instant to UTC, without milliseconds if they are 0. */
 export const utc = <A extends string | undefined>(text: A): A | string =>
   text === undefined ? text : iso(Parse.parseInstant(text)).replace(".000Z", "Z")
 
 // ---------------------------------------------------------------------------------------------------------------------
-// who is asking
+// tenants
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The key of a tenant that works on its own budgets and policies; nothing for the administrator. */
+/** The API key that manages budgets and policies, or `undefined` for the admin key. */
 export type Owner = ApiKey | undefined
 
-/** A key works on what its scope filter allows. */
+/** Throws a 403 if the scope filter of the key excludes the scope. */
 export const checkScopeFilter = (owner: Owner, scope: string | null): void => {
   if (owner === undefined || scope === null || scope.trim() === "") return
   if (!Policies.scopeFilterAllows(owner.scopeFilter, Scopes.withAncestors(scope.toLowerCase()))) {
@@ -69,7 +69,7 @@ export const checkScopeFilter = (owner: Owner, scope: string | null): void => {
   }
 }
 
-/** The tenant that a new thing is made for: the key's own, or the one that the administrator names. */
+/** The tenant of a new object: that of the API key, or that in the body of a request with the admin key. */
 export const tenantFor = (owner: Owner, requested: string | undefined): string => {
   if (owner === undefined) {
     if (requested === undefined || requested.trim() === "") {
@@ -85,7 +85,7 @@ export const tenantFor = (owner: Owner, requested: string | undefined): string =
   return owner.tenantId
 }
 
-/** The tenant that is looked at: the key's own, or the one that the administrator's query names. */
+/** The tenant of a query: that of the API key, or that in the query of a request with the admin key. */
 export const queriedTenant = (owner: Owner, query: URLSearchParams): string => {
   const requested = owner?.tenantId ?? Parse.parameter(query, "tenant_id")
   if (requested === undefined) {
@@ -98,7 +98,7 @@ export const queriedTenant = (owner: Owner, query: URLSearchParams): string => {
 // lists
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** One of several words, where it is given. */
+/** Parses an optional parameter with a fixed set of values. */
 export const optionalLiteral = <A extends string>(
   query: URLSearchParams,
   name: string,
@@ -108,7 +108,7 @@ export const optionalLiteral = <A extends string>(
   return value === undefined ? undefined : Parse.literal(name, value, allowed)
 }
 
-/** Whether a row has what is searched for in one of its texts, in any case. */
+/** Creates the case-insensitive filter of the parameter `search`. */
 export const searchFilter = (query: URLSearchParams): ((...texts: ReadonlyArray<string>) => boolean) => {
   const wanted = Parse.parameter(query, "search")?.toLowerCase()
   if (wanted === undefined) return () => true
@@ -118,19 +118,19 @@ export const searchFilter = (query: URLSearchParams): ((...texts: ReadonlyArray<
 
 const maxSearch = 128
 
-/** What rows may be sorted by. A row that lacks it comes last, and first in the other direction. */
+/** The sort keys of a list. A missing key counts as greater than all others. */
 export type SortKeys<A> = Readonly<Record<string, (row: A, place: number) => string | number | bigint | undefined>>
 
-/** Rows, given in the order in which they were made, as a query wants them: descending where it doesn't say. */
+/** Sorts rows, given in insertion order, as the query requests. Default direction: descending. */
 export const sorted = <A>(
   query: URLSearchParams,
   rows: ReadonlyArray<A>,
   options: {
     readonly keys: SortKeys<A>
     readonly defaultKey: string
-    /** What orders rows that are alike. */
+    /** Orders rows with equal keys. */
     readonly id: (row: A) => string
-    /** Whether that ascends in both directions. */
+    /** Whether ids ascend in both directions. Default: they follow the direction of the sort. */
     readonly isIdAscending?: boolean
   }
 ): ReadonlyArray<A> => {
@@ -152,7 +152,7 @@ export const sorted = <A>(
 const compare = <A extends string | number | bigint>(a: A | undefined, b: A | undefined): number =>
   a === b ? 0 : a === undefined ? 1 : b === undefined || a < b ? -1 : 1
 
-/** A page of a list: 1 to 100 rows, 50 by default. Its cursor is the name of its last row. */
+/** The response with a page of 1 to 100 rows, by default 50. The cursor is the id of the last row. */
 export const page = <A>(
   query: URLSearchParams,
   rows: ReadonlyArray<A>,

@@ -1,7 +1,7 @@
 /**
- * Keys: making, changing, revoking and checking them.
+ * API keys: creation, changes, revocation, lists and validation.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see ApiKey and Permission in the governance specification
  */
 import * as Schema from "effect/Schema"
 import type { JsonResponse } from "../response.ts"
@@ -194,8 +194,8 @@ export const validateKey = (context: Context, secrets: Secrets, body: object): J
 }
 
 /**
- * What the administrator is told of a secret that nobody has: one that begins as a key does is taken for that key, mistyped.
- * It looks through all keys, so nobody else is told.
+ * The validation result of an unknown secret: a secret with the prefix of a key counts as that key, mistyped. It scans all
+ * keys, so only the admin plane uses it.
  */
 const closestKey = (context: Context, secret: string): { readonly reason: string; readonly tenantId: string } => {
   const prefix = prefixOf(secret)
@@ -205,7 +205,7 @@ const closestKey = (context: Context, secret: string): { readonly reason: string
   return notFound
 }
 
-/** Whether a secret is a key that may be used, and why not. */
+/** Returns the key and the tenant of a secret, or the reason why it is not valid. */
 export const checkKey = (
   context: Pick<Context, "store" | "nowMs">,
   secrets: Secrets,
@@ -220,16 +220,16 @@ export const checkKey = (
   return tenant.status === "SUSPENDED" ? { reason: "TENANT_SUSPENDED", tenantId: key.tenantId } : { key, tenant }
 }
 
-/** Why a key is at its end, if it is. */
+/** Why a key is no longer valid, if so. */
 const inactiveReason = ({ nowMs }: { readonly nowMs: number }, key: ApiKey): string | undefined =>
   key.revokedAt !== undefined ? "KEY_REVOKED" : key.expiresAtMs <= nowMs ? "KEY_EXPIRED" : undefined
 
 const notFound = { reason: "KEY_NOT_FOUND", tenantId: "" }
 
-/** The part of a secret that is shown. */
+/** The visible part of a secret. */
 const prefixOf = (secret: string): string => secret.slice(0, 14)
 
-/** A key that is past its end stays ACTIVE in what is kept of it, as in the reference. */
+/** The status of a key. As in the reference server, an expired key remains ACTIVE. */
 const statusOf = (key: ApiKey): string => (key.revokedAt === undefined ? "ACTIVE" : "REVOKED")
 
 const keyRow = (key: ApiKey): object => ({

@@ -1,7 +1,7 @@
 /**
- * Policies: making, changing and listing them. What they do is in `policies.ts` of the ledger.
+ * Policies: creation, changes and lists. `../policies.ts` applies them.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see Policy in the governance specification
  */
 import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"

@@ -1,7 +1,9 @@
 /**
- * The administrator's plane: its paths, and which question or change each of them is.
+ * The admin plane: its paths and methods, and the command or query behind each.
  *
- * Source: the paths of the governance specification, as far as the reference's own newcomers use them.
+ * It covers the part of the specification that the getting-started guides of the reference server use.
+ *
+ * @see the paths of the governance specification
  */
 import { ownerOf, requireAdmin } from "../access.ts"
 import type { JsonResponse } from "../response.ts"
@@ -14,13 +16,13 @@ import * as Policies from "./policies.ts"
 import * as Tenants from "./tenants.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the plane
+// respond
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether a path is the administrator's, where one port serves both planes. */
+/** Whether a path belongs to the admin plane, for a port that serves both planes. */
 export const isPath = (path: string): boolean => path.startsWith("/v1/admin/") || path.startsWith("/v1/auth/")
 
-/** Answers a request of the administrator's plane. */
+/** Handles a request of the admin plane. */
 export const respond = (call: Call): JsonResponse => {
   const { context, server } = call
   const [, space, resource, id, more] = call.segments
@@ -59,7 +61,7 @@ const byAdmin =
     return run(call, id, query, body)
   }
 
-/** A body that need not be there. */
+/** Parses an optional body. */
 const optionalBody = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
 
 const routes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, Route>>>>>> = {

@@ -1,7 +1,7 @@
 /**
- * Tenants: making, changing and closing them.
+ * Tenants: creation, changes, closing and lists.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see the tenants of the governance specification
  */
 import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"
@@ -27,7 +27,7 @@ import {
 
 const statuses = ["ACTIVE", "SUSPENDED", "CLOSED"] as const
 
-/** A tenant's metadata is texts; numbers and booleans are read as such. */
+/** The metadata of a tenant has string values. Numbers and booleans are converted. */
 const TenantMetadata = Schema.Record(
   Schema.String,
   Schema.Union([Schema.String, Schema.Finite, Schema.BigInt, Schema.Boolean, Schema.Null])
@@ -127,7 +127,7 @@ export const patchTenant = (context: Context, id: string, body: object): JsonRes
   const { status } = request
   if (tenant.status === "CLOSED" && status !== undefined) {
     if (status !== "CLOSED") throw invalidRequest("Cannot transition from CLOSED")
-    // Closed again: nothing else of the request is done either.
+    // As in the reference server, the other fields of the request are ignored.
     return json(200, tenantRow(tenant))
   }
   const changed: Tenant = {
@@ -148,7 +148,7 @@ export const patchTenant = (context: Context, id: string, body: object): JsonRes
   return json(200, tenantRow(changed))
 }
 
-/** Closing is for ever: the keys end, the budgets close and hold nothing; reservations stay as they are, to be looked at. */
+/** Closing is permanent: keys are revoked, and budgets are closed with nothing reserved. Reservations stay readable. */
 const closeOwned = (context: Context, id: string): void => {
   for (const key of Array.from(context.store.keys.ofOwner(id))) {
     if (key.revokedAt === undefined) {
@@ -169,16 +169,16 @@ const tenantOf = (context: Context, id: string): Tenant => {
   return tenant
 }
 
-/** Nothing that belongs to a closed tenant is changed. */
+/** Throws a 409 if the tenant is closed. */
 export const checkNotClosed = (context: Context, id: string | undefined): void => {
   if (id !== undefined && context.store.tenants.get(id)?.status === "CLOSED") throw tenantClosed(id)
 }
 
-/** The same for the tenant that a scope names. */
+/** Throws a 409 if the tenant of the scope is closed. */
 export const checkScopeNotClosed = (context: Context, scope: string): void =>
   checkNotClosed(context, Scopes.tenantOf(scope))
 
-/** A tenant for which something new may be made. */
+/** Returns an active tenant, or throws: objects can be created only for active tenants. */
 export const checkActive = (context: Context, id: string): Tenant => {
   checkNotClosed(context, id)
   const tenant = tenantOf(context, id)
