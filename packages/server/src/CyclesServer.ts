@@ -91,7 +91,7 @@ export interface MemoryOptions {
   readonly tenant?: string | undefined
   /** The budgets of the tenant. Default: none, so that every reservation fails with 404. */
   readonly budgets?: ReadonlyArray<BudgetOptions> | undefined
-  /** Generates the ids of reservations, budgets and requests; each must be unique. Default: random UUIDs. */
+  /** Generates the ids of reservations, budgets and requests; each must be unique. Default: UUIDs. */
   readonly makeId?: (() => string) | undefined
 }
 

@@ -96,7 +96,7 @@ export const checkScopeFilter = (caller: KeyCaller, scopes: ReadonlyArray<string
   if (!isInScopeFilter(caller, scopes)) throw forbidden("The scope_filter of the API key does not allow this scope")
 }
 
-/** Applies the scope filter to a reservation. The command rejects a reservation of another tenant.  */
+/** Applies the scope filter to a reservation. The command rejects a reservation of another tenant. */
 export const checkReservationScopeFilter = (call: Call, caller: KeyCaller | "admin", id: string): void => {
   if (caller === "admin" || (caller.key.scopeFilter ?? []).length === 0) return
   const reservation = call.server.store.reservations.get(id)

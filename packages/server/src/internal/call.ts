@@ -81,7 +81,7 @@ export const checkPercentEncoding = (url: string): void => {
 }
 
 /**
- * The valid trace id of a request, from `traceparent` or the Cycles header. Like in the reference server, only the runtime
+ * The valid trace id of a request, from `traceparent` or the Cycles header. As in the reference server, only the runtime
  * plane accepts upper-case digits.
  */
 export const traceIdOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {

@@ -49,8 +49,8 @@ const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [0x
 /**
  * Creates a parser from a schema.
  *
- * The strict decoder, which reports unknown fields, is slow. Values with known fields only first pass through a fast decoder,
- * compiled just in time if the platform allows it; the strict decoder then runs only for invalid requests.
+ * The strict decoder, which reports unknown fields, is slow. A value that has only known fields goes to a fast decoder, which is
+ * compiled just in time if the platform allows it. The strict decoder runs for all other values, and to explain a failure.
  */
 export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
   SchemaJITCompiler.enable(schema.ast)
@@ -74,8 +74,8 @@ export const hasField = <A, I>(schema: Schema.Codec<A, I>, name: string): boolea
 }
 
 /**
- * Creates a check whether a value has only fields of its schema. It may return false for valid values, which the strict
- * decoder then accepts.
+ * Creates a predicate that returns whether a value has only fields of its schema. It may return false for a valid value; the
+ * strict decoder then accepts it.
  */
 const makeFieldCheck = (ast: SchemaAST.AST): ((value: unknown) => boolean) => {
   if (SchemaAST.isObjects(ast)) {

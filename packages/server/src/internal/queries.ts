@@ -359,7 +359,7 @@ export const getBalances = (
   const segments = segmentsOf(query)
   if (segments.length === 0) throw invalidRequest(`At least one of ${Subject.fields.join(", ")} is required`)
   checkTenantParameter(caller, query)
-  // Validated only: like in the reference server, children are always included.
+  // Only validated. As in the reference server, children are always included.
   Parse.boolean(query, "include_children")
   const limit = limitOf(query)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {

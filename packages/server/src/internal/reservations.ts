@@ -7,7 +7,7 @@ import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
 import { forbidden, notFound, ErrorResponse } from "./errorResponse.ts"
 
-/** Returns a reservation of the caller, or throws a 404 or 403. The admin key owns all reservations. */
+/** Returns a reservation of the caller, or throws a 404 or 403. The admin key has access to all reservations. */
 export const ownedReservation = (
   context: Pick<Context, "store">,
   caller: Caller | "admin",

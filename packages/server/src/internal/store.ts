@@ -139,7 +139,7 @@ export const memoryTable = <A>(kind: TableSchema<A>): DueTable<A> => {
         }
       } else entry.value = value
       const due = kind.due(value)
-      // A row whose due time moved back keeps its queue entry, and is queued again when that entry is popped.
+      // A row whose due time moved to a later time keeps its queue entry. It is queued again when that entry is popped.
       if (due < entry.queuedForMs) {
         entry.queuedForMs = due
         dueQueue.push({ due, id })

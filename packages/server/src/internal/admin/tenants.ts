@@ -127,7 +127,7 @@ export const patchTenant = (context: Context, id: string, body: object): JsonRes
   const { status } = request
   if (tenant.status === "CLOSED" && status !== undefined) {
     if (status !== "CLOSED") throw invalidRequest("Cannot transition from CLOSED")
-    // As in the reference server, the other fields of the request are ignored.
+    // The other fields of the request are ignored.
     return json(200, tenantRow(tenant))
   }
   const changed: Tenant = {
