@@ -1,138 +1,216 @@
 /**
- * An embedded Cycles server, in process: the client's transport is wired to it, no port is opened, and time is Effect's
- * `Clock`, so that tests drive it. Effect's `HttpClient` stays free for the program under test.
+ * An embedded Cycles server in the test's process: the client's transport calls it directly, without a
+ * port. Effect's `HttpClient` stays free for the program under test.
  *
- * ```ts
- * const Server = CyclesServer.layerMemory({ tenant: "acme", budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
- * ```
+ * **Details**
  *
- * It answers as the reference server does wherever a client can tell. On a port it is in `NodeCyclesServer`.
+ * - Time is Effect's `Clock`, so `TestClock` drives leases, expiry and retention.
+ * - Responses match those of the reference server wherever a client can notice, except its defects.
  *
- * Source: the protocol and the governance specification; where they differ from the reference, what it was recorded
- * to answer, its defects left out.
+ * **Gotchas**
+ *
+ * - The ledger lives in memory. `NodeCyclesServer` listens on a port and can use a data file.
+ * - To lose or delay a response in a test, wrap `CyclesTransport`.
+ *
+ * @see cycles-protocol-v0.yaml (runtime plane) and the governance specification (admin plane)
+ * @since 0.1.0
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as CyclesTransport from "@effect-cycles/protocol/CyclesTransport"
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Headers from "effect/http/Headers"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type { Request, Response, Server } from "./internal/call.ts"
 import type * as Commands from "./internal/context.ts"
 import * as Handler from "./internal/handler.ts"
-import type { Reservation as ReservationRow } from "./internal/model.ts"
+import { makeHttpClient } from "./internal/httpClient.ts"
+import * as Ids from "./internal/ids.ts"
+import type { Budget, Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
 import * as Policies from "./internal/policies.ts"
-import * as Names from "./internal/names.ts"
 import type { Secrets } from "./internal/secrets.ts"
 import { makeSecure } from "./internal/secrets.ts"
+import * as Seed from "./internal/seed.ts"
 import type { Store } from "./internal/store.ts"
 import { budgetId, makeMemory } from "./internal/store.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// models
+// models and service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A budget that is there from the start. */
+/**
+ * A budget that exists when the server starts.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface BudgetOptions {
-  /** Below the tenant, as in `agent:planner` or `workspace:eng/app:chat`. Default: the tenant's own scope. */
+  /** The scope below the tenant, such as `agent:planner` or `workspace:eng/app:chat`. Default: the tenant's own scope. */
   readonly scope?: string | undefined
+  /** The unit of all amounts of the budget. A scope has at most one budget per unit. */
   readonly unit: Amount.KnownUnit
-  /** 0 to 2^63-1. */
+  /** The allocated amount in `unit`, from 0 to 2^63-1. Use a bigint above 2^53. */
   readonly allocated: number | bigint
-  /** How much debt may be made. Default 0. */
+  /** The maximum debt in `unit`, from 0 to 2^63-1. Default: 0, no overdraft. */
   readonly overdraftLimit?: number | bigint | undefined
-  /** What an act on exactly this scope has to keep to, as the wire has it: `{ max_tokens: 512 }`. */
+  /** The caps of reservations on exactly this scope. Default: none. */
   readonly caps?: CapsOptions | undefined
 }
 
-/** Caps as the wire has them. */
+/**
+ * The caps of a budget, with the field names of the protocol. An absent field is not capped.
+ *
+ * @see Caps in cycles-protocol-v0.yaml
+ * @category models
+ * @since 0.1.0
+ */
 export interface CapsOptions {
+  /** The maximum number of tokens of one call. */
   readonly max_tokens?: number
+  /** The maximum number of steps that an agent may still take. */
   readonly max_steps_remaining?: number
+  /** The only tools that a call may use. */
   readonly tool_allowlist?: ReadonlyArray<string>
+  /** Tools that a call must not use. */
   readonly tool_denylist?: ReadonlyArray<string>
+  /** The minimum delay before the next call, in milliseconds. */
   readonly cooldown_ms?: number
 }
 
-/** A server with one tenant. */
+/**
+ * Options of an in-memory server, which has one tenant.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface MemoryOptions {
-  /** 3 to 64 of a-z, 0-9 and hyphen. Default `acme`. */
+  /** The id of the tenant: 3 to 64 characters of `a-z`, `0-9` and `-`. Default: `acme`. */
   readonly tenant?: string | undefined
+  /** The budgets of the tenant. Default: none, so that every reservation fails with 404. */
   readonly budgets?: ReadonlyArray<BudgetOptions> | undefined
-  /** How names are made. Default: UUIDs from a secure source. */
+  /** Generates the ids of reservations, budgets and requests; each must be unique. Default: UUIDs. */
   readonly makeId?: (() => string) | undefined
 }
 
-/** The books of a budget, for a test to look at. */
+/**
+ * The amounts of a budget, all in its unit.
+ *
+ * @see Balance and LEDGER INVARIANT in cycles-protocol-v0.yaml
+ * @category models
+ * @since 0.1.0
+ */
 export interface Books {
+  /** The amount that the tenant may spend in total. */
   readonly allocated: bigint
+  /** The committed amount. */
   readonly spent: bigint
+  /** The sum of the active reservations. */
   readonly reserved: bigint
+  /** The committed amount that the allocation does not cover. */
   readonly debt: bigint
+  /** `allocated - spent - reserved - debt`. It can be negative. */
   readonly remaining: bigint
+  /** Whether the debt exceeds the overdraft limit, or a charge was cut. New reservations are then denied. */
   readonly isOverLimit: boolean
 }
 
-/** A reservation, for a test to look at. */
+/**
+ * The state of a reservation.
+ *
+ * @see ReservationDetail in cycles-protocol-v0.yaml
+ * @category models
+ * @since 0.1.0
+ */
 export interface ReservationView {
+  /** The id that the server generated. */
   readonly id: string
+  /** `ACTIVE` until it is committed, released or expired. */
   readonly status: ReservationRow["status"]
+  /** The idempotency key of the reserve request. */
   readonly idempotencyKey: string
+  /** The action of the reserve request. */
   readonly action: ReservationRow["action"]
+  /** The subject of the reserve request. */
   readonly subject: ReservationRow["subject"]
+  /** The unit of `amount` and `committed`. */
   readonly unit: string
+  /** The reserved amount. */
   readonly amount: bigint
+  /** The charged amount, if the reservation was committed. */
   readonly committed: bigint | undefined
+  /** The number of heartbeats that extended the lease. */
   readonly extensions: number
 }
 
-/** A request for a budget, for a rule of a test to look at. */
-export type Asked = Commands.Asked
+/**
+ * A reserve or decide request, as passed to the rules of `denyWhen`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Asked = Commands.BudgetRequest
 
 const TypeId = "~@effect-cycles/server/CyclesServer"
 
-/** An embedded server, and a handle on it for tests. */
+/**
+ * An embedded server: its credentials, and functions for tests that inspect and change its state.
+ *
+ * **Details**
+ *
+ * Reads expire overdue reservations first. Changes take effect with the next request. The parameter `scope` is relative to
+ * the tenant, as in `BudgetOptions`.
+ * A function that names a missing budget dies with an `Error`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CyclesServer {
+  /** Identifies the service type. */
   readonly [TypeId]: typeof TypeId
-  /** The address that clients are configured with. The in-process transport ignores it. */
+  /** A URL for the configuration of clients. The in-process transport ignores its host. */
   readonly baseUrl: string
+  /** The id of the tenant. */
   readonly tenant: string
-  /** The tenant's key, with all permissions of the runtime plane. */
+  /** An API key of the tenant with the default permissions: all operations of the runtime plane. */
   readonly apiKey: Redacted.Redacted
+  /** The admin key, for the paths below `/v1/admin/` and for releases on behalf of a tenant. */
   readonly adminKey: Redacted.Redacted
-  /** Answers a request; both planes. */
+  /** Handles a request to either plane. It never fails: errors are responses. */
   readonly handle: (request: Request) => Effect.Effect<Response>
-  /** The books of a budget; `scope` as in `BudgetOptions`. */
+  /** Returns the amounts of a budget. */
   readonly books: (unit: Amount.KnownUnit, scope?: string) => Effect.Effect<Books>
-  /** All reservations, in the order in which they were made. */
+  /** Returns all reservations of the tenant, ordered by creation. */
   readonly reservations: Effect.Effect<ReadonlyArray<ReservationView>>
-  /** Dies unless every reservation has been settled or has expired. */
+  /** Dies with an `Error` that lists the active reservations, if there are any. */
   readonly assertNoneActive: Effect.Effect<void>
-  /** Refuses what a rule says, with the code that it returns, until the scope of a test ends or `reset` is called. */
+  /**
+   * Adds a rule that denies reserve and decide requests. A rule returns an error code to deny a request, or `undefined`. The
+   * first code wins; a missing budget is reported before any rule. Rules apply until `reset`.
+   */
   readonly denyWhen: (rule: (asked: Asked) => string | undefined) => Effect.Effect<void>
-  /** Forgets all rules of `denyWhen`. */
+  /** Removes all rules of `denyWhen`. It changes no budget and no reservation. */
   readonly reset: Effect.Effect<void>
+  /** Replaces the caps of a budget; `undefined` removes them. */
   readonly setCaps: (unit: Amount.KnownUnit, caps: CapsOptions | undefined, scope?: string) => Effect.Effect<void>
+  /** Sets the status of a budget. A `FROZEN` or `CLOSED` budget denies reservations and events, but not commits. */
   readonly setStatus: (
     unit: Amount.KnownUnit,
     status: "ACTIVE" | "FROZEN" | "CLOSED",
     scope?: string
   ) => Effect.Effect<void>
-  /** Adds to what is allocated. */
+  /** Adds an integer amount to the allocation of a budget. A negative amount reduces it. */
   readonly credit: (unit: Amount.KnownUnit, amount: number | bigint, scope?: string) => Effect.Effect<void>
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// service
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** An embedded server, and a handle on it for tests. */
+/**
+ * The service of the embedded server.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const CyclesServer: Context.Service<CyclesServer, CyclesServer> = Context.Service(
   "@effect-cycles/server/CyclesServer"
 )
@@ -141,7 +219,13 @@ export const CyclesServer: Context.Service<CyclesServer, CyclesServer> = Context
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What a server is made of. A store, where none is given, lasts as long as the process. */
+/**
+ * Assembles the parts of a server without a tenant. `makeMemoryServer` and `NodeCyclesServer.make` are built on it.
+ * Defaults: a store in memory, a random admin key, UUIDs as ids, and API keys from a secure random source.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const makeServer = (options?: {
   readonly store?: Store | undefined
   readonly adminKey?: string | undefined
@@ -150,71 +234,41 @@ export const makeServer = (options?: {
 }): Server => ({
   store: options?.store ?? makeMemory(),
   secrets: options?.secrets ?? makeSecure(),
-  makeId: options?.makeId ?? Names.ordered,
-  makeRequestId: options?.makeId ?? Names.random,
+  makeId: options?.makeId ?? Ids.uuidV7,
+  makeRequestId: options?.makeId ?? Ids.uuidV4,
   meter: Policies.makeMeter(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
-  denials: []
+  denyRules: []
 })
 
-/** Makes a server in memory with one tenant, its key and its budgets. Budgets that can't be throw a `RangeError`. */
+/**
+ * Creates a server in memory with one tenant, an API key and budgets.
+ *
+ * **Gotchas**
+ *
+ * Invalid options, such as a negative amount or two budgets of one scope and unit, die with a `RangeError` that contains the
+ * error of the server.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<CyclesServer> =>
   Effect.map(Clock.currentTimeMillis, (nowMs) => {
     const server = makeServer({ makeId: options?.makeId })
     const tenant = options?.tenant ?? "acme"
-    const ask = (path: string, body: object): Readonly<Record<string, unknown>> => {
-      const response = Handler.handle(
-        server,
-        "admin",
-        {
-          method: "POST",
-          url: path,
-          headers: { "x-admin-api-key": server.adminKey, "content-type": "application/json" },
-          body: Json.stringify(body)
-        },
-        nowMs
-      )
-      const answer: unknown = JSON.parse(response.body)
-      if (response.status >= 400 || typeof answer !== "object" || answer === null) {
-        throw new RangeError(`The embedded server can't be made: ${response.body}`)
-      }
-      return { ...answer }
-    }
-    ask("/v1/admin/tenants", { tenant_id: tenant, name: tenant })
-    const key = ask("/v1/admin/api-keys", { tenant_id: tenant, name: "embedded" })["key_secret"]
-    for (const budget of options?.budgets ?? []) {
-      const scope = scopeOf(tenant, budget.scope)
-      ask("/v1/admin/budgets", {
-        tenant_id: tenant,
-        scope,
-        unit: budget.unit,
-        allocated: { unit: budget.unit, amount: budget.allocated },
-        overdraft_limit:
-          budget.overdraftLimit === undefined ? undefined : { unit: budget.unit, amount: budget.overdraftLimit }
-      })
-      if (budget.caps !== undefined) {
-        const made = server.store.budgets.get(budgetId(scope, budget.unit))
-        if (made !== undefined) server.store.budgets.put({ ...made, caps: budget.caps })
-      }
-    }
-    return makeHandle(server, tenant, Redacted.make(String(key)))
+    const apiKey = Seed.seed(server, tenant, options?.budgets ?? [], nowMs)
+    return makeHandle(server, tenant, Redacted.make(apiKey))
   })
 
-const scopeOf = (tenant: string, scope: string | undefined): string =>
-  (scope === undefined || scope === "" ? `tenant:${tenant}` : `tenant:${tenant}/${scope}`).toLowerCase()
-
 const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): CyclesServer => {
-  const budgetOf = (unit: string, scope: string | undefined) => {
-    const budget = server.store.budgets.get(budgetId(scopeOf(tenant, scope), unit))
-    if (budget === undefined) throw new Error(`There is no budget of ${unit} at ${scopeOf(tenant, scope)}`)
+  const budgetOf = (unit: string, scope: string | undefined): Budget => {
+    const budget = server.store.budgets.get(budgetId(Seed.scopeOf(tenant, scope), unit))
+    if (budget === undefined) throw new Error(`No ${unit} budget at ${Seed.scopeOf(tenant, scope)}`)
     return budget
   }
-  const change = (
-    unit: string,
-    scope: string | undefined,
-    f: (budget: ReturnType<typeof budgetOf>) => ReturnType<typeof budgetOf>
-  ) => Effect.sync(() => server.store.budgets.put(f(budgetOf(unit, scope))))
+  const change = (unit: string, scope: string | undefined, f: (budget: Budget) => Budget) =>
+    Effect.sync(() => server.store.budgets.put(f(budgetOf(unit, scope))))
   const swept = Effect.map(Clock.currentTimeMillis, (nowMs) => {
     while (Handler.sweep(server, nowMs));
   })
@@ -256,8 +310,8 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
             new Error(`${active.length} reservations are still ACTIVE: ${active.map((row) => row.id).join(", ")}`)
           )
     }),
-    denyWhen: (rule) => Effect.sync(() => void server.denials.push(rule)),
-    reset: Effect.sync(() => void server.denials.splice(0)),
+    denyWhen: (rule) => Effect.sync(() => void server.denyRules.push(rule)),
+    reset: Effect.sync(() => void server.denyRules.splice(0)),
     setCaps: (unit, caps, scope) => change(unit, scope, (budget) => ({ ...budget, caps })),
     setStatus: (unit, status, scope) => change(unit, scope, (budget) => ({ ...budget, status })),
     credit: (unit, amount, scope) =>
@@ -269,13 +323,49 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A server in memory, and the transport that is wired to it. Each use of the layer has books of its own. */
+/**
+ * Provides a server in memory, and the client's transport to it.
+ *
+ * **Details**
+ *
+ * Each build of the layer has its own ledger. Provide it to `Cycles.layer` of `effect-cycles`, with the server's `baseUrl`
+ * and `apiKey`. Invalid options die with a `RangeError`.
+ *
+ * @example
+ * ```ts
+ * import { CyclesServer } from "@effect-cycles/server"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const server = yield* CyclesServer.CyclesServer
+ *   yield* server.credit("TOKENS", 500)
+ *   yield* server.assertNoneActive
+ *   return yield* server.books("TOKENS")
+ * })
+ *
+ * const TestServer = CyclesServer.layerMemory({ tenant: "acme", budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
+ *
+ * Effect.runPromise(Effect.provide(program, TestServer)).then(({ remaining }) => console.log(remaining)) // 1500n
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layerMemory = (options?: MemoryOptions): Layer.Layer<CyclesServer | CyclesTransport.CyclesTransport> =>
   Layer.effect(CyclesTransport.CyclesTransport, Effect.map(CyclesServer, transport)).pipe(
     Layer.provideMerge(Layer.effect(CyclesServer, makeMemoryServer(options)))
   )
 
-/** The transport to a server in this process, whatever the address of the request. It responds at once. */
+/**
+ * Creates a client transport that calls a server in this process.
+ *
+ * **Details**
+ *
+ * It ignores the host of the URL, responds without delay, and reports one attempt per request.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const transport = (server: Pick<CyclesServer, "handle">): CyclesTransport.CyclesTransport =>
   CyclesTransport.make((request) =>
     Effect.map(
@@ -289,40 +379,20 @@ export const transport = (server: Pick<CyclesServer, "handle">): CyclesTransport
     )
   )
 
-/** Path and query of an address. */
 const pathOf = (url: string): string => {
   const { pathname, search } = new URL(url)
   return pathname + search
 }
 
-/** An `HttpClient` to a server in this process, for raw requests in tests. It responds at once, whatever the host of the request. */
-export const httpClient = (server: Pick<CyclesServer, "handle">): HttpClient.HttpClient =>
-  HttpClient.make((request, url) =>
-    Effect.map(
-      server.handle({
-        method: request.method,
-        url: url.pathname + url.search,
-        headers: {
-          ...request.headers,
-          ...("contentType" in request.body && request.body.contentType !== undefined
-            ? { "content-type": request.body.contentType }
-            : undefined)
-        },
-        body: request.body._tag === "Uint8Array" ? utf8.decode(request.body.body) : ""
-      }),
-      (response) => {
-        const hasBody = response.body !== "" && request.method !== "HEAD"
-        const web = new globalThis.Response(hasBody ? response.body : null, {
-          status: response.status,
-          headers: response.headers
-        })
-        // The text is there already: reading it takes no turn of the event loop.
-        return Object.defineProperties(HttpClientResponse.fromWeb(request, web), {
-          text: { value: Effect.succeed(response.body) },
-          headers: { value: Headers.fromInput(response.headers) }
-        })
-      }
-    )
-  )
-
-const utf8 = new TextDecoder()
+/**
+ * Creates an `HttpClient` that calls a server in this process, for raw requests in tests.
+ *
+ * **Details**
+ *
+ * It ignores the host of the URL and responds without delay. Only empty and `Uint8Array` bodies are passed on, which
+ * includes text and JSON bodies.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const httpClient = (server: Pick<CyclesServer, "handle">): HttpClient.HttpClient => makeHttpClient(server.handle)

@@ -1,10 +1,22 @@
 /**
- * The embedded server on a port: for development, and for small deployments with a data file.
+ * The embedded Cycles server on a port, for development and for small deployments with a data file.
  *
- * An answer leaves after what it tells of is durable; all answers that wait together share one commit. It listens on the
- * loopback interface unless it is told otherwise.
+ * **Details**
  *
- * Source: ours.
+ * - Durability: a response is sent after the change it reports is on disk. All requests of one turn of the event loop share
+ *   one transaction (group commit).
+ * - It listens on the loopback interface by default. Without a data file the ledger ends with the process.
+ * - Responses contain no stack trace, SQL or path: an internal error is a 500 with a request id.
+ *
+ * **Gotchas**
+ *
+ * - There is no TLS. Put a proxy in front of the server before it listens on another interface.
+ * - Only one server can use a data file at a time.
+ * - If a commit fails, an exception leaves the event loop's callback, and the process has to exit. After a restart it
+ *   continues with the last committed state.
+ *
+ * @see cycles-protocol-v0.yaml (runtime plane) and the governance specification (admin plane)
+ * @since 0.1.0
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Clock from "effect/Clock"
@@ -23,41 +35,61 @@ import { makeMemory } from "./internal/store.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Where and how a server runs. */
+/**
+ * Options of a server on a port.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
-  /** The port of the runtime plane, and of the administrator's where that has none of its own; 0 takes a free one. */
+  /** The port of the runtime plane, from 0 to 65535. 0 picks a free port. */
   readonly port: number
-  /** The port of the administrator's plane. Default: that of the runtime plane. */
+  /** The port of the admin plane, from 0 to 65535. 0 picks a free port. Default: both planes share `port`. */
   readonly adminPort?: number | undefined
-  /** Default `127.0.0.1`: nobody else can reach it. */
+  /** The interface to listen on. Default: `127.0.0.1`, which other machines can't reach. */
   readonly host?: string | undefined
-  /** The administrator's key. */
+  /** The key that clients of the admin plane send as `X-Admin-API-Key`. */
   readonly adminKey: string
-  /** A data file. Default: the books are kept in memory and end with the process. */
+  /**
+   * The path of the data file. A missing file is created; a file of an older format is copied and upgraded. Default: the
+   * ledger lives in memory.
+   */
   readonly data?: string | undefined
-  /** What a connection may ask for, and for how long. */
+  /** Limits of one connection. Defaults: see `Limits`. */
   readonly limits?: Partial<Limits> | undefined
 }
 
-/** What keeps one connection from taking the server from all others. */
+/**
+ * Limits of one connection, so that a slow or hostile client can't block the others.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Limits {
-  /** The largest body, in bytes; a larger one is a 413. Default 1,048,576. */
+  /** The maximum size of a request body, in bytes. A larger body gets a 413. Default: 1,048,576. */
   readonly maxBodyBytes: number
-  /** How long a connection may take for the headers of a request, in milliseconds. Default 10,000. */
+  /** The maximum time for the headers of a request, in milliseconds. Default: 10,000. */
   readonly headersTimeoutMs: number
-  /** How long for a whole request, in milliseconds, not less than that for its headers. Default 30,000. */
+  /** The maximum time for a whole request, in milliseconds, at least `headersTimeoutMs`. Default: 30,000. */
   readonly requestTimeoutMs: number
-  /** How long a connection may be without a request, in milliseconds. Default 60,000. */
+  /** How long an idle connection stays open between requests, in milliseconds. Default: 60,000. */
   readonly keepAliveTimeoutMs: number
-  /** How long an answer may wait for its reader to take any of it, in milliseconds. Default 120,000. */
+  /** How long a connection may transfer no data, in milliseconds. Default: 120,000. */
   readonly stallTimeoutMs: number
 }
 
-/** A server that runs. */
+/**
+ * A running server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Running {
+  /** The base URL of the runtime plane, without a trailing slash. */
   readonly url: string
+  /** The base URL of the admin plane, without a trailing slash. */
   readonly adminUrl: string
-  /** What it is made of, for a test to change by hand. */
+  /** The internals of the server, for tests that inspect or change its store. They are not a stable API. */
   readonly server: Server
 }
 
@@ -65,7 +97,35 @@ export interface Running {
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Starts a server in a scope; closing the scope ends all connections and closes the data file. */
+/**
+ * Starts a server that runs until the scope closes.
+ *
+ * **Details**
+ *
+ * Reservations that expired while the server was down are expired before it listens. While it runs, it looks for expired
+ * reservations with every request and every 5 seconds. Closing the scope closes all connections and the data file.
+ *
+ * **Gotchas**
+ *
+ * Fails with a `ServerError` if the port or the data file can't be used.
+ *
+ * @example
+ * ```ts
+ * import { NodeCyclesServer } from "@effect-cycles/server"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "secret" })
+ *   const response = yield* Effect.promise(() => fetch(`${url}/actuator/health`))
+ *   return response.status
+ * })
+ *
+ * Effect.runPromise(Effect.scoped(program)).then(console.log) // 200
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = (options: Options): Effect.Effect<Running, ServerError, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
@@ -77,16 +137,16 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
       (store) => Effect.sync(store.close)
     )
     const server = CyclesServer.makeServer({ store, adminKey: options.adminKey })
-    const answer = durable(server, () => clock.currentTimeMillisUnsafe())
+    const respond = groupCommit(server, () => clock.currentTimeMillisUnsafe())
     const host = options.host ?? "127.0.0.1"
     const isShared = options.adminPort === undefined
-    // What fell due while the server was down is done before anybody can ask.
+    // Reservations that expired while the server was down must not appear as ACTIVE in a response.
     while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
     const limits = { ...defaultLimits, ...options.limits }
-    const port = yield* listen(host, options.port, answer(isShared ? "both" : "runtime"), limits)
+    const port = yield* listen(host, options.port, respond(isShared ? "both" : "runtime"), limits)
     const adminPort =
-      options.adminPort === undefined ? port : yield* listen(host, options.adminPort, answer("admin"), limits)
-    // What falls due while nobody asks is done all the same.
+      options.adminPort === undefined ? port : yield* listen(host, options.adminPort, respond("admin"), limits)
+    // Expire reservations even if no request arrives.
     yield* Effect.forkScoped(
       Effect.forever(
         Effect.andThen(
@@ -98,39 +158,39 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
         )
       )
     )
-    const name = host.includes(":") ? `[${host}]` : host
-    return { url: `http://${name}:${port}`, adminUrl: `http://${name}:${adminPort}`, server }
+    const hostname = host.includes(":") ? `[${host}]` : host
+    return { url: `http://${hostname}:${port}`, adminUrl: `http://${hostname}:${adminPort}`, server }
   })
 
-/** How often expired reservations are looked for, as the reference does. */
+/** The interval between sweeps; the reference server uses the same. */
 const sweepMs = 5_000
 
 // ---------------------------------------------------------------------------------------------------------------------
-// durable answers
+// group commit
 // ---------------------------------------------------------------------------------------------------------------------
 
-type Answer = (request: Request, send: (response: Response) => void) => void
+type Respond = (request: Request, send: (response: Response) => void) => void
 
 /**
- * Answers requests, and holds back what tells of a change until the change is durable. All answers of one turn of the event
- * loop leave together: writing them one by one wakes the other side for each.
+ * Handles requests, and sends their responses after the next commit. One transaction covers all requests of one turn of the
+ * event loop, because syncing the file dominates the cost of a request.
  */
-const durable = (server: Server, now: () => number) => {
-  let waiting: Array<() => void> = []
+const groupCommit = (server: Server, now: () => number) => {
+  let pending: Array<() => void> = []
   let isScheduled = false
 
   const commit = (): void => {
-    const answers = waiting
-    waiting = []
+    const batch = pending
+    pending = []
     isScheduled = false
     server.store.commit()
-    for (const send of answers) send()
+    for (const send of batch) send()
   }
 
-  return (plane: Plane): Answer =>
+  return (plane: Plane): Respond =>
     (request, send) => {
       const response = Handler.handle(server, plane, request, now())
-      waiting.push(() => send(response))
+      pending.push(() => send(response))
       if (isScheduled) return
       isScheduled = true
       setImmediate(commit)
@@ -149,11 +209,11 @@ const defaultLimits: Limits = {
   stallTimeoutMs: 120_000
 }
 
-/** Listens, and returns the port. */
+/** Listens until the scope closes, and returns the port. */
 const listen = (
   host: string,
   port: number,
-  answer: Answer,
+  respond: Respond,
   limits: Limits
 ): Effect.Effect<number, ServerError, Scope.Scope> =>
   Effect.map(
@@ -164,11 +224,11 @@ const listen = (
             requestTimeout: limits.requestTimeoutMs,
             headersTimeout: limits.headersTimeoutMs,
             keepAliveTimeout: limits.keepAliveTimeoutMs,
-            // How exact the two above are: they are looked at this often, every 30 s if nothing is said.
+            // Node checks the two timeouts above only this often. Its default of 30 s would exceed them.
             connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headersTimeoutMs / 4)),
             maxHeaderSize: 16_384
           },
-          (incoming, outgoing) => serve(incoming, outgoing, answer, limits.maxBodyBytes)
+          (incoming, outgoing) => serve(incoming, outgoing, respond, limits.maxBodyBytes)
         )
         http.setTimeout(limits.stallTimeoutMs)
         http.once("error", (error) => {
@@ -191,7 +251,7 @@ const listen = (
 const serve = (
   incoming: Http.IncomingMessage,
   outgoing: Http.ServerResponse,
-  answer: Answer,
+  respond: Respond,
   maxBodyBytes: number
 ): void => {
   const send = ({ body, headers, status }: Response): void => {
@@ -200,17 +260,17 @@ const serve = (
     for (const name in headers) fields.push(name, headers[name] ?? "")
     if (length > 0) fields.push("content-length", String(length))
     outgoing.writeHead(status, fields)
-    // One byte a character: nothing has to be encoded.
+    // If each character is one byte, latin1 avoids the encoding to UTF-8.
     outgoing.end(body, length === body.length ? "latin1" : "utf8")
   }
-  const ask = (body: string): void => {
+  const respondTo = (body: string): void => {
     const { headers, method = "GET", url = "/" } = incoming
-    answer({ method, url, headers: isSingle(headers) ? headers : single(headers), body }, send)
+    respond({ method, url, headers: hasSingleValues(headers) ? headers : singleValues(headers), body }, send)
   }
   incoming.on("error", () => outgoing.destroy())
   if (incoming.method === "GET" || incoming.method === "HEAD") {
     incoming.resume()
-    ask("")
+    respondTo("")
     return
   }
   const chunks: Array<Buffer> = []
@@ -224,19 +284,19 @@ const serve = (
     }
     if (before <= maxBodyBytes) {
       chunks.length = 0
-      refuseBody(outgoing, maxBodyBytes)
+      rejectBody(outgoing, maxBodyBytes)
     }
-    // The rest is read and dropped, so that the answer arrives; but not without end.
+    // Reading and dropping the rest lets the client receive the 413. The limit ends an endless body.
     if (size > 8 * maxBodyBytes) incoming.destroy()
   })
   incoming.on("end", () => {
     if (size > maxBodyBytes) outgoing.end()
-    else ask(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
+    else respondTo(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
   })
 }
 
-/** Says that a body is too large, and that the connection ends. */
-const refuseBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {
+/** Sends a 413 that announces the end of the connection. */
+const rejectBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {
   const id = globalThis.crypto.randomUUID()
   const trace = globalThis.crypto.randomUUID().replaceAll("-", "")
   const body = JSON.stringify({
@@ -255,11 +315,11 @@ const refuseBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void =
   outgoing.write(body)
 }
 
-/** Whether each header is one text. Node makes one of those that came more often, but for this one. */
-const isSingle = (headers: Http.IncomingHttpHeaders): headers is Record<string, string | undefined> =>
+/** Whether all header values are strings. Node joins repeated headers into one string, except `set-cookie`. */
+const hasSingleValues = (headers: Http.IncomingHttpHeaders): headers is Record<string, string | undefined> =>
   headers["set-cookie"] === undefined
 
-const single = (headers: Http.IncomingHttpHeaders): Request["headers"] => {
+const singleValues = (headers: Http.IncomingHttpHeaders): Request["headers"] => {
   const result: Record<string, string> = {}
   for (const name in headers) {
     const value = headers[name]
@@ -272,8 +332,14 @@ const single = (headers: Http.IncomingHttpHeaders): Request["headers"] => {
 // errors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The server could not be started: the port is taken, or the data file can't be used. */
+/**
+ * The server could not start: the port is in use, or the data file can't be used.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ServerError extends Schema.TaggedError<ServerError>()("ServerError", {
+  /** What failed, with the address or the path of the file. */
   problem: Schema.String
 }) {
   override get message(): string {

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /**
- * `cycles-server --port 7878 [--admin-port 7979] --admin-key K [--data FILE] [--host H]`
+ * The command `cycles-server --port 7878 [--admin-port 7979] --admin-key K [--data FILE] [--host H]`.
+ *
+ * It exits with 0 on SIGINT or SIGTERM, with 1 if the data file can't be written, and with 2 if it can't start.
  */
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
@@ -11,13 +13,13 @@ const fail = (problem: string): never => {
   process.exit(2)
 }
 
-const port = (name: string, text: string | undefined): number | undefined => {
+const parsePort = (name: string, text: string | undefined): number | undefined => {
   if (text === undefined) return undefined
   const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
   return value <= 65_535 ? value : fail(`--${name} must be a port from 0 to 65535, got ${text}`)
 }
 
-const read = () => {
+const parseOptions = () => {
   try {
     return parseArgs({
       options: {
@@ -33,26 +35,27 @@ const read = () => {
   }
 }
 
-const options = read()
-if (options["admin-key"] === "")
-  fail("--admin-key (or CYCLES_ADMIN_API_KEY) is required: it is the administrator's key")
+const options = parseOptions()
+if (options["admin-key"] === "") fail("--admin-key or CYCLES_ADMIN_API_KEY is required: the key of the admin plane")
 
-// What can't be made durable is not answered: the server ends, and what it has answered is in the file.
+// A failed commit throws outside of any fiber. The pending responses are not sent, and the file has all changes of earlier ones.
 process.once("uncaughtException", (error) => {
-  console.error(`The Cycles server ends: ${error.message}`)
+  console.error(`The Cycles server stopped: ${error.message}`)
   process.exit(1)
 })
 
 const program = Effect.gen(function* () {
   const running = yield* NodeCyclesServer.make({
-    port: port("port", options.port) ?? 7878,
-    adminPort: port("admin-port", options["admin-port"]),
+    port: parsePort("port", options.port) ?? 7878,
+    adminPort: parsePort("admin-port", options["admin-port"]),
     adminKey: options["admin-key"],
     host: options.host,
     data: options.data
   })
   if (options.host !== "127.0.0.1" && options.host !== "::1" && options.host !== "localhost") {
-    console.log(`Anybody who reaches ${options.host} can ask; keys go unencrypted unless a proxy sees to it`)
+    console.log(
+      `Warning: other machines can reach ${options.host}. Requests and keys are unencrypted unless a TLS proxy is in front`
+    )
   }
   console.log(`listening on ${running.url} (pid ${process.pid})`)
   yield* Effect.callback<void>((resume) => {

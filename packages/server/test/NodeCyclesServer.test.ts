@@ -1,8 +1,12 @@
+/**
+ * The server on a port: limits of a connection, malformed requests, encoding.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Net from "node:net"
 import { connect, request, send, start, untilClosed } from "./support/sockets.ts"
+import { estimateBody } from "./support/testServer.ts"
 
 const reserve = JSON.stringify({
   idempotency_key: "k",
@@ -11,18 +15,19 @@ const reserve = JSON.stringify({
   estimate: { unit: "TOKENS", amount: 1 }
 })
 
-/** What tells about the inside of the server: a frame of a stack, a file, a class of error, SQL. */
-const inside = /\bat .*[:(]\d|\.ts\b|\.js\b|node:|file:\/\/|\/src\/|node_modules|sqlite|SELECT|INSERT|[A-Z]\w+Error\b/
+/** Internals that no response may contain: a stack frame, a file, an error class, SQL. */
+const internals =
+  /\bat .*[:(]\d|\.ts\b|\.js\b|node:|file:\/\/|\/src\/|node_modules|sqlite|SELECT|INSERT|[A-Z]\w+Error\b/
 
 describe("NodeCyclesServer", () => {
   describe("make", () => {
-    it.live("listens on the loopback interface alone, unless it is told otherwise", () =>
+    it.live("listens only on the loopback interface by default", () =>
       Effect.gen(function* () {
         const { url } = yield* start()
         expect(new URL(url).hostname).toBe("127.0.0.1")
-        const answer = yield* send(url, request("GET", "/actuator/health"))
-        expect([answer.status, answer.body]).toEqual([200, '{"status":"UP"}'])
-        // Another address of the same machine: what is bound to one address is not there.
+        const response = yield* send(url, request("GET", "/actuator/health"))
+        expect([response.status, response.body]).toEqual([200, '{"status":"UP"}'])
+        // A socket bound to 127.0.0.1 does not accept connections to another loopback address.
         const refused = yield* Effect.callback<string>((resume) => {
           const socket = Net.connect({ host: "127.0.0.2", port: Number(new URL(url).port) })
           socket.once("error", (error) => resume(Effect.succeed(Reflect.get(error, "code"))))
@@ -32,7 +37,7 @@ describe("NodeCyclesServer", () => {
       })
     )
 
-    it.live("says that a port is taken, in one error", () =>
+    it.live("fails with a ServerError when the port is in use", () =>
       Effect.gen(function* () {
         const { url } = yield* start()
         const error = yield* Effect.flip(start({ port: Number(new URL(url).port) }))
@@ -41,29 +46,27 @@ describe("NodeCyclesServer", () => {
     )
   })
 
-  describe("a body", () => {
-    it.live(
-      "that is larger than the limit is a 413, with or without a declared length, and the next one is served",
-      () =>
-        Effect.gen(function* () {
-          const { apiKey, url } = yield* start({ limits: { maxBodyBytes: 1_000 } })
-          const headers = { "x-cycles-api-key": apiKey, "content-type": "application/json" }
-          const text = JSON.stringify({ ...JSON.parse(reserve), metadata: { text: "x".repeat(2_000) } })
-          const declared = yield* send(url, request("POST", "/v1/reservations", headers, text))
-          expect([declared.status, JSON.parse(declared.body).error]).toEqual([413, "INVALID_REQUEST"])
-          const chunked = yield* send(
-            url,
-            request("POST", "/v1/reservations", { ...headers, "transfer-encoding": "chunked" }).replace(
-              "content-length: 0\r\n",
-              ""
-            ) + `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`
-          )
-          expect(chunked.status).toBe(413)
-          expect((yield* send(url, request("POST", "/v1/reservations", headers, reserve))).status).toBe(200)
-        })
+  describe("maxBodyBytes", () => {
+    it.live("responds with 413 to a larger body, with or without a content-length, and serves the next request", () =>
+      Effect.gen(function* () {
+        const { apiKey, url } = yield* start({ limits: { maxBodyBytes: 1_000 } })
+        const headers = { "x-cycles-api-key": apiKey, "content-type": "application/json" }
+        const text = JSON.stringify({ ...JSON.parse(reserve), metadata: { text: "x".repeat(2_000) } })
+        const declared = yield* send(url, request("POST", "/v1/reservations", headers, text))
+        expect([declared.status, JSON.parse(declared.body).error]).toEqual([413, "INVALID_REQUEST"])
+        const chunked = yield* send(
+          url,
+          request("POST", "/v1/reservations", { ...headers, "transfer-encoding": "chunked" }).replace(
+            "content-length: 0\r\n",
+            ""
+          ) + `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`
+        )
+        expect(chunked.status).toBe(413)
+        expect((yield* send(url, request("POST", "/v1/reservations", headers, reserve))).status).toBe(200)
+      })
     )
 
-    it.live("without an end is cut off", () =>
+    it.live("closes the connection when an oversized body does not end", () =>
       Effect.gen(function* () {
         const { url } = yield* start({ limits: { maxBodyBytes: 1_000 } })
         const socket = yield* connect(url)
@@ -77,24 +80,24 @@ describe("NodeCyclesServer", () => {
     )
   })
 
-  describe("a slow connection", () => {
+  describe("timeouts", () => {
     const limits = { headersTimeoutMs: 150, requestTimeoutMs: 300, keepAliveTimeoutMs: 150 }
 
     it.live.each([
-      ["that says nothing", ""],
-      ["that stops within its headers", "POST /v1/decide HTTP/1.1\r\nhost: a\r\nx-more"],
+      ["sends nothing", ""],
+      ["stops within its headers", "POST /v1/decide HTTP/1.1\r\nhost: a\r\nx-more"],
       [
-        "that stops within its body",
+        "stops within its body",
         request("POST", "/v1/decide", { "content-length": "500", connection: "keep-alive" }, "{")
       ],
-      ["that stays after its answer", request("GET", "/actuator/health", { connection: "keep-alive" })]
-    ] as const)("%s is closed, and nobody else waits for it", ([, text]) =>
+      ["stays idle after a response", request("GET", "/actuator/health", { connection: "keep-alive" })]
+    ] as const)("close a connection that %s, without delaying other connections", ([, text]) =>
       Effect.gen(function* () {
         const { apiKey, url } = yield* start({ limits })
         const slow = yield* Effect.forEach(Array.from({ length: 50 }), () => connect(url))
         slow.forEach((socket) => void (text === "" ? undefined : socket.write(text)))
         const closed = yield* Effect.forkChild(Effect.forEach(slow, untilClosed, { concurrency: "unbounded" }))
-        const answer = yield* send(
+        const response = yield* send(
           url,
           request(
             "POST",
@@ -103,15 +106,15 @@ describe("NodeCyclesServer", () => {
             reserve
           )
         )
-        expect(answer.status).toBe(200)
+        expect(response.status).toBe(200)
         expect(slow.filter((socket) => socket.destroyed).length).toBe(0)
         yield* Fiber.join(closed)
       })
     )
   })
 
-  describe("a broken request", () => {
-    const bad: ReadonlyArray<readonly [string, string, string, string]> = [
+  describe("malformed request", () => {
+    const malformed: ReadonlyArray<readonly [string, string, string, string]> = [
       ["GET", "/v1/reservations/%", "", "400"],
       ["GET", "/v1/reservations/%zz", "", "400"],
       ["GET", "/v1/reservations/%ff%fe", "", "400"],
@@ -143,13 +146,13 @@ describe("NodeCyclesServer", () => {
       ["POST", "/v1/reservations", reserve.replace("{", '{"ttl_ms":1e300,'), "400"]
     ]
 
-    it.live.each(bad)("number %#, %s %s, is answered in words for a caller", ([method, path, body, status]) =>
+    it.live.each(malformed)("%# (%s %s) gets an error body without internals", ([method, path, body, status]) =>
       Effect.gen(function* () {
         const { apiKey, url } = yield* start()
-        const answer = yield* send(url, request(method, path, { "x-cycles-api-key": apiKey }, body))
-        expect([String(answer.status), answer.body.slice(0, 300)]).toEqual([status, expect.any(String)])
-        expect(JSON.parse(answer.body)).toMatchObject({ error: expect.any(String), request_id: expect.any(String) })
-        expect(answer.head + answer.body).not.toMatch(inside)
+        const response = yield* send(url, request(method, path, { "x-cycles-api-key": apiKey }, body))
+        expect([String(response.status), response.body.slice(0, 300)]).toEqual([status, expect.any(String)])
+        expect(JSON.parse(response.body)).toMatchObject({ error: expect.any(String), request_id: expect.any(String) })
+        expect(response.head + response.body).not.toMatch(internals)
       })
     )
 
@@ -163,18 +166,16 @@ describe("NodeCyclesServer", () => {
       ["POST", "/v1/admin/tenants", '{"__proto__":{"tenant_id":"acme","name":"n"}}', "400"],
       ["GET", "/v1/admin/budgets?cursor=-1", "", "400"],
       ["GET", "/v1/admin/budgets?unit=__proto__", "", "400"]
-    ] as const)(
-      "to the administrator's plane, number %#, %s %s, is answered in words",
-      ([method, path, body, status]) =>
-        Effect.gen(function* () {
-          const { url } = yield* start()
-          const answer = yield* send(url, request(method, path, { "x-admin-api-key": "K" }, body))
-          expect([String(answer.status), answer.body.slice(0, 300)]).toEqual([status, expect.any(String)])
-          expect(answer.head + answer.body).not.toMatch(inside)
-        })
+    ] as const)("to the admin plane %# (%s %s) gets an error body without internals", ([method, path, body, status]) =>
+      Effect.gen(function* () {
+        const { url } = yield* start()
+        const response = yield* send(url, request(method, path, { "x-admin-api-key": "K" }, body))
+        expect([String(response.status), response.body.slice(0, 300)]).toEqual([status, expect.any(String)])
+        expect(response.head + response.body).not.toMatch(internals)
+      })
     )
 
-    it.live("that is no HTTP ends its own connection alone", () =>
+    it.live("that isn't HTTP closes only its own connection", () =>
       Effect.gen(function* () {
         const { url } = yield* start()
         for (const text of [
@@ -184,13 +185,13 @@ describe("NodeCyclesServer", () => {
         ]) {
           const { head, status } = yield* send(url, text)
           expect(status >= 400 && status < 500).toBe(true)
-          expect(head).not.toMatch(inside)
+          expect(head).not.toMatch(internals)
         }
         expect((yield* send(url, request("GET", "/actuator/health"))).status).toBe(200)
       })
     )
 
-    it.live("made of any bytes is never a 500, on either plane (500 requests)", () =>
+    it.live("never gets a 500, on either plane (500 random requests)", () =>
       Effect.gen(function* () {
         const { apiKey, url } = yield* start()
         const random = generator(20_261_123)
@@ -199,7 +200,7 @@ describe("NodeCyclesServer", () => {
           const parts = Array.from({ length: random(4) }, () => pick(segments, ""))
           const path = `/v1/${parts.join("/")}${random(3) === 0 ? `?${pick(queries, "")}=${pick(values, "")}` : ""}`
           const body = mutated(reserve, random)
-          const answer = yield* send(
+          const response = yield* send(
             url,
             request(
               pick(["GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"], "GET"),
@@ -208,8 +209,27 @@ describe("NodeCyclesServer", () => {
               body
             )
           )
-          expect([path, body, answer.status < 500, answer.body.match(inside)]).toEqual([path, body, true, null])
+          expect([path, body, response.status < 500, response.body.match(internals)]).toEqual([path, body, true, null])
         }
+      })
+    )
+  })
+
+  describe("response", () => {
+    it.live.each(["ascii", "grüße", "日本 🙂"])("returns the text %s unchanged", (name) =>
+      Effect.gen(function* () {
+        const { apiKey, url } = yield* start()
+        const headers = { "x-cycles-api-key": apiKey, "content-type": "application/json" }
+        const call = (path: string, body?: object) =>
+          Effect.promise(async () => {
+            const response = await fetch(
+              `${url}/v1/${path}`,
+              body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) }
+            )
+            return Object(await response.json())
+          })
+        const { reservation_id } = yield* call("reservations", estimateBody("k", 1, { action: { kind: "k", name } }))
+        expect((yield* call(`reservations/${reservation_id}`)).action.name).toBe(name)
       })
     )
   })
@@ -255,7 +275,7 @@ const values = [
   "bnVsbA"
 ]
 
-/** A text in which some characters and words were changed. */
+/** A text with random insertions and deletions. */
 const mutated = (text: string, random: (below: number) => number): string => {
   const pieces = [
     "{",
@@ -280,7 +300,7 @@ const mutated = (text: string, random: (below: number) => number): string => {
   return result
 }
 
-/** Numbers below a bound, the same ones for the same seed. */
+/** A seeded generator of integers from 0 to below a bound. */
 const generator = (seed: number): ((below: number) => number) => {
   let state = seed
   return (below) => {

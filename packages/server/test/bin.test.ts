@@ -1,3 +1,6 @@
+/**
+ * The command `cycles-server` as a process.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -6,20 +9,20 @@ import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { connect, request, send, setUp, untilClosed } from "./support/sockets.ts"
+import { connect, request, send, createTenant, untilClosed } from "./support/sockets.ts"
 
 const bin = join(import.meta.dirname, "../src/bin.ts")
 
 interface Started {
   readonly child: ChildProcess
   readonly url: string
-  /** What it has printed. */
+  /** Everything it printed on stdout and stderr. */
   readonly printed: () => string
-  /** Its exit code, or its signal, once it has ended. */
-  readonly ended: Effect.Effect<number | string | null>
+  /** Succeeds with the exit code or the signal when the process has exited. */
+  readonly exited: Effect.Effect<number | string | null>
 }
 
-/** Starts the program and waits for its line, or its end. */
+/** Starts the program, and waits until it listens or exits. */
 const run = (...args: ReadonlyArray<string>) =>
   Effect.acquireRelease(
     Effect.callback<Started>((resume) => {
@@ -34,7 +37,7 @@ const run = (...args: ReadonlyArray<string>) =>
         child,
         url,
         printed: () => printed,
-        ended: Effect.promise(() => exit)
+        exited: Effect.promise(() => exit)
       })
       const read = (chunk: Buffer): void => {
         printed += String(chunk)
@@ -48,23 +51,23 @@ const run = (...args: ReadonlyArray<string>) =>
     ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
   )
 
-describe("serve", () => {
-  it.live("listens on the loopback interface and prints one line with its address and process", () =>
+describe("cycles-server", () => {
+  it.live("listens on the loopback interface and prints one line with its URL and process id", () =>
     Effect.gen(function* () {
       const { child, printed } = yield* run()
       expect(printed()).toMatch(new RegExp(`^listening on http://127\\.0\\.0\\.1:\\d+ \\(pid ${child.pid}\\)\n$`))
     })
   )
 
-  it.live("says so when others than this machine can reach it", () =>
+  it.live("prints a warning when it listens on a public interface", () =>
     Effect.gen(function* () {
       const { printed } = yield* run("--host", "0.0.0.0")
-      expect(printed()).toMatch(/^Anybody who reaches 0\.0\.0\.0 can ask/)
+      expect(printed()).toMatch(/^Warning: other machines can reach 0\.0\.0\.0\. /)
     })
   )
 
   it.live.each(["SIGTERM", "SIGINT"] as const)(
-    "stops on %s with open keep-alive connections, half a request under way, and keeps its books",
+    "exits on %s with open and half-sent requests, and keeps its data",
     (signal) =>
       Effect.gen(function* () {
         const folder = yield* Effect.acquireRelease(
@@ -73,21 +76,21 @@ describe("serve", () => {
         )
         const data = join(folder, "ledger.sqlite")
         const first = yield* run("--data", data)
-        const apiKey = yield* Effect.promise(() => setUp(first.url))
+        const apiKey = yield* Effect.promise(() => createTenant(first.url))
         const idle = yield* connect(first.url)
         const half = yield* connect(first.url)
         const closed = yield* Effect.forkChild(untilClosed(half))
-        const answered = yield* Effect.forkChild(
+        const responded = yield* Effect.forkChild(
           Effect.callback<void>((resume) => void idle.once("data", () => resume(Effect.void)))
         )
         idle.write(request("GET", "/actuator/health", { connection: "keep-alive" }))
         half.write("POST /v1/decide HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n{")
-        yield* Fiber.join(answered)
+        yield* Fiber.join(responded)
         first.child.kill(signal)
-        expect(yield* first.ended).toBe(0)
+        expect(yield* first.exited).toBe(0)
         yield* Fiber.join(closed)
         expect(first.printed().split("\n").length).toBe(2)
-        // All is in the one file: nothing was left in a log.
+        // A clean shutdown leaves no write-ahead log.
         expect(Fs.readdirSync(folder)).toEqual(["ledger.sqlite"])
         const second = yield* run("--data", data)
         const { body } = yield* send(
@@ -101,18 +104,18 @@ describe("serve", () => {
 
   it.live.each([
     [
-      "a data file that is none",
+      "a file that is not a data file",
       ["--data", bin],
-      /^The Cycles server can't run: .*bin\.ts is no data file of this server\n$/
+      /^The Cycles server can't run: .*bin\.ts isn't a data file of this server\n$/
     ],
-    ["a port that is none", ["--admin-port", "70000"], /^--admin-port must be a port from 0 to 65535, got 70000\n$/],
-    ["no administrator's key", ["--admin-key", ""], /^--admin-key .* is required/],
-    ["an option that is none", ["--seed-me"], /^Unknown option '--seed-me'.*\n$/]
-  ] as const)("refuses %s with one line and status 2", ([, args, line]) =>
+    ["an invalid port", ["--admin-port", "70000"], /^--admin-port must be a port from 0 to 65535, got 70000\n$/],
+    ["a missing admin key", ["--admin-key", ""], /^--admin-key .* is required/],
+    ["an unknown option", ["--seed-me"], /^Unknown option '--seed-me'.*\n$/]
+  ] as const)("exits with status 2 and one line for %s", ([, args, line]) =>
     Effect.gen(function* () {
       const before = Fs.readFileSync(bin)
-      const { ended, printed } = yield* run(...args)
-      expect([yield* ended, printed()]).toEqual([2, expect.stringMatching(line)])
+      const { exited, printed } = yield* run(...args)
+      expect([yield* exited, printed()]).toEqual([2, expect.stringMatching(line)])
       expect(Fs.readFileSync(bin)).toEqual(before)
     })
   )

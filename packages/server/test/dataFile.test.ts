@@ -1,3 +1,6 @@
+/**
+ * Data files: rejected files, locks, upgrades, failed writes, and what the rows contain.
+ */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -12,52 +15,52 @@ import type { Format, Migration } from "../src/internal/dataFile.ts"
 import { format } from "../src/internal/migrations.ts"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
 import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
-import { setUp } from "./support/sockets.ts"
+import { createTenant } from "./support/sockets.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-cycles-data-"))),
   (path) => Effect.sync(() => Fs.rmSync(path, { recursive: true, force: true }))
 )
 
-/** A data file with a tenant, a key and a budget. */
-const written = Effect.gen(function* () {
+/** A closed data file with a tenant, a key and a budget. */
+const existingFile = Effect.gen(function* () {
   const file = join(yield* folder, "ledger.sqlite")
   yield* Effect.scoped(
     Effect.gen(function* () {
       const { adminUrl } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", data: file })
-      yield* Effect.promise(() => setUp(adminUrl))
+      yield* Effect.promise(() => createTenant(adminUrl))
     })
   )
   return file
 })
 
-const problemOf = (file: string) =>
+const openError = (file: string) =>
   Effect.map(
     Effect.flip(Effect.scoped(NodeCyclesServer.make({ port: 0, adminKey: "K", data: file }))),
     (error) => error.problem
   )
 
-/** All files of a folder with what is in them. */
+/** The names and bytes of all files in the folder of a file. */
 const contents = (file: string): ReadonlyArray<readonly [string, string]> =>
   Fs.readdirSync(join(file, ".."))
     .toSorted()
     .map((name) => [name, Fs.readFileSync(join(file, "..", name)).toString("hex")])
 
-const change = (file: string, sql: string): void => {
+const execute = (file: string, sql: string): void => {
   const db = new DatabaseSync(file)
   db.exec(sql)
   db.close()
 }
 
-/** The newest format, and formats that come after it. */
-const later = (...upgrades: ReadonlyArray<Migration>): Format => ({
+/** The current format followed by further upgrades. */
+const withUpgrades = (...upgrades: ReadonlyArray<Migration>): Format => ({
   ...format,
   upgrades: [...format.upgrades, ...upgrades]
 })
 
 const budgets = (store: ReturnType<typeof SqliteStore.open>) => Array.from(store.budgets.all(), (row) => row.allocated)
 
-/** A data file of format 1: its rows, what was asked of the server then, and what it answered. */
+/** A data file of format 1: its rows, and requests with the responses that a server of that format returned. */
 const Format1 = Schema.Struct({
   nowMs: Schema.Finite,
   apiKey: Schema.String,
@@ -69,7 +72,7 @@ const Format1 = Schema.Struct({
       body: Schema.String,
       isAdmin: Schema.Boolean,
       status: Schema.Finite,
-      answer: Schema.String
+      response: Schema.String
     })
   )
 })
@@ -99,35 +102,35 @@ const makeFormat1 = (file: string): void => {
   db.close()
 }
 
-/** What differs from one answer to the same request to the next. */
-const timeless = (text: string): string => text.replace(/"remaining_ttl_ms":\d+/, "")
+/** A response without the field that depends on the current time. */
+const withoutTtl = (text: string): string => text.replace(/"remaining_ttl_ms":\d+/, "")
 
-describe("a data file", () => {
-  const bad: ReadonlyArray<readonly [string, (file: string) => void, RegExp]> = [
+describe("dataFile", () => {
+  const unusable: ReadonlyArray<readonly [string, (file: string) => void, RegExp]> = [
     [
-      "is garbage",
+      "contains garbage",
       (file) => Fs.writeFileSync(file, "no database at all\n".repeat(50)),
-      /is no data file of this server$/
+      /isn't a data file of this server$/
     ],
-    ["is a few bytes long", (file) => Fs.writeFileSync(file, "x"), /is no data file of this server$/],
+    ["is a few bytes long", (file) => Fs.writeFileSync(file, "x"), /isn't a data file of this server$/],
     [
-      "is somebody else's database",
-      (file) => (Fs.rmSync(file), change(file, "CREATE TABLE mine (a); INSERT INTO mine VALUES (1)")),
-      /is no data file of this server$/
+      "is the database of another program",
+      (file) => (Fs.rmSync(file), execute(file, "CREATE TABLE mine (a); INSERT INTO mine VALUES (1)")),
+      /isn't a data file of this server$/
     ],
     [
       "has a newer format",
-      (file) => change(file, "PRAGMA user_version = 99"),
+      (file) => execute(file, "PRAGMA user_version = 99"),
       /has format 99; this server reads format 2 and older$/
     ],
     [
-      "has a format that never was",
-      (file) => change(file, "PRAGMA user_version = 0"),
+      "has a format that never existed",
+      (file) => execute(file, "PRAGMA user_version = 0"),
       /has format 0; this server reads format 2 and older$/
     ],
-    ["was cut short", (file) => Fs.truncateSync(file, 4_096), /can't be read: /],
+    ["was truncated", (file) => Fs.truncateSync(file, 4_096), /can't be read: /],
     [
-      "is overwritten behind its head",
+      "was overwritten after its header",
       (file) => {
         const bytes = Fs.readFileSync(file)
         Fs.writeFileSync(file, bytes.fill(0xa5, 100))
@@ -135,27 +138,27 @@ describe("a data file", () => {
       /can't be read: /
     ],
     [
-      "has a row that is none",
-      (file) => change(file, "UPDATE records SET body = '{' WHERE kind = 'budgets'"),
+      "has a malformed row",
+      (file) => execute(file, "UPDATE records SET body = '{' WHERE kind = 'budgets'"),
       /can't be read: /
     ]
   ]
 
-  it.live.each(bad)("that %s gives one error and stays as it is, byte for byte", ([, spoil, problem]) =>
+  it.live.each(unusable)("open fails with one line and leaves the file unchanged when it %s", ([, spoil, problem]) =>
     Effect.gen(function* () {
-      const file = yield* written
+      const file = yield* existingFile
       spoil(file)
       const before = contents(file)
-      const told = yield* problemOf(file)
-      expect(told).toMatch(problem)
-      expect(told.startsWith(file) && !told.includes("\n")).toBe(true)
+      const message = yield* openError(file)
+      expect(message).toMatch(problem)
+      expect(message.startsWith(file) && !message.includes("\n")).toBe(true)
       expect(contents(file)).toEqual(before)
     })
   )
 
-  it.live("with a newer format keeps the log that a killed server left beside it", () =>
+  it.live("open leaves the write-ahead log of a newer format untouched", () =>
     Effect.gen(function* () {
-      const file = yield* written
+      const file = yield* existingFile
       const db = new DatabaseSync(file)
       db.exec("PRAGMA user_version = 99; PRAGMA wal_checkpoint(TRUNCATE); CREATE TABLE later (a)")
       const copy = join(yield* folder, "ledger.sqlite")
@@ -163,36 +166,36 @@ describe("a data file", () => {
       db.close()
       const before = contents(copy)
       expect(before.length).toBe(2)
-      expect(yield* problemOf(copy)).toMatch(/has format 99/)
+      expect(yield* openError(copy)).toMatch(/has format 99/)
       expect(contents(copy)).toEqual(before)
     })
   )
 
-  it.live("that is a folder, or is in no folder, gives one error and makes nothing", () =>
+  it.live("open fails for a folder or a missing folder, and creates nothing", () =>
     Effect.gen(function* () {
       const path = yield* folder
-      expect(yield* problemOf(path)).toBe(`${path} is no file`)
-      expect(yield* problemOf(join(path, "none", "ledger.sqlite"))).toMatch(/ledger\.sqlite can't be made: ENOENT/)
+      expect(yield* openError(path)).toBe(`${path} isn't a file`)
+      expect(yield* openError(join(path, "none", "ledger.sqlite"))).toMatch(/ledger\.sqlite can't be created: ENOENT/)
       expect(Fs.readdirSync(path)).toEqual([])
     })
   )
 
-  it.live("that another server runs on is refused, and the other goes on", () =>
+  it.live("open fails while another server uses the file, and that server continues", () =>
     Effect.gen(function* () {
       const file = join(yield* folder, "ledger.sqlite")
       const { adminUrl } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", data: file })
       const before = contents(file)
-      expect(yield* problemOf(file)).toBe(`${file} is in use: another server runs on it`)
+      expect(yield* openError(file)).toBe(`${file} is in use: another server runs on it`)
       expect(contents(file)).toEqual(before)
-      expect(yield* Effect.promise(() => setUp(adminUrl))).toMatch(/^cyc_live_/)
+      expect(yield* Effect.promise(() => createTenant(adminUrl))).toMatch(/^cyc_live_/)
     })
   )
 
-  it.live("of an older format is upgraded step by step, after a copy of it was made", () =>
+  it.live("open copies a file of an older format, then upgrades it step by step", () =>
     Effect.gen(function* () {
-      const file = yield* written
+      const file = yield* existingFile
       const ran: Array<number> = []
-      const upgrades = later(
+      const upgrades = withUpgrades(
         (db) => (ran.push(3), db.exec("CREATE TABLE third (a)")),
         (db) => (ran.push(4), db.exec("CREATE TABLE fourth (a)"))
       )
@@ -201,20 +204,20 @@ describe("a data file", () => {
       store.close()
       SqliteStore.open(file, upgrades).close()
       expect(ran).toEqual([3, 4])
-      // The copy is a data file of the older format, with everything in it; the upgraded one is too new for an older server.
+      // A server of the older format opens the copy, but not the upgraded file.
       const copy = SqliteStore.open(`${file}.format-2`)
       expect(budgets(copy)).toEqual([1_000_000n])
       copy.close()
-      expect(yield* problemOf(file)).toMatch(/has format 4; this server reads format 2 and older$/)
+      expect(yield* openError(file)).toMatch(/has format 4; this server reads format 2 and older$/)
     })
   )
 
-  it.live("whose upgrade fails keeps its format and its books", () =>
+  it.live("a failed upgrade leaves the format and the budgets unchanged", () =>
     Effect.gen(function* () {
-      const file = yield* written
-      const upgrades = later((db) => db.exec("DELETE FROM records; SELECT * FROM nowhere"))
+      const file = yield* existingFile
+      const upgrades = withUpgrades((db) => db.exec("DELETE FROM records; SELECT * FROM nowhere"))
       expect(() => SqliteStore.open(file, upgrades)).toThrow(
-        `${file} can't be brought to format 3; a copy is in ${file}.format-2: no such table: nowhere`
+        `${file} can't be upgraded to format 3; a copy is in ${file}.format-2: no such table: nowhere`
       )
       const store = SqliteStore.open(file)
       expect(budgets(store)).toEqual([1_000_000n])
@@ -222,7 +225,7 @@ describe("a data file", () => {
     })
   )
 
-  it.live("of format 1 answers, after its upgrade, what it answered before", () =>
+  it.live("a server on an upgraded file of format 1 returns the same responses as before", () =>
     Effect.gen(function* () {
       const file = join(yield* folder, "ledger.sqlite")
       makeFormat1(file)
@@ -232,7 +235,7 @@ describe("a data file", () => {
         adminKey: "K",
         secrets: { make: () => "none", hash: (secret) => `hash of ${secret}` }
       })
-      for (const { answer, body, isAdmin, method, status, url } of format1.exchanges) {
+      for (const { body, isAdmin, method, response, status, url } of format1.exchanges) {
         const headers = isAdmin ? { "x-admin-api-key": "K" } : { "x-cycles-api-key": format1.apiKey }
         const again = Handler.handle(
           server,
@@ -240,7 +243,7 @@ describe("a data file", () => {
           { method, url, headers: { ...headers, "content-type": "application/json" }, body },
           format1.nowMs
         )
-        expect([method, url, again.status, timeless(again.body)]).toEqual([method, url, status, timeless(answer)])
+        expect([method, url, again.status, withoutTtl(again.body)]).toEqual([method, url, status, withoutTtl(response)])
       }
       store.close()
       const copy = new DatabaseSync(`${file}.format-1`)
@@ -249,23 +252,23 @@ describe("a data file", () => {
     })
   )
 
-  it.live("that can't be written any more keeps what it has, and nothing half done", () =>
+  it.live("commit fails when a write fails, and the file keeps no part of the transaction", () =>
     Effect.gen(function* () {
       const file = join(yield* folder, "ledger.sqlite")
       const apiKey = yield* Effect.scoped(
         Effect.gen(function* () {
           const { adminUrl } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", data: file })
-          return yield* Effect.promise(() => setUp(adminUrl))
+          return yield* Effect.promise(() => createTenant(adminUrl))
         })
       )
-      const full = later((db) =>
+      const full = withUpgrades((db) =>
         db.exec(`
           CREATE TRIGGER full BEFORE INSERT ON reservations
           BEGIN SELECT RAISE(ABORT, 'full'); END
         `)
       )
       const store = SqliteStore.open(file, full)
-      const answer = Handler.handle(
+      const response = Handler.handle(
         CyclesServer.makeServer({ store }),
         "runtime",
         {
@@ -281,8 +284,8 @@ describe("a data file", () => {
         },
         Date.now()
       )
-      // The answer is there; it leaves when what it tells of is durable, and that fails.
-      expect(answer.status).toBe(200)
+      // The handler returns a response, but the commit that must precede sending it fails.
+      expect(response.status).toBe(200)
       expect(store.isDirty()).toBe(true)
       expect(() => store.commit()).toThrow("the data file can't be written: full")
       store.close()
@@ -292,16 +295,16 @@ describe("a data file", () => {
     })
   )
 
-  it.live("has the hash of a key, and the key itself nowhere", () =>
+  it.live("the file contains the hash of an API key, but not the key", () =>
     Effect.gen(function* () {
       const file = join(yield* folder, "ledger.sqlite")
       const secret = yield* Effect.scoped(
         Effect.gen(function* () {
           const { adminUrl } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", data: file })
-          return yield* Effect.promise(() => setUp(adminUrl))
+          return yield* Effect.promise(() => createTenant(adminUrl))
         })
       )
-      // 192 random bits; that the answer has this form, and no room for more, is recorded of the reference server.
+      // The prefix and the length of a key are those of the reference server.
       expect(secret).toMatch(/^cyc_live_[A-Za-z0-9_-]{32}$/)
       const bytes = Fs.readFileSync(file, "latin1")
       expect(bytes).toContain(createHash("sha256").update(secret).digest("base64url"))
@@ -309,7 +312,7 @@ describe("a data file", () => {
     })
   )
 
-  it("keeps any JSON of a user's as it is, also what looks like its own marks", () => {
+  it("metadata survives a reopen unchanged, even if it contains the keys that the encoding reserves", () => {
     const path = Fs.mkdtempSync(join(tmpdir(), "effect-cycles-data-"))
     const store = SqliteStore.open(join(path, "ledger.sqlite"))
     const metadata = {

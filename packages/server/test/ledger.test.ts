@@ -1,5 +1,5 @@
 /**
- * The laws of the ledger, as properties over random commands.
+ * The invariants of the ledger, as properties over random commands.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
@@ -53,23 +53,23 @@ interface Request {
   readonly body: object
 }
 
-/** A server whose names and times are those of the test. */
-class World {
+/** A server with deterministic ids and time, and a log of its responses. */
+class CommandRunner {
   readonly server: Server
   readonly #apiKey: string
   readonly #sent: Array<Request> = []
   readonly ids: Array<string> = []
-  readonly answers: Array<string> = []
+  readonly responses: Array<string> = []
   nowMs = 1_700_000_000_000
 
   constructor(store: Store) {
-    let names = 0
-    const name = () => `00000000-0000-4000-8000-${String(++names).padStart(12, "0")}`
+    let count = 0
+    const makeId = () => `00000000-0000-4000-8000-${String(++count).padStart(12, "0")}`
     this.server = CyclesServer.makeServer({
       store,
       adminKey: "K",
-      makeId: name,
-      secrets: { make: () => `cyc_live_${name()}`, hash: (secret) => `hash of ${secret}` }
+      makeId,
+      secrets: { make: () => `cyc_live_${makeId()}`, hash: (secret) => `hash of ${secret}` }
     })
     this.admin("/v1/admin/tenants", { tenant_id: "acme", name: "acme" })
     const key: unknown = JSON.parse(this.admin("/v1/admin/api-keys", { tenant_id: "acme", name: "k" }))
@@ -89,15 +89,15 @@ class World {
   }
 
   admin(url: string, body: object): string {
-    return this.#ask("admin", { url, body }, { "x-admin-api-key": "K" })
+    return this.#send("admin", { url, body }, { "x-admin-api-key": "K" })
   }
 
   runtime(request: Request): string {
     this.#sent.push(request)
-    return this.#ask("runtime", request, { "x-cycles-api-key": this.#apiKey })
+    return this.#send("runtime", request, { "x-cycles-api-key": this.#apiKey })
   }
 
-  #ask(plane: Handler.Plane, request: Request, headers: Record<string, string>): string {
+  #send(plane: Handler.Plane, request: Request, headers: Record<string, string>): string {
     const { body, status } = Handler.handle(
       this.server,
       plane,
@@ -110,7 +110,7 @@ class World {
       this.nowMs
     )
     if (this.server.store.isDirty()) this.server.store.commit()
-    this.answers.push(`${status} ${body}`)
+    this.responses.push(`${status} ${body}`)
     return body
   }
 
@@ -118,7 +118,7 @@ class World {
     return Array.from(this.server.store.budgets.ofOwner("acme"))
   }
 
-  /** Runs a command. Keys are counted, so that none comes twice unless it is meant to. */
+  /** Runs a command. Only the command `again` repeats an idempotency key. */
   run(command: Command, i: number): void {
     const amount = { unit: "TOKENS", amount: command.amount }
     const subject = command.agent ? { tenant: "acme", agent: "a" } : { tenant: "acme" }
@@ -135,9 +135,9 @@ class World {
           ttl_ms: 1_000 + command.which * 500,
           overage_policy: command.policy
         }
-        const answer: unknown = JSON.parse(this.runtime({ url: "/v1/reservations", body }))
-        const made: unknown = Object(answer)["reservation_id"]
-        if (typeof made === "string") this.ids.push(made)
+        const response: unknown = JSON.parse(this.runtime({ url: "/v1/reservations", body }))
+        const id: unknown = Object(response)["reservation_id"]
+        if (typeof id === "string") this.ids.push(id)
         return
       }
       case "commit":
@@ -176,34 +176,34 @@ class World {
 // laws
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Text that two equal values share, whatever the order of their keys. */
-const json = (value: unknown): string =>
+/** JSON with sorted keys, equal for equal values. */
+const canonicalJson = (value: unknown): string =>
   JSON.stringify(value, (_key, inner: unknown) => {
     if (typeof inner === "bigint") return `${inner}n`
     if (typeof inner !== "object" || inner === null || Array.isArray(inner)) return inner
     return Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
   })
 
-const booksOf = (world: World): string =>
-  json([world.budgets, Array.from(world.server.store.reservations.ofOwner("acme"))])
+const stateOf = (runner: CommandRunner): string =>
+  canonicalJson([runner.budgets, Array.from(runner.server.store.reservations.ofOwner("acme"))])
 
-const checkLaws = (world: World): void => {
-  const rows = Array.from(world.server.store.reservations.ofOwner("acme"))
-  for (const budget of world.budgets) {
-    const held = rows
+const checkLaws = (runner: CommandRunner): void => {
+  const rows = Array.from(runner.server.store.reservations.ofOwner("acme"))
+  for (const budget of runner.budgets) {
+    const reserved = rows
       .filter((row) => row.status === "ACTIVE" && row.heldScopes.includes(budget.scope))
       .reduce((sum, row) => sum + row.amount, 0n)
-    // What is held is exactly what active reservations hold: all scopes of each, or none.
-    expect([budget.scope, budget.reserved]).toEqual([budget.scope, held])
+    // The reserved amount is the sum of the active reservations: each reserves on all its scopes or on none.
+    expect([budget.scope, budget.reserved]).toEqual([budget.scope, reserved])
     expect(remaining(budget)).toBe(budget.allocated - budget.spent - budget.reserved - budget.debt)
     expect(budget.spent >= 0n && budget.debt >= 0n && budget.reserved >= 0n).toBe(true)
     expect(budget.debt <= budget.overdraftLimit).toBe(true)
-    // Below zero by no more than the debt that was allowed.
+    // Only debt makes the remaining amount negative.
     expect(remaining(budget) >= -budget.debt).toBe(true)
   }
 }
 
-/** How often each law is tried: `CYCLES_PROPERTY_RUNS`, 300 if nothing is said; over a file one in eight. */
+/** Runs per property: `CYCLES_PROPERTY_RUNS`, by default 300; an eighth of that on SQLite. */
 const runs = Number(process.env["CYCLES_PROPERTY_RUNS"] ?? 300)
 const fileRuns = Math.ceil(runs / 8)
 
@@ -220,22 +220,22 @@ const stores: ReadonlyArray<readonly [string, () => Store, number]> = [
   ["SQLite", () => SqliteStore.open(join(folder, `${++files}.sqlite`)), fileRuns]
 ]
 
-describe("the ledger", () => {
+describe("Ledger", () => {
   describe.each(stores)("in %s", (_name, open, numRuns) => {
     it.prop(
-      `keeps its books by the laws, after each of up to 40 commands (${numRuns} runs)`,
+      `keeps its invariants after each of up to 40 random commands (${numRuns} runs)`,
       { commands },
       ({ commands }) => {
         const store = open()
-        const world = new World(store)
+        const runner = new CommandRunner(store)
         const finished = new Map<string, string>()
         commands.forEach((command, i) => {
-          world.run(command, i)
-          checkLaws(world)
-          for (const row of world.server.store.reservations.ofOwner("acme")) {
+          runner.run(command, i)
+          checkLaws(runner)
+          for (const row of runner.server.store.reservations.ofOwner("acme")) {
             if (row.status === "ACTIVE") continue
-            const text = json(row)
-            // A finished reservation never moves again.
+            const text = canonicalJson(row)
+            // A settled or expired reservation never changes.
             expect(finished.get(row.id) ?? text).toBe(text)
             finished.set(row.id, text)
           }
@@ -247,69 +247,69 @@ describe("the ledger", () => {
   })
 
   it.prop(
-    `is a function of commands and time: the same sequence gives the same books and answers (${runs} runs)`,
+    `is deterministic: the same commands at the same times give the same state and responses (${runs} runs)`,
     { commands },
     ({ commands }) => {
-      const [one, other] = [new World(makeMemory()), new World(makeMemory())]
+      const [one, other] = [new CommandRunner(makeMemory()), new CommandRunner(makeMemory())]
       commands.forEach((command, i) => (one.run(command, i), other.run(command, i)))
-      expect(booksOf(one)).toBe(booksOf(other))
-      expect(one.answers).toEqual(other.answers)
+      expect(stateOf(one)).toBe(stateOf(other))
+      expect(one.responses).toEqual(other.responses)
     },
     { arbitrary: { runs } }
   )
 
   it.prop(
-    `keeps the same books, and gives the same answers, in memory and in SQLite (${fileRuns} runs)`,
+    `gives the same state and responses in memory and on SQLite (${fileRuns} runs)`,
     { commands },
     ({ commands }) => {
       const store = SqliteStore.open(join(folder, `${++files}.sqlite`))
-      const [one, other] = [new World(makeMemory()), new World(store)]
+      const [one, other] = [new CommandRunner(makeMemory()), new CommandRunner(store)]
       commands.forEach((command, i) => (one.run(command, i), other.run(command, i)))
-      expect(booksOf(other)).toBe(booksOf(one))
-      expect(other.answers).toEqual(one.answers)
+      expect(stateOf(other)).toBe(stateOf(one))
+      expect(other.responses).toEqual(one.responses)
       store.close()
     },
     { arbitrary: { runs: fileRuns } }
   )
 
   it.prop(
-    `is not changed by repeating what it has done, and answers as before but for the time left (${runs} runs)`,
+    `repeats the response to a repeated request, except remaining_ttl_ms, and changes nothing (${runs} runs)`,
     { commands },
     ({ commands }) => {
-      const world = new World(makeMemory())
-      const done: Array<{ readonly request: Request; readonly answer: string }> = []
-      const original = world.runtime.bind(world)
-      const last = () => (world.answers.at(-1) ?? "").replace(/"remaining_ttl_ms":\d+/g, "")
-      world.runtime = (request) => {
+      const runner = new CommandRunner(makeMemory())
+      const done: Array<{ readonly request: Request; readonly response: string }> = []
+      const original = runner.runtime.bind(runner)
+      const last = () => (runner.responses.at(-1) ?? "").replace(/"remaining_ttl_ms":\d+/g, "")
+      runner.runtime = (request) => {
         const body = original(request)
-        if (last().startsWith("20")) done.push({ request, answer: last() })
+        if (last().startsWith("20")) done.push({ request, response: last() })
         return body
       }
-      commands.filter((command) => command.what !== "wait").forEach((command, i) => world.run(command, i))
-      const before = booksOf(world)
-      for (const { answer, request } of done) {
+      commands.filter((command) => command.what !== "wait").forEach((command, i) => runner.run(command, i))
+      const before = stateOf(runner)
+      for (const { response, request } of done) {
         original(request)
-        expect(last()).toBe(answer)
+        expect(last()).toBe(response)
       }
-      expect(booksOf(world)).toBe(before)
+      expect(stateOf(runner)).toBe(before)
     },
     { arbitrary: { runs } }
   )
 
-  it("keeps no refusal: the same request succeeds once there is budget for it", () => {
-    const world = new World(makeMemory())
+  it("stores no denial: the same request succeeds when the budget suffices", () => {
+    const runner = new CommandRunner(makeMemory())
     const reserve: Command = { what: "reserve", amount: 60, which: 0, agent: true, policy: "REJECT" }
-    world.run(reserve, 0)
-    world.run(reserve, 1)
-    expect(world.answers.at(-1)?.startsWith("409")).toBe(true)
-    world.run({ ...reserve, what: "release" }, 2)
-    world.run(reserve, 1)
-    expect(world.answers.at(-1)?.startsWith("200")).toBe(true)
+    runner.run(reserve, 0)
+    runner.run(reserve, 1)
+    expect(runner.responses.at(-1)?.startsWith("409")).toBe(true)
+    runner.run({ ...reserve, what: "release" }, 2)
+    runner.run(reserve, 1)
+    expect(runner.responses.at(-1)?.startsWith("200")).toBe(true)
   })
 
-  it("gives back exactly what was held when a reservation expires, at the end of its grace", () => {
-    const world = new World(makeMemory())
-    world.runtime({
+  it("returns the reserved amount when the grace period of a reservation ends", () => {
+    const runner = new CommandRunner(makeMemory())
+    runner.runtime({
       url: "/v1/reservations",
       body: {
         idempotency_key: "k",
@@ -320,19 +320,19 @@ describe("the ledger", () => {
         grace_period_ms: 500
       }
     })
-    world.nowMs += 1_500
-    Handler.sweep(world.server, world.nowMs)
-    expect(world.budgets.map((budget) => budget.reserved)).toEqual([50n, 50n])
-    world.nowMs += 1
-    Handler.sweep(world.server, world.nowMs)
-    expect(world.budgets.map((budget) => budget.reserved)).toEqual([0n, 0n])
+    runner.nowMs += 1_500
+    Handler.sweep(runner.server, runner.nowMs)
+    expect(runner.budgets.map((budget) => budget.reserved)).toEqual([50n, 50n])
+    runner.nowMs += 1
+    Handler.sweep(runner.server, runner.nowMs)
+    expect(runner.budgets.map((budget) => budget.reserved)).toEqual([0n, 0n])
   })
 
-  it("holds 64 bits without overflow, and refuses what would not fit", () => {
-    const world = new World(makeMemory())
+  it("allocates up to 2^63-1, and rejects more", () => {
+    const runner = new CommandRunner(makeMemory())
     const fund = (amount: bigint) =>
       Handler.handle(
-        world.server,
+        runner.server,
         "admin",
         {
           method: "POST",
@@ -340,10 +340,10 @@ describe("the ledger", () => {
           headers: { "x-admin-api-key": "K", "content-type": "application/json" },
           body: `{"operation":"CREDIT","amount":{"unit":"TOKENS","amount":${amount}}}`
         },
-        world.nowMs
+        runner.nowMs
       )
     expect(fund(max - 200n).status).toBe(200)
     expect(fund(1n).status).toBe(400)
-    expect(world.budgets[0]?.allocated).toBe(max)
+    expect(runner.budgets[0]?.allocated).toBe(max)
   })
 })

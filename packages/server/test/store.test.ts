@@ -1,5 +1,5 @@
 /**
- * What the ledger counts on in a store, in memory and in a file.
+ * The contract of a store, in memory and on SQLite.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
@@ -11,8 +11,8 @@ import type { Reservation } from "../src/internal/model.ts"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
 import type { ReservationTable, Store } from "../src/internal/store.ts"
 import { makeMemory } from "../src/internal/store.ts"
-import type { Direction, Place } from "../src/internal/timeline.ts"
-import { act, make } from "./support/world.ts"
+import type { Direction, CreationKey } from "../src/internal/creationIndex.ts"
+import { estimateBody, makeTestServer } from "./support/testServer.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-store-"))
 
@@ -22,15 +22,15 @@ let files = 0
 
 const newFile = (): Store => SqliteStore.open(join(folder, `${++files}.sqlite`))
 
-/** Closes a file and opens it again: nothing is in memory any more. */
-const again = (store: Store): Store => {
+/** Closes and reopens the file, which empties all caches. */
+const reopenFile = (store: Store): Store => {
   store.close()
   return SqliteStore.open(join(folder, `${files}.sqlite`))
 }
 
 const stores: ReadonlyArray<readonly [string, () => Store, (store: Store) => Store, number]> = [
   ["memory", makeMemory, (store) => store, 300],
-  ["SQLite", newFile, again, 40]
+  ["SQLite", newFile, reopenFile, 40]
 ]
 
 const reservation = (id: string, createdAtMs: number, expiresAtMs: number, tenantId = "acme"): Reservation => ({
@@ -59,7 +59,7 @@ const reservation = (id: string, createdAtMs: number, expiresAtMs: number, tenan
 
 const small = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9 }))
 
-/** What is done to a table of reservations: few names and instants, so that they meet. */
+/** A step on the table of reservations. Few ids and instants make collisions likely. */
 const Step = Schema.Struct({
   what: Schema.Literals(["put", "put", "put", "remove", "due", "commit", "reopen"]),
   name: small,
@@ -69,15 +69,15 @@ const Step = Schema.Struct({
 
 const steps = Schema.Array(Step).check(Schema.isMaxLength(40))
 
-const compare = (a: Place, b: Place): number =>
+const compare = (a: CreationKey, b: CreationKey): number =>
   a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
-/** Downwards, what is alike ascends all the same. */
-const compareDown = (a: Place, b: Place): number => b.createdAtMs - a.createdAtMs || (a.id < b.id ? -1 : 1)
+/** Descending by instant; rows of the same instant ascend by id. */
+const compareDown = (a: CreationKey, b: CreationKey): number => b.createdAtMs - a.createdAtMs || (a.id < b.id ? -1 : 1)
 
-describe.each(stores)("a store in %s", (_name, open, reopen, runs) => {
+describe.each(stores)("Store in %s", (_name, open, reopen, runs) => {
   it.prop(
-    `has the reservations of an owner in the order of their creation, from any place, both ways, and gives each when it is due (${runs} runs)`,
+    `byCreation and due match a model after random steps (${runs} runs)`,
     { steps },
     ({ steps }) => {
       let store = open()
@@ -85,7 +85,7 @@ describe.each(stores)("a store in %s", (_name, open, reopen, runs) => {
       for (const { instant, isOther, name, what } of steps) {
         const known = model.get(`${name}`)
         if (what === "put") {
-          // What is there keeps its owner and its creation.
+          // An update keeps the owner and the creation time.
           const value = reservation(
             `${name}`,
             known?.createdAtMs ?? instant,
@@ -113,7 +113,7 @@ describe.each(stores)("a store in %s", (_name, open, reopen, runs) => {
         expect(store.reservations.get(`${name}`)).toEqual(model.get(`${name}`))
       }
       const rows = [...model.values()].filter((row) => row.tenantId === "acme").toSorted(compare)
-      const read = (direction: Direction, after?: Place) =>
+      const read = (direction: Direction, after?: CreationKey) =>
         Array.from(store.reservations.byCreation("acme", direction, after))
       expect(read("asc")).toEqual(rows)
       expect(read("desc")).toEqual(rows.toReversed())
@@ -129,7 +129,7 @@ describe.each(stores)("a store in %s", (_name, open, reopen, runs) => {
     { arbitrary: { runs } }
   )
 
-  it("has a page of a list without reading what is on the others", () => {
+  it("byCreation lets a list read only the rows of its page", () => {
     const store = open()
     let count = 0
     const reservations: ReservationTable = {
@@ -141,17 +141,17 @@ describe.each(stores)("a store in %s", (_name, open, reopen, runs) => {
         }
       }
     }
-    const world = make({ ...store, reservations })
+    const server = makeTestServer({ ...store, reservations })
     for (let i = 0; i < 50; i++) {
-      world.ask("reservations", act(`${i}`, 1))
-      if (i % 3 === 0) world.nowMs += 1
+      server.request("reservations", estimateBody(`${i}`, 1))
+      if (i % 3 === 0) server.nowMs += 1
     }
     for (const order of ["", "&sort_by=created_at_ms&sort_dir=asc"]) {
-      const seen: Array<Place> = []
+      const seen: Array<CreationKey> = []
       for (let cursor = ""; ;) {
         count = 0
-        const { body } = world.ask(`reservations?limit=10${order}&cursor=${cursor}`)
-        // One more than the page has, and downwards the rest of its two instants, of three rows each.
+        const { body } = server.request(`reservations?limit=10${order}&cursor=${cursor}`)
+        // One row more than the page. Descending, also the other rows of the first and the last instant (3 rows each).
         expect(count).toBeLessThanOrEqual(order === "" ? 11 + 5 : 11)
         const page = Schema.decodeUnknownSync(Page)(body)
         seen.push(...page.reservations.map((row) => ({ createdAtMs: row.created_at_ms, id: row.reservation_id })))
@@ -170,8 +170,8 @@ const Page = Schema.Struct({
   next_cursor: Schema.NullOr(Schema.String)
 })
 
-describe("a program that has defined BigInt.prototype.toJSON", () => {
-  it.each(stores)("has the same bigints back from %s", (_name, open, reopen) => {
+describe("codec", () => {
+  it.each(stores)("restores bigints from %s even if BigInt.prototype.toJSON is defined", (_name, open, reopen) => {
     Reflect.defineProperty(BigInt.prototype, "toJSON", { value: () => "text", configurable: true })
     try {
       const store = open()

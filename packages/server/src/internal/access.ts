@@ -1,25 +1,26 @@
 /**
- * Who is asking, and what that key may do: the tenant's key with its permissions and its scope filter, or the administrator's.
- * How keys are made and kept is in `admin/keys.ts`; what belongs to whom is seen to by the commands.
+ * Authentication and authorization: API keys with permissions and a scope filter, and the admin key.
  *
- * Source: AUTH & TENANCY of the protocol; Permission and ApiKey of the governance specification.
+ * `admin/keys.ts` stores the keys. Commands check the ownership of reservations.
+ *
+ * @see AUTH & TENANCY in cycles-protocol-v0.yaml; Permission and ApiKey in the governance specification
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Keys from "./admin/keys.ts"
-import type { Owner } from "./admin/parts.ts"
+import type { Owner } from "./admin/common.ts"
 import type { Call } from "./call.ts"
-import { unlimited } from "./call.ts"
+import { setUnlimited } from "./call.ts"
 import type { Caller } from "./context.ts"
 import type { ApiKey } from "./model.ts"
 import * as Policies from "./policies.ts"
-import { forbidden, Refusal, unauthorized } from "./refusal.ts"
-import { isSame } from "./secrets.ts"
+import { forbidden, ErrorResponse, unauthorized } from "./errorResponse.ts"
+import { constantTimeEqual } from "./secrets.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A tenant that asks with a key of its own. */
+/** A tenant that authenticated with an API key. */
 export interface KeyCaller extends Caller {
   readonly key: ApiKey
 }
@@ -28,58 +29,58 @@ export interface KeyCaller extends Caller {
 // tenants
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The tenant whose key came along. */
-export const authenticated = (call: Call): KeyCaller => {
+/** Returns the tenant of the API key, or throws a 401. */
+export const authenticate = (call: Call): KeyCaller => {
   const secret = headerOf(call, Headers.API_KEY)
   if (secret === undefined) throw unauthorized("Missing API key")
-  const found = Keys.checkKey(call.context, call.server.secrets, secret)
-  if ("reason" in found) throw unauthorized(found.reason)
-  call.headers[Headers.TENANT] = found.tenant.id
-  unlimited(call)
-  return found
+  const result = Keys.checkKey(call.context, call.server.secrets, secret)
+  if ("reason" in result) throw unauthorized(result.reason)
+  call.headers[Headers.TENANT] = result.tenant.id
+  setUnlimited(call)
+  return result
 }
 
-/** The tenant whose key came along, if the key may do this. */
-export const tenant = (call: Call, permission: string): KeyCaller => {
-  const caller = authenticated(call)
-  if (!Policies.permits(caller.key.permissions, permission)) {
+/** Returns the tenant of the API key, or throws a 401, or a 403 if the key lacks the permission. */
+export const authorizeTenant = (call: Call, permission: string): KeyCaller => {
+  const caller = authenticate(call)
+  if (!Policies.hasPermission(caller.key.permissions, permission)) {
     throw forbidden(`API key lacks required permission: ${permission}`)
   }
   return caller
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the administrator
+// admin key
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Refuses everybody but the administrator. */
+/** Throws a 401 unless the request has the admin key. */
 export const requireAdmin = (call: Call): void => {
   const key = call.request.headers[Headers.ADMIN_KEY]
   if (key === undefined || key === "") throw unauthorized("Missing X-Admin-API-Key header")
-  if (!isSame(key, call.server.adminKey)) throw unauthorized("Invalid admin API key")
+  if (!constantTimeEqual(key, call.server.adminKey)) throw unauthorized("Invalid admin API key")
 }
 
-/** The administrator, or else the tenant. */
-export const either = (call: Call, permission: string): KeyCaller | "admin" => {
-  if (!isAdmin(call)) return tenant(call, permission)
-  unlimited(call)
+/** Returns `"admin"` for the admin key, otherwise the tenant of the API key. */
+export const authorizeTenantOrAdmin = (call: Call, permission: string): KeyCaller | "admin" => {
+  if (!isAdmin(call)) return authorizeTenant(call, permission)
+  setUnlimited(call)
   return "admin"
 }
 
-/** The key of the tenant on whose behalf budgets and policies are worked on, or nothing for the administrator. */
+/** Returns the API key that manages budgets and policies, or `undefined` for the admin key. */
 export const ownerOf = (call: Call, permission: string): Owner => {
   if (isAdmin(call)) return undefined
   const secret = headerOf(call, Headers.API_KEY)
   if (secret === undefined) throw unauthorized("Missing X-Cycles-API-Key header")
-  const found = Keys.checkKey(call.context, call.server.secrets, secret)
-  if ("reason" in found) throw forbidden(`Invalid API key: ${found.reason}`)
-  if (!Policies.permits(found.key.permissions, permission)) {
-    throw new Refusal(403, "INSUFFICIENT_PERMISSIONS", `API key lacks required permission: ${permission}`)
+  const result = Keys.checkKey(call.context, call.server.secrets, secret)
+  if ("reason" in result) throw forbidden(`Invalid API key: ${result.reason}`)
+  if (!Policies.hasPermission(result.key.permissions, permission)) {
+    throw new ErrorResponse(403, "INSUFFICIENT_PERMISSIONS", `API key lacks required permission: ${permission}`)
   }
-  return found.key
+  return result.key
 }
 
-/** Whether the administrator's key came along. One that is wrong is never passed over. */
+/** Whether the request has the admin key. A wrong admin key throws, even if there is a valid API key. */
 const isAdmin = (call: Call): boolean => {
   if (headerOf(call, Headers.ADMIN_KEY) === undefined) return false
   requireAdmin(call)
@@ -90,32 +91,32 @@ const isAdmin = (call: Call): boolean => {
 // scope filters
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Refuses what the scope filter of a key doesn't allow. */
-export const withinFilter = (caller: KeyCaller, scopes: ReadonlyArray<string>): void => {
-  if (!allows(caller, scopes)) throw forbidden("The scope_filter of the API key does not allow this scope")
+/** Throws a 403 if the scope filter of the key excludes the scopes. */
+export const checkScopeFilter = (caller: KeyCaller, scopes: ReadonlyArray<string>): void => {
+  if (!isInScopeFilter(caller, scopes)) throw forbidden("The scope_filter of the API key does not allow this scope")
 }
 
-/** The same for a reservation; one that isn't the caller's is refused elsewhere. */
-export const reservationWithinFilter = (call: Call, caller: KeyCaller | "admin", id: string): void => {
+/** Applies the scope filter to a reservation. The command rejects a reservation of another tenant. */
+export const checkReservationScopeFilter = (call: Call, caller: KeyCaller | "admin", id: string): void => {
   if (caller === "admin" || (caller.key.scopeFilter ?? []).length === 0) return
   const reservation = call.server.store.reservations.get(id)
-  if (reservation?.tenantId === caller.tenant.id) withinFilter(caller, reservation.affectedScopes)
+  if (reservation?.tenantId === caller.tenant.id) checkScopeFilter(caller, reservation.affectedScopes)
 }
 
-/** Which paths a list shows to a caller. */
-export const visible =
+/** Returns the predicate that selects the rows a caller may see. */
+export const visibilityOf =
   (caller: KeyCaller | "admin") =>
   (scopes: ReadonlyArray<string>): boolean =>
-    caller === "admin" || allows(caller, scopes)
+    caller === "admin" || isInScopeFilter(caller, scopes)
 
-const allows = (caller: KeyCaller, scopes: ReadonlyArray<string>): boolean =>
-  Policies.allows(caller.key.scopeFilter, scopes)
+const isInScopeFilter = (caller: KeyCaller, scopes: ReadonlyArray<string>): boolean =>
+  Policies.scopeFilterAllows(caller.key.scopeFilter, scopes)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A header that says something. */
+/** A header, or `undefined` if it is blank. */
 const headerOf = (call: Call, name: string): string | undefined => {
   const value = call.request.headers[name]
   return value === undefined || value.trim() === "" ? undefined : value

@@ -1,16 +1,17 @@
 /**
- * What every request has, whichever plane it is for: itself, the server it came to, the headers of its answer, its query and
- * its body, and how it is refused. Who is asking is in `access.ts`, what is done about it in the routes of a plane.
+ * One request in either plane: its headers, query and body, and the error responses that both planes share.
  *
- * Source: CORRELATION AND TRACING, IDEMPOTENCY and ERROR SEMANTICS of the protocol.
+ * `access.ts` authenticates and authorizes the caller; the routes of each plane execute the request.
+ *
+ * @see CORRELATION AND TRACING, IDEMPOTENCY and ERROR SEMANTICS in cycles-protocol-v0.yaml
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Json from "@effect-cycles/protocol/Json"
-import type { Answer } from "./answer.ts"
-import type { Asked, Context } from "./context.ts"
+import type { JsonResponse } from "./response.ts"
+import type { BudgetRequest, Context } from "./context.ts"
 import type { Meter } from "./policies.ts"
-import * as Read from "./read.ts"
-import { invalid, Refusal } from "./refusal.ts"
+import * as Parse from "./parse.ts"
+import { invalidRequest, ErrorResponse } from "./errorResponse.ts"
 import type { Secrets } from "./secrets.ts"
 import type { Store } from "./store.ts"
 
@@ -18,46 +19,50 @@ import type { Store } from "./store.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A request, read from wherever it came from. Header names are lower case. */
+/** An HTTP request, from a socket or from the same process. Header names are in lower case. */
 export interface Request {
   readonly method: string
-  /** Path and query. */
+  /** The path and the query. */
   readonly url: string
   readonly headers: { readonly [name: string]: string | undefined }
   readonly body: string
 }
 
-/** An answer, ready to be written. */
+/** An HTTP response. */
 export interface Response {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
 }
 
-/** What requests come to. */
+/** The parts of a server that outlive a request. */
 export interface Server {
   readonly store: Store
   readonly secrets: Secrets
-  /** A new name of a thing. */
+  /** Generates the id of a stored object. */
   readonly makeId: () => string
-  /** A new name of a request; without hyphens it is one of a trace. */
+  /** Generates a request id. Without hyphens it is also a valid trace id. */
   readonly makeRequestId: () => string
+  /** Counts calls for rate limits. */
   readonly meter: Meter
+  /** The time of the last settlement by tenant, in epoch milliseconds. */
   readonly lastSettled: Map<string, number>
   readonly adminKey: string
-  /** Rules of a test that refuse what they like. */
-  readonly denials: Array<(request: Asked) => string | undefined>
+  /** Rules of a test; the first returned code denies the request. */
+  readonly denyRules: Array<(request: BudgetRequest) => string | undefined>
 }
 
-/** One request on its way. */
+/** A request in progress. */
 export interface Call {
   readonly server: Server
   readonly path: string
-  readonly parts: ReadonlyArray<string>
-  /** The query as text. */
+  /** The segments of the path, still percent-encoded. */
+  readonly segments: ReadonlyArray<string>
+  /** The query without the question mark. */
   readonly search: string
   readonly request: Request
   readonly context: Context
+  /** The headers of the response, which handlers extend. */
   readonly headers: Record<string, string>
 }
 
@@ -65,92 +70,92 @@ export interface Call {
 // requests
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Refuses an address with a percent escape that can't be read; afterwards none fails. */
-export const readable = (url: string): void => {
+/** Rejects a URL with a malformed percent escape, so that later decoding can't throw. */
+export const checkPercentEncoding = (url: string): void => {
   if (!url.includes("%")) return
   try {
     decodeURIComponent(url)
   } catch {
-    throw invalid("The path or the query has a percent escape that can't be read")
+    throw invalidRequest("The path or the query has a percent escape that can't be read")
   }
 }
 
 /**
- * The trace that a request belongs to, where it says so in a way that can be used. The runtime plane takes capital digits, the
- * administrator's does not.
+ * The valid trace id of a request, from `traceparent` or the Cycles header. As in the reference server, only the runtime
+ * plane accepts upper-case digits.
  */
-export const traceOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
-  const read = (name: string): string | undefined => (isAdminPath ? headers[name] : headers[name]?.toLowerCase())
-  const parent = read(Headers.TRACEPARENT)
-  if (parent !== undefined) {
-    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(parent) ?? []
+export const traceIdOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
+  const header = (name: string): string | undefined => (isAdminPath ? headers[name] : headers[name]?.toLowerCase())
+  const traceparent = header(Headers.TRACEPARENT)
+  if (traceparent !== undefined) {
+    const [, trace, span] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(traceparent) ?? []
     if (trace !== undefined && span !== undefined && !isZero(trace) && !isZero(span)) return trace
   }
-  const own = read(Headers.TRACE_ID)
-  return own !== undefined && /^[0-9a-f]{32}$/.test(own) && !isZero(own) ? own : undefined
+  const traceId = header(Headers.TRACE_ID)
+  return traceId !== undefined && /^[0-9a-f]{32}$/.test(traceId) && !isZero(traceId) ? traceId : undefined
 }
 
 const isZero = (digits: string): boolean => /^0+$/.test(digits)
 
-/** The parameters of a request. */
+/** The query parameters of a request. */
 export const queryOf = ({ search }: Call): URLSearchParams => new URLSearchParams(search)
 
-/** The JSON object of a body. */
+/** Parses the body of a request, which must be a JSON object. */
 export const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
-  if (call.request.body === "") throw invalid("Malformed request body: it is empty")
+  if (call.request.body === "") throw invalidRequest("Malformed request body: it is empty")
   const type = (call.request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? ""
   if (type !== "application/json" && !(type.startsWith("application/") && type.endsWith("+json"))) {
-    throw new Refusal(415, "INVALID_REQUEST", "The body must be application/json")
+    throw new ErrorResponse(415, "INVALID_REQUEST", "The body must be application/json")
   }
-  return Read.given(call.request.body)
+  return Parse.body(call.request.body)
 }
 
-/** A key that is in a header as well is the same there. */
-export const sameKey = (call: Call, key: string): void => {
+/** Throws if the idempotency key in the header differs from the key in the body. */
+export const checkKeyHeader = (call: Call, key: string): void => {
   const header = call.request.headers[Headers.IDEMPOTENCY_KEY]
   if (header !== undefined && header !== key) {
-    throw invalid("X-Idempotency-Key header does not match idempotency_key in request body")
+    throw invalidRequest("X-Idempotency-Key header does not match idempotency_key in request body")
   }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// answers
+// responses
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The answer of what was thrown. */
-export const refuse = (call: Call, thrown: unknown): Response => {
-  const refusal = thrown instanceof Refusal ? thrown : new Refusal(500, "INTERNAL_ERROR", "Internal error")
+/** Converts a thrown value into a response. An unexpected error becomes a 500 without details. */
+export const toErrorResponse = (call: Call, thrown: unknown): Response => {
+  const error = thrown instanceof ErrorResponse ? thrown : new ErrorResponse(500, "INTERNAL_ERROR", "Internal error")
   return {
-    status: refusal.status,
-    headers: { ...call.headers, ...refusal.headers },
+    status: error.status,
+    headers: { ...call.headers, ...error.headers },
     body:
       call.request.method === "HEAD"
         ? ""
         : Json.stringify({
-            error: refusal.code,
-            message: refusal.message,
+            error: error.code,
+            message: error.message,
             request_id: call.headers[Headers.REQUEST_ID],
             trace_id: call.headers[Headers.TRACE_ID],
-            details: refusal.details
+            details: error.details
           })
   }
 }
 
-/** The refusal of a method that a path doesn't have. */
-export const wrongMethod = (call: Call, allowed: ReadonlyArray<string>): Refusal =>
-  new Refusal(405, "INVALID_REQUEST", `Request method '${call.request.method}' is not supported`, {
+/** The 405 for a method that a path does not support. */
+export const methodNotAllowed = (call: Call, allowed: ReadonlyArray<string>): ErrorResponse =>
+  new ErrorResponse(405, "INVALID_REQUEST", `Request method '${call.request.method}' is not supported`, {
     headers: { allow: allowed.join(",") }
   })
 
-/** Which methods a path has. */
-export const options = (call: Call, allowed: ReadonlyArray<string>): Answer => {
+/** The response to OPTIONS. */
+export const optionsResponse = (call: Call, allowed: ReadonlyArray<string>): JsonResponse => {
   call.headers["allow"] = [...allowed, ...(allowed.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(",")
   delete call.headers["content-type"]
   return { status: 200, body: "" }
 }
 
-/** There is no rate limit; the headers say so. */
-export const unlimited = (call: Call): void => {
+/** Sets the rate limit headers to "unlimited". */
+export const setUnlimited = (call: Call): void => {
   call.headers[Headers.RATE_LIMIT_REMAINING] = "-1"
   call.headers[Headers.RATE_LIMIT_RESET] = "0"
 }

@@ -1,37 +1,42 @@
 /**
- * The canonical form of a request, by which a repetition is known: keys in order, nulls and defaults left out. Most
- * repetitions are the same bytes; a form is made only where they are not.
+ * The canonical form of a request body, which decides whether a repeated idempotency key belongs to the same request.
  *
- * Source: idempotency of the protocol (canonical JSON, RFC 8785, is its recommendation).
+ * Keys are sorted, and nulls and defaults are removed. The form is computed only if the bytes differ, which is rare.
+ *
+ * @see IDEMPOTENCY in cycles-protocol-v0.yaml, which recommends canonical JSON (RFC 8785)
  */
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
-import * as Read from "./read.ts"
+import * as Parse from "./parse.ts"
 
-/** JSON text with keys in order. */
-export const canonical = (value: unknown): string => Json.stringify(ordered(value))
+/** JSON text with sorted keys. */
+export const canonical = (value: unknown): string => Json.stringify(withSortedKeys(value))
 
-const ordered = (value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map(ordered)
+const withSortedKeys = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(withSortedKeys)
   if (typeof value !== "object" || value === null) return value
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
   entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-  return Object.fromEntries(entries.map(([key, inner]) => [key, ordered(inner)]))
+  return Object.fromEntries(entries.map(([key, inner]) => [key, withSortedKeys(inner)]))
 }
 
-/** What a body asks for. Nulls are absence, but for what has a default: the grace period and the dry run. */
-const asked = (body: string): Readonly<Record<string, unknown>> => {
-  const raw = Read.json(body)
+/** The body without nulls, except in fields with a default: there the reference server distinguishes null from absent. */
+const significantFields = (body: string): Readonly<Record<string, unknown>> => {
+  const raw = Parse.json(body)
   const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
-  return { ...Read.withoutNulls(raw), ...isNull("grace_period_ms"), ...isNull("dry_run") }
+  return { ...Parse.withoutNulls(raw), ...isNull("grace_period_ms"), ...isNull("dry_run") }
 }
 
 /** The canonical form of a body. */
-export const formOf = (body: string): string => canonical(asked(body))
+export const canonicalBody = (body: string): string => canonical(significantFields(body))
 
-/** The defaults of grace and dry run are the same body as their absence; that of the lifetime is not. */
-export const formOfReserve = (body: string): string => {
-  const { dry_run, grace_period_ms, ...rest } = { dry_run: undefined, grace_period_ms: undefined, ...asked(body) }
+/** The canonical form of a reserve request. The default of ttl_ms is not removed: it depends on the tenant and policies. */
+export const canonicalReserveBody = (body: string): string => {
+  const { dry_run, grace_period_ms, ...rest } = {
+    dry_run: undefined,
+    grace_period_ms: undefined,
+    ...significantFields(body)
+  }
   return canonical({
     ...rest,
     ...(dry_run === undefined || dry_run === false ? undefined : { dry_run }),

@@ -1,32 +1,32 @@
 /**
- * What a command of the ledger, or a question to it, is given besides the request itself: what it works on, when, and for
- * whom. Where these come from is the business of whoever calls.
+ * What commands and queries of the ledger receive besides the request: the store, the time, and the caller.
  */
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"
 import type { Tenant } from "./model.ts"
 import type { Meter } from "./policies.ts"
-import type { OpenMetadata } from "./read.ts"
+import type { OpenMetadata } from "./parse.ts"
 import type { Store } from "./store.ts"
 
-/** What a command needs besides its request. */
+/** The dependencies of a command. */
 export interface Context {
   readonly store: Store
+  /** The time of the request, in epoch milliseconds. */
   readonly nowMs: number
-  /** A new name, a UUID. */
+  /** Generates a unique id, by default a UUID. */
   readonly makeId: () => string
-  /** When the last reservation of a tenant was settled. */
+  /** The time of the last settlement by tenant, in epoch milliseconds. */
   readonly lastSettled: Map<string, number>
   /** Counts calls for rate limits. */
   readonly meter: Meter
-  /** Rules of a test that refuse what they like. */
-  readonly deny: (request: Asked) => string | undefined
+  /** Returns an error code if a rule of a test denies the request. */
+  readonly deny: (request: BudgetRequest) => string | undefined
 }
 
-/** Who is asking. */
+/** The authenticated tenant of a request. */
 export interface Caller {
   readonly tenant: Tenant
 }
 
-/** A request for a budget. */
-export type Asked = OpenMetadata<ReservationCreateRequest> | OpenMetadata<DecisionRequest>
+/** A request that is checked against budgets. */
+export type BudgetRequest = OpenMetadata<ReservationCreateRequest> | OpenMetadata<DecisionRequest>

@@ -1,45 +1,45 @@
 /**
- * Data files: whether a file is one of ours and may be used, its format, and bringing an older format to the newest.
+ * Opening data files: validation, locking, and upgrades of older formats.
  */
 import * as Fs from "node:fs"
 import type * as NodeSqlite from "node:sqlite"
 import type { DatabaseSync } from "node:sqlite"
 
-/** Changes a file within a transaction that is open. */
+/** Changes a file within an open transaction. */
 export type Migration = (db: DatabaseSync) => void
 
-/** What is in a file. */
+/** A format and the upgrades that lead to it. */
 export interface Format {
-  /** Makes the tables of the newest format in an empty file. */
+  /** Creates the tables of the current format in an empty file. */
   readonly make: Migration
-  /** Each brings a file from the format before to the next: the first from 1 to 2. */
+  /** Each upgrades a file by one format; the first from 1 to 2. */
   readonly upgrades: ReadonlyArray<Migration>
 }
 
-/** Memory for pages of the file: 64 MiB. */
+/** The size of the page cache, in KiB: 64 MiB. */
 const cacheKilobytes = 65_536
 
-/** Pages that were changed before the log is put into the file: 32 MiB of a new one. */
+/** The number of changed pages before a checkpoint: 32 MiB in new files. */
 const checkpointPages = 4_096
 
-/** Of a new file. Half as many pages are written as of the usual 4 KiB. */
+/** The page size of a new file. Half as many pages are written as with the default of 4 KiB. */
 const pageBytes = 8_192
 
-/** Marks the file as ours: "Cycl" in ASCII. */
+/** The application id in the header of the file: "Cycl" in ASCII. */
 const applicationId = 0x4379636c
 
 /**
- * Opens a data file, or makes one, and reads what `use` needs. One of an older format is copied beside itself, as
- * `FILE.format-1`, and then upgraded. A file that is none, or is of a newer format, or is in use, is left alone, and an error
- * says so.
+ * Opens or creates a data file and passes it to `use`. A file of an older format is first copied, for example to
+ * `FILE.format-1`, and upgraded. Throws a `DataFileError`, without changing the file, if it is in use, has a newer format, or
+ * isn't a data file.
  */
 export const open = <A>(filename: string, format: Format, use: (db: DatabaseSync) => A): A => {
   const newest = format.upgrades.length + 1
   const isNew = isEmpty(filename)
-  if (!isNew) checkHead(filename, newest)
-  const db = connect(filename)
+  if (!isNew) checkHeader(filename, newest)
+  const db = openDatabase(filename)
   try {
-    prepare(db, filename, isNew, format)
+    prepareDatabase(db, filename, isNew, format)
     return use(db)
   } catch (error) {
     db.close()
@@ -53,26 +53,26 @@ export const open = <A>(filename: string, format: Format, use: (db: DatabaseSync
 // the file
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A file that can't be used, or not any more. */
+/** A data file can't be opened, read or written. */
 export class DataFileError extends Error {}
 
 const isEmpty = (filename: string): boolean => {
   const stats = Fs.statSync(filename, { throwIfNoEntry: false })
-  if (stats !== undefined && !stats.isFile()) throw new DataFileError(`${filename} is no file`)
+  if (stats !== undefined && !stats.isFile()) throw new DataFileError(`${filename} isn't a file`)
   if (stats !== undefined && stats.size > 0) return false
   try {
     Fs.closeSync(Fs.openSync(filename, "a", 0o600))
   } catch (error) {
-    throw new DataFileError(`${filename} can't be made: ${messageOf(error)}`, { cause: error })
+    throw new DataFileError(`${filename} can't be created: ${messageOf(error)}`, { cause: error })
   }
   return true
 }
 
 /**
- * Looks at the head of a file before SQLite does: opening and closing would already move what a killed server left in the
- * log beside it. A head that is being rolled back is not looked at; SQLite puts it right first.
+ * Validates the header before SQLite opens the file, because opening and closing would already checkpoint the log that a killed
+ * server left. With a rollback journal the header may be incomplete, so it is validated after the recovery by SQLite.
  */
-const checkHead = (filename: string, newest: number): void => {
+const checkHeader = (filename: string, newest: number): void => {
   if (Fs.existsSync(`${filename}-journal`)) return
   const head = Buffer.alloc(72)
   try {
@@ -85,21 +85,22 @@ const checkHead = (filename: string, newest: number): void => {
   } catch (error) {
     throw new DataFileError(`${filename} can't be read: ${messageOf(error)}`, { cause: error })
   }
-  if (head.toString("latin1", 0, 16) !== "SQLite format 3\u0000") throw foreign(filename)
+  if (head.toString("latin1", 0, 16) !== "SQLite format 3\u0000") throw notADataFile(filename)
   checkVersion(filename, head.readUInt32BE(68), head.readUInt32BE(60), newest)
 }
 
 const checkVersion = (filename: string, application: unknown, version: unknown, newest: number): number => {
-  if (application !== applicationId) throw foreign(filename)
+  if (application !== applicationId) throw notADataFile(filename)
   if (typeof version === "number" && version >= 1 && version <= newest) return version
   throw new DataFileError(`${filename} has format ${String(version)}; this server reads format ${newest} and older`)
 }
 
-const foreign = (filename: string): DataFileError => new DataFileError(`${filename} is no data file of this server`)
+const notADataFile = (filename: string): DataFileError =>
+  new DataFileError(`${filename} isn't a data file of this server`)
 
-const connect = (filename: string): DatabaseSync => {
+const openDatabase = (filename: string): DatabaseSync => {
   try {
-    // Loaded when it is needed: some runtimes don't have it, and Node 22 prints a warning when it is loaded.
+    // Loaded on demand: some runtimes lack it, and Node 22 prints a warning.
     const sqlite: typeof NodeSqlite | undefined = process.getBuiltinModule("node:sqlite")
     if (sqlite === undefined) throw new Error("this runtime has no node:sqlite")
     return new sqlite.DatabaseSync(filename, { timeout: 1_000 })
@@ -108,11 +109,11 @@ const connect = (filename: string): DatabaseSync => {
   }
 }
 
-const prepare = (db: DatabaseSync, filename: string, isNew: boolean, { make, upgrades }: Format): void => {
+const prepareDatabase = (db: DatabaseSync, filename: string, isNew: boolean, { make, upgrades }: Format): void => {
   try {
-    // The lock is held for as long as the file is open: two servers on one file would keep two sets of books.
+    // Holds the lock while the file is open. Two servers on one file would overwrite each other's budgets.
     db.exec("PRAGMA locking_mode = EXCLUSIVE")
-    // Before the log is in use, so that the head of the file itself says what it is.
+    // Created before WAL mode, so that the header of the file itself contains the application id and the format.
     if (isNew) {
       const version = upgrades.length + 1
       db.exec(`PRAGMA page_size = ${pageBytes}`)
@@ -128,7 +129,7 @@ const prepare = (db: DatabaseSync, filename: string, isNew: boolean, { make, upg
     )
     db.exec("PRAGMA journal_mode = WAL")
     db.exec("PRAGMA synchronous = FULL")
-    // New rows fall all over the indexes: the pages that they touch stay at hand, and go into the file many changes at a time.
+    // New rows touch random pages of the indexes. A large cache and rare checkpoints write each page less often.
     db.exec(`PRAGMA cache_size = -${cacheKilobytes}`)
     db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`)
     db.exec("BEGIN IMMEDIATE; COMMIT")
@@ -143,7 +144,7 @@ const prepare = (db: DatabaseSync, filename: string, isNew: boolean, { make, upg
 
 const upgrade = (db: DatabaseSync, filename: string, version: number, upgrades: ReadonlyArray<Migration>): void => {
   const copy = `${filename}.format-${version}`
-  // A copy that is there already is that of an upgrade which did not come to its end: it is made anew.
+  // An existing copy belongs to an upgrade that did not complete.
   Fs.rmSync(copy, { force: true })
   db.prepare("VACUUM INTO ?").run(copy)
   upgrades.slice(version - 1).forEach((migration, i) => {
@@ -155,14 +156,14 @@ const upgrade = (db: DatabaseSync, filename: string, version: number, upgrades: 
     } catch (error) {
       db.exec("ROLLBACK")
       throw new DataFileError(
-        `${filename} can't be brought to format ${version + i + 1}; a copy is in ${copy}: ${messageOf(error)}`,
+        `${filename} can't be upgraded to format ${version + i + 1}; a copy is in ${copy}: ${messageOf(error)}`,
         { cause: error }
       )
     }
   })
-  // So that the head of the file itself has the new version.
+  // Writes the new version into the header of the file itself.
   db.exec("PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
-/** What went wrong, in words. */
+/** The message of any thrown value. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,41 +1,42 @@
 /**
- * From a request to an answer: which plane it is for, and what becomes of what is thrown on the way. It is synchronous and
- * knows nothing of sockets, so that a port and an in-process client get the same answers. What the planes do is in
- * `runtime.ts` and `admin/routes.ts`.
+ * Handles a request: selects the plane and converts thrown errors into responses.
  *
- * Source: the paths and headers of the protocol and of the governance specification.
+ * It is synchronous and independent of sockets, so that a port and an in-process client get the same responses. The planes are
+ * in `runtimeRoutes.ts` and `admin/routes.ts`.
+ *
+ * @see the paths and headers of cycles-protocol-v0.yaml and of the governance specification
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import { requireAdmin } from "./access.ts"
 import * as Admin from "./admin/routes.ts"
-import type { Answer } from "./answer.ts"
+import type { JsonResponse } from "./response.ts"
 import type { Call, Request, Response, Server } from "./call.ts"
-import { readable, refuse, traceOf } from "./call.ts"
-import * as Ledger from "./ledger.ts"
-import * as Runtime from "./runtime.ts"
+import { checkPercentEncoding, toErrorResponse, traceIdOf } from "./call.ts"
+import * as Runtime from "./runtimeRoutes.ts"
+import * as Sweep from "./sweep.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Which side a port serves. */
+/** The planes that a port serves. */
 export type Plane = "runtime" | "admin" | "both"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // handle
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Answers a request at an instant. It never throws. */
+/** Handles a request at a time in epoch milliseconds. It never throws. */
 export const handle = (server: Server, plane: Plane, request: Request, nowMs: number): Response => {
-  const queryAt = request.url.indexOf("?")
-  const path = queryAt < 0 ? request.url : request.url.slice(0, queryAt)
+  const queryIndex = request.url.indexOf("?")
+  const path = queryIndex < 0 ? request.url : request.url.slice(0, queryIndex)
   const isAdminPath = plane === "admin" || (plane === "both" && Admin.isPath(path))
-  const asked = request.headers[Headers.REQUEST_ID]
+  const requestId = request.headers[Headers.REQUEST_ID]
   const call: Call = {
     server,
     path,
-    parts: path.split("/").slice(1),
-    search: queryAt < 0 ? "" : request.url.slice(queryAt + 1),
+    segments: path.split("/").slice(1),
+    search: queryIndex < 0 ? "" : request.url.slice(queryIndex + 1),
     request,
     context: {
       store: server.store,
@@ -43,9 +44,9 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
       makeId: server.makeId,
       meter: server.meter,
       lastSettled: server.lastSettled,
-      deny: (asked) => {
-        for (const denial of server.denials) {
-          const code = denial(asked)
+      deny: (budgetRequest) => {
+        for (const rule of server.denyRules) {
+          const code = rule(budgetRequest)
           if (code !== undefined) return code
         }
         return undefined
@@ -53,44 +54,45 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
     },
     headers: {
       "content-type": "application/json",
-      [Headers.REQUEST_ID]: isAdminPath && asked !== undefined && asked !== "" ? asked : server.makeRequestId(),
-      [Headers.TRACE_ID]: traceOf(request.headers, isAdminPath) ?? server.makeRequestId().replaceAll("-", "")
+      [Headers.REQUEST_ID]:
+        isAdminPath && requestId !== undefined && requestId !== "" ? requestId : server.makeRequestId(),
+      [Headers.TRACE_ID]: traceIdOf(request.headers, isAdminPath) ?? server.makeRequestId().replaceAll("-", "")
     }
   }
   try {
-    readable(request.url)
-    Ledger.sweep(call.context)
-    const answer = healthOf(call, isAdminPath) ?? (isAdminPath ? Admin.answer(call) : Runtime.answer(call))
+    checkPercentEncoding(request.url)
+    Sweep.sweep(call.context)
+    const response = healthOf(call, isAdminPath) ?? (isAdminPath ? Admin.respond(call) : Runtime.respond(call))
     return {
-      status: answer.status,
+      status: response.status,
       headers: call.headers,
-      body: request.method === "HEAD" ? "" : answer.body
+      body: request.method === "HEAD" ? "" : response.body
     }
   } catch (thrown) {
-    return refuse(call, thrown)
+    return toErrorResponse(call, thrown)
   }
 }
 
-/** Does what has fallen due at an instant, and returns whether something may be left. */
-export const sweep = (server: Server, nowMs: number): boolean => Ledger.sweep({ store: server.store, nowMs })
+/** Expires and removes what is due, in batches. Returns whether more may be due. */
+export const sweep = (server: Server, nowMs: number): boolean => Sweep.sweep({ store: server.store, nowMs })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // health
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How the server is; the administrator's plane tells it to the administrator. */
-const healthOf = (call: Call, isGuarded: boolean): Answer | undefined => {
+/** The response to a health check, if the path is one. The admin plane requires the admin key for it. */
+const healthOf = (call: Call, isAdminPath: boolean): JsonResponse | undefined => {
   switch (call.path) {
     case "/actuator/health":
-      if (isGuarded) requireAdmin(call)
-      return { status: 200, body: up }
+      if (isAdminPath) requireAdmin(call)
+      return { status: 200, body: healthy }
     case "/actuator/health/readiness":
     case "/actuator/health/liveness":
       call.headers["content-type"] = "application/vnd.spring-boot.actuator.v3+json"
-      return { status: 200, body: up }
+      return { status: 200, body: healthy }
     default:
       return undefined
   }
 }
 
-const up = JSON.stringify({ status: "UP" })
+const healthy = JSON.stringify({ status: "UP" })

@@ -1,12 +1,11 @@
 /**
- * The ledger: what reserve, commit, release, extend, decide and events do to the books. The figures are worked out in
- * `books.ts`; what a key permits has been seen to before.
+ * The commands of the ledger: reserve, decide, commit, release, extend and events. `accounting.ts` computes the amounts. Callers
+ * are already authorized.
  *
- * It is a deterministic function of commands and time. Everything that varies, the instant and new names, comes in with the
- * command; the same commands give the same books. A command runs to its end or throws a `Refusal` before it has changed
- * anything, so that all scopes of a reservation move together or not at all.
+ * The ledger is deterministic: the time and new ids are inputs, so the same commands lead to the same state. A command either
+ * completes or throws an `ErrorResponse` before it changes anything, so all scopes of a reservation change together.
  *
- * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY of the protocol.
+ * @see ERROR SEMANTICS, OVERDRAFT RECONCILIATION and IDEMPOTENCY in cycles-protocol-v0.yaml
  */
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
@@ -18,43 +17,23 @@ import type {
   ReservationCreateRequest
 } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
-import type { Answer } from "./answer.ts"
-import { once } from "./answer.ts"
-import * as Books from "./books.ts"
-import { formOfReserve } from "./canonical.ts"
-import type { Asked, Caller, Context } from "./context.ts"
+import type { JsonResponse } from "./response.ts"
+import { idempotent } from "./response.ts"
+import * as Accounting from "./accounting.ts"
+import { canonicalReserveBody } from "./canonical.ts"
+import type { BudgetRequest, Caller, Context } from "./context.ts"
 import type { Budget, Reservation } from "./model.ts"
 import * as Policies from "./policies.ts"
-import type { OpenMetadata } from "./read.ts"
-import { otherTenant, Refusal, tenantClosed } from "./refusal.ts"
-import { expired, finalized, mine, settleable, settledAt } from "./reservations.ts"
-import type { Store } from "./store.ts"
+import type { OpenMetadata } from "./parse.ts"
+import { tenantMismatch, ErrorResponse, tenantClosed } from "./errorResponse.ts"
+import {
+  reservationExpired,
+  reservationFinalized,
+  ownedReservation,
+  checkSettleable,
+  nextSettlementTime
+} from "./reservations.ts"
 import { dayMs } from "./store.ts"
-
-// ---------------------------------------------------------------------------------------------------------------------
-// time
-// ---------------------------------------------------------------------------------------------------------------------
-
-/**
- * Does what has fallen due: expired reservations give back what they held, old things are forgotten. It does so much at a
- * time and no more, so that nobody waits for it long; whether something may be left is returned.
- */
-export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): boolean => {
-  const reservations = store.reservations.due(nowMs - 1, atATime)
-  for (const reservation of reservations) {
-    if (reservation.status === "ACTIVE") expire(store, reservation)
-    else store.reservations.remove(reservation.id)
-  }
-  const forgotten = store.answers.forget(nowMs - 1, atATime)
-  return reservations.length === atATime || forgotten === atATime
-}
-
-const atATime = 1_000
-
-const expire = (store: Store, reservation: Reservation): void => {
-  Books.freed(store, reservation).forEach(store.budgets.put)
-  store.reservations.put({ ...reservation, status: "EXPIRED" })
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // reserve and decide
@@ -66,48 +45,48 @@ export const reserve = (
   caller: Caller,
   request: OpenMetadata<ReservationCreateRequest>,
   body: string
-): Answer => {
-  own(caller, request.subject)
-  return once(
+): JsonResponse => {
+  checkSubjectTenant(caller, request.subject)
+  return idempotent(
     context,
-    { id: `reserve ${caller.tenant.id} ${request.idempotencyKey}`, body, form: formOfReserve },
+    { id: `reserve ${caller.tenant.id} ${request.idempotencyKey}`, body, canonicalize: canonicalReserveBody },
     () => {
       const { nowMs, store } = context
       const isDryRun = request.dryRun === true
       const scopes = Subject.scopes(request.subject)
-      const looked = look(context, caller, request, scopes)
+      const evaluation = evaluate(context, caller, request, scopes)
       const scopePath = scopes[scopes.length - 1] ?? ""
-      if (looked.refused !== undefined) {
-        if (!isDryRun || looked.refused.status === 400) throw Books.toRefusal(looked.refused)
+      if (evaluation.denial !== undefined) {
+        if (!isDryRun || evaluation.denial.status === 400) throw Accounting.toErrorResponse(evaluation.denial)
         return {
-          answer: {
+          payload: {
             decision: "DENY",
             affected_scopes: scopes,
             scope_path: scopePath,
-            reason_code: Books.reasonOf(looked.refused)
+            reason_code: Accounting.reasonCodeOf(evaluation.denial)
           },
-          keepMs: dayMs
+          retentionMs: dayMs
         }
       }
-      const policy = Policies.matching(context, caller.tenant.id, scopes)
-      const caps = looked.caps ?? policy.caps
+      const policy = Policies.effectivePolicy(context, caller.tenant.id, scopes)
+      const caps = evaluation.caps ?? policy.caps
       const unit = request.estimate.unit
       const amount = request.estimate.amount
       const decision = caps === undefined ? "ALLOW" : "ALLOW_WITH_CAPS"
       if (isDryRun) {
         return {
-          answer: {
+          payload: {
             decision,
             affected_scopes: scopes,
             scope_path: scopePath,
-            reserved: Books.money(unit, amount),
+            reserved: Accounting.money(unit, amount),
             caps,
-            balances: looked.budgets.map(Books.balance)
+            balances: evaluation.budgets.map(Accounting.balanceRow)
           },
-          keepMs: dayMs
+          retentionMs: dayMs
         }
       }
-      Policies.limit(context, policy, "reservations")
+      Policies.checkRateLimit(context, policy, "reservations")
       const defaultTtlMs = policy.ttl?.defaultTtlMs ?? caller.tenant.defaultTtlMs
       const ttlMs = Math.min(request.ttlMs ?? defaultTtlMs, policy.ttl?.maxTtlMs ?? caller.tenant.maxTtlMs)
       const graceMs = request.gracePeriodMs ?? Limits.defaultGracePeriodMs
@@ -127,29 +106,29 @@ export const reserve = (
         finalizedAtMs: undefined,
         scopePath,
         affectedScopes: scopes,
-        heldScopes: looked.budgets.map((budget) => budget.scope),
+        heldScopes: evaluation.budgets.map((budget) => budget.scope),
         overagePolicy: request.overagePolicy ?? policy.overagePolicy ?? caller.tenant.overagePolicy,
         extensions: 0,
         maxExtensions: policy.ttl?.maxExtensions ?? caller.tenant.maxExtensions,
         metadata: request.metadata,
         committedMetadata: undefined
       }
-      const after = looked.budgets.map((budget) => Books.hold(budget, amount))
+      const after = evaluation.budgets.map((budget) => Accounting.hold(budget, amount))
       after.forEach(store.budgets.put)
       store.reservations.put(reservation)
       return {
-        answer: {
+        payload: {
           decision,
           reservation_id: reservation.id,
           affected_scopes: scopes,
           expires_at_ms: reservation.expiresAtMs,
           remaining_ttl_ms: ttlMs,
           scope_path: scopePath,
-          reserved: Books.money(unit, amount),
+          reserved: Accounting.money(unit, amount),
           caps,
-          balances: after.map(Books.balance)
+          balances: after.map(Accounting.balanceRow)
         },
-        keepMs: Math.max(dayMs, ttlMs + graceMs),
+        retentionMs: Math.max(dayMs, ttlMs + graceMs),
         reservation
       }
     }
@@ -162,52 +141,56 @@ export const decide = (
   caller: Caller,
   request: OpenMetadata<DecisionRequest>,
   body: string
-): Answer => {
-  own(caller, request.subject)
-  return once(context, { id: `decide ${caller.tenant.id} ${request.idempotencyKey}`, body }, () => {
+): JsonResponse => {
+  checkSubjectTenant(caller, request.subject)
+  return idempotent(context, { id: `decide ${caller.tenant.id} ${request.idempotencyKey}`, body }, () => {
     const scopes = Subject.scopes(request.subject)
-    const { caps, refused } = look(context, caller, request, scopes)
-    if (refused !== undefined) {
-      if (refused.status === 400) throw Books.toRefusal(refused)
+    const { caps, denial } = evaluate(context, caller, request, scopes)
+    if (denial !== undefined) {
+      if (denial.status === 400) throw Accounting.toErrorResponse(denial)
       return {
-        answer: {
+        payload: {
           decision: "DENY",
-          reason_code: Books.reasonOf(refused),
+          reason_code: Accounting.reasonCodeOf(denial),
           affected_scopes: scopes
         },
-        keepMs: dayMs
+        retentionMs: dayMs
       }
     }
-    const all = caps ?? Policies.matching(context, caller.tenant.id, scopes).caps
+    const effectiveCaps = caps ?? Policies.effectivePolicy(context, caller.tenant.id, scopes).caps
     return {
-      answer: {
-        decision: all === undefined ? "ALLOW" : "ALLOW_WITH_CAPS",
-        caps: all,
+      payload: {
+        decision: effectiveCaps === undefined ? "ALLOW" : "ALLOW_WITH_CAPS",
+        caps: effectiveCaps,
         affected_scopes: scopes
       },
-      keepMs: dayMs
+      retentionMs: dayMs
     }
   })
 }
 
-/** The budgets on a path, and whether they allow an estimate. */
-const look = (
+/** Finds the budgets of a path, and checks whether they and the rules of `denyWhen` allow an estimate. */
+const evaluate = (
   context: Context,
   caller: Caller,
-  request: Asked,
+  request: BudgetRequest,
   scopes: ReadonlyArray<string>
-): { readonly budgets: ReadonlyArray<Budget>; readonly caps: unknown; readonly refused: Books.Refused | undefined } => {
+): {
+  readonly budgets: ReadonlyArray<Budget>
+  readonly caps: unknown
+  readonly denial: Accounting.Denial | undefined
+} => {
   const { amount, unit } = request.estimate
-  const { budgets, refused } = Books.find(context.store, caller.tenant.id, scopes, unit)
-  const denied = context.deny(request)
+  const { budgets, denial } = Accounting.find(context.store, caller.tenant.id, scopes, unit)
+  const ruleCode = context.deny(request)
   const caps = budgets.find((budget) => budget.scope === scopes[scopes.length - 1])?.caps
   return {
     budgets,
     caps,
-    refused:
-      refused ??
-      (denied === undefined ? undefined : { status: 409, code: denied, message: `Denied by rule: ${denied}` }) ??
-      Books.againstEstimate(budgets, amount)
+    denial:
+      denial ??
+      (ruleCode === undefined ? undefined : { status: 409, code: ruleCode, message: `Denied by rule: ${ruleCode}` }) ??
+      Accounting.checkEstimate(budgets, amount)
   }
 }
 
@@ -219,115 +202,135 @@ const look = (
 export const commit = (
   context: Context,
   caller: Caller,
-  rid: string,
+  reservationId: string,
   request: OpenMetadata<CommitRequest>,
   body: string
-): Answer => {
+): JsonResponse => {
   const { nowMs, store } = context
-  const reservation = mine(context, caller, rid)
-  return once(context, { id: `commit ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
-    settleable(reservation, nowMs)
-    const { amount: actual, unit } = request.actual
-    if (unit !== reservation.unit) {
-      throw new Refusal(400, "UNIT_MISMATCH", "Provided units does not match the stored ones")
-    }
-    Policies.limit(context, Policies.matching(context, caller.tenant.id, reservation.affectedScopes), "commits")
-    const budgets = Books.freed(store, reservation)
-    if (actual > reservation.amount && reservation.overagePolicy === "REJECT") {
-      throw new Refusal(409, "BUDGET_EXCEEDED", "The actual amount exceeds what was reserved, and the policy is REJECT")
-    }
-    const { after, charged } =
-      actual <= reservation.amount
-        ? { after: budgets.map((budget) => Books.spend(budget, actual)), charged: actual }
-        : Books.overage(budgets, reservation.amount, actual, reservation.overagePolicy)
-    after.forEach(store.budgets.put)
-    store.reservations.put({
-      ...reservation,
-      status: "COMMITTED",
-      committed: charged,
-      finalizedAtMs: settledAt(context, caller.tenant.id),
-      committedMetadata: request.metadata
-    })
-    const released = reservation.amount - charged
-    return {
-      answer: {
+  const reservation = ownedReservation(context, caller, reservationId)
+  return idempotent(
+    context,
+    { id: `commit ${reservationId} ${request.idempotencyKey}`, parentId: reservationId, body },
+    () => {
+      checkSettleable(reservation, nowMs)
+      const { amount: actual, unit } = request.actual
+      if (unit !== reservation.unit) {
+        throw new ErrorResponse(400, "UNIT_MISMATCH", "Provided units does not match the stored ones")
+      }
+      Policies.checkRateLimit(
+        context,
+        Policies.effectivePolicy(context, caller.tenant.id, reservation.affectedScopes),
+        "commits"
+      )
+      const budgets = Accounting.withoutHold(store, reservation)
+      if (actual > reservation.amount && reservation.overagePolicy === "REJECT") {
+        throw new ErrorResponse(
+          409,
+          "BUDGET_EXCEEDED",
+          "The actual amount exceeds what was reserved, and the policy is REJECT"
+        )
+      }
+      const { after, charged } =
+        actual <= reservation.amount
+          ? { after: budgets.map((budget) => Accounting.spend(budget, actual)), charged: actual }
+          : Accounting.overage(budgets, reservation.amount, actual, reservation.overagePolicy)
+      after.forEach(store.budgets.put)
+      store.reservations.put({
+        ...reservation,
         status: "COMMITTED",
-        charged: Books.money(unit, charged),
-        released: released > 0n ? Books.money(unit, released) : undefined,
-        balances: after.map(Books.balance)
-      },
-      keepMs: monthMs
+        committed: charged,
+        finalizedAtMs: nextSettlementTime(context, caller.tenant.id),
+        committedMetadata: request.metadata
+      })
+      const released = reservation.amount - charged
+      return {
+        payload: {
+          status: "COMMITTED",
+          charged: Accounting.money(unit, charged),
+          released: released > 0n ? Accounting.money(unit, released) : undefined,
+          balances: after.map(Accounting.balanceRow)
+        },
+        retentionMs: settlementRetentionMs
+      }
     }
-  })
+  )
 }
 
 /** `POST /v1/reservations/{id}/release` */
 export const release = (
   context: Context,
   caller: Caller | "admin",
-  rid: string,
+  reservationId: string,
   request: OpenMetadata<ReleaseRequest>,
   body: string
-): Answer => {
+): JsonResponse => {
   const { nowMs, store } = context
-  const reservation = mine(context, caller, rid)
-  return once(context, { id: `release ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
-    const tenant = store.tenants.get(reservation.tenantId)
-    if (tenant?.status === "CLOSED") throw tenantClosed(tenant.id)
-    settleable(reservation, nowMs)
-    const after = Books.freed(store, reservation)
-    after.forEach(store.budgets.put)
-    store.reservations.put({
-      ...reservation,
-      status: "RELEASED",
-      finalizedAtMs: settledAt(context, reservation.tenantId)
-    })
-    return {
-      answer: {
+  const reservation = ownedReservation(context, caller, reservationId)
+  return idempotent(
+    context,
+    { id: `release ${reservationId} ${request.idempotencyKey}`, parentId: reservationId, body },
+    () => {
+      const tenant = store.tenants.get(reservation.tenantId)
+      if (tenant?.status === "CLOSED") throw tenantClosed(tenant.id)
+      checkSettleable(reservation, nowMs)
+      const after = Accounting.withoutHold(store, reservation)
+      after.forEach(store.budgets.put)
+      store.reservations.put({
+        ...reservation,
         status: "RELEASED",
-        released: Books.money(reservation.unit, reservation.amount),
-        balances: after.map(Books.balance)
-      },
-      keepMs: monthMs
+        finalizedAtMs: nextSettlementTime(context, reservation.tenantId)
+      })
+      return {
+        payload: {
+          status: "RELEASED",
+          released: Accounting.money(reservation.unit, reservation.amount),
+          balances: after.map(Accounting.balanceRow)
+        },
+        retentionMs: settlementRetentionMs
+      }
     }
-  })
+  )
 }
 
 /** `POST /v1/reservations/{id}/extend` */
 export const extend = (
   context: Context,
   caller: Caller,
-  rid: string,
+  reservationId: string,
   request: OpenMetadata<ExtendRequest>,
   body: string
-): Answer => {
+): JsonResponse => {
   const { nowMs, store } = context
-  const reservation = mine(context, caller, rid)
-  if (reservation.status === "EXPIRED") throw expired()
-  return once(context, { id: `extend ${rid} ${request.idempotencyKey}`, parentId: rid, body }, () => {
-    if (reservation.status !== "ACTIVE") throw finalized()
-    if (nowMs > reservation.expiresAtMs) throw expired()
-    if (reservation.extensions >= reservation.maxExtensions) {
-      throw new Refusal(
-        409,
-        "MAX_EXTENSIONS_EXCEEDED",
-        `Maximum reservation extensions (${reservation.maxExtensions}) reached`
-      )
+  const reservation = ownedReservation(context, caller, reservationId)
+  if (reservation.status === "EXPIRED") throw reservationExpired()
+  return idempotent(
+    context,
+    { id: `extend ${reservationId} ${request.idempotencyKey}`, parentId: reservationId, body },
+    () => {
+      if (reservation.status !== "ACTIVE") throw reservationFinalized()
+      if (nowMs > reservation.expiresAtMs) throw reservationExpired()
+      if (reservation.extensions >= reservation.maxExtensions) {
+        throw new ErrorResponse(
+          409,
+          "MAX_EXTENSIONS_EXCEEDED",
+          `Maximum reservation extensions (${reservation.maxExtensions}) reached`
+        )
+      }
+      const expiresAtMs = reservation.expiresAtMs + request.extendByMs
+      store.reservations.put({ ...reservation, expiresAtMs, extensions: reservation.extensions + 1 })
+      return {
+        payload: {
+          status: "ACTIVE",
+          expires_at_ms: expiresAtMs,
+          remaining_ttl_ms: expiresAtMs - nowMs,
+          balances: Accounting.budgetsHolding(store, reservation).map(Accounting.balanceRow)
+        },
+        // Repeating the response after the extended lease has ended would report a lease that does not exist.
+        retentionMs: expiresAtMs - nowMs,
+        reservation: { id: reservationId, expiresAtMs }
+      }
     }
-    const expiresAtMs = reservation.expiresAtMs + request.extendByMs
-    store.reservations.put({ ...reservation, expiresAtMs, extensions: reservation.extensions + 1 })
-    return {
-      answer: {
-        status: "ACTIVE",
-        expires_at_ms: expiresAtMs,
-        remaining_ttl_ms: expiresAtMs - nowMs,
-        balances: Books.held(store, reservation).map(Books.balance)
-      },
-      // Not a moment longer than the lease that it gave: in the grace period there is nothing to extend.
-      keepMs: expiresAtMs - nowMs,
-      reservation: { id: rid, expiresAtMs }
-    }
-  })
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -340,29 +343,29 @@ export const event = (
   caller: Caller,
   request: OpenMetadata<EventCreateRequest>,
   body: string
-): Answer => {
-  own(caller, request.subject)
-  return once(context, { id: `event ${caller.tenant.id} ${request.idempotencyKey}`, body }, () => {
+): JsonResponse => {
+  checkSubjectTenant(caller, request.subject)
+  return idempotent(context, { id: `event ${caller.tenant.id} ${request.idempotencyKey}`, body }, () => {
     const scopes = Subject.scopes(request.subject)
     const { amount: actual, unit } = request.actual
-    const found = Books.find(context.store, caller.tenant.id, scopes, unit)
+    const found = Accounting.find(context.store, caller.tenant.id, scopes, unit)
     const policy =
       request.overagePolicy ??
-      Policies.matching(context, caller.tenant.id, scopes).overagePolicy ??
+      Policies.effectivePolicy(context, caller.tenant.id, scopes).overagePolicy ??
       caller.tenant.overagePolicy
-    const refused = found.refused ?? Books.againstEvent(found.budgets, actual, policy)
-    if (refused !== undefined) throw Books.toRefusal(refused)
-    const { after, charged } = Books.overage(found.budgets, 0n, actual, policy)
+    const denial = found.denial ?? Accounting.checkEvent(found.budgets, actual, policy)
+    if (denial !== undefined) throw Accounting.toErrorResponse(denial)
+    const { after, charged } = Accounting.overage(found.budgets, 0n, actual, policy)
     after.forEach(context.store.budgets.put)
     return {
       status: 201,
-      answer: {
+      payload: {
         status: "APPLIED",
         event_id: context.makeId(),
-        charged: charged < actual ? Books.money(unit, charged) : undefined,
-        balances: after.map(Books.balance)
+        charged: charged < actual ? Accounting.money(unit, charged) : undefined,
+        balances: after.map(Accounting.balanceRow)
       },
-      keepMs: 7 * dayMs
+      retentionMs: 7 * dayMs
     }
   })
 }
@@ -371,12 +374,12 @@ export const event = (
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How long the answer of a settlement is kept. */
-const monthMs = 30 * dayMs
+/** How long the response of a settlement is stored, in milliseconds. */
+const settlementRetentionMs = 30 * dayMs
 
-/** A subject names no other tenant than its caller. */
-const own = (caller: Caller, subject: Subject.Subject): void => {
+/** Throws a 403 if the subject names another tenant. */
+const checkSubjectTenant = (caller: Caller, subject: Subject.Subject): void => {
   if (subject.tenant !== undefined && subject.tenant !== caller.tenant.id) {
-    throw otherTenant()
+    throw tenantMismatch()
   }
 }

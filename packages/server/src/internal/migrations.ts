@@ -1,13 +1,13 @@
 /**
- * The format of data files, and how an older one becomes the newest.
+ * The format of data files, and upgrades from older formats.
  *
- * Format 1 had everything in one table, `things`, with the JSON of each. Format 2 has what there is much of in tables of its
- * own, with the columns that are searched.
+ * Format 1 stored all rows as JSON in one table, `things`. Format 2 has separate tables for reservations and responses (`answers`),
+ * with columns for the fields that are searched.
  */
 import type { Format, Migration } from "./dataFile.ts"
-import type { Reservation, StoredAnswer } from "./model.ts"
-import { decode, encodeReservation } from "./rows.ts"
-import { kinds } from "./store.ts"
+import type { Reservation, StoredResponse } from "./model.ts"
+import { decode, encodeReservation } from "./codec.ts"
+import { tableSchemas } from "./store.ts"
 
 const tables = `
   CREATE TABLE records (
@@ -28,7 +28,7 @@ const tables = `
   CREATE INDEX reservations_by_creation ON reservations (owner, created_at, id);
   CREATE INDEX reservations_by_due ON reservations (due);
 
-  -- Those of a reservation are found by its number, which is near the newest where a name may be anywhere, and go with it.
+  -- Responses of a reservation are found by its row number: unlike ids, new row numbers are adjacent in the index.
   CREATE TABLE answers (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -45,7 +45,7 @@ const tables = `
   CREATE INDEX answers_by_due ON answers (due) WHERE parent IS NULL;
 `
 
-/** From one table to several. */
+/** Upgrades format 1 to format 2. */
 const toFormat2: Migration = (db) => {
   db.exec(tables)
   db.exec(`
@@ -59,33 +59,39 @@ const toFormat2: Migration = (db) => {
   for (const { body } of things.iterate("reservations")) {
     const reservation = decode<Reservation>(body)
     const { createdAtMs, id, tenantId } = reservation
-    putReservation.run(id, tenantId, createdAtMs, kinds.reservations.due(reservation), encodeReservation(reservation))
+    putReservation.run(
+      id,
+      tenantId,
+      createdAtMs,
+      tableSchemas.reservations.due(reservation),
+      encodeReservation(reservation)
+    )
   }
-  const numberOf = db.prepare("SELECT seq FROM reservations WHERE id = ?")
-  const putAnswer = db.prepare(
+  const selectSeq = db.prepare("SELECT seq FROM reservations WHERE id = ?")
+  const putResponse = db.prepare(
     "INSERT INTO answers (id, parent, due, request, status, body, reservation, expires_at)" +
       " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
   )
   for (const { body } of things.iterate("answers")) {
-    const answer = decode<Omit<StoredAnswer, "parentId">>(body)
-    const [operation = "", name = ""] = answer.id.split(" ")
-    const isOfReservation = ["commit", "release", "extend"].includes(operation)
-    const parent = isOfReservation ? numberOf.get(name)?.["seq"] : null
-    // Nobody can ask for that of a reservation that has been forgotten.
+    const response = decode<Omit<StoredResponse, "parentId">>(body)
+    const [operation = "", name = ""] = response.id.split(" ")
+    const belongsToReservation = ["commit", "release", "extend"].includes(operation)
+    const parent = belongsToReservation ? selectSeq.get(name)?.["seq"] : null
+    // The reservation was removed, so the response can't be requested any more.
     if (parent === undefined) continue
-    putAnswer.run(
-      answer.id,
+    putResponse.run(
+      response.id,
       parent,
-      answer.forgetAtMs,
-      answer.request,
-      answer.status,
-      answer.body,
-      answer.reservationId ?? null,
-      answer.expiresAtMs ?? null
+      response.forgetAtMs,
+      response.request,
+      response.status,
+      response.body,
+      response.reservationId ?? null,
+      response.expiresAtMs ?? null
     )
   }
   db.exec("DROP TABLE things")
 }
 
-/** What is in a data file. */
+/** The current format. */
 export const format: Format = { make: (db) => db.exec(tables), upgrades: [toFormat2] }

@@ -1,11 +1,11 @@
 /**
- * What the ledger keeps. Amounts are bigint, instants are epoch milliseconds.
+ * The objects that the ledger stores. Amounts are bigints, times are epoch milliseconds.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 
-/** Somebody who has budgets. */
+/** An owner of budgets. */
 export interface Tenant {
   readonly id: string
   readonly name: string
@@ -23,10 +23,10 @@ export interface Tenant {
   readonly closedAtMs: number | undefined
 }
 
-/** A key of a tenant; the secret itself is not kept. */
+/** An API key of a tenant, without its secret. */
 export interface ApiKey {
   readonly id: string
-  /** SHA-256 of the secret, which has 192 random bits: no slow hash is needed. */
+  /** SHA-256 of the secret. A slow hash is unnecessary, because the secret has 192 random bits. */
   readonly hash: string
   readonly prefix: string
   readonly tenantId: string
@@ -42,7 +42,7 @@ export interface ApiKey {
   readonly revokedReason: string | undefined
 }
 
-/** The books of one scope in one unit. `remaining` follows from the others. */
+/** The budget of one scope in one unit. The remaining amount is derived: see `remaining`. */
 export interface Budget {
   readonly id: string
   readonly tenantId: string
@@ -59,7 +59,7 @@ export interface Budget {
   readonly rolloverPolicy: string | undefined
   readonly periodStart: string | undefined
   readonly periodEnd: string | undefined
-  /** What an act on exactly this scope has to keep to. */
+  /** The caps of reservations on exactly this scope. */
   readonly caps: unknown
   readonly createdAtMs: number
   readonly updatedAtMs: number | undefined
@@ -84,20 +84,20 @@ export interface Policy {
   readonly updatedAtMs: number | undefined
 }
 
-/** How a policy changes the lifetime of reservations. */
+/** How a policy overrides the lifetime of reservations, in milliseconds. */
 export interface TtlOverride {
   readonly defaultTtlMs: number | undefined
   readonly maxTtlMs: number | undefined
   readonly maxExtensions: number | undefined
 }
 
-/** How many calls a policy allows in a minute. */
+/** The number of calls per minute that a policy allows. */
 export interface RateLimits {
   readonly maxReservationsPerMinute: number | undefined
   readonly maxCommitsPerMinute: number | undefined
 }
 
-/** An estimate that is held, or was. */
+/** A reservation, active or ended. */
 export interface Reservation {
   readonly id: string
   readonly tenantId: string
@@ -114,7 +114,7 @@ export interface Reservation {
   readonly finalizedAtMs: number | undefined
   readonly scopePath: string
   readonly affectedScopes: ReadonlyArray<string>
-  /** The scopes whose budgets hold the estimate. */
+  /** The scopes whose budgets include the amount in `reserved`. */
   readonly heldScopes: ReadonlyArray<string>
   readonly overagePolicy: OveragePolicy
   readonly extensions: number
@@ -123,23 +123,23 @@ export interface Reservation {
   readonly committedMetadata: unknown
 }
 
-/** An answer that is repeated when its key comes again. */
-export interface StoredAnswer {
-  /** Operation and owner, and the key. */
+/** A response that is repeated when the idempotency key is used again. */
+export interface StoredResponse {
+  /** The operation, the owner and the idempotency key. */
   readonly id: string
-  /** The reservation that was settled or extended, if any. */
+  /** The reservation that the request settled or extended, if any. */
   readonly parentId: string | undefined
-  /** The request that was answered, as JSON text. */
+  /** The body of the request. */
   readonly request: string
   readonly status: number
-  /** The answer, as JSON text. */
+  /** The body of the response. */
   readonly body: string
-  /** Whose `remaining_ttl_ms` is measured anew, if any. */
+  /** The reservation whose `remaining_ttl_ms` is recomputed when the response is repeated, if any. */
   readonly reservationId: string | undefined
   readonly expiresAtMs: number | undefined
-  /** When it may be forgotten. */
+  /** When the response may be removed. */
   readonly forgetAtMs: number
 }
 
-/** What is left of a budget; below zero when there is more debt or less allocation than use. */
+/** The remaining amount of a budget. It is negative if debt or a reduced allocation exceeds the rest. */
 export const remaining = (budget: Budget): bigint => budget.allocated - budget.spent - budget.reserved - budget.debt

@@ -1,22 +1,22 @@
 /**
- * Policies: which of them hold for a path, and how many calls they allow. And what a key may do.
+ * Policies: which of them apply to a path, and their rate limits. Also the scope filters and permissions of API keys.
  *
- * The matching policy of the highest priority that says something about a matter decides it.
+ * Each field of the effective policy comes from the matching policy with the highest priority that defines it.
  *
- * Source: Policy, Permission and ApiKey of the governance specification.
+ * @see Policy, Permission and ApiKey in the governance specification
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Policy, TtlOverride } from "./model.ts"
-import { Refusal } from "./refusal.ts"
+import { ErrorResponse } from "./errorResponse.ts"
 import type { Store } from "./store.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the policies of a path come to. */
-export interface Effective {
+/** The combination of all policies that apply to a path. */
+export interface EffectivePolicy {
   readonly caps: unknown
   readonly overagePolicy: OveragePolicy | undefined
   readonly ttl: TtlOverride | undefined
@@ -29,12 +29,12 @@ interface Limit {
   readonly perMinute: number
 }
 
-/** Counts calls by policy and minute. */
+/** Counts calls by policy and minute, for rate limits. */
 export interface Meter {
   readonly count: (key: string, minute: number) => number
 }
 
-/** Makes a meter; it remembers the running minute alone. */
+/** Creates a meter that stores only the current minute. */
 export const makeMeter = (): Meter => {
   let current = -1
   let counts = new Map<string, number>()
@@ -55,18 +55,18 @@ export const makeMeter = (): Meter => {
 // rules
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the policies of a tenant come to on a path. */
-export const matching = (
+/** Combines the policies of a tenant that apply to a path. */
+export const effectivePolicy = (
   context: { readonly store: Store; readonly nowMs: number },
   tenantId: string,
   scopes: ReadonlyArray<string>
-): Effective => {
+): EffectivePolicy => {
   const policies: Array<Policy> = []
   for (const policy of context.store.policies.ofOwner(tenantId)) {
-    if (isInForce(policy, context.nowMs) && scopes.some((scope) => matches(policy.scopePattern, scope)))
+    if (isInForce(policy, context.nowMs) && scopes.some((scope) => matchesPattern(policy.scopePattern, scope)))
       policies.push(policy)
   }
-  if (policies.length === 0) return none
+  if (policies.length === 0) return noPolicy
   policies.sort((a, b) => b.priority - a.priority)
   return {
     caps: policies.find((policy) => policy.caps !== undefined)?.caps,
@@ -77,10 +77,10 @@ export const matching = (
   }
 }
 
-/** Counts a call, and refuses it where it is one too many. */
-export const limit = (
+/** Counts a call, and throws a 429 if it exceeds the rate limit. */
+export const checkRateLimit = (
   context: { readonly nowMs: number; readonly meter: Meter },
-  policy: Effective,
+  policy: EffectivePolicy,
   what: "reservations" | "commits"
 ): void => {
   const allowed = policy[what]
@@ -88,7 +88,7 @@ export const limit = (
   const minute = Math.floor(context.nowMs / 60_000)
   if (context.meter.count(`${allowed.policyId} ${what}`, minute) <= allowed.perMinute) return
   const endsAtSeconds = (minute + 1) * 60
-  throw new Refusal(429, "LIMIT_EXCEEDED", `More than ${allowed.perMinute} ${what} a minute`, {
+  throw new ErrorResponse(429, "LIMIT_EXCEEDED", `More than ${allowed.perMinute} ${what} a minute`, {
     headers: {
       [Headers.RETRY_AFTER]: String(Math.max(1, Math.ceil(endsAtSeconds - context.nowMs / 1_000))),
       [Headers.RATE_LIMIT_REMAINING]: "0",
@@ -98,11 +98,11 @@ export const limit = (
 }
 
 /**
- * Whether a pattern matches a scope: exactly, as `prefix/*` all below it, and `kind:*` any of a kind. A pattern that does
- * not begin with a tenant may match the end of a path.
+ * Whether a pattern matches a scope. `prefix/*` matches all scopes below the prefix, and `kind:*` any id. A pattern that does
+ * not start with a tenant matches the end of a scope.
  */
-export const matches = (pattern: string, scope: string): boolean => {
-  // Scopes are lower case, whatever the case of the subject.
+export const matchesPattern = (pattern: string, scope: string): boolean => {
+  // Stored scopes are in lower case.
   const wanted = pattern.toLowerCase().split("/")
   const given = scope.split("/")
   const parts = wanted[0]?.startsWith("tenant:") === true ? given : given.slice(-wanted.length)
@@ -117,20 +117,23 @@ export const matches = (pattern: string, scope: string): boolean => {
   )
 }
 
-/** Whether the scope filter of a key allows a path. An entry is a path from the top, or a segment anywhere. */
-export const allows = (filter: ReadonlyArray<string> | undefined, scopes: ReadonlyArray<string>): boolean => {
+/** Whether the scope filter of a key allows a path. An entry is a pattern, or segments anywhere in the path. */
+export const scopeFilterAllows = (
+  filter: ReadonlyArray<string> | undefined,
+  scopes: ReadonlyArray<string>
+): boolean => {
   if (filter === undefined || filter.length === 0) return true
   const path = scopes[scopes.length - 1] ?? ""
   return filter.some(
-    (entry) => scopes.some((scope) => matches(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
+    (entry) => scopes.some((scope) => matchesPattern(entry, scope)) || `/${path}/`.includes(`/${entry.toLowerCase()}/`)
   )
 }
 
 /**
- * Whether a key that has some permissions has another one by them: `admin:read` stands for all that read, `admin:write` for
- * all that write.
+ * Whether permissions include another one. `admin:read` includes all that end in `:read`, `admin:write` all that end in
+ * `:write`.
  */
-export const permits = (permissions: ReadonlyArray<string>, permission: string): boolean =>
+export const hasPermission = (permissions: ReadonlyArray<string>, permission: string): boolean =>
   permissions.includes(permission) ||
   (permission.endsWith(":read") && permissions.includes("admin:read")) ||
   (permission.endsWith(":write") && permissions.includes("admin:write"))
@@ -139,7 +142,7 @@ export const permits = (permissions: ReadonlyArray<string>, permission: string):
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-const none: Effective = {
+const noPolicy: EffectivePolicy = {
   caps: undefined,
   overagePolicy: undefined,
   ttl: undefined,

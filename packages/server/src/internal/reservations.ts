@@ -1,15 +1,18 @@
 /**
- * What a caller may do with a reservation at an instant: whose it is, whether it can still be settled, and the time of its
- * settlement. What a settlement does is in `ledger.ts`.
+ * What a caller may do with a reservation: its ownership, whether it can be settled, and the time of its settlement.
  *
- * Source: AUTH & TENANCY and ERROR SEMANTICS of the protocol.
+ * @see AUTH & TENANCY and ERROR SEMANTICS in cycles-protocol-v0.yaml
  */
 import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
-import { forbidden, notFound, Refusal } from "./refusal.ts"
+import { forbidden, notFound, ErrorResponse } from "./errorResponse.ts"
 
-/** A reservation of the caller's. */
-export const mine = (context: Pick<Context, "store">, caller: Caller | "admin", id: string): Reservation => {
+/** Returns a reservation of the caller, or throws a 404 or 403. The admin key has access to all reservations. */
+export const ownedReservation = (
+  context: Pick<Context, "store">,
+  caller: Caller | "admin",
+  id: string
+): Reservation => {
   const reservation = context.store.reservations.get(id)
   if (reservation === undefined) throw notFound(id)
   if (caller !== "admin" && reservation.tenantId !== caller.tenant.id) {
@@ -18,28 +21,28 @@ export const mine = (context: Pick<Context, "store">, caller: Caller | "admin", 
   return reservation
 }
 
-/** Refuses to settle what has ended, or is past its grace. */
-export const settleable = (reservation: Reservation, nowMs: number): void => {
-  if (reservation.status === "EXPIRED") throw expired()
-  if (reservation.status !== "ACTIVE") throw finalized()
-  if (nowMs > reservation.expiresAtMs + reservation.graceMs) throw expired()
+/** Throws unless the reservation is active and within its grace period. */
+export const checkSettleable = (reservation: Reservation, nowMs: number): void => {
+  if (reservation.status === "EXPIRED") throw reservationExpired()
+  if (reservation.status !== "ACTIVE") throw reservationFinalized()
+  if (nowMs > reservation.expiresAtMs + reservation.graceMs) throw reservationExpired()
 }
 
 /**
- * The instant of a settlement. Those of one tenant in the same millisecond are told apart by one or two, so that windows
- * over their times can be drawn between them.
+ * The time of a settlement, in epoch milliseconds. Settlements of one tenant within the same millisecond are up to 2 ms apart,
+ * so that time filters of a list can separate them.
  */
-export const settledAt = (context: Context, tenantId: string): number => {
+export const nextSettlementTime = (context: Context, tenantId: string): number => {
   const last = context.lastSettled.get(tenantId) ?? 0
   const at = last >= context.nowMs ? Math.min(last + 1, context.nowMs + 2) : context.nowMs
   context.lastSettled.set(tenantId, at)
   return at
 }
 
-/** The refusal of what has expired. */
-export const expired = (): Refusal =>
-  new Refusal(410, "RESERVATION_EXPIRED", "Provided reservation has already expired")
+/** 410: the reservation has expired. */
+export const reservationExpired = (): ErrorResponse =>
+  new ErrorResponse(410, "RESERVATION_EXPIRED", "Provided reservation has already expired")
 
-/** The refusal of what has been settled. */
-export const finalized = (): Refusal =>
-  new Refusal(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")
+/** 409: the reservation has been settled. */
+export const reservationFinalized = (): ErrorResponse =>
+  new ErrorResponse(409, "RESERVATION_FINALIZED", "Reservation finalized: Reservation already finalized")

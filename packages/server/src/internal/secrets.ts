@@ -1,41 +1,40 @@
 /**
- * Keys: how they are made, and how they are kept.
+ * Generating and hashing the secrets of API keys.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto"
 
-/** Makes and hashes the secrets of keys. */
+/** Generates and hashes secrets. */
 export interface Secrets {
   /**
-   * A new secret, 192 random bits: `cyc_live_` and 32 characters is the form that programs know of the reference server, and
-   * it has room for no more.
+   * Generates a secret with 192 random bits: `cyc_live_` and 32 characters, the form of the reference server.
    */
   readonly make: () => string
-  /** What is kept of a secret. */
+  /** The hash that is stored instead of the secret. */
   readonly hash: (secret: string) => string
 }
 
-/** Secrets from a secure source. */
+/** Secrets from a cryptographically secure source, hashed with SHA-256. */
 export const makeSecure = (): Secrets => {
-  // A key comes with each of its requests.
-  const known = new Map<string, string>()
+  // Every request carries a key, so hashes are cached.
+  const hashes = new Map<string, string>()
   return {
     make: () => `cyc_live_${randomBytes(24).toString("base64url")}`,
     hash: (secret) => {
-      const before = known.get(secret)
-      if (before !== undefined) return before
+      const cached = hashes.get(secret)
+      if (cached !== undefined) return cached
       const text = hash("sha256", secret, "base64url")
-      if (secret.length <= maxLength) {
-        if (known.size >= maxKnown) known.clear()
-        known.set(secret, text)
+      if (secret.length <= maxCachedLength) {
+        if (hashes.size >= maxCached) hashes.clear()
+        hashes.set(secret, text)
       }
       return text
     }
   }
 }
 
-/** How many are kept, and how long they may be: a wrong one may be anything. */
-const [maxKnown, maxLength] = [1_000, 64]
+/** Limits of the cache, because clients may send arbitrary secrets. */
+const [maxCached, maxCachedLength] = [1_000, 64]
 
-/** Whether two secrets are the same, in a time that doesn't tell where they differ. */
-export const isSame = (a: string, b: string): boolean =>
+/** Compares two secrets in constant time. */
+export const constantTimeEqual = (a: string, b: string): boolean =>
   timingSafeEqual(hash("sha256", a, "buffer"), hash("sha256", b, "buffer"))

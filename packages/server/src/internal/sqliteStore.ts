@@ -1,39 +1,39 @@
 /**
- * The ledger's tables in a SQLite file.
+ * A store in a SQLite file.
  *
- * What a turn has changed is kept in memory, and written when the turn is made durable (WAL, `synchronous=FULL`): many
- * reservations of a turn move the same budget, which is written once. What there is little of, tenants, keys, budgets and
- * policies, is in memory altogether; of reservations the latest are, which is nearly all that is asked for.
+ * Writes are buffered in memory and flushed by `commit` in one transaction (WAL, `synchronous=FULL`). Several reservations of one
+ * batch change the same budget, which is then written once. Tenants, keys, budgets and policies are few and always in memory.
+ * Recent reservations are cached, which covers nearly all reads.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Format } from "./dataFile.ts"
 import * as DataFile from "./dataFile.ts"
 import * as Migrations from "./migrations.ts"
-import type { Reservation, StoredAnswer } from "./model.ts"
-import { decode, decodeReservation, encode, encodeReservation } from "./rows.ts"
-import type { AnswerTable, Kind, ReservationTable, Store, Table } from "./store.ts"
-import { kinds, memoryTable } from "./store.ts"
-import type { Direction, Place } from "./timeline.ts"
+import type { Reservation, StoredResponse } from "./model.ts"
+import { decode, decodeReservation, encode, encodeReservation } from "./codec.ts"
+import type { ResponseTable, TableSchema, ReservationTable, Store, Table } from "./store.ts"
+import { tableSchemas, memoryTable } from "./store.ts"
+import type { Direction, CreationKey } from "./creationIndex.ts"
 
-/** Opens a data file, or makes one. Throws one error, which says why, for a file that can't be used. */
+/** Opens or creates a data file. Throws a `DataFileError` if the file can't be used. */
 export const open = (filename: string, format: Format = Migrations.format): Store =>
   DataFile.open(filename, format, makeStore)
 
-/** The latest reservations that stay in memory, and as many before them: at most some 20 MiB. */
-const maxRecent = 8_192
+/** The size of each of the two generations of the cache: together at most about 20 MiB. */
+const cacheGenerationSize = 8_192
 
 const makeStore = (db: DatabaseSync): Store => {
-  const begin = db.prepare("BEGIN IMMEDIATE")
-  const end = db.prepare("COMMIT")
-  let isOpen = false
+  const beginTransaction = db.prepare("BEGIN IMMEDIATE")
+  const commitTransaction = db.prepare("COMMIT")
+  let isInTransaction = false
   let failure: unknown
 
-  /** Writes. Once a write has failed a turn may be half done: nothing that came since is made durable, ever. */
-  const writing: Writing = (write) => {
+  /** Writes within the open transaction. After a failed write nothing is committed any more, because a command may be half written. */
+  const transact: Transact = (write) => {
     if (failure !== undefined) throw failure
     try {
-      if (!isOpen) begin.run()
-      isOpen = true
+      if (!isInTransaction) beginTransaction.run()
+      isInTransaction = true
       write()
     } catch (error) {
       failure = error
@@ -41,20 +41,20 @@ const makeStore = (db: DatabaseSync): Store => {
     }
   }
 
-  const records = makeRecords(db, writing)
-  const reservations = makeReservations(db, writing)
-  const answers = makeAnswers(db, writing, reservations.find)
-  const parts = [records, reservations, answers]
+  const records = makeRecords(db, transact)
+  const reservations = makeReservations(db, transact)
+  const responses = makeResponses(db, transact, reservations.find)
+  const groups = [records, reservations, responses]
 
-  const isDirty = (): boolean => isOpen || failure !== undefined || parts.some((part) => part.isDirty())
+  const isDirty = (): boolean => isInTransaction || failure !== undefined || groups.some((part) => part.isDirty())
 
   const commit = (): void => {
     if (!isDirty()) return
     try {
-      for (const part of parts) if (part.isDirty()) part.flush()
+      for (const part of groups) if (part.isDirty()) part.flush()
       if (failure !== undefined) throw failure
-      if (isOpen) end.run()
-      isOpen = false
+      if (isInTransaction) commitTransaction.run()
+      isInTransaction = false
     } catch (error) {
       failure = error
       throw new DataFile.DataFileError(`the data file can't be written: ${DataFile.messageOf(failure)}`)
@@ -64,7 +64,7 @@ const makeStore = (db: DatabaseSync): Store => {
   return {
     ...records.tables,
     reservations: reservations.table,
-    answers: answers.table,
+    responses: responses.table,
     isDirty,
     commit,
     close: () => {
@@ -74,13 +74,13 @@ const makeStore = (db: DatabaseSync): Store => {
   }
 }
 
-type Writing = (write: () => void) => void
+type Transact = (write: () => void) => void
 
-/** Some of the tables. */
-interface Part {
-  /** Whether something is in memory alone. */
+/** One or more tables with a common write buffer. */
+interface TableGroup {
+  /** Whether there are buffered writes. */
   readonly isDirty: () => boolean
-  /** Writes that into the open transaction. */
+  /** Writes the buffer into the open transaction. */
   readonly flush: () => void
 }
 
@@ -90,14 +90,14 @@ interface Part {
 
 const makeRecords = (
   db: DatabaseSync,
-  writing: Writing
-): Part & { readonly tables: Pick<Store, "tenants" | "keys" | "budgets" | "policies"> } => {
+  writing: Transact
+): TableGroup & { readonly tables: Pick<Store, "tenants" | "keys" | "budgets" | "policies"> } => {
   const upsert = db.prepare(
     "INSERT INTO records (kind, id, body) VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
   )
   const changed = new Map<string, () => void>()
 
-  const cached = <A>(kind: Kind<A>): Table<A> => {
+  const cachedTable = <A>(kind: TableSchema<A>): Table<A> => {
     const memory = memoryTable(kind)
     for (const row of db.prepare("SELECT body FROM records WHERE kind = ? ORDER BY rowid").iterate(kind.name)) {
       memory.put(decode<A>(row["body"]))
@@ -116,10 +116,10 @@ const makeRecords = (
 
   return {
     tables: {
-      tenants: cached(kinds.tenants),
-      keys: cached(kinds.keys),
-      budgets: cached(kinds.budgets),
-      policies: cached(kinds.policies)
+      tenants: cachedTable(tableSchemas.tenants),
+      keys: cachedTable(tableSchemas.keys),
+      budgets: cachedTable(tableSchemas.budgets),
+      policies: cachedTable(tableSchemas.policies)
     },
     isDirty: () => changed.size > 0,
     flush: () => {
@@ -133,59 +133,59 @@ const makeRecords = (
 // reservations
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A reservation that is in memory, and its number in the file. */
-interface Recent {
+/** A reservation in memory, with its row number in the file. */
+interface CachedReservation {
   readonly seq: number
   readonly isNew: boolean
   readonly reservation: Reservation
 }
 
-interface Reservations extends Part {
+interface Reservations extends TableGroup {
   readonly table: ReservationTable
-  readonly find: (id: string) => Recent | undefined
+  readonly find: (id: string) => CachedReservation | undefined
 }
 
-const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
+const makeReservations = (db: DatabaseSync, writing: Transact): Reservations => {
   const insert = db.prepare(
     "INSERT INTO reservations (seq, id, owner, created_at, due, body) VALUES (?, ?, ?, ?, ?, ?)"
   )
   const update = db.prepare("UPDATE reservations SET due = ?, body = ? WHERE seq = ?")
   const remove = db.prepare("DELETE FROM reservations WHERE seq = ?")
-  const removeAnswers = db.prepare("DELETE FROM answers WHERE parent = ?")
-  const one = db.prepare("SELECT seq, body FROM reservations WHERE id = ?")
-  const every = db.prepare("SELECT body FROM reservations ORDER BY seq")
+  const removeResponses = db.prepare("DELETE FROM answers WHERE parent = ?")
+  const byId = db.prepare("SELECT seq, body FROM reservations WHERE id = ?")
+  const selectAll = db.prepare("SELECT body FROM reservations ORDER BY seq")
   const dueBy = db.prepare("SELECT body FROM reservations WHERE due <= ? ORDER BY due, seq LIMIT ?")
   const firstDue = db.prepare("SELECT min(due) AS due FROM reservations WHERE due > ?")
   const size = db.prepare("SELECT count(*) AS n FROM reservations")
   const select = "SELECT body FROM reservations WHERE owner = ? AND"
   const older = db.prepare(`${select} (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC`)
   const newer = db.prepare(`${select} (created_at, id) > (?, ?) ORDER BY created_at, id`)
-  const last = db.prepare("SELECT max(seq) AS seq FROM reservations").get()
+  const lastSeq = db.prepare("SELECT max(seq) AS seq FROM reservations").get()
 
-  const changed = new Map<string, Recent>()
-  // The latest, and those before them: what is in neither is read from the file.
-  let latest = new Map<string, Recent>()
-  let before = new Map<string, Recent>()
-  let nextSeq = Number(last?.["seq"] ?? 0) + 1
+  const changed = new Map<string, CachedReservation>()
+  // A cache with two generations: when the young one is full, it replaces the old one.
+  let young = new Map<string, CachedReservation>()
+  let old = new Map<string, CachedReservation>()
+  let nextSeq = Number(lastSeq?.["seq"] ?? 0) + 1
   let nextDue = dueAfter(firstDue, Number.NEGATIVE_INFINITY)
 
-  const remember = (known: Recent): Recent => {
-    if (latest.size >= maxRecent) {
-      before = latest
-      latest = new Map()
+  const cache = (known: CachedReservation): CachedReservation => {
+    if (young.size >= cacheGenerationSize) {
+      old = young
+      young = new Map()
     }
-    latest.set(known.reservation.id, known)
+    young.set(known.reservation.id, known)
     return known
   }
 
-  const find = (id: string): Recent | undefined => {
-    const known = changed.get(id) ?? latest.get(id)
+  const find = (id: string): CachedReservation | undefined => {
+    const known = changed.get(id) ?? young.get(id)
     if (known !== undefined) return known
-    const earlier = before.get(id)
-    if (earlier !== undefined) return remember(earlier)
-    const row = one.get(id)
+    const earlier = old.get(id)
+    if (earlier !== undefined) return cache(earlier)
+    const row = byId.get(id)
     if (row === undefined) return undefined
-    return remember({ seq: Number(row["seq"]), isNew: false, reservation: decodeReservation(row["body"]) })
+    return cache({ seq: Number(row["seq"]), isNew: false, reservation: decodeReservation(row["body"]) })
   }
 
   const isDirty = (): boolean => changed.size > 0
@@ -194,21 +194,21 @@ const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
     writing(() => {
       for (const [id, { isNew, reservation, seq }] of changed) {
         const body = encodeReservation(reservation)
-        const due = kinds.reservations.due(reservation)
+        const due = tableSchemas.reservations.due(reservation)
         if (isNew) insert.run(seq, id, reservation.tenantId, reservation.createdAtMs, due, body)
         else update.run(due, body, seq)
-        remember({ seq, isNew: false, reservation })
+        cache({ seq, isNew: false, reservation })
       }
     })
     changed.clear()
   }
 
-  const flushed = (): void => {
+  const flushIfDirty = (): void => {
     if (isDirty()) flush()
   }
 
-  const byCreation = function* (owner: string, direction: Direction, after?: Place): Iterable<Reservation> {
-    flushed()
+  const byCreation = function* (owner: string, direction: Direction, after?: CreationKey): Iterable<Reservation> {
+    flushIfDirty()
     const rows =
       direction === "asc"
         ? newer.iterate(owner, after?.createdAtMs ?? -1, after?.id ?? "")
@@ -226,34 +226,34 @@ const makeReservations = (db: DatabaseSync, writing: Writing): Reservations => {
         const { id } = reservation
         const { isNew, seq } = find(id) ?? { seq: nextSeq++, isNew: true }
         changed.set(id, { seq, isNew, reservation })
-        nextDue = Math.min(nextDue, kinds.reservations.due(reservation))
+        nextDue = Math.min(nextDue, tableSchemas.reservations.due(reservation))
       },
       ofOwner: (owner) => byCreation(owner, "asc"),
       byCreation,
       *all() {
-        flushed()
-        for (const row of every.iterate()) yield decodeReservation(row["body"])
+        flushIfDirty()
+        for (const row of selectAll.iterate()) yield decodeReservation(row["body"])
       },
       due: (nowMs, limit) => {
         if (nextDue > nowMs) return []
-        flushed()
+        flushIfDirty()
         const rows = dueBy.all(nowMs, limit)
         if (rows.length < limit) nextDue = dueAfter(firstDue, nowMs)
         return rows.map((row) => decodeReservation(row["body"]))
       },
       remove: (id) => {
-        flushed()
+        flushIfDirty()
         const known = find(id)
         if (known === undefined) return
-        latest.delete(id)
-        before.delete(id)
+        young.delete(id)
+        old.delete(id)
         writing(() => {
-          removeAnswers.run(known.seq)
+          removeResponses.run(known.seq)
           remove.run(known.seq)
         })
       },
       size: () => {
-        flushed()
+        flushIfDirty()
         return Number(size.get()?.["n"] ?? 0)
       }
     }
@@ -264,15 +264,15 @@ const dueAfter = (first: StatementSync, ms: number): number =>
   Number(first.get(ms)?.["due"] ?? Number.POSITIVE_INFINITY)
 
 // ---------------------------------------------------------------------------------------------------------------------
-// answers
+// responses
 // ---------------------------------------------------------------------------------------------------------------------
 
-const makeAnswers = (
+const makeResponses = (
   db: DatabaseSync,
-  writing: Writing,
+  writing: Transact,
   reservationOf: Reservations["find"]
-): Part & { readonly table: AnswerTable } => {
-  // A key may come anew while the answer that it had before is not forgotten yet.
+): TableGroup & { readonly table: ResponseTable } => {
+  // A key can be reused after its retention but before the old row was removed.
   const insert = db.prepare(
     "INSERT OR REPLACE INTO answers (id, parent, due, request, status, body, reservation, expires_at)" +
       " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -286,15 +286,15 @@ const makeAnswers = (
   )
   const firstDue = db.prepare("SELECT min(due) AS due FROM answers WHERE parent IS NULL AND due > ?")
   const size = db.prepare("SELECT count(*) AS n FROM answers")
-  const changed = new Map<string, StoredAnswer>()
+  const changed = new Map<string, StoredResponse>()
   let nextDue = dueAfter(firstDue, Number.NEGATIVE_INFINITY)
 
   const isDirty = (): boolean => changed.size > 0
 
   const flush = (): void => {
     writing(() => {
-      for (const [id, answer] of changed) {
-        const { body, expiresAtMs, forgetAtMs, parentId, request, reservationId, status } = answer
+      for (const [id, response] of changed) {
+        const { body, expiresAtMs, forgetAtMs, parentId, request, reservationId, status } = response
         const parent = parentId === undefined ? undefined : reservationOf(parentId)?.seq
         insert.run(id, parent ?? null, forgetAtMs, request, status, body, reservationId ?? null, expiresAtMs ?? null)
       }
@@ -302,15 +302,15 @@ const makeAnswers = (
     changed.clear()
   }
 
-  const flushed = (): void => {
+  const flushIfDirty = (): void => {
     if (isDirty()) flush()
   }
 
   const read = (id: string, parentId: string | undefined) => {
     if (parentId === undefined) return byId.get(id)
     const parent = reservationOf(parentId)
-    // Nothing is looked for where nothing can be: an answer is kept of what changed a reservation, and of nothing else.
-    if (parent === undefined || isUntouched(parent.reservation)) return undefined
+    // An unmodified reservation has no stored responses, which saves the lookup for nearly every settlement.
+    if (parent === undefined || isUnmodified(parent.reservation)) return undefined
     return byParent.get(parent.seq, id)
   }
 
@@ -335,13 +335,13 @@ const makeAnswers = (
           forgetAtMs: Number(due)
         }
       },
-      put: (answer) => {
-        changed.set(answer.id, answer)
-        if (answer.parentId === undefined) nextDue = Math.min(nextDue, answer.forgetAtMs)
+      put: (response) => {
+        changed.set(response.id, response)
+        if (response.parentId === undefined) nextDue = Math.min(nextDue, response.forgetAtMs)
       },
       forget: (nowMs, limit) => {
         if (nextDue > nowMs) return 0
-        flushed()
+        flushIfDirty()
         let count = 0
         writing(() => {
           count = Number(remove.run(nowMs, limit).changes)
@@ -350,13 +350,13 @@ const makeAnswers = (
         return count
       },
       size: () => {
-        flushed()
+        flushIfDirty()
         return Number(size.get()?.["n"] ?? 0)
       }
     }
   }
 }
 
-/** Neither settled nor extended. */
-const isUntouched = ({ extensions, status }: Reservation): boolean =>
+/** Whether a reservation was neither settled nor extended. */
+const isUnmodified = ({ extensions, status }: Reservation): boolean =>
   extensions === 0 && (status === "ACTIVE" || status === "EXPIRED")

@@ -1,44 +1,47 @@
 /**
- * Where the ledger keeps things: a few tables, read and written synchronously, so that a command is atomic by running to
- * its end. A store that survives the process makes what a turn has written durable before its answers leave.
+ * The tables of the ledger, with an implementation in memory.
+ *
+ * Tables are read and written synchronously, so a command is atomic: nothing runs in between. A durable store buffers writes
+ * until `commit`, which must precede the responses (group commit).
  */
-import type { ApiKey, Budget, Policy, Reservation, StoredAnswer, Tenant } from "./model.ts"
-import type { Direction, Place, Timeline } from "./timeline.ts"
-import { makeTimeline } from "./timeline.ts"
+import type { ApiKey, Budget, Policy, Reservation, StoredResponse, Tenant } from "./model.ts"
+import type { Direction, CreationKey, CreationIndex } from "./creationIndex.ts"
+import { makeCreationIndex } from "./creationIndex.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Things of one kind, by name. */
+/** Rows of one type, by id. */
 export interface Table<A> {
   readonly get: (id: string) => A | undefined
+  /** Inserts or replaces a row. */
   readonly put: (value: A) => void
-  /** All of one owner, in the order in which they were first put. */
+  /** The rows of an owner, ordered by insertion. */
   readonly ofOwner: (owner: string) => Iterable<A>
   readonly all: () => Iterable<A>
 }
 
-/** Things that fall due. */
+/** Rows with a due time. */
 export interface DueTable<A> extends Table<A> {
-  /** Those that are due, the earliest first. */
+  /** The rows that are due at a time, the earliest first. */
   readonly due: (nowMs: number, limit: number) => ReadonlyArray<A>
   readonly remove: (id: string) => void
   readonly size: () => number
 }
 
-/** Reservations; those of an owner are in the order of their creation. */
+/** Reservations. `ofOwner` orders them by creation. */
 export interface ReservationTable extends DueTable<Reservation> {
-  /** Those of an owner behind a place in that order, one after another, as far as somebody asks for them. */
-  readonly byCreation: (owner: string, direction: Direction, after?: Place) => Iterable<Reservation>
+  /** Iterates lazily over the reservations of an owner, starting after a key. */
+  readonly byCreation: (owner: string, direction: Direction, after?: CreationKey) => Iterable<Reservation>
 }
 
-/** Answers that are kept until they may be forgotten. */
-export interface AnswerTable {
-  /** An answer of a reservation is found by that as well. */
-  readonly get: (id: string, parentId: string | undefined) => StoredAnswer | undefined
-  readonly put: (answer: StoredAnswer) => void
-  /** Forgets answers whose time has come, and returns how many. */
+/** Stored responses by idempotency key. */
+export interface ResponseTable {
+  /** `parentId` is the reservation that the request settled or extended, if any. */
+  readonly get: (id: string, parentId: string | undefined) => StoredResponse | undefined
+  readonly put: (response: StoredResponse) => void
+  /** Removes responses whose retention has ended, up to a limit, and returns their number. */
   readonly forget: (nowMs: number, limit: number) => number
   readonly size: () => number
 }
@@ -50,16 +53,16 @@ export interface Store {
   readonly budgets: Table<Budget>
   readonly policies: Table<Policy>
   readonly reservations: ReservationTable
-  readonly answers: AnswerTable
-  /** Whether something was written that is not durable yet. */
+  readonly responses: ResponseTable
+  /** Whether there are uncommitted writes. */
   readonly isDirty: () => boolean
-  /** Makes durable what was written. Throws when that can't be done; then the process has to end, and starts with the file. */
+  /** Makes all writes durable. If it throws, the process must exit: memory and file differ from then on. */
   readonly commit: () => void
   readonly close: () => void
 }
 
-/** What a table has to know of its things. */
-export interface Kind<A> {
+/** How a table derives the name, id, owner and due time of a row. */
+export interface TableSchema<A> {
   readonly name: string
   readonly id: (value: A) => string
   readonly owner: (value: A) => string
@@ -67,23 +70,23 @@ export interface Kind<A> {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// kinds
+// table schemas
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The name of a budget. */
+/** The id of a budget in its table. */
 export const budgetId = (scope: string, unit: string): string => `${unit} ${scope}`
 
-/** A day. */
+/** A day in milliseconds. */
 export const dayMs = 86_400_000
 
-/** How long a reservation is remembered after its end, as the reference does. */
-const rememberMs = 30 * dayMs
+/** How long an ended reservation is stored, in milliseconds; the same as in the reference server. */
+const reservationRetentionMs = 30 * dayMs
 
-/** Nothing that falls due. */
+/** The due time of rows that are never due. */
 const never = Number.MAX_SAFE_INTEGER
 
-/** The kinds of things. An active reservation falls due when its grace ends, a finished one when it may be forgotten. */
-export const kinds = {
+/** All tables. An active reservation is due at the end of its grace period, an ended one when it may be removed. */
+export const tableSchemas = {
   tenants: { name: "tenants", id: (_: Tenant) => _.id, owner: () => "", due: () => never },
   keys: { name: "keys", id: (_: ApiKey) => _.hash, owner: (_: ApiKey) => _.tenantId, due: () => never },
   budgets: {
@@ -98,13 +101,15 @@ export const kinds = {
     id: (_: Reservation) => _.id,
     owner: (_: Reservation) => _.tenantId,
     due: (_: Reservation) =>
-      _.status === "ACTIVE" ? _.expiresAtMs + _.graceMs : (_.finalizedAtMs ?? _.expiresAtMs + _.graceMs) + rememberMs
+      _.status === "ACTIVE"
+        ? _.expiresAtMs + _.graceMs
+        : (_.finalizedAtMs ?? _.expiresAtMs + _.graceMs) + reservationRetentionMs
   },
-  answers: {
+  responses: {
     name: "answers",
-    id: (_: StoredAnswer) => _.id,
+    id: (_: StoredResponse) => _.id,
     owner: () => "",
-    due: (_: StoredAnswer) => _.forgetAtMs
+    due: (_: StoredResponse) => _.forgetAtMs
   }
 } satisfies Record<string, unknown>
 
@@ -112,11 +117,11 @@ export const kinds = {
 // memory
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A table in memory. */
-export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
+/** Creates a table in memory. */
+export const memoryTable = <A>(kind: TableSchema<A>): DueTable<A> => {
   const entries = new Map<string, Entry<A>>()
   const owners = new Map<string, Set<string>>()
-  const alarms = makeAlarms()
+  const dueQueue = makeDueQueue()
 
   return {
     get: (id) => entries.get(id)?.value,
@@ -124,7 +129,7 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
       const id = kind.id(value)
       let entry = entries.get(id)
       if (entry === undefined) {
-        entry = { value, wakesAt: never }
+        entry = { value, queuedForMs: never }
         entries.set(id, entry)
         const owner = kind.owner(value)
         if (owner !== "") {
@@ -134,10 +139,10 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
         }
       } else entry.value = value
       const due = kind.due(value)
-      // One that was put off is looked at when it was due before, and put off then.
-      if (due < entry.wakesAt) {
-        entry.wakesAt = due
-        alarms.push({ due, id })
+      // A row whose due time moved to a later time keeps its queue entry. It is queued again when that entry is popped.
+      if (due < entry.queuedForMs) {
+        entry.queuedForMs = due
+        dueQueue.push({ due, id })
       }
     },
     *ofOwner(owner) {
@@ -152,17 +157,17 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
     due: (nowMs, limit) => {
       const result: Array<A> = []
       while (result.length < limit) {
-        const alarm = alarms.pop(nowMs)
-        if (alarm === undefined) break
-        const entry = entries.get(alarm.id)
-        if (entry === undefined || entry.wakesAt !== alarm.due) continue
+        const queued = dueQueue.pop(nowMs)
+        if (queued === undefined) break
+        const entry = entries.get(queued.id)
+        if (entry === undefined || entry.queuedForMs !== queued.due) continue
         const due = kind.due(entry.value)
-        if (due > alarm.due) {
-          entry.wakesAt = due
-          if (due < never) alarms.push({ due, id: alarm.id })
+        if (due > queued.due) {
+          entry.queuedForMs = due
+          if (due < never) dueQueue.push({ due, id: queued.id })
           continue
         }
-        entry.wakesAt = never
+        entry.queuedForMs = never
         result.push(entry.value)
       }
       return result
@@ -182,33 +187,33 @@ export const memoryTable = <A>(kind: Kind<A>): DueTable<A> => {
 
 interface Entry<A> {
   value: A
-  /** When its next alarm is. */
-  wakesAt: number
+  /** The due time of its entry in the queue, in epoch milliseconds. */
+  queuedForMs: number
 }
 
-interface Alarm {
+interface DueEntry {
   readonly due: number
   readonly id: string
 }
 
-/** Alarms, the earliest first: a binary heap. */
-const makeAlarms = () => {
-  const heap: Array<Alarm> = []
+/** A priority queue by due time, as a binary heap. */
+const makeDueQueue = () => {
+  const heap: Array<DueEntry> = []
   return {
-    push: (alarm: Alarm): void => {
+    push: (queued: DueEntry): void => {
       let pos = heap.length
-      heap.push(alarm)
+      heap.push(queued)
       while (pos > 0) {
         const parentPos = (pos - 1) >> 1
         const parent = heap[parentPos]
-        if (parent === undefined || parent.due <= alarm.due) break
+        if (parent === undefined || parent.due <= queued.due) break
         heap[pos] = parent
         pos = parentPos
       }
-      heap[pos] = alarm
+      heap[pos] = queued
     },
-    /** The earliest, if its time has come. */
-    pop: (nowMs: number): Alarm | undefined => {
+    /** Removes and returns the earliest entry, if it is due. */
+    pop: (nowMs: number): DueEntry | undefined => {
       const first = heap[0]
       if (first === undefined || first.due > nowMs) return undefined
       const last = heap.pop()
@@ -231,12 +236,12 @@ const makeAlarms = () => {
 }
 
 const memoryReservations = (): ReservationTable => {
-  // Their owners have them by creation instead.
-  const table = memoryTable({ ...kinds.reservations, owner: () => "" })
-  const timelines = new Map<string, Timeline>()
+  // The creation index below replaces the index by owner.
+  const table = memoryTable({ ...tableSchemas.reservations, owner: () => "" })
+  const indexes = new Map<string, CreationIndex>()
 
-  const byCreation = function* (owner: string, direction: Direction, after?: Place): Iterable<Reservation> {
-    for (const { id } of timelines.get(owner)?.from(direction, after) ?? []) {
+  const byCreation = function* (owner: string, direction: Direction, after?: CreationKey): Iterable<Reservation> {
+    for (const { id } of indexes.get(owner)?.from(direction, after) ?? []) {
       const reservation = table.get(id)
       if (reservation !== undefined) yield reservation
     }
@@ -247,12 +252,12 @@ const memoryReservations = (): ReservationTable => {
     put: (reservation) => {
       const { createdAtMs, id, tenantId } = reservation
       if (table.get(id) === undefined) {
-        let timeline = timelines.get(tenantId)
-        if (timeline === undefined) {
-          timeline = makeTimeline((place) => table.get(place.id) !== undefined)
-          timelines.set(tenantId, timeline)
+        let index = indexes.get(tenantId)
+        if (index === undefined) {
+          index = makeCreationIndex((key) => table.get(key.id) !== undefined)
+          indexes.set(tenantId, index)
         }
-        timeline.add({ createdAtMs, id })
+        index.add({ createdAtMs, id })
       }
       table.put(reservation)
     },
@@ -262,33 +267,33 @@ const memoryReservations = (): ReservationTable => {
       const reservation = table.get(id)
       if (reservation === undefined) return
       table.remove(id)
-      timelines.get(reservation.tenantId)?.removed()
+      indexes.get(reservation.tenantId)?.removed()
     }
   }
 }
 
-const memoryAnswers = (): AnswerTable => {
-  const table = memoryTable(kinds.answers)
+const memoryResponses = (): ResponseTable => {
+  const table = memoryTable(tableSchemas.responses)
   return {
     get: table.get,
     put: table.put,
     forget: (nowMs, limit) => {
-      const answers = table.due(nowMs, limit)
-      for (const answer of answers) table.remove(answer.id)
-      return answers.length
+      const expired = table.due(nowMs, limit)
+      for (const response of expired) table.remove(response.id)
+      return expired.length
     },
     size: table.size
   }
 }
 
-/** A store that lasts as long as the process. */
+/** Creates a store in memory. */
 export const makeMemory = (): Store => ({
-  tenants: memoryTable(kinds.tenants),
-  keys: memoryTable(kinds.keys),
-  budgets: memoryTable(kinds.budgets),
-  policies: memoryTable(kinds.policies),
+  tenants: memoryTable(tableSchemas.tenants),
+  keys: memoryTable(tableSchemas.keys),
+  budgets: memoryTable(tableSchemas.budgets),
+  policies: memoryTable(tableSchemas.policies),
   reservations: memoryReservations(),
-  answers: memoryAnswers(),
+  responses: memoryResponses(),
   isDirty: () => false,
   commit: () => {},
   close: () => {}

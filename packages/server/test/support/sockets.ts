@@ -1,26 +1,26 @@
 /**
- * A server on a free port of the loopback interface, and ways to ask it that no client has.
+ * A server on a free port of the loopback interface, and raw requests that no HTTP client sends.
  */
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"
 import * as NodeCyclesServer from "../../src/NodeCyclesServer.ts"
 
-/** An answer, read from a socket. */
-export interface Answer {
+/** A response as read from a socket. */
+export interface RawResponse {
   readonly status: number
   readonly head: string
   readonly body: string
 }
 
-/** Starts a server in memory with one tenant, and returns it with a key of that tenant. */
+/** Starts a server in memory with one tenant, and returns it with an API key of that tenant. */
 export const start = (options?: Partial<NodeCyclesServer.Options>) =>
   Effect.gen(function* () {
     const running = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", ...options })
-    return { ...running, apiKey: yield* Effect.promise(() => setUp(running.adminUrl)) }
+    return { ...running, apiKey: yield* Effect.promise(() => createTenant(running.adminUrl)) }
   })
 
-/** Makes a tenant with 1,000,000 tokens, and returns a key of it. */
-export const setUp = async (adminUrl: string): Promise<string> => {
+/** Creates a tenant with 1,000,000 tokens, and returns an API key of it. */
+export const createTenant = async (adminUrl: string): Promise<string> => {
   const post = async (path: string, body: object): Promise<Readonly<Record<string, unknown>>> => {
     const response = await fetch(adminUrl + path, {
       method: "POST",
@@ -36,7 +36,7 @@ export const setUp = async (adminUrl: string): Promise<string> => {
   return String(key["key_secret"])
 }
 
-/** Opens a connection that is closed with the scope. */
+/** Opens a connection, and closes it with the scope. */
 export const connect = (url: string) =>
   Effect.acquireRelease(
     Effect.callback<Net.Socket>((resume) => {
@@ -46,7 +46,7 @@ export const connect = (url: string) =>
     (socket) => Effect.sync(() => socket.destroy())
   )
 
-/** All that a socket gets until the other side ends it. */
+/** Everything a socket receives until the server closes it. */
 export const untilClosed = (socket: Net.Socket): Effect.Effect<string> =>
   Effect.callback<string>((resume) => {
     const chunks: Array<Buffer> = []
@@ -54,19 +54,19 @@ export const untilClosed = (socket: Net.Socket): Effect.Effect<string> =>
     socket.once("close", () => resume(Effect.succeed(Buffer.concat(chunks).toString("utf8"))))
   })
 
-/** Sends bytes as they are, on a connection of their own that ends with the answer. */
-export const send = (url: string, text: string): Effect.Effect<Answer> =>
+/** Sends a text unchanged on a new connection, and returns the response when the server closes the connection. */
+export const send = (url: string, text: string): Effect.Effect<RawResponse> =>
   Effect.scoped(
     Effect.gen(function* () {
       const socket = yield* connect(url)
       socket.write(text)
-      const answer = yield* untilClosed(socket)
-      const end = answer.indexOf("\r\n\r\n")
-      return { status: Number(answer.slice(9, 12)), head: answer.slice(0, end), body: answer.slice(end + 4) }
+      const received = yield* untilClosed(socket)
+      const end = received.indexOf("\r\n\r\n")
+      return { status: Number(received.slice(9, 12)), head: received.slice(0, end), body: received.slice(end + 4) }
     })
   )
 
-/** A request as it goes over the wire. */
+/** An HTTP/1.1 request as text. */
 export const request = (
   method: string,
   path: string,

@@ -1,44 +1,44 @@
 /**
- * Budgets: making, funding, freezing and finding them.
+ * Budgets: creation, funding, freezing, lookup and lists.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see the budgets of the governance specification
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Limits from "@effect-cycles/protocol/Limits"
 import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"
-import type { Answer, Outcome } from "../answer.ts"
-import { json, once } from "../answer.ts"
-import { money } from "../books.ts"
+import type { JsonResponse, Outcome } from "../response.ts"
+import { json, idempotent } from "../response.ts"
+import { money } from "../accounting.ts"
 import { canonical } from "../canonical.ts"
 import type { Context } from "../context.ts"
 import type { Budget } from "../model.ts"
 import { remaining } from "../model.ts"
-import * as Read from "../read.ts"
-import { forbidden, invalid, Refusal } from "../refusal.ts"
+import * as Parse from "../parse.ts"
+import { forbidden, invalidRequest, ErrorResponse } from "../errorResponse.ts"
 import * as Scopes from "../scopes.ts"
 import { budgetId, dayMs } from "../store.ts"
-import type { Owner, SortKeys } from "./parts.ts"
+import type { Owner, SortKeys } from "./common.ts"
 import {
   instant,
   iso,
-  isoIf,
+  optionalIso,
   metadata,
   notBlank,
   page,
-  searchIn,
+  searchFilter,
   sorted,
   tenantFor,
-  tenantIn,
-  text,
+  queriedTenant,
+  stringOfLength,
   unit,
   utc,
-  withinFilter,
-  wordIn
-} from "./parts.ts"
-import { activeTenant, notClosed, notClosedAt } from "./tenants.ts"
+  checkScopeFilter,
+  optionalLiteral
+} from "./common.ts"
+import { checkActive, checkNotClosed, checkScopeNotClosed } from "./tenants.ts"
 
-const readBudget = Read.request(
+const parseBudget = Parse.request(
   Schema.Struct({
     tenant_id: Schema.optional(Schema.String),
     scope: notBlank(1_024),
@@ -54,18 +54,18 @@ const readBudget = Read.request(
 )
 
 /** `POST /v1/admin/budgets` */
-export const createBudget = (context: Context, owner: Owner, body: object): Answer => {
-  const request = readBudget(body)
-  sameUnit(request.unit, request.allocated)
-  if (request.overdraft_limit !== undefined) sameUnit(request.unit, request.overdraft_limit)
+export const createBudget = (context: Context, owner: Owner, body: object): JsonResponse => {
+  const request = parseBudget(body)
+  checkUnit(request.unit, request.allocated)
+  if (request.overdraft_limit !== undefined) checkUnit(request.unit, request.overdraft_limit)
   Scopes.parse("scope", request.scope, { wildcards: false })
-  withinFilter(owner, request.scope)
+  checkScopeFilter(owner, request.scope)
   const tenantId = tenantFor(owner, request.tenant_id)
-  Scopes.belongs(request.scope, tenantId)
-  activeTenant(context, tenantId)
+  Scopes.checkTenant(request.scope, tenantId)
+  checkActive(context, tenantId)
   const scope = request.scope.toLowerCase()
   if (context.store.budgets.get(budgetId(scope, request.unit)) !== undefined) {
-    throw new Refusal(409, "DUPLICATE_RESOURCE", `Budget exists: ${scope}`)
+    throw new ErrorResponse(409, "DUPLICATE_RESOURCE", `Budget exists: ${scope}`)
   }
   const budget: Budget = {
     id: context.makeId(),
@@ -92,24 +92,24 @@ export const createBudget = (context: Context, owner: Owner, body: object): Answ
 }
 
 /** `GET /v1/admin/budgets/lookup` */
-export const lookUpBudget = (context: Context, owner: Owner, query: URLSearchParams): Answer => {
-  withinFilter(owner, query.get("scope"))
+export const lookUpBudget = (context: Context, owner: Owner, query: URLSearchParams): JsonResponse => {
+  checkScopeFilter(owner, query.get("scope"))
   const budget = budgetOf(context, query)
-  owned(budget, owner?.tenantId)
+  checkOwner(budget, owner?.tenantId)
   return json(200, budgetRow(budget))
 }
 
 /** `GET /v1/admin/budgets` */
-export const listBudgets = (context: Context, owner: Owner, query: URLSearchParams): Answer => {
+export const listBudgets = (context: Context, owner: Owner, query: URLSearchParams): JsonResponse => {
   const prefix = query.get("scope_prefix") ?? ""
-  withinFilter(owner, prefix)
-  const tenantId = owner?.tenantId ?? Read.parameter(query, "tenant_id")
+  checkScopeFilter(owner, prefix)
+  const tenantId = owner?.tenantId ?? Parse.parameter(query, "tenant_id")
   const isFound = filterOf(query)
   const rows = Array.from(
     tenantId === undefined ? context.store.budgets.all() : context.store.budgets.ofOwner(tenantId)
   ).filter((budget) => budget.scope.startsWith(prefix) && isFound(budget))
   const id = (budget: Budget) => budget.id
-  return page(query, sorted(query, rows, { keys: sortKeys, otherwise: "utilization", id }), {
+  return page(query, sorted(query, rows, { keys: sortKeys, defaultKey: "utilization", id }), {
     name: "ledgers",
     id: tenantId === undefined ? (budget) => `${budget.tenantId}|${budget.id}` : id,
     row: budgetRow
@@ -126,20 +126,20 @@ const sortKeys: SortKeys<Budget> = {
   debt: (budget) => budget.debt
 }
 
-/** The part of a budget that is spent. */
+/** The spent fraction of the allocation. */
 const utilization = ({ allocated, spent }: Budget): number => (allocated === 0n ? 0 : Number(spent) / Number(allocated))
 
 const filterOf = (query: URLSearchParams): ((budget: Budget) => boolean) => {
-  const asked = wordIn(query, "unit", Amount.knownUnits)
-  const status = wordIn(query, "status", ["ACTIVE", "FROZEN", "CLOSED"])
-  const isOverLimit = Read.flag(query, "over_limit")
-  const hasDebt = Read.flag(query, "has_debt")
-  const from = share(query, "utilization_min") ?? 0
-  const to = share(query, "utilization_max") ?? Number.POSITIVE_INFINITY
-  if (from > to) throw invalid("utilization_min must be <= utilization_max")
-  const isFound = searchIn(query)
+  const unit = optionalLiteral(query, "unit", Amount.knownUnits)
+  const status = optionalLiteral(query, "status", ["ACTIVE", "FROZEN", "CLOSED"])
+  const isOverLimit = Parse.boolean(query, "over_limit")
+  const hasDebt = Parse.boolean(query, "has_debt")
+  const from = fraction(query, "utilization_min") ?? 0
+  const to = fraction(query, "utilization_max") ?? Number.POSITIVE_INFINITY
+  if (from > to) throw invalidRequest("utilization_min must be <= utilization_max")
+  const isFound = searchFilter(query)
   return (budget) =>
-    (asked === undefined || budget.unit === asked) &&
+    (unit === undefined || budget.unit === unit) &&
     (status === undefined || budget.status === status) &&
     (isOverLimit === undefined || budget.isOverLimit === isOverLimit) &&
     (hasDebt === undefined || budget.debt > 0n === hasDebt) &&
@@ -148,49 +148,49 @@ const filterOf = (query: URLSearchParams): ((budget: Budget) => boolean) => {
     isFound(budget.tenantId, budget.scope)
 }
 
-const share = (query: URLSearchParams, name: string): number | undefined => {
-  const text = Read.parameter(query, name)
+const fraction = (query: URLSearchParams, name: string): number | undefined => {
+  const text = Parse.parameter(query, name)
   if (text === undefined) return undefined
   const value = Number(text)
-  if (!(value >= 0 && value <= 1)) throw invalid(`${name} must be in [0, 1]`)
+  if (!(value >= 0 && value <= 1)) throw invalidRequest(`${name} must be in [0, 1]`)
   return value
 }
 
-const readFunding = Read.request(
+const parseFunding = Parse.request(
   Schema.Struct({
     operation: Schema.Literals(["CREDIT", "DEBIT", "RESET", "REPAY_DEBT", "RESET_SPENT"]),
     amount: Amount.Sendable,
     spent: Schema.optional(Amount.Sendable),
-    idempotency_key: Schema.optional(text(1, 256)),
-    reason: Schema.optional(text(0, 512)),
+    idempotency_key: Schema.optional(stringOfLength(1, 256)),
+    reason: Schema.optional(stringOfLength(0, 512)),
     metadata
   })
 )
 
 /** `POST /v1/admin/budgets/fund` */
-export const fund = (context: Context, owner: Owner, query: URLSearchParams, body: object): Answer => {
-  const scope = required(query, "scope")
-  const asked = unitOf(query)
-  const request = readFunding(body)
-  withinFilter(owner, scope)
-  sameUnit(asked, request.amount)
+export const fund = (context: Context, owner: Owner, query: URLSearchParams, body: object): JsonResponse => {
+  const scope = requiredParameter(query, "scope")
+  const unit = unitOf(query)
+  const request = parseFunding(body)
+  checkScopeFilter(owner, scope)
+  checkUnit(unit, request.amount)
   if (request.spent !== undefined) {
     if (request.operation !== "RESET_SPENT") {
-      throw invalid("`spent` field is only honoured for RESET_SPENT operations")
+      throw invalidRequest("`spent` field is only honoured for RESET_SPENT operations")
     }
-    sameUnit(asked, request.spent)
+    checkUnit(unit, request.spent)
   }
-  const tenantId = tenantIn(owner, query)
-  notClosed(context, tenantId)
+  const tenantId = queriedTenant(owner, query)
+  checkNotClosed(context, tenantId)
   const run = (): Outcome => {
     const budget = budgetOf(context, query)
-    owned(budget, tenantId)
-    return applied(context, budget, request)
+    checkOwner(budget, tenantId)
+    return applyFunding(context, budget, request)
   }
   const key = request.idempotency_key
   return key === undefined || key.trim() === ""
-    ? json(200, run().answer)
-    : once(
+    ? json(200, run().payload)
+    : idempotent(
         context,
         {
           id: `fund ${tenantId} ${key}`,
@@ -201,20 +201,20 @@ export const fund = (context: Context, owner: Owner, query: URLSearchParams, bod
       )
 }
 
-const owned = (budget: Budget, tenantId: string | undefined): void => {
+const checkOwner = (budget: Budget, tenantId: string | undefined): void => {
   if (tenantId !== undefined && budget.tenantId !== tenantId) {
     throw forbidden("Budget does not belong to authenticated tenant")
   }
 }
 
-const applied = (context: Context, budget: Budget, request: ReturnType<typeof readFunding>): Outcome => {
-  if (budget.status === "FROZEN") throw new Refusal(409, "BUDGET_FROZEN", `Budget is frozen: ${budget.scope}`)
-  if (budget.status === "CLOSED") throw new Refusal(409, "BUDGET_CLOSED", `Budget is closed: ${budget.scope}`)
-  const funded = funding(budget, request.operation, request.amount.amount, request.spent?.amount)
+const applyFunding = (context: Context, budget: Budget, request: ReturnType<typeof parseFunding>): Outcome => {
+  if (budget.status === "FROZEN") throw new ErrorResponse(409, "BUDGET_FROZEN", `Budget is frozen: ${budget.scope}`)
+  if (budget.status === "CLOSED") throw new ErrorResponse(409, "BUDGET_CLOSED", `Budget is closed: ${budget.scope}`)
+  const funded = fundedBudget(budget, request.operation, request.amount.amount, request.spent?.amount)
   const after = { ...funded, isOverLimit: funded.debt > funded.overdraftLimit, updatedAtMs: context.nowMs }
   context.store.budgets.put(after)
   return {
-    answer: {
+    payload: {
       operation: request.operation,
       previous_allocated: money(budget.unit, budget.allocated),
       new_allocated: money(budget.unit, after.allocated),
@@ -226,20 +226,21 @@ const applied = (context: Context, budget: Budget, request: ReturnType<typeof re
       new_spent: money(budget.unit, after.spent),
       timestamp: iso(context.nowMs)
     },
-    keepMs: dayMs
+    retentionMs: dayMs
   }
 }
 
-const funding = (budget: Budget, operation: string, amount: bigint, spent: bigint | undefined): Budget => {
+const fundedBudget = (budget: Budget, operation: string, amount: bigint, spent: bigint | undefined): Budget => {
   switch (operation) {
     case "CREDIT":
-      return { ...budget, allocated: within(budget.allocated + amount) }
+      return { ...budget, allocated: checkMaxInt64(budget.allocated + amount) }
     case "DEBIT":
-      if (remaining(budget) < amount) throw new Refusal(409, "BUDGET_EXCEEDED", `Insufficient funds: ${budget.scope}`)
+      if (remaining(budget) < amount)
+        throw new ErrorResponse(409, "BUDGET_EXCEEDED", `Insufficient funds: ${budget.scope}`)
       return { ...budget, allocated: budget.allocated - amount }
     case "REPAY_DEBT": {
       const repaid = amount < budget.debt ? amount : budget.debt
-      return { ...budget, debt: budget.debt - repaid, allocated: within(budget.allocated + amount - repaid) }
+      return { ...budget, debt: budget.debt - repaid, allocated: checkMaxInt64(budget.allocated + amount - repaid) }
     }
     case "RESET_SPENT":
       return { ...budget, allocated: amount, spent: spent ?? 0n }
@@ -248,12 +249,12 @@ const funding = (budget: Budget, operation: string, amount: bigint, spent: bigin
   }
 }
 
-const within = (amount: bigint): bigint => {
-  if (amount > Limits.maxInt64) throw invalid(`The budget can't hold more than ${Limits.maxInt64}`)
+const checkMaxInt64 = (amount: bigint): bigint => {
+  if (amount > Limits.maxInt64) throw invalidRequest(`The budget can't hold more than ${Limits.maxInt64}`)
   return amount
 }
 
-const readBudgetPatch = Read.request(
+const parseBudgetPatch = Parse.request(
   Schema.Struct({
     overdraft_limit: Schema.optional(Amount.Sendable),
     commit_overage_policy: Schema.optional(OveragePolicy),
@@ -262,19 +263,19 @@ const readBudgetPatch = Read.request(
 )
 
 /** `PATCH /v1/admin/budgets` */
-export const patchBudget = (context: Context, query: URLSearchParams, body: object): Answer => {
-  const scope = required(query, "scope")
-  const asked = unitOf(query)
-  const request = readBudgetPatch(body)
-  if (request.overdraft_limit !== undefined) sameUnit(asked, request.overdraft_limit)
-  notClosedAt(context, scope)
+export const patchBudget = (context: Context, query: URLSearchParams, body: object): JsonResponse => {
+  const scope = requiredParameter(query, "scope")
+  const unit = unitOf(query)
+  const request = parseBudgetPatch(body)
+  if (request.overdraft_limit !== undefined) checkUnit(unit, request.overdraft_limit)
+  checkScopeNotClosed(context, scope)
   const budget = budgetOf(context, query)
-  if (budget.status === "CLOSED") throw new Refusal(409, "BUDGET_CLOSED", "Cannot update a CLOSED budget")
+  if (budget.status === "CLOSED") throw new ErrorResponse(409, "BUDGET_CLOSED", "Cannot update a CLOSED budget")
   const overdraftLimit = request.overdraft_limit?.amount ?? budget.overdraftLimit
   const after: Budget = {
     ...budget,
     overdraftLimit,
-    // Whatever is changed, the mark is drawn anew, so that one without debt goes.
+    // Recomputed on any change. This also clears the mark that a cut charge set on a budget without debt.
     isOverLimit: budget.debt > overdraftLimit,
     overagePolicy: request.commit_overage_policy ?? budget.overagePolicy,
     updatedAtMs: context.nowMs
@@ -283,47 +284,48 @@ export const patchBudget = (context: Context, query: URLSearchParams, body: obje
   return json(200, budgetRow(after))
 }
 
-const readTransition = Read.request(Schema.Struct({ reason: Schema.optional(text(0, 512)), metadata }))
+const parseTransition = Parse.request(Schema.Struct({ reason: Schema.optional(stringOfLength(0, 512)), metadata }))
 
 /** `POST /v1/admin/budgets/freeze` and `/unfreeze` */
-export const setFrozen = (context: Context, query: URLSearchParams, body: object, isFrozen: boolean): Answer => {
-  const scope = required(query, "scope")
+export const setFrozen = (context: Context, query: URLSearchParams, body: object, isFrozen: boolean): JsonResponse => {
+  const scope = requiredParameter(query, "scope")
   unitOf(query)
-  readTransition(body)
-  notClosedAt(context, scope)
+  parseTransition(body)
+  checkScopeNotClosed(context, scope)
   const budget = budgetOf(context, query)
-  if (budget.status === "CLOSED") throw new Refusal(409, "BUDGET_CLOSED", `Budget is closed: ${budget.scope}`)
+  if (budget.status === "CLOSED") throw new ErrorResponse(409, "BUDGET_CLOSED", `Budget is closed: ${budget.scope}`)
   const isNow = budget.status === "FROZEN"
   if (isNow === isFrozen) {
-    throw new Refusal(409, "INVALID_REQUEST", isFrozen ? "Budget is already frozen" : "Budget is not frozen")
+    throw new ErrorResponse(409, "INVALID_REQUEST", isFrozen ? "Budget is already frozen" : "Budget is not frozen")
   }
   const after: Budget = { ...budget, status: isFrozen ? "FROZEN" : "ACTIVE", updatedAtMs: context.nowMs }
   context.store.budgets.put(after)
   return json(200, budgetRow(after))
 }
 
-const required = (query: URLSearchParams, name: string): string => {
+const requiredParameter = (query: URLSearchParams, name: string): string => {
   const value = query.get(name)
-  if (value === null) throw invalid(`Missing required parameter: ${name}`)
+  if (value === null) throw invalidRequest(`Missing required parameter: ${name}`)
   return value
 }
 
 const unitOf = (query: URLSearchParams): Amount.KnownUnit => {
-  const text = required(query, "unit").trim()
-  if (!Amount.isKnownUnit(text)) throw invalid(`Invalid value for parameter 'unit': ${text.slice(0, 40)}`)
+  const text = requiredParameter(query, "unit").trim()
+  if (!Amount.isKnownUnit(text)) throw invalidRequest(`Invalid value for parameter 'unit': ${text.slice(0, 40)}`)
   return text
 }
 
 const budgetOf = (context: Context, query: URLSearchParams): Budget => {
-  const scope = required(query, "scope").toLowerCase()
+  const scope = requiredParameter(query, "scope").toLowerCase()
   const budget = context.store.budgets.get(budgetId(scope, unitOf(query)))
-  if (budget === undefined) throw new Refusal(404, "BUDGET_NOT_FOUND", `Budget not found for provided scope: ${scope}`)
+  if (budget === undefined)
+    throw new ErrorResponse(404, "BUDGET_NOT_FOUND", `Budget not found for provided scope: ${scope}`)
   return budget
 }
 
-const sameUnit = (expected: string, amount: Amount.Amount): void => {
+const checkUnit = (expected: string, amount: Amount.Amount): void => {
   if (amount.unit !== expected) {
-    throw new Refusal(400, "UNIT_MISMATCH", `Unit mismatch: expected ${expected} but got ${amount.unit}`)
+    throw new ErrorResponse(400, "UNIT_MISMATCH", `Unit mismatch: expected ${expected} but got ${amount.unit}`)
   }
 }
 
@@ -345,5 +347,5 @@ const budgetRow = (budget: Budget): object => ({
   rollover_policy: budget.rolloverPolicy,
   period_start: budget.periodStart,
   period_end: budget.periodEnd,
-  updated_at: isoIf(budget.updatedAtMs)
+  updated_at: optionalIso(budget.updatedAtMs)
 })

@@ -1,20 +1,31 @@
 /**
- * Keys: making, changing, revoking and checking them.
+ * API keys: creation, changes, revocation, lists and validation.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see ApiKey and Permission in the governance specification
  */
 import * as Schema from "effect/Schema"
-import type { Answer } from "../answer.ts"
-import { json } from "../answer.ts"
+import type { JsonResponse } from "../response.ts"
+import { json } from "../response.ts"
 import type { Context } from "../context.ts"
 import type { ApiKey, Tenant } from "../model.ts"
-import * as Read from "../read.ts"
-import { invalid, Refusal } from "../refusal.ts"
+import * as Parse from "../parse.ts"
+import { invalidRequest, ErrorResponse } from "../errorResponse.ts"
 import type { Secrets } from "../secrets.ts"
 import { dayMs } from "../store.ts"
-import type { SortKeys } from "./parts.ts"
-import { instant, iso, metadata, notBlank, page, searchIn, sorted, text, utc, wordIn } from "./parts.ts"
-import { activeTenant, notClosed } from "./tenants.ts"
+import type { SortKeys } from "./common.ts"
+import {
+  instant,
+  iso,
+  metadata,
+  notBlank,
+  page,
+  searchFilter,
+  sorted,
+  stringOfLength,
+  utc,
+  optionalLiteral
+} from "./common.ts"
+import { checkActive, checkNotClosed } from "./tenants.ts"
 
 const defaultPermissions: ReadonlyArray<string> = [
   "reservations:create",
@@ -40,23 +51,23 @@ const permissions: ReadonlySet<string> = new Set([
 ])
 
 const keyFields = {
-  description: Schema.optional(text(0, 1_024)),
+  description: Schema.optional(stringOfLength(0, 1_024)),
   permissions: Schema.optional(Schema.Array(Schema.String)),
   scope_filter: Schema.optional(Schema.Array(Schema.String)),
   metadata
 }
 
-const readKey = Read.request(
+const parseKey = Parse.request(
   Schema.Struct({ tenant_id: notBlank(128), name: notBlank(256), expires_at: instant, ...keyFields })
 )
 
 /** `POST /v1/admin/api-keys` */
-export const createKey = (context: Context, secrets: Secrets, body: object): Answer => {
-  const request = readKey(body)
-  notClosed(context, request.tenant_id)
-  recognized(request.permissions)
-  activeTenant(context, request.tenant_id)
-  const expiresAt = utc(request.expires_at) ?? iso(context.nowMs + keyLifeMs)
+export const createKey = (context: Context, secrets: Secrets, body: object): JsonResponse => {
+  const request = parseKey(body)
+  checkNotClosed(context, request.tenant_id)
+  checkPermissions(request.permissions)
+  checkActive(context, request.tenant_id)
+  const expiresAt = utc(request.expires_at) ?? iso(context.nowMs + defaultKeyLifetimeMs)
   const secret = secrets.make()
   const key: ApiKey = {
     id: `key_${context.makeId().slice(-16)}`,
@@ -70,7 +81,7 @@ export const createKey = (context: Context, secrets: Secrets, body: object): Ans
     metadata: request.metadata,
     createdAt: iso(context.nowMs),
     expiresAt,
-    expiresAtMs: Read.parseInstant(expiresAt),
+    expiresAtMs: Parse.parseInstant(expiresAt),
     revokedAt: undefined,
     revokedReason: undefined
   }
@@ -86,18 +97,18 @@ export const createKey = (context: Context, secrets: Secrets, body: object): Ans
   })
 }
 
-const keyLifeMs = 90 * dayMs
+const defaultKeyLifetimeMs = 90 * dayMs
 
 /** `GET /v1/admin/api-keys` */
-export const listKeys = (context: Context, query: URLSearchParams): Answer => {
-  const tenantId = Read.parameter(query, "tenant_id")
-  const status = wordIn(query, "status", ["ACTIVE", "REVOKED", "EXPIRED"])
-  const isFound = searchIn(query)
+export const listKeys = (context: Context, query: URLSearchParams): JsonResponse => {
+  const tenantId = Parse.parameter(query, "tenant_id")
+  const status = optionalLiteral(query, "status", ["ACTIVE", "REVOKED", "EXPIRED"])
+  const isFound = searchFilter(query)
   const rows = Array.from(
     tenantId === undefined ? context.store.keys.all() : context.store.keys.ofOwner(tenantId)
   ).filter((key) => (status === undefined || statusOf(key) === status) && isFound(key.id, key.name))
   const id = (key: ApiKey) => key.id
-  return page(query, sorted(query, rows, { keys: sortKeys, otherwise: "created_at", id }), {
+  return page(query, sorted(query, rows, { keys: sortKeys, defaultKey: "created_at", id }), {
     name: "keys",
     id: tenantId === undefined ? (key) => `${key.tenantId}|${key.id}` : id,
     row: keyRow
@@ -114,10 +125,10 @@ const sortKeys: SortKeys<ApiKey> = {
 }
 
 /** `DELETE /v1/admin/api-keys/{id}` */
-export const revokeKey = (context: Context, id: string, query: URLSearchParams): Answer => {
+export const revokeKey = (context: Context, id: string, query: URLSearchParams): JsonResponse => {
   const key = keyOf(context, id)
-  notClosed(context, key.tenantId)
-  if (key.revokedAt !== undefined) throw new Refusal(409, "KEY_REVOKED", `API key already revoked: ${id}`)
+  checkNotClosed(context, key.tenantId)
+  if (key.revokedAt !== undefined) throw new ErrorResponse(409, "KEY_REVOKED", `API key already revoked: ${id}`)
   const reason = query.get("reason") ?? ""
   const revoked = {
     ...key,
@@ -128,15 +139,15 @@ export const revokeKey = (context: Context, id: string, query: URLSearchParams):
   return json(200, keyRow(revoked))
 }
 
-const readKeyPatch = Read.request(Schema.Struct({ name: Schema.optional(text(0, 256)), ...keyFields }))
+const parseKeyPatch = Parse.request(Schema.Struct({ name: Schema.optional(stringOfLength(0, 256)), ...keyFields }))
 
 /** `PATCH /v1/admin/api-keys/{id}` */
-export const patchKey = (context: Context, id: string, body: object): Answer => {
-  const request = readKeyPatch(body)
+export const patchKey = (context: Context, id: string, body: object): JsonResponse => {
+  const request = parseKeyPatch(body)
   const key = keyOf(context, id)
-  notClosed(context, key.tenantId)
-  if (key.revokedAt !== undefined) throw new Refusal(409, "INVALID_REQUEST", "Cannot modify a REVOKED key")
-  recognized(request.permissions)
+  checkNotClosed(context, key.tenantId)
+  if (key.revokedAt !== undefined) throw new ErrorResponse(409, "INVALID_REQUEST", "Cannot modify a REVOKED key")
+  checkPermissions(request.permissions)
   const changed: ApiKey = {
     ...key,
     name: request.name ?? key.name,
@@ -153,48 +164,48 @@ const keyOf = (context: Context, id: string): ApiKey => {
   for (const key of context.store.keys.all()) {
     if (key.id === id) return key
   }
-  throw new Refusal(404, "NOT_FOUND", `API key not found: ${id}`)
+  throw new ErrorResponse(404, "NOT_FOUND", `API key not found: ${id}`)
 }
 
-const recognized = (asked: ReadonlyArray<string> | undefined): void => {
-  for (const permission of asked ?? []) {
-    if (!permissions.has(permission)) throw invalid(`Unrecognized permission: ${permission}`)
+const checkPermissions = (requested: ReadonlyArray<string> | undefined): void => {
+  for (const permission of requested ?? []) {
+    if (!permissions.has(permission)) throw invalidRequest(`Unrecognized permission: ${permission}`)
   }
 }
 
-const readValidate = Read.request(Schema.Struct({ key_secret: notBlank(Number.MAX_SAFE_INTEGER) }))
+const parseValidation = Parse.request(Schema.Struct({ key_secret: notBlank(Number.MAX_SAFE_INTEGER) }))
 
 /** `POST /v1/auth/validate` */
-export const validateKey = (context: Context, secrets: Secrets, body: object): Answer => {
-  const secret = readValidate(body).key_secret
-  const found = checkKey(context, secrets, secret)
-  if ("key" in found) {
+export const validateKey = (context: Context, secrets: Secrets, body: object): JsonResponse => {
+  const secret = parseValidation(body).key_secret
+  const result = checkKey(context, secrets, secret)
+  if ("key" in result) {
     return json(200, {
       valid: true,
-      tenant_id: found.key.tenantId,
-      key_id: found.key.id,
-      permissions: found.key.permissions,
-      scope_filter: found.key.scopeFilter,
-      expires_at: found.key.expiresAt
+      tenant_id: result.key.tenantId,
+      key_id: result.key.id,
+      permissions: result.key.permissions,
+      scope_filter: result.key.scopeFilter,
+      expires_at: result.key.expiresAt
     })
   }
-  const { reason, tenantId } = found.tenantId === "" ? mistyped(context, secret) : found
+  const { reason, tenantId } = result.tenantId === "" ? closestKey(context, secret) : result
   return json(200, { valid: false, tenant_id: tenantId, reason })
 }
 
 /**
- * What the administrator is told of a secret that nobody has: one that begins as a key does is taken for that key, mistyped.
- * It looks through all keys, so nobody else is told.
+ * The validation result of an unknown secret: a secret with the prefix of a key counts as that key, mistyped. It scans all
+ * keys, so only the admin plane uses it.
  */
-const mistyped = (context: Context, secret: string): { readonly reason: string; readonly tenantId: string } => {
+const closestKey = (context: Context, secret: string): { readonly reason: string; readonly tenantId: string } => {
   const prefix = prefixOf(secret)
   for (const key of context.store.keys.all()) {
-    if (key.prefix === prefix) return { reason: endOf(context, key) ?? "INVALID_KEY", tenantId: key.tenantId }
+    if (key.prefix === prefix) return { reason: inactiveReason(context, key) ?? "INVALID_KEY", tenantId: key.tenantId }
   }
   return notFound
 }
 
-/** Whether a secret is a key that may be used, and why not. */
+/** Returns the key and the tenant of a secret, or the reason why it is not valid. */
 export const checkKey = (
   context: Pick<Context, "store" | "nowMs">,
   secrets: Secrets,
@@ -202,23 +213,23 @@ export const checkKey = (
 ): { readonly key: ApiKey; readonly tenant: Tenant } | { readonly reason: string; readonly tenantId: string } => {
   const key = context.store.keys.get(secrets.hash(secret))
   if (key === undefined) return notFound
-  const reason = endOf(context, key)
+  const reason = inactiveReason(context, key)
   if (reason !== undefined) return { reason, tenantId: key.tenantId }
   const tenant = context.store.tenants.get(key.tenantId)
   if (tenant === undefined || tenant.status === "CLOSED") return { reason: "TENANT_CLOSED", tenantId: key.tenantId }
   return tenant.status === "SUSPENDED" ? { reason: "TENANT_SUSPENDED", tenantId: key.tenantId } : { key, tenant }
 }
 
-/** Why a key is at its end, if it is. */
-const endOf = ({ nowMs }: { readonly nowMs: number }, key: ApiKey): string | undefined =>
+/** Why a key is no longer valid, if so. */
+const inactiveReason = ({ nowMs }: { readonly nowMs: number }, key: ApiKey): string | undefined =>
   key.revokedAt !== undefined ? "KEY_REVOKED" : key.expiresAtMs <= nowMs ? "KEY_EXPIRED" : undefined
 
 const notFound = { reason: "KEY_NOT_FOUND", tenantId: "" }
 
-/** The part of a secret that is shown. */
+/** The visible part of a secret. */
 const prefixOf = (secret: string): string => secret.slice(0, 14)
 
-/** A key that is past its end stays ACTIVE in what is kept of it, as in the reference. */
+/** The status of a key. As in the reference server, an expired key remains ACTIVE. */
 const statusOf = (key: ApiKey): string => (key.revokedAt === undefined ? "ACTIVE" : "REVOKED")
 
 const keyRow = (key: ApiKey): object => ({

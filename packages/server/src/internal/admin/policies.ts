@@ -1,34 +1,34 @@
 /**
- * Policies: making, changing and listing them. What they do is in `policies.ts` of the ledger.
+ * Policies: creation, changes and lists. `../policies.ts` applies them.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see Policy in the governance specification
  */
 import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"
-import type { Answer } from "../answer.ts"
-import { json } from "../answer.ts"
+import type { JsonResponse } from "../response.ts"
+import { json } from "../response.ts"
 import type { Context } from "../context.ts"
 import type { Policy } from "../model.ts"
-import * as Read from "../read.ts"
-import { forbidden, Refusal } from "../refusal.ts"
+import * as Parse from "../parse.ts"
+import { forbidden, ErrorResponse } from "../errorResponse.ts"
 import * as Scopes from "../scopes.ts"
-import type { Owner } from "./parts.ts"
+import type { Owner } from "./common.ts"
 import {
   count,
   instant,
   iso,
-  isoIf,
+  optionalIso,
   notBlank,
   page,
   tenantFor,
-  tenantIn,
-  text,
+  queriedTenant,
+  stringOfLength,
   ttl,
   utc,
-  withinFilter,
-  wordIn
-} from "./parts.ts"
-import { activeTenant, notClosedAt } from "./tenants.ts"
+  checkScopeFilter,
+  optionalLiteral
+} from "./common.ts"
+import { checkActive, checkScopeNotClosed } from "./tenants.ts"
 
 const statuses = ["ACTIVE", "DISABLED"] as const
 
@@ -38,8 +38,8 @@ const policyFields = {
     Schema.Struct({
       max_tokens: Schema.optional(count(0)),
       max_steps_remaining: Schema.optional(count(0)),
-      tool_allowlist: Schema.optional(Schema.Array(text(0, 256))),
-      tool_denylist: Schema.optional(Schema.Array(text(0, 256))),
+      tool_allowlist: Schema.optional(Schema.Array(stringOfLength(0, 256))),
+      tool_denylist: Schema.optional(Schema.Array(stringOfLength(0, 256))),
       cooldown_ms: Schema.optional(count(0))
     })
   ),
@@ -61,17 +61,17 @@ const policyFields = {
   effective_until: instant
 }
 
-const readPolicy = Read.request(
+const parsePolicy = Parse.request(
   Schema.Struct({
     tenant_id: Schema.optional(Schema.String),
     name: notBlank(256),
-    description: Schema.optional(text(0, 1_024)),
+    description: Schema.optional(stringOfLength(0, 1_024)),
     scope_pattern: notBlank(1_024),
     ...policyFields
   })
 )
 
-const readPolicyPatch = Read.request(
+const parsePolicyPatch = Parse.request(
   Schema.Struct({
     name: Schema.optional(Schema.String),
     description: Schema.optional(Schema.String),
@@ -81,13 +81,13 @@ const readPolicyPatch = Read.request(
 )
 
 /** `POST /v1/admin/policies` */
-export const createPolicy = (context: Context, owner: Owner, body: object): Answer => {
-  const request = readPolicy(body)
+export const createPolicy = (context: Context, owner: Owner, body: object): JsonResponse => {
+  const request = parsePolicy(body)
   const pattern = Scopes.parse("scope_pattern", request.scope_pattern, { wildcards: true })
-  withinFilter(owner, pattern)
+  checkScopeFilter(owner, pattern)
   const tenantId = tenantFor(owner, request.tenant_id)
-  Scopes.belongs(pattern, tenantId)
-  activeTenant(context, tenantId)
+  Scopes.checkTenant(pattern, tenantId)
+  checkActive(context, tenantId)
   const policy: Policy = {
     id: `pol_${context.makeId().slice(-16)}`,
     tenantId,
@@ -96,37 +96,37 @@ export const createPolicy = (context: Context, owner: Owner, body: object): Answ
     status: "ACTIVE",
     createdAtMs: context.nowMs,
     updatedAtMs: undefined,
-    ...policyOf(request, emptyPolicy)
+    ...mergePolicy(request, emptyPolicy)
   }
   context.store.policies.put(policy)
   return json(201, policyRow(policy))
 }
 
 /** `PATCH /v1/admin/policies/{id}` */
-export const patchPolicy = (context: Context, owner: Owner, id: string, body: object): Answer => {
-  const request = readPolicyPatch(body)
+export const patchPolicy = (context: Context, owner: Owner, id: string, body: object): JsonResponse => {
+  const request = parsePolicyPatch(body)
   const policy = context.store.policies.get(id)
-  if (policy === undefined) throw new Refusal(404, "NOT_FOUND", `Policy not found: ${id}`)
-  withinFilter(owner, policy.scopePattern)
-  notClosedAt(context, policy.scopePattern)
+  if (policy === undefined) throw new ErrorResponse(404, "NOT_FOUND", `Policy not found: ${id}`)
+  checkScopeFilter(owner, policy.scopePattern)
+  checkScopeNotClosed(context, policy.scopePattern)
   if (owner !== undefined && owner.tenantId !== policy.tenantId) throw forbidden("Policy does not belong to tenant")
   const after: Policy = {
     ...policy,
     name: request.name ?? policy.name,
     status: request.status ?? policy.status,
     updatedAtMs: context.nowMs,
-    ...policyOf(request, policy)
+    ...mergePolicy(request, policy)
   }
   context.store.policies.put(after)
   return json(200, policyRow(after))
 }
 
 /** `GET /v1/admin/policies` */
-export const listPolicies = (context: Context, owner: Owner, query: URLSearchParams): Answer => {
+export const listPolicies = (context: Context, owner: Owner, query: URLSearchParams): JsonResponse => {
   const pattern = query.get("scope_pattern")
-  withinFilter(owner, pattern)
-  const tenantId = tenantIn(owner, query)
-  const status = wordIn(query, "status", statuses)
+  checkScopeFilter(owner, pattern)
+  const tenantId = queriedTenant(owner, query)
+  const status = optionalLiteral(query, "status", statuses)
   const rows = Array.from(context.store.policies.ofOwner(tenantId)).filter(
     (policy) =>
       (pattern === null || policy.scopePattern === pattern) && (status === undefined || policy.status === status)
@@ -134,7 +134,7 @@ export const listPolicies = (context: Context, owner: Owner, query: URLSearchPar
   return page(query, rows, { name: "policies", id: (policy) => policy.id, row: policyRow })
 }
 
-type PolicyParts = Pick<
+type PolicyFields = Pick<
   Policy,
   | "description"
   | "priority"
@@ -146,7 +146,7 @@ type PolicyParts = Pick<
   | "effectiveUntil"
 >
 
-const emptyPolicy: PolicyParts = {
+const emptyPolicy: PolicyFields = {
   description: undefined,
   priority: 0,
   caps: undefined,
@@ -157,10 +157,10 @@ const emptyPolicy: PolicyParts = {
   effectiveUntil: undefined
 }
 
-const policyOf = (
-  request: Omit<ReturnType<typeof readPolicy>, "name" | "scope_pattern" | "tenant_id">,
-  before: PolicyParts
-): PolicyParts => ({
+const mergePolicy = (
+  request: Omit<ReturnType<typeof parsePolicy>, "name" | "scope_pattern" | "tenant_id">,
+  before: PolicyFields
+): PolicyFields => ({
   description: request.description ?? before.description,
   priority: request.priority ?? before.priority,
   caps: request.caps ?? before.caps,
@@ -211,5 +211,5 @@ const policyRow = (policy: Policy): object => ({
         },
   effective_from: policy.effectiveFrom,
   effective_until: policy.effectiveUntil,
-  updated_at: isoIf(policy.updatedAtMs)
+  updated_at: optionalIso(policy.updatedAtMs)
 })

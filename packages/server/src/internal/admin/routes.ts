@@ -1,34 +1,36 @@
 /**
- * The administrator's plane: its paths, and which question or change each of them is.
+ * The admin plane: its paths and methods, and the command or query behind each.
  *
- * Source: the paths of the governance specification, as far as the reference's own newcomers use them.
+ * It covers the part of the specification that the getting-started guides of the reference server use.
+ *
+ * @see the paths of the governance specification
  */
 import { ownerOf, requireAdmin } from "../access.ts"
-import type { Answer } from "../answer.ts"
+import type { JsonResponse } from "../response.ts"
 import type { Call } from "../call.ts"
-import { bodyOf, options, queryOf, wrongMethod } from "../call.ts"
-import { Refusal } from "../refusal.ts"
+import { bodyOf, optionsResponse, queryOf, methodNotAllowed } from "../call.ts"
+import { ErrorResponse } from "../errorResponse.ts"
 import * as Budgets from "./budgets.ts"
 import * as Keys from "./keys.ts"
 import * as Policies from "./policies.ts"
 import * as Tenants from "./tenants.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the plane
+// respond
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether a path is the administrator's, where one port serves both planes. */
+/** Whether a path belongs to the admin plane, for a port that serves both planes. */
 export const isPath = (path: string): boolean => path.startsWith("/v1/admin/") || path.startsWith("/v1/auth/")
 
-/** Answers a request of the administrator's plane. */
-export const answer = (call: Call): Answer => {
+/** Handles a request of the admin plane. */
+export const respond = (call: Call): JsonResponse => {
   const { context, server } = call
-  const [, space, resource, id, more] = call.parts
+  const [, space, resource, id, more] = call.segments
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
   const body = () => bodyOf(call)
   if (space === "auth") {
     if (resource === "validate" && id === undefined) {
-      if (method !== "POST") throw wrongMethod(call, ["POST"])
+      if (method !== "POST") throw methodNotAllowed(call, ["POST"])
       requireAdmin(call)
       return Keys.validateKey(context, server.secrets, body())
     }
@@ -36,21 +38,21 @@ export const answer = (call: Call): Answer => {
     const name = `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
     const route = Object.hasOwn(routes, name) ? routes[name] : undefined
     if (route !== undefined) {
-      if (method === "OPTIONS") return options(call, Object.keys(route))
+      if (method === "OPTIONS") return optionsResponse(call, Object.keys(route))
       const run = Object.hasOwn(route, method) ? route[method] : undefined
-      if (run === undefined) throw wrongMethod(call, Object.keys(route))
+      if (run === undefined) throw methodNotAllowed(call, Object.keys(route))
       return run(call, id === undefined ? "" : decodeURIComponent(id), queryOf(call), body)
     }
   }
   requireAdmin(call)
-  throw new Refusal(404, "NOT_FOUND", `There is no ${call.path}`)
+  throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // routes
 // ---------------------------------------------------------------------------------------------------------------------
 
-type Route = (call: Call, id: string, query: URLSearchParams, body: () => object) => Answer
+type Route = (call: Call, id: string, query: URLSearchParams, body: () => object) => JsonResponse
 
 const byAdmin =
   (run: Route): Route =>
@@ -59,8 +61,8 @@ const byAdmin =
     return run(call, id, query, body)
   }
 
-/** A body that need not be there. */
-const optional = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
+/** Parses an optional body. */
+const optionalBody = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
 
 const routes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, Route>>>>>> = {
   tenants: {
@@ -91,10 +93,10 @@ const routes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, Ro
     POST: (call, _id, query, body) => Budgets.fund(call.context, ownerOf(call, "budgets:write"), query, body())
   },
   "budgets/freeze": {
-    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), true))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optionalBody(call, body), true))
   },
   "budgets/unfreeze": {
-    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optional(call, body), false))
+    POST: byAdmin((call, _id, query, body) => Budgets.setFrozen(call.context, query, optionalBody(call, body), false))
   },
   policies: {
     POST: (call, _id, _query, body) => Policies.createPolicy(call.context, ownerOf(call, "policies:write"), body()),

@@ -1,23 +1,34 @@
 /**
- * Tenants: making, changing and closing them.
+ * Tenants: creation, changes, closing and lists.
  *
- * Source: the governance specification, as far as the reference's own newcomers use it.
+ * @see the tenants of the governance specification
  */
 import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Schema from "effect/Schema"
-import type { Answer } from "../answer.ts"
-import { json } from "../answer.ts"
+import type { JsonResponse } from "../response.ts"
+import { json } from "../response.ts"
 import type { Context } from "../context.ts"
 import type { Tenant } from "../model.ts"
-import * as Read from "../read.ts"
-import { invalid, Refusal, tenantClosed } from "../refusal.ts"
+import * as Parse from "../parse.ts"
+import { invalidRequest, ErrorResponse, tenantClosed } from "../errorResponse.ts"
 import * as Scopes from "../scopes.ts"
-import { count, iso, isoIf, notBlank, page, searchIn, sorted, text, ttl, wordIn } from "./parts.ts"
+import {
+  count,
+  iso,
+  optionalIso,
+  notBlank,
+  page,
+  searchFilter,
+  sorted,
+  stringOfLength,
+  ttl,
+  optionalLiteral
+} from "./common.ts"
 
 const statuses = ["ACTIVE", "SUSPENDED", "CLOSED"] as const
 
-/** A tenant's metadata is texts; numbers and booleans are read as such. */
-const labels = Schema.Record(
+/** The metadata of a tenant has string values. Numbers and booleans are converted. */
+const TenantMetadata = Schema.Record(
   Schema.String,
   Schema.Union([Schema.String, Schema.Finite, Schema.BigInt, Schema.Boolean, Schema.Null])
 ).check(Schema.isMaxProperties(32))
@@ -27,12 +38,12 @@ const tenantFields = {
   default_reservation_ttl_ms: Schema.optional(ttl),
   max_reservation_ttl_ms: Schema.optional(ttl),
   max_reservation_extensions: Schema.optional(count(0)),
-  metadata: Schema.optional(labels)
+  metadata: Schema.optional(TenantMetadata)
 }
 
-const readTenant = Read.request(
+const parseTenant = Parse.request(
   Schema.Struct({
-    tenant_id: text(3, 64).check(Schema.isPattern(/^[a-z0-9-]+$/)),
+    tenant_id: stringOfLength(3, 64).check(Schema.isPattern(/^[a-z0-9-]+$/)),
     name: notBlank(256),
     parent_tenant_id: Schema.optional(Schema.String),
     reservation_expiry_policy: Schema.optional(Schema.Literals(["AUTO_RELEASE", "MANUAL_CLEANUP", "GRACE_ONLY"])),
@@ -40,7 +51,7 @@ const readTenant = Read.request(
   })
 )
 
-const readTenantPatch = Read.request(
+const parseTenantPatch = Parse.request(
   Schema.Struct({
     name: Schema.optional(Schema.String),
     status: Schema.optional(Schema.Literals(statuses)),
@@ -49,12 +60,12 @@ const readTenantPatch = Read.request(
 )
 
 /** `POST /v1/admin/tenants` */
-export const createTenant = (context: Context, body: object): Answer => {
-  const request = readTenant(body)
-  const known = context.store.tenants.get(request.tenant_id)
-  if (known !== undefined) {
-    if (known.name === request.name) return json(200, tenantRow(known))
-    throw new Refusal(409, "DUPLICATE_RESOURCE", `Tenant exists: ${known.id}`)
+export const createTenant = (context: Context, body: object): JsonResponse => {
+  const request = parseTenant(body)
+  const existing = context.store.tenants.get(request.tenant_id)
+  if (existing !== undefined) {
+    if (existing.name === request.name) return json(200, tenantRow(existing))
+    throw new ErrorResponse(409, "DUPLICATE_RESOURCE", `Tenant exists: ${existing.id}`)
   }
   const tenant: Tenant = {
     id: request.tenant_id,
@@ -68,7 +79,7 @@ export const createTenant = (context: Context, body: object): Answer => {
     maxTtlMs: request.max_reservation_ttl_ms ?? 3_600_000,
     maxExtensions: request.max_reservation_extensions ?? 10,
     expiryPolicy: request.reservation_expiry_policy,
-    metadata: textsOf(request.metadata),
+    metadata: withStringValues(request.metadata),
     suspendedAtMs: undefined,
     closedAtMs: undefined
   }
@@ -76,19 +87,19 @@ export const createTenant = (context: Context, body: object): Answer => {
   return json(201, tenantRow(tenant))
 }
 
-const textsOf = (metadata: typeof labels.Type | undefined): unknown =>
+const withStringValues = (metadata: typeof TenantMetadata.Type | undefined): unknown =>
   metadata === undefined
     ? undefined
     : Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, value === null ? null : String(value)]))
 
 /** `GET /v1/admin/tenants/{id}` */
-export const getTenant = (context: Context, id: string): Answer => json(200, tenantRow(tenantOf(context, id)))
+export const getTenant = (context: Context, id: string): JsonResponse => json(200, tenantRow(tenantOf(context, id)))
 
 /** `GET /v1/admin/tenants` */
-export const listTenants = (context: Context, query: URLSearchParams): Answer => {
-  const isFound = searchIn(query)
-  const status = wordIn(query, "status", statuses)
-  const parent = Read.parameter(query, "parent_tenant_id")
+export const listTenants = (context: Context, query: URLSearchParams): JsonResponse => {
+  const isFound = searchFilter(query)
+  const status = optionalLiteral(query, "status", statuses)
+  const parent = Parse.parameter(query, "parent_tenant_id")
   const rows = Array.from(context.store.tenants.all()).filter(
     (tenant) =>
       isFound(tenant.id, tenant.name) &&
@@ -102,7 +113,7 @@ export const listTenants = (context: Context, query: URLSearchParams): Answer =>
     status: (tenant: Tenant) => tenant.status,
     created_at: (_: Tenant, place: number) => place
   }
-  return page(query, sorted(query, rows, { keys, otherwise: "created_at", id, isIdAscending: true }), {
+  return page(query, sorted(query, rows, { keys, defaultKey: "created_at", id, isIdAscending: true }), {
     name: "tenants",
     id,
     row: tenantRow
@@ -110,13 +121,13 @@ export const listTenants = (context: Context, query: URLSearchParams): Answer =>
 }
 
 /** `PATCH /v1/admin/tenants/{id}` */
-export const patchTenant = (context: Context, id: string, body: object): Answer => {
-  const request = readTenantPatch(body)
+export const patchTenant = (context: Context, id: string, body: object): JsonResponse => {
+  const request = parseTenantPatch(body)
   const tenant = tenantOf(context, id)
   const { status } = request
   if (tenant.status === "CLOSED" && status !== undefined) {
-    if (status !== "CLOSED") throw invalid("Cannot transition from CLOSED")
-    // Closed again: nothing else of the request is done either.
+    if (status !== "CLOSED") throw invalidRequest("Cannot transition from CLOSED")
+    // The other fields of the request are ignored.
     return json(200, tenantRow(tenant))
   }
   const changed: Tenant = {
@@ -127,18 +138,18 @@ export const patchTenant = (context: Context, id: string, body: object): Answer 
     defaultTtlMs: request.default_reservation_ttl_ms ?? tenant.defaultTtlMs,
     maxTtlMs: request.max_reservation_ttl_ms ?? tenant.maxTtlMs,
     maxExtensions: request.max_reservation_extensions ?? tenant.maxExtensions,
-    metadata: textsOf(request.metadata) ?? tenant.metadata,
+    metadata: withStringValues(request.metadata) ?? tenant.metadata,
     updatedAtMs: context.nowMs,
     suspendedAtMs: status === "SUSPENDED" ? context.nowMs : tenant.suspendedAtMs,
     closedAtMs: status === "CLOSED" ? context.nowMs : tenant.closedAtMs
   }
   context.store.tenants.put(changed)
-  if (status === "CLOSED") close(context, id)
+  if (status === "CLOSED") closeOwned(context, id)
   return json(200, tenantRow(changed))
 }
 
-/** Closing is for ever: the keys end, the budgets close and hold nothing; reservations stay as they are, to be looked at. */
-const close = (context: Context, id: string): void => {
+/** Closing is permanent: keys are revoked, and budgets are closed with nothing reserved. Reservations stay readable. */
+const closeOwned = (context: Context, id: string): void => {
   for (const key of Array.from(context.store.keys.ofOwner(id))) {
     if (key.revokedAt === undefined) {
       context.store.keys.put({ ...key, revokedAt: iso(context.nowMs), revokedReason: "tenant_closed" })
@@ -154,23 +165,24 @@ const close = (context: Context, id: string): void => {
 
 const tenantOf = (context: Context, id: string): Tenant => {
   const tenant = context.store.tenants.get(id)
-  if (tenant === undefined) throw new Refusal(404, "TENANT_NOT_FOUND", `Tenant not found: ${id}`)
+  if (tenant === undefined) throw new ErrorResponse(404, "TENANT_NOT_FOUND", `Tenant not found: ${id}`)
   return tenant
 }
 
-/** Nothing that belongs to a closed tenant is changed. */
-export const notClosed = (context: Context, id: string | undefined): void => {
+/** Throws a 409 if the tenant is closed. */
+export const checkNotClosed = (context: Context, id: string | undefined): void => {
   if (id !== undefined && context.store.tenants.get(id)?.status === "CLOSED") throw tenantClosed(id)
 }
 
-/** The same for the tenant that a scope names. */
-export const notClosedAt = (context: Context, scope: string): void => notClosed(context, Scopes.tenantOf(scope))
+/** Throws a 409 if the tenant of the scope is closed. */
+export const checkScopeNotClosed = (context: Context, scope: string): void =>
+  checkNotClosed(context, Scopes.tenantOf(scope))
 
-/** A tenant for which something new may be made. */
-export const activeTenant = (context: Context, id: string): Tenant => {
-  notClosed(context, id)
+/** Returns an active tenant, or throws: objects can be created only for active tenants. */
+export const checkActive = (context: Context, id: string): Tenant => {
+  checkNotClosed(context, id)
   const tenant = tenantOf(context, id)
-  if (tenant.status !== "ACTIVE") throw invalid(`Tenant is not ACTIVE: ${id}`)
+  if (tenant.status !== "ACTIVE") throw invalidRequest(`Tenant is not ACTIVE: ${id}`)
   return tenant
 }
 
@@ -186,7 +198,7 @@ const tenantRow = (tenant: Tenant): object => ({
   max_reservation_extensions: tenant.maxExtensions,
   reservation_expiry_policy: tenant.expiryPolicy,
   metadata: tenant.metadata,
-  updated_at: isoIf(tenant.updatedAtMs),
-  suspended_at: isoIf(tenant.suspendedAtMs),
-  closed_at: isoIf(tenant.closedAtMs)
+  updated_at: optionalIso(tenant.updatedAtMs),
+  suspended_at: optionalIso(tenant.suspendedAtMs),
+  closed_at: optionalIso(tenant.closedAtMs)
 })

@@ -1,30 +1,31 @@
 /**
- * Reading the books: one reservation, lists of them, balances.
+ * Queries of the runtime plane: one reservation, lists of reservations, and balances.
  *
- * Source: getReservation, listReservations and getBalances of the protocol.
+ * @see getReservation, listReservations and getBalances in cycles-protocol-v0.yaml
  */
 import * as Limits from "@effect-cycles/protocol/Limits"
 import { SortBy } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
-import type { Answer } from "./answer.ts"
-import { json } from "./answer.ts"
-import { balance, money } from "./books.ts"
+import type { JsonResponse } from "./response.ts"
+import { json } from "./response.ts"
+import { balanceRow } from "./accounting.ts"
 import type { Caller, Context } from "./context.ts"
 import type { Reservation } from "./model.ts"
-import * as Read from "./read.ts"
-import { invalid, otherTenant } from "./refusal.ts"
-import { expired, mine } from "./reservations.ts"
+import * as Parse from "./parse.ts"
+import { invalidRequest, tenantMismatch } from "./errorResponse.ts"
+import { reservationExpired, ownedReservation } from "./reservations.ts"
+import { allFields, reservationRow } from "./reservationRow.ts"
 import * as Scopes from "./scopes.ts"
 import type { Store } from "./store.ts"
 
-/** Whether a key may see a path, given with all paths above it. */
+/** Whether the caller may see a path, given as the scope and its ancestors. */
 export type IsVisible = (scopes: ReadonlyArray<string>) => boolean
 
 /** `GET /v1/reservations/{id}` */
-export const get = (context: Context, caller: Caller | "admin", id: string): Answer => {
-  const reservation = mine(context, caller, id)
-  if (reservation.status === "EXPIRED") throw expired()
-  return json(200, row(reservation, everything))
+export const getReservation = (context: Context, caller: Caller | "admin", id: string): JsonResponse => {
+  const reservation = ownedReservation(context, caller, id)
+  if (reservation.status === "EXPIRED") throw reservationExpired()
+  return json(200, reservationRow(reservation, allFields))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -32,49 +33,49 @@ export const get = (context: Context, caller: Caller | "admin", id: string): Ans
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `GET /v1/reservations` */
-export const list = (
+export const listReservations = (
   context: Context,
   caller: Caller | "admin",
   query: URLSearchParams,
   isVisible: IsVisible
-): Answer => {
+): JsonResponse => {
   const tenantId = tenantOf(caller, query)
   const order = orderOf(query)
   const filter = filterOf(query)
   const limit = limitOf(query)
-  const start = cursorOf(query, order, filtersOf(tenantId, query))
-  const sort: Order = {
+  const start = startOf(query, order, filterFingerprint(tenantId, query))
+  const effectiveOrder: Order = {
     by: order.by ?? start?.by ?? "created_at_ms",
     direction: order.direction ?? start?.direction ?? "desc"
   }
   const include = new Set((query.get("include") ?? "").split(",").map((name) => name.trim().toLowerCase()))
 
-  const isShown = (reservation: Reservation): boolean => isVisible(reservation.affectedScopes) && filter(reservation)
+  const isIncluded = (reservation: Reservation): boolean => isVisible(reservation.affectedScopes) && filter(reservation)
   const rows =
-    sort.by === "created_at_ms"
-      ? firstByCreation(context.store, tenantId, sort, start?.after, isShown, limit + 1)
-      : allSorted(context.store, tenantId, sort, start?.after, isShown)
+    effectiveOrder.by === "created_at_ms"
+      ? pageByCreation(context.store, tenantId, effectiveOrder, start?.after, isIncluded, limit + 1)
+      : allSorted(context.store, tenantId, effectiveOrder, start?.after, isIncluded)
   const page = rows.slice(0, limit)
   const hasMore = rows.length > limit
   const last = page[page.length - 1]
-  const isSorted = isSortAsked(order) || start?.filters !== undefined
+  const isSorted = isOrderRequested(order) || start?.filters !== undefined
   return json(200, {
-    reservations: page.map((reservation) => row(reservation, include)),
+    reservations: page.map((reservation) => reservationRow(reservation, include)),
     has_more: hasMore,
     next_cursor:
       hasMore && last !== undefined
-        ? cursor({
+        ? encodeCursor({
             after: last.id,
-            at: String(keyOf(last, sort.by)),
-            ...sort,
-            filters: isSorted ? filtersOf(tenantId, query) : undefined
+            at: String(keyOf(last, effectiveOrder.by)),
+            ...effectiveOrder,
+            filters: isSorted ? filterFingerprint(tenantId, query) : undefined
           })
         : null
   })
 }
 
-/** In the order in which the store has them, as many as are needed. */
-const firstByCreation = (
+/** The first rows of a page by creation. It reads only as many rows as it needs. */
+const pageByCreation = (
   store: Store,
   tenantId: string,
   sort: Order,
@@ -84,7 +85,7 @@ const firstByCreation = (
 ): ReadonlyArray<Reservation> => {
   const isAscending = sort.direction === "asc"
   const at = after === undefined ? undefined : Number(after.key)
-  // Downwards from the end of the instant: what is alike ascends all the same.
+  // Descending starts at the end of the instant, because its rows still ascend by id.
   const place =
     after === undefined || at === undefined
       ? undefined
@@ -93,27 +94,27 @@ const firstByCreation = (
         : { createdAtMs: at + 1, id: "" }
   const stored = store.reservations.byCreation(tenantId, sort.direction, place)
   const rows: Array<Reservation> = []
-  for (const reservation of isAscending ? stored : alikeAscending(stored)) {
-    if (after !== undefined && inOrder(sort, positionOf(reservation, sort.by), after) <= 0) continue
+  for (const reservation of isAscending ? stored : sameInstantAscending(stored)) {
+    if (after !== undefined && comparePositions(sort, positionOf(reservation, sort.by), after) <= 0) continue
     if (isShown(reservation) && rows.push(reservation) === count) break
   }
   return rows
 }
 
-/** Rows that descend by their creation; those of one instant ascend by name. */
-function* alikeAscending(rows: Iterable<Reservation>): Iterable<Reservation> {
-  let alike: Array<Reservation> = []
+/** Reorders descending rows so that rows of the same instant ascend by id. */
+function* sameInstantAscending(rows: Iterable<Reservation>): Iterable<Reservation> {
+  let sameInstant: Array<Reservation> = []
   for (const row of rows) {
-    if (alike[0] !== undefined && alike[0].createdAtMs !== row.createdAtMs) {
-      yield* alike.toReversed()
-      alike = []
+    if (sameInstant[0] !== undefined && sameInstant[0].createdAtMs !== row.createdAtMs) {
+      yield* sameInstant.toReversed()
+      sameInstant = []
     }
-    alike.push(row)
+    sameInstant.push(row)
   }
-  yield* alike.toReversed()
+  yield* sameInstant.toReversed()
 }
 
-/** In any order: all of a tenant are read. */
+/** All matching rows after the cursor. It reads all rows of the tenant. */
 const allSorted = (
   store: Store,
   tenantId: string,
@@ -122,27 +123,29 @@ const allSorted = (
   isShown: (reservation: Reservation) => boolean
 ): ReadonlyArray<Reservation> =>
   Array.from(store.reservations.ofOwner(tenantId))
-    // By place, not by name: the row that was last may have left the filter.
-    .filter((row) => isShown(row) && (after === undefined || inOrder(sort, positionOf(row, sort.by), after) > 0))
-    .toSorted((a, b) => inOrder(sort, positionOf(a, sort.by), positionOf(b, sort.by)))
+    // Compare positions, because the row of the cursor may no longer match the filter.
+    .filter(
+      (row) => isShown(row) && (after === undefined || comparePositions(sort, positionOf(row, sort.by), after) > 0)
+    )
+    .toSorted((a, b) => comparePositions(sort, positionOf(a, sort.by), positionOf(b, sort.by)))
 
-/** Rows that are alike ascend by name in both directions. */
-const inOrder = ({ direction }: Order, a: Position, b: Position): number =>
+/** Compares by key in the direction of the order, then by ascending id. */
+const comparePositions = ({ direction }: Order, a: Position, b: Position): number =>
   (direction === "asc" ? 1 : -1) * compare(a.key, b.key) || compare(a.id, b.id)
 
-/** The rows of a page; an empty limit counts as none. */
+/** The number of rows of a page. An empty limit counts as absent. */
 const limitOf = (query: URLSearchParams): number => {
   const text = query.get("limit") ?? ""
-  return text === "" ? Limits.defaultPageSize : Read.integer("limit", text, 1, Limits.maxPageSize)
+  return text === "" ? Limits.defaultPageSize : Parse.integer("limit", text, 1, Limits.maxPageSize)
 }
 
-/** What is asked for besides the order. */
-const filtersOf = (tenantId: string, query: URLSearchParams): string =>
+/** The filters of a query as text, to compare with those of a cursor. */
+const filterFingerprint = (tenantId: string, query: URLSearchParams): string =>
   [
     tenantId,
     ...filterNames.map((name) => query.get(name) ?? ""),
-    // An instant may be written in more than one way.
-    ...windows.flatMap(([from, to]) => [boundOf(query, from) ?? "", boundOf(query, to) ?? ""])
+    // Parsed, because the same instant has several spellings.
+    ...windows.flatMap(([from, to]) => [windowBound(query, from) ?? "", windowBound(query, to) ?? ""])
   ].join("\n")
 
 const directions = ["asc", "desc"] as const
@@ -152,19 +155,19 @@ interface Order {
   readonly direction: (typeof directions)[number]
 }
 
-/** What a query says of the order. */
-type AskedOrder = { readonly [K in keyof Order]: Order[K] | undefined }
+/** The order that a query requests. */
+type RequestedOrder = { readonly [K in keyof Order]: Order[K] | undefined }
 
-const orderOf = (query: URLSearchParams): AskedOrder => {
+const orderOf = (query: URLSearchParams): RequestedOrder => {
   const by = query.get("sort_by")
   const direction = query.get("sort_dir")
   return {
-    by: by === null ? undefined : Read.word("sort_by", by.toLowerCase(), SortBy.literals),
-    direction: direction === null ? undefined : Read.word("sort_dir", direction.toLowerCase(), directions)
+    by: by === null ? undefined : Parse.literal("sort_by", by.toLowerCase(), SortBy.literals),
+    direction: direction === null ? undefined : Parse.literal("sort_dir", direction.toLowerCase(), directions)
   }
 }
 
-const isSortAsked = (order: AskedOrder): boolean => order.by !== undefined || order.direction !== undefined
+const isOrderRequested = (order: RequestedOrder): boolean => order.by !== undefined || order.direction !== undefined
 
 const keyOf = (reservation: Reservation, by: SortBy): string | bigint | number => {
   switch (by) {
@@ -185,7 +188,7 @@ const keyOf = (reservation: Reservation, by: SortBy): string | bigint | number =
   }
 }
 
-/** The place of a row in an order. */
+/** The position of a row in an order. */
 interface Position {
   readonly key: string | bigint | number
   readonly id: string
@@ -196,20 +199,20 @@ const positionOf = (reservation: Reservation, by: SortBy): Position => ({
   id: reservation.id
 })
 
-/** The key that a cursor has as text. */
-const keyFrom = (text: string, by: SortBy): Position["key"] => {
+/** Parses the key of a cursor. Throws if it is malformed. */
+const parseKey = (text: string, by: SortBy): Position["key"] => {
   switch (by) {
     case "reserved":
       return BigInt(text)
     case "created_at_ms":
     case "expires_at_ms":
-      return instantFrom(text)
+      return parseInstantKey(text)
     default:
       return text
   }
 }
 
-const instantFrom = (text: string): number => {
+const parseInstantKey = (text: string): number => {
   const instant = Number(text)
   if (Number.isSafeInteger(instant)) return instant
   throw new RangeError(text)
@@ -229,17 +232,17 @@ const windows = [
 
 const filterNames: ReadonlyArray<string> = ["status", "idempotency_key", ...Subject.fields.slice(1)]
 
-/** An end of a window, where it is given. */
-const boundOf = (query: URLSearchParams, name: string): number | undefined => {
-  const text = Read.parameter(query, name)
-  return text === undefined ? undefined : Read.instant(name, text)
+/** A bound of a time window, in epoch milliseconds, if present. */
+const windowBound = (query: URLSearchParams, name: string): number | undefined => {
+  const text = Parse.parameter(query, name)
+  return text === undefined ? undefined : Parse.instant(name, text)
 }
 
 const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolean) => {
   const tests: Array<(reservation: Reservation) => boolean> = []
   const status = query.get("status")
   if (status !== null) {
-    const wanted = Read.word("status filter", status, ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"])
+    const wanted = Parse.literal("status filter", status, ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"])
     tests.push((reservation) => reservation.status === wanted)
   }
   const key = query.get("idempotency_key")
@@ -248,12 +251,12 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
     tests.push((reservation) => reservation.scopePath.split("/").includes(segment))
   }
   for (const [from, to, at] of windows) {
-    const start = boundOf(query, from)
-    const end = boundOf(query, to)
+    const start = windowBound(query, from)
+    const end = windowBound(query, to)
     if (start === undefined && end === undefined) continue
     const startMs = start ?? Number.NEGATIVE_INFINITY
     const endMs = end ?? Number.POSITIVE_INFINITY
-    if (startMs > endMs) throw invalid(`${from} must not be after ${to}`)
+    if (startMs > endMs) throw invalidRequest(`${from} must not be after ${to}`)
     tests.push((reservation) => {
       const instant = at(reservation)
       return instant !== undefined && instant >= startMs && instant <= endMs
@@ -264,22 +267,22 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
 
 const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
   if (caller === "admin") {
-    const asked = query.get("tenant")
-    if (asked === null || asked.trim() === "")
-      throw invalid("tenant query parameter is required with the administrator's key")
-    return asked
+    const requested = query.get("tenant")
+    if (requested === null || requested.trim() === "")
+      throw invalidRequest("tenant query parameter is required with the administrator's key")
+    return requested
   }
-  ownTenant(caller, query)
+  checkTenantParameter(caller, query)
   return caller.tenant.id
 }
 
-/** A query names no other tenant than its caller. */
-const ownTenant = (caller: Caller, query: URLSearchParams): void => {
-  const asked = query.get("tenant")
-  if (asked !== null && asked.trim() !== "" && asked !== caller.tenant.id) throw otherTenant()
+/** Throws a 403 if the query names another tenant. */
+const checkTenantParameter = (caller: Caller, query: URLSearchParams): void => {
+  const requested = query.get("tenant")
+  if (requested !== null && requested.trim() !== "" && requested !== caller.tenant.id) throw tenantMismatch()
 }
 
-/** The segments of a path that a query names. */
+/** The path segments that a query filters by. */
 const segmentsOf = (query: URLSearchParams): ReadonlyArray<string> => {
   const segments: Array<string> = []
   for (const field of Subject.fields) {
@@ -294,42 +297,44 @@ const segmentsOf = (query: URLSearchParams): ReadonlyArray<string> => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 interface Cursor extends Order {
-  /** The last row of the page before, and its key. */
+  /** The id of the last row of the previous page. */
   readonly after: string
+  /** The sort key of that row. */
   readonly at: string
-  /** What was asked for; nothing for a list without an order, whose filters may change on the way. */
+  /** The filters of the query. Absent for an unsorted list, whose filters may change between pages. */
   readonly filters: string | undefined
 }
 
-const cursor = (value: Cursor): string => Buffer.from(JSON.stringify(value), "utf8").toString("base64url")
+const encodeCursor = (value: Cursor): string => Buffer.from(JSON.stringify(value), "utf8").toString("base64url")
 
-/** Where a page begins. The cursor of an ordered list belongs to its order and filters. */
-const cursorOf = (
+/** The start of a page. The cursor of a sorted list is valid only for the same order and filters. */
+const startOf = (
   query: URLSearchParams,
-  order: AskedOrder,
+  order: RequestedOrder,
   filters: string
 ): (Omit<Cursor, "after"> & { readonly after: Position }) | undefined => {
-  const text = Read.parameter(query, "cursor")
-  if (text === undefined || (text === "0" && !isSortAsked(order))) return undefined
-  const value = parseCursor(text)
-  if (value === undefined || (value.filters === undefined && isSortAsked(order))) throw invalid("Invalid cursor")
+  const text = Parse.parameter(query, "cursor")
+  if (text === undefined || (text === "0" && !isOrderRequested(order))) return undefined
+  const value = decodeCursor(text)
+  if (value === undefined || (value.filters === undefined && isOrderRequested(order)))
+    throw invalidRequest("Invalid cursor")
   const isSame =
     value.filters === undefined ||
     (value.filters === filters &&
       (order.by ?? value.by) === value.by &&
       (order.direction ?? value.direction) === value.direction)
-  if (!isSame) throw invalid("The cursor belongs to another query")
+  if (!isSame) throw invalidRequest("The cursor belongs to another query")
   try {
-    return { ...value, after: { key: keyFrom(value.at, value.by), id: value.after } }
+    return { ...value, after: { key: parseKey(value.at, value.by), id: value.after } }
   } catch {
-    throw invalid("Invalid cursor")
+    throw invalidRequest("Invalid cursor")
   }
 }
 
-const parseCursor = (text: string): Cursor | undefined => {
+const decodeCursor = (text: string): Cursor | undefined => {
   try {
     const value: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"))
-    if (!Read.isRecord(value)) return undefined
+    if (!Parse.isRecord(value)) return undefined
     const { after, at, by, direction, filters } = value
     const key = SortBy.literals.find((candidate) => candidate === by)
     if (typeof after !== "string" || typeof at !== "string" || key === undefined) return undefined
@@ -345,52 +350,22 @@ const parseCursor = (text: string): Cursor | undefined => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** `GET /v1/balances` */
-export const balances = (context: Context, caller: Caller, query: URLSearchParams, isVisible: IsVisible): Answer => {
+export const getBalances = (
+  context: Context,
+  caller: Caller,
+  query: URLSearchParams,
+  isVisible: IsVisible
+): JsonResponse => {
   const segments = segmentsOf(query)
-  if (segments.length === 0) throw invalid(`At least one of ${Subject.fields.join(", ")} is required`)
-  ownTenant(caller, query)
-  // Children are always listed, whatever it says.
-  Read.flag(query, "include_children")
+  if (segments.length === 0) throw invalidRequest(`At least one of ${Subject.fields.join(", ")} is required`)
+  checkTenantParameter(caller, query)
+  // Only validated. As in the reference server, children are always included.
+  Parse.boolean(query, "include_children")
   const limit = limitOf(query)
   const all = Array.from(context.store.budgets.ofOwner(caller.tenant.id)).filter((budget) => {
     const parts = budget.scope.split("/")
     return segments.every((segment) => parts.includes(segment)) && isVisible(Scopes.withAncestors(budget.scope))
   })
-  const { hasMore, next, rows } = Read.slice(query, all, limit)
-  return json(200, { balances: rows.map(balance), has_more: hasMore, next_cursor: next ?? null })
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// rows
-// ---------------------------------------------------------------------------------------------------------------------
-
-const everything: ReadonlySet<string> = new Set(["metadata", "committed_metadata"])
-
-/** A reservation on the wire. Absent subject fields and tags are null there, as the reference has it. */
-const row = (reservation: Reservation, include: ReadonlySet<string>): object => {
-  const { action, subject, unit } = reservation
-  return {
-    reservation_id: reservation.id,
-    status: reservation.status,
-    idempotency_key: reservation.idempotencyKey,
-    subject: {
-      tenant: subject.tenant ?? null,
-      workspace: subject.workspace ?? null,
-      app: subject.app ?? null,
-      workflow: subject.workflow ?? null,
-      agent: subject.agent ?? null,
-      toolset: subject.toolset ?? null,
-      dimensions: subject.dimensions ?? null
-    },
-    action: { kind: action.kind, name: action.name, tags: action.tags ?? null },
-    reserved: money(unit, reservation.amount),
-    committed: reservation.committed === undefined ? undefined : money(unit, reservation.committed),
-    created_at_ms: reservation.createdAtMs,
-    expires_at_ms: reservation.expiresAtMs,
-    finalized_at_ms: reservation.finalizedAtMs,
-    scope_path: reservation.scopePath,
-    affected_scopes: reservation.affectedScopes,
-    metadata: include.has("metadata") ? reservation.metadata : undefined,
-    committed_metadata: include.has("committed_metadata") ? reservation.committedMetadata : undefined
-  }
+  const { hasMore, next, rows } = Parse.offsetPage(query, all, limit)
+  return json(200, { balances: rows.map(balanceRow), has_more: hasMore, next_cursor: next ?? null })
 }

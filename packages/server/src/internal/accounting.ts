@@ -1,8 +1,10 @@
 /**
- * The arithmetic of the books: which budgets a path has, what they have against a request, and what holds, spending and debt
- * make of their figures. It writes nothing: what comes out are budgets as they would be, and the commands put them.
+ * The arithmetic of budgets: which budgets apply to a path, whether they allow a request, and how reservations, spend and debt
+ * change them.
  *
- * Source: ERROR SEMANTICS, OVERDRAFT RECONCILIATION and the LEDGER INVARIANT of the protocol.
+ * It is pure. Functions return changed budgets, and the commands in `ledger.ts` store them.
+ *
+ * @see ERROR SEMANTICS, OVERDRAFT RECONCILIATION and LEDGER INVARIANT in cycles-protocol-v0.yaml
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
@@ -10,7 +12,7 @@ import * as Limits from "@effect-cycles/protocol/Limits"
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Budget, Reservation } from "./model.ts"
 import { remaining } from "./model.ts"
-import { invalid, Refusal } from "./refusal.ts"
+import { invalidRequest, ErrorResponse } from "./errorResponse.ts"
 import type { Store } from "./store.ts"
 import { budgetId } from "./store.ts"
 
@@ -18,8 +20,8 @@ import { budgetId } from "./store.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What stands against a request. A dry run tells it instead of being refused. */
-export interface Refused {
+/** Why budgets deny a request. Reserve throws it as an error; a dry run and decide return it as the decision DENY. */
+export interface Denial {
   readonly code: string
   readonly message: string
   readonly status: number
@@ -30,25 +32,25 @@ export interface Refused {
 // finding budgets
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The budgets of a path in a unit, from the top down. */
+/** Finds the budgets of a path in a unit, from the top down. */
 export const find = (
   store: Store,
   tenantId: string,
   scopes: ReadonlyArray<string>,
   unit: string
-): { readonly budgets: ReadonlyArray<Budget>; readonly refused: Refused | undefined } => {
+): { readonly budgets: ReadonlyArray<Budget>; readonly denial: Denial | undefined } => {
   const budgets: Array<Budget> = []
   for (const scope of scopes) {
     const budget = store.budgets.get(budgetId(scope, unit))
     if (budget !== undefined && budget.tenantId === tenantId) budgets.push(budget)
   }
-  if (budgets.length > 0) return { budgets, refused: undefined }
+  if (budgets.length > 0) return { budgets, denial: undefined }
   for (const scope of scopes) {
     const units = unitsOf(store, tenantId, scope)
     if (units.length > 0) {
       return {
         budgets,
-        refused: {
+        denial: {
           status: 400,
           code: "UNIT_MISMATCH",
           message: `Budget at scope '${scope}' exists but in a different unit (requested: ${unit}, expected: [${units.join(", ")}])`,
@@ -59,7 +61,7 @@ export const find = (
   }
   return {
     budgets,
-    refused: {
+    denial: {
       status: 404,
       code: "NOT_FOUND",
       message: `Budget not found for provided scope: ${scopes[scopes.length - 1] ?? ""}`
@@ -70,8 +72,8 @@ export const find = (
 const unitsOf = (store: Store, tenantId: string, scope: string): ReadonlyArray<string> =>
   Amount.knownUnits.filter((unit) => store.budgets.get(budgetId(scope, unit))?.tenantId === tenantId)
 
-/** The budgets that hold a reservation. One that was made later isn't among them. */
-export const held = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => {
+/** The budgets that include a reservation in `reserved`. Budgets created after the reservation do not. */
+export const budgetsHolding = (store: Store, reservation: Reservation): ReadonlyArray<Budget> => {
   const budgets: Array<Budget> = []
   for (const scope of reservation.heldScopes) {
     const budget = store.budgets.get(budgetId(scope, reservation.unit))
@@ -81,44 +83,43 @@ export const held = (store: Store, reservation: Reservation): ReadonlyArray<Budg
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// refusals
+// denials
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the budgets of a path have against an estimate that would be held. */
-export const againstEstimate = (budgets: ReadonlyArray<Budget>, amount: bigint): Refused | undefined =>
-  firstRefusal(
+/** Checks whether the budgets of a path allow a reservation. */
+export const checkEstimate = (budgets: ReadonlyArray<Budget>, amount: bigint): Denial | undefined =>
+  firstDenial(
     budgets,
-    (budget) => state(budget) ?? overLimit(budget) ?? debtOutstanding(budget) ?? exceeded(budget, amount)
+    (budget) => checkStatus(budget) ?? checkOverLimit(budget) ?? checkDebt(budget) ?? checkRemaining(budget, amount)
   )
 
-/** What they have against spending without a hold. */
-export const againstEvent = (
+/** Checks whether the budgets of a path allow spend without a reservation. */
+export const checkEvent = (budgets: ReadonlyArray<Budget>, amount: bigint, policy: OveragePolicy): Denial | undefined =>
+  firstDenial(
+    budgets,
+    (budget) => checkStatus(budget) ?? (policy === "REJECT" ? checkRemaining(budget, amount) : undefined)
+  )
+
+/** Converts a denial into an error response. */
+export const toErrorResponse = (denial: Denial): ErrorResponse =>
+  new ErrorResponse(denial.status, denial.code, denial.message, { details: denial.details })
+
+/** The reason code of a denial in a DENY decision. */
+export const reasonCodeOf = (denial: Denial): string => (denial.code === "NOT_FOUND" ? "BUDGET_NOT_FOUND" : denial.code)
+
+/** The denial of the topmost budget that fails the check. */
+const firstDenial = (
   budgets: ReadonlyArray<Budget>,
-  amount: bigint,
-  policy: OveragePolicy
-): Refused | undefined =>
-  firstRefusal(budgets, (budget) => state(budget) ?? (policy === "REJECT" ? exceeded(budget, amount) : undefined))
-
-/** A refusal to be thrown. */
-export const toRefusal = (refused: Refused): Refusal =>
-  new Refusal(refused.status, refused.code, refused.message, { details: refused.details })
-
-/** Why a request is denied, where that is an answer. */
-export const reasonOf = (refused: Refused): string => (refused.code === "NOT_FOUND" ? "BUDGET_NOT_FOUND" : refused.code)
-
-/** What the first budget of a path, from the top down, has against a request. */
-const firstRefusal = (
-  budgets: ReadonlyArray<Budget>,
-  refusal: (budget: Budget) => Refused | undefined
-): Refused | undefined => {
+  check: (budget: Budget) => Denial | undefined
+): Denial | undefined => {
   for (const budget of budgets) {
-    const refused = refusal(budget)
-    if (refused !== undefined) return refused
+    const denial = check(budget)
+    if (denial !== undefined) return denial
   }
   return undefined
 }
 
-const state = ({ scope, status }: Budget): Refused | undefined => {
+const checkStatus = ({ scope, status }: Budget): Denial | undefined => {
   switch (status) {
     case "FROZEN":
       return { status: 409, code: "BUDGET_FROZEN", message: `Budget is frozen for scope: ${scope}` }
@@ -129,7 +130,7 @@ const state = ({ scope, status }: Budget): Refused | undefined => {
   }
 }
 
-const overLimit = ({ isOverLimit, scope }: Budget): Refused | undefined =>
+const checkOverLimit = ({ isOverLimit, scope }: Budget): Denial | undefined =>
   isOverLimit
     ? {
         status: 409,
@@ -138,12 +139,12 @@ const overLimit = ({ isOverLimit, scope }: Budget): Refused | undefined =>
       }
     : undefined
 
-const debtOutstanding = ({ debt, overdraftLimit, scope }: Budget): Refused | undefined =>
+const checkDebt = ({ debt, overdraftLimit, scope }: Budget): Denial | undefined =>
   debt > 0n && overdraftLimit === 0n
     ? { status: 409, code: "DEBT_OUTSTANDING", message: `Outstanding debt blocks new reservation for: ${scope}` }
     : undefined
 
-const exceeded = (budget: Budget, amount: bigint): Refused | undefined =>
+const checkRemaining = (budget: Budget, amount: bigint): Denial | undefined =>
   remaining(budget) < amount
     ? { status: 409, code: "BUDGET_EXCEEDED", message: `Budget exceeded for: ${budget.scope}` }
     : undefined
@@ -152,22 +153,21 @@ const exceeded = (budget: Budget, amount: bigint): Refused | undefined =>
 // arithmetic
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A budget that holds an amount more. */
+/** Adds an amount to `reserved`. */
 export const hold = (budget: Budget, amount: bigint): Budget => ({ ...budget, reserved: budget.reserved + amount })
 
-/** These budgets without what they hold. */
-export const freed = (store: Store, reservation: Reservation): ReadonlyArray<Budget> =>
-  held(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
+/** The budgets of a reservation, with its amount subtracted from `reserved`. */
+export const withoutHold = (store: Store, reservation: Reservation): ReadonlyArray<Budget> =>
+  budgetsHolding(store, reservation).map((budget) => ({ ...budget, reserved: budget.reserved - reservation.amount }))
 
-/** A budget that has spent an amount more. */
-export const spend = (budget: Budget, amount: bigint): Budget => checked({ ...budget, spent: budget.spent + amount })
+/** Adds an amount to `spent`. */
+export const spend = (budget: Budget, amount: bigint): Budget => inInt64({ ...budget, spent: budget.spent + amount })
 
 /**
- * Charges more than was held: `base` has been covered by the hold, what goes beyond it has to be found. The budgets come with
- * the hold already given back.
+ * Charges more than was reserved. `base` is the reserved amount, already subtracted from `reserved` of the given budgets.
  *
- * A budget that can't go into debt cuts the charge to what it has left, under ALLOW_WITH_OVERDRAFT too; the others go into
- * debt for what of that they can't cover.
+ * A budget without overdraft cuts the charge for all budgets to its remaining amount, but not below `base`. Budgets with
+ * overdraft take the part of that charge which they can't cover as debt.
  */
 export const overage = (
   budgets: ReadonlyArray<Budget>,
@@ -177,34 +177,34 @@ export const overage = (
 ): { readonly after: ReadonlyArray<Budget>; readonly charged: bigint } => {
   const isOverdraftAllowed = (budget: Budget): boolean =>
     policy === "ALLOW_WITH_OVERDRAFT" && budget.overdraftLimit > 0n
-  const least = budgets.reduce(
+  const affordable = budgets.reduce(
     (least, budget) => (!isOverdraftAllowed(budget) && remaining(budget) < least ? remaining(budget) : least),
     actual
   )
-  const charged = least > base ? least : base
+  const charged = affordable > base ? affordable : base
   return {
     after: budgets.map((budget) => {
-      const rest = remaining(budget)
+      const left = remaining(budget)
       if (!isOverdraftAllowed(budget)) {
-        return { ...spend(budget, charged), isOverLimit: budget.isOverLimit || (charged < actual && rest < actual) }
+        return { ...spend(budget, charged), isOverLimit: budget.isOverLimit || (charged < actual && left < actual) }
       }
-      if (rest >= charged) return spend(budget, charged)
-      // What the hold and the rest of the budget cover is spent; what lies beyond is debt.
-      const paid = rest > base ? rest : base
+      if (left >= charged) return spend(budget, charged)
+      // The reserved amount is always spent, even if the budget is short by now. Only the excess becomes debt.
+      const paid = left > base ? left : base
       const debt = budget.debt + charged - paid
       if (debt > budget.overdraftLimit) {
-        throw new Refusal(409, "OVERDRAFT_LIMIT_EXCEEDED", `Overdraft limit exceeded for: ${budget.scope}`)
+        throw new ErrorResponse(409, "OVERDRAFT_LIMIT_EXCEEDED", `Overdraft limit exceeded for: ${budget.scope}`)
       }
-      return checked({ ...budget, spent: budget.spent + paid, debt })
+      return inInt64({ ...budget, spent: budget.spent + paid, debt })
     }),
     charged
   }
 }
 
-/** A budget whose figures an answer can hold. */
-const checked = (budget: Budget): Budget => {
+/** Throws if an amount of the budget no longer fits in an int64. */
+const inInt64 = (budget: Budget): Budget => {
   if (budget.spent > Limits.maxInt64 || budget.debt > Limits.maxInt64 || remaining(budget) < Limits.minInt64) {
-    throw invalid(`The books of ${budget.scope} can't hold this amount`)
+    throw invalidRequest(`The books of ${budget.scope} can't hold this amount`)
   }
   return budget
 }
@@ -213,14 +213,14 @@ const checked = (budget: Budget): Budget => {
 // rows
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** An amount on the wire. */
+/** Encodes an amount. */
 export const money = (unit: string, amount: bigint): { readonly unit: string; readonly amount: number | bigint } => ({
   unit,
   amount: Json.encodeInteger(amount)
 })
 
-/** A balance on the wire. */
-export const balance = (budget: Budget): object => {
+/** Encodes a budget as a balance. */
+export const balanceRow = (budget: Budget): object => {
   const { scope, unit } = budget
   return {
     scope: scope.slice(scope.lastIndexOf("/") + 1),
