@@ -24,8 +24,11 @@ const notBlank = Schema.isPattern(/\S/, { expected: "a text that is not blank" }
  * @since 0.1.0
  */
 export const Action = Schema.Struct({
+  /** The kind of work, recommended as `category.operation`. */
   kind: Wire.text(0, Limits.maxActionKind).check(notBlank),
+  /** The provider, model or tool. */
   name: Wire.text(0, Limits.maxActionName).check(notBlank),
+  /** Tags for policies. */
   tags: Schema.optional(
     Schema.Array(Wire.text(0, Limits.maxTag)).check(
       Schema.isMaxLength(Limits.maxTags, { expected: `at most ${Limits.maxTags} tags` })

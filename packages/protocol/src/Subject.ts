@@ -46,12 +46,19 @@ const value = Schema.optional(
  * @since 0.1.0
  */
 export const Subject = Schema.Struct({
+  /** The tenant that owns the budgets. */
   tenant: value,
+  /** A workspace of the tenant. */
   workspace: value,
+  /** An application. */
   app: value,
+  /** A workflow, for example a single run. */
   workflow: value,
+  /** An agent. */
   agent: value,
+  /** A set of tools. */
   toolset: value,
+  /** At most 16 strings of at most 256 characters each, for reports. */
   dimensions: Schema.optional(
     Schema.Record(Schema.String, Wire.text(0, Limits.maxDimensionValue)).check(
       Schema.isMaxProperties(Limits.maxDimensions, { expected: `at most ${Limits.maxDimensions} entries` })
