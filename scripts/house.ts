@@ -12,6 +12,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   client: ["@effect-cycles/protocol"],
   server: ["@effect-cycles/protocol"],
   ai: ["@effect-cycles/protocol", "effect-cycles"],
+  testing: ["@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"],
   bench: ["@effect-cycles/ai", "@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"]
 }
 

@@ -132,7 +132,7 @@ const { undici: _, ...peers }: Readonly<Record<string, string>> = Object.assign(
 const entries = packages.flatMap((name) => entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1)))
 
 /** Those that need no Node. */
-const portable = entries.filter((entry) => !/\/node(\/|$)|^@effect-cycles\/server/.test(entry))
+const portable = entries.filter((entry) => !/\/node(\/|$)|^@effect-cycles\/(server|testing)/.test(entry))
 
 const section = (title: string, lines: ReadonlyArray<string>): string =>
   [`${title}:`, ...lines.map((line) => `  ${line}`)].join("\n")
