@@ -128,7 +128,7 @@ const TypeId = "~@effect-cycles/testing/CyclesTest"
 export interface CyclesTest {
   readonly [TypeId]: typeof TypeId
   /** See the function `inject`. */
-  readonly inject: (operation: Target, ...faults: readonly [Fault, ...ReadonlyArray<Fault>]) => Effect.Effect<void>
+  readonly inject: (operation: Target, ...faults: ReadonlyArray<Fault>) => Effect.Effect<void>
   /** See the function `always`. */
   readonly always: (operation: Target, fault: Fault) => Effect.Effect<void>
   /** See the function `clearFaults`. */
@@ -266,10 +266,8 @@ const toError = ({ active, expected, found }: Ledger.Mismatch): Effect.Effect<ne
  * @since 0.1.0
  * @category faults
  */
-export const inject = (
-  operation: Target,
-  ...faults: readonly [Fault, ...ReadonlyArray<Fault>]
-): Effect.Effect<void, never, CyclesTest> => Effect.flatMap(CyclesTest, (test) => test.inject(operation, ...faults))
+export const inject = (operation: Target, ...faults: ReadonlyArray<Fault>): Effect.Effect<void, never, CyclesTest> =>
+  Effect.flatMap(CyclesTest, (test) => test.inject(operation, ...faults))
 
 /**
  * Every request of an operation meets this fault, after those that were injected, until `clearFaults`.

@@ -32,6 +32,7 @@ import type { Name } from "@effect-cycles/protocol/Operations"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import { fieldOf } from "./internal/body.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -327,7 +328,7 @@ const responseOf = ({ body = "", headers, status = 200 }: ResponseOptions): Tran
 const errorOf = (status: number, code: string, headers?: Readonly<Record<string, string>>): TransportResponse =>
   responseOf({ status, headers, body: { error: code, message: "injected by the test", request_id: "injected" } })
 
-const isDryRun = ({ body }: TransportRequest): boolean => /"dry_run"\s*:\s*true/.test(body ?? "")
+const isDryRun = ({ body }: TransportRequest): boolean => fieldOf(body, "dry_run") === true
 
 const finite = (name: string, delay: Duration.Input): Duration.Duration => {
   const duration = Duration.fromInputUnsafe(delay)

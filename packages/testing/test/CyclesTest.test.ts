@@ -127,7 +127,6 @@ describe("inject", () => {
 
   it.effect("dies without a fault", () =>
     Effect.gen(function* () {
-      // @ts-expect-error: the compiler refuses it too
       const exit = yield* Effect.exit(CyclesTest.inject("commit"))
       expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("CyclesTest.inject expects at least one fault")
     }).pipe(Effect.provide(TestLayer))

@@ -7,6 +7,7 @@ import type { Name } from "@effect-cycles/protocol/Operations"
 import * as Operations from "@effect-cycles/protocol/Operations"
 import type { Fault } from "../Fault.ts"
 import { none } from "../Fault.ts"
+import { fieldOf } from "./body.ts"
 
 /** The operation whose requests meet a fault. */
 export type Target = Name | "any"
@@ -46,7 +47,10 @@ const routes = Operations.names.map((name) => {
 const operationOf = (method: string, pathname: string): Name | undefined =>
   routes.find((route) => route.method === method && route.pattern.test(pathname))?.name
 
-const keyOf = (body: string): string | undefined => /"idempotency_key"\s*:\s*"([^"]*)"/.exec(body)?.[1]
+const keyOf = (body: string): string | undefined => {
+  const key = fieldOf(body, "idempotency_key")
+  return typeof key === "string" ? key : undefined
+}
 
 const targets: ReadonlySet<string> = new Set([...Operations.names, "any"])
 
