@@ -1,4 +1,5 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -9,8 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Heartbeat, Reservation } from "effect-cycles"
-import { Faults, refuse } from "./support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
@@ -36,7 +36,7 @@ const late =
       })
     )
 
-const extendsOf = Effect.map(Faults, (faults) => faults.sent().filter((sent) => sent.operation === "extend"))
+const extendsOf = CyclesTest.requests("extend")
 
 describe("Heartbeat", () => {
   it.effect("extends before the lease ends, by the rule of remaining_ttl_ms, to the millisecond", () =>
@@ -64,29 +64,27 @@ describe("Heartbeat", () => {
 
   it.effect("CR-CORE-003: repeats a lost extend with the same key, and a fresh one has a new key", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", { _tag: "LoseAnswer" })
+      yield* CyclesTest.inject("extend", Fault.responseLost)
       const fiber = yield* slow("2 minutes")
       yield* TestClock.adjust("60 seconds")
-      const keys = (yield* extendsOf).map((sent) => sent.key)
+      const keys = (yield* extendsOf).map((sent) => sent.idempotencyKey)
       expect(keys).toHaveLength(2)
       expect(keys[0]).toBe(keys[1])
       yield* TestClock.adjust("60 seconds")
       yield* Fiber.join(fiber)
-      expect(new Set((yield* extendsOf).map((sent) => sent.key)).size).toBeGreaterThan(1)
+      expect(new Set((yield* extendsOf).map((sent) => sent.idempotencyKey)).size).toBeGreaterThan(1)
     }).pipe(Effect.provide(exact))
   )
 
   it.effect.each([
-    { ttl: 2_000, before: [undefined] },
+    { ttl: 2_000, before: [Fault.none] },
     { ttl: 4_000, before: [] },
     { ttl: 8_000, before: [] },
     { ttl: 20_000, before: [] },
     { ttl: 60_000, before: [] }
   ])("CR-CORE-003: one extend without an answer costs no lease of $ttl ms, where timers are late", ({ before, ttl }) =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", ...before, { _tag: "Hang" })
+      yield* CyclesTest.inject("extend", ...before, Fault.noResponse)
       const fiber = yield* Effect.sleep(3 * ttl).pipe(
         withSettlement({
           action,
@@ -99,7 +97,7 @@ describe("Heartbeat", () => {
       )
       yield* TestClock.adjust(3 * ttl + 1_000)
       expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
-      const keys = (yield* extendsOf).map((sent) => sent.key).slice(before.length)
+      const keys = (yield* extendsOf).map((sent) => sent.idempotencyKey).slice(before.length)
       expect(keys.length).toBeGreaterThan(2)
       expect(keys[1]).toBe(keys[0])
       expect(new Set(keys).size).toBe(keys.length - 1)
@@ -108,9 +106,8 @@ describe("Heartbeat", () => {
 
   it.effect("an extend that has to wait for its place ends in time for its retry", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       // Nothing was answered for so long that the first call goes alone, and the other one waits for it.
-      faults.plan("extend", { _tag: "Hang" }, { _tag: "Hang" })
+      yield* CyclesTest.inject("extend", Fault.noResponse, Fault.noResponse)
       const fibers = yield* Effect.forEach([1, 2], () => slow("6 minutes", { ttl: "5 minutes" }))
       yield* TestClock.adjust("6 minutes")
       yield* Effect.forEach(fibers, Fiber.join)
@@ -124,7 +121,6 @@ describe("Heartbeat", () => {
     { name: "when the answer to its reserve says that no time is left", diesAtMs: 100_000, pauseMs: 20_000 }
   ])("a job that runs again under its key, $name, extends as the first run did", ({ diesAtMs, pauseMs }) =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       const job = Effect.sleep("3 minutes").pipe(
         withSettlement({
           action,
@@ -136,7 +132,7 @@ describe("Heartbeat", () => {
         Effect.forkChild({ startImmediately: true })
       )
       // A process that dies sends no release: this one never arrives.
-      faults.always("release", { _tag: "LoseRequest" })
+      yield* CyclesTest.always("release", Fault.requestLost)
       const first = yield* job
       yield* TestClock.adjust(diesAtMs)
       yield* Fiber.interrupt(first)
@@ -146,7 +142,7 @@ describe("Heartbeat", () => {
       const second = yield* job
       yield* TestClock.adjust("3 minutes")
       expect((yield* Fiber.join(second))[0]).toMatchObject({ _tag: "Committed" })
-      const keys = (yield* extendsOf).map((sent) => sent.key)
+      const keys = (yield* extendsOf).map((sent) => sent.idempotencyKey)
       expect(keys.length).toBeGreaterThan(before)
       expect(new Set(keys).size).toBe(keys.length)
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -161,8 +157,7 @@ describe("Heartbeat", () => {
     "NOT_FOUND"
   ])("stops on %s, and the body goes on", (code) =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, code))
+      yield* CyclesTest.always("extend", Fault.error(409, code))
       const fiber = yield* slow("50 seconds")
       yield* TestClock.adjust("50 seconds")
       expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
@@ -172,8 +167,7 @@ describe("Heartbeat", () => {
 
   it.effect("goes on while the settlement goes on, and not a beat longer", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "100" }))
+      yield* CyclesTest.inject("commit", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "100" }))
       yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(100), actual: () => tokens(42) }))
       yield* TestClock.adjust("100 seconds")
       const during = (yield* extendsOf).length
@@ -186,21 +180,19 @@ describe("Heartbeat", () => {
 
   it.effect("a slow extend holds no other lease up", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", { _tag: "Hang" })
+      yield* CyclesTest.inject("extend", Fault.noResponse)
       const fibers = yield* Effect.forEach([1, 2, 3], () => slow("90 seconds"))
       yield* TestClock.adjust("90 seconds")
       yield* Effect.forEach(fibers, Fiber.join)
       expect(new Set((yield* extendsOf).map((sent) => sent.path)).size).toBe(3)
       expect(yield* books).toEqual({ spent: 126, reserved: 0 })
-      yield* nothingLeft
+      yield* CyclesTest.expectNothingReserved()
     }).pipe(Effect.provide(exact))
   )
 
   it.effect("cancel stops the body, settles what it had spent, and fails with LeaseLost, not with an interrupt", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Reservation.record({ actual: tokens(5) }).pipe(
         Effect.andThen(Effect.never),
         Cycles.withCycles({ action, estimate: tokens(100), heartbeat: "cancel" }),
@@ -230,8 +222,7 @@ describe("Heartbeat", () => {
 
   it.effect("failOnFinalize lets the body end and charges it, then fails with LeaseLost", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Effect.sleep("50 seconds").pipe(
         Cycles.withCycles({
           action,
@@ -250,8 +241,7 @@ describe("Heartbeat", () => {
 
   it.effect("cancel ends a guarded stream, and charges what it had produced", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Stream.concat(Stream.make(1, 2), Stream.never).pipe(
         Cycles.withCyclesStream({
           action,
@@ -266,14 +256,13 @@ describe("Heartbeat", () => {
       yield* TestClock.adjust("40 seconds")
       expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LeaseLost" })
       expect(yield* books).toEqual({ spent: 3, reserved: 0 })
-      yield* nothingLeft
+      yield* CyclesTest.expectNothingReserved()
     }).pipe(Effect.provide(exact))
   )
 
   it.effect("failOnFinalize charges a stream that has ended and was not counted, then fails with LeaseLost", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Stream.fromEffect(Effect.sleep("50 seconds")).pipe(
         Cycles.withCyclesStream({ action, estimate: tokens(100), heartbeat: "failOnFinalize" }),
         Stream.runDrain,
@@ -288,8 +277,7 @@ describe("Heartbeat", () => {
 
   it.effect("counts one extension for each fresh beat on the server", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", { _tag: "LoseAnswer" }, undefined)
+      yield* CyclesTest.inject("extend", Fault.responseLost, Fault.none)
       const fiber = yield* slow("70 seconds")
       yield* TestClock.adjust("60 seconds")
       const server = yield* CyclesServer.CyclesServer

@@ -3,6 +3,7 @@
  * starts, nothing sent that could hold budget, nothing left held.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -13,8 +14,7 @@ import * as Redacted from "effect/Redacted"
 import { readdirSync } from "node:fs"
 import { Amount, Cycles } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
-import { Faults } from "../support/faults.ts"
+import { action, books, live, operations, tokens } from "../support/live.ts"
 import { listen, nobody } from "./loopback.ts"
 import { temporaryFolder } from "./support.ts"
 
@@ -125,7 +125,7 @@ describe("NodeCycles", () => {
           /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
         )
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
-        expect((yield* Faults).operations()).toEqual(["reserve"])
+        expect(yield* operations).toEqual(["reserve"])
       }).pipe(Effect.provide(live({ apiKey: Redacted.make("cyc_live_somebody-else") })))
     )
 
@@ -153,9 +153,9 @@ describe("NodeCycles", () => {
     ])("with %s is one error, and nothing is sent", ([, estimate, error]) =>
       Effect.gen(function* () {
         expect(yield* attempt(estimate)).toEqual({ started: false, error })
-        expect((yield* Faults).sent()).toEqual([])
+        expect(yield* CyclesTest.requests()).toEqual([])
         expect(yield* (yield* CyclesServer.CyclesServer).reservations).toEqual([])
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live()))
     )
   })
