@@ -17,7 +17,8 @@ const folders: ReadonlyArray<readonly [name: string, path: string]> = [
   ["effect-cycles/node", "packages/client/src/node"],
   ["@effect-cycles/ai", "packages/ai/src"],
   ["@effect-cycles/protocol", "packages/protocol/src"],
-  ["@effect-cycles/server", "packages/server/src"]
+  ["@effect-cycles/server", "packages/server/src"],
+  ["@effect-cycles/testing", "packages/testing/src"]
 ]
 
 /** Every public module: its file, and the name under which it is imported. */

@@ -4,17 +4,11 @@
  *     node scratchpad/index.ts
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import { Amount, Cycles, Settlement, SettlementJournal } from "effect-cycles"
+import { Amount, Cycles, Settlement } from "effect-cycles"
 
-const Server = CyclesServer.layerMemory({ tenant: "acme", budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
-
-const Live = Layer.unwrap(
-  Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
-    Cycles.layer({ baseUrl, apiKey, subject: { tenant } })
-  )
-).pipe(Layer.provide(SettlementJournal.layerMemory), Layer.provideMerge(Server))
+const Live = CyclesTest.layer({ tenant: "acme", budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
 
 const program = Effect.gen(function* () {
   const server = yield* CyclesServer.CyclesServer

@@ -1,12 +1,12 @@
 /**
  * Compiles the code blocks marked `ts` of the guides, the READMEs and the doc comments. The examples of doc comments are also
- * run, and a line `console.log(value) // text` fails if the value isn't printed as that text.
+ * run, and a line `console.log(value) // text` fails if the value isn't printed as that text. A string may be in double quotes.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 
 /** The packages whose doc comments contain complete examples only. */
-const packages = ["client", "protocol"]
+const packages = ["client", "protocol", "testing"]
 
 const folder = "docs/build"
 
@@ -22,11 +22,17 @@ const commentsOf = (source: string): string =>
 
 /** Turns each expected output into an assertion. */
 const withAssertions = (code: string): string =>
-  `import assert from "node:assert"\n${code.replaceAll(
+  `${preamble}\n${code.replaceAll(
     /^( *)console\.log\((.*)\) \/\/ (.*)$/gm,
-    (_, indent: string, value: string, text: string) =>
-      `${indent}assert.equal(String(${value}), ${JSON.stringify(text)})`
+    (_, indent: string, value: string, text: string) => `${indent}expectOutput(${value}, ${JSON.stringify(text)})`
   )}`
+
+const preamble = `import assert from "node:assert"
+import { inspect } from "node:util"
+const expectOutput = (value: unknown, text: string): void => {
+  const printed = [String(value), inspect(value, { breakLength: Infinity }).replaceAll("'", '"')]
+  if (!printed.includes(text)) assert.equal(printed[1], text)
+}`
 
 const filesOf = (...patterns: ReadonlyArray<string>): ReadonlyArray<string> =>
   execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", ...patterns], { encoding: "utf8" })

@@ -131,7 +131,7 @@ const { undici: _, ...peers }: Readonly<Record<string, string>> = Object.assign(
 const entries = packages.flatMap((name) => entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1)))
 
 /** Entry points that don't need Node. */
-const portable = entries.filter((entry) => !/\/node(\/|$)|^@effect-cycles\/server/.test(entry))
+const portable = entries.filter((entry) => !/\/node(\/|$)|^@effect-cycles\/(server|testing)/.test(entry))
 
 const section = (title: string, lines: ReadonlyArray<string>): string =>
   [`${title}:`, ...lines.map((line) => `  ${line}`)].join("\n")

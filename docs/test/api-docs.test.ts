@@ -20,7 +20,8 @@ describe("api-docs", () => {
       ["effect-cycles", "client/src"],
       ["effect-cycles_node", "client/src/node"],
       ["_effect-cycles_protocol", "protocol/src"],
-      ["_effect-cycles_server", "server/src"]
+      ["_effect-cycles_server", "server/src"],
+      ["_effect-cycles_testing", "testing/src"]
     ] as const) {
       const modules = readdirSync(join(import.meta.dirname, "../../packages", path)).filter((file) =>
         /^[A-Z]/.test(file)

@@ -1,4 +1,5 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as Chat from "effect/ai/Chat"
@@ -148,7 +149,7 @@ describe("CyclesModel", () => {
     it.effect("tells the commit the model, its tokens, how long it took and why it ended", () =>
       Effect.gen(function* () {
         yield* ask
-        expect((yield* S.Script).commits).toMatchObject([
+        expect(yield* S.commits).toMatchObject([
           {
             actual: { unit: "TOKENS", amount: 1_360 },
             metrics: {
@@ -184,7 +185,7 @@ describe("CyclesModel", () => {
     it.effect("marks what was counted as an estimate", () =>
       Effect.gen(function* () {
         yield* ask
-        expect((yield* S.Script).commits).toMatchObject([{ metadata: { actual_source: "estimate" } }])
+        expect(yield* S.commits).toMatchObject([{ metadata: { actual_source: "estimate" } }])
       }).pipe(Effect.provide(S.guarded([{ parts: [S.text("Hi"), S.finish(undefined, undefined)] }])))
     )
 
@@ -622,7 +623,7 @@ describe("CyclesModel", () => {
         expect(CyclesAiError.isDenied(error)).toBe(true)
         expect((yield* S.Script).asked).toEqual([])
         expect(yield* S.books).toEqual({ spent: 0, reserved: 0 })
-        yield* S.nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(
         Effect.provide(
           model([], "both", {
@@ -640,7 +641,7 @@ describe("CyclesModel", () => {
         const error = yield* Effect.flip(ask)
         expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "UnknownModel", provider: "openai", model: "gpt-5" })
         expect((yield* S.Script).asked).toEqual([])
-        yield* S.nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(
         Effect.provide(
           CyclesModel.layer({ units: "usd" }).pipe(

@@ -2,6 +2,7 @@
  * Whatever a provider sends, tools do and callers give up on: what is known to be used is charged, and nothing is left
  * reserved.
  */
+import { CyclesTest } from "@effect-cycles/testing"
 import { expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
@@ -112,7 +113,7 @@ it.effect.prop(
 
       const { reserved, spent } = yield* S.books
       expect(reserved).toBe(0)
-      yield* S.nothingLeft
+      yield* CyclesTest.expectNothingReserved()
       // With tools the parts come through a queue, and the consumer's count says little of what the model has seen: there it
       // is known only where the consumer takes all.
       const passed = hasTools ? (story.enough === 100 ? story.parts.length : 0) : count

@@ -19,7 +19,7 @@
  * import { Amount, Cycles } from "effect-cycles"
  *
  * const callModel = (model: string) =>
- *   Effect.succeed(`answer of ${model}`).pipe(
+ *   Effect.succeed(`response of ${model}`).pipe(
  *     Cycles.withCycles({
  *       action: { kind: "llm.completion", name: model },
  *       estimate: Amount.tokens(1_000)

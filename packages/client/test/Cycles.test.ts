@@ -1,4 +1,5 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -10,8 +11,7 @@ import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, CyclesError, Reservation, Settlement } from "effect-cycles"
-import { Faults, refuse } from "./support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 const guard = Cycles.withCycles({ action, estimate: tokens(100) })
@@ -30,10 +30,9 @@ describe("Cycles", () => {
 
     it.effect("commits the estimate, marked as estimated, if no actual amount is given", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const [settlement] = yield* Effect.void.pipe(withSettlement({ action, estimate: tokens(100) }))
         expect(settlement).toMatchObject({ _tag: "Committed", isEstimated: true })
-        const commit = faults.sent().find((sent) => sent.operation === "commit")
+        const commit = (yield* CyclesTest.requests()).find((sent) => sent.operation === "commit")
         expect(JSON.parse(commit?.body ?? "")).toMatchObject({ metadata: { actual_source: "estimate" } })
       }).pipe(Effect.provide(live()))
     )
@@ -42,7 +41,7 @@ describe("Cycles", () => {
       Effect.gen(function* () {
         const body = Effect.andThen(Reservation.record({ actual: tokens(7), isEstimated: true }), Effect.fail("boom"))
         yield* Effect.flip(guard(body))
-        const commit = (yield* Faults).sent().find((sent) => sent.operation === "commit")
+        const commit = (yield* CyclesTest.requests()).find((sent) => sent.operation === "commit")
         expect(JSON.parse(commit?.body ?? "")).toMatchObject({
           actual: { amount: 7 },
           metadata: { actual_source: "estimate" }
@@ -156,7 +155,6 @@ describe("Cycles", () => {
 
     it.effect("sends nothing and dies if estimate throws", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const ask = Effect.fn("ask")(
           function* (_n: number) {
             return yield* Effect.succeed("never")
@@ -168,7 +166,7 @@ describe("Cycles", () => {
         )
         const exit = yield* Effect.exit(ask(-1))
         expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
-        expect(faults.sent()).toEqual([])
+        expect(yield* CyclesTest.requests()).toEqual([])
       }).pipe(Effect.provide(live()))
     )
 
@@ -187,13 +185,12 @@ describe("Cycles", () => {
 
     it.effect("fails with InvalidRequest before sending, naming field, limit and value", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const error = yield* Effect.void.pipe(
           Cycles.withCycles({ action: { kind: "", name: "x" }, estimate: tokens(1) }),
           Effect.flip
         )
         expect(error.message).toBe('The reserve was not sent: action.kind must be a text that is not blank, got ""')
-        expect(faults.sent()).toEqual([])
+        expect(yield* CyclesTest.requests()).toEqual([])
       }).pipe(Effect.provide(live()))
     )
 
@@ -316,7 +313,6 @@ describe("Cycles", () => {
 
     it.effect("fails a second settlement with AlreadySettled and sends nothing", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         yield* Effect.scoped(
           Effect.gen(function* () {
             const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
@@ -330,24 +326,23 @@ describe("Cycles", () => {
             expect(yield* Effect.flip(reservation.extend("1 second"))).toMatchObject({ _tag: "AlreadySettled" })
           })
         )
-        expect(faults.operations()).toEqual(["reserve", "commit"])
+        expect(yield* operations).toEqual(["reserve", "commit"])
       }).pipe(Effect.provide(live()))
     )
 
     it.effect("settles the reservations of one scope concurrently", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const fiber = yield* Effect.scoped(
           Effect.gen(function* () {
             for (let i = 0; i < 3; i++) yield* Cycles.reserve({ action, estimate: tokens(10) })
-            faults.always("release", { _tag: "Delay", ms: 20 })
+            yield* CyclesTest.always("release", Fault.requestLate(20))
           })
         ).pipe(Effect.timed, Effect.forkChild)
         yield* Effect.yieldNow
         yield* TestClock.adjust(20)
         const [elapsed] = yield* Fiber.join(fiber)
         expect(Duration.toMillis(elapsed)).toBe(20)
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live()))
     )
 
@@ -449,11 +444,10 @@ describe("Cycles", () => {
 
     it.effect("provides the reservation to the stream, and reserves only when it runs", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const stream = Stream.fromEffect(Effect.map(Reservation.Reservation, (_) => _.estimate.amount)).pipe(
           Cycles.withCyclesStream({ action, estimate: tokens(9) })
         )
-        expect(faults.sent()).toEqual([])
+        expect(yield* CyclesTest.requests()).toEqual([])
         expect(yield* Stream.runCollect(stream)).toEqual([9n])
       }).pipe(Effect.provide(live()))
     )
@@ -480,11 +474,8 @@ describe("Cycles", () => {
     const thrower = () => {
       throw bug
     }
-    const committed = Effect.map(Faults, (faults) =>
-      faults
-        .sent()
-        .filter((sent) => sent.operation === "commit")
-        .map((sent): unknown => JSON.parse(sent.body))
+    const committed = Effect.map(CyclesTest.requests("commit"), (sent) =>
+      sent.map(({ body }): unknown => JSON.parse(body))
     )
     // The compiler refuses another unit; a program without types can pass it all the same.
     const credits: Amount.Amount<"TOKENS"> = Object.assign(tokens(1), { unit: "CREDITS" })
@@ -541,7 +532,7 @@ describe("Cycles", () => {
           Stream.take(takes),
           Stream.runDrain
         )
-        expect((yield* Faults).operations()).toEqual(["reserve", "release"])
+        expect(yield* operations).toEqual(["reserve", "release"])
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
       }).pipe(Effect.provide(live()))
     )
@@ -592,9 +583,9 @@ describe("Cycles", () => {
   describe("decide, event, balances", () => {
     it.effect("decide returns a denial as a value", () =>
       Effect.gen(function* () {
-        const answer = yield* Cycles.decide({ action, estimate: tokens(5_000) })
-        expect(answer).toMatchObject({ decision: "DENY", reasonCode: "BUDGET_EXCEEDED" })
-        expect(answer.meta.tenant).toBe("acme")
+        const response = yield* Cycles.decide({ action, estimate: tokens(5_000) })
+        expect(response).toMatchObject({ decision: "DENY", reasonCode: "BUDGET_EXCEEDED" })
+        expect(response.meta.tenant).toBe("acme")
       }).pipe(Effect.provide(live()))
     )
 
@@ -628,12 +619,11 @@ describe("Cycles", () => {
   describe("orElseDenied", () => {
     it.effect("runs the fallback only for a denial", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const cheap = Cycles.orElseDenied(() => Effect.succeed("cheap"))
-        const dear = Effect.succeed("dear").pipe(Cycles.withCycles({ action, estimate: tokens(5_000) }))
-        expect(yield* cheap(dear)).toBe("cheap")
-        faults.always("reserve", refuse(401, "UNAUTHORIZED"))
-        expect(yield* Effect.flip(cheap(dear))).toMatchObject({ _tag: "ApiError", status: 401 })
+        const expensive = Effect.succeed("expensive").pipe(Cycles.withCycles({ action, estimate: tokens(5_000) }))
+        expect(yield* cheap(expensive)).toBe("cheap")
+        yield* CyclesTest.always("reserve", Fault.error(401, "UNAUTHORIZED"))
+        expect(yield* Effect.flip(cheap(expensive))).toMatchObject({ _tag: "ApiError", status: 401 })
       }).pipe(Effect.provide(live()))
     )
   })

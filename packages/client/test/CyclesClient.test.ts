@@ -13,7 +13,7 @@ const fetchFrom =
   async (url, init) => {
     const request = new Request(url, init)
     const { pathname, search } = new URL(request.url)
-    const answer = await Effect.runPromise(
+    const response = await Effect.runPromise(
       server.handle({
         method: request.method,
         url: pathname + search,
@@ -21,7 +21,7 @@ const fetchFrom =
         body: await request.text()
       })
     )
-    return new Response(answer.body, { status: answer.status, headers: answer.headers })
+    return new Response(response.body, { status: response.status, headers: response.headers })
   }
 
 describe("CyclesClient", () => {
@@ -33,7 +33,7 @@ describe("CyclesClient", () => {
           Effect.provide(Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer)),
           Effect.provideService(FetchHttpClient.Fetch, fetchFrom(server))
         )
-        const answer = yield* Effect.provideService(
+        const response = yield* Effect.provideService(
           client.decide({
             idempotencyKey: Identifiers.IdempotencyKey.make("k"),
             subject: { tenant: "acme" },
@@ -43,7 +43,7 @@ describe("CyclesClient", () => {
           FetchHttpClient.Fetch,
           fetchFrom(server)
         )
-        expect(answer.decision).toBe("ALLOW")
+        expect(response.decision).toBe("ALLOW")
       })
     )
   })

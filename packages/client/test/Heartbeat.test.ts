@@ -1,4 +1,5 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -9,8 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Heartbeat, Reservation } from "effect-cycles"
-import { Faults, refuse } from "./support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
@@ -36,7 +36,7 @@ const late =
       })
     )
 
-const extendsOf = Effect.map(Faults, (faults) => faults.sent().filter((sent) => sent.operation === "extend"))
+const extendsOf = CyclesTest.requests("extend")
 
 describe("Heartbeat", () => {
   it.effect("extends before the lease ends, at the millisecond derived from remaining_ttl_ms", () =>
@@ -64,21 +64,20 @@ describe("Heartbeat", () => {
 
   it.effect("CR-CORE-003: retries a lost extend with the same key, and sends the next one with a new key", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", { _tag: "LoseAnswer" })
+      yield* CyclesTest.inject("extend", Fault.responseLost)
       const fiber = yield* slow("2 minutes")
       yield* TestClock.adjust("60 seconds")
-      const keys = (yield* extendsOf).map((sent) => sent.key)
+      const keys = (yield* extendsOf).map((sent) => sent.idempotencyKey)
       expect(keys).toHaveLength(2)
       expect(keys[0]).toBe(keys[1])
       yield* TestClock.adjust("60 seconds")
       yield* Fiber.join(fiber)
-      expect(new Set((yield* extendsOf).map((sent) => sent.key)).size).toBeGreaterThan(1)
+      expect(new Set((yield* extendsOf).map((sent) => sent.idempotencyKey)).size).toBeGreaterThan(1)
     }).pipe(Effect.provide(exact))
   )
 
   it.effect.each([
-    { ttl: 2_000, before: [undefined] },
+    { ttl: 2_000, before: [Fault.none] },
     { ttl: 4_000, before: [] },
     { ttl: 8_000, before: [] },
     { ttl: 20_000, before: [] },
@@ -87,8 +86,7 @@ describe("Heartbeat", () => {
     "CR-CORE-003: keeps a lease of $ttl ms after one extend without a response, even if timers are late",
     ({ before, ttl }) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("extend", ...before, { _tag: "Hang" })
+        yield* CyclesTest.inject("extend", ...before, Fault.noResponse)
         const fiber = yield* Effect.sleep(3 * ttl).pipe(
           withSettlement({
             action,
@@ -101,7 +99,7 @@ describe("Heartbeat", () => {
         )
         yield* TestClock.adjust(3 * ttl + 1_000)
         expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
-        const keys = (yield* extendsOf).map((sent) => sent.key).slice(before.length)
+        const keys = (yield* extendsOf).map((sent) => sent.idempotencyKey).slice(before.length)
         expect(keys.length).toBeGreaterThan(2)
         expect(keys[1]).toBe(keys[0])
         expect(new Set(keys).size).toBe(keys.length - 1)
@@ -110,9 +108,8 @@ describe("Heartbeat", () => {
 
   it.effect("ends an extend that was queued in time for its retry", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       // There was no response for so long that the first call is an idle probe, and the other one waits for it.
-      faults.plan("extend", { _tag: "Hang" }, { _tag: "Hang" })
+      yield* CyclesTest.inject("extend", Fault.noResponse, Fault.noResponse)
       const fibers = yield* Effect.forEach([1, 2], () => slow("6 minutes", { ttl: "5 minutes" }))
       yield* TestClock.adjust("6 minutes")
       yield* Effect.forEach(fibers, Fiber.join)
@@ -126,7 +123,6 @@ describe("Heartbeat", () => {
     { name: "when the response to its reserve has no time left", diesAtMs: 100_000, pauseMs: 20_000 }
   ])("extends a repeated run under a caller-supplied key like the first run, $name", ({ diesAtMs, pauseMs }) =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       const job = Effect.sleep("3 minutes").pipe(
         withSettlement({
           action,
@@ -138,7 +134,7 @@ describe("Heartbeat", () => {
         Effect.forkChild({ startImmediately: true })
       )
       // A process that dies sends no release: this one never arrives.
-      faults.always("release", { _tag: "LoseRequest" })
+      yield* CyclesTest.always("release", Fault.requestLost)
       const first = yield* job
       yield* TestClock.adjust(diesAtMs)
       yield* Fiber.interrupt(first)
@@ -148,7 +144,7 @@ describe("Heartbeat", () => {
       const second = yield* job
       yield* TestClock.adjust("3 minutes")
       expect((yield* Fiber.join(second))[0]).toMatchObject({ _tag: "Committed" })
-      const keys = (yield* extendsOf).map((sent) => sent.key)
+      const keys = (yield* extendsOf).map((sent) => sent.idempotencyKey)
       expect(keys.length).toBeGreaterThan(before)
       expect(new Set(keys).size).toBe(keys.length)
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -163,8 +159,7 @@ describe("Heartbeat", () => {
     "NOT_FOUND"
   ])("stops on %s while the body continues", (code) =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, code))
+      yield* CyclesTest.always("extend", Fault.error(409, code))
       const fiber = yield* slow("50 seconds")
       yield* TestClock.adjust("50 seconds")
       expect((yield* Fiber.join(fiber))[0]).toMatchObject({ _tag: "Committed" })
@@ -174,8 +169,7 @@ describe("Heartbeat", () => {
 
   it.effect("continues during the settlement, and stops when it ends", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "100" }))
+      yield* CyclesTest.inject("commit", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "100" }))
       yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(100), actual: () => tokens(42) }))
       yield* TestClock.adjust("100 seconds")
       const during = (yield* extendsOf).length
@@ -188,21 +182,19 @@ describe("Heartbeat", () => {
 
   it.effect("doesn't delay other leases when an extend is slow", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", { _tag: "Hang" })
+      yield* CyclesTest.inject("extend", Fault.noResponse)
       const fibers = yield* Effect.forEach([1, 2, 3], () => slow("90 seconds"))
       yield* TestClock.adjust("90 seconds")
       yield* Effect.forEach(fibers, Fiber.join)
       expect(new Set((yield* extendsOf).map((sent) => sent.path)).size).toBe(3)
       expect(yield* books).toEqual({ spent: 126, reserved: 0 })
-      yield* nothingLeft
+      yield* CyclesTest.expectNothingReserved()
     }).pipe(Effect.provide(exact))
   )
 
   it.effect("cancel interrupts the body, commits the recorded spend, and fails with LeaseLost", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Reservation.record({ actual: tokens(5) }).pipe(
         Effect.andThen(Effect.never),
         Cycles.withCycles({ action, estimate: tokens(100), heartbeat: "cancel" }),
@@ -232,8 +224,7 @@ describe("Heartbeat", () => {
 
   it.effect("failOnFinalize lets the body finish, commits it, then fails with LeaseLost", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Effect.sleep("50 seconds").pipe(
         Cycles.withCycles({
           action,
@@ -252,8 +243,7 @@ describe("Heartbeat", () => {
 
   it.effect("cancel ends a guarded stream and commits its usage", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Stream.concat(Stream.make(1, 2), Stream.never).pipe(
         Cycles.withCyclesStream({
           action,
@@ -268,14 +258,13 @@ describe("Heartbeat", () => {
       yield* TestClock.adjust("40 seconds")
       expect(yield* Fiber.join(fiber)).toMatchObject({ _tag: "LeaseLost" })
       expect(yield* books).toEqual({ spent: 3, reserved: 0 })
-      yield* nothingLeft
+      yield* CyclesTest.expectNothingReserved()
     }).pipe(Effect.provide(exact))
   )
 
   it.effect("failOnFinalize commits a finished stream without usage, then fails with LeaseLost", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const fiber = yield* Stream.fromEffect(Effect.sleep("50 seconds")).pipe(
         Cycles.withCyclesStream({ action, estimate: tokens(100), heartbeat: "failOnFinalize" }),
         Stream.runDrain,
@@ -290,8 +279,7 @@ describe("Heartbeat", () => {
 
   it.effect("extends once on the server for each heartbeat", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", { _tag: "LoseAnswer" }, undefined)
+      yield* CyclesTest.inject("extend", Fault.responseLost, Fault.none)
       const fiber = yield* slow("70 seconds")
       yield* TestClock.adjust("60 seconds")
       const server = yield* CyclesServer.CyclesServer

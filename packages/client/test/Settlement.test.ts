@@ -1,4 +1,5 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -8,10 +9,8 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Settlement, SettlementJournal } from "effect-cycles"
-import type { Fault } from "./support/faults.ts"
-import { Faults, refuse } from "./support/faults.ts"
 import { noJournal } from "./support/journal.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 /** Without jitter, so that every instant is known: 0.5, 1, 2, 4, 8 s. */
@@ -52,86 +51,77 @@ const another = Layer.unwrap(
 
 describe("Settlement", () => {
   describe("reserve", () => {
-    it.effect.each<readonly [string, Fault]>([
-      ["a lost request", { _tag: "LoseRequest" }],
-      ["a lost response", { _tag: "LoseAnswer" }],
-      ["a 500", refuse(500, "INTERNAL_ERROR")],
-      ["a garbled 200", { _tag: "Garble", body: "<html>" }],
-      ["a 200 without its required fields", { _tag: "Garble", body: "{}" }],
-      ["another success status", { _tag: "Garble", body: "{}", status: 202 }]
+    it.effect.each<readonly [string, Fault.Fault]>([
+      ["a lost request", Fault.requestLost],
+      ["a lost response", Fault.responseLost],
+      ["a 500", Fault.error(500, "INTERNAL_ERROR")],
+      ["a garbled 200", Fault.replaced({ body: "<html>" })],
+      ["a 200 without its required fields", Fault.replaced({ body: "{}" })],
+      ["another success status", Fault.replaced({ body: "{}", status: 202 })]
     ])("retries %s once, immediately, with the same key", ([, fault]) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", fault)
+        yield* CyclesTest.inject("reserve", fault)
         expect(yield* act).toMatchObject({ _tag: "Committed" })
-        const keys = faults
-          .sent()
-          .filter((sent) => sent.operation === "reserve")
-          .map((sent) => sent.key)
+        const keys = (yield* CyclesTest.requests("reserve")).map((sent) => sent.idempotencyKey)
         expect(keys).toHaveLength(2)
         expect(new Set(keys).size).toBe(1)
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live()))
     )
 
     it.effect("returns to the caller after a second ambiguous response, and releases in the background", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", { _tag: "LoseAnswer" }, { _tag: "LoseAnswer" })
+        yield* CyclesTest.inject("reserve", Fault.responseLost, Fault.responseLost)
         expect(yield* Effect.flip(act)).toMatchObject({ _tag: "TransportError", mayHaveArrived: true })
         yield* Effect.yieldNow
-        expect(faults.operations()).toEqual(["reserve", "reserve", "reserve", "release"])
+        expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live()))
     )
 
     it.effect("returns to an interrupted caller immediately without a response, and releases", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", { _tag: "Hang" })
+        yield* CyclesTest.inject("reserve", Fault.noResponse)
         const fiber = yield* Effect.forkChild(act, { startImmediately: true })
         yield* Fiber.interrupt(fiber)
         expect(Exit.hasInterrupts(yield* Fiber.await(fiber))).toBe(true)
         yield* Effect.yieldNow
-        expect(faults.operations()).toEqual(["reserve", "reserve", "release"])
-        yield* nothingLeft
+        expect(yield* operations).toEqual(["reserve", "reserve", "release"])
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live()))
     )
 
     it.effect("doesn't retry a refusal", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", refuse(403, "FORBIDDEN"))
+        yield* CyclesTest.inject("reserve", Fault.error(403, "FORBIDDEN"))
         expect(yield* Effect.flip(act)).toMatchObject({ _tag: "ApiError", status: 403, code: "FORBIDDEN" })
-        expect(faults.operations()).toEqual(["reserve"])
+        expect(yield* operations).toEqual(["reserve"])
       }).pipe(Effect.provide(live()))
     )
 
     it.effect("fails immediately on 429 by default, and waits for Retry-After up to maxRetryAfter", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        const busy = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "3" })
-        faults.plan("reserve", busy)
+        const busy = Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "3" })
+        yield* CyclesTest.inject("reserve", busy)
         expect(yield* Effect.flip(act)).toMatchObject({ _tag: "ApiError", status: 429 })
-        faults.plan("reserve", busy)
+        yield* CyclesTest.inject("reserve", busy)
         const fiber = yield* Effect.void.pipe(
           Cycles.withCycles({ action, estimate: tokens(1), maxRetryAfter: "5 seconds" }),
           Effect.forkChild({ startImmediately: true })
         )
         yield* TestClock.adjust(2_999)
-        expect(faults.operations().filter((name) => name === "reserve")).toHaveLength(2)
+        expect(yield* CyclesTest.requests("reserve")).toHaveLength(2)
         yield* TestClock.adjust(1)
         yield* Fiber.join(fiber)
-        expect(faults.operations().filter((name) => name === "reserve")).toHaveLength(3)
+        expect(yield* CyclesTest.requests("reserve")).toHaveLength(3)
       }).pipe(Effect.provide(live()))
     )
 
     it.effect("fails after its timeout, to the millisecond", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("reserve", { _tag: "Hang" })
+        yield* CyclesTest.always("reserve", Fault.noResponse)
         const fiber = yield* Effect.forkChild(Effect.exit(act), { startImmediately: true })
         yield* TestClock.adjust(19_999)
         expect(fiber.pollUnsafe()).toBeUndefined()
@@ -141,41 +131,40 @@ describe("Settlement", () => {
           kind: "timeout"
         })
         // The client itself goes on until it has learned the id, and releases.
-        faults.always("reserve", undefined)
+        yield* CyclesTest.clearFaults("reserve")
         yield* TestClock.adjust("11 seconds")
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
   })
 
   describe("commit", () => {
-    it.effect.each<readonly [string, Fault]>([
-      ["CR-CORE-001: a lost response", { _tag: "LoseAnswer" }],
-      ["a lost request", { _tag: "LoseRequest" }],
-      ["CR-CORE-004: a wrong success status", { _tag: "Garble", body: "{}", status: 201 }],
-      ["CR-CORE-004: a body that breaks the schema", { _tag: "Garble", body: '{"status":"COMMITTED"}' }],
-      ["a page of HTML with 200", { _tag: "Garble", body: "<html>" }],
-      ["500", refuse(500, "INTERNAL_ERROR")],
-      ["a page of HTML with 502", { _tag: "Answer", status: 502, body: {} }],
-      ["429 without a delay", refuse(429, "LIMIT_EXCEEDED")],
-      ["401", refuse(401, "UNAUTHORIZED")],
-      ["403", refuse(403, "FORBIDDEN")],
-      ["400 without a code", { _tag: "Answer", status: 400, body: {} }],
-      ["409 with an unknown code", refuse(409, "SOMETHING_NEW")],
-      ["a redirect", { _tag: "Answer", status: 302, body: {}, headers: { location: "http://elsewhere" } }]
+    it.effect.each<readonly [string, Fault.Fault]>([
+      ["CR-CORE-001: a lost response", Fault.responseLost],
+      ["a lost request", Fault.requestLost],
+      ["CR-CORE-004: a wrong success status", Fault.replaced({ body: "{}", status: 201 })],
+      ["CR-CORE-004: a body that breaks the schema", Fault.replaced({ body: '{"status":"COMMITTED"}' })],
+      ["a page of HTML with 200", Fault.replaced({ body: "<html>" })],
+      ["500", Fault.error(500, "INTERNAL_ERROR")],
+      ["a page of HTML with 502", Fault.response({ status: 502, body: {} })],
+      ["429 without a delay", Fault.error(429, "LIMIT_EXCEEDED")],
+      ["401", Fault.error(401, "UNAUTHORIZED")],
+      ["403", Fault.error(403, "FORBIDDEN")],
+      ["400 without a code", Fault.response({ status: 400, body: {} })],
+      ["409 with an unknown code", Fault.error(409, "SOMETHING_NEW")],
+      ["a redirect", Fault.response({ status: 302, body: {}, headers: { location: "http://elsewhere" } })]
     ])("is retried with the same key after %s", ([, fault]) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const seen = yield* watch
-        faults.plan("commit", fault)
+        yield* CyclesTest.inject("commit", fault)
         expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: true, actual: tokens(42) })
         yield* TestClock.adjust(499)
-        expect(faults.operations().filter((name) => name === "commit")).toHaveLength(1)
+        expect(yield* CyclesTest.requests("commit")).toHaveLength(1)
         yield* TestClock.adjust(1)
         expect(seen).toMatchObject([{ _tag: "Committed", charged: tokens(42) }])
-        const commits = faults.sent().filter((sent) => sent.operation === "commit")
+        const commits = yield* CyclesTest.requests("commit")
         expect(commits).toHaveLength(2)
-        expect(commits[0]).toEqual(commits[1])
+        expect({ ...commits[0], fault: undefined }).toEqual(commits[1])
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(exact))
     )
@@ -184,19 +173,20 @@ describe("Settlement", () => {
       "CR-CORE-002: charges an event with the same key after the lease has ended (410 %s)",
       (code) =>
         Effect.gen(function* () {
-          const faults = yield* Faults
-          faults.plan("commit", {
-            _tag: "Answer",
-            status: 410,
-            body: code === undefined ? {} : { error: code, message: "", request_id: "" }
-          })
+          yield* CyclesTest.inject(
+            "commit",
+            Fault.response({
+              status: 410,
+              body: code === undefined ? {} : { error: code, message: "", request_id: "" }
+            })
+          )
           // Without a code the reservation is read before anything is concluded.
-          if (code === undefined) faults.plan("get", refuse(410, "RESERVATION_EXPIRED"))
+          if (code === undefined) yield* CyclesTest.inject("getReservation", Fault.error(410, "RESERVATION_EXPIRED"))
           expect(yield* act).toMatchObject({ _tag: "Recovered", charged: tokens(42), shortfall: tokens(0) })
-          const commit = faults.sent().find(({ operation }) => operation === "commit")
-          const event = faults.sent().at(-1)
-          expect(event?.operation).toBe("events")
-          expect(event?.key).toBe(commit?.key)
+          const commit = (yield* CyclesTest.requests("commit"))[0]
+          const event = (yield* CyclesTest.requests()).at(-1)
+          expect(event?.operation).toBe("event")
+          expect(event?.idempotencyKey).toBe(commit?.idempotencyKey)
           expect(JSON.parse(event?.body ?? "")).toMatchObject({
             subject: { tenant: "acme" },
             action,
@@ -208,8 +198,7 @@ describe("Settlement", () => {
 
     it.effect("recovers spend by an event after the lease has ended on the server", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+        yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
         const fiber = yield* Effect.sleep("70 seconds").pipe(
           withSettlement({ action, estimate: tokens(100), actual: () => tokens(42) }),
           Effect.forkChild({ startImmediately: true })
@@ -225,19 +214,17 @@ describe("Settlement", () => {
       "reads the reservation after %s, and is Committed if this client committed it",
       (code) =>
         Effect.gen(function* () {
-          const faults = yield* Faults
           const seen = yield* watch
-          faults.plan("commit", { _tag: "LoseAnswer" }, refuse(409, code))
+          yield* CyclesTest.inject("commit", Fault.responseLost, Fault.error(409, code))
           yield* act
           yield* TestClock.adjust(500)
           expect(seen).toMatchObject([{ _tag: "Committed", isReadBack: true, charged: tokens(42) }])
-          expect(faults.operations().slice(-2)).toEqual(["commit", "get"])
+          expect((yield* operations).slice(-2)).toEqual(["commit", "getReservation"])
         }).pipe(Effect.provide(exact))
     )
 
     it.effect("charges an event if another client has released the reservation", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         yield* Effect.scoped(
           Effect.gen(function* () {
             const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
@@ -251,31 +238,32 @@ describe("Settlement", () => {
             expect(yield* reservation.commit({ actual: tokens(9) })).toMatchObject({ _tag: "Recovered" })
           })
         )
-        expect(faults.operations()).toEqual(["reserve", "commit", "get", "events"])
+        expect(yield* operations).toEqual(["reserve", "commit", "getReservation", "event"])
         expect(yield* books).toEqual({ spent: 9, reserved: 0 })
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("keeps a dead letter if another commit has charged another amount", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(409, "RESERVATION_FINALIZED"))
-        faults.plan("get", {
-          _tag: "Answer",
-          status: 200,
-          body: {
-            reservation_id: "r",
-            status: "COMMITTED",
-            subject: {},
-            action,
-            reserved: { unit: "TOKENS", amount: 100 },
-            committed: { unit: "TOKENS", amount: 7 },
-            created_at_ms: 0,
-            expires_at_ms: 0,
-            scope_path: "",
-            affected_scopes: []
-          }
-        })
+        yield* CyclesTest.inject("commit", Fault.error(409, "RESERVATION_FINALIZED"))
+        yield* CyclesTest.inject(
+          "getReservation",
+          Fault.response({
+            status: 200,
+            body: {
+              reservation_id: "r",
+              status: "COMMITTED",
+              subject: {},
+              action,
+              reserved: { unit: "TOKENS", amount: 100 },
+              committed: { unit: "TOKENS", amount: 7 },
+              created_at_ms: 0,
+              expires_at_ms: 0,
+              scope_path: "",
+              affected_scopes: []
+            }
+          })
+        )
         expect(yield* act).toMatchObject({ _tag: "Rejected", code: "RESERVATION_FINALIZED" })
         expect(yield* Stream.runCollect(Cycles.deadLetters)).toHaveLength(1)
       }).pipe(Effect.provide(exact))
@@ -293,31 +281,28 @@ describe("Settlement", () => {
       [409, "TENANT_CLOSED"]
     ] as const)("keeps a dead letter and releases nothing on %s %s", ([status, code]) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const seen = yield* watch
-        faults.plan("commit", refuse(status, code))
+        yield* CyclesTest.inject("commit", Fault.error(status, code))
         expect(yield* act).toMatchObject({ _tag: "Rejected", code, actual: tokens(42) })
         expect(seen).toMatchObject([{ _tag: "Rejected" }])
         const letters = yield* Stream.runCollect(Cycles.deadLetters)
         expect(letters.map((letter) => letter.reason.split(":")[0])).toEqual([code])
-        expect(faults.operations()).not.toContain("release")
+        expect(yield* operations).not.toContain("release")
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("keeps a dead letter if the reservation doesn't exist", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(404, "NOT_FOUND"))
-        faults.plan("get", refuse(404, "NOT_FOUND"))
+        yield* CyclesTest.inject("commit", Fault.error(404, "NOT_FOUND"))
+        yield* CyclesTest.inject("getReservation", Fault.error(404, "NOT_FOUND"))
         expect(yield* act).toMatchObject({ _tag: "Rejected", code: "NOT_FOUND" })
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("waits exactly for Retry-After", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const seen = yield* watch
-        faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "20" }))
+        yield* CyclesTest.inject("commit", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "20" }))
         yield* act
         yield* TestClock.adjust(19_999)
         expect(seen).toEqual([])
@@ -328,14 +313,13 @@ describe("Settlement", () => {
 
     it.effect("is Pending and stays in the journal after the last attempt", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const seen = yield* watch
-        faults.always("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.always("commit", Fault.requestLost)
         yield* act
         yield* TestClock.adjust(15_500)
         expect(seen).toMatchObject([{ _tag: "Pending", isJournaled: true }])
-        expect(faults.operations().filter((name) => name === "commit")).toHaveLength(6)
-        faults.always("commit", undefined)
+        expect(yield* CyclesTest.requests("commit")).toHaveLength(6)
+        yield* CyclesTest.clearFaults("commit")
         expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(exact))
@@ -343,8 +327,7 @@ describe("Settlement", () => {
 
     it.effect("flush retries a settlement immediately instead of after its backoff", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.inject("commit", Fault.requestLost)
         yield* act
         expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -353,26 +336,24 @@ describe("Settlement", () => {
 
     it.effect("is charged once if the network delivers it twice", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("commit", { _tag: "Duplicate" })
-        faults.always("reserve", { _tag: "Duplicate" })
+        yield* CyclesTest.always("commit", Fault.duplicated)
+        yield* CyclesTest.always("reserve", Fault.duplicated)
         yield* act
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("lets the caller wait until the end, or not at all", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const options = { action, estimate: tokens(10), actual: () => tokens(4) }
-        faults.plan("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.inject("commit", Fault.requestLost)
         const waiting = yield* Effect.void
           .pipe(withSettlement({ ...options, settle: "wait" }))
           .pipe(Effect.forkChild({ startImmediately: true }))
         yield* TestClock.adjust(500)
         expect((yield* Fiber.join(waiting))[0]).toMatchObject({ _tag: "Committed" })
-        faults.plan("commit", { _tag: "Hang" })
+        yield* CyclesTest.inject("commit", Fault.noResponse)
         const [settlement] = yield* Effect.void.pipe(withSettlement({ ...options, settle: "background" }))
         expect(settlement).toMatchObject({ _tag: "Pending" })
         yield* TestClock.adjust(10_500)
@@ -382,8 +363,7 @@ describe("Settlement", () => {
 
     it.effect("fails with the settlement if onUnsettled is fail", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(409, "BUDGET_FROZEN"))
+        yield* CyclesTest.inject("commit", Fault.error(409, "BUDGET_FROZEN"))
         const error = yield* Effect.void.pipe(
           Cycles.withCycles({ action, estimate: tokens(10), onUnsettled: "fail" }),
           Effect.flip
@@ -395,8 +375,7 @@ describe("Settlement", () => {
     it.effect("settles without a journal that fails, and logs it", () =>
       Effect.gen(function* () {
         expect(yield* act).toMatchObject({ _tag: "Committed" })
-        const faults = yield* Faults
-        faults.plan("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.inject("commit", Fault.requestLost)
         expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: false })
         yield* Cycles.flush("1 second")
         expect(yield* books).toEqual({ spent: 84, reserved: 0 })
@@ -407,16 +386,12 @@ describe("Settlement", () => {
   describe("release", () => {
     it.effect("is retried with the same key until it is confirmed", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const seen = yield* watch
-        faults.plan("release", { _tag: "LoseAnswer" }, refuse(503, "INTERNAL_ERROR"))
+        yield* CyclesTest.inject("release", Fault.responseLost, Fault.error(503, "INTERNAL_ERROR"))
         yield* Effect.fail("x").pipe(Cycles.withCycles({ action, estimate: tokens(10) }), Effect.exit)
         yield* TestClock.adjust(1_500)
         expect(seen).toMatchObject([{ _tag: "Released", isConfirmed: true, reason: "body_failed" }])
-        const keys = faults
-          .sent()
-          .filter((sent) => sent.operation === "release")
-          .map((sent) => sent.key)
+        const keys = (yield* CyclesTest.requests("release")).map((sent) => sent.idempotencyKey)
         expect([keys.length, new Set(keys).size]).toEqual([3, 1])
       }).pipe(Effect.provide(exact))
     )
@@ -425,8 +400,7 @@ describe("Settlement", () => {
   describe("layer", () => {
     it.effect("settles open reservations before it closes", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.inject("commit", Fault.requestLost)
         yield* act.pipe(Effect.provide(Layer.fresh(another)))
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(exact))

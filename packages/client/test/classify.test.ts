@@ -2,15 +2,14 @@
  * The meaning of each error response, by status and code.
  */
 import { ErrorResponse, Identifiers } from "@effect-cycles/protocol"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { CyclesClient, CyclesConfig } from "effect-cycles"
 import type { CyclesError } from "effect-cycles"
 import * as Classify from "../src/internal/protocol/classify.ts"
-import { Faults, refuse } from "./support/faults.ts"
-import type { Fault } from "./support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 const statuses = [400, 401, 403, 404, 405, 409, 410, 418, 422, 429, 500, 502, 503, 504]
@@ -63,21 +62,20 @@ const expected = (operation: string, status: number, code: string | undefined): 
   }
 }
 
-const answer = (status: number, code: string | undefined): Fault =>
+const response = (status: number, code: string | undefined): Fault.Fault =>
   code === undefined
-    ? { _tag: "Garble", status, body: "<html>" }
-    : refuse(status, code, status === 429 ? { "retry-after": "7 " } : undefined)
+    ? Fault.replaced({ status, body: "<html>" })
+    : Fault.error(status, code, status === 429 ? { "retry-after": "7 " } : undefined)
 
 const key = Identifiers.IdempotencyKey.make("k")
 
 const subject = { tenant: "acme" }
 
 /** The errors of a reserve, a commit and an event with this response. */
-const errorsOf = (fault: Fault) =>
+const errorsOf = (fault: Fault.Fault) =>
   Effect.gen(function* () {
     const client = yield* CyclesClient.CyclesClient
-    const faults = yield* Faults
-    for (const operation of ["reserve", "commit", "events"]) faults.always(operation, fault)
+    for (const operation of ["reserve", "commit", "event"] as const) yield* CyclesTest.always(operation, fault)
     return {
       reserve: yield* Effect.flip(client.reserve({ idempotencyKey: key, subject, action, estimate: tokens(1) })),
       commit: yield* Effect.flip(
@@ -97,7 +95,7 @@ const tableOf = (judge: (errors: Effect.Success<ReturnType<typeof errorsOf>>, st
   Effect.forEach(
     statuses.flatMap((status) => codes.map((code) => [status, code] as const)),
     ([status, code]) =>
-      Effect.map(errorsOf(answer(status, code)), (errors) => `${status} ${code}: ${judge(errors, status)}`)
+      Effect.map(errorsOf(response(status, code)), (errors) => `${status} ${code}: ${judge(errors, status)}`)
   )
 
 const tableBy = (means: (status: number, code: string | undefined) => string) =>
@@ -159,12 +157,12 @@ describe("classify", () => {
   it.effect("classifies a response that is neither a success nor an error as ambiguous", () =>
     Effect.gen(function* () {
       const body = { status: "COMMITTED", charged: { unit: "TOKENS", amount: 1 } }
-      const faults: ReadonlyArray<Fault> = [
-        { _tag: "Garble", body: "<html>" },
-        { _tag: "Answer", status: 202, body },
-        { _tag: "Answer", status: 302, body },
-        { _tag: "Answer", status: 200, body: { ...body, charged: { unit: "TOKENS", amount: -1 } } },
-        { _tag: "LoseRequest" }
+      const faults: ReadonlyArray<Fault.Fault> = [
+        Fault.replaced({ body: "<html>" }),
+        Fault.response({ status: 202, body }),
+        Fault.response({ status: 302, body }),
+        Fault.response({ status: 200, body: { ...body, charged: { unit: "TOKENS", amount: -1 } } }),
+        Fault.requestLost
       ]
       for (const fault of faults) {
         const { commit, event } = yield* errorsOf(fault)
@@ -180,7 +178,7 @@ describe("classify", () => {
   it.effect("takes the minimum delay from Retry-After, whatever the code", () =>
     Effect.gen(function* () {
       const wait = (error: CyclesError.CyclesError) => [error.isRetryable, Classify.classify(error).minimumDelayMs]
-      const { commit, reserve } = yield* errorsOf(answer(429, "BUDGET_EXCEEDED"))
+      const { commit, reserve } = yield* errorsOf(response(429, "BUDGET_EXCEEDED"))
       expect([wait(commit), wait(reserve)]).toEqual([
         [true, 7_000],
         [true, 7_000]
@@ -196,8 +194,7 @@ describe("classify", () => {
       Effect.map(([settlement]) => settlement)
     )
 
-    const sent = (operation: string) =>
-      Effect.map(Faults, (faults) => faults.operations().filter((one) => one === operation).length)
+    const sent = (operation: string) => Effect.map(operations, (all) => all.filter((one) => one === operation).length)
 
     it.effect.each([
       [503, "BUDGET_FROZEN"],
@@ -207,8 +204,7 @@ describe("classify", () => {
       [403, "DEBT_OUTSTANDING"]
     ] as const)("charges spend with the next attempt after %d %s", ([status, code]) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(status, code))
+        yield* CyclesTest.inject("commit", Fault.error(status, code))
         expect((yield* act)._tag).toBe("Pending")
         yield* TestClock.adjust("1 minute")
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -218,46 +214,49 @@ describe("classify", () => {
 
     it.effect("retries an ambiguous reserve although its response has a budget code", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", refuse(503, "BUDGET_FROZEN"))
+        yield* CyclesTest.inject("reserve", Fault.error(503, "BUDGET_FROZEN"))
         expect((yield* act)._tag).toBe("Committed")
         expect(yield* sent("reserve")).toBe(2)
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("recognizes an expired lease although the rest of the error response is invalid", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", {
-          _tag: "Answer",
-          status: 409,
-          body: { error: "RESERVATION_EXPIRED", message: 12, details: [], retry_after_ms: -1, cycles_evidence: "x" }
-        })
+        yield* CyclesTest.inject(
+          "commit",
+          Fault.response({
+            status: 409,
+            body: { error: "RESERVATION_EXPIRED", message: 12, details: [], retry_after_ms: -1, cycles_evidence: "x" }
+          })
+        )
         expect((yield* act)._tag).toBe("Recovered")
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("accepts a response with invalid evidence", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const charged = { unit: "TOKENS", amount: 42 }
         const cycles_evidence = { evidence_id: 1 }
-        faults.plan("commit", { _tag: "Answer", status: 200, body: { status: "COMMITTED", charged, cycles_evidence } })
+        yield* CyclesTest.inject(
+          "commit",
+          Fault.response({ status: 200, body: { status: "COMMITTED", charged, cycles_evidence } })
+        )
         expect(yield* act).toMatchObject({ _tag: "Committed", charged: tokens(42) })
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("accepts a lease that ends after 2^53-1", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const lease = `"reservation_id":"r","remaining_ttl_ms":60000,"expires_at_ms":9223372036854775807`
-        faults.plan("reserve", { _tag: "Garble", body: `{"decision":"ALLOW","affected_scopes":[],${lease}}` })
-        faults.plan("commit", {
-          _tag: "Answer",
-          status: 200,
-          body: { status: "COMMITTED", charged: { unit: "TOKENS", amount: 42 } }
-        })
+        yield* CyclesTest.inject(
+          "reserve",
+          Fault.replaced({ body: `{"decision":"ALLOW","affected_scopes":[],${lease}}` })
+        )
+        yield* CyclesTest.inject(
+          "commit",
+          Fault.response({ status: 200, body: { status: "COMMITTED", charged: { unit: "TOKENS", amount: 42 } } })
+        )
         expect((yield* act)._tag).toBe("Committed")
       }).pipe(Effect.provide(exact))
     )

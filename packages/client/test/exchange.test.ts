@@ -1,7 +1,7 @@
 /**
  * Whatever an `HttpClient` does, a call ends in time and affects no other call.
  */
-import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,8 +13,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { Cycles, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
-import { Faults } from "./support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
@@ -24,32 +23,6 @@ const exact = live({ retry })
 const options = { action, estimate: tokens(100), actual: () => tokens(42) }
 
 const act = Effect.void.pipe(withSettlement(options))
-
-const operations = Effect.map(Faults, (faults) => faults.operations())
-
-/** A client over another one that does this with the request of an operation, once. */
-const once = (operation: string, what: () => Effect.Effect<never>) => {
-  let isDone = false
-  const broken = Layer.effect(
-    CyclesTransport.CyclesTransport,
-    Effect.map(CyclesTransport.CyclesTransport, (inner) =>
-      CyclesTransport.make((request) => {
-        if (isDone || !request.url.endsWith(operation)) return CyclesTransport.send(inner, request)
-        isDone = true
-        return what()
-      })
-    )
-  )
-  return Layer.unwrap(
-    Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
-      Cycles.layer({ baseUrl, apiKey, subject: { tenant }, retry })
-    )
-  ).pipe(
-    Layer.provide(broken),
-    Layer.provide(SettlementJournal.layerMemory),
-    Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] }))
-  )
-}
 
 describe("exchange", () => {
   describe("broken HttpClient", () => {
@@ -64,12 +37,16 @@ describe("exchange", () => {
       ]
     ] as const)("and makes a commit ambiguous if it %s: the commit is retried and charged", ([, what]) =>
       Effect.gen(function* () {
+        yield* CyclesTest.inject(
+          "commit",
+          Fault.make("breaks", () => Effect.suspend(what))
+        )
         const [settlement] = yield* act
         expect(settlement).toMatchObject({ _tag: "Pending" })
         yield* TestClock.adjust(500)
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-        yield* nothingLeft
-      }).pipe(Effect.provide(once("/commit", what)))
+        yield* CyclesTest.expectNothingReserved()
+      }).pipe(Effect.provide(exact))
     )
   })
 
@@ -106,8 +83,7 @@ describe("exchange", () => {
           Effect.provideContext(context)
         )
         yield* Scope.close(layer, Exit.void)
-        const faults = yield* Effect.provideContext(Faults, context)
-        faults.always("commit", { _tag: "Hang" })
+        yield* Effect.provideContext(CyclesTest.always("commit", Fault.noResponse), context)
         const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
         yield* TestClock.adjust(9_999)
         expect(closing.pollUnsafe()).toBeUndefined()
@@ -151,9 +127,8 @@ describe("exchange", () => {
   describe("interrupted caller", () => {
     it.effect("sends nothing and looks for no reservation if the call was still queued", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         yield* act
-        faults.always("reserve", { _tag: "Hang" })
+        yield* CyclesTest.always("reserve", Fault.noResponse)
         const waiting = yield* Effect.forEach(Array.from({ length: 9 }), () =>
           Effect.forkChild(act, { startImmediately: true })
         )
@@ -161,12 +136,12 @@ describe("exchange", () => {
         const before = (yield* operations).length
         // One of three places is for callers: eight of the nine have sent nothing.
         expect(before).toBe(3)
-        faults.always("reserve", undefined)
+        yield* CyclesTest.clearFaults("reserve")
         // Those that wait first: the place of the one that hangs would go to the next of them.
         yield* Fiber.interruptAll(waiting.toReversed())
         yield* TestClock.adjust("1 minute")
         expect((yield* operations).slice(before)).toEqual(["reserve", "release"])
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live({ retry, maxConcurrency: 3 })))
     )
 

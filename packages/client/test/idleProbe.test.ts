@@ -1,41 +1,39 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles } from "effect-cycles"
-import * as Faults from "./support/faults.ts"
 import { action, live, tokens } from "./support/live.ts"
 
 const act = Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1) }))
 
 /** Starts ten guarded bodies, and returns how many reserves have been sent before the first response. */
 const burst = Effect.gen(function* () {
-  const faults = yield* Faults.Faults
-  const reserves = () => faults.operations().filter((operation) => operation === "reserve").length
-  const before = reserves()
+  const reserves = Effect.map(CyclesTest.requests("reserve"), (sent) => sent.length)
+  const before = yield* reserves
   const fiber = yield* Effect.forkChild(
     Effect.forEach(Array.from({ length: 10 }), () => act, { concurrency: "unbounded" }),
     { startImmediately: true }
   )
   yield* TestClock.adjust(0)
-  return { sent: () => reserves() - before, end: Fiber.await(fiber) }
+  return { sent: Effect.map(reserves, (count) => count - before), end: Fiber.await(fiber) }
 })
 
-const slow = { _tag: "Delay", ms: 300 } as const
+const slow = Fault.requestLate(300)
 
 describe("idle probe", () => {
   describe("first call after an idle period", () => {
     it.effect("is sent alone, and the others follow its response", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults.Faults
-        faults.plan("reserve", slow)
+        yield* CyclesTest.inject("reserve", slow)
         const { end, sent } = yield* burst
-        expect(sent()).toBe(1)
+        expect(yield* sent).toBe(1)
         yield* TestClock.adjust(299)
-        expect(sent()).toBe(1)
+        expect(yield* sent).toBe(1)
         yield* TestClock.adjust(1)
-        expect(sent()).toBe(10)
+        expect(yield* sent).toBe(10)
         expect(yield* end).toMatchObject({ _tag: "Success" })
         yield* Effect.flatMap(CyclesServer.CyclesServer, (server) => server.assertNoneActive)
       }).pipe(Effect.provide(live()))
@@ -43,13 +41,12 @@ describe("idle probe", () => {
 
     it.effect("delays the others for at most one second", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults.Faults
-        faults.plan("reserve", { _tag: "Delay", ms: 5_000 })
+        yield* CyclesTest.inject("reserve", Fault.requestLate(5_000))
         const { end, sent } = yield* burst
         yield* TestClock.adjust(999)
-        expect(sent()).toBe(1)
+        expect(yield* sent).toBe(1)
         yield* TestClock.adjust(1)
-        expect(sent()).toBe(10)
+        expect(yield* sent).toBe(10)
         yield* TestClock.adjust(4_000)
         expect(yield* end).toMatchObject({ _tag: "Success" })
       }).pipe(Effect.provide(live()))
@@ -57,12 +54,11 @@ describe("idle probe", () => {
 
     it.effect("releases the others when it is interrupted", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults.Faults
-        faults.plan("reserve", { _tag: "Hang" })
+        yield* CyclesTest.inject("reserve", Fault.noResponse)
         const first = yield* Effect.forkChild(act, { startImmediately: true })
         const second = yield* Effect.forkChild(act, { startImmediately: true })
         yield* TestClock.adjust(0)
-        expect(faults.operations()).toEqual(["reserve"])
+        expect((yield* CyclesTest.requests()).map(({ operation }) => operation)).toEqual(["reserve"])
         yield* Fiber.interrupt(first)
         yield* TestClock.adjust(0)
         expect(yield* Fiber.await(second)).toMatchObject({ _tag: "Success" })
@@ -74,18 +70,17 @@ describe("idle probe", () => {
       ["what is set", { idleProbeAfter: "2 seconds" }, 2_000]
     ] as const)("is a probe after %s, to the millisecond", ([, config, idleMs]) =>
       Effect.gen(function* () {
-        const faults = yield* Faults.Faults
         yield* act
         yield* TestClock.adjust(idleMs - 1)
-        faults.plan("reserve", ...Array.from({ length: 10 }, () => slow))
+        yield* CyclesTest.inject("reserve", ...Array.from({ length: 10 }, () => slow))
         const busy = yield* burst
-        expect(busy.sent()).toBe(10)
+        expect(yield* busy.sent).toBe(10)
         yield* TestClock.adjust(300)
         yield* busy.end
         yield* TestClock.adjust(idleMs)
-        faults.plan("reserve", slow)
+        yield* CyclesTest.inject("reserve", slow)
         const idle = yield* burst
-        expect(idle.sent()).toBe(1)
+        expect(yield* idle.sent).toBe(1)
         yield* TestClock.adjust(300)
         yield* idle.end
       }).pipe(Effect.provide(live(config)))

@@ -22,8 +22,8 @@ describe("lease", () => {
     it("has no window if two attempts and the margin don't fit, and stops after a second such response", () => {
       const [lease, first] = begin(60_000, 15_000)
       expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
-      const answer = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 60_000 }
-      expect(Lease.extended(lease, answer)[1]._tag).toBe("Stop")
+      const response = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 60_000 }
+      expect(Lease.extended(lease, response)[1]._tag).toBe("Stop")
     })
 
     it("treats an impossible round trip as infinitely slow", () => {
@@ -100,8 +100,8 @@ describe("lease", () => {
     it("follows the lease of the last response", () => {
       const [short] = begin(2_000)
       expect(Lease.timeLimit(short)).toBe(900)
-      const answer = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 62_000 }
-      expect(Lease.timeLimit(Lease.extended(short, answer)[0])).toBe(9_500)
+      const response = { nowMs: 1, rttMs: 0, expiresAtMs: 60_000, remainingTtlMs: 62_000 }
+      expect(Lease.timeLimit(Lease.extended(short, response)[0])).toBe(9_500)
     })
 
     it("fits two attempts and the margin into every lease of more than 3 s", () => {
@@ -115,30 +115,35 @@ describe("lease", () => {
 
   describe("schedule without remaining_ttl_ms", () => {
     const [unmeasured, first] = begin(undefined)
-    const answer = (nowMs: number, expiresAtMs: number) => ({ nowMs, rttMs: 0, expiresAtMs, remainingTtlMs: undefined })
+    const response = (nowMs: number, expiresAtMs: number) => ({
+      nowMs,
+      rttMs: 0,
+      expiresAtMs,
+      remainingTtlMs: undefined
+    })
 
     it("extends immediately, to learn the length of a grant", () => {
       expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
     })
 
     it("extends at half of a full grant", () => {
-      expect(Lease.extended(unmeasured, answer(10, 120_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
+      expect(Lease.extended(unmeasured, response(10, 120_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
     })
 
     it("shortens the interval for a smaller grant, to half a second at least", () => {
-      expect(Lease.extended(unmeasured, answer(10, 62_000))[1]).toEqual({ _tag: "Extend", afterMs: 1_000 })
-      expect(Lease.extended(unmeasured, answer(10, 60_100))[1]).toEqual({ _tag: "Extend", afterMs: 500 })
+      expect(Lease.extended(unmeasured, response(10, 62_000))[1]).toEqual({ _tag: "Extend", afterMs: 1_000 })
+      expect(Lease.extended(unmeasured, response(10, 60_100))[1]).toEqual({ _tag: "Extend", afterMs: 500 })
     })
 
     it("keeps its interval if grants equal the time between calls", () => {
-      expect(Lease.extended(unmeasured, answer(10_000, 70_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
-      expect(Lease.extended(unmeasured, answer(10, 60_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
+      expect(Lease.extended(unmeasured, response(10_000, 70_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
+      expect(Lease.extended(unmeasured, response(10, 60_000))[1]).toEqual({ _tag: "Extend", afterMs: 30_000 })
     })
 
     it("skips an extension if there is more than enough time", () => {
-      const [once] = Lease.extended(unmeasured, answer(10, 120_000))
+      const [once] = Lease.extended(unmeasured, response(10, 120_000))
       expect(Lease.due(once, 20)._tag).toBe("Extend")
-      const [twice] = Lease.extended(once, answer(30, 180_000))
+      const [twice] = Lease.extended(once, response(30, 180_000))
       expect(Lease.due(twice, 40)).toEqual({ _tag: "Skip", afterMs: 30_000 })
     })
 
@@ -148,8 +153,8 @@ describe("lease", () => {
     })
 
     it("limits a grant to the requested extension, since the rest is from an earlier run", () => {
-      const [resumed] = Lease.extended(unmeasured, answer(10, 420_000))
-      const [, step] = Lease.extended(resumed, answer(30_010, 480_000))
+      const [resumed] = Lease.extended(unmeasured, response(10, 420_000))
+      const [, step] = Lease.extended(resumed, response(30_010, 480_000))
       expect(step).toEqual({ _tag: "Extend", afterMs: 30_000 })
       expect(Lease.due(resumed, 30_010)._tag).toBe("Extend")
     })

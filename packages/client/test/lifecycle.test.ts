@@ -1,46 +1,45 @@
 /**
  * The table of a reservation's life, and that the client lives by it.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import * as TestClock from "effect/testing/TestClock"
 import * as Lifecycle from "../src/internal/reservation/lifecycle.ts"
-import { Faults, refuse } from "./support/faults.ts"
-import type { Fault } from "./support/faults.ts"
 import { action, live, tokens } from "./support/live.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
 const options = { action, estimate: tokens(100), actual: tokens(42) }
 
-const lost: Fault = { _tag: "LoseRequest" }
+const lost: Fault.Fault = Fault.requestLost
 
-const expired = refuse(410, "RESERVATION_EXPIRED")
+const expired = Fault.error(410, "RESERVATION_EXPIRED")
 
 /** Runs a guarded call with these faults, and lets so much time pass. */
 const story = (
-  faults: Readonly<Record<string, ReadonlyArray<Fault> | Fault>>,
+  faults: { readonly [operation in CyclesTest.Target]?: ReadonlyArray<Fault.Fault> | Fault.Fault },
   body: Effect.Effect<unknown, unknown> = Effect.void
 ) =>
   Effect.gen(function* () {
-    const injected = yield* Faults
-    for (const [operation, fault] of Object.entries(faults)) {
-      if (Array.isArray(fault)) injected.plan(operation, ...fault)
-      else if ("_tag" in fault) injected.always(operation, fault)
+    for (const operation of Struct.keys(faults)) {
+      const fault = faults[operation]
+      if (fault === undefined) continue
+      yield* "run" in fault ? CyclesTest.always(operation, fault) : CyclesTest.inject(operation, ...fault)
     }
     yield* Effect.forkChild(Effect.exit(Cycles.withCycles(body, options)), { startImmediately: true })
     yield* TestClock.adjust("3 hours")
-    for (const operation of Object.keys(faults)) injected.always(operation, undefined)
+    yield* CyclesTest.clearFaults()
     yield* TestClock.adjust("3 hours")
   })
 
 /** Spend whose event isn't confirmed before the server forgets its key. */
 const forgotten = Effect.gen(function* () {
-  const faults = yield* Faults
-  faults.plan("commit", expired)
-  faults.always("events", lost)
+  yield* CyclesTest.inject("commit", expired)
+  yield* CyclesTest.always("event", lost)
   yield* Effect.forkChild(Effect.exit(Cycles.withCycles(Effect.void, options)), { startImmediately: true })
   yield* TestClock.adjust("8 days")
 })
@@ -50,22 +49,22 @@ const fails = Effect.fail("the body fails")
 const stories = [
   story({}),
   story({}, fails),
-  story({ reserve: [refuse(409, "BUDGET_EXCEEDED")] }),
+  story({ reserve: [Fault.error(409, "BUDGET_EXCEEDED")] }),
   story({ reserve: [lost] }),
   story({ reserve: [lost, lost] }),
   story({ reserve: [lost, lost, lost, lost] }),
-  story({ reserve: [lost, lost, refuse(409, "BUDGET_EXCEEDED")] }),
+  story({ reserve: [lost, lost, Fault.error(409, "BUDGET_EXCEEDED")] }),
   story({ reserve: lost }),
   story({ commit: [lost] }),
-  story({ commit: [refuse(409, "BUDGET_FROZEN")] }),
+  story({ commit: [Fault.error(409, "BUDGET_FROZEN")] }),
   story({ commit: lost }),
   story({ commit: [expired] }),
-  story({ commit: [expired], events: [lost] }),
-  story({ commit: [expired], events: [refuse(409, "BUDGET_FROZEN")] }),
-  story({ commit: expired, events: lost }),
+  story({ commit: [expired], event: [lost] }),
+  story({ commit: [expired], event: [Fault.error(409, "BUDGET_FROZEN")] }),
+  story({ commit: expired, event: lost }),
   story({ release: [lost] }, fails),
   story({ release: lost }, fails),
-  story({ commit: [lost, lost, lost, lost, lost, lost, refuse(409, "BUDGET_FROZEN")] }),
+  story({ commit: [lost, lost, lost, lost, lost, lost, Fault.error(409, "BUDGET_FROZEN")] }),
   forgotten
 ]
 

@@ -2,6 +2,7 @@
  * Replay of the journal: the records that a client finds when it starts and with each scan, and how it settles them.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -12,9 +13,8 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesClient, CyclesConfig, Identifiers, SettlementJournal } from "effect-cycles"
-import * as Faults from "./support/faults.ts"
 import { noJournal } from "./support/journal.ts"
-import { action, books, tokens } from "./support/live.ts"
+import { action, books, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 type JournalRecord = SettlementJournal.JournalRecord
@@ -44,9 +44,7 @@ const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
 }
 
 /** A server, with faults before it, and no client yet. */
-const stage = Faults.layer.pipe(
-  Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] }))
-)
+const stage = CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
 
 /** Reserves 100 tokens as an earlier run did, and makes the record of its charge of 42. */
 const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
@@ -84,8 +82,8 @@ const restarted = ({ layer }: ReturnType<typeof makeJournal>, config?: Partial<C
     )
   ).pipe(Layer.provide(layer), Layer.fresh)
 
-const settling = Effect.map(Faults.Faults, (faults) =>
-  faults.operations().filter((operation) => operation === "commit" || operation === "events")
+const settling = Effect.map(operations, (all) =>
+  all.filter((operation) => operation === "commit" || operation === "event")
 )
 
 /** Runs a test from an instant on: before 2026 the clock counts as wrong. */
@@ -105,10 +103,7 @@ describe("replay", () => {
       const record = yield* left()
       journal.records.set(record.reservationId, record)
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
-      const faults = yield* Faults.Faults
-      expect(faults.sent().filter(({ operation }) => operation === "commit")).toMatchObject([
-        { body: record.commitBody }
-      ])
+      expect(yield* CyclesTest.requests("commit")).toMatchObject([{ body: record.commitBody }])
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       expect([journal.records.size, journal.letters]).toEqual([0, []])
     }).pipe(Effect.provide(stage))
@@ -123,7 +118,7 @@ describe("replay", () => {
       const old = yield* left({ mode: "event", recordedAtMs: nowMs - limitMs - 1 })
       journal.records.set(young.reservationId, young).set(old.reservationId, old)
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
-      expect(yield* settling).toEqual(["events"])
+      expect(yield* settling).toEqual(["event"])
       expect((yield* books).spent).toBe(42)
       expect(journal.letters).toMatchObject([
         { record: old, reason: expect.stringContaining("TOO_OLD"), diedAtMs: nowMs }
@@ -138,17 +133,18 @@ describe("replay", () => {
       const record = yield* left({}, 1_000)
       journal.records.set(record.reservationId, record)
       yield* TestClock.adjust(1_001)
-      const faults = yield* Faults.Faults
-      faults.plan("events", { _tag: "Hang" })
+      yield* CyclesTest.inject("event", Fault.noResponse)
       yield* Effect.gen(function* () {
         yield* TestClock.adjust(0)
-        expect(yield* settling).toEqual(["commit", "events"])
+        expect(yield* settling).toEqual(["commit", "event"])
         expect(Array.from(journal.records.values())).toMatchObject([{ mode: "event", notBeforeMs: 0 }])
         yield* TestClock.adjust(10_000)
       }).pipe(Effect.provide(restarted(journal, { flushTimeout: 0 })))
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
-      expect(yield* settling).toEqual(["commit", "events", "events"])
-      const keys = faults.sent().flatMap(({ key, operation }) => (operation === "reserve" ? [] : [key]))
+      expect(yield* settling).toEqual(["commit", "event", "event"])
+      const keys = (yield* CyclesTest.requests()).flatMap(({ idempotencyKey, operation }) =>
+        operation === "reserve" ? [] : [idempotencyKey]
+      )
       expect(new Set(keys).size).toBe(1)
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
     }).pipe(Effect.provide(stage))
@@ -222,8 +218,7 @@ describe("replay", () => {
         const record = yield* left()
         journal.records.set(record.reservationId, record)
       }
-      const faults = yield* Faults.Faults
-      faults.always("commit", { _tag: "Delay", ms: 100 })
+      yield* CyclesTest.always("commit", Fault.requestLate(100))
       yield* Effect.gen(function* () {
         const sent: Array<number> = []
         // The first one is an idle probe.
@@ -323,8 +318,7 @@ describe("record of an earlier process", () => {
       const commitBody = `${record.commitBody.slice(0, -1)},${more}}`
       journal.records.set(record.reservationId, { ...record, commitBody })
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
-      const { sent } = yield* Faults.Faults
-      expect(sent().find(({ operation }) => operation === "commit")?.body).toBe(commitBody)
+      expect((yield* CyclesTest.requests("commit"))[0]?.body).toBe(commitBody)
     }).pipe(Effect.provide(stage))
   )
 
@@ -353,14 +347,14 @@ describe("record of an earlier process", () => {
       const journal = makeJournal()
       const old = yield* left({ mode: "event", recordedAtMs: Date.UTC(2026, 4, 1) })
       yield* Effect.gen(function* () {
-        const told = yield* Cycles.settlements.pipe(
+        const settlements = yield* Cycles.settlements.pipe(
           Stream.take(1),
           Stream.runCollect,
           Effect.forkChild({ startImmediately: true })
         )
         journal.records.set(old.reservationId, old)
         yield* Cycles.flush("1 second")
-        expect(yield* Fiber.join(told)).toMatchObject([{ settlement: { _tag: "Rejected", code: "TOO_OLD" } }])
+        expect(yield* Fiber.join(settlements)).toMatchObject([{ settlement: { _tag: "Rejected", code: "TOO_OLD" } }])
       }).pipe(Effect.provide(restarted(journal)))
     }).pipe(Effect.provide(stage), from(Date.UTC(2026, 5, 1)))
   )
@@ -371,13 +365,12 @@ describe("journal that fails", () => {
 
   it.effect("loses no spend while the process lives: unjournaled spend is retried", () =>
     Effect.gen(function* () {
-      const { always } = yield* Faults.Faults
       const journal = makeJournal(broken)
       yield* Effect.gen(function* () {
-        always("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.always("commit", Fault.requestLost)
         yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(100), actual: () => tokens(42) }))
         yield* TestClock.adjust("30 seconds")
-        always("commit", undefined)
+        yield* CyclesTest.clearFaults("commit")
         yield* TestClock.adjust("80 seconds")
         expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
       }).pipe(Effect.provide(restarted(journal, { retry: CyclesConfig.retryPolicy({ jitter: false }) })))
@@ -398,13 +391,12 @@ describe("journal that fails", () => {
 
   it.effect("is reported as not durable if it can't be opened", () =>
     Effect.gen(function* () {
-      const { plan } = yield* Faults.Faults
       const layer = Layer.succeed(SettlementJournal.SettlementJournal, {
         [SettlementJournal.TypeId]: SettlementJournal.TypeId,
         isDurable: true,
         open: () => Effect.fail(new SettlementJournal.JournalError({ operation: "open", problem: "no folder" }))
       })
-      plan("commit", { _tag: "LoseRequest" })
+      yield* CyclesTest.inject("commit", Fault.requestLost)
       const [settlement] = yield* Effect.void.pipe(
         withSettlement({ action, estimate: tokens(100) }),
         Effect.provide(restarted({ ...makeJournal(), layer }))
@@ -420,8 +412,7 @@ describe("flush", () => {
       const journal = makeJournal()
       const record = yield* left()
       journal.records.set(record.reservationId, record)
-      const faults = yield* Faults.Faults
-      faults.always("commit", { _tag: "Hang" })
+      yield* CyclesTest.always("commit", Fault.noResponse)
       yield* Effect.gen(function* () {
         const flushing = yield* Effect.forkChild(Cycles.flush("2 seconds"), { startImmediately: true })
         yield* TestClock.adjust(1_999)
@@ -438,8 +429,7 @@ describe("flush", () => {
       const journal = makeJournal()
       const record = yield* left()
       journal.records.set(record.reservationId, record)
-      const faults = yield* Faults.Faults
-      faults.always("commit", { _tag: "Hang" })
+      yield* CyclesTest.always("commit", Fault.noResponse)
       const close = yield* Deferred.make<void>()
       const isOpen = yield* Deferred.make<void>()
       const run = yield* TestClock.adjust(0).pipe(

@@ -1,6 +1,7 @@
 /**
  * Reserves whose result is ambiguous: no reservation leaks, and no caller loses its reservation.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,9 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig } from "effect-cycles"
-import type { Fault } from "./support/faults.ts"
-import { Faults, refuse } from "./support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, operations, tokens } from "./support/live.ts"
 
 const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
@@ -21,34 +20,30 @@ const act = Effect.void.pipe(Cycles.withCycles(options))
 
 const job = Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: "job-1" }))
 
-const operations = Effect.map(Faults, (faults) => faults.operations())
+const lost: Fault.Fault = Fault.responseLost
 
-const lost: Fault = { _tag: "LoseAnswer" }
-
-const html = (status: number): Fault => ({ _tag: "Garble", status, body: "<html>gone</html>" })
+const html = (status: number): Fault.Fault => Fault.replaced({ status, body: "<html>gone</html>" })
 
 describe("reserve", () => {
   describe("ambiguous", () => {
-    it.effect.each<readonly [string, Fault]>([
-      ["429", refuse(429, "LIMIT_EXCEEDED")],
-      ["401", refuse(401, "UNAUTHORIZED")],
+    it.effect.each<readonly [string, Fault.Fault]>([
+      ["429", Fault.error(429, "LIMIT_EXCEEDED")],
+      ["401", Fault.error(401, "UNAUTHORIZED")],
       ["the page of a proxy", html(404)]
     ])("releases the possible reservation of a lost response if the retry gets %s", ([, second]) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", lost, second)
+        yield* CyclesTest.inject("reserve", lost, second)
         yield* Effect.exit(act)
         yield* TestClock.adjust(0)
         expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("stops after a refusal with a code, since a repeated request would return the first result", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", { _tag: "LoseRequest" }, refuse(409, "BUDGET_EXCEEDED"))
+        yield* CyclesTest.inject("reserve", Fault.requestLost, Fault.error(409, "BUDGET_EXCEEDED"))
         expect(yield* Effect.flip(act)).toMatchObject({ _tag: "BudgetExceeded" })
         yield* TestClock.adjust("1 minute")
         expect(yield* operations).toEqual(["reserve", "reserve"])
@@ -57,25 +52,22 @@ describe("reserve", () => {
 
     it.effect("keeps looking for the possible reservation after a 401", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", lost, lost, refuse(401, "UNAUTHORIZED"))
+        yield* CyclesTest.inject("reserve", lost, lost, Fault.error(401, "UNAUTHORIZED"))
         yield* Effect.exit(act)
         yield* TestClock.adjust(500)
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("retries a response that allows but has no reservation id", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", {
-          _tag: "Garble",
-          status: 200,
-          body: '{"decision":"ALLOW","affected_scopes":[],"reservation_id":null}'
-        })
+        yield* CyclesTest.inject(
+          "reserve",
+          Fault.replaced({ status: 200, body: '{"decision":"ALLOW","affected_scopes":[],"reservation_id":null}' })
+        )
         yield* act
         expect(yield* operations).toEqual(["reserve", "reserve", "commit"])
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
   })
@@ -83,8 +75,7 @@ describe("reserve", () => {
   describe("caller-supplied key", () => {
     it.effect("keeps the reservation for a caller that tries again", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", lost, lost)
+        yield* CyclesTest.inject("reserve", lost, lost)
         expect(yield* Effect.flip(job)).toMatchObject({ _tag: "TransportError" })
         const again = yield* Effect.sleep("30 seconds").pipe(
           Cycles.withCycles({ ...options, idempotencyKey: "job-1" }),
@@ -94,37 +85,33 @@ describe("reserve", () => {
         yield* Fiber.join(again)
         expect(yield* operations).not.toContain("release")
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("releases the reservation after one timeout, to the millisecond, if no caller tries again", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", lost, lost)
+        yield* CyclesTest.inject("reserve", lost, lost)
         yield* Effect.exit(job)
         yield* TestClock.adjust(9_999)
         expect(yield* operations).toEqual(["reserve", "reserve"])
         yield* TestClock.adjust(1)
         expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("reads the reservation if the response has no remaining_ttl_ms", () =>
       Effect.gen(function* () {
         yield* job
-        const faults = yield* Faults
-        const { body } = yield* Effect.map(Effect.sync(faults.sent), ([reserve]) => reserve ?? { body: "" })
-        expect(body).toContain("job-1")
-        const id = /reservations\/([^/]+)\/commit/.exec(faults.sent()[1]?.path ?? "")?.[1] ?? ""
-        faults.plan("reserve", {
-          _tag: "Answer",
-          status: 200,
-          body: { decision: "ALLOW", affected_scopes: [], reservation_id: id }
-        })
+        expect((yield* CyclesTest.requests("reserve"))[0]?.body).toContain("job-1")
+        const id = /reservations\/([^/]+)\/commit/.exec((yield* CyclesTest.requests())[1]?.path ?? "")?.[1] ?? ""
+        yield* CyclesTest.inject(
+          "reserve",
+          Fault.response({ status: 200, body: { decision: "ALLOW", affected_scopes: [], reservation_id: id } })
+        )
         expect(yield* Effect.flip(job)).toMatchObject({ _tag: "AlreadySettled", by: "earlier run" })
-        expect(yield* operations).toEqual(["reserve", "commit", "reserve", "get"])
+        expect(yield* operations).toEqual(["reserve", "commit", "reserve", "getReservation"])
       }).pipe(Effect.provide(exact))
     )
   })
@@ -132,8 +119,7 @@ describe("reserve", () => {
   describe("maxRetryAfter", () => {
     it.effect("waits at least 100 ms, and at most maxRetryAfter in total", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("reserve", refuse(503, "INTERNAL_ERROR", { "retry-after": "0" }))
+        yield* CyclesTest.always("reserve", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "0" }))
         const fiber = yield* Effect.void.pipe(
           Cycles.withCycles({ ...options, maxRetryAfter: "1 second" }),
           Effect.exit,
@@ -141,7 +127,7 @@ describe("reserve", () => {
         )
         yield* TestClock.adjust(1_000)
         expect(Exit.isFailure(yield* Fiber.join(fiber))).toBe(true)
-        const reserves = (yield* operations).filter((operation) => operation === "reserve")
+        const reserves = yield* CyclesTest.requests("reserve")
         // Ten waits, and the retry after an ambiguous response.
         expect(reserves.length).toBeLessThanOrEqual(14)
       }).pipe(Effect.provide(exact))
@@ -149,8 +135,7 @@ describe("reserve", () => {
 
     it.effect("applies to decide", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("decide", refuse(429, "LIMIT_EXCEEDED", { "retry-after": "2" }))
+        yield* CyclesTest.inject("decide", Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "2" }))
         const fiber = yield* Effect.forkChild(Cycles.decide({ action, estimate: tokens(1) }), {
           startImmediately: true
         })
@@ -166,10 +151,9 @@ describe("reserve", () => {
 describe("event", () => {
   it.effect("retries an ambiguous response once with the same key, and is charged once", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("events", lost)
+      yield* CyclesTest.inject("event", lost)
       yield* Cycles.event({ action, actual: tokens(42) })
-      const keys = faults.sent().map(({ key }) => key)
+      const keys = (yield* CyclesTest.requests()).map(({ idempotencyKey }) => idempotencyKey)
       expect(keys).toHaveLength(2)
       expect(new Set(keys).size).toBe(1)
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })

@@ -2,6 +2,7 @@
  * No key is in anything that a program shows: spans, logs, causes, errors, inspected requests.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -22,8 +23,6 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import { Cycles, CyclesClient, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
-import type { Fault } from "./support/faults.ts"
-import * as Faults from "./support/faults.ts"
 import { action, tokens } from "./support/live.ts"
 
 /** Everything that was shown. */
@@ -116,8 +115,7 @@ const watched = (shown: Shown, key?: Redacted.Redacted) => {
   )
   return client.pipe(
     Layer.provideMerge(recorder(shown)),
-    Layer.provideMerge(Faults.layer),
-    Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] })),
+    Layer.provideMerge(CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] })),
     Layer.provide(SettlementJournal.layerMemory),
     Layer.provideMerge(
       Layer.mergeAll(
@@ -192,22 +190,21 @@ const leak = (shown: Shown, secrets: ReadonlyArray<string>): string | undefined 
   return undefined
 }
 
-const everywhere = (fault: Fault) =>
-  Effect.map(Faults.Faults, (faults) => {
-    for (const operation of ["reserve", "commit", "release", "extend", "decide", "events", "balances", "list"]) {
-      faults.always(operation, fault)
-    }
-  })
+const everywhere = (fault: Fault.Fault) => CyclesTest.always("any", fault)
 
-const settlementsOnly = (fault: Fault) =>
-  Effect.map(Faults.Faults, (faults) => {
-    for (const operation of ["commit", "release", "extend", "events"]) faults.always(operation, fault)
-  })
+const settlementsOnly = (fault: Fault.Fault) =>
+  Effect.forEach(
+    ["commit", "release", "extend", "event"] as const,
+    (operation) => CyclesTest.always(operation, fault),
+    {
+      discard: true
+    }
+  )
 
 /** The response of a debugging proxy: the headers of the request. */
-const echoing = (answer: (echo: string) => Fault) =>
+const echoing = (response: (echo: string) => Fault.Fault) =>
   Effect.flatMap(CyclesServer.CyclesServer, (server) =>
-    everywhere(answer(`x-cycles-api-key: ${Redacted.value(server.apiKey)}, ${Redacted.value(server.adminKey)}`))
+    everywhere(response(`x-cycles-api-key: ${Redacted.value(server.apiKey)}, ${Redacted.value(server.adminKey)}`))
   )
 
 /** The response headers that the client keeps, each with the value that it echoes. */
@@ -227,54 +224,55 @@ const fine = {
   charged: { unit: "TOKENS", amount: 1 }
 }
 
-const reset = { _tag: "LoseRequest" } as const
+const reset = Fault.requestLost
 
 describe("secrets", () => {
   it.effect.each<
     readonly [
       string,
-      Effect.Effect<void, never, Faults.Faults | CyclesServer.CyclesServer>,
+      Effect.Effect<void, never, CyclesTest.CyclesTest | CyclesServer.CyclesServer>,
       tags: ReadonlyArray<string>
     ]
   >([
     ["nothing goes wrong", Effect.void, ["BudgetExceeded"]],
     ["the server is down", everywhere(reset), ["TransportError"]],
-    ["responses get lost", everywhere({ _tag: "LoseAnswer" }), ["TransportError"]],
-    ["the server never responds", everywhere({ _tag: "Hang" }), ["TransportError"]],
-    ["the server fails", everywhere(Faults.refuse(500, "INTERNAL_ERROR")), ["ApiError"]],
-    ["the server refuses", everywhere(Faults.refuse(403, "FORBIDDEN")), ["ApiError"]],
-    ["the budget is frozen", everywhere(Faults.refuse(409, "BUDGET_FROZEN")), ["BudgetExceeded"]],
-    ["the response is a web page", everywhere({ _tag: "Garble", body: "<html>" }), ["ProtocolError"]],
-    ["a web page refuses", everywhere({ _tag: "Garble", body: "<html>", status: 502 }), ["ApiError"]],
-    ["the response is cut off", everywhere({ _tag: "Garble", body: '{"decision":"ALL' }), ["ProtocolError"]],
-    ["a page echoes the request", echoing((body) => ({ _tag: "Garble", body })), ["ProtocolError"]],
+    ["responses get lost", everywhere(Fault.responseLost), ["TransportError"]],
+    ["the server never responds", everywhere(Fault.noResponse), ["TransportError"]],
+    ["the server fails", everywhere(Fault.error(500, "INTERNAL_ERROR")), ["ApiError"]],
+    ["the server refuses", everywhere(Fault.error(403, "FORBIDDEN")), ["ApiError"]],
+    ["the budget is frozen", everywhere(Fault.error(409, "BUDGET_FROZEN")), ["BudgetExceeded"]],
+    ["the response is a web page", everywhere(Fault.replaced({ body: "<html>" })), ["ProtocolError"]],
+    ["a web page refuses", everywhere(Fault.replaced({ body: "<html>", status: 502 })), ["ApiError"]],
+    ["the response is cut off", everywhere(Fault.replaced({ body: '{"decision":"ALL' })), ["ProtocolError"]],
+    ["a page echoes the request", echoing((body) => Fault.replaced({ body })), ["ProtocolError"]],
     [
       "a refusal echoes the request",
-      echoing((echo) => ({
-        _tag: "Answer",
-        status: 400,
-        body: { error: "INVALID_REQUEST", message: echo, request_id: "r", details: { headers: { a: echo } } }
-      })),
+      echoing((echo) =>
+        Fault.response({
+          status: 400,
+          body: { error: "INVALID_REQUEST", message: echo, request_id: "r", details: { headers: { a: echo } } }
+        })
+      ),
       ["ApiError"]
     ],
     [
       "a response echoes the request",
-      echoing((echo) => ({ _tag: "Answer", status: 200, body: { [echo]: 1, decision: echo, reservation_id: 1 } })),
+      echoing((echo) => Fault.response({ status: 200, body: { [echo]: 1, decision: echo, reservation_id: 1 } })),
       ["ProtocolError"]
     ],
     [
       "the headers of a refusal echo the request",
-      echoing((echo) => ({ _tag: "Answer", status: 400, body: { error: "INVALID_REQUEST" }, headers: kept(echo) })),
+      echoing((echo) => Fault.response({ status: 400, body: { error: "INVALID_REQUEST" }, headers: kept(echo) })),
       ["ApiError"]
     ],
     [
       "the headers of a denial echo the request",
-      echoing((echo) => ({ _tag: "Answer", status: 409, body: { error: "BUDGET_FROZEN" }, headers: kept(echo) })),
+      echoing((echo) => Fault.response({ status: 409, body: { error: "BUDGET_FROZEN" }, headers: kept(echo) })),
       ["BudgetExceeded"]
     ],
     [
       "the headers of a success echo the request",
-      echoing((echo) => ({ _tag: "Answer", status: 200, body: fine, headers: kept(echo) })),
+      echoing((echo) => Fault.response({ status: 200, body: fine, headers: kept(echo) })),
       ["ProtocolError"]
     ],
     [
@@ -282,26 +280,27 @@ describe("secrets", () => {
       echoing((echo) => {
         const text = `"${escaped(echo)}"`
         const rest = `"message":${text},"request_id":${text},"trace_id":${text},"details":{${text}:[${text}]}`
-        return { _tag: "Garble", status: 400, body: `{"error":${text},${rest}}` }
+        return Fault.replaced({ status: 400, body: `{"error":${text},${rest}}` })
       }),
       ["ApiError"]
     ],
     [
       "a response echoes the request, with escapes",
-      echoing((echo) => ({
-        _tag: "Garble",
-        body: `{"decision":"DENY","reason_code":"${escaped(echo)}","affected_scopes":["${escaped(echo)}"]}`
-      })),
+      echoing((echo) =>
+        Fault.replaced({
+          body: `{"decision":"DENY","reason_code":"${escaped(echo)}","affected_scopes":["${escaped(echo)}"]}`
+        })
+      ),
       ["BudgetExceeded", "ProtocolError"]
     ],
     [
       "an unreadable response echoes the request, with escapes",
-      echoing((echo) => ({ _tag: "Garble", body: `{"decision":1,"affected_scopes":"${escaped(echo)}"}` })),
+      echoing((echo) => Fault.replaced({ body: `{"decision":1,"affected_scopes":"${escaped(echo)}"}` })),
       ["ProtocolError"]
     ],
     ["settlements get lost", settlementsOnly(reset), ["BudgetExceeded", "TransportError", "Unsettled"]],
-    ["settlements get no response", settlementsOnly({ _tag: "Hang" }), ["Unsettled"]],
-    ["settlements are refused", settlementsOnly(Faults.refuse(401, "UNAUTHORIZED")), ["Unsettled"]]
+    ["settlements get no response", settlementsOnly(Fault.noResponse), ["Unsettled"]],
+    ["settlements are refused", settlementsOnly(Fault.error(401, "UNAUTHORIZED")), ["Unsettled"]]
   ])("are shown nowhere when %s", ([, fail, tags]) =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }

@@ -31,7 +31,7 @@ const call: Call<{ readonly ok: boolean }> = {
   path: "/v1/decide?page=2",
   body: "{}",
   status: 200,
-  read: (text) => (text === "{}" ? Result.succeed({ ok: true }) : Result.fail("the body is no JSON")),
+  read: (text) => (text === "{}" ? Result.succeed({ ok: true }) : Result.fail("the body isn't JSON")),
   auth: "apiKey",
   priority: "caller"
 }

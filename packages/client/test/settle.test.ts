@@ -1,6 +1,7 @@
 /**
  * Edge cases of settlement: one millisecond on each side of each timeout, and the charge for every way in which a body ends.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,8 +11,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { Amount } from "effect-cycles"
 import { Cycles, CyclesConfig, Reservation, SettlementJournal } from "effect-cycles"
-import { Faults, refuse } from "./support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "./support/live.ts"
+import { action, books, live, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
@@ -26,13 +26,12 @@ const act = Effect.void.pipe(
 )
 
 /** How many requests of an operation were sent. */
-const count = (operation: string) =>
-  Effect.map(Faults, (faults) => faults.operations().filter((one) => one === operation).length)
+const count = (operation: string) => Effect.map(operations, (all) => all.filter((one) => one === operation).length)
 
 /** The requests of an operation, read. */
 const sent = (operation: string) =>
-  Effect.map(Faults, (faults) =>
-    faults.sent().flatMap((one) => (one.operation === operation ? [JSON.parse(one.body)] : []))
+  Effect.map(CyclesTest.requests(), (requests) =>
+    requests.flatMap((one) => (one.operation === operation ? [JSON.parse(one.body)] : []))
   )
 
 /** The next attempt of an operation leaves after so long, and not a millisecond before. */
@@ -52,22 +51,20 @@ describe("settle", () => {
       ["release", Effect.fail("x").pipe(Cycles.withCycles(options), Effect.exit)]
     ] as const)("the caller waits 10 s for a %s without a response, and then continues", ([operation, act]) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan(operation, { _tag: "Hang" })
+        yield* CyclesTest.inject(operation, Fault.noResponse)
         const fiber = yield* Effect.forkChild(act, { startImmediately: true })
         yield* TestClock.adjust(9_999)
         expect(fiber.pollUnsafe()).toBeUndefined()
         yield* TestClock.adjust(1)
         expect(fiber.pollUnsafe()).toMatchObject({ _tag: "Success" })
         yield* TestClock.adjust(500)
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
     it.effect("a commit is retried after 0.5, 1, 2, 4 and 8 s, and then left to the journal", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.always("commit", Fault.requestLost)
         yield* act
         for (const ms of [500, 1_000, 2_000, 4_000, 8_000]) yield* nextAfter("commit", ms)
         yield* TestClock.adjust("30 seconds")
@@ -77,9 +74,8 @@ describe("settle", () => {
 
     it.effect("Retry-After is a minimum delay for one attempt: a longer delay of the schedule stays", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        const soon = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "1" })
-        faults.plan("commit", soon, soon, soon, { _tag: "LoseRequest" })
+        const soon = Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "1" })
+        yield* CyclesTest.inject("commit", soon, soon, soon, Fault.requestLost)
         yield* act
         for (const ms of [1_000, 1_000, 2_000, 4_000]) yield* nextAfter("commit", ms)
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -88,8 +84,7 @@ describe("settle", () => {
 
     it.effect("a Retry-After of more than an hour counts as an hour", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(503, "INTERNAL_ERROR", { "retry-after": "7200" }))
+        yield* CyclesTest.inject("commit", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "7200" }))
         yield* act
         yield* nextAfter("commit", 3_600_000)
       }).pipe(Effect.provide(live({ retry, ttl: "24 hours" })))
@@ -97,16 +92,15 @@ describe("settle", () => {
 
     it.effect("a reserve waits for a Retry-After up to maxRetryAfter, and not longer", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        const busy = refuse(503, "INTERNAL_ERROR", { "retry-after": "5" })
-        faults.plan("reserve", busy)
+        const busy = Fault.error(503, "INTERNAL_ERROR", { "retry-after": "5" })
+        yield* CyclesTest.inject("reserve", busy)
         const fiber = yield* Effect.void.pipe(
           Cycles.withCycles({ ...options, maxRetryAfter: "5 seconds" }),
           Effect.forkChild({ startImmediately: true })
         )
         yield* nextAfter("reserve", 5_000)
         yield* Fiber.join(fiber)
-        faults.plan("reserve", refuse(429, "LIMIT_EXCEEDED", { "retry-after": "5" }))
+        yield* CyclesTest.inject("reserve", Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "5" }))
         expect(
           yield* Effect.void.pipe(Cycles.withCycles({ ...options, maxRetryAfter: 4_999 }), Effect.flip)
         ).toMatchObject({ _tag: "ApiError", status: 429 })
@@ -115,15 +109,14 @@ describe("settle", () => {
 
     it.effect("an abandoned reserve is retried after 0.5, 1 and 2 s, and released", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         // Two attempts of the caller's, then those of the client.
-        faults.plan("reserve", ...Array.from({ length: 5 }, () => ({ _tag: "LoseAnswer" }) as const))
+        yield* CyclesTest.inject("reserve", ...Array.from({ length: 5 }, () => Fault.responseLost))
         expect(yield* Effect.flip(act)).toMatchObject({ _tag: "TransportError" })
         for (const ms of [500, 1_000, 2_000]) yield* nextAfter("reserve", ms)
         const keys = (yield* sent("reserve")).map((body) => body.idempotency_key)
         expect([keys.length, new Set(keys).size]).toEqual([6, 1])
         expect(yield* sent("release")).toMatchObject([{ reason: "reserve_abandoned" }])
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
@@ -244,7 +237,7 @@ describe("settle", () => {
           Effect.flatMap(Cycles.reserve(options), (reservation) => reservation.commit({ actual: plain }))
         )
         expect((yield* sent("commit")).map(({ actual }) => actual.amount)).toEqual([42, 42])
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
@@ -282,14 +275,13 @@ describe("settle", () => {
   describe("concurrency", () => {
     it.effect("the commits of one scope take as long as the slowest one", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const fiber = yield* Effect.scoped(
           Effect.gen(function* () {
             for (let i = 0; i < 5; i++) {
               const held = yield* Cycles.reserve({ ...options, estimate: tokens(10) })
               yield* held.record({ actual: tokens(3) })
             }
-            faults.always("commit", { _tag: "Delay", ms: 50 })
+            yield* CyclesTest.always("commit", Fault.requestLate(50))
           })
         ).pipe(Effect.timed, Effect.forkChild)
         yield* Effect.yieldNow
@@ -304,16 +296,17 @@ describe("settle", () => {
   describe("keys", () => {
     it.effect.each(["job-1", "k".repeat(256)])("are derived from a caller-supplied key: %s", (key) =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         yield* Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: key }))
         yield* Effect.fail("x").pipe(Cycles.withCycles({ ...options, idempotencyKey: `2${key.slice(1)}` }), Effect.exit)
-        const keys = faults.sent().map((one) => one.key)
+        const keys = (yield* CyclesTest.requests()).map((one) => one.idempotencyKey)
         expect(keys[0]).toBe(key)
         expect(new Set(keys).size).toBe(4)
         for (const one of keys) expect((one ?? "").length).toBeLessThanOrEqual(256)
         // The same job in another run has the same keys.
         yield* Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: key }), Effect.exit)
-        expect(faults.sent().findLast((sent) => sent.operation === "reserve")?.key).toBe(key)
+        expect((yield* CyclesTest.requests()).findLast((sent) => sent.operation === "reserve")?.idempotencyKey).toBe(
+          key
+        )
       }).pipe(Effect.provide(exact))
     )
   })
@@ -321,12 +314,11 @@ describe("settle", () => {
   describe("without a journal", () => {
     it.effect("a pending commit is retried from memory by each scan", () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.always("commit", Fault.requestLost)
         expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: false })
         yield* TestClock.adjust("30 seconds")
         expect(yield* count("commit")).toBe(6)
-        faults.always("commit", undefined)
+        yield* CyclesTest.clearFaults("commit")
         yield* TestClock.adjust("2 minutes")
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(live({ retry }, { journal: SettlementJournal.layerNone })))

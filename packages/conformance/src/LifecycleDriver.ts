@@ -127,7 +127,7 @@ export const read = (text: string): Effect.Effect<CallSpec, InvalidCallSpec> =>
       const name = written.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
       if (!Object.hasOwn(CallSpec.fields, name)) {
         const known = Object.keys(CallSpec.fields).join(", ")
-        return yield* new InvalidCallSpec({ problem: `${written} is no field of the input; it may have ${known}` })
+        return yield* new InvalidCallSpec({ problem: `${written} isn't a field of the input; it may have ${known}` })
       }
       if (Object.hasOwn(fields, name)) return yield* new InvalidCallSpec({ problem: `${name} is given twice` })
       fields[name] = value

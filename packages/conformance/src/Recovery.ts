@@ -309,7 +309,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       const { check, folder, records, requests, start } = stage
       yield* killedInFirstCommit(stage)
       const own = join(folder, readdirSync(folder)[0] ?? "")
-      writeFileSync(join(own, `v2-${"0".repeat(64)}.json`), "{ this is no record")
+      writeFileSync(join(own, `v2-${"0".repeat(64)}.json`), "{ this isn't a record")
       writeFileSync(join(own, `v2-${"1".repeat(64)}.json`), JSON.stringify({ version: 99, reservation_id: "later" }))
       const client = start({ form: "replay" })
       yield* client.end

@@ -151,5 +151,5 @@ const digits = (where: string, text: string): ReadonlyArray<Problem> =>
   Array.from(text.matchAll(/"amount":([^,}\s]+)/g)).flatMap(([, number = ""]) =>
     /^-?\d+$/.test(number) && BigInt.asIntN(64, BigInt(number)) === BigInt(number)
       ? []
-      : [{ where, what: `amount ${number} is no integer of 64 bits` }]
+      : [{ where, what: `amount ${number} isn't an integer of 64 bits` }]
   )

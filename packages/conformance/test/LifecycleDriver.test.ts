@@ -64,9 +64,9 @@ describe("LifecycleDriver", () => {
     it.effect("names an unknown field and the known ones", () =>
       Effect.gen(function* () {
         const problem = yield* problemOf({ ttl: 5_000 })
-        expect(problem).toContain("ttl is no field of the input")
+        expect(problem).toContain("ttl isn't a field of the input")
         expect(problem).toContain("ttlMs")
-        expect(yield* problemOf({ toString: 1 })).toContain("toString is no field")
+        expect(yield* problemOf({ toString: 1 })).toContain("toString isn't a field")
         expect(yield* problemOf({ actual: { ...tokens(1), currency: "USD" } })).toContain("actual.currency")
       })
     )
@@ -201,7 +201,7 @@ describe("LifecycleDriver", () => {
       Effect.gen(function* () {
         const { output, code, stderr } = yield* drive({ baseUrl: "http://127.0.0.1:1", ttl: 1 })
         expect([code, output["exit"]]).toEqual([2, "Refused"])
-        expect(stderr).toContain("ttl is no field")
+        expect(stderr).toContain("ttl isn't a field")
       })
     )
   })

@@ -7,7 +7,7 @@ describe("recovery-adapter", () => {
     ["no JSON", "CR-CORE-001", "{ this is none"],
     ["nothing", "CR-CORE-001", ""],
     ["another scenario", "CR-CORE-001", '{"id":"CR-CORE-002"}'],
-    ["the expected answers", "CR-CORE-001", '{"id":"CR-CORE-001","expected_requests":[]}'],
+    ["the expected requests", "CR-CORE-001", '{"id":"CR-CORE-001","expected_requests":[]}'],
     ["an unknown id", "CR-CORE-999", '{"id":"CR-CORE-999"}'],
     ["the name of a method", "toString", '{"id":"toString"}'],
     ["the name of a constructor", "constructor", '{"id":"constructor"}'],

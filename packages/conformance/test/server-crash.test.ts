@@ -68,7 +68,7 @@ const recording = (baseUrl: string, apiKey: Redacted.Redacted, log: Array<Sent>)
 const action = { kind: "crash", name: "n" }
 
 /** Works without end, until the server is gone: every way a reservation can go, and events. */
-const lane = (client: CyclesClient.CyclesClient, name: string, random: (below: number) => number) =>
+const worker = (client: CyclesClient.CyclesClient, name: string, random: (below: number) => number) =>
   Effect.gen(function* () {
     for (let i = 0; ; i++) {
       const key = IdempotencyKey.make(`${name}-${i}`)
@@ -166,7 +166,7 @@ describe("server killed under load", () => {
           const client = yield* recording(server.url, apiKey, log)
           const load = Effect.forEach(
             Array.from({ length: 8 }, (_, i) => i),
-            (i) => lane(client, `${round}-${i}`, random),
+            (i) => worker(client, `${round}-${i}`, random),
             { concurrency: "unbounded" }
           )
           // The load ends with the server; anything but a lost connection is a failure.

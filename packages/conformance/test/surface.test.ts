@@ -13,6 +13,7 @@ const folders: ReadonlyArray<readonly [name: string, prefix: string, path: strin
   ["@effect-cycles/ai", "", join(packages, "ai/src")],
   ["@effect-cycles/protocol", "", join(packages, "protocol/src")],
   ["@effect-cycles/server", "", join(packages, "server/src")],
+  ["@effect-cycles/testing", "", join(packages, "testing/src")],
   ["effect-cycles", "", join(packages, "client/src")],
   ["effect-cycles", "/node", join(packages, "client/src/node")]
 ]
@@ -57,15 +58,18 @@ const surfaceOf = async ({ entry, path }: (typeof entries)[number]): Promise<str
 }
 
 describe("public API", () => {
-  it.each(["@effect-cycles/ai", "@effect-cycles/protocol", "@effect-cycles/server", "effect-cycles"])(
-    "of %s matches the recorded one",
-    async (name) => {
-      const own = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
-      const surface = await Promise.all(own.map(surfaceOf))
-      expect(surface.length).toBeGreaterThan(0)
-      await expect(`${surface.join("\n\n")}\n`).toMatchFileSnapshot(`surface/${name.split("/").at(-1)}.txt`)
-    }
-  )
+  it.each([
+    "@effect-cycles/ai",
+    "@effect-cycles/protocol",
+    "@effect-cycles/server",
+    "@effect-cycles/testing",
+    "effect-cycles"
+  ])("of %s matches the recorded one", async (name) => {
+    const own = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
+    const surface = await Promise.all(own.map(surfaceOf))
+    expect(surface.length).toBeGreaterThan(0)
+    await expect(`${surface.join("\n\n")}\n`).toMatchFileSnapshot(`surface/${name.split("/").at(-1)}.txt`)
+  })
 
   it("of each root entry point exports all modules", async () => {
     for (const { entry, path } of entries.filter(({ path }) => path.endsWith("index.ts"))) {

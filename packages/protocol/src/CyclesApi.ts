@@ -161,7 +161,7 @@ export class CyclesApi extends HttpApi.make("cycles")
     OpenApi.annotations({
       title: "Cycles",
       version: "0.1.25",
-      description: "Runtime budget authority: reserve before an act, commit what it cost, release the rest."
+      description: "Runtime budget authority: reserve before a call, commit its cost, release the rest."
     })
   ) {}
 

@@ -12,7 +12,7 @@
  * import { Json } from "@effect-cycles/protocol"
  *
  * console.log(Json.parse('{"amount":9007199254740993}')) // { amount: 9007199254740993n }
- * console.log(Json.stringify({ amount: 9007199254740993n })) // '{"amount":9007199254740993}'
+ * console.log(Json.stringify({ amount: 9007199254740993n })) // {"amount":9007199254740993}
  * ```
  *
  * @see `format: int64` of the amounts and instants in the Cycles protocol

@@ -6,10 +6,7 @@
  * ```ts
  * import { Operations } from "@effect-cycles/protocol"
  *
- * console.log(Operations.commit.pathOf("r-1")) // succeeds with "/v1/reservations/r-1/commit"
- * console.log(Operations.release.encode({ idempotencyKey: "k" })) // succeeds with { idempotency_key: "k" }
- * console.log(Operations.extend.read('{"status":"ACTIVE","expires_at_ms":1}'))
- * // succeeds with { status: "ACTIVE", expiresAtMs: 1 }
+ * console.log(String(Operations.commit.pathOf("r-1"))) // success("/v1/reservations/r-1/commit")
  * ```
  *
  * @see the paths of the Cycles protocol

@@ -158,7 +158,7 @@ export const merge = (outer: Subject, inner: Subject): Subject => {
  * ```ts
  * import { Subject } from "@effect-cycles/protocol"
  *
- * console.log(Subject.scopes({ tenant: "Acme", agent: "a" })) // ["tenant:acme", "tenant:acme/agent:a"]
+ * console.log(Subject.scopes({ tenant: "Acme", agent: "a" })) // [ "tenant:acme", "tenant:acme/agent:a" ]
  * ```
  *
  * @category combinators

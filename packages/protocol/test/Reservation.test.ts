@@ -146,7 +146,7 @@ describe("Reservation", () => {
 
   describe("responses", () => {
     it("keep unknown decisions, units and codes, and accept unknown keys", () => {
-      const answer = Result.getOrThrow(
+      const response = Result.getOrThrow(
         Operations.reserve.read(
           JSON.stringify({
             decision: "ALLOW_LATER",
@@ -158,7 +158,7 @@ describe("Reservation", () => {
           })
         )
       )
-      expect(answer).toMatchObject({ decision: "ALLOW_LATER", reasonCode: "NEW_REASON", reserved: { unit: "EUR" } })
+      expect(response).toMatchObject({ decision: "ALLOW_LATER", reasonCode: "NEW_REASON", reserved: { unit: "EUR" } })
       expect(Result.getOrThrow(ErrorResponse.read('{"error":"NEW_CODE"}')).error).toBe("NEW_CODE")
     })
 
@@ -213,8 +213,8 @@ describe("Reservation", () => {
     ])("to a %s holds, whatever its evidence looks like", (_operation, read, json, member) => {
       const plain = Result.getOrThrow(read(JSON.stringify(json)))
       for (const odd of ["x", 1, [], [null], null, { evidence_id: 1 }, { reserve: { evidence_id: "e" } }]) {
-        const answer = Result.map(read(JSON.stringify({ ...json, [member]: odd })), (read) => Object.entries(read))
-        expect([odd, answer]).toMatchObject([odd, Result.succeed(expect.arrayContaining(Object.entries(plain)))])
+        const response = Result.map(read(JSON.stringify({ ...json, [member]: odd })), (read) => Object.entries(read))
+        expect([odd, response]).toMatchObject([odd, Result.succeed(expect.arrayContaining(Object.entries(plain)))])
       }
       expect(Result.isFailure(read(JSON.stringify({ ...json, [member]: "x", status: 1, decision: 1 })))).toBe(true)
     })
@@ -247,7 +247,7 @@ describe("ErrorResponse", () => {
     ["retry_after_ms", "retryAfterMs", [-1, 1.5, "5", 2 ** 60]],
     ["details", "details", [[], "x", 1]],
     ["cycles_evidence", "cyclesEvidence", ["x", [], {}, { evidence_id: 1 }]]
-  ])("tells its code although its %s is wrong, which then counts as absent", (member, name, wrong) => {
+  ])("returns its code if its %s is invalid, and treats that field as absent", (member, name, wrong) => {
     for (const odd of wrong) {
       const { [name]: _, ...others } = { ...all }
       expect([odd, read({ ...good, [member]: odd })]).toEqual([odd, others])

@@ -165,7 +165,7 @@ describe("Operations", () => {
     })
 
     it.each(["", "<html>", '{"status":"COMM'])("fails if the text isn't JSON: %j", (text) => {
-      expect(Operations.commit.read(text)).toEqual(Result.fail("the body is no JSON"))
+      expect(Operations.commit.read(text)).toEqual(Result.fail("the body isn't JSON"))
     })
   })
 

@@ -2,6 +2,7 @@
  * A model that says what a script says, and an embedded server whose books tell what was charged for it.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
@@ -11,7 +12,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import { Cycles, CyclesTransport, SettlementJournal } from "effect-cycles"
 import * as CyclesModel from "../../src/CyclesModel.ts"
 
 /** What a model answers, whole or in parts, and how it fails after them. */
@@ -28,8 +28,6 @@ export class Script extends Context.Service<
   {
     readonly asked: Array<{ readonly options: LanguageModel.ProviderOptions; readonly config: unknown }>
     readonly turns: Array<Turn>
-    /** The bodies of the commits that the client sent. */
-    readonly commits: Array<unknown>
   }
 >()("test/Script") {}
 
@@ -106,42 +104,26 @@ export const bare: Layer.Layer<LanguageModel.LanguageModel | Model.ProviderName 
     Layer.merge(Layer.succeedContext(Context.add(Context.make(Model.ProviderName, "openai"), Model.ModelName, "gpt-5")))
   )
 
-/** Notes the commits that pass. */
-const listening = Layer.effect(
-  CyclesTransport.CyclesTransport,
-  Effect.gen(function* () {
-    const { commits } = yield* Script
-    const inner = yield* CyclesTransport.CyclesTransport
-    return CyclesTransport.fromStart((request, context, done) => {
-      if (request.url.endsWith("/commit")) commits.push(JSON.parse(request.body ?? ""))
-      return inner.start(request, context, done)
-    })
-  })
-)
-
 /** What a test can use. */
-export type World = Cycles.Cycles | CyclesServer.CyclesServer | Script
+export type World = Layer.Success<ReturnType<typeof CyclesTest.layer>> | Script
 
 /** A server with 10,000 tokens and 1 dollar, a client, and a script. */
 export const world = (turns: ReadonlyArray<Turn>, server?: CyclesServer.MemoryOptions): Layer.Layer<World> =>
-  Layer.unwrap(
-    Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
-      Cycles.layer({ baseUrl, apiKey, subject: { tenant } })
-    )
-  ).pipe(
-    Layer.provide(SettlementJournal.layerMemory),
-    Layer.provide(listening),
-    Layer.provideMerge(
-      CyclesServer.layerMemory({
-        budgets: [
-          { unit: "TOKENS", allocated: 10_000 },
-          { unit: "USD_MICROCENTS", allocated: 100_000_000 }
-        ],
-        ...server
-      })
-    ),
-    Layer.provideMerge(Layer.sync(Script, () => ({ asked: [], turns: [...turns], commits: [] })))
+  Layer.merge(
+    CyclesTest.layer({
+      budgets: [
+        { unit: "TOKENS", allocated: 10_000 },
+        { unit: "USD_MICROCENTS", allocated: 100_000_000 }
+      ],
+      ...server
+    }),
+    Layer.sync(Script, () => ({ asked: [], turns: [...turns] }))
   )
+
+/** The bodies of the commits that the client sent. */
+export const commits = Effect.map(CyclesTest.requests("commit"), (sent) =>
+  sent.map(({ body }): unknown => JSON.parse(body))
+)
 
 /** The guarded model, and the rest of the world. */
 export const guarded = (
@@ -156,9 +138,6 @@ export const books = Effect.gen(function* () {
   const { reserved, spent } = yield* (yield* CyclesServer.CyclesServer).books("TOKENS")
   return { spent: Number(spent), reserved: Number(reserved) }
 })
-
-/** No reservation is left behind. */
-export const nothingLeft = Effect.flatMap(CyclesServer.CyclesServer, (server) => server.assertNoneActive)
 
 /** A tracer that keeps its spans. */
 export const recorder = () => {

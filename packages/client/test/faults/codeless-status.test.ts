@@ -2,14 +2,14 @@
  * Error pages of proxies: a status without an error code says nothing about the request. What is ambiguous stays so until a
  * response with a code decides it.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import { faultyJournal } from "../support/collaborators.ts"
-import { Faults, page, pageAfter, refuse } from "../support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { action, books, live, operations, tokens } from "../support/live.ts"
 import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
 import { leaveRecord } from "../support/port.ts"
 
@@ -34,32 +34,29 @@ describe("commit", () => {
   for (const [form, run] of forms) {
     it.effect(`that arrived isn't charged again as an event after a 410 page (${form})`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", pageAfter(410))
+        yield* CyclesTest.inject("commit", Fault.replaced({ status: 410 }))
         yield* run
         yield* TestClock.adjust("5 minutes")
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-        expect(faults.operations()).not.toContain("events")
+        expect(yield* operations).not.toContain("event")
       }).pipe(Effect.provide(stage))
     )
   }
 
   it.effect("that did not arrive is committed after a 410 page, not charged as an event", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("commit", page(410))
+      yield* CyclesTest.inject("commit", Fault.status(410))
       yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42) })
       yield* TestClock.adjust("5 minutes")
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-      expect(faults.operations()).not.toContain("events")
+      expect(yield* operations).not.toContain("event")
     }).pipe(Effect.provide(stage))
   )
 
   it.effect("that arrived isn't charged again when reading the reservation returns a 410 page", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("commit", { _tag: "LoseAnswer" }, refuse(409, "RESERVATION_FINALIZED"))
-      faults.plan("get", page(410))
+      yield* CyclesTest.inject("commit", Fault.responseLost, Fault.error(409, "RESERVATION_FINALIZED"))
+      yield* CyclesTest.inject("getReservation", Fault.status(410))
       yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42) })
       yield* TestClock.adjust("5 minutes")
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -69,9 +66,8 @@ describe("commit", () => {
   it.effect("of an earlier process that arrived isn't charged again after a 410 page", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
-      const faults = yield* Faults
       yield* TestClock.adjust(0)
-      faults.plan("commit", pageAfter(410))
+      yield* CyclesTest.inject("commit", Fault.replaced({ status: 410 }))
       yield* journal.leave(yield* leaveRecord())
       yield* TestClock.adjust("5 minutes")
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -95,8 +91,7 @@ describe("release", () => {
     for (const status of [401, 403, 404, 410]) {
       it.effect(`is retried after a ${status} page (${form})`, () =>
         Effect.gen(function* () {
-          const faults = yield* Faults
-          faults.plan("release", page(status))
+          yield* CyclesTest.inject("release", Fault.status(status))
           yield* run
           yield* TestClock.adjust("5 minutes")
           expect(yield* books).toEqual({ spent: 0, reserved: 0 })
@@ -108,8 +103,7 @@ describe("release", () => {
   for (const status of [400, 407, 409, 413, 418]) {
     it.effect(`is retried after a ${status} page`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("release", page(status))
+        yield* CyclesTest.inject("release", Fault.status(status))
         yield* Effect.exit(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))
         yield* TestClock.adjust("5 minutes")
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
@@ -123,8 +117,7 @@ describe("release", () => {
   ] as const) {
     it.effect(`is retried after one ${status} ${code}, which says nothing about the reservation`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("release", refuse(status, code))
+        yield* CyclesTest.inject("release", Fault.error(status, code))
         yield* Effect.exit(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))
         yield* TestClock.adjust("5 minutes")
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
@@ -134,8 +127,7 @@ describe("release", () => {
 
   it.effect("isn't reported as confirmed after a 410 page", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("release", page(410))
+      yield* CyclesTest.always("release", Fault.status(410))
       const settlement = yield* Effect.scoped(
         Effect.flatMap(Cycles.reserve(options), (reservation) => reservation.release())
       )
@@ -148,26 +140,26 @@ describe("reserve", () => {
   for (const status of [401, 403, 404, 409]) {
     it.effect(`that arrived leaves nothing reserved after a ${status} page`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("reserve", pageAfter(status))
+        yield* CyclesTest.inject("reserve", Fault.replaced({ status: status }))
         yield* Effect.exit(Cycles.withCycles(Effect.void, { ...options, actual: tokens(0) }))
         yield* TestClock.adjust("5 minutes")
         expect((yield* books).reserved).toBe(0)
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(stage))
     )
   }
 
   it.effect("under a caller-supplied key isn't AlreadySettled because of a 410 page", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       const record = yield* leaveRecord()
-      faults.plan("reserve", {
-        _tag: "Answer",
-        status: 200,
-        body: { decision: "ALLOW", affected_scopes: [], reservation_id: record.reservationId }
-      })
-      faults.plan("get", page(410))
+      yield* CyclesTest.inject(
+        "reserve",
+        Fault.response({
+          status: 200,
+          body: { decision: "ALLOW", affected_scopes: [], reservation_id: record.reservationId }
+        })
+      )
+      yield* CyclesTest.inject("getReservation", Fault.status(410))
       const exit = yield* Cycles.withCycles(Effect.void, { ...options, idempotencyKey: "job-1" }).pipe(Effect.exit)
       expect(outcomeOf(exit)).not.toBe("AlreadySettled")
     }).pipe(Effect.provide(stage))
@@ -178,8 +170,7 @@ describe("extend", () => {
   for (const status of [401, 403, 404, 410]) {
     it.effect(`is retried after a ${status} page`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("extend", page(status))
+        yield* CyclesTest.inject("extend", Fault.status(status))
         const run = Cycles.withCycles(Effect.sleep("2 minutes"), {
           ...options,
           actual: tokens(42),
@@ -196,8 +187,7 @@ describe("event", () => {
   for (const status of [400, 401, 404, 410]) {
     it.effect(`that arrived isn't reported as refused after a ${status} page`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("events", pageAfter(status))
+        yield* CyclesTest.inject("event", Fault.replaced({ status: status }))
         const exit = yield* Cycles.event({ action, actual: tokens(42) }).pipe(Effect.exit)
         expect(["success", "TransportError", "ProtocolError"]).toContain(outcomeOf(exit))
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })

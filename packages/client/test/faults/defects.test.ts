@@ -2,6 +2,7 @@
  * Tracers, loggers, metrics and journals that throw, die or hang: none of it is the outcome of the body, and the spend is
  * settled.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -17,8 +18,7 @@ import {
   throwingMetrics,
   throwingTracer
 } from "../support/collaborators.ts"
-import { Faults, refuse } from "../support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { action, books, live, operations, tokens } from "../support/live.ts"
 import { outcomeWithin } from "../support/outcomes.ts"
 import { committed, leaveRecord, watchSettlements } from "../support/port.ts"
 
@@ -49,7 +49,7 @@ const forms: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown, Cyc
   ["settle: wait", Cycles.withCycles(Effect.void, { ...options, actual: tokens(42), settle: "wait" })]
 ]
 
-/** The body's success is the outcome, the spend is in the books, and nothing is open. */
+/** The body's success is the outcome, the spend is in the ledger, and nothing is open. */
 const succeeds = <A, E, R>(form: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const outcome = yield* outcomeWithin("3 minutes", form)
@@ -61,7 +61,7 @@ const succeeds = <A, E, R>(form: Effect.Effect<A, E, R>) =>
       reserved: 0,
       flush: { _tag: "Success", value: { isComplete: true, pending: 0 } }
     })
-    yield* nothingLeft
+    yield* CyclesTest.expectNothingReserved()
   })
 
 /** The body's success is the outcome and the spend is charged, although the journal may be unable to report it. */
@@ -69,7 +69,7 @@ const survives = <A, E, R>(form: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const outcome = yield* outcomeWithin("3 minutes", form)
     expect({ outcome, ...(yield* books) }).toEqual({ outcome: "success", spent: 42, reserved: 0 })
-    yield* nothingLeft
+    yield* CyclesTest.expectNothingReserved()
   })
 
 describe("tracer that throws", () => {
@@ -93,8 +93,7 @@ describe("tracer that throws", () => {
 
     it.effect(`doesn't prevent spend from being recovered (${method})`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(410, "RESERVATION_EXPIRED"))
+        yield* CyclesTest.inject("commit", Fault.error(410, "RESERVATION_EXPIRED"))
         const outcome = yield* outcomeWithin("3 minutes", guarded)
         expect({ outcome, spent: (yield* books).spent }).toEqual({ outcome: "success", spent: 42 })
       }).pipe(provideUnclosed(live({ retry })), throwingTracer(method, "event"))
@@ -112,10 +111,10 @@ describe("tracer that throws", () => {
         const body = Effect.sleep("3 minutes")
         const run = Cycles.withCycles(body, { ...options, actual: tokens(42), heartbeat: "cancel" })
         const fiber = yield* Effect.forkDetach(run, { startImmediately: true })
-        // An expired lease would be settled by an event, which is no commit of this reservation.
+        // An expired lease would be settled by an event, which isn't a commit of this reservation.
         yield* TestClock.adjust("3 minutes")
         expect(fiber.pollUnsafe()).toMatchObject({ _tag: "Success" })
-        expect((yield* Faults).operations()).not.toContain("events")
+        expect(yield* operations).not.toContain("event")
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(provideUnclosed(live({ retry })), throwingTracer(method, "extend"))
     )
@@ -133,8 +132,7 @@ describe("logger that throws", () => {
 
   it.effect("doesn't prevent a refused settlement from being reported", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("commit", refuse(409, "BUDGET_FROZEN"))
+      yield* CyclesTest.inject("commit", Fault.error(409, "BUDGET_FROZEN"))
       const seen = yield* watchSettlements
       expect(yield* outcomeWithin("1 minute", guarded)).toBe("success")
       expect(seen).toMatchObject([{ _tag: "Rejected" }])
@@ -143,18 +141,16 @@ describe("logger that throws", () => {
 
   it.effect("doesn't prevent a lease from being extended after an extend that failed", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("extend", { _tag: "LoseRequest" })
+      yield* CyclesTest.inject("extend", Fault.requestLost)
       const run = Cycles.withCycles(Effect.sleep("3 minutes"), { ...options, actual: tokens(42) })
       expect(yield* outcomeWithin("4 minutes", run)).toBe("success")
-      expect(faults.operations()).not.toContain("events")
+      expect(yield* operations).not.toContain("event")
     }).pipe(provideUnclosed(live({ retry })), throwingLogger)
   )
 
   it.effect("doesn't prevent a body from being stopped when its lease is lost", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("extend", refuse(409, "MAX_EXTENSIONS_EXCEEDED"))
+      yield* CyclesTest.always("extend", Fault.error(409, "MAX_EXTENSIONS_EXCEEDED"))
       const run = Cycles.withCycles(Effect.never, { ...options, actual: tokens(42), heartbeat: "cancel" })
       expect(yield* outcomeWithin("4 minutes", run)).toBe("LeaseLost")
     }).pipe(provideUnclosed(live({ retry })), throwingLogger)
@@ -180,7 +176,7 @@ describe("metrics that throw", () => {
     Effect.gen(function* () {
       const run = Cycles.withCycles(Effect.sleep("3 minutes"), { ...options, actual: tokens(42) })
       expect(yield* outcomeWithin("4 minutes", run)).toBe("success")
-      expect((yield* Faults).operations()).not.toContain("events")
+      expect(yield* operations).not.toContain("event")
     }).pipe(provideUnclosed(live({ retry })), throwingMetrics("heartbeat"))
   )
 })
@@ -222,8 +218,7 @@ describe("journal that throws, dies or hangs", () => {
       const journal = faultyJournal()
       journal.always("bury", fault)
       return Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(409, "BUDGET_FROZEN"))
+        yield* CyclesTest.inject("commit", Fault.error(409, "BUDGET_FROZEN"))
         const seen = yield* watchSettlements
         expect(yield* outcomeWithin("1 minute", guarded)).toBe("success")
         expect(seen).toMatchObject([{ _tag: "Rejected" }])
@@ -243,11 +238,10 @@ describe("journal that throws, dies or hangs", () => {
     it.effect(`settles what is journaled after a scan that could not read (${fault})`, () => {
       const journal = faultyJournal()
       return Effect.gen(function* () {
-        const faults = yield* Faults
         yield* TestClock.adjust(0)
-        faults.always("commit", { _tag: "LoseRequest" })
+        yield* CyclesTest.always("commit", Fault.requestLost)
         expect(yield* outcomeWithin("30 seconds", guarded)).toBe("success")
-        faults.always("commit", undefined)
+        yield* CyclesTest.clearFaults("commit")
         journal.plan("pending", fault)
         yield* TestClock.adjust("10 minutes")
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -277,8 +271,7 @@ describe("journal that throws, dies or hangs", () => {
 describe("retry schedule that dies", () => {
   it.effect("leaves the spend to the next scan of the journal", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("commit", { _tag: "LoseRequest" })
+      yield* CyclesTest.inject("commit", Fault.requestLost)
       expect(yield* outcomeWithin("10 minutes", guarded)).toBe("success")
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
     }).pipe(
@@ -318,12 +311,13 @@ describe("reservation id that can't be part of a path", () => {
 
   it.effect("doesn't turn the body's success into a defect", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("reserve", {
-        _tag: "Answer",
-        status: 200,
-        body: { decision: "ALLOW", affected_scopes: [], reservation_id: malformed, remaining_ttl_ms: 60_000 }
-      })
+      yield* CyclesTest.inject(
+        "reserve",
+        Fault.response({
+          status: 200,
+          body: { decision: "ALLOW", affected_scopes: [], reservation_id: malformed, remaining_ttl_ms: 60_000 }
+        })
+      )
       expect(yield* outcomeWithin("1 minute", guarded)).toBe("success")
     }).pipe(provideUnclosed(live({ retry })))
   )

@@ -1,6 +1,7 @@
 /**
  * Journals on a real disk: deleted while they are open, broken at start, closed while a body still runs, killed processes.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,7 +18,6 @@ import { owner, record } from "../node/records.ts"
 import { temporaryFolder } from "../node/support.ts"
 import { serveBridged } from "../support/bridge.ts"
 import { provideUnclosed } from "../support/collaborators.ts"
-import { Faults } from "../support/faults.ts"
 import { action, live, tokens } from "../support/live.ts"
 import { settlementOf } from "../support/port.ts"
 
@@ -27,7 +27,7 @@ const options = { action, estimate: tokens(100), actual: tokens(42) }
 
 const settleAndDie = join(import.meta.dirname, "../node/settleAndDie.ts")
 
-const lost = { _tag: "LoseRequest" } as const
+const lost = Fault.requestLost
 
 /** A journal in a new folder: how it is opened, how it is deleted, and the number of records on disk. */
 interface OnDisk {
@@ -84,8 +84,7 @@ describe("journal that disappears while it is open", () => {
     it.effect(`in ${name} is made again: what it says is journaled is on the disk`, () => {
       const journal = make()
       return Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("commit", lost)
+        yield* CyclesTest.always("commit", lost)
         yield* settlementOf(Effect.void, options)
         expect(yield* journal.count).toBe(1)
         yield* journal.remove
@@ -99,8 +98,7 @@ describe("journal that disappears while it is open", () => {
     const folder = temporaryFolder()
     const journal = inSqlite(folder)
     return Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", lost)
+      yield* CyclesTest.always("commit", lost)
       yield* settlementOf(Effect.void, options)
       yield* journal.remove
       yield* Effect.sync(() => writeFileSync(join(folder, "journal.sqlite"), ""))
@@ -116,8 +114,7 @@ describe("journal folder that can't be created at start", () => {
     writeFileSync(folder, "in the way")
     const journal = inFiles(folder)
     return Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", lost)
+      yield* CyclesTest.always("commit", lost)
       yield* settlementOf(Effect.void, options)
       yield* Effect.sync(() => rmSync(folder))
       yield* pass
@@ -136,8 +133,7 @@ describe("spend in a scope that outlives the client", () => {
       yield* Effect.gen(function* () {
         const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
         yield* reservation.record({ actual: tokens(42) })
-        const faults = yield* Faults
-        faults.always("commit", lost)
+        yield* CyclesTest.always("commit", lost)
       }).pipe(Scope.provide(scope), Effect.provideContext(context))
       yield* Scope.close(client, Exit.void)
       yield* Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true })
@@ -152,8 +148,7 @@ describe("spend in a scope that outlives the client", () => {
       const client = yield* Scope.make()
       const context = yield* Layer.buildWithScope(live({ retry, flushTimeout: 0 }, { journal: journal.layer }), client)
       yield* Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("commit", lost)
+        yield* CyclesTest.always("commit", lost)
         yield* Effect.forkDetach(Cycles.withCycles(Effect.sleep("10 seconds"), options), { startImmediately: true })
       }).pipe(Effect.provideContext(context))
       yield* Scope.close(client, Exit.void)

@@ -2,6 +2,7 @@
  * The journal: a record is never replaced by other spend, and spend is journaled before the caller continues.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -13,7 +14,6 @@ import { owner, record } from "../node/records.ts"
 import { temporaryFolder } from "../node/support.ts"
 import type { FaultyJournal, JournalFault } from "../support/collaborators.ts"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
-import { Faults, layer as faultsLayer } from "../support/faults.ts"
 import { action, books, live, tokens } from "../support/live.ts"
 import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
 import { removeRecord, settlementOf } from "../support/port.ts"
@@ -22,14 +22,11 @@ const retry = CyclesConfig.retryPolicy({ jitter: false })
 
 const options = { action, estimate: tokens(100) }
 
-const lost = { _tag: "LoseRequest" } as const
+const lost = Fault.requestLost
 
 /** A server with faults in front of it and a journal, without a client. */
 const stage = (journal: FaultyJournal) =>
-  faultsLayer.pipe(
-    Layer.provideMerge(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 100_000 }] })),
-    Layer.provideMerge(journal.layer)
-  )
+  Layer.merge(CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 100_000 }] }), journal.layer)
 
 /** A process: a client over the server and the journal of the stage. */
 const process = Layer.unwrap(
@@ -45,10 +42,9 @@ describe("repeated run under a caller-supplied key", () => {
   it.effect("fails with AlreadySettled while the journal contains the spend of the first run, which is charged", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", lost)
+      yield* CyclesTest.always("commit", lost)
       yield* job("job-1", 40).pipe(Effect.provide(process))
-      faults.always("commit", undefined)
+      yield* CyclesTest.clearFaults("commit")
       const exit = yield* Effect.provide(Effect.exit(job("job-1", 30)), process)
       yield* Effect.provide(TestClock.adjust("5 minutes"), process)
       expect({ second: outcomeOf(exit), spent: (yield* books).spent }).toEqual({ second: "AlreadySettled", spent: 40 })
@@ -58,9 +54,8 @@ describe("repeated run under a caller-supplied key", () => {
   it.effect("fails with AlreadySettled while the first run's settlement is pending in the same process", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
-      const faults = yield* Faults
       yield* Effect.gen(function* () {
-        faults.plan("commit", lost)
+        yield* CyclesTest.inject("commit", lost)
         yield* job("job-1", 40)
         expect(outcomeOf(yield* Effect.exit(job("job-1", 30)))).toBe("AlreadySettled")
         yield* TestClock.adjust("5 minutes")
@@ -72,11 +67,10 @@ describe("repeated run under a caller-supplied key", () => {
   it.effect("doesn't run the body again", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
-      const faults = yield* Faults
       let runs = 0
       const body = Effect.sync(() => void (runs += 1))
       const again = Cycles.withCycles(body, { ...options, idempotencyKey: "job-1", actual: tokens(40) })
-      faults.always("commit", lost)
+      yield* CyclesTest.always("commit", lost)
       yield* Effect.provide(again, process)
       yield* Effect.exit(again).pipe(Effect.provide(process))
       expect(runs).toBe(1)
@@ -86,14 +80,13 @@ describe("repeated run under a caller-supplied key", () => {
   it.effect("loses no spend of a hundred first runs", () => {
     const journal = faultyJournal()
     return Effect.gen(function* () {
-      const faults = yield* Faults
       const run = (actual: number) =>
         Effect.forEach(Array.from({ length: 100 }), (_, i) => Effect.exit(job(`job-${i}`, actual)), {
           concurrency: 10
         }).pipe(Effect.provide(process))
-      faults.always("commit", lost)
+      yield* CyclesTest.always("commit", lost)
       yield* run(40)
-      faults.always("commit", undefined)
+      yield* CyclesTest.clearFaults("commit")
       yield* run(30)
       yield* Effect.provide(TestClock.adjust("5 minutes"), process)
       expect((yield* books).spent).toBe(100 * 40)
@@ -140,8 +133,7 @@ describe("settle: background", () => {
     const journal = faultyJournal()
     journal.always("put", 100)
     return Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", { _tag: "Hang" })
+      yield* CyclesTest.always("commit", Fault.noResponse)
       const fiber = yield* Effect.forkDetach(
         Effect.andThen(
           Effect.exit(run),
@@ -193,14 +185,13 @@ describe("settle: background", () => {
 })
 
 describe("journal that can't be opened", () => {
-  /** The server can't be reached until the attempts are used up, and long after that the spend is in the books. */
+  /** The server can't be reached until the attempts are used up, and long after that the spend is in the ledger. */
   const spendSurvives = (journal: FaultyJournal) =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", lost)
+      yield* CyclesTest.always("commit", lost)
       yield* settlementOf(Effect.void, { ...options, actual: tokens(42) })
       yield* TestClock.adjust("30 seconds")
-      faults.always("commit", undefined)
+      yield* CyclesTest.clearFaults("commit")
       yield* TestClock.adjust("10 minutes")
       expect(yield* books).toEqual({ spent: 42, reserved: 0 })
     }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
@@ -235,8 +226,7 @@ describe("journal that can't be opened", () => {
     const journal = faultyJournal()
     journal.plan("open", "fail")
     return Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", lost)
+      yield* CyclesTest.always("commit", lost)
       yield* settlementOf(Effect.void, { ...options, actual: tokens(42) })
       yield* TestClock.adjust("5 minutes")
       expect(yield* journal.records).toHaveLength(1)
@@ -252,8 +242,7 @@ describe("journal that can't be written", () => {
       const journal = faultyJournal()
       journal.plan("put", fault)
       return Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("commit", lost)
+        yield* CyclesTest.always("commit", lost)
         expect(yield* outcomeWithin("1 minute", settlementOf(Effect.void, { ...options, actual: tokens(42) }))).toBe(
           "success"
         )
@@ -267,9 +256,11 @@ describe("journal that can't be written", () => {
     const journal = faultyJournal()
     journal.plan("put", "fail", "fail")
     return Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", { _tag: "Answer", status: 410, body: { error: "RESERVATION_EXPIRED", message: "" } })
-      faults.always("events", lost)
+      yield* CyclesTest.always(
+        "commit",
+        Fault.response({ status: 410, body: { error: "RESERVATION_EXPIRED", message: "" } })
+      )
+      yield* CyclesTest.always("event", lost)
       yield* settlementOf(Effect.void, { ...options, actual: tokens(42) })
       yield* TestClock.adjust("5 minutes")
       expect(yield* journal.records).toMatchObject([{ mode: "event" }])

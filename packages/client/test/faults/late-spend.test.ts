@@ -1,6 +1,7 @@
 /**
  * Spend that becomes known late, and bodies that complete while they are interrupted: known spend is charged.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import { CyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
@@ -12,8 +13,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type { Amount } from "effect-cycles"
 import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
 import { provideUnclosed } from "../support/collaborators.ts"
-import { Faults } from "../support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { action, books, live, operations, tokens } from "../support/live.ts"
 import { outcomeOf } from "../support/outcomes.ts"
 
 const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
@@ -29,7 +29,7 @@ const charged = (spent: number) =>
   Effect.gen(function* () {
     yield* TestClock.adjust("2 minutes")
     expect(yield* books).toEqual({ spent, reserved: 0 })
-    yield* nothingLeft
+    yield* CyclesTest.expectNothingReserved()
   })
 
 describe("spend recorded after the settlement", () => {
@@ -92,7 +92,7 @@ describe("spend recorded after the settlement", () => {
       yield* TestClock.adjust("2 minutes")
       const { reservations } = yield* CyclesServer.CyclesServer
       const id = (yield* reservations)[0]?.id ?? "none"
-      const events = (yield* Faults).sent().filter(({ operation }) => operation === "events")
+      const events = yield* CyclesTest.requests("event")
       expect(events).toHaveLength(1)
       expect(events[0]?.body).toContain(id)
     }).pipe(Effect.provide(stage))
@@ -132,14 +132,13 @@ describe("reserve in a scope that closes", () => {
       yield* Scope.close(scope, Exit.void)
       const exit = yield* Cycles.reserve(options).pipe(Scope.provide(scope), Effect.exit)
       expect(outcomeOf(exit)).not.toBe("success")
-      yield* nothingLeft
+      yield* CyclesTest.expectNothingReserved()
     }).pipe(Effect.provide(stage))
   )
 
   it.effect("returns no handle when the scope closes while the server is asked", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("reserve", { _tag: "Delay", ms: 5_000 })
+      yield* CyclesTest.inject("reserve", Fault.requestLate(5_000))
       const scope = yield* Scope.make()
       const fiber = yield* Cycles.reserve(options).pipe(
         Scope.provide(scope),
@@ -148,7 +147,7 @@ describe("reserve in a scope that closes", () => {
       yield* Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true })
       yield* TestClock.adjust("1 minute")
       expect(outcomeOf(fiber.pollUnsafe())).not.toBe("success")
-      yield* nothingLeft
+      yield* CyclesTest.expectNothingReserved()
     }).pipe(provideUnclosed(stage))
   )
 
@@ -165,7 +164,7 @@ describe("reserve in a scope that closes", () => {
       yield* Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true })
       yield* TestClock.adjust("1 minute")
       expect(outcome).not.toBe("success")
-      yield* nothingLeft
+      yield* CyclesTest.expectNothingReserved()
     }).pipe(provideUnclosed(stage))
   )
 })
@@ -222,9 +221,8 @@ describe("lease that ends with the client's commit", () => {
   for (const heartbeat of ["failOnFinalize", "cancel"] as const) {
     it.effect(`doesn't fail withCycles (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         // The server has committed; the response comes after the next extend was refused.
-        faults.plan("commit", { _tag: "DelayResponse", ms: 5_000 })
+        yield* CyclesTest.inject("commit", Fault.late(5_000))
         const run = Cycles.withCycles(Effect.as(Effect.sleep("5 seconds"), "result"), {
           ...options,
           actual: tokens(42),
@@ -233,7 +231,7 @@ describe("lease that ends with the client's commit", () => {
         })
         const fiber = yield* Effect.forkDetach(run, { startImmediately: true })
         yield* TestClock.adjust("30 seconds")
-        expect(faults.operations()).toContain("commit")
+        expect(yield* operations).toContain("commit")
         expect(fiber.pollUnsafe()).toMatchObject({ _tag: "Success", value: "result" })
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(stage))
@@ -241,8 +239,7 @@ describe("lease that ends with the client's commit", () => {
 
     it.effect(`doesn't fail a commit by hand (heartbeat: ${heartbeat})`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", { _tag: "DelayResponse", ms: 5_000 })
+        yield* CyclesTest.inject("commit", Fault.late(5_000))
         const run = Effect.scoped(
           Effect.gen(function* () {
             const reservation = yield* Cycles.reserve({ ...options, ttl: "10 seconds", heartbeat })

@@ -2,6 +2,7 @@
  * Large amounts in programs that change how JSON is written, and records that were written under a wrong clock.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import { afterEach, describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -11,7 +12,6 @@ import { JournalFiles } from "effect-cycles/node"
 import { owner, record } from "../node/records.ts"
 import { temporaryFolder } from "../node/support.ts"
 import { faultyJournal } from "../support/collaborators.ts"
-import { Faults } from "../support/faults.ts"
 import { action, books, live, tokens } from "../support/live.ts"
 import { leaveRecord } from "../support/port.ts"
 
@@ -38,7 +38,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
       yield* define
       yield* Effect.exit(run)
       yield* Effect.sync(() => Reflect.deleteProperty(BigInt.prototype, "toJSON"))
-      const sent = (yield* Faults).sent().find((one) => one.operation === operation)
+      const sent = (yield* CyclesTest.requests()).find((one) => one.operation === operation)
       expect(sent?.body ?? "").toContain(`"amount":${large}`)
     }).pipe(Effect.provide(live({}, rich)))
 
@@ -51,7 +51,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
   )
 
   it.effect("doesn't change the amount of an event", () =>
-    sendsNumbers("events", Cycles.event({ action, actual: tokens(large) }))
+    sendsNumbers("event", Cycles.event({ action, actual: tokens(large) }))
   )
 
   it.effect("doesn't change the amount of a decide", () =>

@@ -1,6 +1,7 @@
 /**
  * Invalid options, and commits that are refused because of their metrics or metadata.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -10,8 +11,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
-import { Faults, refuse } from "../support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { action, books, live, operations, tokens } from "../support/live.ts"
 import { leaveRecord } from "../support/port.ts"
 
 const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
@@ -58,9 +58,9 @@ describe("invalid option", () => {
           const guarded = Effect.asVoid(Effect.suspend(() => run(given)))
           const fiber = yield* Effect.forkDetach(guarded, { startImmediately: true })
           yield* TestClock.adjust("1 minute")
-          expect((yield* Faults).operations()).toEqual([])
+          expect(yield* operations).toEqual([])
           expect(problemOf(fiber.pollUnsafe())).toContain(name.toLowerCase())
-          yield* nothingLeft
+          yield* CyclesTest.expectNothingReserved()
         }).pipe(provideUnclosed(stage))
       )
     }
@@ -72,7 +72,7 @@ describe("invalid option", () => {
         ...options,
         ...unchecked('{"onUnsettled":"explode"}')
       }).pipe(Effect.exit)
-      expect((yield* Faults).operations()).toEqual([])
+      expect(yield* operations).toEqual([])
       expect(problemOf(exit)).toContain("onunsettled")
     }).pipe(Effect.provide(stage))
   )
@@ -134,8 +134,7 @@ describe("commit refused because of its metrics or metadata", () => {
 
   it.effect("charges the bare amount as an event when the lease has ended", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.plan("commit", refuse(410, "RESERVATION_EXPIRED"))
+      yield* CyclesTest.inject("commit", Fault.error(410, "RESERVATION_EXPIRED"))
       yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42), metrics: deep })
       yield* TestClock.adjust("5 minutes")
       expect((yield* books).spent).toBe(42)
@@ -148,12 +147,11 @@ describe("commit refused because of its metrics or metadata", () => {
   ] as const) {
     it.effect(`sends the bare amount after ${status} ${code} to metrics of 1.1 MB`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("commit", refuse(status, code))
+        yield* CyclesTest.inject("commit", Fault.error(status, code))
         const metrics = { custom: { text: "x".repeat(1_100_000) } }
         yield* Cycles.withCycles(Effect.void, { ...options, actual: tokens(42), metrics })
         yield* isCommitted
-        const last = faults.sent().findLast(({ operation }) => operation === "commit")
+        const last = (yield* CyclesTest.requests("commit")).at(-1)
         expect(last?.body.length).toBeLessThan(1_000)
       }).pipe(Effect.provide(stage))
     )

@@ -1,6 +1,7 @@
 /**
  * The connection: a response to a repeated request proves nothing about the first one, and too large responses are refused.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -10,8 +11,7 @@ import * as Net from "node:net"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import type { Reaction } from "../support/bridge.ts"
 import { serveBridged } from "../support/bridge.ts"
-import { Faults, refuse } from "../support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { action, books, live, tokens } from "../support/live.ts"
 import { outcomeOf } from "../support/outcomes.ts"
 import { fetchClient, nodeClient } from "../support/port.ts"
 
@@ -85,14 +85,13 @@ describe("request whose first response is lost", () => {
   const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }), ttl: "24 hours" })
 
   for (const [what, fault] of [
-    ["a 429", refuse(429, "LIMIT_EXCEEDED")],
-    ["a 401", refuse(401, "UNAUTHORIZED")],
-    ["a 403", refuse(403, "FORBIDDEN")]
+    ["a 429", Fault.error(429, "LIMIT_EXCEEDED")],
+    ["a 401", Fault.error(401, "UNAUTHORIZED")],
+    ["a 403", Fault.error(403, "FORBIDDEN")]
   ] as const) {
     it.effect(`doesn't report an event as refused after ${what} to the second one`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.plan("events", { _tag: "LoseAnswer" }, fault)
+        yield* CyclesTest.inject("event", Fault.responseLost, fault)
         const exit = yield* Effect.exit(Cycles.event({ action, actual: tokens(42) }))
         expect(["success", "TransportError", "ProtocolError"]).toContain(outcomeOf(exit))
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -101,15 +100,14 @@ describe("request whose first response is lost", () => {
 
     it.effect(`leaves nothing reserved after a 503 with Retry-After and ${what}`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
         const body = JSON.stringify({ error: "INTERNAL_ERROR", message: "", request_id: "r", retry_after_ms: 1_000 })
-        faults.plan("reserve", { _tag: "Garble", status: 503, body }, fault)
+        yield* CyclesTest.inject("reserve", Fault.replaced({ status: 503, body }), fault)
         yield* Cycles.withCycles(Effect.void, { ...options, maxRetryAfter: "5 seconds" }).pipe(
           Effect.forkDetach({ startImmediately: true })
         )
         yield* TestClock.adjust("5 minutes")
         expect((yield* books).reserved).toBe(0)
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(stage))
     )
   }

@@ -1,6 +1,7 @@
 /**
  * Metrics, metadata and other values of the caller that can't be read: the spend is committed all the same.
  */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,8 +10,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { Metrics } from "effect-cycles"
 import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
-import { Faults, refuse } from "../support/faults.ts"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
+import { action, books, live, tokens } from "../support/live.ts"
 
 type Json = { readonly [key: string]: Schema.Json }
 
@@ -53,7 +53,7 @@ const throwingMetrics = (): Metrics.Metrics => ({
 const isCommitted = Effect.gen(function* () {
   yield* TestClock.adjust("1 minute")
   expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-  yield* nothingLeft
+  yield* CyclesTest.expectNothingReserved()
   expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
 })
 
@@ -151,7 +151,7 @@ describe("user data", () => {
           Effect.andThen(Effect.sync(() => void (custom["model"] = "large"))),
           Cycles.withCycles(options)
         )
-        const commit = (yield* Faults).sent().find(({ operation }) => operation === "commit")
+        const commit = (yield* CyclesTest.requests("commit"))[0]
         expect(JSON.parse(commit?.body ?? "{}")).toMatchObject({ metrics: { custom: { model: "small" } } })
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(stage))
@@ -161,13 +161,12 @@ describe("user data", () => {
       Effect.gen(function* () {
         const given = { kind: "llm.completion", name: "before" }
         const subject = { workspace: "before" }
-        const faults = yield* Faults
-        faults.plan("commit", refuse(410, "RESERVATION_EXPIRED"))
+        yield* CyclesTest.inject("commit", Fault.error(410, "RESERVATION_EXPIRED"))
         yield* Effect.sync(() => {
           given.name = "after"
           subject.workspace = "after"
         }).pipe(Cycles.withCycles({ action: given, subject, estimate: tokens(100), actual: () => tokens(42) }))
-        const event = faults.sent().find(({ operation }) => operation === "events")
+        const event = (yield* CyclesTest.requests("event"))[0]
         expect(JSON.parse(event?.body ?? "{}")).toMatchObject({
           action: { name: "before" },
           subject: { workspace: "before" }
@@ -185,13 +184,12 @@ describe("user data", () => {
             return "openai:gpt-5"
           }
         }
-        const faults = yield* Faults
-        faults.plan("commit", refuse(410, "RESERVATION_EXPIRED"))
+        yield* CyclesTest.inject("commit", Fault.error(410, "RESERVATION_EXPIRED"))
         yield* Effect.sync(() => void (isReadable = false)).pipe(
           Cycles.withCycles({ action: given, estimate: tokens(100), actual: () => tokens(42) }),
           Effect.exit
         )
-        const event = faults.sent().find(({ operation }) => operation === "events")
+        const event = (yield* CyclesTest.requests("event"))[0]
         expect(JSON.parse(event?.body ?? "{}")).toMatchObject({ actual: { amount: 42 }, action })
       }).pipe(Effect.provide(stage))
     )

@@ -2,13 +2,13 @@
  * How long callers wait, and who gets a place when there are few.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import { provideUnclosed } from "../support/collaborators.ts"
-import { Faults, refuse } from "../support/faults.ts"
 import { action, live, tokens } from "../support/live.ts"
 import { maxConcurrency } from "../support/port.ts"
 
@@ -31,8 +31,7 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
   for (const count of [100, 600]) {
     it.effect(`for a commit, behind ${count} that hang`, () =>
       Effect.gen(function* () {
-        const faults = yield* Faults
-        faults.always("commit", { _tag: "Hang" })
+        yield* CyclesTest.always("commit", Fault.noResponse)
         const body = Effect.sleep("10 seconds")
         const fibers = yield* startAll(count, Cycles.withCycles(body, { ...options, actual: tokens(42) }))
         yield* TestClock.adjust("10 seconds")
@@ -44,8 +43,7 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
 
   it.effect("for a release, behind a hundred that hang", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("release", { _tag: "Hang" })
+      yield* CyclesTest.always("release", Fault.noResponse)
       const body = Effect.andThen(Effect.sleep("10 seconds"), Effect.fail("the body fails"))
       const fibers = yield* startAll(100, Cycles.withCycles(body, options))
       yield* TestClock.adjust("10 seconds")
@@ -56,8 +54,7 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
 
   it.effect("for a commit by hand, behind a hundred that hang", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
-      faults.always("commit", { _tag: "Hang" })
+      yield* CyclesTest.always("commit", Fault.noResponse)
       const run = Effect.scoped(
         Effect.flatMap(Cycles.reserve(options), (reservation) =>
           Effect.andThen(Effect.sleep("10 seconds"), reservation.commit({ actual: tokens(42) }))
@@ -72,9 +69,8 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
 
   it.effect("for a decision, behind two hundred that hang", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       yield* Cycles.decide(options)
-      faults.always("decide", { _tag: "Hang" })
+      yield* CyclesTest.always("decide", Fault.noResponse)
       const fibers = yield* startAll(200, Cycles.decide(options))
       yield* TestClock.adjust("1 second")
       expect(waiting(fibers)).toBe(0)
@@ -83,9 +79,8 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
 
   it.effect("for each of two attempts at a reserve, behind two hundred that hang", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       yield* Cycles.decide(options)
-      faults.always("reserve", { _tag: "Hang" })
+      yield* CyclesTest.always("reserve", Fault.noResponse)
       const fibers = yield* startAll(200, Cycles.withCycles(Effect.void, options))
       yield* TestClock.adjust("2 seconds")
       expect(waiting(fibers)).toBe(0)
@@ -96,9 +91,8 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
 describe("leases", () => {
   it.effect("are kept if there are enough slots for all of them", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       // 200 extends of 440 ms over 8 places take 11 s; a fixed eighth of the places would take 88 s.
-      faults.always("extend", { _tag: "Delay", ms: 440 })
+      yield* CyclesTest.always("extend", Fault.requestLate(440))
       const fibers = yield* startAll(
         200,
         Cycles.withCycles(Effect.sleep("3 minutes"), { ...options, ttl: "60 seconds", actual: tokens(1) })
@@ -107,7 +101,7 @@ describe("leases", () => {
       expect(waiting(fibers)).toBe(0)
       const rows = yield* (yield* CyclesServer.CyclesServer).reservations
       const lost = rows.filter((row) => row.status !== "COMMITTED").length
-      expect({ lost, events: faults.operations().filter((one) => one === "events").length }).toEqual({
+      expect({ lost, events: (yield* CyclesTest.requests("event")).length }).toEqual({
         lost: 0,
         events: 0
       })
@@ -116,14 +110,13 @@ describe("leases", () => {
 
   it.effect("that start together aren't all extended together", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       yield* startAll(100, Cycles.withCycles(Effect.never, { ...options, ttl: "60 seconds" }))
-      const extensions = () => faults.operations().filter((operation) => operation === "extend").length
+      const extensions = Effect.map(CyclesTest.requests("extend"), (sent) => sent.length)
       let most = 0
       for (let second = 0; second < 60; second++) {
-        const before = extensions()
+        const before = yield* extensions
         yield* TestClock.adjust("1 second")
-        most = Math.max(most, extensions() - before)
+        most = Math.max(most, (yield* extensions) - before)
       }
       expect(most).toBeLessThan(50)
     }).pipe(provideUnclosed(live({ retry }, rich)))
@@ -131,16 +124,15 @@ describe("leases", () => {
 })
 
 describe("server that throttles", () => {
-  const throttled = refuse(429, "LIMIT_EXCEEDED", { "retry-after": "10" })
+  const throttled = Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "10" })
 
   it.effect("gets no settlement request until its Retry-After has passed", () =>
     Effect.gen(function* () {
-      const faults = yield* Faults
       yield* startAll(40, Cycles.withCycles(Effect.sleep("1 second"), { ...options, actual: tokens(1) }))
       yield* TestClock.adjust("500 millis")
-      faults.always("commit", throttled)
+      yield* CyclesTest.always("commit", throttled)
       yield* TestClock.adjust("9 seconds")
-      const commits = faults.operations().filter((operation) => operation === "commit").length
+      const commits = (yield* CyclesTest.requests("commit")).length
       expect(commits).toBeLessThanOrEqual(8)
     }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
   )

@@ -3,6 +3,7 @@
  * no request that could reserve budget, and nothing reserved.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -13,9 +14,8 @@ import * as Redacted from "effect/Redacted"
 import { readdirSync } from "node:fs"
 import { Amount, Cycles } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
-import { action, books, live, nothingLeft, tokens } from "../support/live.ts"
-import { Faults } from "../support/faults.ts"
-import { listen, nobody } from "./loopback.ts"
+import { action, books, live, operations, tokens } from "../support/live.ts"
+import { listen, refusingUrl } from "./loopback.ts"
 import { temporaryFolder } from "./support.ts"
 
 /** A client as these variables make it; it keeps no journal. */
@@ -53,7 +53,7 @@ describe("NodeCycles", () => {
 
     it.live("fails with one error if the server is down", () =>
       Effect.gen(function* () {
-        const url = yield* nobody
+        const url = yield* refusingUrl
         const outcome = yield* attempt().pipe(
           Effect.provide(fromEnvironment({ CYCLES_BASE_URL: url, CYCLES_API_KEY: "k", CYCLES_TENANT: "acme" }))
         )
@@ -91,7 +91,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body is no JSON`
+          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body isn't JSON`
         })
         expect(new Set(server.requests)).toEqual(new Set(["POST /v1/reservations"]))
       })
@@ -103,7 +103,7 @@ describe("NodeCycles", () => {
         yield* Cycles.flush("1 second").pipe(
           Effect.provide(
             fromEnvironment({
-              CYCLES_BASE_URL: yield* nobody,
+              CYCLES_BASE_URL: yield* refusingUrl,
               CYCLES_API_KEY: "k",
               CYCLES_TENANT: "acme",
               CYCLES_JOURNAL_ENABLED: "yes",
@@ -125,7 +125,7 @@ describe("NodeCycles", () => {
           /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
         )
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
-        expect((yield* Faults).operations()).toEqual(["reserve"])
+        expect(yield* operations).toEqual(["reserve"])
       }).pipe(Effect.provide(live({ apiKey: Redacted.make("cyc_live_somebody-else") })))
     )
 
@@ -153,9 +153,9 @@ describe("NodeCycles", () => {
     ])("fails with one error for %s, and sends nothing", ([, estimate, error]) =>
       Effect.gen(function* () {
         expect(yield* attempt(estimate)).toEqual({ started: false, error })
-        expect((yield* Faults).sent()).toEqual([])
+        expect(yield* CyclesTest.requests()).toEqual([])
         expect(yield* (yield* CyclesServer.CyclesServer).reservations).toEqual([])
-        yield* nothingLeft
+        yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live()))
     )
   })

@@ -13,7 +13,7 @@ import { Agent, errors } from "undici"
 import { Amount, CyclesClient, CyclesTransport, Identifiers } from "effect-cycles"
 import type { CyclesConfig } from "effect-cycles"
 import { NodeTransport } from "effect-cycles/node"
-import { listen, nobody } from "./loopback.ts"
+import { listen, refusingUrl } from "./loopback.ts"
 
 const json = (outgoing: ServerResponse, value: object, status = 200): void => {
   outgoing.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value))
@@ -202,7 +202,7 @@ describe("NodeTransport", () => {
     )
 
     it.live.each<readonly [status: number, expected: object]>([
-      [200, { _tag: "ProtocolError", status: 200, problem: "the body is no JSON" }],
+      [200, { _tag: "ProtocolError", status: 200, problem: "the body isn't JSON" }],
       [502, { _tag: "ApiError", status: 502, code: undefined, isRetryable: true }],
       [404, { _tag: "ApiError", status: 404, code: undefined, isRetryable: false }]
     ])("with a web page and %i fail with an error that names it", ([status, expected]) =>
@@ -272,7 +272,7 @@ describe("NodeTransport", () => {
 
     it.live("that can't be made fail as refused, since nothing was sent", () =>
       Effect.gen(function* () {
-        const error = yield* Effect.flip(decide.pipe(Effect.provide(client(yield* nobody))))
+        const error = yield* Effect.flip(decide.pipe(Effect.provide(client(yield* refusingUrl))))
         expect(error).toMatchObject({
           _tag: "TransportError",
           kind: "refused",

@@ -303,7 +303,7 @@ describe("JournalFiles", () => {
           expect((yield* Effect.flip(journal.putOpen(record("r4")))).message).toContain("node:sqlite")
           yield* journal.put(record("r4"))
           yield* journal.removeOpen(record("r4").reservationId)
-          // Nobody can be proven dead.
+          // No process can be proven dead.
           mkdirSync(join(folder, owner.fingerprint, "open", "0".repeat(32)), { recursive: true })
           expect(yield* journal.adoptOpen).toBe(0)
           expect(yield* pendingIds(journal)).toEqual(["r2", "r4"])

@@ -24,9 +24,9 @@ export interface Loopback {
   readonly closed: Effect.Effect<void>
 }
 
-/** Handles each request with `answer`, which gets the number of the request, from 1. */
+/** Handles each request with `response`, which gets the number of the request, from 1. */
 export const listen = (
-  answer: (outgoing: Http.ServerResponse, count: number) => void,
+  response: (outgoing: Http.ServerResponse, count: number) => void,
   configure?: (server: Http.Server) => void
 ): Effect.Effect<Loopback, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -43,7 +43,7 @@ export const listen = (
       incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
       incoming.on("end", () => {
         bodies.push(Buffer.concat(chunks).toString("utf8"))
-        answer(outgoing, count)
+        response(outgoing, count)
         Deferred.doneUnsafe(first, Effect.void)
       })
     })
@@ -84,7 +84,7 @@ export const listen = (
   })
 
 /** An address without a listener: its server was closed. */
-export const nobody: Effect.Effect<string> = Effect.scoped(
+export const refusingUrl: Effect.Effect<string> = Effect.scoped(
   Effect.map(
     listen(() => {}),
     ({ url }) => url

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { CyclesTransport } from "effect-cycles"
 import { NodeTransport } from "effect-cycles/node"
 import { vi } from "vitest"
-import { listen, nobody } from "./loopback.ts"
+import { listen, refusingUrl } from "./loopback.ts"
 
 vi.mock("undici", () => ({ Agent: function () {}, ProxyAgent: function () {}, buildConnector: () => {} }))
 
@@ -45,7 +45,7 @@ describe("NodeTransport", () => {
 
     it.live("fails as refused if the server is down, since nothing was sent", () =>
       Effect.gen(function* () {
-        expect(yield* Effect.flip(exchange(yield* nobody))).toMatchObject({
+        expect(yield* Effect.flip(exchange(yield* refusingUrl))).toMatchObject({
           kind: "refused",
           mayHaveArrived: false,
           problem: "ECONNREFUSED"

@@ -2,11 +2,11 @@
  * A client on an embedded server, with faults between them.
  */
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import { Amount, Cycles, SettlementJournal } from "effect-cycles"
-import type { CyclesClient, CyclesConfig, CyclesTransport } from "effect-cycles"
-import * as Faults from "./faults.ts"
+import type * as Layer from "effect/Layer"
+import { Amount } from "effect-cycles"
+import type { CyclesConfig, SettlementJournal } from "effect-cycles"
 
 /** What a test asks for. */
 export const action = { kind: "llm.completion", name: "openai:gpt-5" }
@@ -15,13 +15,7 @@ export const action = { kind: "llm.completion", name: "openai:gpt-5" }
 export const tokens = Amount.tokens
 
 /** What a test can use. */
-export type Live =
-  | Cycles.Cycles
-  | CyclesClient.CyclesClient
-  | CyclesServer.CyclesServer
-  | Faults.Faults
-  | CyclesTransport.CyclesTransport
-  | SettlementJournal.SettlementJournal
+export type Live = Layer.Success<ReturnType<typeof CyclesTest.layer>>
 
 /** The whole, with 1,000 tokens for the tenant. */
 export const live = (
@@ -31,17 +25,15 @@ export const live = (
     readonly journal?: Layer.Layer<SettlementJournal.SettlementJournal>
   }
 ): Layer.Layer<Live> =>
-  Layer.unwrap(
-    Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
-      Cycles.layer({ baseUrl, apiKey, subject: { tenant }, ...config })
-    )
-  ).pipe(
-    Layer.provideMerge(Faults.layer),
-    Layer.provideMerge(
-      CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000 }], ...options?.server })
-    ),
-    Layer.provideMerge(options?.journal ?? SettlementJournal.layerMemory)
-  )
+  CyclesTest.layer({
+    budgets: [{ unit: "TOKENS", allocated: 1_000 }],
+    ...options?.server,
+    client: config,
+    journal: options?.journal
+  })
+
+/** The operations that the client has sent, in order. */
+export const operations = Effect.map(CyclesTest.requests(), (sent) => sent.map(({ operation }) => operation))
 
 /** What the tenant's budget has spent and holds. */
 export const books = Effect.gen(function* () {
@@ -49,6 +41,3 @@ export const books = Effect.gen(function* () {
   const { reserved, spent } = yield* server.books("TOKENS")
   return { spent: Number(spent), reserved: Number(reserved) }
 })
-
-/** No reservation is left behind. */
-export const nothingLeft = Effect.flatMap(CyclesServer.CyclesServer, (server) => server.assertNoneActive)

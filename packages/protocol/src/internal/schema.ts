@@ -233,6 +233,6 @@ const parsed = (parse: (text: string) => unknown, text: string): Result.Result<u
   try {
     return Result.succeed(parse(text))
   } catch {
-    return Result.fail("the body is no JSON")
+    return Result.fail("the body isn't JSON")
   }
 }

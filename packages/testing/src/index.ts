@@ -1,0 +1,7 @@
+/**
+ * Tests of programs that use Cycles: `CyclesTest` is the Layer with its assertions, `Fault` the faults that a test injects.
+ *
+ * @since 0.1.0
+ */
+export * as CyclesTest from "./CyclesTest.ts"
+export * as Fault from "./Fault.ts"
