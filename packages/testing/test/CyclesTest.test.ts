@@ -214,7 +214,7 @@ describe("expectCommitted", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(CyclesTest.expectCommitted(Amount.usd("0.10"), { scope: "agent:planner" }))
       expect(error.message).toBe(
-        "Expected exactly $0.10 committed on tenant:acme/agent:planner\nbut There is no budget of USD_MICROCENTS at tenant:acme/agent:planner"
+        "Expected exactly $0.10 committed on tenant:acme/agent:planner\nbut the budget can't be read: No USD_MICROCENTS budget at tenant:acme/agent:planner"
       )
     }).pipe(Effect.provide(TestLayer))
   )

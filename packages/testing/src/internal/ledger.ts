@@ -31,7 +31,11 @@ export const committed = (
     const expected = `exactly ${format(amount)} committed on ${pathOf(server, scope)}`
     const active = yield* activeOf(server, amount.unit, scope)
     const books = yield* Effect.catchDefect(server.books(amount.unit, scope), (defect) =>
-      mismatch(expected, defect instanceof Error ? defect.message : String(defect), active)
+      mismatch(
+        expected,
+        `the budget can't be read: ${defect instanceof Error ? defect.message : String(defect)}`,
+        active
+      )
     )
     const charged = books.spent + books.debt
     if (charged === amount.amount) return
