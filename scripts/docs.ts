@@ -1,6 +1,7 @@
 /**
  * Compiles the code blocks marked `ts` of the guides, the READMEs and the doc comments. The examples of doc comments are also
- * run, and a line `console.log(value) // text` fails if the value isn't printed as that text. A string may be in double quotes.
+ * run, and a line `console.log(value) // text` fails if the value isn't printed as that text. The
+ * text of a string may be in double quotes.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -39,7 +40,7 @@ const filesOf = (...patterns: ReadonlyArray<string>): ReadonlyArray<string> =>
     .split("\n")
     .filter((path) => path !== "" && !path.startsWith(".changeset/"))
 
-/** Writes each block to a file of its own, and returns the names of the files. */
+/** Writes each block to a separate file, and returns the names of the files. */
 const write = (path: string, blocks: ReadonlyArray<string>): ReadonlyArray<string> =>
   blocks.map((code, i) => {
     const name = `${path.replaceAll("/", "-").replace(/\.(md|ts)$/, "")}-${i + 1}.ts`
@@ -47,7 +48,7 @@ const write = (path: string, blocks: ReadonlyArray<string>): ReadonlyArray<strin
     return name
   })
 
-/** Whether every code block compiles, and every example of a doc comment runs. */
+/** Returns whether every code block compiles and every example in a doc comment runs. */
 export const checkDocs = (): boolean => {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })

@@ -1,6 +1,6 @@
 /**
- * Words that this project doesn't use, each with the term to use instead. Only unambiguous ones are listed: the rules are in
- * `AGENTS.md`.
+ * Words that this project doesn't use, each with the term to use instead. The list contains only unambiguous words. `AGENTS.md`
+ * has the rules.
  */
 
 interface Phrase {
@@ -8,7 +8,7 @@ interface Phrase {
   readonly instead: string
 }
 
-/** The phrases of prose and names. Matched within one line, in any case. */
+/** The phrases of prose and names. Each matches within one line. */
 export const phrases: ReadonlyArray<Phrase> = [
   { pattern: /\b(tells?|told)\b/i, instead: "returns, fails with, throws, logs or reports" },
   { pattern: /\banswer(s|ed|ing)?\b/i, instead: "response, respond" },
@@ -28,7 +28,7 @@ export const phrases: ReadonlyArray<Phrase> = [
   { pattern: /\bSource: ours\b/, instead: "nothing" }
 ]
 
-/** The phrases that a text contains, with the number of the line. */
+/** Returns the first match of each phrase in each line, with the line number. */
 export const phraseProblems = (text: string): ReadonlyArray<string> =>
   text.split("\n").flatMap((line, index) =>
     phrases.flatMap(({ instead, pattern }) => {

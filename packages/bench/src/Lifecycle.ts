@@ -1,8 +1,8 @@
 /**
  * Measures the CPU time of a guarded call in the client's process: reserve, an immediate body, and commit.
  *
- * The baseline is the same two requests with undici's `Pool.request` and `JSON.parse`. Every row runs in its own process, against
- * a stub in another one: a plain stub, and one with the quirks of the reference server.
+ * The baseline sends the same two requests with undici's `Pool.request` and `JSON.parse`. Each row runs in a separate process,
+ * against a stub in another process. There are two stubs: a plain one, and one with the quirks of the reference server.
  */
 import * as Effect from "effect/Effect"
 import { join } from "node:path"
@@ -13,7 +13,7 @@ import type { Extent, Section } from "./Report.ts"
 import * as Report from "./Report.ts"
 
 /**
- * The rows: the displayed name, the argument of the process, and the largest ratio to the baseline that is the goal.
+ * The rows: the displayed name, the argument of the process, and the goal: the maximum ratio to the baseline.
  */
 const candidates = [
   { name: "`Pool.request` and `JSON.parse`", row: "baseline", goal: undefined },

@@ -27,7 +27,7 @@ export interface Row {
   readonly cpuMicros: { readonly median: number; readonly minimum: number; readonly maximum: number }
   /** The median divided by that of the first row. */
   readonly ratio: number
-  /** The largest ratio that is the goal. */
+  /** The goal for the ratio: at most this value. */
   readonly goal: number | null
   /** The median number of units per second, with all processes on one machine. */
   readonly perSecond: number

@@ -1,4 +1,6 @@
 /**
+ * Runs the benchmarks, prints a report, and writes it as JSON if a file is given:
+ *
  * `pnpm bench [--only lifecycle|server|streamPart] [--json FILE] [--count N] [--rounds N] [--concurrency N] [--past N,N]`
  */
 import * as Effect from "effect/Effect"

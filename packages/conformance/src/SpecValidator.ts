@@ -24,13 +24,13 @@ export interface Exchange {
   readonly response: string
 }
 
-/** A violation of the file. */
+/** A violation of the OpenAPI file. */
 export interface Problem {
   readonly where: string
   readonly what: string
 }
 
-/** Differences between the reference server, which the embedded server follows, and the file. */
+/** Differences between the OpenAPI file and the reference server, which the embedded server follows. */
 export const exceptions = {
   nulls:
     "rows that are read have null for absent subject fields, dimensions, tags and next_cursor (215 of 943 recorded responses)",
@@ -40,7 +40,7 @@ export const exceptions = {
 /** The name of an exception. */
 export type Exception = keyof typeof exceptions
 
-/** Judges exchanges. */
+/** Checks exchanges against the OpenAPI file. */
 export interface SpecValidator {
   /** Returns the violations of an exchange, and the exceptions that apply to it. */
   readonly check: (exchange: Exchange) => {

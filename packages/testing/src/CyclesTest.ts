@@ -270,7 +270,7 @@ export const inject = (operation: Target, ...faults: ReadonlyArray<Fault>): Effe
   Effect.flatMap(CyclesTest, (test) => test.inject(operation, ...faults))
 
 /**
- * Every request of an operation meets this fault, after those that were injected, until `clearFaults`.
+ * Applies a fault to every request of an operation until `clearFaults`. Faults from `inject` are used up first.
  *
  * @since 0.1.0
  * @category faults

@@ -1,5 +1,5 @@
 /**
- * Faults between the client and the server: what happens to one request instead of a plain exchange.
+ * Faults between the client and the server. A fault replaces the normal exchange of one request.
  *
  * A test injects faults with `CyclesTest.inject` and `CyclesTest.always`.
  *
@@ -47,16 +47,16 @@ const TypeId = "~@effect-cycles/testing/Fault"
  * @category models
  */
 export interface Exchange {
-  /** The operation of the protocol, `undefined` for a path that the protocol doesn't have. */
+  /** The operation of the protocol; `undefined` if the protocol doesn't have the path. */
   readonly operation: Name | undefined
-  /** The request. Its headers hold the key. */
+  /** The request. Its headers contain the API key. */
   readonly request: TransportRequest
   /** Sends the request to the server. It can be run more than once. */
   readonly send: Effect.Effect<TransportResponse, TransportFailure>
 }
 
 /**
- * What happens to a request instead of a plain exchange.
+ * A replacement for the normal exchange of a request.
  *
  * @since 0.1.0
  * @category models
@@ -67,7 +67,7 @@ export interface Fault {
   readonly name: string
   /** How many requests in a row meet the fault. 1 unless `times` changed it. */
   readonly times: number
-  /** Returns the outcome of the exchange. A throw is a throw of the transport itself. */
+  /** Returns the outcome of the exchange. If it throws, the transport throws. */
   readonly run: (exchange: Exchange) => Effect.Effect<TransportResponse, TransportFailure>
 }
 
@@ -80,9 +80,9 @@ export interface Fault {
 export interface ResponseOptions {
   /** 100 to 599. Default 200. */
   readonly status?: number | undefined
-  /** A text is sent as it is; an object is sent as JSON. Default: an empty text. */
+  /** A string is used as it is; an object is encoded as JSON. Default: an empty string. */
   readonly body?: string | object | undefined
-  /** Lower-case names. The content type is JSON unless it is given. */
+  /** Lower-case names. The default `content-type` is `application/json`. */
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
@@ -91,7 +91,7 @@ export interface ResponseOptions {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes a fault of your own from the exchange.
+ * Makes a custom fault from a function of the exchange.
  *
  * @example
  * ```ts
@@ -110,7 +110,7 @@ export interface ResponseOptions {
 export const make = (name: string, run: Fault["run"]): Fault => ({ [TypeId]: TypeId, name, times: 1, run })
 
 /**
- * Lets a request through. It takes a place in the sequence of an `inject`.
+ * Lets a request through. It uses up one position in the sequence that `inject` takes.
  *
  * @since 0.1.0
  * @category constructors
@@ -152,8 +152,8 @@ export const responseLost: Fault = make("responseLost", ({ send }) =>
 export const noResponse: Fault = make("noResponse", () => Effect.never)
 
 /**
- * The server processes the request at once, and the response arrives after a delay. A delay beyond the client's `timeout` is
- * a timeout of a request that was processed.
+ * The server processes the request at once, and the response arrives after a delay. If the delay exceeds the client's
+ * `timeout`, the client times out although the request was processed.
  *
  * **Details**
  *
@@ -168,8 +168,8 @@ export const late = (delay: Duration.Input): Fault => {
 }
 
 /**
- * The request reaches the server after a delay, and the response arrives at once. The request is dropped if the client gives
- * up before.
+ * The request reaches the server after a delay, and the response arrives at once. If the client times out
+ * first, the request never reaches the server.
  *
  * **Details**
  *
@@ -184,10 +184,10 @@ export const requestLate = (delay: Duration.Input): Fault => {
 }
 
 /**
- * The budget denies the request with `BUDGET_EXCEEDED`: as a 409, or as the decision `DENY` for `decide` and dry runs. The
+ * The request is denied with `BUDGET_EXCEEDED`: with status 409, or with the decision `DENY` for `decide` and dry runs. The
  * ledger doesn't change.
  *
- * @see `CyclesServer.denyWhen` for a rule that denies some requests only
+ * @see `CyclesServer.denyWhen` for a rule that denies only some requests
  *
  * @since 0.1.0
  * @category responses
@@ -226,11 +226,11 @@ export const error = (status: number, code: string, headers?: Readonly<Record<st
 }
 
 /**
- * A status without an error code, as a proxy returns it that doesn't forward the request.
+ * A status without an error code, like the response of a proxy that doesn't forward the request.
  *
  * **Details**
  *
- * A status outside 100 to 599 throws a `RangeError`. For a proxy that forwarded the request use `replaced`.
+ * A status outside 100 to 599 throws a `RangeError`. For a proxy that forwards the request, use `replaced`.
  *
  * @since 0.1.0
  * @category responses
@@ -241,7 +241,7 @@ export const status = (status: number): Fault => {
 }
 
 /**
- * A response in place of the server's. The request is not processed.
+ * This response arrives, and the request isn't processed.
  *
  * @since 0.1.0
  * @category responses
@@ -271,7 +271,7 @@ export const replaced = (options: ResponseOptions): Fault => {
 export const garbage: Fault = make("garbage", ({ send }) => Effect.as(send, responseOf(page)))
 
 /**
- * The server gets the request twice, as from a network that repeats packets; the second response arrives.
+ * The server gets the request twice, one after the other, and the client gets the second response.
  *
  * @since 0.1.0
  * @category responses
@@ -283,11 +283,11 @@ export const duplicated: Fault = make("duplicated", ({ send }) => Effect.andThen
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Repeats a fault for so many requests in a row, instead of 1.
+ * Applies a fault to `count` requests in a row, instead of one.
  *
  * **Details**
  *
- * Anything but a whole number from 1 throws a `RangeError`. `CyclesTest.always` injects a fault without an end.
+ * Throws a `RangeError` unless `count` is a positive integer. `CyclesTest.always` applies a fault without a limit.
  *
  * @example
  * ```ts

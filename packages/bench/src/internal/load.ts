@@ -29,7 +29,7 @@ const lifecycle = Effect.succeed({ tokens: 42 }).pipe(
   })
 )
 
-/** Runs lifecycles in concurrent fibers, each of which runs one after another. */
+/** Runs lifecycles in concurrent fibers. Each fiber runs one lifecycle at a time. */
 const lifecycles = (count: number, concurrency: number) =>
   Effect.suspend(() => {
     let left = count

@@ -13,7 +13,7 @@ export interface Candidate {
   readonly measure: Effect.Effect<Sample>
 }
 
-/** Runs four rounds that don't count, in which the code is compiled. */
+/** Runs a measurement four times and discards the samples, so that its code is compiled before it is measured. */
 export const warmUp = (measure: Candidate["measure"]): Effect.Effect<void> =>
   Effect.repeat(Effect.asVoid(measure), { times: 3 })
 

@@ -10,9 +10,9 @@ export interface LedgerServer {
   readonly url: string
   readonly tenant: string
   readonly apiKey: string
-  /** Every charge so far, by the name of the action. */
+  /** The charges so far, by the name of the action. */
   readonly charges: Effect.Effect<ReadonlyMap<string, ReadonlyArray<number>>>
-  /** The sum of all charges, by the budget. */
+  /** The spent amount of the budget. */
   readonly spent: Effect.Effect<number>
   /** The names of the actions whose reservations are ACTIVE. */
   readonly active: Effect.Effect<ReadonlyArray<string>>
@@ -22,7 +22,7 @@ export interface LedgerServer {
 export const make: Effect.Effect<LedgerServer, never, Scope.Scope> = Effect.gen(function* () {
   const server = yield* CyclesServer.makeMemoryServer({ budgets: [{ unit: "TOKENS", allocated: 1_000_000_000 }] })
   const runSync = Effect.runSyncWith(yield* Effect.context<never>())
-  /** By the id of the event: a repetition returns the same one. */
+  /** Charged events by id. A repeated request returns the same id. */
   const events = new Map<string, { readonly name: string; readonly amount: number }>()
   const url = yield* Loopback.listen(0, (incoming, body, outgoing) => {
     const headers = Object.fromEntries(

@@ -1,5 +1,5 @@
 /**
- * What commands and queries of the ledger receive besides the request: the store, the time, and the caller.
+ * The arguments of commands and queries besides the request: the store, the time, and the caller.
  */
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { ReservationCreateRequest } from "@effect-cycles/protocol/Reservation"

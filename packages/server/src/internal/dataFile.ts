@@ -8,11 +8,11 @@ import type { DatabaseSync } from "node:sqlite"
 /** Changes a file within an open transaction. */
 export type Migration = (db: DatabaseSync) => void
 
-/** A format and the upgrades that lead to it. */
+/** The current format and the upgrades from older formats. */
 export interface Format {
   /** Creates the tables of the current format in an empty file. */
   readonly make: Migration
-  /** Each upgrades a file by one format; the first from 1 to 2. */
+  /** Each migration upgrades a file by one format. The first upgrades format 1 to format 2. */
   readonly upgrades: ReadonlyArray<Migration>
 }
 
@@ -69,8 +69,9 @@ const isEmpty = (filename: string): boolean => {
 }
 
 /**
- * Validates the header before SQLite opens the file, because opening and closing would already checkpoint the log that a killed
- * server left. With a rollback journal the header may be incomplete, so it is validated after the recovery by SQLite.
+ * Validates the header before SQLite opens the file: opening and closing a file that a killed server left checkpoints its log,
+ * which changes the file. If there is a rollback journal, the header may be incomplete, so `checkVersion` runs only after SQLite
+ * has recovered the file.
  */
 const checkHeader = (filename: string, newest: number): void => {
   if (Fs.existsSync(`${filename}-journal`)) return

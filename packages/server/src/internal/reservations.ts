@@ -1,5 +1,5 @@
 /**
- * What a caller may do with a reservation: its ownership, whether it can be settled, and the time of its settlement.
+ * Checks of a reservation before a command: its owner, and whether it can be settled. Also the time of a settlement.
  *
  * @see AUTH & TENANCY and ERROR SEMANTICS in cycles-protocol-v0.yaml
  */

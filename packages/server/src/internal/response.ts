@@ -1,5 +1,6 @@
 /**
- * Responses, and idempotency: a response is stored under the idempotency key of its request and repeated for the same request.
+ * Responses and idempotency: a response is stored under the idempotency key of its request, and returned again when the same
+ * request is repeated.
  *
  * @see IDEMPOTENCY in cycles-protocol-v0.yaml
  */
@@ -28,7 +29,7 @@ export interface Outcome {
   readonly payload: object
   /** How long the response is stored, in milliseconds. */
   readonly retentionMs: number
-  /** The reservation whose `remaining_ttl_ms` the body contains. It is recomputed when the response is repeated. */
+  /** The reservation whose `remaining_ttl_ms` is in the body. A repeated response contains the current value. */
   readonly reservation?: Pick<Reservation, "id" | "expiresAtMs">
 }
 
@@ -40,7 +41,7 @@ export interface IdempotentRequest {
   readonly parentId?: string
   /** The body of the request. A different request with the same key is rejected. */
   readonly body: string
-  /** Maps bodies of the same request to the same text. Default: `canonicalBody`. */
+  /** Maps equivalent bodies to the same text. Default: `canonicalBody`. */
   readonly canonicalize?: (body: string) => string
   /** The error message for a different request. */
   readonly mismatch?: string

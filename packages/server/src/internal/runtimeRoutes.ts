@@ -61,7 +61,7 @@ const matchPath = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>
   return id
 }
 
-/** The methods of a path. It authenticates first, so that only a key reveals which paths exist. */
+/** Returns the methods of a path. Authenticates first, so that callers without a valid key can't find out which paths exist. */
 const allowedMethods = (call: Call, found: ReadonlyArray<{ readonly method: string }>): ReadonlyArray<string> => {
   authenticate(call)
   if (found.length === 0) throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)

@@ -56,7 +56,7 @@ export interface Store {
   readonly responses: ResponseTable
   /** Whether there are uncommitted writes. */
   readonly isDirty: () => boolean
-  /** Makes all writes durable. If it throws, the process must exit: memory and file differ from then on. */
+  /** Makes all writes durable. If it throws, the process must exit, because the memory and the file differ. */
   readonly commit: () => void
   readonly close: () => void
 }

@@ -7,8 +7,8 @@ import type { Reservation } from "./model.ts"
 import type { Store } from "./store.ts"
 
 /**
- * Expires overdue reservations, which returns their amounts, and removes old rows. The batch size limits the delay of the
- * current request. Returns whether more rows may be due.
+ * Expires overdue reservations, returns their amounts to the budgets, and removes old rows. The batch size limits the delay of
+ * the current request. Returns whether more rows may be due.
  */
 export const sweep = ({ nowMs, store }: Pick<Context, "nowMs" | "store">): boolean => {
   const reservations = store.reservations.due(nowMs - 1, sweepBatchSize)

@@ -7,7 +7,7 @@ import * as Subject from "@effect-cycles/protocol/Subject"
 import type { CyclesServer, ReservationView } from "@effect-cycles/server/CyclesServer"
 import * as Effect from "effect/Effect"
 
-/** The ledger isn't as expected. */
+/** The difference between the expected and the actual ledger. */
 export interface Mismatch {
   readonly _tag: "Mismatch"
   readonly expected: string
@@ -21,7 +21,7 @@ const mismatch = (
   active: ReadonlyArray<ReservationView>
 ): Effect.Effect<never, Mismatch> => Effect.fail({ _tag: "Mismatch", expected, found, active: active.map(line) })
 
-/** Whether exactly an amount is charged to a budget. */
+/** Fails with a `Mismatch` unless exactly this amount, debt included, is charged to the budget. */
 export const committed = (
   server: CyclesServer,
   amount: Amount.Amount<Amount.KnownUnit>,
@@ -48,7 +48,7 @@ export const committed = (
     )
   })
 
-/** Whether no reservation is ACTIVE. */
+/** Fails with a `Mismatch` if a reservation of the unit and scope is ACTIVE. */
 export const nothingReserved = (
   server: CyclesServer,
   unit: Amount.KnownUnit | undefined,

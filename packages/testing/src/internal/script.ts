@@ -1,5 +1,5 @@
 /**
- * The scripted transport: it keeps the faults that a test injected, applies them to requests, and logs every request.
+ * The scripted transport. It stores the faults that a test injects, applies them to requests, and logs every request.
  */
 import type { TransportRequest } from "@effect-cycles/protocol/CyclesTransport"
 import * as CyclesTransport from "@effect-cycles/protocol/CyclesTransport"
@@ -14,17 +14,17 @@ export type Target = Name | "any"
 
 /** A request that the client sent. */
 export interface SentRequest {
-  /** The operation of the protocol, `undefined` for a path that the protocol doesn't have. */
+  /** The operation of the protocol; `undefined` if the protocol doesn't have the path. */
   readonly operation: Name | undefined
   /** The HTTP method. */
   readonly method: "GET" | "POST"
   /** The path with its query. */
   readonly path: string
-  /** The idempotency key of the body, `undefined` without one. */
+  /** The idempotency key in the body; `undefined` if there is none. */
   readonly idempotencyKey: string | undefined
-  /** The body, an empty text without one. */
+  /** The body; an empty string if there is none. */
   readonly body: string
-  /** The name of the fault that the request met, `undefined` without one. */
+  /** The name of the fault that was applied; `undefined` if there was none. */
   readonly fault: string | undefined
 }
 
@@ -35,7 +35,7 @@ export interface Script {
   readonly inject: (target: Target, faults: ReadonlyArray<Fault>) => void
   readonly always: (target: Target, fault: Fault) => void
   readonly clear: (target: Target | undefined) => void
-  /** The injected faults that no request has met, each with its target. */
+  /** The injected faults that haven't been applied, each with its target. */
   readonly unmet: () => ReadonlyArray<string>
 }
 
@@ -60,7 +60,7 @@ const check = (target: Target): void => {
   }
 }
 
-/** A queue or standing faults by target, and the keys to try for an operation. */
+/** The targets whose faults apply to an operation, in the order in which they are tried. */
 const keysOf = (operation: Name | undefined): ReadonlyArray<Target> =>
   operation === undefined ? ["any"] : [operation, "any"]
 
@@ -101,7 +101,7 @@ export const make = (inner: CyclesTransport.CyclesTransport): Script => {
       const fault = met === none ? undefined : met
       log(request, operation, fault)
       if (fault === undefined) return inner.start(request, context, done)
-      // Outside of the Effect, so that a `run` that throws is a transport that throws.
+      // Called outside the effect, so that the transport throws if `run` throws.
       const outcome = fault.run({ operation, request, send: CyclesTransport.send(inner, request) })
       return CyclesTransport.make(() => outcome).start(request, context, done)
     }),

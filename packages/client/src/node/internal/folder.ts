@@ -3,7 +3,7 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 
-/** Expands `~` to the home folder. Throws if there is no home folder. */
+/** Returns an absolute path, with `~` expanded. Throws if the path starts with `~` and there is no home folder. */
 export const expand = (path: string): string =>
   path === "~" || path.startsWith("~/") ? Path.join(home(), path.slice(1)) : Path.resolve(path)
 

@@ -18,7 +18,7 @@ export interface File {
    * called when the work is durable in the file at the path, or with an error.
    */
   readonly enqueue: (kind: "read" | "write", work: Work, done: (error: unknown) => void) => void
-  /** Runs work that no caller waits for, with the next transaction or a little later. */
+  /** Runs work that no caller waits for: in the next transaction, or after a short delay if there is none. */
   readonly enqueueIdle: (work: Work, done?: (error: unknown) => void) => void
   /**
    * Runs the waiting work and closes the file. Later work opens the file again, and closes it when the queue is empty,
@@ -125,7 +125,7 @@ export const make = (path: string): File => {
       }
       for (const one of batch) if (!hasTime(one)) one.done(error)
     } else {
-      // One failing piece of work must not fail the others, so each runs in a transaction of its own.
+      // One failing piece of work must not fail the others, so each runs in a separate transaction.
       const isAlone = error === undefined || batch.length === 1 || connection === undefined
       const errors = isAlone ? undefined : batch.map((one) => transact([one]))
       batch.forEach((one, i) => one.done(errors === undefined ? error : errors[i]))

@@ -1,5 +1,6 @@
 /**
- * The open records that a journal handle may have in the store, and the lock that proves that the handle is alive.
+ * Tracks the open records that a journal handle may have in the store, and holds the lock that proves that the handle is
+ * alive.
  *
  * The lock is acquired for the first open record. It is released when the scope of the handle has closed and no open
  * record is left, because bodies may outlive their layer.
@@ -17,12 +18,12 @@ export interface OpenRecords {
   readonly putting: (id: string) => (isDone: boolean) => void
   /** Marks an open record as being removed. Call the result with the outcome when the removal has ended. */
   readonly removing: (id: string) => (isDone: boolean) => void
-  /** The scope of the handle has closed. */
+  /** Marks the scope of the handle as closed. */
   readonly close: () => void
 }
 
 /**
- * Makes the state of a handle without open records. `onRelease` is called with the owner id before the lock is
+ * Makes the state of a new handle, which has no open records. `onRelease` is called with the owner id before the lock is
  * released.
  */
 export const make = (onRelease?: (owner: string) => void): OpenRecords => {
@@ -66,7 +67,7 @@ export const make = (onRelease?: (owner: string) => void): OpenRecords => {
   }
 }
 
-/** Retries a removal later, without keeping the process alive. */
+/** Calls `f` after one second, to retry a removal. The timer doesn't keep the process alive. */
 export const later = (f: () => unknown): void => void setTimeout(f, retryMs).unref()
 
 const retryMs = 1_000

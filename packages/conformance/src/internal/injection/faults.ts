@@ -38,14 +38,14 @@ const codes = [
 const transport = [
   "loseRequest",
   "loseResponse",
-  /** Processed; no response ever. */
+  /** The request is processed, and no response arrives. */
   "hang",
   "hangBefore",
-  /** Processed; the response comes after the time limit of a call, although the exchange was abandoned. */
+  /** The request is processed. The response arrives after the call has timed out and abandoned the exchange. */
   "tooLate",
   "slow",
   "duplicate",
-  /** The transport repeats a request by itself, and a page comes back for the second one. */
+  /** The transport repeats the request, and returns an error page for the second attempt. */
   "repeatedPage 401",
   "repeatedPage 429",
   "garbage",
@@ -125,10 +125,10 @@ export const sites: ReadonlyArray<Site> = Object.keys(kinds).filter((site): site
 // injector
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Counts the calls of all collaborators of one process, and hands out the planned faults. */
+/** Counts the calls of all collaborators in one process, and selects the planned fault of each call. */
 export class Injector {
   readonly calls = new Map<Site, number>()
-  /** Planned faults that a call has met. */
+  /** The planned faults that were applied. */
   readonly met = new Set<Fault>()
   readonly #faults: ReadonlyArray<Fault>
   #isOver = false
@@ -138,12 +138,12 @@ export class Injector {
     this.#faults = faults
   }
 
-  /** Whether the process was killed: nothing that it does from then on reaches the world. */
+  /** Whether the process was killed. After that, its calls have no effect outside the process. */
   get isCrashed(): boolean {
     return this.#isCrashed
   }
 
-  /** Counts a call. Returns the fault that it meets, without the star. */
+  /** Counts a call. Returns the kind of its fault without the `*`, or `undefined` if the call has no fault. */
   next(site: Site): string | undefined {
     const call = (this.calls.get(site) ?? 0) + 1
     this.calls.set(site, call)
@@ -162,7 +162,7 @@ export class Injector {
     this.#isCrashed = true
   }
 
-  /** No call meets a fault any more. */
+  /** Stops injecting faults. */
   stop(): void {
     this.#isOver = true
   }

@@ -1,6 +1,6 @@
 /**
- * A journal in memory that survives its processes. Durable records stay, open ones included, and a killed process owns none of
- * them. Its operations are subject to injected faults.
+ * A journal in memory whose records, including open records, survive the simulated processes. A killed process owns no open
+ * records. Faults are injected into its operations.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

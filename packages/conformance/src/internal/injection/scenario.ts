@@ -7,11 +7,11 @@ export type Ending =
   | "success"
   | "failure"
   | "defect"
-  /** The caller is interrupted while the work goes on. */
+  /** The caller is interrupted while the body runs. */
   | "interrupt"
-  /** The caller is interrupted while the work can't be interrupted; the work succeeds. */
+  /** The caller is interrupted while the body is uninterruptible, and the body succeeds. */
   | "uninterruptible"
-  /** The caller gives up after a time. */
+  /** The caller times out. */
   | "timeout"
   /** A detached fiber records more after the settlement. */
   | "late"
@@ -19,9 +19,9 @@ export type Ending =
   | "long"
   /** By hand: the scope closes around the open reservation. */
   | "close"
-  /** By hand: everything is returned. */
+  /** By hand: the reservation is released. */
   | "release"
-  /** Of a stream: the consumer takes two elements of three. */
+  /** In a stream: the consumer takes two of three elements. */
   | "take"
 
 /** How the client is used, and which faults are injected. */

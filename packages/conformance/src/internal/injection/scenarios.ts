@@ -1,5 +1,6 @@
 /**
- * The scenarios of the suite: those without faults, each of them with one fault, and random ones with several faults.
+ * The scenarios of the suite: scenarios without faults, the same scenarios with one fault each, selected combinations of faults,
+ * and random combinations.
  */
 import type { Fault, Site } from "./faults.ts"
 import { kinds, sites } from "./faults.ts"
@@ -50,7 +51,7 @@ export const plain: ReadonlyArray<Scenario> = [
   scenario({ form: "event", hasKey: true })
 ]
 
-/** Returns a scenario with every single fault, for the calls that it makes without faults. */
+/** Returns one scenario per fault, for each call that the scenario makes without faults. */
 export const singles = (plain: Scenario, calls: ReadonlyMap<Site, number>): ReadonlyArray<Scenario> =>
   sites.flatMap((site) =>
     Array.from({ length: Math.min(calls.get(site) ?? 0, mostCalls) }, (_, i) =>
@@ -58,7 +59,7 @@ export const singles = (plain: Scenario, calls: ReadonlyMap<Site, number>): Read
     ).flat()
   )
 
-/** Later calls come from journal scans, which are all the same. */
+/** The maximum number of calls per site that get a fault. Later calls come from journal scans, which are all the same. */
 const mostCalls = 24
 
 const slowCommit: ReadonlyArray<Fault> = [
@@ -98,7 +99,7 @@ export const together: ReadonlyArray<Scenario> = [
 // combinations
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Returns a scenario with two to four faults. The same seed returns the same scenario. */
+/** Returns a scenario with one to four faults. The same seed returns the same scenario. */
 export const combination = (seed: number): Scenario => {
   const below = generator(seed)
   const pick = <A>(list: ReadonlyArray<A>, otherwise: A): A => list[below(list.length)] ?? otherwise
@@ -120,7 +121,8 @@ export const combination = (seed: number): Scenario => {
 }
 
 /**
- * A server doesn't refuse a request that it has processed. With a refusal, no other request may be processed unseen.
+ * A server doesn't return an error for a request that it has processed. If one of the faults is an error response, removes the
+ * transport faults that may hide that a request was processed.
  */
 const withoutContradiction = (faults: ReadonlyArray<Fault>): ReadonlyArray<Fault> =>
   faults.some(({ kind, site }) => site === "transport" && kind.startsWith("code"))
