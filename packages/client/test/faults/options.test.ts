@@ -4,12 +4,14 @@
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
+import { inspect } from "node:util"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { action, books, live, operations, tokens } from "../support/live.ts"
 import { leaveRecord } from "../support/port.ts"
@@ -33,11 +35,17 @@ const wrong: ReadonlyArray<readonly [name: string, given: Cycles.LeaseOptions<"w
   ["extendBy", { extendBy: -1 }],
   ["maxRetryAfter", { maxRetryAfter: Number.NaN }],
   ["maxRetryAfter", { maxRetryAfter: Number.POSITIVE_INFINITY }],
+  ["maxRetryAfter", { maxRetryAfter: -1 }],
   ["gracePeriod", { gracePeriod: Number.NaN }],
+  ["gracePeriod", { gracePeriod: { seconds: Number.NaN } }],
+  ["gracePeriod", { gracePeriod: [Number.NaN, 0] }],
+  ["gracePeriod", { gracePeriod: -5n }],
   ["settle", unchecked('{"settle":"sometimes"}')],
   ["onFailure", unchecked('{"onFailure":"ignore"}')],
   ["heartbeat", unchecked('{"heartbeat":"stop"}')]
 ]
+
+const show = (value: unknown): string => (typeof value === "object" ? inspect(value) : String(value))
 
 describe("invalid option", () => {
   const forms = [
@@ -53,7 +61,7 @@ describe("invalid option", () => {
   for (const [form, run] of forms) {
     for (const [name, given] of wrong) {
       const value = Object.values(given)[0]
-      it.effect(`fails ${form} before anything is sent, naming itself (${name}: ${String(value)})`, () =>
+      it.effect(`fails ${form} before anything is sent, naming itself (${name}: ${show(value)})`, () =>
         Effect.gen(function* () {
           const guarded = Effect.asVoid(Effect.suspend(() => run(given)))
           const fiber = yield* Effect.forkDetach(guarded, { startImmediately: true })
@@ -65,6 +73,18 @@ describe("invalid option", () => {
       )
     }
   }
+
+  it.effect.each<{ readonly timeout: Duration.Input }>([
+    { timeout: Number.NaN },
+    { timeout: -1 },
+    { timeout: { seconds: Number.NaN } },
+    { timeout: "2 hours" }
+  ])("makes flush die with a RangeError: $timeout", ({ timeout }) =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(Effect.asVoid(Cycles.flush(timeout)))
+      expect(problemOf(exit)).toContain("rangeerror: timeout must be 0 ms to 1h")
+    }).pipe(Effect.provide(stage))
+  )
 
   it.effect("fails withCycles before anything is sent, naming itself (onUnsettled: explode)", () =>
     Effect.gen(function* () {

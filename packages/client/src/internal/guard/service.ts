@@ -14,6 +14,7 @@ import { SettlementJournal } from "../../SettlementJournal.ts"
 import { CurrentSubject } from "../../Subject.ts"
 import * as Connection from "../transport/connection.ts"
 import { fingerprint } from "../config/fingerprint.ts"
+import { messageOf } from "../config/time.ts"
 import * as Heartbeat from "../lease/heartbeat.ts"
 import { combine, isAmbiguous } from "../protocol/classify.ts"
 import * as Operations from "../protocol/operations.ts"
@@ -47,7 +48,7 @@ export const make = (
   Effect.gen(function* () {
     const connection = Connection.resolve(config)
     const { baseUrl } = connection
-    const resolved = Policies.resolve(config, baseUrl)
+    const resolved = Policies.resolve(config, connection)
     const sender = yield* Sender.make(connection)
     const makeKey = yield* KeyGenerator
     const runtime = yield* Runtime.make({
@@ -124,7 +125,7 @@ export const flush = (engine: Engine, timeout: Duration.Input | undefined) =>
   Effect.gen(function* () {
     const given = timeout === undefined ? engine.config.flushTimeoutMs : Limits.durationOf("flushTimeout", timeout)
     if (typeof given !== "number") {
-      return yield* Effect.die(new RangeError(`The timeout must be ${given.expected}, got ${given.actual}`))
+      return yield* Effect.die(new RangeError(messageOf([{ ...given, field: "timeout" }])))
     }
     yield* engine.background.wake
     yield* exitWithin(engine.timers, given, Effect.andThen(Recovery.scan(engine), engine.background.idle(given)))

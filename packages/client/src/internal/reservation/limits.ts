@@ -1,15 +1,10 @@
 /** The ranges of durations and the values of policies, for the configuration and for the options of a call. */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import type { OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
-
-/** One option that is out of range, in the shape of `InvalidRequest.fields`. */
-export interface Problem {
-  readonly field: string
-  readonly expected: string
-  readonly actual: string
-}
+import type { Problem } from "../config/time.ts"
+import { readDuration } from "../config/time.ts"
 
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
@@ -20,10 +15,8 @@ const durations = {
   extendBy: [1, dayMs],
   gracePeriod: [0, 60_000],
   maxRetryAfter: [0, hourMs],
-  timeout: [1, hourMs],
   flushTimeout: [0, hourMs],
-  scanInterval: [1_000, dayMs],
-  idleProbeAfter: [0, dayMs]
+  scanInterval: [1_000, dayMs]
 } as const satisfies Readonly<Record<string, readonly [number, number]>>
 
 interface Literals {
@@ -56,14 +49,9 @@ export interface Reader {
 export const reader = (problems: Array<Problem>): Reader => ({
   duration: (name, value) => {
     if (value === undefined) return undefined
-    const [minimum, maximum] = durations[name]
-    const given = millisOf(value)
-    if (given !== undefined && given >= minimum && given <= maximum) return given
-    problems.push({
-      field: name,
-      expected: `${formatMillis(minimum)} to ${formatMillis(maximum)}`,
-      actual: show(value)
-    })
+    const read = durationOf(name, value)
+    if (typeof read === "number") return read
+    problems.push(read)
     return undefined
   },
   literal: (name, value) => {
@@ -75,32 +63,17 @@ export const reader = (problems: Array<Problem>): Reader => ({
   }
 })
 
-/** One duration of a call in whole milliseconds, or the problem with it. */
-export const durationOf = (name: keyof typeof durations, value: Duration.Input): number | Problem => {
-  const problems: Array<Problem> = []
-  const read = reader(problems).duration(name, value)
-  return read ?? problems[0] ?? 0
-}
+/** One duration in whole milliseconds, or the problem with it. */
+export const durationOf = (name: keyof typeof durations, value: Duration.Input): number | Problem =>
+  readDuration(name, value, durations[name])
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-const millisOf = (value: Duration.Input): number | undefined => {
-  try {
-    if (typeof value === "number" && !Number.isFinite(value)) return undefined
-    const millis = Math.round(Duration.toMillis(Duration.fromInputUnsafe(value)))
-    return Number.isFinite(millis) ? millis : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const formatMillis = (millis: number): string => (millis === 0 ? "0 ms" : Duration.format(Duration.millis(millis)))
-
 const show = (value: unknown): string => {
   try {
-    return Duration.isDuration(value) ? Duration.format(value) : String(value)
+    return String(value)
   } catch {
     return "an unreadable value"
   }

@@ -17,6 +17,7 @@ import type { Heartbeat } from "../../Heartbeat.ts"
 import type { Metadata } from "../../Reservation.ts"
 import type { Settlement } from "../../Settlement.ts"
 import { CurrentSubject, none } from "../../Subject.ts"
+import type { Problem } from "../config/time.ts"
 import * as Limits from "./limits.ts"
 import * as Requests from "../protocol/requests.ts"
 import type { Progress } from "../transport/call.ts"
@@ -147,7 +148,7 @@ const checkedKey = Brand.nominal<IdempotencyKey>()
 const policiesOf = (config: Resolved, options: ReserveOptions<unknown>): Result.Result<Policies, InvalidRequest> => {
   const own = names.some((name) => options[name] !== undefined)
   if (!own) return Result.succeed(config.policies)
-  const problems: Array<Limits.Problem> = []
+  const problems: Array<Problem> = []
   const read = Limits.reader(problems)
   const { policies } = config
   read.literal("onUnsettled", options.onUnsettled)

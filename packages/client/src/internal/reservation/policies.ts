@@ -6,6 +6,9 @@ import type { CyclesConfig, OnCrash, OnFailure, Settle } from "../../CyclesConfi
 import type { Heartbeat } from "../../Heartbeat.ts"
 import { none } from "../../Subject.ts"
 import { retryPolicy } from "../config/retryPolicy.ts"
+import type { Problem } from "../config/time.ts"
+import { messageOf } from "../config/time.ts"
+import type { Connection } from "../transport/connection.ts"
 import * as Limits from "./limits.ts"
 
 /** The policies of one reservation. */
@@ -36,8 +39,11 @@ export interface Resolved {
 }
 
 /** Adds the defaults. Throws a `RangeError` with every option that is out of range. */
-export const resolve = (config: CyclesConfig, baseUrl: string): Resolved => {
-  const problems: Array<Limits.Problem> = []
+export const resolve = (
+  config: CyclesConfig,
+  { baseUrl, timeoutMs }: Pick<Connection, "baseUrl" | "timeoutMs">
+): Resolved => {
+  const problems: Array<Problem> = []
   const read = Limits.reader(problems)
   const ttlMs = read.duration("ttl", config.ttl) ?? 60_000
   const extendByMs = read.duration("extendBy", config.extendBy)
@@ -57,14 +63,10 @@ export const resolve = (config: CyclesConfig, baseUrl: string): Resolved => {
       settle: read.literal("settle", config.settle) ?? "attempt"
     },
     retry: config.retry ?? retryPolicy(),
-    timeoutMs: read.duration("timeout", config.timeout) ?? 10_000,
+    timeoutMs,
     flushTimeoutMs: read.duration("flushTimeout", config.flushTimeout) ?? 10_000,
     scanIntervalMs: read.duration("scanInterval", config.scanInterval) ?? 60_000
   }
-  if (problems.length > 0) {
-    throw new RangeError(
-      problems.map(({ actual, expected, field }) => `${field} must be ${expected}, got ${actual}`).join("; ")
-    )
-  }
+  if (problems.length > 0) throw new RangeError(messageOf(problems))
   return resolved
 }
