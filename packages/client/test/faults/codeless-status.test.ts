@@ -194,4 +194,17 @@ describe("event", () => {
       }).pipe(Effect.provide(stage))
     )
   }
+
+  it.effect.each<readonly [string, Fault.Fault]>([
+    ["429 page", Fault.replaced({ status: 429 })],
+    ["429 of the server", Fault.error(429, "LIMIT_EXCEEDED")],
+    ["401 of the server", Fault.error(401, "UNAUTHORIZED")]
+  ])("that arrived isn't reported as refused if its response is lost and the retry gets a %s", ([, second]) =>
+    Effect.gen(function* () {
+      yield* CyclesTest.inject("event", Fault.responseLost, second)
+      const error = yield* Effect.flip(Cycles.event({ action, actual: tokens(42) }))
+      expect(error).toMatchObject({ _tag: "TransportError", mayHaveArrived: true })
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(stage))
+  )
 })

@@ -138,7 +138,8 @@ export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean =
 export const combine = (attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]): CyclesError => {
   const [last = attempts[0]] = attempts.slice(-1)
   if (attempts.length === 1 || !mayHaveHappened(attempts)) return last
-  const inDoubt = attempts.findLast(isInDoubt)
+  // A throttled response leaves doubt, but reads like a refusal: it must not hide a lost attempt.
+  const inDoubt = attempts.findLast(isAmbiguous)
   if (inDoubt === undefined || inDoubt === last) return last
   return new TransportError({
     operation: inDoubt.operation,
