@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
+import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, CyclesError, Reservation, Settlement } from "effect-cycles"
@@ -309,6 +310,22 @@ describe("Cycles", () => {
         )
         expect(yield* books).toEqual({ spent: 8, reserved: 0 })
       }).pipe(Effect.provide(live()))
+    )
+
+    it.effect.each([3, 4, 5, 6, 7, 8, 9])("settles once if two fibers commit and take turns after %i steps", (steps) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const reservation = yield* Cycles.reserve({ action, estimate: tokens(100) })
+          const commits = [3, 4].map((spent) => Effect.exit(reservation.commit({ actual: tokens(spent) })))
+          const exits = yield* Effect.provideService(
+            Effect.all(commits, { concurrency: "unbounded" }),
+            Scheduler.MaxOpsBeforeYield,
+            steps
+          )
+          expect(exits.map((exit) => Exit.isSuccess(exit)).toSorted()).toEqual([false, true])
+          expect(yield* CyclesTest.requests("commit")).toHaveLength(1)
+        })
+      ).pipe(Effect.provide(live()))
     )
 
     it.effect("fails a second settlement with AlreadySettled and sends nothing", () =>

@@ -13,6 +13,7 @@ import type { AlreadySettled, CyclesError } from "../../CyclesError.ts"
 import type { LeaseLost } from "../../Heartbeat.ts"
 import type { Metadata } from "../../Reservation.ts"
 import { Reservation } from "../../Reservation.ts"
+import type { Settlement } from "../../Settlement.ts"
 import { isSettled, Unsettled } from "../../Settlement.ts"
 import * as Extras from "../protocol/extras.ts"
 import type { Engine } from "../reservation/engine.ts"
@@ -100,14 +101,14 @@ const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
 ): Effect.Effect<A, E | LeaseLost | Unsettled, R> => {
   if (Exit.isFailure(exit)) {
     const { cause } = exit
-    return Effect.flatMap(settle(engine, handle, Plan.forFailure(handle, cause)), (settlement) =>
+    return Effect.flatMap(settleOnce(engine, handle, Plan.forFailure(handle, cause)), (settlement) =>
       Effect.andThen(announce(engine, restore, handle, options.onSettled, settlement), Effect.failCause(cause))
     )
   }
   const { defect, plan, warning } = planResult(handle, options, exit.value)
   // Read before the commit: an extension that fails because of the commit doesn't count as a lost lease.
   const { lost } = handle
-  const settled = Effect.flatMap(settle(engine, handle, plan), (settlement) =>
+  const settled = Effect.flatMap(settleOnce(engine, handle, plan), (settlement) =>
     Effect.flatMap(
       announce(engine, restore, handle, options.onSettled, settlement),
       (): Effect.Effect<A, LeaseLost | Unsettled> => {
@@ -121,6 +122,10 @@ const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
   )
   return warning === undefined ? settled : Effect.andThen(Log.warning(warning), settled)
 }
+
+/** Only the guard settles its reservation: the handle of the body has no `commit` and no `release`. */
+const settleOnce = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement> =>
+  Effect.orDie(settle(engine, handle, plan))
 
 /** The value that a callback threw, or the problem with its result. Thrown after the settlement. */
 interface Defect {

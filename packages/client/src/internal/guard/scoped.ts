@@ -70,7 +70,7 @@ export const reserve = <R>(
       Effect.gen(function* () {
         const handle = yield* acquire(engine, restore, prepared)
         if (scope.state._tag === "Closed") {
-          yield* settle(engine, handle, Plan.release("scope_closed"))
+          yield* Effect.orDie(settle(engine, handle, Plan.release("scope_closed")))
           return yield* Effect.interrupt
         }
         const own = yield* Scope.fork(scope)
@@ -100,7 +100,6 @@ const scopedOf = <R>(
   settle: (plan) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        if (handle.isDecided) return yield* handle.alreadySettled
         const settlement = yield* settle(engine, handle, plan)
         yield* Scope.close(own, Exit.void)
         yield* Effect.provide(announce(engine, restore, handle, onSettled, settlement), context)
@@ -148,7 +147,10 @@ const extend = (
     yield* engine.sender.send(Operations.extend(handle.id, extendText(engine.makeKey(), byMs)))
   })
 
-/** Records the spend first: if the commit can't be sent, closing the scope charges it. */
+/**
+ * Commits a reservation. The spend is recorded first: if `metrics` or `metadata` can't be encoded, closing the scope
+ * settles it.
+ */
 const commit = (
   scoped: Scoped,
   options: CommitOptions
@@ -191,12 +193,13 @@ class Closing {
   /** Starts a settlement in the background. */
   readonly start = (
     engine: Engine,
-    settlement: Effect.Effect<Settlement>,
+    settlement: Effect.Effect<Settlement, AlreadySettled>,
     then: (settlement: Settlement) => Effect.Effect<void>
   ): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const settled = Deferred.makeUnsafe<Settlement>()
-      this.#open.push(Effect.flatMap(Deferred.await(settled), then))
+      const settled = Deferred.makeUnsafe<Settlement, AlreadySettled>()
+      // Another fiber that has settled the reservation meanwhile also runs `onSettled`.
+      this.#open.push(Effect.matchEffect(Deferred.await(settled), { onSuccess: then, onFailure: () => Effect.void }))
       return engine.background.run(Deferred.into(settlement, settled))
     })
 

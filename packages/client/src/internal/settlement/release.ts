@@ -59,10 +59,10 @@ export const attempt = (
                 return Retry.again(error.message, classification.minimumDelayMs)
               case "done":
                 life.fire("confirmed")
-                return Retry.ended(unconfirmed(id, reason, true))
+                return Retry.ended(withoutAmounts(id, reason, true))
               case "reject":
                 life.fire("gaveUp")
-                return Retry.ended(unconfirmed(id, reason))
+                return Retry.ended(withoutAmounts(id, reason, false))
             }
           }
         }
@@ -85,9 +85,9 @@ export const continueAfter = (
         target.life.fire("gaveUp")
         return Effect.as(
           Log.warning(
-            `Reservation ${target.id} could not be released; its budget is returned when the lease ends: ${last.because}`
+            `Reservation ${target.id} could not be released (${last.because}); its budget is returned when the lease ends`
           ),
-          unconfirmed(target.id, target.reason)
+          withoutAmounts(target.id, target.reason, false)
         )
       })
   )
@@ -96,6 +96,6 @@ export const continueAfter = (
 export const run = (runtime: Runtime, target: Target): Effect.Effect<Released> =>
   Effect.flatMap(attempt(runtime, target, runtime.config.timeoutMs), (first) => continueAfter(runtime, target, first))
 
-/** The settlement of the caller while no response has confirmed the release. */
-export const unconfirmed = (id: ReservationId, reason: string, isConfirmed = false): Released =>
+/** A release without the amounts of a response. */
+export const withoutAmounts = (id: ReservationId, reason: string, isConfirmed: boolean): Released =>
   new Released({ reservationId: id, reason, returned: undefined, balances: [], isConfirmed }, { disableChecks: true })

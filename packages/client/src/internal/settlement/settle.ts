@@ -6,6 +6,7 @@ import * as Amount from "@effect-cycles/protocol/Amount"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type { AlreadySettled } from "../../CyclesError.ts"
 import type { Settlement } from "../../Settlement.ts"
 import { Unreserved } from "../../Settlement.ts"
 import { nowMs } from "../config/time.ts"
@@ -30,14 +31,16 @@ import * as Release from "./release.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Settles a reservation by a plan. The caller makes it uninterruptible. It decides synchronously, so that a second
- * settlement fails with `AlreadySettled`.
+ * Settles a reservation by a plan, or fails with `AlreadySettled`. Whether it is settled is checked and decided in one
+ * step, so that of two fibers only one settles. The caller makes it uninterruptible.
  */
-export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement> =>
-  Effect.suspend(() => {
+export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement, AlreadySettled> =>
+  Effect.suspend((): Effect.Effect<Settlement, AlreadySettled> => {
     const { id, prepared } = handle
     const isCommit = plan._tag === "Commit"
-    handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)
+    if (!handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)) {
+      return Effect.fail(handle.alreadySettled)
+    }
     if (prepared.isCallerSupplied) engine.keys.release(prepared.key)
     if (id === undefined) return Effect.succeed(new Unreserved({ reason: "dry run" }))
     return isCommit ? byCommit(engine, handle, id, plan) : byRelease(engine, handle, id, plan.reason)
@@ -64,7 +67,7 @@ const byRelease = (engine: Engine, handle: Handle, id: ReservationId, reason: st
   const settlement = waitByPolicy(engine, handle, {
     attempt: Release.attempt(engine, target, engine.config.timeoutMs),
     continueAfter: (first) => Release.continueAfter(engine, target, first),
-    pending: () => Release.unconfirmed(id, reason)
+    pending: () => Release.withoutAmounts(id, reason, false)
   })
   return policies.onCrash === "expire" ? settlement : Effect.andThen(engine.outbox.forgetOpen(id), settlement)
 }
@@ -84,9 +87,7 @@ const waitByPolicy = <A extends Settlement>(
   { attempt, continueAfter, pending }: Attempts<A>
 ): Effect.Effect<Settlement> => {
   const toTheEnd = (first: Retry.Attempt<A>) =>
-    Effect.flatMap(Effect.exit(continueAfter(first)), (exit) =>
-      Effect.tap(exit, (settlement) => finish(engine, handle, settlement))
-    )
+    Effect.tap(continueAfter(first), (settlement) => finish(engine, handle, settlement))
   switch (handle.prepared.policies.settle) {
     case "wait":
       return Effect.flatMap(attempt, toTheEnd)
@@ -120,44 +121,76 @@ const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.
 
 /** The spend of a plan, with the bodies of its requests. */
 const spendOf = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.Commit, clock: Clock.Clock): Spend => {
-  const spend = textOf(handle, plan, clock)
-  const makeEventBody = () => eventBodyOf(handle, id, spend)
-  return {
-    record: {
-      reservationId: id,
-      baseUrl: engine.config.baseUrl,
-      mode: "commit",
-      commitBody: Requests.commitText(spend),
-      eventBody: engine.outbox.isDurable ? makeEventBody() : undefined,
-      recordedAtMs: engine.sender.serverTime(clock.currentTimeMillisUnsafe()),
-      notBeforeMs: 0
-    },
-    makeEventBody,
-    life: handle.prepared.life,
+  const { estimate, life, stem, text } = handle.prepared
+  const spend: Requests.Spend = {
+    key: derived("commit", stem),
     actual: plan.actual,
     isEstimated: plan.isEstimated,
-    estimate: handle.prepared.estimate,
-    subject: handle.prepared.subject,
-    action: handle.prepared.action,
-    isJournaled: false,
-    isActive: true,
-    holds: 0
+    extras: plan.extras,
+    latencyMs: nowMs(clock) - handle.startedAtMs
   }
+  const makeEventBody = () =>
+    Requests.eventText(spend, text, { reservationId: id, reason: "commit_after_reservation_expired" })
+  return makeSpend(engine, handle, id, spend, clock, {
+    mode: "commit",
+    eventBody: engine.outbox.isDurable ? makeEventBody() : undefined,
+    makeEventBody,
+    life,
+    estimate
+  })
 }
 
-const textOf = (handle: Handle, plan: Plan.Commit, clock: Clock.Clock): Requests.Spend => ({
-  key: derived("commit", handle.prepared.stem),
-  actual: plan.actual,
-  isEstimated: plan.isEstimated,
-  extras: plan.extras,
-  latencyMs: nowMs(clock) - handle.startedAtMs
-})
-
-const eventBodyOf = (handle: Handle, id: ReservationId, spend: Requests.Spend): string =>
-  Requests.eventText(spend, handle.prepared.text, {
-    reservationId: id,
-    reason: "commit_after_reservation_expired"
+/** Late spend: an event, because the commit of the reservation is already decided. */
+const lateSpendOf = (engine: Engine, handle: Handle, id: ReservationId, late: Late, clock: Clock.Clock): Spend => {
+  const { stem, text } = handle.prepared
+  const spend: Requests.Spend = {
+    key: derived(`late${late.ordinal}`, stem),
+    actual: late.amount,
+    isEstimated: false,
+    extras: Extras.none,
+    latencyMs: undefined
+  }
+  const life = new Lifecycle("pending", engine.observer)
+  life.fire("expired")
+  return makeSpend(engine, handle, id, spend, clock, {
+    mode: "event",
+    eventBody: Requests.eventText(spend, text, { reservationId: id, reason: "recorded_after_settlement" }),
+    makeEventBody: undefined,
+    life,
+    estimate: undefined
   })
+}
+
+const makeSpend = (
+  engine: Engine,
+  { prepared }: Handle,
+  reservationId: ReservationId,
+  spend: Requests.Spend,
+  clock: Clock.Clock,
+  {
+    eventBody,
+    mode,
+    ...rest
+  }: Pick<Spend, "makeEventBody" | "life" | "estimate"> & Pick<Spend["record"], "mode" | "eventBody">
+): Spend => ({
+  ...rest,
+  record: {
+    reservationId,
+    baseUrl: engine.config.baseUrl,
+    mode,
+    commitBody: Requests.commitText(spend),
+    eventBody,
+    recordedAtMs: engine.sender.serverTime(clock.currentTimeMillisUnsafe()),
+    notBeforeMs: 0
+  },
+  actual: spend.actual,
+  isEstimated: spend.isEstimated,
+  subject: prepared.subject,
+  action: prepared.action,
+  isJournaled: false,
+  isActive: true,
+  holds: 0
+})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // onCrash
@@ -190,42 +223,9 @@ export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =
 const chargeLate = (engine: Engine, handle: Handle, late: Late): Effect.Effect<void> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
-      const { id, prepared } = handle
+      const { id } = handle
       if (id === undefined) return
-      const clock = yield* Clock.Clock
-      const life = new Lifecycle("pending", engine.observer)
-      life.fire("expired")
-      const text: Requests.Spend = {
-        key: derived(`late${late.ordinal}`, prepared.stem),
-        actual: late.amount,
-        isEstimated: false,
-        extras: Extras.none,
-        latencyMs: undefined
-      }
-      const spend: Spend = {
-        record: {
-          reservationId: id,
-          baseUrl: engine.config.baseUrl,
-          mode: "event",
-          commitBody: Requests.commitText(text),
-          eventBody: Requests.eventText(text, prepared.text, {
-            reservationId: id,
-            reason: "recorded_after_settlement"
-          }),
-          recordedAtMs: engine.sender.serverTime(clock.currentTimeMillisUnsafe()),
-          notBeforeMs: 0
-        },
-        life,
-        actual: late.amount,
-        isEstimated: false,
-        estimate: undefined,
-        subject: prepared.subject,
-        action: prepared.action,
-        makeEventBody: undefined,
-        isJournaled: false,
-        isActive: true,
-        holds: 0
-      }
+      const spend = lateSpendOf(engine, handle, id, late, yield* Clock.Clock)
       engine.outbox.add(spend)
       yield* engine.outbox.write(spend, journalWriteMs)
       yield* Log.warning(
@@ -236,7 +236,7 @@ const chargeLate = (engine: Engine, handle: Handle, late: Late): Effect.Effect<v
   )
 
 /** Charges spend, with all attempts of this run, and publishes the settlement. */
-export const chargeSpend = (engine: Engine, spend: Spend): Effect.Effect<void> =>
+const chargeSpend = (engine: Engine, spend: Spend): Effect.Effect<void> =>
   Effect.gen(function* () {
     const first = yield* Commit.attempt(engine, spend, engine.config.timeoutMs)
     const settlement = yield* Commit.continueAfter(engine, spend, first)
