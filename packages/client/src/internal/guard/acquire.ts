@@ -90,9 +90,9 @@ const request = (engine: Engine, prepared: Prepared): Effect.Effect<Response, Cy
     const earlier: Array<CyclesError> = []
     const { maxRetryAfterMs } = prepared.policies
     const first = send(engine, prepared, "caller")
-    const patient =
+    const waited =
       maxRetryAfterMs === 0 ? first : Retry.waitingAtMost(first, maxRetryAfterMs, (error) => void earlier.push(error))
-    return Effect.catch(patient, (error) =>
+    return Effect.catch(waited, (error) =>
       isAmbiguous(error)
         ? Effect.catch(repeat(engine, prepared), (last) => refused(engine, prepared, [...earlier, error, last]))
         : refused(engine, prepared, [...earlier, error])

@@ -22,7 +22,7 @@ import type { Engine } from "../reservation/engine.ts"
 import type { Handle, Late } from "../reservation/handle.ts"
 import type { LeaseOptions } from "../reservation/options.ts"
 import type { SpendHooks } from "../reservation/view.ts"
-import { viewOf } from "../reservation/view.ts"
+import { afterRecording, isJournaled, viewOf } from "../reservation/view.ts"
 import * as Log from "../runtime/log.ts"
 import * as Plan from "../settlement/plan.ts"
 import { hooksOf } from "../settlement/settle.ts"
@@ -64,8 +64,7 @@ export const guard = <A, E, R, V extends Amount.Unit, R2>(
       // Finalizers run in reverse order: this one runs after the settlement.
       yield* Effect.addFinalizer((exit) => meter.raise(exit))
       const { handle } = yield* Scoped.reserve(engine, options, (handle, exit) => meter.plan(handle, exit))
-      const isJournaled = handle.prepared.policies.onCrash !== "expire" && handle.id !== undefined
-      const counted = isJournaled
+      const counted = isJournaled(handle)
         ? Stream.mapArrayEffect(self, (chunk) => meter.countDurably(handle, hooks, chunk))
         : Stream.mapArray(self, (chunk) => meter.count(handle, chunk))
       return keepingLease(handle, Stream.provideService(counted, Reservation, viewOf(handle, hooks)))
@@ -117,8 +116,7 @@ class Meter<A, V extends Amount.Unit> {
   countDurably<Chunk extends ReadonlyArray<A>>(handle: Handle, hooks: SpendHooks, chunk: Chunk): Effect.Effect<Chunk> {
     return Effect.suspend(() => {
       this.count(handle, chunk)
-      const late = this.#record(handle)
-      return Effect.as(late === undefined ? hooks.onRecorded(handle) : hooks.onLate(handle, late), chunk)
+      return Effect.as(afterRecording(handle, hooks, this.#record(handle)), chunk)
     })
   }
 

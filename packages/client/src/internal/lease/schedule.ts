@@ -5,8 +5,8 @@
  * rule applies if the response doesn't carry it, and estimates the granted time from successive expiry times. Both are
  * updated with every response, so that each can take over at any time.
  *
- * All times are milliseconds of one monotonic clock. Budgets are rounded up, leads and delays down, so that rounding
- * can't reduce the safety margin.
+ * All times are milliseconds of one monotonic clock. The time of an attempt and the safety margin are rounded up, leads
+ * and delays down, so that rounding can't reduce the margin.
  *
  * @see HEARTBEAT GUIDANCE of `extendReservation` in the protocol
  */
@@ -37,7 +37,7 @@ export interface Lease {
   readonly receivedAtMs: number
   /** A lower bound of the time left at `receivedAtMs`; absent if responses don't carry `remaining_ttl_ms`. */
   readonly leadFloorMs: number | undefined
-  /** Whether the last response left no time to wait. A second one in a row stops the heartbeat. */
+  /** Whether the last response left no time to wait. A second such response in a row stops the heartbeat. */
   readonly hadZeroDelay: boolean
   /** The last failure since the last valid response. */
   readonly failure: Failure | undefined
@@ -187,8 +187,8 @@ const minBudgetMs = 1_000
 const minDetectionMs = 100
 
 /**
- * A sixth of the lease, so that two attempts and the margin take at most half of it. Budgets below `minBudgetMs` gain
- * nothing, because the protocol's minimum margin is larger.
+ * A sixth of the lease. From a lease of 6 s on, and with short round trips, two attempts and the margin take at most
+ * half of it. Budgets below `minBudgetMs` gain nothing, because the protocol's minimum margin is as long.
  */
 const budget = (options: Options, response: Response): number =>
   Math.max(minBudgetMs, Math.min(options.maxBudgetMs, Math.floor((response.remainingTtlMs ?? options.ttlMs) / 6)))

@@ -65,9 +65,6 @@ export const next = (state: State, event: Event): State | undefined => {
   return row[event]
 }
 
-/** Whether a settlement has been decided, so that a second one fails with `AlreadySettled`. */
-export const isDecided = (state: State): boolean => state !== "reserving" && state !== "abandoned" && state !== "active"
-
 /** Observes every transition, for tests. `to` is absent if the event isn't listed for the state. */
 export type Observer = (from: State, event: Event, to: State | undefined) => void
 

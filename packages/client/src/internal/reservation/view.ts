@@ -71,9 +71,15 @@ const recorded = (
   hooks: SpendHooks,
   result: Result.Result<Late | undefined, Amount.UnitMismatch>
 ): Effect.Effect<void, Amount.UnitMismatch> => {
-  if (Result.isFailure(result)) return Effect.fail(result.failure)
-  if (result.success !== undefined) return hooks.onLate(handle, result.success)
-  return handle.prepared.policies.onCrash === "expire" || handle.isDecided || handle.id === undefined
-    ? Effect.void
-    : hooks.onRecorded(handle)
+  return Result.isFailure(result) ? Effect.fail(result.failure) : afterRecording(handle, hooks, result.success)
 }
+
+/** Journals the new total, or charges the late part. */
+export const afterRecording = (handle: Handle, hooks: SpendHooks, late: Late | undefined): Effect.Effect<void> => {
+  if (late !== undefined) return hooks.onLate(handle, late)
+  return isJournaled(handle) && !handle.isDecided ? hooks.onRecorded(handle) : Effect.void
+}
+
+/** Whether each recorded total is journaled, so that it survives a crash. */
+export const isJournaled = (handle: Handle): boolean =>
+  handle.prepared.policies.onCrash !== "expire" && handle.id !== undefined
