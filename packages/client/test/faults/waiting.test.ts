@@ -6,9 +6,10 @@ import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
-import { Cycles, CyclesConfig } from "effect-cycles"
-import { provideUnclosed } from "../support/collaborators.ts"
+import { Cycles, CyclesConfig, SettlementJournal } from "effect-cycles"
+import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { action, live, tokens } from "../support/live.ts"
 import { maxConcurrency } from "../support/port.ts"
 
@@ -66,6 +67,23 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
       expect(waiting(fibers)).toBe(0)
     }).pipe(provideUnclosed(live(config, rich)))
   )
+
+  it.effect("for a commit that has to rewrite its record in a slow journal that bounds its operations", () => {
+    const journal = faultyJournal()
+    journal.always("put", 1_900)
+    const bounded = Layer.effect(
+      SettlementJournal.SettlementJournal,
+      Effect.map(SettlementJournal.SettlementJournal, (store) => ({ ...store, isBounded: true }))
+    ).pipe(Layer.provide(journal.layer))
+    return Effect.gen(function* () {
+      yield* CyclesTest.always("commit", Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "60" }))
+      const fibers = yield* startAll(1, Cycles.withCycles(Effect.void, { ...options, actual: tokens(42) }))
+      yield* TestClock.adjust(1_900)
+      expect(waiting(fibers)).toBe(1)
+      yield* TestClock.adjust("1 second")
+      expect(waiting(fibers)).toBe(0)
+    }).pipe(provideUnclosed(live(config, { journal: bounded })))
+  })
 
   it.effect("for a decision, behind two hundred that hang", () =>
     Effect.gen(function* () {

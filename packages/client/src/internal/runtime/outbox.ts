@@ -154,7 +154,10 @@ export const make = (options: {
     ): Effect.Effect<Exit.Success<A, JournalError> | undefined> => {
       const operation = Effect.flatMap(opened, use)
       return Effect.flatMap(
-        store.isBounded === true ? Effect.exit(operation) : exitWithin(timers, limitMs, operation),
+        // A bounded journal keeps the usual limit by itself; only a shorter one needs a timer and a fiber.
+        store.isBounded === true && limitMs >= journalWriteMs
+          ? Effect.exit(operation)
+          : exitWithin(timers, limitMs, operation),
         (exit) =>
           exit !== undefined && Exit.isSuccess(exit)
             ? Effect.succeed(exit)
