@@ -1,6 +1,6 @@
 /**
  * `pnpm api-docs [FOLDER]`: a page for every module that can be imported, and the OpenAPI document of the runtime plane,
- * into `docs/api` unless another folder is named, which is emptied first. A warning is a failure. It stands in this package because typedoc needs a TypeScript of its own, version 6.
+ * into `docs/api` unless another folder is named, which is emptied first. A warning is a failure. It is in this package because typedoc needs a different TypeScript, version 6.
  */
 import * as CyclesApi from "@effect-cycles/protocol/CyclesApi"
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"

@@ -18,7 +18,7 @@ export interface Connection {
   readonly baseUrl: string
   readonly tenant: string
   readonly apiKey: Redacted.Redacted
-  /** A journal in a folder of its own, which is removed afterwards. */
+  /** A journal in a temporary folder, which is removed afterwards. */
   readonly journal: Layer.Layer<SettlementJournal.SettlementJournal>
 }
 
