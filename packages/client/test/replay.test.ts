@@ -13,6 +13,7 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesClient, CyclesConfig, Identifiers, SettlementJournal } from "effect-cycles"
+import { provideUnclosed } from "./support/collaborators.ts"
 import { noJournal } from "./support/journal.ts"
 import { action, books, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
@@ -302,6 +303,20 @@ describe("flush", () => {
         { isComplete: true, pending: 0 },
         { spent: 42, reserved: 0 }
       ])
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect.each<readonly [string, Effect.Effect<number, SettlementJournal.JournalError>]>([
+    ["takes longer than the timeout", Effect.never],
+    ["fails", Effect.fail(new SettlementJournal.JournalError({ operation: "adoptOpen", problem: "no access" }))]
+  ])("isn't complete if the adoption of records %s", ([, adoptOpen]) =>
+    Effect.gen(function* () {
+      const flushed = yield* Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(Cycles.flush("1 second"), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        return yield* Fiber.join(fiber)
+      }).pipe(provideUnclosed(restarted(makeJournal({ adoptOpen }))))
+      expect(flushed).toEqual({ isComplete: false, pending: 0 })
     }).pipe(Effect.provide(stage))
   )
 })

@@ -128,8 +128,12 @@ export const flush = (engine: Engine, timeout: Duration.Input | undefined) =>
       return yield* Effect.die(new RangeError(messageOf([{ ...given, field: "timeout" }])))
     }
     yield* engine.background.wake
-    yield* exitWithin(engine.timers, given, Effect.andThen(Recovery.scan(engine), engine.background.idle(given)))
+    let hasSeenAll = false
+    const scanned = Effect.map(Recovery.scan(engine), (isWhole) => {
+      hasSeenAll = isWhole
+    })
+    yield* exitWithin(engine.timers, given, Effect.andThen(scanned, engine.background.idle(given)))
     const { isKnown, pending } = yield* engine.outbox.count(Math.max(1_000, given))
     const open = Math.max(pending, yield* engine.background.size)
-    return { isComplete: isKnown && open === 0, pending: open }
+    return { isComplete: hasSeenAll && isKnown && open === 0, pending: open }
   })

@@ -88,12 +88,13 @@ export interface Outbox {
   readonly forgetOpen: (reservationId: ReservationId) => Effect.Effect<void>
   /**
    * Scans all spend that no fiber is settling: adopts the open records of dead processes, writes unjournaled spend, and
-   * passes each record to a handler. A handler that fails doesn't affect the others.
+   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal
+   * was seen.
    */
   readonly scan: (handlers: {
     readonly parked: (spend: Spend) => Effect.Effect<void>
     readonly found: (record: JournalRecord) => Effect.Effect<void>
-  }) => Effect.Effect<void>
+  }) => Effect.Effect<boolean>
   /** Counts unsettled spend. `isKnown` is false if the journal can't be read. */
   readonly count: (limitMs: number) => Effect.Effect<{ readonly pending: number; readonly isKnown: boolean }>
   readonly deadLetters: Stream.Stream<DeadLetter, JournalError>
@@ -256,16 +257,23 @@ export const make = (options: {
       )
 
     /**
-     * Adopts the records of dead processes. A second caller waits for the first one: until the records are adopted, the
-     * journal shows neither caller that they are pending.
+     * Adopts the records of dead processes, and returns whether it could. A second caller waits for the first one: until
+     * the records are adopted, the journal shows neither caller that they are pending.
      */
-    const adopt = (limitMs: number): Effect.Effect<void> =>
-      Semaphore.withPermit(adopting, Effect.asVoid(attempt("adopt", limitMs, (journal) => journal.adoptOpen)))
+    const adopt = (limitMs: number): Effect.Effect<boolean> =>
+      Semaphore.withPermit(
+        adopting,
+        Effect.map(
+          attempt("adopt", limitMs, (journal) => journal.adoptOpen),
+          (exit) => exit !== undefined
+        )
+      )
 
     const guarded = (handle: Effect.Effect<void>): Effect.Effect<void> =>
       Effect.catchCause(handle, (cause) => Log.error("A record of the settlement journal could not be retried", cause))
 
-    const scanJournal = (found: (record: JournalRecord) => Effect.Effect<void>): Effect.Effect<void> =>
+    /** Passes the pending records to a handler, and returns whether the journal could be read to its end. */
+    const scanJournal = (found: (record: JournalRecord) => Effect.Effect<void>): Effect.Effect<boolean> =>
       Effect.gen(function* () {
         let count = 0
         const records = Stream.unwrap(Effect.map(opened, ({ pending }) => pending)).pipe(
@@ -284,6 +292,7 @@ export const make = (options: {
         )
         if (Exit.isFailure(exit)) yield* failed("read", exit.cause, journalReadMs)
         else yield* Effect.withFiber((fiber) => Effect.sync(() => Metrics.journalPending(count, fiber.context)))
+        return Exit.isSuccess(exit)
       })
 
     // The last attempt to write the spend that is in memory only.
@@ -363,9 +372,10 @@ export const make = (options: {
               concurrency: scanConcurrency,
               discard: true
             })
-            if (!isDurable) return
-            yield* adopt(journalReadMs)
-            yield* scanJournal(handlers.found)
+            if (!isDurable) return true
+            const hasAdopted = yield* adopt(journalReadMs)
+            const hasRead = yield* scanJournal(handlers.found)
+            return hasAdopted && hasRead
           }),
           Effect.sync(() => {
             scans -= 1

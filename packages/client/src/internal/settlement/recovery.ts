@@ -40,8 +40,8 @@ export const forever = (engine: Engine): Effect.Effect<never> =>
     })
   )
 
-/** Scans the outbox once. */
-export const scan = (engine: Engine): Effect.Effect<void> =>
+/** Scans the outbox once. Returns whether the whole journal was seen. */
+export const scan = (engine: Engine): Effect.Effect<boolean> =>
   engine.outbox.scan({
     parked: (spend) => retry(engine, spend),
     found: (record) => recover(engine, record)
