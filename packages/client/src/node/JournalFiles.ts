@@ -23,12 +23,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
-import type { Journal, JournalOwner } from "../SettlementJournal.ts"
-import { JournalError, SettlementJournal, TypeId } from "../SettlementJournal.ts"
+import type { Journal, JournalError, JournalOwner } from "../SettlementJournal.ts"
+import { SettlementJournal, TypeId } from "../SettlementJournal.ts"
 import * as Files from "./internal/files.ts"
 import * as Folder from "./internal/folder.ts"
 import * as OpenRecords from "./internal/openRecords.ts"
 import * as OwnerLock from "./internal/ownerLock.ts"
+import { problem } from "./internal/problem.ts"
 import * as Queue from "./internal/queue.ts"
 import * as RecordFiles from "./internal/recordFiles.ts"
 import * as RecordFolder from "./internal/recordFolder.ts"
@@ -307,12 +308,3 @@ const deadLettersOf = (folder: string): string => Path.join(folder, "dead-letter
 const ownersOf = (folder: string): string => Path.join(folder, "owners")
 
 const openOf = (folder: string, owner = ""): string => Path.join(folder, "open", owner)
-
-// ---------------------------------------------------------------------------------------------------------------------
-// errors
-// ---------------------------------------------------------------------------------------------------------------------
-
-const problem = (operation: JournalError["operation"], error: unknown): JournalError =>
-  error instanceof JournalError
-    ? error
-    : new JournalError({ operation, problem: error instanceof Error ? error.message : String(error) })

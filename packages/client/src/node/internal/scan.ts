@@ -5,6 +5,7 @@
 import * as Path from "node:path"
 import type { DeadLetter, JournalOwner, JournalRecord } from "../../SettlementJournal.ts"
 import * as Files from "./files.ts"
+import { messageOf } from "./problem.ts"
 import * as RecordFiles from "./recordFiles.ts"
 import * as RecordFolder from "./recordFolder.ts"
 
@@ -95,14 +96,12 @@ const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>):
       else if (one !== undefined) found.push(one)
     } catch (error) {
       const path = Path.join(folder, name)
-      if (!reported.has(path)) problems.push(`${name} can't be read: ${textOf(error)}`)
+      if (!reported.has(path)) problems.push(`${name} can't be read: ${messageOf(error)}`)
       reported.add(path)
     }
   }
   return { found, problems }
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const setAside = async (path: string): Promise<typeof isCorrupt> => {
   await Files.rename(path, `${path}.corrupt`)
