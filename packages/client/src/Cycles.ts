@@ -86,8 +86,7 @@ import type { Engine } from "./internal/reservation/engine.ts"
 import { layerHeaderNames } from "./internal/transport/redact.ts"
 import type { Active, Reservation } from "./Reservation.ts"
 import type { SettlementEvent, Unsettled } from "./Settlement.ts"
-import type { DeadLetter, JournalError } from "./SettlementJournal.ts"
-import type { SettlementJournal } from "./SettlementJournal.ts"
+import type { DeadLetter, JournalError, SettlementJournal } from "./SettlementJournal.ts"
 
 export {
   /** See `Subject.withSubject`. */
@@ -218,10 +217,7 @@ export const IdempotencyKeyGenerator: Context.Reference<IdempotencyKeyGenerator>
 export const make = (
   config: CyclesConfig
 ): Effect.Effect<Cycles, never, CyclesTransport | SettlementJournal | Scope.Scope> =>
-  Effect.map(
-    Effect.suspend(() => Service.make(config)),
-    fromEngine
-  )
+  Effect.map(Service.make(config), fromEngine)
 
 const fromEngine = (engine: Engine): Cycles =>
   Cycles.of({
@@ -280,12 +276,10 @@ export const layer = (
 ): Layer.Layer<Cycles | CyclesClient, never, CyclesTransport | SettlementJournal> =>
   Layer.merge(
     Layer.effectContext(
-      Effect.map(
-        Effect.suspend(() => Service.make(config)),
-        (engine) =>
-          Context.make(Cycles, fromEngine(engine)).pipe(
-            Context.add(Client.CyclesClient, fromSender(engine.config.baseUrl, engine.sender))
-          )
+      Effect.map(Service.make(config), (engine) =>
+        Context.make(Cycles, fromEngine(engine)).pipe(
+          Context.add(Client.CyclesClient, fromSender(engine.config.baseUrl, engine.sender))
+        )
       )
     ),
     layerHeaderNames
