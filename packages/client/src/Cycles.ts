@@ -209,7 +209,7 @@ export const IdempotencyKeyGenerator: Context.Reference<IdempotencyKeyGenerator>
  *
  * **Gotchas**
  *
- * Dies with a `RangeError` that names every option that is out of range.
+ * Dies with a `RangeError` if an option is out of range.
  *
  * @category constructors
  * @since 0.1.0
@@ -248,7 +248,7 @@ const fromEngine = (engine: Engine): Cycles =>
  *
  * **Gotchas**
  *
- * Building the layer dies with a `RangeError` that names every option that is out of range.
+ * Building the layer dies with a `RangeError` if an option is out of range.
  *
  * **Example** (Running over Effect's `HttpClient`, without a durable journal)
  *

@@ -114,8 +114,8 @@ export interface GuardOptions<
    */
   readonly idempotencyKey?: K | ((...args: FixedArgs<Args>) => K) | undefined
   /**
-   * `fail` fails with `Unsettled` if the body succeeded but its spend may not be charged. Default `report`, which
-   * returns the result.
+   * `fail` fails with `Unsettled` if the body succeeded but its settlement is `Pending` or `Rejected`. Default
+   * `report`, which returns the result.
    */
   readonly onUnsettled?: S | undefined
 }
