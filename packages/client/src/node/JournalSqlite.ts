@@ -158,7 +158,7 @@ const journalOf = (
         const corrupt = rows.filter((_, i) => found[i] === undefined)
         for (const row of corrupt) setAside(table, row)
         if (corrupt.length > 0) {
-          yield* Effect.logError(`${corrupt.length} rows of the settlement journal can't be read and were set aside`)
+          yield* Effect.logError(`The settlement journal has unreadable rows, which were set aside: ${corrupt.length}`)
         }
         return Stream.fromIterable(found.filter((one) => one !== undefined))
       })
