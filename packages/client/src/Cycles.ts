@@ -10,8 +10,8 @@
  * - A denied reserve fails with `BudgetExceeded`, and the body doesn't start.
  * - Known spend is never released, except by the policy `onFailure: "release"`. If the body fails or is interrupted,
  *   the recorded amount is committed and the rest of the estimate is returned.
- * - A commit that the server doesn't confirm is journaled and retried in the background, across restarts if the journal
- *   is durable.
+ * - Spend is journaled before it is committed. A commit that the server doesn't confirm is retried in the background,
+ *   across restarts if the journal is durable.
  * - An error after the body has run isn't an error of the body. `onSettled` and `settlements` report it as a
  *   `Settlement`.
  *
@@ -544,7 +544,8 @@ export const decide = (options: DecideOptions): Effect.Effect<Response<DecisionR
  *
  * **Details**
  *
- * After an ambiguous response the request is sent once more with the same idempotency key, so that it is charged once.
+ * If the outcome of the request is unknown, it is sent once more with the same idempotency key, so that it is charged
+ * once.
  *
  * **Gotchas**
  *
@@ -578,7 +579,7 @@ export const event = (options: EventOptions): Effect.Effect<Response<EventCreate
  *
  * **Gotchas**
  *
- * The server needs seconds for this on a large store. Don't call it before each guarded call.
+ * The server takes seconds for this on a large store. Don't call it before each guarded call.
  *
  * @see getBalances of the protocol
  * @category combinators

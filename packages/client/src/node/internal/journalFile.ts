@@ -1,7 +1,7 @@
 /**
  * The SQLite file of a journal and its group commit: a queue in which all waiting work shares one transaction.
  *
- * Nothing blocks the event loop: while another process has the lock, the work stays in the queue.
+ * Waiting for a lock doesn't block the event loop: while another process has the lock, the work stays in the queue.
  */
 import type { Connection } from "./connection.ts"
 import { connect } from "./connection.ts"
