@@ -10,8 +10,8 @@
  * - A denied reserve fails with `BudgetExceeded`, and the body doesn't start.
  * - Known spend is never released, except by the policy `onFailure: "release"`. If the body fails or is interrupted,
  *   the recorded amount is committed and the rest of the estimate is returned.
- * - A commit that the server doesn't confirm is journaled and retried in the background, across restarts if the journal
- *   is durable.
+ * - Spend is journaled before it is committed. A commit that the server doesn't confirm is retried in the background,
+ *   across restarts if the journal is durable.
  * - An error after the body has run isn't an error of the body. `onSettled` and `settlements` report it as a
  *   `Settlement`.
  *
@@ -86,8 +86,7 @@ import type { Engine } from "./internal/reservation/engine.ts"
 import { layerHeaderNames } from "./internal/transport/redact.ts"
 import type { Active, Reservation } from "./Reservation.ts"
 import type { SettlementEvent, Unsettled } from "./Settlement.ts"
-import type { DeadLetter, JournalError } from "./SettlementJournal.ts"
-import type { SettlementJournal } from "./SettlementJournal.ts"
+import type { DeadLetter, JournalError, SettlementJournal } from "./SettlementJournal.ts"
 
 export {
   /** See `Subject.withSubject`. */
@@ -210,7 +209,7 @@ export const IdempotencyKeyGenerator: Context.Reference<IdempotencyKeyGenerator>
  *
  * **Gotchas**
  *
- * Dies with a `RangeError` that names every option that is out of range.
+ * Dies with a `RangeError` if an option is out of range.
  *
  * @category constructors
  * @since 0.1.0
@@ -218,10 +217,7 @@ export const IdempotencyKeyGenerator: Context.Reference<IdempotencyKeyGenerator>
 export const make = (
   config: CyclesConfig
 ): Effect.Effect<Cycles, never, CyclesTransport | SettlementJournal | Scope.Scope> =>
-  Effect.map(
-    Effect.suspend(() => Service.make(config)),
-    fromEngine
-  )
+  Effect.map(Service.make(config), fromEngine)
 
 const fromEngine = (engine: Engine): Cycles =>
   Cycles.of({
@@ -252,7 +248,7 @@ const fromEngine = (engine: Engine): Cycles =>
  *
  * **Gotchas**
  *
- * Building the layer dies with a `RangeError` that names every option that is out of range.
+ * Building the layer dies with a `RangeError` if an option is out of range.
  *
  * **Example** (Running over Effect's `HttpClient`, without a durable journal)
  *
@@ -280,12 +276,10 @@ export const layer = (
 ): Layer.Layer<Cycles | CyclesClient, never, CyclesTransport | SettlementJournal> =>
   Layer.merge(
     Layer.effectContext(
-      Effect.map(
-        Effect.suspend(() => Service.make(config)),
-        (engine) =>
-          Context.make(Cycles, fromEngine(engine)).pipe(
-            Context.add(Client.CyclesClient, fromSender(engine.config.baseUrl, engine.sender))
-          )
+      Effect.map(Service.make(config), (engine) =>
+        Context.make(Cycles, fromEngine(engine)).pipe(
+          Context.add(Client.CyclesClient, fromSender(engine.config.baseUrl, engine.sender))
+        )
       )
     ),
     layerHeaderNames
@@ -550,7 +544,8 @@ export const decide = (options: DecideOptions): Effect.Effect<Response<DecisionR
  *
  * **Details**
  *
- * After an ambiguous response the request is sent once more with the same idempotency key, so that it is charged once.
+ * If the outcome of the request is unknown, it is sent once more with the same idempotency key, so that it is charged
+ * once.
  *
  * **Gotchas**
  *
@@ -584,7 +579,7 @@ export const event = (options: EventOptions): Effect.Effect<Response<EventCreate
  *
  * **Gotchas**
  *
- * The server needs seconds for this on a large store. Don't call it before each guarded call.
+ * The server takes seconds for this on a large store. Don't call it before each guarded call.
  *
  * @see getBalances of the protocol
  * @category combinators

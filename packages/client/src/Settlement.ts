@@ -1,8 +1,8 @@
 /**
  * The result of a reservation: the charged amount, the returned amount, or the reason why neither is certain yet.
  *
- * A settlement is a value, not an error of the body, because the body has already run. `onUnsettled: "fail"` turns an
- * uncertain settlement into the error `Unsettled`.
+ * A settlement is a value, not an error of the body, because the body has already run. `onUnsettled: "fail"` turns a
+ * `Pending` or `Rejected` settlement into the error `Unsettled`.
  *
  * **Example** (Formatting a settlement)
  *
@@ -66,12 +66,12 @@ export class Committed extends Schema.TaggedClass<Committed>("effect-cycles/Sett
   ...charge,
   /** The amount that was returned to the budget, if the server reported it. */
   returned: Schema.optional(Amount),
-  /** Whether the client learned the charge by reading the reservation, because the response to the commit was lost. */
+  /** Whether `charged` was read from the reservation, because the response to the commit was lost. */
   isReadBack: Schema.Boolean
 }) {}
 
 /**
- * The whole estimate was returned to the budget.
+ * Nothing was committed, and the whole estimate was released. It may still be reserved if `isConfirmed` is false.
  *
  * @category models
  * @since 0.1.0
@@ -85,12 +85,12 @@ export class Released extends Schema.TaggedClass<Released>("effect-cycles/Settle
   returned: Schema.optional(Amount),
   /** The balances after the release, if the server reported them. */
   balances: Schema.Array(Balance),
-  /** Whether the server confirmed the release. If not, the estimate is returned at the latest when the lease ends. */
+  /** Whether the server confirmed the release. If not, the estimate is returned when the lease ends, at the latest. */
   isConfirmed: Schema.Boolean
 }) {}
 
 /**
- * The lease had ended before the commit, so the spend was charged as an event.
+ * The reservation had ended before its spend was committed, so the spend was charged as an event.
  *
  * @category models
  * @since 0.1.0
@@ -112,7 +112,8 @@ export class Pending extends Schema.TaggedClass<Pending>("effect-cycles/Settleme
   /** Why the spend isn't settled yet. */
   because: Schema.String,
   /**
-   * Whether the record is durable. If not, the client retries from memory, and the spend is lost when the process ends.
+   * Whether the record is durable. If not, the client retries from memory, and the spend is lost if the process ends
+   * before a retry succeeds.
    */
   isJournaled: Schema.Boolean
 }) {}
@@ -235,7 +236,8 @@ export const format = (self: Settlement): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The body succeeded, but its spend may not be charged. Only guards with `onUnsettled: "fail"` fail with this error.
+ * The body succeeded, but its settlement is `Pending` or `Rejected`. Only guards with `onUnsettled: "fail"` fail with
+ * this error.
  *
  * **Gotchas**
  *

@@ -113,7 +113,8 @@ export const journalPending = Metric.gauge("cycles_journal_pending", {
 })
 
 /**
- * The number of reservations of this process that aren't settled.
+ * The number of open reservations of this process. A reservation isn't open any more when it is settled, or when its
+ * settlement is left to a later scan of the journal.
  *
  * @category metrics
  * @since 0.1.0

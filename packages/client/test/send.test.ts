@@ -17,6 +17,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { CyclesError, CyclesTransport } from "effect-cycles"
 import type { Call } from "../src/internal/transport/call.ts"
+import type { Connection } from "../src/internal/transport/connection.ts"
 import * as Sender from "../src/internal/transport/send.ts"
 
 type Start = CyclesTransport.CyclesTransport["start"]
@@ -44,7 +45,7 @@ const respond: Start = (_request, _context, done) => {
 }
 
 /** A sender with one place for callers, over a transport that a test can replace. */
-const make = (start: Start, options?: Partial<Sender.Options>) =>
+const make = (start: Start, options?: Partial<Connection>) =>
   Effect.gen(function* () {
     const state = { start }
     const sender = yield* Effect.provideService(

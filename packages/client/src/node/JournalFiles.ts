@@ -23,12 +23,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
-import type { Journal, JournalOwner } from "../SettlementJournal.ts"
-import { JournalError, SettlementJournal, TypeId } from "../SettlementJournal.ts"
+import type { Journal, JournalError, JournalOwner } from "../SettlementJournal.ts"
+import { SettlementJournal, TypeId } from "../SettlementJournal.ts"
 import * as Files from "./internal/files.ts"
 import * as Folder from "./internal/folder.ts"
 import * as OpenRecords from "./internal/openRecords.ts"
 import * as OwnerLock from "./internal/ownerLock.ts"
+import { problem } from "./internal/problem.ts"
 import * as Queue from "./internal/queue.ts"
 import * as RecordFiles from "./internal/recordFiles.ts"
 import * as RecordFolder from "./internal/recordFolder.ts"
@@ -82,12 +83,13 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 const make = (base: string, owner: JournalOwner): { readonly journal: Journal; readonly close: () => void } => {
+  /** The path of the folder of this owner. */
+  const folderOf = (): string => Path.join(Folder.expand(base), owner.fingerprint)
+
   /** Creates the folder of this owner if it is missing, and returns its path. */
   const prepare = async (): Promise<string> => {
     try {
-      const root = Folder.expand(base)
-      const folder = Path.join(root, owner.fingerprint)
-      Folder.make(root)
+      const folder = folderOf()
       Folder.make(folder)
       if (isClean) return folder
       isClean = true
@@ -100,10 +102,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   let isClean = false
 
   const queue = Queue.make()
-  const open = OpenRecords.make((id) => {
-    const folder = Path.join(Folder.expand(base), owner.fingerprint)
-    void Files.discardFolder(openOf(folder, id))
-  })
+  const open = OpenRecords.make((id) => void Files.discardFolder(openOf(folderOf(), id)))
 
   /** Runs work in the folder. Runs it once more if the folder was deleted meanwhile. */
   const inFolder = async <A>(work: (folder: string) => Promise<A>): Promise<A> => {
@@ -217,22 +216,17 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
       change(
         "put",
         record.reservationId,
-        async (folder) => {
-          let file = await Files.writeTemporary(folder, RecordFiles.recordText(record))
-          try {
+        (folder) =>
+          Files.writeTemporary(folder, RecordFiles.recordText(record), async (file) => {
             const path = ownOpen(folder, record.reservationId)
-            if (path !== undefined && (await Files.exists(path))) {
-              // The open record is rewritten as the decided record before it is moved, so that at every moment there is
-              // exactly one of them.
-              await Files.move(file, path)
-              file = path
+            if (path === undefined || !(await Files.exists(path))) {
+              return RecordFolder.place(folder, file, record, "replace")
             }
-            await RecordFolder.place(folder, file, record, "replace")
-          } catch (error) {
-            if (Files.isTemporary(file)) await Files.discard(file)
-            throw error
-          }
-        },
+            // The open record is rewritten as the decided record before it is moved, so that at every moment there is
+            // exactly one of them.
+            await Files.move(file, path)
+            return RecordFolder.place(folder, path, record, "replace")
+          }),
         removingOpen
       ),
     remove: (record) => change("remove", record.reservationId, (folder) => RecordFolder.remove(folder, record)),
@@ -243,13 +237,9 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
         async (folder) => {
           const graves = deadLettersOf(folder)
           Folder.make(graves)
-          const file = await Files.writeTemporary(graves, RecordFiles.letterText(letter))
-          try {
-            await RecordFolder.place(graves, file, letter.record, "replace")
-          } catch (error) {
-            await Files.discard(file)
-            throw error
-          }
+          await Files.writeTemporary(graves, RecordFiles.letterText(letter), (file) =>
+            RecordFolder.place(graves, file, letter.record, "replace")
+          )
           await RecordFolder.remove(folder, letter.record)
           const path = ownOpen(folder, letter.record.reservationId)
           if (path !== undefined) await Files.unlink(path)
@@ -286,13 +276,9 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
           if (registered !== undefined && registered !== id) Folder.rename(openOf(folder, registered), mine)
           registered = id
           Folder.make(mine)
-          const file = await Files.writeTemporary(mine, RecordFiles.recordText(record))
-          try {
-            await Files.move(file, Path.join(mine, RecordFiles.openNameOf(record.reservationId)))
-          } catch (error) {
-            await Files.discard(file)
-            throw error
-          }
+          await Files.writeTemporary(mine, RecordFiles.recordText(record), (file) =>
+            Files.move(file, Path.join(mine, RecordFiles.openNameOf(record.reservationId)))
+          )
         },
         open.putting
       ),
@@ -307,12 +293,3 @@ const deadLettersOf = (folder: string): string => Path.join(folder, "dead-letter
 const ownersOf = (folder: string): string => Path.join(folder, "owners")
 
 const openOf = (folder: string, owner = ""): string => Path.join(folder, "open", owner)
-
-// ---------------------------------------------------------------------------------------------------------------------
-// errors
-// ---------------------------------------------------------------------------------------------------------------------
-
-const problem = (operation: JournalError["operation"], error: unknown): JournalError =>
-  error instanceof JournalError
-    ? error
-    : new JournalError({ operation, problem: error instanceof Error ? error.message : String(error) })

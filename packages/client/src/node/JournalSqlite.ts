@@ -31,6 +31,7 @@ import type { Connection } from "./internal/connection.ts"
 import * as JournalFile from "./internal/journalFile.ts"
 import * as OpenRecords from "./internal/openRecords.ts"
 import * as OwnerLock from "./internal/ownerLock.ts"
+import { problem } from "./internal/problem.ts"
 import type { Row } from "./internal/rows.ts"
 import { letterOf, recordOf, toText } from "./internal/rows.ts"
 
@@ -125,7 +126,7 @@ const journalOf = (
         : work
       file.enqueue("write", all, (error) => {
         end?.(error === undefined)
-        resume(error === undefined ? Effect.void : Effect.fail(JournalFile.problem(operation, error)))
+        resume(error === undefined ? Effect.void : Effect.fail(problem(operation, error)))
       })
     })
 
@@ -140,7 +141,7 @@ const journalOf = (
         (error) =>
           resume(
             found === undefined || error !== undefined
-              ? Effect.fail(JournalFile.problem(operation, error))
+              ? Effect.fail(problem(operation, error))
               : Effect.succeed(found.value)
           )
       )
@@ -157,7 +158,7 @@ const journalOf = (
         const corrupt = rows.filter((_, i) => found[i] === undefined)
         for (const row of corrupt) setAside(table, row)
         if (corrupt.length > 0) {
-          yield* Effect.logError(`${corrupt.length} rows of the settlement journal can't be read and were set aside`)
+          yield* Effect.logError(`The settlement journal has unreadable rows, which were set aside: ${corrupt.length}`)
         }
         return Stream.fromIterable(found.filter((one) => one !== undefined))
       })
@@ -219,7 +220,7 @@ const journalOf = (
           return lock === undefined ? [] : [{ owner, lock }]
         })
       },
-      catch: (error) => JournalFile.problem("adoptOpen", error)
+      catch: (error) => problem("adoptOpen", error)
     })
   })
 
@@ -277,7 +278,7 @@ const journalOf = (
           (error) => {
             if (error === undefined) registered = owner
             end(error === undefined)
-            resume(error === undefined ? Effect.void : Effect.fail(JournalFile.problem("putOpen", error)))
+            resume(error === undefined ? Effect.void : Effect.fail(problem("putOpen", error)))
           }
         )
       }),

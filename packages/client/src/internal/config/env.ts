@@ -2,6 +2,7 @@
  * The `CYCLES_*` variables. An invalid value fails with an error that contains the variable, the allowed values, and
  * the value unless it is secret.
  */
+import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
@@ -92,7 +93,9 @@ export const subject: Config.Config<Subject.Subject> = Config.map(
       return Config.map(
         Config.option(
           text(name, (value) =>
-            value === "" || subjectValue.test(value) ? undefined : "1 to 128 letters, digits, _ . -"
+            value === "" || (value.length <= Limits.maxSubjectValue && Limits.subjectPattern.test(value))
+              ? undefined
+              : `1 to ${Limits.maxSubjectValue} letters, digits, _ . -`
           )
         ),
         (value) => [field, Option.getOrElse(value, () => "").trim()] as const
@@ -109,8 +112,6 @@ export const subject: Config.Config<Subject.Subject> = Config.map(
 const on: ReadonlySet<string> = new Set(["true", "1", "yes", "on"])
 
 const off: ReadonlySet<string> = new Set(["false", "0", "no", "off"])
-
-const subjectValue = /^[a-zA-Z0-9_.-]{1,128}$/
 
 const parseDuration = (value: string): Option.Option<Duration.Duration> => {
   if (/^\d+$/.test(value)) return Option.some(Duration.millis(Number(value)))

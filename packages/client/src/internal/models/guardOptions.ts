@@ -114,53 +114,10 @@ export interface GuardOptions<
    */
   readonly idempotencyKey?: K | ((...args: FixedArgs<Args>) => K) | undefined
   /**
-   * `fail` fails with `Unsettled` if the body succeeded but its spend may not be charged. Default `report`, which
-   * returns the result.
+   * `fail` fails with `Unsettled` if the body succeeded but its settlement is `Pending` or `Rejected`. Default
+   * `report`, which returns the result.
    */
   readonly onUnsettled?: S | undefined
-}
-
-/**
- * The options of `withCyclesStream`. `U` is the unit of the estimate, and `V` the unit of the usage.
- *
- * @category options
- * @since 0.1.0
- */
-export interface StreamOptions<
-  A = unknown,
-  U extends Unit = Unit,
-  V extends Unit = U,
-  H = Heartbeat,
-  K = string,
-  R = never
-> extends LeaseOptions<H, R> {
-  /**
-   * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
-   * 256).
-   */
-  readonly action: Action
-  /** The amount to reserve. */
-  readonly estimate: Amount<U>
-  /**
-   * The usage of one element, or nothing. The usage of all elements is added up. If no element has usage, and there is
-   * no `finalUsage`, the reservation is released.
-   */
-  readonly usage?: ((element: A) => Amount<V> | undefined) | undefined
-  /**
-   * The usage of the whole stream, computed from its last element. It replaces the sum of `usage`. If it returns
-   * nothing and there is no sum, the estimate is committed.
-   */
-  readonly finalUsage?: ((last: A) => Amount<NoInfer<V>> | undefined) | undefined
-  /**
-   * Converts the usage to the unit of the estimate. Required if the units differ, for example tokens and US dollars.
-   */
-  readonly cost?: ((used: Amount<NoInfer<V>>) => Amount<NoInfer<U>>) | undefined
-  /** Merged into the ambient subject field by field. Default: the ambient subject. */
-  readonly subject?: Subject | undefined
-  /** JSON that the server stores with the reservation. Default: none. */
-  readonly metadata?: Metadata | undefined
-  /** A caller-supplied idempotency key; see `GuardOptions.idempotencyKey`. Default: a random key. */
-  readonly idempotencyKey?: K | undefined
 }
 
 /**
@@ -186,6 +143,36 @@ export interface ReserveOptions<U extends Unit = Unit, H = Heartbeat, K = string
   readonly metadata?: Metadata | undefined
   /** A caller-supplied idempotency key; see `GuardOptions.idempotencyKey`. Default: a random key. */
   readonly idempotencyKey?: K | undefined
+}
+
+/**
+ * The options of `withCyclesStream`. `U` is the unit of the estimate, and `V` the unit of the usage.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface StreamOptions<
+  A = unknown,
+  U extends Unit = Unit,
+  V extends Unit = U,
+  H = Heartbeat,
+  K = string,
+  R = never
+> extends ReserveOptions<U, H, K, R> {
+  /**
+   * The usage of one element, or nothing. The usage of all elements is added up. If no element has usage, and there is
+   * no `finalUsage`, the reservation is released.
+   */
+  readonly usage?: ((element: A) => Amount<V> | undefined) | undefined
+  /**
+   * The usage of the whole stream, computed from its last element. It replaces the sum of `usage`. If it returns
+   * nothing and there is no sum, the estimate is committed.
+   */
+  readonly finalUsage?: ((last: A) => Amount<NoInfer<V>> | undefined) | undefined
+  /**
+   * Converts the usage to the unit of the estimate. Required if the units differ, for example tokens and US dollars.
+   */
+  readonly cost?: ((used: Amount<NoInfer<V>>) => Amount<NoInfer<U>>) | undefined
 }
 
 /**

@@ -4,6 +4,7 @@ import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
 import * as Redacted from "effect/Redacted"
 import type * as Tracer from "effect/Tracer"
 import type { Call } from "./call.ts"
+import type { Connection } from "./connection.ts"
 import * as Span from "./span.ts"
 
 /** Builds requests for one server and its keys. */
@@ -14,14 +15,10 @@ export interface Requests {
 }
 
 /** Makes the builder. */
-export const make = (options: {
-  readonly baseUrl: string
-  readonly apiKey: Redacted.Redacted | undefined
-  readonly adminKey: Redacted.Redacted | undefined
-}): Requests => {
+export const make = ({ adminKey, apiKey, baseUrl }: Connection): Requests => {
   const headers = {
-    apiKey: withKey(ProtocolHeaders.API_KEY, options.apiKey),
-    adminKey: withKey(ProtocolHeaders.ADMIN_KEY, options.adminKey ?? options.apiKey),
+    apiKey: withKey(ProtocolHeaders.API_KEY, apiKey),
+    adminKey: withKey(ProtocolHeaders.ADMIN_KEY, adminKey ?? apiKey),
     none: common
   }
   return {
@@ -30,7 +27,7 @@ export const make = (options: {
       const trace = span === undefined ? undefined : Span.traceparent(span)
       return {
         method: call.method,
-        url: options.baseUrl + call.path,
+        url: baseUrl + call.path,
         headers: trace === undefined ? own : { ...own, [ProtocolHeaders.TRACEPARENT]: trace },
         body: call.body,
         // The heartbeat itself retries an ambiguous extension. All other POST requests have an idempotency key.
@@ -40,7 +37,7 @@ export const make = (options: {
     },
     urlOf: ({ path }) => {
       const query = path.indexOf("?")
-      return options.baseUrl + (query < 0 ? path : path.slice(0, query))
+      return baseUrl + (query < 0 ? path : path.slice(0, query))
     }
   }
 }
@@ -61,10 +58,7 @@ const common: Common = {
   POST: { accept: contentType, "content-type": contentType }
 }
 
-const withKey = (name: string, key: Redacted.Redacted | undefined): Common =>
-  key === undefined
-    ? common
-    : {
-        GET: { ...common.GET, [name]: Redacted.value(key) },
-        POST: { ...common.POST, [name]: Redacted.value(key) }
-      }
+const withKey = (name: string, key: Redacted.Redacted): Common => ({
+  GET: { ...common.GET, [name]: Redacted.value(key) },
+  POST: { ...common.POST, [name]: Redacted.value(key) }
+})

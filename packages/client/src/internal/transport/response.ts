@@ -94,7 +94,7 @@ const problemOf = (response: unknown): string | undefined => {
   if (typeof response !== "object" || response === null) return "the transport returned no response"
   const { body, headers, status }: { body?: unknown; headers?: unknown; status?: unknown } = response
   if (typeof status !== "number" || !Number.isInteger(status)) return "the transport returned no status"
-  if (typeof body !== "string") return "the transport returned a body that isn't a text"
+  if (typeof body !== "string") return "the transport returned a body that isn't a string"
   if (typeof headers !== "object" || headers === null) return "the transport returned no headers"
   return undefined
 }
@@ -123,8 +123,8 @@ const metaOf = (headers: TransportResponse["headers"], { nowMs, redactor }: Orig
 
 const otherStatus = <A extends object>(call: Call<A>, status: number): string =>
   status >= 300 && status < 400
-    ? "a redirect, which is never followed, since it would carry the key to another place"
-    : `success is ${call.status} here`
+    ? "a redirect, which is never followed, because it could send the key to another server"
+    : `expected status ${call.status}`
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors

@@ -11,12 +11,12 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { CyclesError } from "../../CyclesError.ts"
 import * as BaseUrl from "../config/baseUrl.ts"
 import * as Bulkhead from "./bulkhead.ts"
 import type { Call, WithMeta } from "./call.ts"
+import type { Connection } from "./connection.ts"
 import * as Metrics from "./metrics.ts"
 import * as Redact from "./redact.ts"
 import * as Requests from "./request.ts"
@@ -52,38 +52,27 @@ export interface Sender {
   readonly serverTime: (localMs: number) => number
 }
 
-/** Sends a call. */
-export type Send = Sender["send"]
-
-/** The parts of a sender. */
-export interface Options {
-  readonly baseUrl: string
-  readonly apiKey: Redacted.Redacted | undefined
-  readonly adminKey: Redacted.Redacted | undefined
-  readonly timeoutMs: number
-  readonly maxConcurrency: number
-  readonly idleProbeAfterMs: number
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Makes the sender for one server and its keys. Calls may outlive the scope; their deadlines still apply. */
-export const make = (options: Options): Effect.Effect<Sender, never, CyclesTransport | Scope.Scope> =>
+export const make = (connection: Connection): Effect.Effect<Sender, never, CyclesTransport | Scope.Scope> =>
   Effect.gen(function* () {
     const transport = yield* CyclesTransport
     const timers = yield* TimerQueue.make<TimerQueue.Timer>((timer) => timer.expire(), { outlivesScope: true })
-    const bulkhead = Bulkhead.make({ ...options, timers })
-    if (BaseUrl.isPlainPublic(options.baseUrl)) {
-      yield* Effect.ignoreCause(Effect.logWarning(`The API key is sent unencrypted to ${options.baseUrl}: use https`))
+    const bulkhead = Bulkhead.make({ ...connection, timers })
+    if (BaseUrl.isPlainPublic(connection.baseUrl)) {
+      yield* Effect.ignoreCause(
+        Effect.logWarning(`The API key is sent unencrypted to ${connection.baseUrl}: use https`)
+      )
     }
-    return over({ transport, bulkhead, timers }, options)
+    return over({ transport, bulkhead, timers }, connection)
   })
 
-const over = (shared: Transport.Shared, options: Options): Sender => {
-  const requests = Requests.make(options)
-  const redactor = Redact.make([options.apiKey, options.adminKey])
+const over = (shared: Transport.Shared, connection: Connection): Sender => {
+  const requests = Requests.make(connection)
+  const redactor = Redact.make([connection.apiKey, connection.adminKey])
   let date: string | undefined
   let offsetMs = 0
 
@@ -110,7 +99,7 @@ const over = (shared: Transport.Shared, options: Options): Sender => {
       return () => {}
     }
     const span = Span.open(call, context)
-    const limitMs = limitOf(call.timeoutMs ?? options.timeoutMs)
+    const limitMs = limitOf(call.timeoutMs ?? connection.timeoutMs)
     const origin: Response.Origin = {
       url: () => requests.urlOf(call),
       redactor,

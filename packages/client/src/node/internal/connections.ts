@@ -14,6 +14,7 @@ import type { Undici } from "./undici.ts"
 
 /** The connections to a server. */
 export interface Connections {
+  /** The dispatcher for a first request, which may use an idle connection. */
   readonly kept: (origin: string) => Sends
   /** The dispatcher for a repeated request. With the option `reset`, each request gets a new connection. */
   readonly fresh: (origin: string) => Sends

@@ -18,7 +18,7 @@ export const start = (
 ): (() => void) => {
   const parts = address.exec(request.url)
   if (parts === null) {
-    done(Exit.fail(notSent("the address isn't one", undefined)))
+    done(Exit.fail(notSent("the URL must start with http:// or https://", undefined)))
     return nothing
   }
   const [, origin = "", rest = ""] = parts

@@ -4,8 +4,12 @@ import { randomBytes } from "node:crypto"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 
-/** Writes a temporary file durably and returns its path. Removes the file if that fails. */
-export const writeTemporary = async (folder: string, text: string): Promise<string> => {
+/** Writes a temporary file durably and passes its path to `place`, which moves it. Removes the file if that fails. */
+export const writeTemporary = async (
+  folder: string,
+  text: string,
+  place: (path: string) => Promise<unknown>
+): Promise<void> => {
   const path = Path.join(folder, `${process.pid}.${randomBytes(8).toString("hex")}${extension}`)
   const file = await Fs.open(path, "wx", 0o600)
   try {
@@ -16,7 +20,7 @@ export const writeTemporary = async (folder: string, text: string): Promise<stri
     } finally {
       await file.close()
     }
-    return path
+    await place(path)
   } catch (error) {
     await discard(path)
     throw error

@@ -1,11 +1,11 @@
 /**
  * The SQLite file of a journal and its group commit: a queue in which all waiting work shares one transaction.
  *
- * Nothing blocks the event loop: while another process has the lock, the work stays in the queue.
+ * Waiting for a lock doesn't block the event loop: while another process has the lock, the work stays in the queue.
  */
-import { JournalError } from "../../SettlementJournal.ts"
 import type { Connection } from "./connection.ts"
 import { connect } from "./connection.ts"
+import { problem } from "./problem.ts"
 import * as Sqlite from "./sqlite.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -188,12 +188,3 @@ const connectOrFail = (path: string): Connection => {
     throw Sqlite.isBusy(error) ? error : problem("open", error)
   }
 }
-
-// ---------------------------------------------------------------------------------------------------------------------
-// errors
-// ---------------------------------------------------------------------------------------------------------------------
-
-export const problem = (operation: JournalError["operation"], error: unknown): JournalError =>
-  error instanceof JournalError
-    ? error
-    : new JournalError({ operation, problem: error instanceof Error ? error.message : String(error) })

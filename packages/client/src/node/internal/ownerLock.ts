@@ -46,7 +46,7 @@ export const make = (): OwnerLock => {
       close(held?.db)
       held = undefined
       for (let attempt = 0; held === undefined && attempt < 3; attempt++) held = lockNew(folder)
-      if (held === undefined) throw new Error(`no lock can be taken in ${folder}`)
+      if (held === undefined) throw new Error(`can't create and lock a file in ${folder}`)
       return held.id
     },
     release: () => {

@@ -5,6 +5,7 @@
 import * as Path from "node:path"
 import type { DeadLetter, JournalOwner, JournalRecord } from "../../SettlementJournal.ts"
 import * as Files from "./files.ts"
+import { messageOf } from "./problem.ts"
 import * as RecordFiles from "./recordFiles.ts"
 import * as RecordFolder from "./recordFolder.ts"
 
@@ -14,8 +15,11 @@ export interface Found<A> {
   readonly problems: ReadonlyArray<string>
 }
 
-/** Reads one file; undefined if it isn't a file for this reader. */
-type Read<A> = (folder: string, name: string) => Promise<A | typeof isCorrupt | undefined>
+/** Reads one file. */
+type Read<A> = (folder: string, name: string) => Promise<Entry<A>>
+
+/** The content of a file; undefined if it isn't a file for this reader. */
+type Entry<A> = A | typeof isCorrupt | undefined
 
 const isCorrupt = Symbol("corrupt")
 
@@ -91,18 +95,16 @@ const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>):
   ]) {
     try {
       const one = await read(folder, name)
-      if (one === isCorrupt) problems.push(`${name} does not hold the record of its name and was set aside`)
+      if (one === isCorrupt) problems.push(`${name} is invalid or doesn't match its name, and was set aside`)
       else if (one !== undefined) found.push(one)
     } catch (error) {
       const path = Path.join(folder, name)
-      if (!reported.has(path)) problems.push(`${name} can't be read: ${textOf(error)}`)
+      if (!reported.has(path)) problems.push(`${name} can't be read: ${messageOf(error)}`)
       reported.add(path)
     }
   }
   return { found, problems }
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const setAside = async (path: string): Promise<typeof isCorrupt> => {
   await Files.rename(path, `${path}.corrupt`)
@@ -113,17 +115,17 @@ const setAside = async (path: string): Promise<typeof isCorrupt> => {
 // one file
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reads the first record of a reservation. Sets an invalid file aside, and renames a file with an old name. */
-const readFirst = async (
-  folder: string,
-  name: string,
-  owner: JournalOwner
-): Promise<JournalRecord | typeof isCorrupt | undefined> => {
-  const path = Path.join(folder, name)
+/** Reads and parses a file; undefined if it doesn't exist. Sets an invalid one aside. */
+const readFile = async <A>(path: string, parse: (text: string) => A | undefined): Promise<Entry<A>> => {
   const text = await Files.readText(path)
-  if (text === undefined) return undefined
-  const record = RecordFiles.parseRecord(text)
-  if (record === undefined) return setAside(path)
+  return text === undefined ? undefined : (parse(text) ?? setAside(path))
+}
+
+/** Reads the first record of a reservation, and renames a file with an old name. */
+const readFirst = async (folder: string, name: string, owner: JournalOwner): Promise<Entry<JournalRecord>> => {
+  const path = Path.join(folder, name)
+  const record = await readFile(path, RecordFiles.parseRecord)
+  if (record === undefined || record === isCorrupt) return record
   if (record.baseUrl !== owner.baseUrl) return undefined
   if (name === RecordFiles.nameOf(record.reservationId)) return record
   // Several ids may share an old name, so the id in the record decides. A digest belongs to one id.
@@ -131,34 +133,21 @@ const readFirst = async (
   return migrate(folder, path, record)
 }
 
-const readFurther = async (
-  folder: string,
-  name: string,
-  owner: JournalOwner
-): Promise<JournalRecord | typeof isCorrupt | undefined> => {
+const readFurther = async (folder: string, name: string, owner: JournalOwner): Promise<Entry<JournalRecord>> => {
   const path = Path.join(folder, name)
-  const text = await Files.readText(path)
-  if (text === undefined) return undefined
-  const record = RecordFiles.parseRecord(text)
-  if (record === undefined || name !== RecordFiles.furtherNameOf(record)) return setAside(path)
+  const record = await readFile(path, RecordFiles.parseRecord)
+  if (record === undefined || record === isCorrupt) return record
+  if (name !== RecordFiles.furtherNameOf(record)) return setAside(path)
   return record.baseUrl === owner.baseUrl ? record : undefined
 }
 
-const readLetter = async (folder: string, name: string): Promise<DeadLetter | typeof isCorrupt | undefined> => {
-  const path = Path.join(folder, name)
-  const text = await Files.readText(path)
-  return text === undefined ? undefined : (RecordFiles.parseLetter(text) ?? setAside(path))
-}
+const readLetter: Read<DeadLetter> = (folder, name) => readFile(Path.join(folder, name), RecordFiles.parseLetter)
 
 /**
  * Renames a file with an old name. If a record with the new name exists, it stays, unless the old one is the same
  * record in mode `event`. A different old record is set aside.
  */
-const migrate = async (
-  folder: string,
-  path: string,
-  record: JournalRecord
-): Promise<JournalRecord | typeof isCorrupt | undefined> => {
+const migrate = async (folder: string, path: string, record: JournalRecord): Promise<Entry<JournalRecord>> => {
   const target = Path.join(folder, RecordFiles.nameOf(record.reservationId))
   const text = await Files.readText(target)
   if (text === undefined) {
