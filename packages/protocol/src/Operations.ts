@@ -226,7 +226,7 @@ const pathsOf = ({ params, path }: Row): Derived["pathOf"] => {
     }
     const text = checked.success
     if (!text.isWellFormed()) return invalid("well-formed text, without a lone surrogate", id)
-    if (text === "." || text === "..") return invalid("more than the dots that name a folder", id)
+    if (text === "." || text === "..") return invalid('neither "." nor ".."', id)
     return Result.succeed(`${before}${encodeURIComponent(text)}${after}`)
   }
 }
