@@ -4,7 +4,8 @@
  * **Details**
  *
  * A number is read to 15 significant digits, which a double always holds, and rounded up to a whole amount: `usd(0.1 + 0.2)`
- * is 30 cents and `tokens(10 / 4)` is 3. Strings and bigints are exact.
+ * is 30 cents and `tokens(10 / 4)` is 3. If the amount has more than 15 digits, the number is read to all of its digits. Strings
+ * and bigints are exact.
  *
  * **Gotchas**
  *
@@ -442,16 +443,7 @@ export const max: {
  * @category formatting
  * @since 0.1.0
  */
-export const format = (self: Amount | SignedAmount): string => {
-  if (self.unit !== "USD_MICROCENTS") return `${self.amount} ${self.unit}`
-  const sign = self.amount < 0n ? "-" : ""
-  const absolute = self.amount < 0n ? -self.amount : self.amount
-  const decimals = (absolute % microcentsPerDollar)
-    .toString()
-    .padStart(8, "0")
-    .replace(/0{1,6}$/, "")
-  return `${sign}$${absolute / microcentsPerDollar}.${decimals}`
-}
+export const format = ({ amount, unit }: Amount | SignedAmount): string => textOf(unit, amount)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors
@@ -478,13 +470,8 @@ export class UnitMismatch extends Schema.TaggedError<UnitMismatch>()("UnitMismat
 // implementation
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The type id is on the prototype, so that equality and printing see only the unit and the value. */
-class AmountImpl<U extends Unit> implements Amount<U> {
-  declare readonly [TypeId]: typeof TypeId
-  static readonly name = "Amount"
-  static {
-    Object.defineProperty(this.prototype, TypeId, { value: TypeId })
-  }
+/** The type id is on the prototype of each subclass, so that equality and printing see only the unit and the value. */
+abstract class AnyAmount<U extends Unit> {
   readonly unit: U
   readonly amount: bigint
   constructor(unit: U, amount: bigint) {
@@ -492,25 +479,35 @@ class AmountImpl<U extends Unit> implements Amount<U> {
     this.amount = amount
   }
   toString(): string {
-    return format(this)
+    return textOf(this.unit, this.amount)
   }
 }
 
-class SignedAmountImpl<U extends Unit> implements SignedAmount<U> {
+class AmountImpl<U extends Unit> extends AnyAmount<U> implements Amount<U> {
+  declare readonly [TypeId]: typeof TypeId
+  static override readonly name = "Amount"
+  static {
+    Object.defineProperty(this.prototype, TypeId, { value: TypeId })
+  }
+}
+
+class SignedAmountImpl<U extends Unit> extends AnyAmount<U> implements SignedAmount<U> {
   declare readonly [SignedTypeId]: typeof SignedTypeId
-  static readonly name = "SignedAmount"
+  static override readonly name = "SignedAmount"
   static {
     Object.defineProperty(this.prototype, SignedTypeId, { value: SignedTypeId })
   }
-  readonly unit: U
-  readonly amount: bigint
-  constructor(unit: U, amount: bigint) {
-    this.unit = unit
-    this.amount = amount
-  }
-  toString(): string {
-    return format(this)
-  }
+}
+
+const textOf = (unit: Unit, amount: bigint): string => {
+  if (unit !== "USD_MICROCENTS") return `${amount} ${unit}`
+  const sign = amount < 0n ? "-" : ""
+  const absolute = amount < 0n ? -amount : amount
+  const decimals = (absolute % microcentsPerDollar)
+    .toString()
+    .padStart(8, "0")
+    .replace(/0{1,6}$/, "")
+  return `${sign}$${absolute / microcentsPerDollar}.${decimals}`
 }
 
 const microcentsPerDollar = 100_000_000n

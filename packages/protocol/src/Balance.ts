@@ -78,11 +78,7 @@ export const BalanceQuery = struct({
   /** Whether budgets below the named scope are included. */
   includeChildren: Schema.optional(Schema.Boolean),
   ...Wire.pageQuery
-}).check(
-  Schema.makeFilter((query) =>
-    fields.some((field) => query[field] !== undefined) ? undefined : `Expected at least one of ${fields.join(", ")}`
-  )
-)
+}).check(Wire.atLeastOne(fields))
 
 /**
  * A query for balances.

@@ -58,29 +58,28 @@ export class TenantOrAdminKey extends HttpApiMiddleware.Service<TenantOrAdminKey
 // groups
 // ---------------------------------------------------------------------------------------------------------------------
 
-const refusalsOf = ({ refusals }: Operations.Row) =>
-  refusals.map((status) => ErrorResponse.pipe(HttpApiSchema.status(status)))
+const responsesOf = <const R extends Operations.Row>(row: R) => ({
+  success: row.response.pipe(HttpApiSchema.status(row.status)),
+  error: row.refusals.map((status) => ErrorResponse.pipe(HttpApiSchema.status(status)))
+})
 
 const command = <const R extends Operations.CommandRow>(row: R) =>
   HttpApiEndpoint.post(row.name, row.path, {
     params: row.params,
     payload: row.request,
-    success: row.response.pipe(HttpApiSchema.status(row.status)),
-    error: refusalsOf(row)
+    ...responsesOf(row)
   }).annotate(OpenApi.Description, row.documentation)
 
 const search = <const R extends Operations.SearchRow>(row: R) =>
   HttpApiEndpoint.get(row.name, row.path, {
     query: row.query,
-    success: row.response.pipe(HttpApiSchema.status(row.status)),
-    error: refusalsOf(row)
+    ...responsesOf(row)
   }).annotate(OpenApi.Description, row.documentation)
 
 const lookup = <const R extends Operations.Row>(row: R) =>
   HttpApiEndpoint.get(row.name, row.path, {
     params: row.params,
-    success: row.response.pipe(HttpApiSchema.status(row.status)),
-    error: refusalsOf(row)
+    ...responsesOf(row)
   }).annotate(OpenApi.Description, row.documentation)
 
 /** The security middleware of each kind of authentication. */

@@ -201,14 +201,10 @@ export const send = (
  */
 export const failureOf = (cause: unknown): TransportFailure => {
   const { code, isConnecting } = codeOf(cause)
-  return code !== undefined && (neverSent.has(code) || (isConnecting && connecting.has(code)))
-    ? { kind: "refused", mayHaveArrived: false, problem: code, cause }
-    : {
-        kind: code === undefined ? "unknown" : "interrupted",
-        mayHaveArrived: true,
-        problem: code ?? "the exchange broke off",
-        cause
-      }
+  if (code === undefined) return { kind: "unknown", mayHaveArrived: true, problem: "the exchange broke off", cause }
+  return neverSent.has(code) || (isConnecting && connecting.has(code))
+    ? notSent(code, cause)
+    : { kind: "interrupted", mayHaveArrived: true, problem: code, cause }
 }
 
 /**

@@ -141,10 +141,10 @@ const reviveInteger = (_key: string, value: unknown, context: { readonly source?
     ? BigInt(context.source)
     : value
 
-/** Whether a built-in prototype has a `toJSON`. Those of strings, numbers and booleans are never called. */
+/** Returns whether a built-in prototype has a `toJSON`. Those of strings, numbers and booleans are never called. */
 const isExtended = (): boolean => "toJSON" in BigInt.prototype || "toJSON" in Array.prototype
 
-/** A copy on which `JSON.stringify` finds no `toJSON`, with every bigint as digits. */
+/** Returns a copy on which `JSON.stringify` finds no `toJSON`, with every bigint as digits. */
 const withoutBuiltInToJson = (value: unknown, path: ReadonlyArray<object>): unknown => {
   if (typeof value === "bigint") return exact.rawJSON(value.toString())
   if (typeof value !== "object" || value === null || exact.isRawJSON(value)) return value
@@ -176,7 +176,7 @@ const withoutNulls = (value: unknown): unknown => {
   for (const [key, inner] of Object.entries(value)) {
     if (inner === null) continue
     const kept = owned.has(key) ? inner : withoutNulls(inner)
-    // Assigned, this name would change the prototype.
+    // An assignment to this name would change the prototype.
     if (key === "__proto__") Object.defineProperty(result, key, { value: kept, enumerable: true })
     else result[key] = kept
   }

@@ -189,24 +189,21 @@ export type Lookup<R extends Row = Row> = Operation<R> & { readonly method: "GET
 // ---------------------------------------------------------------------------------------------------------------------
 
 const command = <const R extends CommandRow>(row: R): Command<R> => ({
-  ...row,
+  ...withDerived(row),
   method: "POST",
-  pathOf: pathsOf(row),
-  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient),
   encode: Wire.writer<R["request"]["Type"], R["request"]["Encoded"]>(row.request)
 })
 
 const search = <const R extends SearchRow>(row: R): Search<R> => ({
-  ...row,
+  ...withDerived(row),
   method: "GET",
-  pathOf: pathsOf(row),
-  read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient),
   encode: Wire.writer<R["query"]["Type"], R["query"]["Encoded"]>(row.query)
 })
 
-const lookup = <const R extends Row>(row: R): Lookup<R> => ({
+const lookup = <const R extends Row>(row: R): Lookup<R> => ({ ...withDerived(row), method: "GET" })
+
+const withDerived = <const R extends Row>(row: R): R & Derived<R["response"]> => ({
   ...row,
-  method: "GET",
   pathOf: pathsOf(row),
   read: Wire.reader<R["response"]["Type"], R["response"]["Encoded"]>(row.response, row.lenient)
 })
@@ -229,7 +226,7 @@ const pathsOf = ({ params, path }: Row): Derived["pathOf"] => {
     }
     const text = checked.success
     if (!text.isWellFormed()) return invalid("well-formed text, without a lone surrogate", id)
-    if (text === "." || text === "..") return invalid("more than the dots that name a folder", id)
+    if (text === "." || text === "..") return invalid('neither "." nor ".."', id)
     return Result.succeed(`${before}${encodeURIComponent(text)}${after}`)
   }
 }

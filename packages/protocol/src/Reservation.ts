@@ -322,8 +322,14 @@ export type ExtendResponse = typeof ExtendResponse.Type
 // read and list
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The fields of a reservation, alone and in a list. */
-const rowFields = {
+/**
+ * Schema of the current state of a reservation.
+ *
+ * @see `GET /v1/reservations/{reservation_id}` of the Cycles protocol
+ * @category schemas
+ * @since 0.1.0
+ */
+export const ReservationDetail = struct({
   /** The server's id of the reservation. */
   reservationId: ReservationId,
   /** The status of the reservation. */
@@ -354,16 +360,7 @@ const rowFields = {
   committedMetadata: Schema.optionalKey(Wire.unknownObject),
   /** Where the signed evidence of the reserve and of the settlement is. */
   evidence: Schema.optionalKey(ReservationEvidence)
-}
-
-/**
- * Schema of the current state of a reservation.
- *
- * @see `GET /v1/reservations/{reservation_id}` of the Cycles protocol
- * @category schemas
- * @since 0.1.0
- */
-export const ReservationDetail = struct(rowFields)
+})
 
 /**
  * The current state of a reservation.
@@ -451,7 +448,7 @@ export const Include = Schema.Literals(["metadata", "committed_metadata", "evide
 export type Include = typeof Include.Type
 
 /** An ISO 8601 instant with a time zone. */
-const instant = Schema.String.check(
+const isoInstant = Schema.String.check(
   Schema.isPattern(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/, {
     expected: "an ISO 8601 instant such as 2026-01-31T12:00:00Z"
   })
@@ -475,17 +472,17 @@ export const ReservationListQuery = struct({
   status: Schema.optional(ReservationStatus),
   ...Wire.scopeQuery,
   /** The earliest creation. */
-  from: Schema.optional(instant),
+  from: Schema.optional(isoInstant),
   /** The latest creation. */
-  to: Schema.optional(instant),
+  to: Schema.optional(isoInstant),
   /** The earliest end of the lease. */
-  expiresFrom: Schema.optional(instant),
+  expiresFrom: Schema.optional(isoInstant),
   /** The latest end of the lease. */
-  expiresTo: Schema.optional(instant),
+  expiresTo: Schema.optional(isoInstant),
   /** The earliest commit or release. */
-  finalizedFrom: Schema.optional(instant),
+  finalizedFrom: Schema.optional(isoInstant),
   /** The latest commit or release. */
-  finalizedTo: Schema.optional(instant),
+  finalizedTo: Schema.optional(isoInstant),
   /** The field to sort by. */
   sortBy: Schema.optional(SortBy),
   /** The direction to sort in. */

@@ -64,11 +64,7 @@ export const Subject = Schema.Struct({
       Schema.isMaxProperties(Limits.maxDimensions, { expected: `at most ${Limits.maxDimensions} entries` })
     )
   )
-}).check(
-  Schema.makeFilter((subject) =>
-    fields.some((field) => subject[field] !== undefined) ? undefined : `Expected at least one of ${fields.join(", ")}`
-  )
-)
+}).check(Wire.atLeastOne(fields))
 
 /**
  * The subject of spend. Each field has 1 to 128 letters, digits, `_`, `.` or `-`.

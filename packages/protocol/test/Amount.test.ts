@@ -119,7 +119,9 @@ describe("Amount", () => {
         "2 TOKENS"
       ])
     })
+  })
 
+  describe("guards", () => {
     it("isAmount refuses a literal, a changed copy and a signed amount", () => {
       expect(Amount.isAmount(Amount.tokens(5))).toBe(true)
       expect(Amount.isAmount({ unit: "TOKENS", amount: 5n })).toBe(false)
@@ -127,6 +129,9 @@ describe("Amount", () => {
       expect(Amount.isAmount(Object.assign(Amount.tokens(5), { amount: -1n }))).toBe(false)
       expect(Amount.isAmount(Amount.makeSigned("TOKENS", 5))).toBe(false)
       expect(Amount.isSignedAmount(Amount.makeSigned("TOKENS", -5))).toBe(true)
+    })
+
+    it("hasUnit compares the unit", () => {
       expect(Amount.hasUnit(open("TOKENS", 1), "TOKENS")).toBe(true)
       expect(Amount.hasUnit("CREDITS")(open("TOKENS", 1))).toBe(false)
     })

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { Amount, ErrorResponse, Json, Operations } from "@effect-cycles/protocol"
+import { reservation } from "./support/reservation.ts"
 
 describe("Json", () => {
   it("parses integers above 2^53-1 as bigint, and everything else as JSON.parse does", () => {
@@ -106,15 +107,7 @@ describe("Json", () => {
 
   it("keeps the digits of integers in user data in both directions", () => {
     const row = {
-      reservation_id: "r",
-      status: "ACTIVE",
-      subject: { tenant: "t" },
-      action: { kind: "k", name: "n" },
-      reserved: { unit: "TOKENS", amount: 1 },
-      created_at_ms: 1,
-      expires_at_ms: 2,
-      scope_path: "tenant:t",
-      affected_scopes: [],
+      ...reservation,
       metadata: { order: 2n ** 60n + 1n, list: [-(2n ** 61n)] },
       committed_metadata: { huge: 2n ** 70n }
     }
@@ -129,7 +122,7 @@ describe("Json", () => {
   })
 
   it.prop(
-    "stringify returns the text that parse has read, digit by digit",
+    "stringify(parse(text)) returns the same text, digit by digit",
     { digits: Schema.BigInt, text: Schema.String },
     ({ digits, text }) => {
       const json = `{"n":${digits},"s":${JSON.stringify(text)}}`

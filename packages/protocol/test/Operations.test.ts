@@ -33,8 +33,8 @@ describe("Operations", () => {
     it.each([
       ["\ud800", "well-formed text, without a lone surrogate"],
       ["a\udfffb", "well-formed text, without a lone surrogate"],
-      [".", "more than the dots that name a folder"],
-      ["..", "more than the dots that name a folder"],
+      [".", 'neither "." nor ".."'],
+      ["..", 'neither "." nor ".."'],
       ["", "1 to 128 characters"],
       ["x".repeat(129), "1 to 128 characters"],
       [undefined, "string"]

@@ -1,17 +1,18 @@
 /**
- * Tests of programs that use Cycles: one Layer with the client, an embedded server in memory, a journal in memory, assertions
+ * For tests of programs that use Cycles: one Layer with the client, an embedded server in memory, a journal in memory, assertions
  * about the ledger, and faults between the client and the server.
  *
  * **Details**
  *
- * Each use of `layer` has its own ledger. No port is opened, and Effect's `HttpClient` stays free for the program under test.
+ * Each use of `layer` has its own ledger. It opens no port and doesn't replace Effect's `HttpClient`.
  * Assertions are Effects that fail with `LedgerMismatch`, so they work in every test runner.
  *
  * **Gotchas**
  *
  * - Retries, heartbeats, leases and late responses wait on Effect's `Clock`. Under a `TestClock`, fork the program and advance
  *   the clock before an assertion.
- * - A call whose reserve was lost is released in the background. `expectNothingReserved` holds after the clock has advanced.
+ * - If the response to a reserve is lost, the reservation is released in the background. `expectNothingReserved` succeeds only
+ *   after the clock has advanced.
  *
  * @example
  * ```ts
@@ -243,7 +244,7 @@ const toError = ({ active, expected, found }: Ledger.Mismatch): Effect.Effect<ne
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The next requests of an operation meet these faults, one each, after those that were injected before.
+ * Applies these faults to the next requests of an operation, one fault to each request, after the faults that were injected before.
  *
  * **Details**
  *
@@ -288,8 +289,8 @@ export const clearFaults = (operation?: Target): Effect.Effect<void, never, Cycl
   Effect.flatMap(CyclesTest, (test) => test.clearFaults(operation))
 
 /**
- * The requests that the client has sent, oldest first, those that met a fault included; with an argument only those of an
- * operation. Headers are left out because they hold the key.
+ * Returns the requests that the client has sent, oldest first, including those that met a fault. With an argument, it returns only
+ * those of the operation. Headers are left out because they contain the API key.
  *
  * @since 0.1.0
  * @category faults
@@ -327,8 +328,8 @@ export const expectCommitted = (
  *
  * **Gotchas**
  *
- * A reservation whose lease has expired holds nothing. Combine the assertion with `expectCommitted`, which shows spend that
- * was lost by it.
+ * A reservation whose lease has expired isn't ACTIVE. Combine the assertion with `expectCommitted`, which fails if spend was lost
+ * because of the expiry.
  *
  * @since 0.1.0
  * @category assertions
@@ -352,7 +353,7 @@ export const expectFaultsMet: Effect.Effect<void, FaultsNotMet, CyclesTest> = Ef
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The ledger isn't as a test expects it.
+ * The ledger differs from the expectation of a test.
  *
  * @since 0.1.0
  * @category errors

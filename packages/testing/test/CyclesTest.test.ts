@@ -15,6 +15,12 @@ import { action, call, outcome, TestLayer } from "./support/program.ts"
 const reserve = (tokens: number, subject?: { readonly agent: string }) =>
   Cycles.reserve({ action, estimate: Amount.tokens(tokens), ...(subject === undefined ? undefined : { subject }) })
 
+/** The decision on 1 token, or the tag of the error. */
+const decide = Effect.match(Cycles.decide({ action, estimate: Amount.tokens(1) }), {
+  onSuccess: ({ decision }) => decision,
+  onFailure: ({ _tag }) => _tag
+})
+
 describe("layer", () => {
   it.effect("provides the client, the server, the journal and the test service", () =>
     Effect.gen(function* () {
@@ -36,7 +42,7 @@ describe("layer", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("uses the tenant, the budgets and the configuration that it is given", () =>
+  it.effect("uses the given tenant, budgets and configuration", () =>
     Effect.gen(function* () {
       yield* call
       yield* CyclesTest.expectCommitted(Amount.tokens(42), { scope: "agent:planner" })
@@ -52,7 +58,7 @@ describe("layer", () => {
     )
   )
 
-  it.effect("uses the journal that it is given", () =>
+  it.effect("uses the given journal", () =>
     Effect.gen(function* () {
       expect((yield* SettlementJournal.SettlementJournal).isDurable).toBe(false)
     }).pipe(Effect.provide(CyclesTest.layer({ journal: SettlementJournal.layerNone })))
@@ -86,10 +92,6 @@ describe("inject", () => {
     Effect.gen(function* () {
       yield* CyclesTest.inject("decide", Fault.none, Fault.denied)
       yield* CyclesTest.inject("decide", Fault.times(Fault.error(403, "FORBIDDEN"), 2))
-      const decide = Effect.match(Cycles.decide({ action, estimate: Amount.tokens(1) }), {
-        onSuccess: ({ decision }) => decision,
-        onFailure: ({ _tag }) => _tag
-      })
       const outcomes = yield* Effect.replicateEffect(decide, 5)
       expect(outcomes).toEqual(["ALLOW", "DENY", "ApiError", "ApiError", "ALLOW"])
       expect((yield* CyclesTest.requests("decide")).map(({ fault }) => fault)).toEqual([
@@ -102,7 +104,7 @@ describe("inject", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("applies the faults of any to the next request of whatever operation", () =>
+  it.effect("applies the faults of any to the next request of any operation", () =>
     Effect.gen(function* () {
       yield* CyclesTest.inject("any", Fault.none, Fault.responseLost)
       yield* outcome(call)
@@ -125,7 +127,7 @@ describe("inject", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("dies without a fault", () =>
+  it.effect("dies if no fault is given", () =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(CyclesTest.inject("commit"))
       expect(Exit.isFailure(exit) && Cause.pretty(exit.cause)).toContain("CyclesTest.inject expects at least one fault")
@@ -138,10 +140,6 @@ describe("always", () => {
     Effect.gen(function* () {
       yield* CyclesTest.always("decide", Fault.error(403, "FORBIDDEN"))
       yield* CyclesTest.inject("decide", Fault.denied)
-      const decide = Effect.match(Cycles.decide({ action, estimate: Amount.tokens(1) }), {
-        onSuccess: ({ decision }) => decision,
-        onFailure: ({ _tag }) => _tag
-      })
       expect(yield* Effect.replicateEffect(decide, 3)).toEqual(["DENY", "ApiError", "ApiError"])
       yield* CyclesTest.clearFaults("reserve")
       expect(yield* decide).toBe("ApiError")

@@ -1,9 +1,10 @@
 /**
- * Each fault: what the client gets, and what the ledger holds.
+ * Tests of each fault: the result of the client, and the spend in the ledger.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -86,7 +87,7 @@ describe("late messages", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("requestLate drops the request if the client gives up before", () =>
+  it.effect("requestLate drops the request if the client times out first", () =>
     Effect.gen(function* () {
       const { exit, spent } = yield* met(Fault.requestLate("1 minute"))
       expect(spent).toBe(0)
@@ -104,7 +105,7 @@ describe("responses", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("denied is the decision DENY of decide", () =>
+  it.effect("denied makes decide return DENY", () =>
     Effect.gen(function* () {
       yield* CyclesTest.inject("decide", Fault.denied)
       const options = { action, estimate: Amount.tokens(1) }
@@ -121,16 +122,21 @@ describe("responses", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("error is an error of the protocol, with its headers", () =>
+  it.effect("error returns an error of the protocol, with its headers", () =>
     Effect.gen(function* () {
       const { exit, spent } = yield* met(Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "7" }))
       expect(spent).toBe(0)
       const error = yield* Effect.flip(exit)
-      expect(error).toMatchObject({ _tag: "ApiError", status: 429, code: "LIMIT_EXCEEDED" })
+      expect(error).toMatchObject({
+        _tag: "ApiError",
+        status: 429,
+        code: "LIMIT_EXCEEDED",
+        retryAfter: Duration.seconds(7)
+      })
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("status has no error code, and the request is not processed", () =>
+  it.effect("status returns an error without a code, and the request is not processed", () =>
     Effect.gen(function* () {
       const { exit, spent } = yield* met(Fault.status(503))
       expect(spent).toBe(0)
@@ -138,7 +144,7 @@ describe("responses", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
-  it.effect("garbage is a ProtocolError although the request is processed", () =>
+  it.effect("garbage makes the client fail with ProtocolError although the request is processed", () =>
     Effect.gen(function* () {
       const { exit, spent } = yield* met(Fault.garbage)
       expect(spent).toBe(42)
@@ -168,7 +174,7 @@ describe("responses", () => {
 })
 
 describe("make", () => {
-  it.effect("runs a fault of the test with the operation and the exchange", () =>
+  it.effect("runs a custom fault with the operation and the exchange", () =>
     Effect.gen(function* () {
       const operations: Array<string | undefined> = []
       const fault = Fault.make("noted", ({ operation, send }) => {

@@ -47,10 +47,13 @@ const lifecycles = (count: number, concurrency: number) =>
     })
   })
 
-const client = (journal: Layer.Layer<SettlementJournal>): Run => {
-  const runtime = ManagedRuntime.make(
+const runtimeOf = (journal: Layer.Layer<SettlementJournal>) =>
+  ManagedRuntime.make(
     NodeCycles.layer({ baseUrl: url, apiKey: Redacted.make(apiKey), subject: { tenant: Plain.tenant } }, { journal })
   )
+
+const client = (journal: Layer.Layer<SettlementJournal>): Run => {
+  const runtime = runtimeOf(journal)
   return (count, concurrency) => runtime.runPromise(lifecycles(count, concurrency))
 }
 
@@ -70,12 +73,7 @@ const recorder = (): Tracer.Tracer => {
 }
 
 const observed = (): Run => {
-  const runtime = ManagedRuntime.make(
-    NodeCycles.layer(
-      { baseUrl: url, apiKey: Redacted.make(apiKey), subject: { tenant: Plain.tenant } },
-      { journal: durable() }
-    )
-  )
+  const runtime = runtimeOf(durable())
   const tracer = recorder()
   return (count, concurrency) =>
     runtime

@@ -27,7 +27,7 @@ export const struct = <const Fields extends Schema.Struct.Fields>(
   { readonly [Name in keyof Fields]: Name extends string ? SnakeCase<Name> : Name }
 > => Schema.Struct(fields).pipe(Schema.encodeKeys(renamed(fields)))
 
-// The compiler can't follow the names through `Object.fromEntries`: this signature states what a property in the tests checks.
+// `Object.fromEntries` loses the names in the type. A test checks that they are as this signature declares.
 function renamed<Fields extends Schema.Struct.Fields>(
   fields: Fields
 ): { readonly [Name in keyof Fields]: Name extends string ? SnakeCase<Name> : Name }

@@ -19,7 +19,7 @@ import { snakeCase } from "./fieldNames.ts"
 export type Direction = "read" | "write"
 
 /** How a value that differs on the wire is converted. */
-export interface Conversion {
+interface Conversion {
   readonly read: (wire: never) => unknown
   readonly write: (value: never) => unknown
 }
@@ -121,9 +121,7 @@ const planOf = (ast: SchemaAST.AST, direction: Direction): Plan | undefined => {
     if (!isRenamed(ast) || (direction === "read" && ast.encoding !== undefined && ast.checks !== undefined))
       return undefined
     const fields = ast.propertySignatures.map((field) => fieldOf(field, direction))
-    return fields.includes(undefined)
-      ? undefined
-      : { _tag: "Rename", fields: fields.filter((field) => field !== undefined) }
+    return fields.every((field) => field !== undefined) ? { _tag: "Rename", fields } : undefined
   }
   if (SchemaAST.isArrays(ast)) {
     const [item, ...others] = ast.rest
@@ -218,6 +216,7 @@ const interpreted = (plan: Plan): ((value: never) => unknown) => {
 const generated = (plan: Plan, direction: Direction): ((value: never) => unknown) | undefined => {
   const converts: Array<(value: never) => unknown> = []
   const functions: Array<string> = []
+  let names = 0
   const expression = (plan: Plan, value: string): string => {
     switch (plan._tag) {
       case "Keep":
@@ -229,7 +228,7 @@ const generated = (plan: Plan, direction: Direction): ((value: never) => unknown
       case "Each":
         return `${value}.map((item) => ${expression(plan.item, "item")})`
       case "Rename": {
-        const name = `rename${functions.push("")}`
+        const name = `rename${(names += 1)}`
         functions.push(`const ${name} = (value) => {${body(plan.fields)}}`)
         return `${name}(${value})`
       }

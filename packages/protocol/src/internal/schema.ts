@@ -80,6 +80,12 @@ export const scopeQuery = {
   toolset: Schema.optional(Schema.String)
 }
 
+/** Requires at least one of these fields. */
+export const atLeastOne = <const Name extends string>(names: ReadonlyArray<Name>) =>
+  Schema.makeFilter((value: { readonly [N in Name]?: unknown }) =>
+    names.some((name) => value[name] !== undefined) ? undefined : `Expected at least one of ${names.join(", ")}`
+  )
+
 /** The page of a query. */
 export const pageQuery = {
   /** The number of rows, 1 to 200. Default 50. */

@@ -79,19 +79,16 @@ const activeOf = (
     )
   )
 
-/** Whether a subject has every segment of a scope. */
-const isWithin = (subject: ReservationView["subject"], scope: string | undefined): boolean =>
-  (scope ?? "")
+/** Returns whether a subject has every segment of a scope. */
+const isWithin = (subject: ReservationView["subject"], scope: string | undefined): boolean => {
+  const segments = pathOfSubject(subject).split("/")
+  return (scope ?? "")
     .toLowerCase()
     .split("/")
-    .filter((segment) => segment !== "")
-    .every((segment) => segmentsOf(subject).includes(segment))
+    .every((segment) => segment === "" || segments.includes(segment))
+}
 
-const segmentsOf = (subject: ReservationView["subject"]): ReadonlyArray<string> =>
-  Subject.fields.flatMap((field) => {
-    const value = subject[field]
-    return value === undefined ? [] : [`${field}:${value}`.toLowerCase()]
-  })
+const pathOfSubject = (subject: ReservationView["subject"]): string => Subject.scopes(subject).at(-1) ?? ""
 
 const line = ({ action, amount, id, subject, unit }: ReservationView): string =>
-  `${id}: ${format(make(unit, amount))} for ${action.kind} ${action.name} on ${segmentsOf(subject).join("/")}`
+  `${id}: ${format(make(unit, amount))} for ${action.kind} ${action.name} on ${pathOfSubject(subject)}`

@@ -1,7 +1,6 @@
 /**
  * The scripted transport. It stores the faults that a test injects, applies them to requests, and logs every request.
  */
-import type { TransportRequest } from "@effect-cycles/protocol/CyclesTransport"
 import * as CyclesTransport from "@effect-cycles/protocol/CyclesTransport"
 import type { Name } from "@effect-cycles/protocol/Operations"
 import * as Operations from "@effect-cycles/protocol/Operations"
@@ -80,26 +79,22 @@ export const make = (inner: CyclesTransport.CyclesTransport): Script => {
       .find((fault) => fault !== undefined)
   }
 
-  const log = (request: TransportRequest, operation: Name | undefined, fault: Fault | undefined): void => {
-    const { pathname, search } = new URL(request.url)
-    const body = request.body ?? ""
-    requests.push({
-      operation,
-      method: request.method,
-      path: pathname + search,
-      idempotencyKey: keyOf(body),
-      body,
-      fault: fault?.name
-    })
-  }
-
   return {
     requests,
     transport: CyclesTransport.fromStart((request, context, done) => {
-      const operation = operationOf(request.method, new URL(request.url).pathname)
-      const met = take(operation)
-      const fault = met === none ? undefined : met
-      log(request, operation, fault)
+      const { body = "", method } = request
+      const { pathname, search } = new URL(request.url)
+      const operation = operationOf(method, pathname)
+      const taken = take(operation)
+      const fault = taken === none ? undefined : taken
+      requests.push({
+        operation,
+        method,
+        path: pathname + search,
+        idempotencyKey: keyOf(body),
+        body,
+        fault: fault?.name
+      })
       if (fault === undefined) return inner.start(request, context, done)
       // Called outside the effect, so that the transport throws if `run` throws.
       const outcome = fault.run({ operation, request, send: CyclesTransport.send(inner, request) })
