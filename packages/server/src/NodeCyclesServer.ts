@@ -117,10 +117,10 @@ export interface Running {
  * const program = Effect.gen(function* () {
  *   const { url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "secret" })
  *   const response = yield* Effect.promise(() => fetch(`${url}/actuator/health`))
- *   return response.status
+ *   console.log(response.status) // 200
  * })
  *
- * Effect.runPromise(Effect.scoped(program)).then(console.log) // 200
+ * Effect.runPromise(Effect.scoped(program))
  * ```
  *
  * @category constructors
