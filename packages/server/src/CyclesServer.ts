@@ -141,7 +141,7 @@ export interface ReservationView {
   readonly amount: bigint
   /** The charged amount, if the reservation was committed. */
   readonly committed: bigint | undefined
-  /** The number of heartbeats that extended the lease. */
+  /** How often the lease was extended. */
   readonly extensions: number
 }
 

@@ -269,7 +269,7 @@ const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
   if (caller === "admin") {
     const requested = query.get("tenant")
     if (requested === null || requested.trim() === "")
-      throw invalidRequest("tenant query parameter is required with the administrator's key")
+      throw invalidRequest("tenant query parameter is required with the admin key")
     return requested
   }
   checkTenantParameter(caller, query)
