@@ -7,15 +7,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { checkBundle, esbuildVersion } from "./bundle.ts"
-import { bin, build, entriesOf, manifestOf, pack, packages, run, versionOf } from "./pack.ts"
+import { bin, build, dependenciesOf, entriesOf, imports, packAll, peers, run, versionOf } from "./pack.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-build-"))
 try {
   build()
-  const tarballs: Record<string, string> = {}
-  for (const name of packages) {
-    const tarball = pack(name, folder)
-    tarballs[manifestOf(name).name] = tarball
+  const tarballs = packAll(folder)
+  for (const [name, tarball] of Object.entries(tarballs)) {
     run(bin("publint"), ["--strict", tarball])
     run(bin("attw"), [
       tarball,
@@ -32,16 +30,15 @@ try {
 
   const consumer = join(folder, "consumer")
   mkdirSync(consumer)
-  const imports = packages.flatMap((name) => entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1)))
-  // Optional peers too: the entry points that need them are also checked.
-  const peers = Object.assign({}, ...packages.map((name) => manifestOf(name).peerDependencies ?? {}))
+  const dependencies = dependenciesOf(tarballs)
   writeFileSync(
     join(consumer, "package.json"),
     JSON.stringify({
       private: true,
       type: "module",
       dependencies: {
-        ...Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`])),
+        ...dependencies,
+        // Optional peers too, because the entry points that need them are also checked.
         ...peers,
         effect: versionOf("effect"),
         esbuild: esbuildVersion,
@@ -53,8 +50,8 @@ try {
   writeFileSync(
     join(consumer, "pnpm-workspace.yaml"),
     // esbuild works without its install script.
-    `allowBuilds:\n  esbuild: false\noverrides:\n${Object.entries(tarballs)
-      .map(([name, file]) => `  "${name}": "file:${file}"\n`)
+    `allowBuilds:\n  esbuild: false\noverrides:\n${Object.entries(dependencies)
+      .map(([name, file]) => `  "${name}": "${file}"\n`)
       .join("")}`
   )
   writeFileSync(

@@ -3,25 +3,24 @@ import { execFileSync, spawnSync } from "node:child_process"
 import { readdirSync, readFileSync, rmSync } from "node:fs"
 import { resolve } from "node:path"
 
-export interface Manifest {
+interface Manifest {
   readonly name: string
   readonly private?: boolean
   readonly devDependencies?: Readonly<Record<string, string>>
   readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
-export const manifestOf = (name: string): Manifest => JSON.parse(readFileSync(`packages/${name}/package.json`, "utf8"))
+const read = (path: string): Manifest => JSON.parse(readFileSync(path, "utf8"))
+
+const manifestOf = (name: string): Manifest => read(`packages/${name}/package.json`)
 
 /** The folders of the public packages. */
 export const packages = readdirSync("packages").filter((name) => manifestOf(name).private !== true)
 
-/** Runs a command, and ends this process if it fails. */
+/** Runs a command. Throws if it fails. */
 export const run = (command: string, args: ReadonlyArray<string>, cwd?: string): void => {
-  const { status } = spawnSync(command, args, { stdio: "inherit", cwd })
-  if (status !== 0) {
-    console.error(`FAIL ${command} ${args.join(" ")}`)
-    process.exit(1)
-  }
+  const { error, status } = spawnSync(command, args, { stdio: "inherit", cwd })
+  if (status !== 0) throw new Error(`FAIL ${command} ${args.join(" ")}`, { cause: error })
 }
 
 export const bin = (name: string): string => resolve("node_modules/.bin", name)
@@ -45,19 +44,35 @@ export const build = (): void => {
   }
 }
 
-/** Packs a built package into a folder. Returns the path of the tarball. */
-export const pack = (name: string, folder: string): string => {
-  const output = execFileSync("pnpm", ["pack", "--json", "--pack-destination", folder], {
-    cwd: `packages/${name}`,
-    encoding: "utf8"
-  })
-  const packed: { readonly filename: string } = JSON.parse(output.slice(output.indexOf("{")))
-  return resolve(folder, packed.filename)
-}
+/** Packs every built package into a folder. Returns the paths of the tarballs by the folders of their packages. */
+export const packAll = (folder: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    packages.map((name) => {
+      const output = execFileSync("pnpm", ["pack", "--json", "--pack-destination", folder], {
+        cwd: `packages/${name}`,
+        encoding: "utf8"
+      })
+      const packed: { readonly filename: string } = JSON.parse(output.slice(output.indexOf("{")))
+      return [name, resolve(folder, packed.filename)]
+    })
+  )
 
-const root: { readonly devDependencies: Readonly<Record<string, string>> } = JSON.parse(
-  readFileSync("package.json", "utf8")
+/** The dependencies of a project that uses the tarballs, by the names of their packages. */
+export const dependenciesOf = (tarballs: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [manifestOf(name).name, `file:${file}`]))
+
+/** The entry points of all public packages, as a program imports them. */
+export const imports: ReadonlyArray<string> = packages.flatMap((name) =>
+  entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1))
 )
 
+/** The peers of the public packages, including optional ones. */
+export const peers: Readonly<Record<string, string>> = Object.assign(
+  {},
+  ...packages.map((name) => manifestOf(name).peerDependencies ?? {})
+)
+
+const workspace = read("package.json")
+
 /** The version of a package in the workspace. */
-export const versionOf = (name: string): string => root.devDependencies[name] ?? "*"
+export const versionOf = (name: string): string => workspace.devDependencies?.[name] ?? "*"

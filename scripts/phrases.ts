@@ -9,7 +9,7 @@ interface Phrase {
 }
 
 /** The phrases of prose and names. Each matches within one line. */
-export const phrases: ReadonlyArray<Phrase> = [
+const phrases: ReadonlyArray<Phrase> = [
   { pattern: /\b(tells?|told)\b/i, instead: "returns, fails with, throws, logs or reports" },
   { pattern: /\banswer(s|ed|ing)?\b/i, instead: "response, respond" },
   { pattern: /\b(an|the|each|every) act\b/i, instead: "guarded call, body" },
@@ -22,7 +22,7 @@ export const phrases: ReadonlyArray<Phrase> = [
   { pattern: /\bhabits?\b(?!-server)/i, instead: "quirk, latency profile" },
   { pattern: /\b([Nn]obody|[Ww]hoever)\b/, instead: "the client, the caller, users" },
   { pattern: /\b(anew|dear|at the least|hold(s|ing)? against|see(s|n)? to)\b/i, instead: "a current word" },
-  { pattern: /\bof (one|[a-z]+(er|or|gram))'s own\b/i, instead: "custom, separate, caller-supplied" },
+  { pattern: /\bof ((a|an|the|its) )?[a-z]+'s own\b/i, instead: "custom, separate, caller-supplied" },
   { pattern: /(?<!there )\b(is|are|was|were) no (?!longer\b|more\b|less\b|sooner\b)/i, instead: "isn't, has no" },
   { pattern: /\bthe books\b/i, instead: "the ledger, the balance" },
   { pattern: /\bSource: ours\b/, instead: "nothing" }

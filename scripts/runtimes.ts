@@ -15,7 +15,7 @@ import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { journalLines, quickstartLines } from "../packages/conformance/src/internal/runtimes/expected.ts"
 import { esbuildVersion } from "./bundle.ts"
-import { build, entriesOf, manifestOf, pack, packages, versionOf } from "./pack.ts"
+import { build, dependenciesOf, imports, packAll, peers, versionOf } from "./pack.ts"
 
 const programs = resolve("packages/conformance/src/internal/runtimes")
 const examples = resolve("docs/examples")
@@ -68,7 +68,7 @@ const equals =
 // installing
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Installs packages in a separate folder. Returns `undefined` if the registry doesn't have one of them. */
+/** Installs packages in a separate folder. Returns `undefined` if that fails, or if the registry doesn't have one of them. */
 const install = (name: string, dependencies: Readonly<Record<string, string>>): string | undefined => {
   const target = join(folder, name)
   mkdirSync(target)
@@ -77,7 +77,8 @@ const install = (name: string, dependencies: Readonly<Record<string, string>>): 
   if (isOk) return target
   const missing = Object.entries(dependencies).find(
     ([name, range]) =>
-      !range.startsWith("file:") && !execute("npm", ["view", `${name}@${range}`, "version"], target).isOk
+      !range.startsWith("file:") &&
+      execute("npm", ["view", `${name}@${range}`, "version"], target).stderr.includes("code E404")
   )
   if (missing === undefined) {
     report(`install ${name}`, stderr, Date.now())
@@ -88,50 +89,36 @@ const install = (name: string, dependencies: Readonly<Record<string, string>>): 
   return undefined
 }
 
+/** The tarballs as dependencies, from when they have been packed. */
+let tarballs: Readonly<Record<string, string>> = {}
+
+/** The peers without undici, which no entry point requires. */
+const { undici: _, ...requiredPeers } = peers
+
 /** Installs the tarballs as a user would, and copies the programs. */
 const installApp = (name: string, more: Readonly<Record<string, string>>): string | undefined => {
-  const target = install(name, {
-    ...Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`])),
-    ...peers,
-    effect: versionOf("effect"),
-    ...more
-  })
+  const target = install(name, { ...tarballs, ...requiredPeers, effect: versionOf("effect"), ...more })
   if (target === undefined) return undefined
   cpSync(programs, join(target, "runtimes"), { recursive: true })
   mkdirSync(join(target, "examples/support"), { recursive: true })
   for (const file of ["01_quickstart.ts", "support/stage.ts"]) {
     cpSync(join(examples, file), join(target, "examples", file))
   }
-  const write = (file: string, entries: ReadonlyArray<string>) =>
-    writeFileSync(
-      join(target, file),
-      entries
-        .map(
-          (entry, i) => `import * as m${i} from "${entry}"\nconsole.log("${entry}", Object.keys(m${i}).length > 0)\n`
-        )
-        .join("")
-    )
-  write("entries.js", entries)
+  writeFileSync(
+    join(target, "entries.js"),
+    imports
+      .map((entry, i) => `import * as m${i} from "${entry}"\nconsole.log("${entry}", Object.keys(m${i}).length > 0)\n`)
+      .join("")
+  )
   return target
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// what is expected
+// expected output
 // ---------------------------------------------------------------------------------------------------------------------
 
-const tarballs: Record<string, string> = {}
-
-/** The peers that some entry points need, undici excepted: it is optional for all of them. */
-const { undici: _, ...peers }: Readonly<Record<string, string>> = Object.assign(
-  {},
-  ...packages.map((name) => manifestOf(name).peerDependencies ?? {})
-)
-
-/** Every entry point. */
-const entries = packages.flatMap((name) => entriesOf(name).map((entry) => manifestOf(name).name + entry.slice(1)))
-
-/** Entry points that don't need Node. */
-const portable = entries.filter((entry) => !/\/node(\/|$)|^@effect-cycles\/(server|testing)/.test(entry))
+/** The entry points that don't need Node. */
+const portable = imports.filter((entry) => !/\/node(\/|$)|^@effect-cycles\/(server|testing)/.test(entry))
 
 const section = (title: string, lines: ReadonlyArray<string>): string =>
   [`${title}:`, ...lines.map((line) => `  ${line}`)].join("\n")
@@ -157,7 +144,7 @@ const checkLocal = (name: string, app: string, command: string, args: ReadonlyAr
   const home = mkdtempSync(join(folder, "home-"))
   const env = { HOME: home, DENO_DIR: join(home, "deno"), DENO_NO_UPDATE_CHECK: "1", CYCLES_BASE_URL: undefined }
   const run = (file: string) => () => execute(command, [...args, file], app, env)
-  check(`${name} ${version}: every entry point`, run("entries.js"), equals(imported(entries)))
+  check(`${name} ${version}: every entry point`, run("entries.js"), equals(imported(imports)))
   check(`${name} ${version}: docs/examples/01_quickstart.ts`, run("examples/01_quickstart.ts"), isDone)
   check(`${name} ${version}: quickstart and journals`, run("runtimes/local.ts"), equals(local))
 }
@@ -245,7 +232,7 @@ if (only !== undefined && runtimes[only] === undefined) {
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-runtimes-"))
 try {
   build()
-  for (const name of packages) tarballs[manifestOf(name).name] = pack(name, folder)
+  tarballs = dependenciesOf(packAll(folder))
   const app = installApp("app", { undici: versionOf("undici") })
   for (const [name, check] of Object.entries(runtimes)) {
     if (app !== undefined && (only === undefined || name === only)) check(name, app)

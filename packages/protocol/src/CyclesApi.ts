@@ -148,7 +148,7 @@ export const evidence = HttpApiGroup.make("Evidence").add(lookup(Operations.getE
  * import { CyclesApi } from "@effect-cycles/protocol"
  *
  * console.log(Object.keys(CyclesApi.CyclesApi.groups))
- * // ["Decisions", "Reservations", "Balances", "Events", "Evidence"]
+ * // [ "Decisions", "Reservations", "Balances", "Events", "Evidence" ]
  * ```
  *
  * @category models

@@ -141,7 +141,7 @@ export interface ReservationView {
   readonly amount: bigint
   /** The charged amount, if the reservation was committed. */
   readonly committed: bigint | undefined
-  /** The number of heartbeats that extended the lease. */
+  /** How often the lease was extended. */
   readonly extensions: number
 }
 
@@ -340,12 +340,13 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
  *   const server = yield* CyclesServer.CyclesServer
  *   yield* server.credit("TOKENS", 500)
  *   yield* server.assertNoneActive
- *   return yield* server.books("TOKENS")
+ *   const { remaining } = yield* server.books("TOKENS")
+ *   console.log(remaining) // 1500n
  * })
  *
  * const TestServer = CyclesServer.layerMemory({ tenant: "acme", budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
  *
- * Effect.runPromise(Effect.provide(program, TestServer)).then(({ remaining }) => console.log(remaining)) // 1500n
+ * Effect.runPromise(Effect.provide(program, TestServer))
  * ```
  *
  * @category layers

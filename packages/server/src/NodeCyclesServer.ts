@@ -12,8 +12,8 @@
  *
  * - There is no TLS. Put a proxy in front of the server before it listens on another interface.
  * - Only one server can use a data file at a time.
- * - If a commit fails, an exception leaves the event loop's callback, and the process has to exit. After a restart it
- *   continues with the last committed state.
+ * - If a commit to the data file fails, an uncaught exception ends the process. After a restart the server continues with the
+ *   last committed state.
  *
  * @see cycles-protocol-v0.yaml (runtime plane) and the governance specification (admin plane)
  * @since 0.1.0
@@ -117,10 +117,10 @@ export interface Running {
  * const program = Effect.gen(function* () {
  *   const { url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "secret" })
  *   const response = yield* Effect.promise(() => fetch(`${url}/actuator/health`))
- *   return response.status
+ *   console.log(response.status) // 200
  * })
  *
- * Effect.runPromise(Effect.scoped(program)).then(console.log) // 200
+ * Effect.runPromise(Effect.scoped(program))
  * ```
  *
  * @category constructors
@@ -224,7 +224,7 @@ const listen = (
             requestTimeout: limits.requestTimeoutMs,
             headersTimeout: limits.headersTimeoutMs,
             keepAliveTimeout: limits.keepAliveTimeoutMs,
-            // Node checks the two timeouts above only this often. Its default of 30 s would exceed them.
+            // The interval at which Node checks the first two timeouts. Its default of 30 s is too long for them.
             connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headersTimeoutMs / 4)),
             maxHeaderSize: 16_384
           },

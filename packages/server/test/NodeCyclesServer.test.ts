@@ -8,12 +8,7 @@ import * as Net from "node:net"
 import { connect, request, send, start, untilClosed } from "./support/sockets.ts"
 import { estimateBody } from "./support/testServer.ts"
 
-const reserve = JSON.stringify({
-  idempotency_key: "k",
-  subject: { tenant: "acme" },
-  action: { kind: "k", name: "n" },
-  estimate: { unit: "TOKENS", amount: 1 }
-})
+const reserve = JSON.stringify(estimateBody("k", 1))
 
 /** Internals that no response may contain: a stack frame, a file, an error class, SQL. */
 const internals =

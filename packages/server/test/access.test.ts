@@ -3,7 +3,15 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import type { TestServer } from "./support/testServer.ts"
-import { createBudget, estimateBody, makeTestServer, outcomeOf, reserve } from "./support/testServer.ts"
+import {
+  columnOf,
+  createBudget,
+  createKey,
+  estimateBody,
+  makeTestServer,
+  outcomeOf,
+  reserve
+} from "./support/testServer.ts"
 
 const adminRelease = (server: TestServer, id: string): ReturnType<TestServer["request"]> =>
   server.asAdmin(`reservations/${id}/release`, { idempotency_key: "r" })
@@ -34,13 +42,7 @@ describe("access", () => {
       const server = makeTestServer()
       createBudget(server, "workspace:eng", 100)
       createBudget(server, "workspace:hr", 100)
-      const { body } = server.admin("POST", "api-keys", {
-        tenant_id: "acme",
-        name: "narrow",
-        scope_filter: ["Workspace:Eng"],
-        expires_at: "2100-01-01T00:00:00Z"
-      })
-      const key = String(body["key_secret"])
+      const key = createKey(server, { scope_filter: ["Workspace:Eng"] }).secret
       const inside = server.request(
         "reservations",
         estimateBody("i", 1, undefined, { workspace: "Eng", agent: "x" }),
@@ -52,23 +54,15 @@ describe("access", () => {
       )
       const outside = reserve(server, 1, undefined, { workspace: "hr" })
       expect(server.request(`reservations/${outside}`, undefined, key).status).toBe(403)
-      const rows = server.request("reservations", undefined, key).body["reservations"]
-      expect(Array.from(Object(rows), (row) => Object(row).reservation_id)).toEqual([inside.body["reservation_id"]])
-      const balances = server.request("balances?tenant=acme", undefined, key).body["balances"]
-      expect(Array.from(Object(balances), (row) => Object(row).scope_path)).toEqual(["tenant:acme/workspace:eng"])
+      const list = server.request("reservations", undefined, key)
+      expect(columnOf(list, "reservations", "reservation_id")).toEqual([inside.body["reservation_id"]])
+      const balances = server.request("balances?tenant=acme", undefined, key)
+      expect(columnOf(balances, "balances", "scope_path")).toEqual(["tenant:acme/workspace:eng"])
     })
 
     it("grants every read permission with admin:read and every write permission with admin:write, and nothing else", () => {
       const server = makeTestServer()
-      const keyWith = (permission: string) =>
-        String(
-          server.admin("POST", "api-keys", {
-            tenant_id: "acme",
-            name: "k",
-            permissions: [permission],
-            expires_at: "2100-01-01T00:00:00Z"
-          }).body["key_secret"]
-        )
+      const keyWith = (permission: string) => createKey(server, { permissions: [permission] }).secret
       const reader = keyWith("admin:read")
       expect(server.request("balances?tenant=acme", undefined, reader).status).toBe(200)
       expect(server.request("reservations", undefined, reader).status).toBe(403)
@@ -78,8 +72,7 @@ describe("access", () => {
     it("rejects a key from its expiry instant on with KEY_EXPIRED", () => {
       const server = makeTestServer()
       const expires_at = new Date(server.nowMs + 1_000).toISOString()
-      const created = server.admin("POST", "api-keys", { tenant_id: "acme", name: "short", expires_at })
-      const key = String(created.body["key_secret"])
+      const key = createKey(server, { expires_at }).secret
       server.nowMs += 999
       expect(server.request("balances?tenant=acme", undefined, key).status).toBe(200)
       server.nowMs += 1

@@ -3,6 +3,7 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import {
+  columnOf,
   createBudget,
   estimateBody,
   eventBody,
@@ -38,13 +39,9 @@ describe("accounting", () => {
       createBudget(server, "agent:a/toolset:t", 5, 50)
       const subject = { agent: "a", toolset: "t" }
       const event = eventBody("e", 20, { overage_policy: "ALLOW_WITH_OVERDRAFT" }, subject)
-      const { body, status } = server.request("events", event)
-      expect([status, body["charged"]]).toEqual([201, tokens(10)])
-      expect(Array.from(Object(body["balances"]), (row) => Object(row).is_over_limit)).toEqual([
-        undefined,
-        true,
-        undefined
-      ])
+      const response = server.request("events", event)
+      expect([response.status, response.body["charged"]]).toEqual([201, tokens(10)])
+      expect(columnOf(response, "balances", "is_over_limit")).toEqual([undefined, true, undefined])
       expect(server.ledger("agent:a")).toMatchObject({ spent: 10n, debt: 0n })
       expect(server.ledger("agent:a/toolset:t")).toMatchObject({ spent: 5n, debt: 5n })
     })

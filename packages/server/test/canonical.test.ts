@@ -2,7 +2,7 @@
  * When two bodies under the same idempotency key count as the same request.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { makeTestServer } from "./support/testServer.ts"
+import { createKey, makeTestServer } from "./support/testServer.ts"
 import type { Response } from "../src/internal/call.ts"
 import * as Handler from "../src/internal/handler.ts"
 
@@ -32,8 +32,7 @@ describe("canonical", () => {
 
     const sendTwice = (body: string): ReadonlyArray<Response> => {
       const server = makeTestServer()
-      const key = server.admin("POST", "api-keys", { tenant_id: "acme", name: "k", expires_at: "2100-01-01T00:00:00Z" })
-      const headers = { "x-cycles-api-key": String(key.body["key_secret"]), "content-type": "application/json" }
+      const headers = { "x-cycles-api-key": createKey(server).secret, "content-type": "application/json" }
       return [`${prefix}${amount}}`, body].map((text) =>
         Handler.handle(
           server.internals,

@@ -16,6 +16,7 @@ import { format } from "../src/internal/migrations.ts"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
 import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
 import { createTenant } from "./support/sockets.ts"
+import { estimateBody } from "./support/testServer.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => Fs.mkdtempSync(join(tmpdir(), "effect-cycles-data-"))),
@@ -275,12 +276,7 @@ describe("dataFile", () => {
           method: "POST",
           url: "/v1/reservations",
           headers: { "x-cycles-api-key": apiKey, "content-type": "application/json" },
-          body: JSON.stringify({
-            idempotency_key: "k",
-            subject: { tenant: "acme" },
-            action: { kind: "k", name: "n" },
-            estimate: { unit: "TOKENS", amount: 5 }
-          })
+          body: JSON.stringify(estimateBody("k", 5))
         },
         Date.now()
       )

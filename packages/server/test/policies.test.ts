@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import type { TestServer } from "./support/testServer.ts"
-import { estimateBody, makeTestServer, tokens, uniqueKey } from "./support/testServer.ts"
+import { budgetBody, estimateBody, makeTestServer, uniqueKey } from "./support/testServer.ts"
 
 describe("policies", () => {
   describe("effectivePolicy", () => {
@@ -33,9 +33,10 @@ describe("policies", () => {
       const server = makeTestServer()
       expect(policy(server, { effective_from: "tomorrow" }).status).toBe(400)
       expect(policy(server, { effective_until: "2026-13-45T00:00:00Z" }).status).toBe(400)
-      const period = { tenant_id: "acme", scope: "tenant:acme/agent:p", unit: "TOKENS", allocated: tokens(1) }
-      expect(server.admin("POST", "budgets", { ...period, period_start: "soon" }).status).toBe(400)
-      expect(server.admin("POST", "budgets", { ...period, period_start: "2026-01-01T00:00:00Z" }).status).toBe(201)
+      const create = (period_start: string) =>
+        server.admin("POST", "budgets", budgetBody("tenant:acme/agent:p", { period_start })).status
+      expect(create("soon")).toBe(400)
+      expect(create("2026-01-01T00:00:00Z")).toBe(201)
     })
 
     it("counts only new reservations against the rate limit, not repeated, denied or dry-run requests", () => {

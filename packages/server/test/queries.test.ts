@@ -2,9 +2,13 @@
  * Lists of reservations and balances: filters, order and cursors.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { makeTestServer, reserve } from "./support/testServer.ts"
+import type { TestResponse } from "./support/testServer.ts"
+import { columnOf, makeTestServer, reserve } from "./support/testServer.ts"
 
 const agent = { agent: "a" }
+
+const amountsOf = (response: TestResponse): ReadonlyArray<unknown> =>
+  columnOf(response, "reservations", "reserved").map((amount) => Object(amount).amount)
 
 describe("queries", () => {
   describe("getBalances", () => {
@@ -23,19 +27,16 @@ describe("queries", () => {
       reserve(server, 9)
       const query = "reservations?agent=A&status=ACTIVE&sort_by=reserved&sort_dir=desc&limit=2"
       const page = (cursor: unknown) =>
-        server.request(`${query}${cursor === undefined ? "" : `&cursor=${String(cursor)}`}`).body
-      const amounts = (body: Readonly<Record<string, unknown>>) =>
-        Array.from(Object(body["reservations"]), (row) => Object(row).reserved.amount)
+        server.request(`${query}${cursor === undefined ? "" : `&cursor=${String(cursor)}`}`)
       const first = page(undefined)
-      expect(amounts(first)).toEqual([5, 5])
+      expect(amountsOf(first)).toEqual([5, 5])
       // A row after the cursor is released and leaves the filter.
       server.request(`reservations/${ids[4]}/release`, { idempotency_key: "r" })
-      const second = page(first["next_cursor"])
-      expect([amounts(second), second["has_more"], second["next_cursor"]]).toEqual([[3, 1], false, null])
-      expect(server.request(`${query.replace("desc", "asc")}&cursor=${String(first["next_cursor"])}`).status).toBe(400)
-      expect(
-        server.request(`${query.replace("ACTIVE", "RELEASED")}&cursor=${String(first["next_cursor"])}`).status
-      ).toBe(400)
+      const cursor = String(first.body["next_cursor"])
+      const second = page(cursor)
+      expect([amountsOf(second), second.body["has_more"], second.body["next_cursor"]]).toEqual([[3, 1], false, null])
+      expect(server.request(`${query.replace("desc", "asc")}&cursor=${cursor}`).status).toBe(400)
+      expect(server.request(`${query.replace("ACTIVE", "RELEASED")}&cursor=${cursor}`).status).toBe(400)
     })
 
     it("sorts rows with equal keys by ascending id in both directions and across pages", () => {
@@ -43,11 +44,11 @@ describe("queries", () => {
       const ids = Array.from({ length: 5 }, () => reserve(server, 7)).toSorted()
       for (const direction of ["asc", "desc"]) {
         const query = `reservations?sort_by=reserved&sort_dir=${direction}&limit=2`
-        const seen: Array<string> = []
+        const seen: Array<unknown> = []
         for (let cursor: unknown = ""; cursor !== null;) {
-          const { body } = server.request(`${query}&cursor=${String(cursor)}`)
-          for (const row of Object(body["reservations"])) seen.push(row.reservation_id)
-          cursor = body["next_cursor"]
+          const response = server.request(`${query}&cursor=${String(cursor)}`)
+          seen.push(...columnOf(response, "reservations", "reservation_id"))
+          cursor = response.body["next_cursor"]
         }
         expect(seen).toEqual(ids)
       }
@@ -56,8 +57,7 @@ describe("queries", () => {
     it("takes a missing sort field or direction from the cursor", () => {
       const server = makeTestServer()
       for (const amount of [1, 2, 3, 4]) reserve(server, amount)
-      const amounts = (query: string) =>
-        Array.from(Object(server.request(query).body["reservations"]), (row) => Object(row).reserved.amount)
+      const amounts = (query: string) => amountsOf(server.request(query))
       const { next_cursor } = server.request("reservations?sort_by=reserved&sort_dir=asc&limit=2").body
       const at = `cursor=${String(next_cursor)}`
       expect(amounts(`reservations?${at}`)).toEqual([3, 4])
@@ -99,8 +99,7 @@ describe("queries", () => {
       const query = "reservations?status=ACTIVE&sort_by=reserved&sort_dir=asc&limit=2"
       const first = server.request(query).body
       server.request(`reservations/${ids[1]}/release`, { idempotency_key: "r" })
-      const second = server.request(`${query}&cursor=${String(first["next_cursor"])}`).body
-      expect(Array.from(Object(second["reservations"]), (row) => Object(row).reserved.amount)).toEqual([3, 4])
+      expect(amountsOf(server.request(`${query}&cursor=${String(first["next_cursor"])}`))).toEqual([3, 4])
     })
   })
 })

@@ -3,8 +3,7 @@
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
-import type { Cycles } from "effect-cycles/Cycles"
-import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
+import type { Cycles, LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"

@@ -204,7 +204,7 @@ export const overage = (
 /** Throws if an amount of the budget no longer fits in an int64. */
 const inInt64 = (budget: Budget): Budget => {
   if (budget.spent > Limits.maxInt64 || budget.debt > Limits.maxInt64 || remaining(budget) < Limits.minInt64) {
-    throw invalidRequest(`The ledger of ${budget.scope} can't hold this amount`)
+    throw invalidRequest(`An amount of the budget at ${budget.scope} would exceed 64 bits`)
   }
   return budget
 }

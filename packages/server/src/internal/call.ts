@@ -76,13 +76,12 @@ export const checkPercentEncoding = (url: string): void => {
   try {
     decodeURIComponent(url)
   } catch {
-    throw invalidRequest("The path or the query has a percent escape that can't be read")
+    throw invalidRequest("The path or the query has a malformed percent escape")
   }
 }
 
 /**
- * The valid trace id of a request, from `traceparent` or the Cycles header. As in the reference server, only the runtime
- * plane accepts upper-case digits.
+ * The valid trace id of a request, from `traceparent` or the Cycles header. Only the runtime plane accepts upper-case digits.
  */
 export const traceIdOf = (headers: Request["headers"], isAdminPath: boolean): string | undefined => {
   const header = (name: string): string | undefined => (isAdminPath ? headers[name] : headers[name]?.toLowerCase())

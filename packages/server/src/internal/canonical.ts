@@ -1,7 +1,7 @@
 /**
  * The canonical form of a request body, which decides whether a repeated idempotency key belongs to the same request.
  *
- * Keys are sorted, and nulls and defaults are removed. The form is computed only if the bytes differ, which is rare.
+ * Keys are sorted, and nulls and some defaults are removed. The form is computed only if the bytes differ, which is rare.
  *
  * @see IDEMPOTENCY in cycles-protocol-v0.yaml, which recommends canonical JSON (RFC 8785)
  */
@@ -20,7 +20,7 @@ const withSortedKeys = (value: unknown): unknown => {
   return Object.fromEntries(entries.map(([key, inner]) => [key, withSortedKeys(inner)]))
 }
 
-/** The body without nulls, except in fields with a default: there the reference server distinguishes null from absent. */
+/** The body without nulls, except as `grace_period_ms` or `dry_run`: such a body differs from one without the field. */
 const significantFields = (body: string): Readonly<Record<string, unknown>> => {
   const raw = Parse.json(body)
   const isNull = (name: string) => (raw[name] === null ? { [name]: null } : undefined)
@@ -30,7 +30,10 @@ const significantFields = (body: string): Readonly<Record<string, unknown>> => {
 /** The canonical form of a body. */
 export const canonicalBody = (body: string): string => canonical(significantFields(body))
 
-/** The canonical form of a reserve request. The default of ttl_ms is not removed: it depends on the tenant and policies. */
+/**
+ * The canonical form of a reserve request. Explicit defaults of `dry_run` and `grace_period_ms` count as absent, but an explicit
+ * `ttl_ms` doesn't, as in the reference server.
+ */
 export const canonicalReserveBody = (body: string): string => {
   const { dry_run, grace_period_ms, ...rest } = {
     dry_run: undefined,

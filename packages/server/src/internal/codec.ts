@@ -39,7 +39,7 @@ const hasReservedKey = (value: unknown): value is Readonly<Record<string, unknow
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** A reservation as plain JSON: fields that are or may contain bigints are strings. */
-interface ReservationRow extends Omit<Reservation, "amount" | "committed" | "metadata" | "committedMetadata"> {
+interface EncodedReservation extends Omit<Reservation, "amount" | "committed" | "metadata" | "committedMetadata"> {
   readonly amount: string
   readonly committed: string | undefined
   readonly metadata: string | undefined
@@ -54,11 +54,11 @@ export const encodeReservation = (reservation: Reservation): string =>
     committed: reservation.committed?.toString(),
     metadata: encodeOptional(reservation.metadata),
     committedMetadata: encodeOptional(reservation.committedMetadata)
-  } satisfies ReservationRow)
+  } satisfies EncodedReservation)
 
 /** Decodes a result of `encodeReservation`. */
 export const decodeReservation = (body: unknown): Reservation => {
-  const row: ReservationRow = JSON.parse(String(body))
+  const row: EncodedReservation = JSON.parse(String(body))
   return {
     ...row,
     amount: BigInt(row.amount),

@@ -16,7 +16,7 @@ export const json = (text: string): Readonly<Record<string, unknown>> => {
   try {
     value = Json.parse(text)
   } catch {
-    throw invalidRequest("Malformed request body: no JSON")
+    throw invalidRequest("Malformed request body: it isn't JSON")
   }
   if (!isRecord(value)) throw invalidRequest("Malformed request body: a JSON object is expected")
   return value

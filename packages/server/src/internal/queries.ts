@@ -43,7 +43,8 @@ export const listReservations = (
   const order = orderOf(query)
   const filter = filterOf(query)
   const limit = limitOf(query)
-  const start = startOf(query, order, filterFingerprint(tenantId, query))
+  const filters = filterFingerprint(tenantId, query)
+  const start = startOf(query, order, filters)
   const effectiveOrder: Order = {
     by: order.by ?? start?.by ?? "created_at_ms",
     direction: order.direction ?? start?.direction ?? "desc"
@@ -68,7 +69,7 @@ export const listReservations = (
             after: last.id,
             at: String(keyOf(last, effectiveOrder.by)),
             ...effectiveOrder,
-            filters: isSorted ? filterFingerprint(tenantId, query) : undefined
+            filters: isSorted ? filters : undefined
           })
         : null
   })
@@ -269,7 +270,7 @@ const tenantOf = (caller: Caller | "admin", query: URLSearchParams): string => {
   if (caller === "admin") {
     const requested = query.get("tenant")
     if (requested === null || requested.trim() === "")
-      throw invalidRequest("tenant query parameter is required with the administrator's key")
+      throw invalidRequest("tenant query parameter is required with the admin key")
     return requested
   }
   checkTenantParameter(caller, query)

@@ -29,8 +29,8 @@ export const checkSettleable = (reservation: Reservation, nowMs: number): void =
 }
 
 /**
- * The time of a settlement, in epoch milliseconds. Settlements of one tenant within the same millisecond are up to 2 ms apart,
- * so that time filters of a list can separate them.
+ * The time of a settlement, in epoch milliseconds. Settlements of one tenant within the same millisecond get increasing times,
+ * at most 2 ms ahead of the clock, so that time filters of a list can separate them.
  */
 export const nextSettlementTime = (context: Context, tenantId: string): number => {
   const last = context.lastSettled.get(tenantId) ?? 0

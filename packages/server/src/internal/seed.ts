@@ -33,7 +33,7 @@ export const seed = (server: Server, tenant: string, budgets: ReadonlyArray<Seed
     )
     const json: unknown = JSON.parse(response.body)
     if (response.status >= 400 || typeof json !== "object" || json === null) {
-      throw new RangeError(`The embedded server can't be made: ${response.body}`)
+      throw new RangeError(`The embedded server can't be created: ${response.body}`)
     }
     return { ...json }
   }

@@ -51,7 +51,7 @@ const makeStore = (db: DatabaseSync): Store => {
   const commit = (): void => {
     if (!isDirty()) return
     try {
-      for (const part of groups) if (part.isDirty()) part.flush()
+      for (const part of groups) part.flush()
       if (failure !== undefined) throw failure
       if (isInTransaction) commitTransaction.run()
       isInTransaction = false
@@ -80,7 +80,7 @@ type Transact = (write: () => void) => void
 interface TableGroup {
   /** Whether there are buffered writes. */
   readonly isDirty: () => boolean
-  /** Writes the buffer into the open transaction. */
+  /** Writes the buffer, unless it is empty, into the open transaction. */
   readonly flush: () => void
 }
 
@@ -90,7 +90,7 @@ interface TableGroup {
 
 const makeRecords = (
   db: DatabaseSync,
-  writing: Transact
+  transact: Transact
 ): TableGroup & { readonly tables: Pick<Store, "tenants" | "keys" | "budgets" | "policies"> } => {
   const upsert = db.prepare(
     "INSERT INTO records (kind, id, body) VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body"
@@ -123,7 +123,8 @@ const makeRecords = (
     },
     isDirty: () => changed.size > 0,
     flush: () => {
-      writing(() => changed.forEach((write) => write()))
+      if (changed.size === 0) return
+      transact(() => changed.forEach((write) => write()))
       changed.clear()
     }
   }
@@ -145,7 +146,7 @@ interface Reservations extends TableGroup {
   readonly find: (id: string) => CachedReservation | undefined
 }
 
-const makeReservations = (db: DatabaseSync, writing: Transact): Reservations => {
+const makeReservations = (db: DatabaseSync, transact: Transact): Reservations => {
   const insert = db.prepare(
     "INSERT INTO reservations (seq, id, owner, created_at, due, body) VALUES (?, ?, ?, ?, ?, ?)"
   )
@@ -188,10 +189,9 @@ const makeReservations = (db: DatabaseSync, writing: Transact): Reservations => 
     return cache({ seq: Number(row["seq"]), isNew: false, reservation: decodeReservation(row["body"]) })
   }
 
-  const isDirty = (): boolean => changed.size > 0
-
   const flush = (): void => {
-    writing(() => {
+    if (changed.size === 0) return
+    transact(() => {
       for (const [id, { isNew, reservation, seq }] of changed) {
         const body = encodeReservation(reservation)
         const due = tableSchemas.reservations.due(reservation)
@@ -203,12 +203,8 @@ const makeReservations = (db: DatabaseSync, writing: Transact): Reservations => 
     changed.clear()
   }
 
-  const flushIfDirty = (): void => {
-    if (isDirty()) flush()
-  }
-
   const byCreation = function* (owner: string, direction: Direction, after?: CreationKey): Iterable<Reservation> {
-    flushIfDirty()
+    flush()
     const rows =
       direction === "asc"
         ? newer.iterate(owner, after?.createdAtMs ?? -1, after?.id ?? "")
@@ -218,7 +214,7 @@ const makeReservations = (db: DatabaseSync, writing: Transact): Reservations => 
 
   return {
     find,
-    isDirty,
+    isDirty: () => changed.size > 0,
     flush,
     table: {
       get: (id) => find(id)?.reservation,
@@ -231,29 +227,29 @@ const makeReservations = (db: DatabaseSync, writing: Transact): Reservations => 
       ofOwner: (owner) => byCreation(owner, "asc"),
       byCreation,
       *all() {
-        flushIfDirty()
+        flush()
         for (const row of selectAll.iterate()) yield decodeReservation(row["body"])
       },
       due: (nowMs, limit) => {
         if (nextDue > nowMs) return []
-        flushIfDirty()
+        flush()
         const rows = dueBy.all(nowMs, limit)
         if (rows.length < limit) nextDue = dueAfter(firstDue, nowMs)
         return rows.map((row) => decodeReservation(row["body"]))
       },
       remove: (id) => {
-        flushIfDirty()
+        flush()
         const known = find(id)
         if (known === undefined) return
         young.delete(id)
         old.delete(id)
-        writing(() => {
+        transact(() => {
           removeResponses.run(known.seq)
           remove.run(known.seq)
         })
       },
       size: () => {
-        flushIfDirty()
+        flush()
         return Number(size.get()?.["n"] ?? 0)
       }
     }
@@ -269,7 +265,7 @@ const dueAfter = (first: StatementSync, ms: number): number =>
 
 const makeResponses = (
   db: DatabaseSync,
-  writing: Transact,
+  transact: Transact,
   reservationOf: Reservations["find"]
 ): TableGroup & { readonly table: ResponseTable } => {
   // A key can be reused after its retention but before the old row was removed.
@@ -289,10 +285,9 @@ const makeResponses = (
   const changed = new Map<string, StoredResponse>()
   let nextDue = dueAfter(firstDue, Number.NEGATIVE_INFINITY)
 
-  const isDirty = (): boolean => changed.size > 0
-
   const flush = (): void => {
-    writing(() => {
+    if (changed.size === 0) return
+    transact(() => {
       for (const [id, response] of changed) {
         const { body, expiresAtMs, forgetAtMs, parentId, request, reservationId, status } = response
         const parent = parentId === undefined ? undefined : reservationOf(parentId)?.seq
@@ -300,10 +295,6 @@ const makeResponses = (
       }
     })
     changed.clear()
-  }
-
-  const flushIfDirty = (): void => {
-    if (isDirty()) flush()
   }
 
   const read = (id: string, parentId: string | undefined) => {
@@ -315,7 +306,7 @@ const makeResponses = (
   }
 
   return {
-    isDirty,
+    isDirty: () => changed.size > 0,
     flush,
     table: {
       get: (id, parentId) => {
@@ -341,16 +332,16 @@ const makeResponses = (
       },
       forget: (nowMs, limit) => {
         if (nextDue > nowMs) return 0
-        flushIfDirty()
+        flush()
         let count = 0
-        writing(() => {
+        transact(() => {
           count = Number(remove.run(nowMs, limit).changes)
         })
         if (count < limit) nextDue = dueAfter(firstDue, nowMs)
         return count
       },
       size: () => {
-        flushIfDirty()
+        flush()
         return Number(size.get()?.["n"] ?? 0)
       }
     }

@@ -111,7 +111,7 @@ export const tableSchemas = {
     owner: () => "",
     due: (_: StoredResponse) => _.forgetAtMs
   }
-} satisfies Record<string, unknown>
+} satisfies Record<string, TableSchema<never>>
 
 // ---------------------------------------------------------------------------------------------------------------------
 // memory

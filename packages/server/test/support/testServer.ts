@@ -81,11 +81,7 @@ export const makeTestServer = (store?: Store): TestServer => {
     }
   }
   server.admin("POST", "tenants", { tenant_id: "acme", name: "acme" })
-  apiKey = String(
-    server.admin("POST", "api-keys", { tenant_id: "acme", name: "k", expires_at: "2100-01-01T00:00:00Z" }).body[
-      "key_secret"
-    ]
-  )
+  apiKey = createKey(server).secret
   createBudget(server, "", 1_000_000)
   return server
 }
@@ -141,7 +137,7 @@ export const fund = (server: TestServer, scope: string, operation: string, amoun
     ...more
   })
 
-/** Creates an API key of the tenant that expires in 2100. */
+/** Creates an API key of the tenant. Default: it expires in 2100. */
 export const createKey = (server: TestServer, more?: object): { readonly id: string; readonly secret: string } => {
   const { body } = server.admin("POST", "api-keys", {
     tenant_id: "acme",

@@ -250,7 +250,7 @@ const fundedBudget = (budget: Budget, operation: string, amount: bigint, spent: 
 }
 
 const checkMaxInt64 = (amount: bigint): bigint => {
-  if (amount > Limits.maxInt64) throw invalidRequest(`The budget can't hold more than ${Limits.maxInt64}`)
+  if (amount > Limits.maxInt64) throw invalidRequest(`The allocation must not exceed ${Limits.maxInt64}`)
   return amount
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the requests and lists of the admin plane share: field schemas, tenant resolution, sorting and pages.
+ * Shared by the requests and lists of the admin plane: field schemas, tenant resolution, sorting and pages.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Schema from "effect/Schema"

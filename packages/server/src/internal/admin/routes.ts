@@ -1,7 +1,7 @@
 /**
  * The admin plane: its paths and methods, and the command or query behind each.
  *
- * It covers the part of the specification that the getting-started guides of the reference server use.
+ * It covers tenants, API keys, budgets, policies and the validation of keys. Other paths of the specification get a 404.
  *
  * @see the paths of the governance specification
  */
