@@ -12,7 +12,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type { Amount } from "effect-cycles"
 import { Cycles, CyclesConfig, Reservation, SettlementJournal } from "effect-cycles"
 import { action, books, live, operations, tokens } from "./support/live.ts"
-import { withSettlement } from "./support/settled.ts"
+import { settlementOf, withSettlement } from "./support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -20,10 +20,7 @@ const exact = live({ retry })
 
 const options = { action, estimate: tokens(100) }
 
-const act = Effect.void.pipe(
-  withSettlement({ ...options, actual: () => tokens(42) }),
-  Effect.map(([settlement]) => settlement)
-)
+const act = settlementOf(Effect.void, { ...options, actual: () => tokens(42) })
 
 /** How many requests of an operation were sent. */
 const count = (operation: string) => Effect.map(operations, (all) => all.filter((one) => one === operation).length)

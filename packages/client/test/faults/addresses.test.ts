@@ -12,7 +12,7 @@ import * as Redacted from "effect/Redacted"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import { serveBridged } from "../support/bridge.ts"
 import { action, live, tokens } from "../support/live.ts"
-import { nodeClient, normalizedBaseUrl } from "../support/port.ts"
+import { nodeClient, normalizedBaseUrl } from "../support/clients.ts"
 
 const decide = Cycles.decide({ action, estimate: tokens(1) })
 

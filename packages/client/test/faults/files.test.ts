@@ -19,7 +19,7 @@ import { temporaryFolder } from "../node/support.ts"
 import { serveBridged } from "../support/bridge.ts"
 import { provideUnclosed } from "../support/collaborators.ts"
 import { action, live, tokens } from "../support/live.ts"
-import { settlementOf } from "../support/port.ts"
+import { settlementOf } from "../support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 

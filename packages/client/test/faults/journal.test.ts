@@ -16,7 +16,7 @@ import type { FaultyJournal, JournalFault } from "../support/collaborators.ts"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { action, books, live, tokens } from "../support/live.ts"
 import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
-import { removeRecord, settlementOf } from "../support/port.ts"
+import { settlementOf } from "../support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -116,7 +116,7 @@ describe("store", () => {
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
-        yield* removeRecord(journal, other)
+        yield* journal.remove(other)
         // A removal is durable with the next write.
         yield* journal.put(record("r2"))
         expect(yield* Stream.runCollect(journal.pending)).toContainEqual(record("r1"))

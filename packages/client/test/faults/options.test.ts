@@ -12,7 +12,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { action, books, live, operations, tokens } from "../support/live.ts"
-import { leaveRecord } from "../support/port.ts"
+import { leaveRecord } from "../support/journal.ts"
 
 const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 

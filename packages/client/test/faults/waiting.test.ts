@@ -10,7 +10,6 @@ import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import { provideUnclosed } from "../support/collaborators.ts"
 import { action, live, tokens } from "../support/live.ts"
-import { maxConcurrency } from "../support/port.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -105,7 +104,7 @@ describe("leases", () => {
         lost: 0,
         events: 0
       })
-    }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
+    }).pipe(provideUnclosed(live({ retry, maxConcurrency: 8 }, rich)))
   )
 
   it.effect("that start together aren't all extended together", () =>
@@ -134,6 +133,6 @@ describe("server that throttles", () => {
       yield* TestClock.adjust("9 seconds")
       const commits = (yield* CyclesTest.requests("commit")).length
       expect(commits).toBeLessThanOrEqual(8)
-    }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
+    }).pipe(provideUnclosed(live({ retry, maxConcurrency: 8 }, rich)))
   )
 })
