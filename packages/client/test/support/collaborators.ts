@@ -1,6 +1,7 @@
 /**
- * What the client relies on, with faults of its own: tracers, loggers, metrics and journals that throw, die, fail or hang.
+ * Faulty collaborators of the client: tracers, loggers, metrics and journals that throw, die, fail or hang.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -67,6 +68,7 @@ export const faultyJournal = () => {
   const planned = new Map<JournalOperation, Array<JournalFault | undefined>>()
   const standing = new Map<JournalOperation, JournalFault>()
   const opened = new Set<SettlementJournal.Journal>()
+  const opening = Deferred.makeUnsafe<void>()
 
   const meet = <A, E, R>(operation: JournalOperation, real: Effect.Effect<A, E, R>) => {
     const queue = planned.get(operation)
@@ -99,14 +101,16 @@ export const faultyJournal = () => {
     SettlementJournal.SettlementJournal,
     Effect.map(SettlementJournal.SettlementJournal, (store) => ({
       ...store,
-      open: (owner: SettlementJournal.JournalOwner) =>
-        meet(
+      open: (owner: SettlementJournal.JournalOwner) => {
+        Deferred.doneUnsafe(opening, Effect.void)
+        return meet(
           "open",
           Effect.map(store.open(owner), (journal) => {
             opened.add(journal)
             return wrap(journal)
           })
         )
+      }
     }))
   ).pipe(Layer.provide(SettlementJournal.layerMemory))
 
@@ -118,6 +122,8 @@ export const faultyJournal = () => {
     /** Every call of an operation meets this fault, after the planned ones. */
     always: (operation: JournalOperation, fault: JournalFault | undefined) =>
       void (fault === undefined ? standing.delete(operation) : standing.set(operation, fault)),
+    /** Waits until the client opens the journal for the first time. */
+    opening: Deferred.await(opening),
     /** The pending records, without faults. */
     records: Effect.map(
       Effect.suspend(() => Effect.forEach([...opened], (journal) => Stream.runCollect(journal.pending))),
