@@ -102,7 +102,7 @@ const tableBy = (means: (status: number, code: string | undefined) => string) =>
   statuses.flatMap((status) => codes.map((code) => `${status} ${code}: ${means(status, code)}`))
 
 describe("classify", () => {
-  it.effect("is BudgetExceeded only if no status says otherwise, and keeps the code in any case", () =>
+  it.effect("returns BudgetExceeded only for a status that allows a denial, and always keeps the code", () =>
     Effect.gen(function* () {
       const table = yield* tableOf(({ reserve }) =>
         reserve._tag === "BudgetExceeded" || reserve._tag === "ApiError" ? `${reserve._tag} ${reserve.code}` : ""

@@ -236,7 +236,7 @@ describe("journal that throws, dies or hangs", () => {
       }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
     })
 
-    it.effect(`settles what is journaled after a scan that could not read (${fault})`, () => {
+    it.effect(`settles the journaled spend after a scan that could not read (${fault})`, () => {
       const journal = faultyJournal()
       return Effect.gen(function* () {
         yield* TestClock.adjust(0)

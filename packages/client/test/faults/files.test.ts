@@ -84,7 +84,7 @@ const pass = Effect.gen(function* () {
 
 describe("journal that disappears while it is open", () => {
   for (const [name, make] of kinds) {
-    it.effect(`in ${name} is made again: what it says is journaled is on the disk`, () => {
+    it.effect(`in ${name} is created again: a settlement that is reported as journaled is on disk`, () => {
       const journal = make()
       return Effect.gen(function* () {
         yield* CyclesTest.always("commit", lost)
@@ -145,7 +145,7 @@ describe("spend in a scope that outlives the client", () => {
     })
   })
 
-  it.effect("is in the journal when it is that of a detached body", () => {
+  it.effect("is in the journal when a detached body ends later", () => {
     const journal = inSqlite()
     return Effect.gen(function* () {
       const client = yield* Scope.make()

@@ -199,7 +199,7 @@ describe("journal that can't be opened", () => {
   const faults: ReadonlyArray<JournalFault> = ["fail", "throw", "die"]
 
   for (const fault of faults) {
-    it.effect(`doesn't lose spend that the server can't take at first (${fault})`, () => {
+    it.effect(`doesn't lose spend that the server can't charge at first (${fault})`, () => {
       const journal = faultyJournal()
       journal.plan("open", fault)
       return spendSurvives(journal)

@@ -1,5 +1,5 @@
 /**
- * How long callers wait, and who gets a place when there are few.
+ * How long callers wait, and which calls get a slot when there are few.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
