@@ -99,7 +99,7 @@ describe("CyclesConfig", () => {
       ["CYCLES_BASE_URL", { ...required, CYCLES_BASE_URL: "" }, address],
       ["CYCLES_API_KEY", { CYCLES_BASE_URL: "http://x" }, "printable ASCII without spaces, and not empty"],
       ["CYCLES_API_KEY", { ...required, CYCLES_API_KEY: "" }, "printable ASCII without spaces, and not empty"]
-    ])("fails if %s isn't set: %o", ([name, env, allowed]) =>
+    ])("fails if %s isn't set: %j", ([name, env, allowed]) =>
       Effect.gen(function* () {
         expect(yield* problemOf(env)).toContain(`(${name} is not set: it must be ${allowed} at`)
       })
@@ -183,7 +183,7 @@ describe("CyclesConfig", () => {
       [{ CYCLES_RETRY_MAX_ATTEMPTS: "2" }, [0, 500, 1_500]],
       [{ CYCLES_RETRY_INITIAL_DELAY: "1 s", CYCLES_RETRY_MULTIPLIER: "3" }, [0, 1_000, 4_000, 13_000, 40_000, 70_000]],
       [{ CYCLES_RETRY_MAX_DELAY: "600" }, [0, 500, 1_100, 1_700, 2_300, 2_900]]
-    ])("with %o attempts a settlement at %o", ([env, expected]) =>
+    ])("with %j, attempts a settlement at %j ms", ([env, expected]) =>
       Effect.gen(function* () {
         const config = yield* read(env)
         const attempts = yield* attemptsOf(config.retry ?? Schedule.recurs(99))

@@ -11,25 +11,12 @@ import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, Settlement, SettlementJournal } from "effect-cycles"
 import { noJournal } from "./support/journal.ts"
 import { action, books, live, operations, tokens } from "./support/live.ts"
-import { withSettlement } from "./support/settled.ts"
+import { settlementOf, watchSettlements, withSettlement } from "./support/settled.ts"
 
 /** Without jitter, so that every instant is known: 0.5, 1, 2, 4, 8 s. */
 const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
-const act = Effect.void.pipe(
-  withSettlement({ action, estimate: tokens(100), actual: () => tokens(42) }),
-  Effect.map(([settlement]) => settlement)
-)
-
-/** Watches settlements from now on. */
-const watch = Effect.gen(function* () {
-  const seen: Array<Settlement.Settlement> = []
-  yield* Stream.runForEach(Cycles.settlements, (event) => Effect.sync(() => seen.push(event.settlement))).pipe(
-    Effect.forkChild({ startImmediately: true })
-  )
-  yield* Effect.yieldNow
-  return seen
-})
+const act = settlementOf(Effect.void, { action, estimate: tokens(100), actual: () => tokens(42) })
 
 /** A journal that can't be written. */
 const broken = Layer.succeed(SettlementJournal.SettlementJournal, {
@@ -155,7 +142,7 @@ describe("Settlement", () => {
       ["a redirect", Fault.response({ status: 302, body: {}, headers: { location: "http://elsewhere" } })]
     ])("is retried with the same key after %s", ([, fault]) =>
       Effect.gen(function* () {
-        const seen = yield* watch
+        const seen = yield* watchSettlements
         yield* CyclesTest.inject("commit", fault)
         expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: true, actual: tokens(42) })
         yield* TestClock.adjust(499)
@@ -214,7 +201,7 @@ describe("Settlement", () => {
       "reads the reservation after %s, and is Committed if this client committed it",
       (code) =>
         Effect.gen(function* () {
-          const seen = yield* watch
+          const seen = yield* watchSettlements
           yield* CyclesTest.inject("commit", Fault.responseLost, Fault.error(409, code))
           yield* act
           yield* TestClock.adjust(500)
@@ -281,7 +268,7 @@ describe("Settlement", () => {
       [409, "TENANT_CLOSED"]
     ] as const)("keeps a dead letter and releases nothing on %s %s", ([status, code]) =>
       Effect.gen(function* () {
-        const seen = yield* watch
+        const seen = yield* watchSettlements
         yield* CyclesTest.inject("commit", Fault.error(status, code))
         expect(yield* act).toMatchObject({ _tag: "Rejected", code, actual: tokens(42) })
         expect(seen).toMatchObject([{ _tag: "Rejected" }])
@@ -301,7 +288,7 @@ describe("Settlement", () => {
 
     it.effect("waits exactly for Retry-After", () =>
       Effect.gen(function* () {
-        const seen = yield* watch
+        const seen = yield* watchSettlements
         yield* CyclesTest.inject("commit", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "20" }))
         yield* act
         yield* TestClock.adjust(19_999)
@@ -313,7 +300,7 @@ describe("Settlement", () => {
 
     it.effect("is Pending and stays in the journal after the last attempt", () =>
       Effect.gen(function* () {
-        const seen = yield* watch
+        const seen = yield* watchSettlements
         yield* CyclesTest.always("commit", Fault.requestLost)
         yield* act
         yield* TestClock.adjust(15_500)
@@ -386,7 +373,7 @@ describe("Settlement", () => {
   describe("release", () => {
     it.effect("is retried with the same key until it is confirmed", () =>
       Effect.gen(function* () {
-        const seen = yield* watch
+        const seen = yield* watchSettlements
         yield* CyclesTest.inject("release", Fault.responseLost, Fault.error(503, "INTERNAL_ERROR"))
         yield* Effect.fail("x").pipe(Cycles.withCycles({ action, estimate: tokens(10) }), Effect.exit)
         yield* TestClock.adjust(1_500)

@@ -22,7 +22,7 @@ describe("baseUrl", () => {
       ["http://[2001:DB8::1]", "http://[2001:db8::1]"],
       ["http://bücher.example/ä", "http://bücher.example/ä"],
       ["http://host/a@b", "http://host/a@b"]
-    ])("%j is %s", (value, expected) => {
+    ])("parses %j as %s", (value, expected) => {
       expect(Result.getOrThrow(BaseUrl.parse(value))).toBe(expected)
     })
 
@@ -57,7 +57,7 @@ describe("baseUrl", () => {
       ["http://me@host", "an address without user name and password"],
       ["http://me:pa\nss@host", "an address without user name and password"],
       ["http://@host", "an address without user name and password"]
-    ])("%j must be %s", (value, expected) => {
+    ])("refuses %j: must be %s", (value, expected) => {
       expect(BaseUrl.problemOf(value)).toBe(expected)
     })
   })
@@ -74,7 +74,7 @@ describe("baseUrl", () => {
       ["http://host?", "http://host?"],
       ["http://host/a?b=1\nhush", "http://host/a?***"],
       ["http://host", "http://host"]
-    ])("%j is %j", (value, expected) => {
+    ])("shows %j as %j", (value, expected) => {
       expect(BaseUrl.shown(value)).toBe(expected)
     })
   })
@@ -103,7 +103,7 @@ describe("baseUrl", () => {
       "http://[::ffff:10.0.0.1]",
       "http://[::ffff:c0a8:101]",
       "https://public.example"
-    ])("%s is private or encrypted", (value) => {
+    ])("is false for %s", (value) => {
       expect(BaseUrl.isPlainPublic(value)).toBe(false)
     })
 
@@ -122,7 +122,7 @@ describe("baseUrl", () => {
       "http://[fbff::1]",
       "http://[::ffff:8.8.8.8]",
       "http://[::2]"
-    ])("%s is public", (value) => {
+    ])("is true for %s", (value) => {
       expect(BaseUrl.isPlainPublic(value)).toBe(true)
     })
   })

@@ -10,7 +10,7 @@ import { CyclesClient, CyclesConfig } from "effect-cycles"
 import type { CyclesError } from "effect-cycles"
 import * as Classify from "../src/internal/protocol/classify.ts"
 import { action, books, live, operations, tokens } from "./support/live.ts"
-import { withSettlement } from "./support/settled.ts"
+import { settlementOf } from "./support/settled.ts"
 
 const statuses = [400, 401, 403, 404, 405, 409, 410, 418, 422, 429, 500, 502, 503, 504]
 
@@ -102,7 +102,7 @@ const tableBy = (means: (status: number, code: string | undefined) => string) =>
   statuses.flatMap((status) => codes.map((code) => `${status} ${code}: ${means(status, code)}`))
 
 describe("classify", () => {
-  it.effect("is BudgetExceeded only if no status says otherwise, and keeps the code in any case", () =>
+  it.effect("returns BudgetExceeded only for a status that allows a denial, and always keeps the code", () =>
     Effect.gen(function* () {
       const table = yield* tableOf(({ reserve }) =>
         reserve._tag === "BudgetExceeded" || reserve._tag === "ApiError" ? `${reserve._tag} ${reserve.code}` : ""
@@ -189,10 +189,7 @@ describe("classify", () => {
   describe("guarded call", () => {
     const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
-    const act = Effect.void.pipe(
-      withSettlement({ action, estimate: tokens(100), actual: () => tokens(42) }),
-      Effect.map(([settlement]) => settlement)
-    )
+    const act = settlementOf(Effect.void, { action, estimate: tokens(100), actual: () => tokens(42) })
 
     const sent = (operation: string) => Effect.map(operations, (all) => all.filter((one) => one === operation).length)
 

@@ -1,5 +1,5 @@
 /**
- * Whatever an `HttpClient` does, a call ends in time and affects no other call.
+ * A call ends in time and affects no other call, whatever its `HttpClient` does.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
@@ -35,7 +35,7 @@ describe("exchange", () => {
           throw new Error("client bug")
         }
       ]
-    ] as const)("and makes a commit ambiguous if it %s: the commit is retried and charged", ([, what]) =>
+    ] as const)("makes a commit ambiguous if it %s: the commit is retried and charged", ([, what]) =>
       Effect.gen(function* () {
         yield* CyclesTest.inject(
           "commit",

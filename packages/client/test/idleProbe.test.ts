@@ -67,7 +67,7 @@ describe("idle probe", () => {
 
     it.effect.each([
       ["the default of 50 s", {}, 50_000],
-      ["what is set", { idleProbeAfter: "2 seconds" }, 2_000]
+      ["the configured time", { idleProbeAfter: "2 seconds" }, 2_000]
     ] as const)("is a probe after %s, to the millisecond", ([, config, idleMs]) =>
       Effect.gen(function* () {
         yield* act

@@ -323,7 +323,7 @@ describe("flush", () => {
 
 describe("record of an earlier process", () => {
   it.effect.each([
-    ["metadata with a number that JavaScript can't hold", '"metadata":{"userId":1234567890123456789}'],
+    ["metadata with a number that JavaScript can't represent", '"metadata":{"userId":1234567890123456789}'],
     ["metrics of another client", '"metrics":{"latency_ms":12.5}'],
     ["nulls", '"metrics":null']
   ] as const)("is sent unchanged: %s", ([, more]) =>

@@ -1,5 +1,5 @@
 /**
- * Whatever breaks around a call, it ends once, in time, with a result or a typed error, and gives its place back.
+ * A call ends once, in time, with a result or a typed error, and frees its slot, whatever its collaborators do.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -44,7 +44,7 @@ const respond: Start = (_request, _context, done) => {
   return () => {}
 }
 
-/** A sender with one place for callers, over a transport that a test can replace. */
+/** A sender with one slot for callers, over a transport that a test can replace. */
 const make = (start: Start, options?: Partial<Connection>) =>
   Effect.gen(function* () {
     const state = { start }
@@ -89,10 +89,10 @@ describe("send", () => {
     it.effect.each<readonly [what: string, start: Start, expected: object]>([
       ["throws", throwing, { ...unknown, cause: [{ name: "Error", message: "bug with <redacted>" }] }],
       ["calls back with undefined", callsBack(() => undefined), unknown],
-      ["calls back with something else", callsBack(() => ({ _tag: "Success" })), unknown],
-      ["calls back with something hostile", callsBack(() => hostile), unknown],
+      ["calls back with a plain object", callsBack(() => ({ _tag: "Success" })), unknown],
+      ["calls back with a hostile object", callsBack(() => hostile), unknown],
       ["succeeds with nothing", callsBack(() => Exit.succeed(undefined)), unknown],
-      ["succeeds with something hostile", callsBack(() => Exit.succeed(hostile)), unknown],
+      ["succeeds with a hostile object", callsBack(() => Exit.succeed(hostile)), unknown],
       ["responds without a status", callsBack(() => Exit.succeed({ ...good, status: "200" })), unknown],
       ["responds with a status of NaN", callsBack(() => Exit.succeed({ ...good, status: Number.NaN })), unknown],
       ["responds without a body", callsBack(() => Exit.succeed({ ...good, body: undefined })), unknown],
@@ -101,12 +101,12 @@ describe("send", () => {
       ["responds with hostile headers", callsBack(() => Exit.succeed({ ...good, headers: hostile })), unknown],
       ["fails with nothing", callsBack(() => Exit.fail(undefined)), unknown],
       [
-        "fails with a text",
+        "fails with a string",
         callsBack(() => Exit.fail("no")),
         { ...unknown, cause: [{ name: "string", message: "no" }] }
       ],
-      ["fails without saying anything", callsBack(() => Exit.fail({})), unknown],
-      ["fails with something hostile", callsBack(() => Exit.fail(hostile)), unknown],
+      ["fails with an empty object", callsBack(() => Exit.fail({})), unknown],
+      ["fails with a hostile object", callsBack(() => Exit.fail(hostile)), unknown],
       ["fails with an unknown kind", callsBack(() => Exit.fail({ kind: "odd", mayHaveArrived: 0 })), unknown],
       [
         "fails with a hostile cause",
@@ -125,7 +125,7 @@ describe("send", () => {
         () => throwing,
         { _tag: "TransportError", kind: "timeout", mayHaveArrived: true, problem: "no response within 1s" }
       ]
-    ])("%s, fails with a typed error and frees its slot", ([, start, expected]) =>
+    ])("%s: fails with a typed error and frees its slot", ([, start, expected]) =>
       Effect.gen(function* () {
         const { sender, state } = yield* make(start)
         for (let i = 0; i < 5; i += 1) {
@@ -165,14 +165,14 @@ describe("send", () => {
         }
       ],
       ["has odd headers", callsBack(() => Exit.succeed({ ...good, headers: { "x-request-id": 5, date: {} } }))]
-    ])("%s, succeeds once, and so do the next calls", ([, start]) =>
+    ])("%s: succeeds once, and so do the next calls", ([, start]) =>
       Effect.gen(function* () {
         const { sender } = yield* make(start)
         for (let i = 0; i < 5; i += 1) expect(yield* sender.send(call)).toMatchObject({ ok: true })
       })
     )
 
-    it.effect("calls back after the time limit, or after an interrupt, is ignored", () =>
+    it.effect("calls back after the timeout or an interrupt: ignores it", () =>
       Effect.gen(function* () {
         const late: Array<Done> = []
         const { sender, state } = yield* make((_request, _context, done) => {
@@ -192,21 +192,25 @@ describe("send", () => {
     )
   })
 
-  describe("with reading that throws", () => {
-    it.effect("fails with a ProtocolError, even if describing the problem throws", () =>
-      Effect.gen(function* () {
-        const { sender } = yield* make(respond)
-        expect(yield* Effect.flip(sender.send({ ...call, read: throwing }))).toMatchObject({
-          _tag: "ProtocolError",
-          status: 200,
-          cause: [{ message: "bug with <redacted>" }]
-        })
-        expect(yield* sender.send({ ...call, describe: throwing }).pipe(Effect.withSpan("outer"))).toMatchObject({
-          ok: true
-        })
+  it.effect("fails with a ProtocolError if parsing the body throws", () =>
+    Effect.gen(function* () {
+      const { sender } = yield* make(respond)
+      expect(yield* Effect.flip(sender.send({ ...call, read: throwing }))).toMatchObject({
+        _tag: "ProtocolError",
+        status: 200,
+        cause: [{ message: "bug with <redacted>" }]
       })
-    )
-  })
+    })
+  )
+
+  it.effect("returns the response if computing its span attributes throws", () =>
+    Effect.gen(function* () {
+      const { sender } = yield* make(respond)
+      expect(yield* sender.send({ ...call, describe: throwing }).pipe(Effect.withSpan("outer"))).toMatchObject({
+        ok: true
+      })
+    })
+  )
 
   describe("with a tracer", () => {
     const tracers: ReadonlyArray<readonly [string, () => Tracer.Tracer]> = [
@@ -218,7 +222,7 @@ describe("send", () => {
     const broken = (fields: object): Tracer.Tracer =>
       Tracer.make({ span: (options) => Object.assign(new Tracer.NativeSpan(options), fields) })
 
-    it.effect.each(tracers)("%s, a call has its result", ([, tracer]) =>
+    it.effect.each(tracers)("%s: returns the response or the error of the call", ([, tracer]) =>
       Effect.gen(function* () {
         const { sender, state } = yield* make(respond)
         const traced = sender.send(call).pipe(Effect.provideService(Tracer.Tracer, tracer()))
@@ -229,7 +233,7 @@ describe("send", () => {
     )
   })
 
-  it.effect("with metrics that throw, a call has its result", () =>
+  it.effect("with metrics that throw: returns the response", () =>
     Effect.gen(function* () {
       const { sender } = yield* make(respond)
       const registry = Object.assign(new Map<string, never>(), { get: throwing, has: throwing, set: throwing })
@@ -297,34 +301,44 @@ describe("send", () => {
   describe("a response to a repeated request", () => {
     const coded = (code: string) => JSON.stringify({ error: code, message: "m", request_id: "r" })
 
-    it.effect.each<readonly [status: number, body: string, expected: object]>([
-      [200, "{}", { ok: true }],
-      [200, "<html>", { _tag: "ProtocolError", status: 200 }],
-      [202, "{}", { _tag: "ProtocolError", status: 202 }],
-      [400, coded("INVALID_REQUEST"), { _tag: "ApiError", code: "INVALID_REQUEST" }],
-      [404, coded("NOT_FOUND"), { _tag: "ApiError", code: "NOT_FOUND" }],
-      [409, coded("BUDGET_EXCEEDED"), { _tag: "BudgetExceeded" }],
-      [410, coded("RESERVATION_EXPIRED"), { _tag: "ApiError", code: "RESERVATION_EXPIRED" }],
-      ...(
-        [
-          [307, ""],
-          [401, coded("UNAUTHORIZED")],
-          [403, coded("FORBIDDEN")],
-          [404, "<html>"],
-          [410, "<html>"],
-          [429, coded("LIMIT_EXCEEDED")],
-          [500, coded("INTERNAL_ERROR")],
-          [503, "<html>"]
-        ] as const
-      ).map(([status, body]) => {
-        const problem = expect.stringMatching(new RegExp(`proves nothing about it: .*${status}`))
-        return [status, body, { _tag: "TransportError", mayHaveArrived: true, problem }] as const
-      })
-    ])("of %i %s", ([status, body, expected]) =>
+    /** The result of a call after its second request. */
+    const resultOf = (status: number, body: string) =>
       Effect.gen(function* () {
         const { sender } = yield* make(callsBack(() => Exit.succeed({ status, headers: {}, body, attempts: 2 })))
         const exit = yield* Effect.exit(sender.send(call))
-        expect(Exit.isSuccess(exit) ? exit.value : Cause.squash(exit.cause)).toMatchObject(expected)
+        return Exit.isSuccess(exit) ? exit.value : Cause.squash(exit.cause)
+      })
+
+    it.effect.each<readonly [status: number, what: string, body: string, expected: object]>([
+      [200, "{}", "{}", { ok: true }],
+      [200, "a page", "<html>", { _tag: "ProtocolError", status: 200 }],
+      [202, "{}", "{}", { _tag: "ProtocolError", status: 202 }],
+      [400, "INVALID_REQUEST", coded("INVALID_REQUEST"), { _tag: "ApiError", code: "INVALID_REQUEST" }],
+      [404, "NOT_FOUND", coded("NOT_FOUND"), { _tag: "ApiError", code: "NOT_FOUND" }],
+      [409, "BUDGET_EXCEEDED", coded("BUDGET_EXCEEDED"), { _tag: "BudgetExceeded" }],
+      [410, "RESERVATION_EXPIRED", coded("RESERVATION_EXPIRED"), { _tag: "ApiError", code: "RESERVATION_EXPIRED" }]
+    ])("with %i and %s is the result of the call", ([status, , body, expected]) =>
+      Effect.gen(function* () {
+        expect(yield* resultOf(status, body)).toMatchObject(expected)
+      })
+    )
+
+    it.effect.each<readonly [status: number, what: string, body: string]>([
+      [307, "no body", ""],
+      [401, "UNAUTHORIZED", coded("UNAUTHORIZED")],
+      [403, "FORBIDDEN", coded("FORBIDDEN")],
+      [404, "a page", "<html>"],
+      [410, "a page", "<html>"],
+      [429, "LIMIT_EXCEEDED", coded("LIMIT_EXCEEDED")],
+      [500, "INTERNAL_ERROR", coded("INTERNAL_ERROR")],
+      [503, "a page", "<html>"]
+    ])("with %i and %s proves nothing about the first request", ([status, , body]) =>
+      Effect.gen(function* () {
+        expect(yield* resultOf(status, body)).toMatchObject({
+          _tag: "TransportError",
+          mayHaveArrived: true,
+          problem: expect.stringMatching(new RegExp(`proves nothing about it: .*${status}`))
+        })
       })
     )
   })
@@ -335,7 +349,7 @@ describe("send", () => {
       undefined
     )
 
-    it.effect("have at most five links of the cause, redacted, and read back from JSON", () =>
+    it.effect("have at most five links of the cause, redacted", () =>
       Effect.gen(function* () {
         const { sender } = yield* make(callsBack(() => Exit.fail(CyclesTransport.failureOf(chain))))
         const error = yield* Effect.flip(sender.send(call))

@@ -12,7 +12,7 @@ import * as TestClock from "effect/testing/TestClock"
 import type { Amount } from "effect-cycles"
 import { Cycles, CyclesConfig, Reservation, SettlementJournal } from "effect-cycles"
 import { action, books, live, operations, tokens } from "./support/live.ts"
-import { withSettlement } from "./support/settled.ts"
+import { settlementOf, withSettlement } from "./support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -20,10 +20,7 @@ const exact = live({ retry })
 
 const options = { action, estimate: tokens(100) }
 
-const act = Effect.void.pipe(
-  withSettlement({ ...options, actual: () => tokens(42) }),
-  Effect.map(([settlement]) => settlement)
-)
+const act = settlementOf(Effect.void, { ...options, actual: () => tokens(42) })
 
 /** How many requests of an operation were sent. */
 const count = (operation: string) => Effect.map(operations, (all) => all.filter((one) => one === operation).length)
@@ -121,8 +118,8 @@ describe("settle", () => {
     )
 
     it.effect.each([
-      ["60 s and ten extensions of 60 s live 11 minutes, and 5 s of grace", undefined, 660_000],
-      ["ten extensions of 10 minutes make it 101", "10 minutes", 6_060_000]
+      ["60 s and ten extensions of 60 s ends after 11 minutes and 5 s of grace", undefined, 660_000],
+      ["60 s and ten extensions of 10 minutes ends after 101 minutes and 5 s of grace", "10 minutes", 6_060_000]
     ] as const)("a lease of %s", ([, extendBy, lifeMs]) =>
       Effect.gen(function* () {
         const end = (ms: number) =>
@@ -148,7 +145,7 @@ describe("settle", () => {
       ["fails", Effect.fail("x")],
       ["dies", Effect.die("x")],
       ["is interrupted", Effect.interrupt]
-    ] as const)("what was recorded is charged when the body %s, unless the policy says release", ([, end]) =>
+    ] as const)("the recorded amount is charged when the body %s, unless onFailure is release", ([, end]) =>
       Effect.gen(function* () {
         const body = Effect.andThen(recorded, end)
         const run = (onFailure: CyclesConfig.OnFailure | undefined) =>
@@ -162,7 +159,7 @@ describe("settle", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("a stream follows the policy too", () =>
+    it.effect("onFailure applies to streams too", () =>
       Effect.gen(function* () {
         const stream = Stream.concat(Stream.make(1, 2), Stream.fail("x"))
         const run = (onFailure: CyclesConfig.OnFailure) =>
@@ -242,15 +239,15 @@ describe("settle", () => {
     )
 
     it.effect.each([
-      ["a fraction", () => ({ latencyMs: 12.34 })],
-      ["too long a text", () => ({ modelVersion: "v".repeat(129) })],
+      ["contain a fraction", () => ({ latencyMs: 12.34 })],
+      ["contain too long a text", () => ({ modelVersion: "v".repeat(129) })],
       [
-        "a defect",
+        "throw",
         () => {
           throw new Error("user bug")
         }
       ]
-    ] as const)("is charged without metrics that are %s, which surface afterwards", ([, metrics]) =>
+    ] as const)("is charged without metrics that %s, and then the guard dies", ([, metrics]) =>
       Effect.gen(function* () {
         const exit = yield* Effect.void.pipe(
           Cycles.withCycles({ ...options, actual: () => tokens(42), metrics }),
@@ -294,7 +291,10 @@ describe("settle", () => {
   })
 
   describe("keys", () => {
-    it.effect.each(["job-1", "k".repeat(256)])("are derived from a caller-supplied key: %s", (key) =>
+    it.effect.each([
+      ["short", "job-1"],
+      ["long", "k".repeat(256)]
+    ] as const)("are derived from a %s caller-supplied key", ([, key]) =>
       Effect.gen(function* () {
         yield* Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: key }))
         yield* Effect.fail("x").pipe(Cycles.withCycles({ ...options, idempotencyKey: `2${key.slice(1)}` }), Effect.exit)

@@ -97,9 +97,9 @@ describe("timerQueue", () => {
   })
 
   it.effect.each([
-    [undefined, []],
-    [true, [1, 2]]
-  ] as const)("when its scope closes, with outlivesScope %s, calls back %j", ([outlivesScope, expected]) =>
+    ["drops its entries when its scope closes", undefined, []],
+    ["continues after its scope has closed if outlivesScope is set", true, [1, 2]]
+  ] as const)("%s", ([, outlivesScope, expected]) =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const seen: Array<number> = []

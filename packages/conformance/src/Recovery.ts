@@ -9,11 +9,11 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as FaultServer from "./FaultServer.ts"
 import type { Quirks } from "./internal/quirks.ts"
+import { temporaryFolder } from "./internal/temporaryFolder.ts"
 import type { CallSpec } from "./LifecycleDriver.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -61,10 +61,7 @@ export const run = (scenario: Scenario, quirks?: Quirks): Effect.Effect<Readonly
     Effect.gen(function* () {
       const checks: Array<Check> = []
       const server = yield* FaultServer.make(quirks)
-      const folder = yield* Effect.acquireRelease(
-        Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-recovery-"))),
-        (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-      )
+      const folder = yield* temporaryFolder
       const children = new Set<ChildProcess>()
       yield* Effect.addFinalizer(() => Effect.sync(() => children.forEach((child) => child.kill("SIGKILL"))))
       yield* scenario({

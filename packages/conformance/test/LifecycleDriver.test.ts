@@ -1,13 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as FaultServer from "../src/FaultServer.ts"
 import * as QuirkServer from "../src/QuirkServer.ts"
 import * as LifecycleDriver from "../src/LifecycleDriver.ts"
 import { runProgram } from "../src/internal/program.ts"
+import { temporaryFolder } from "../src/internal/temporaryFolder.ts"
 
 const tokens = (amount: number) => ({ unit: "TOKENS", amount })
 
@@ -30,15 +30,11 @@ const play = (spec: object, ...script: ReadonlyArray<readonly [string, FaultServ
   )
 
 /** A file, for as long as a scope is open. */
-const file = Effect.acquireRelease(
-  Effect.sync(() => {
-    const folder = mkdtempSync(join(tmpdir(), "effect-cycles-driver-"))
-    const path = join(folder, "file")
-    writeFileSync(path, "")
-    return { folder, path }
-  }),
-  ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
+const file = Effect.map(temporaryFolder, (folder) => {
+  const path = join(folder, "file")
+  writeFileSync(path, "")
+  return path
+})
 
 /** The one line that the driver prints. */
 const drive = (spec: object) =>
@@ -179,7 +175,7 @@ describe("LifecycleDriver", () => {
       Effect.scoped(
         Effect.gen(function* () {
           const server = yield* FaultServer.make()
-          const journal = join((yield* file).path, "journal")
+          const journal = join(yield* file, "journal")
           const { output, code, stderr } = yield* drive({ baseUrl: server.url, journal, journalKind: kind })
           expect([code, output["exit"]]).toEqual([0, "Success"])
           expect(stderr).toMatch(/The settlement journal (could not be opened|failed)/)

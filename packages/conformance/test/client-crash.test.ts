@@ -8,11 +8,11 @@ import * as JournalFiles from "effect-cycles/node/JournalFiles"
 import * as JournalSqlite from "effect-cycles/node/JournalSqlite"
 import * as NodeCycles from "effect-cycles/node/NodeCycles"
 import { spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Work } from "../src/bin/crash-worker.ts"
 import * as LedgerServer from "../src/internal/ledgerServer.ts"
+import { temporaryFolder } from "../src/internal/temporaryFolder.ts"
 
 const worker = join(import.meta.dirname, "../src/bin/crash-worker.ts")
 
@@ -39,10 +39,7 @@ const timeoutMs = 120_000 + kills * 2_000
 const makeStage = (kind: Work["kind"], settle: Settle, onCrash: OnCrash) =>
   Effect.gen(function* () {
     const server = yield* LedgerServer.make
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-crash-"))),
-      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-    )
+    const folder = yield* temporaryFolder
     const log = join(folder, "log")
     const journal = join(folder, kind === "files" ? "journal" : "journal.sqlite")
     const work = (run: string): Work => ({
@@ -99,10 +96,10 @@ const startWorker = (work: Work) =>
       })
   )
 
-/** Waits until the log contains a text. */
+/** Waits until the log contains a text. Polls in real time, because another process writes the log. */
 const logged = (log: string, text: string) =>
-  Effect.promise(async () => {
-    while (!textOf(log).includes(text)) await new Promise((resolve) => setTimeout(resolve, 2))
+  Effect.gen(function* () {
+    while (!textOf(log).includes(text)) yield* Effect.sleep(2)
   })
 
 /** Starts a worker, and kills it after a delay that varies with the round, so that every step is hit. */
@@ -149,7 +146,7 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
     return { problems, count: settled.size }
   })
 
-/** Waits until the leases of dead processes have ended, including their extensions. */
+/** Waits until the leases of dead processes have ended, including their extensions. They end in the real time of the server. */
 const leasesEnd = ({ server }: Stage) =>
   Effect.gen(function* () {
     while ((yield* server.active).length > 0) yield* Effect.sleep(100)

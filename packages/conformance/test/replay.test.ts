@@ -1,11 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFile } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as ReplayServer from "../src/ReplayServer.ts"
 import { isThere, shared } from "../src/internal/specFiles.ts"
+import { temporaryFolder } from "../src/internal/temporaryFolder.ts"
 
 const tool = ["tools", "replay-exchanges.mjs"]
 
@@ -43,9 +42,8 @@ describe.skipIf(!isThere(...tool))("recorded exchanges of the reference server",
     "get the same responses from the embedded server (%s)",
     (kind) =>
       Effect.gen(function* () {
-        const folder = mkdtempSync(join(tmpdir(), "effect-cycles-replay-"))
+        const folder = yield* temporaryFolder
         const output = yield* replay(kind === "SQLite" ? join(folder, "ledger.sqlite") : undefined)
-        rmSync(folder, { recursive: true, force: true })
         const last = output.trimEnd().split("\n").at(-1) ?? ""
         const [passed = 0, failed = -1] = last.match(/\d+/g)?.map(Number) ?? []
         expect([failed, failed === 0 ? "" : output]).toEqual([0, ""])

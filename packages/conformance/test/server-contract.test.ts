@@ -2,11 +2,10 @@ import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as ContractSuite from "../src/ContractSuite.ts"
 import * as QuirkServer from "../src/QuirkServer.ts"
+import { temporaryFolder } from "../src/internal/temporaryFolder.ts"
 
 const embedded = (data: string | undefined) =>
   Effect.map(NodeCyclesServer.make({ port: 0, adminPort: 0, adminKey: "K", data }), ({ adminUrl, url }) => ({
@@ -16,16 +15,11 @@ const embedded = (data: string | undefined) =>
 
 ContractSuite.suite("embedded, memory", Layer.effect(ContractSuite.Target, embedded(undefined)), { isTimeDriven: true })
 
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-contract-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
-
 ContractSuite.suite(
   "embedded, SQLite",
   Layer.effect(
     ContractSuite.Target,
-    Effect.flatMap(folder, (path) => embedded(join(path, "ledger.sqlite")))
+    Effect.flatMap(temporaryFolder, (folder) => embedded(join(folder, "ledger.sqlite")))
   ),
   { isTimeDriven: true }
 )

@@ -14,24 +14,15 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as AdminPlane from "../src/internal/adminPlane.ts"
+import { generator } from "../src/internal/generator.ts"
 import { serve } from "../src/internal/serverProcess.ts"
+import { temporaryFolder } from "../src/internal/temporaryFolder.ts"
 
-/** How often it is killed: `CYCLES_CRASH_KILLS`, 24 if nothing is said. */
+/** How often the server is killed: `CYCLES_CRASH_KILLS`, 24 if it isn't set. */
 const kills = Number(process.env["CYCLES_CRASH_KILLS"] ?? 24)
 const seed = Number(process.env["CYCLES_CRASH_SEED"] ?? 20_261_123)
-
-/** Numbers below a bound, the same ones for the same seed. */
-const generator = (start: number): ((below: number) => number) => {
-  let state = start
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return Math.floor((state / 4_294_967_296) * below)
-  }
-}
 
 /** A request of the client as it was sent, and its response if there was one. */
 interface Sent {
@@ -67,7 +58,7 @@ const recording = (baseUrl: string, apiKey: Redacted.Redacted, log: Array<Sent>)
 
 const action = { kind: "crash", name: "n" }
 
-/** Works without end, until the server is gone: every way a reservation can go, and events. */
+/** Sends requests until the server is killed: reservations with every kind of end, and events. */
 const worker = (client: CyclesClient.CyclesClient, name: string, random: (below: number) => number) =>
   Effect.gen(function* () {
     for (let i = 0; ; i++) {
@@ -149,10 +140,7 @@ describe("server killed under load", () => {
     () =>
       Effect.gen(function* () {
         const random = generator(seed)
-        const folder = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-server-crash-"))),
-          (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-        )
+        const folder = yield* temporaryFolder
         const data = join(folder, "ledger.sqlite")
         const log: Array<Sent> = []
         let server = yield* serve("--data", data)
@@ -213,7 +201,7 @@ describe("server killed under load", () => {
         expect(balances.length).toBe(2)
         for (const balance of balances) checkBooks(balance, rows, charged[balance.scopePath] ?? Number.NaN)
         expect([lost > 0, rows.length > kills]).toEqual([true, true])
-        yield* Effect.logInfo(`${kills} kills, ${log.length} calls, ${lost} of them without an response`)
+        yield* Effect.logInfo(`${kills} kills, ${log.length} calls, ${lost} of them without a response`)
       }),
     30_000 + kills * 10_000
   )

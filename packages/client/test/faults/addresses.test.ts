@@ -1,18 +1,17 @@
 /**
- * Base URLs: every one that is accepted works, and none shows a password.
+ * Base URLs: accepted ones work, others are refused when the client is made, and none shows a password.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import { serveBridged } from "../support/bridge.ts"
 import { action, live, tokens } from "../support/live.ts"
-import { nodeClient, normalizedBaseUrl } from "../support/port.ts"
+import { nodeClient, normalizedBaseUrl } from "../support/clients.ts"
 
 const decide = Cycles.decide({ action, estimate: tokens(1) })
 
@@ -26,41 +25,42 @@ describe("base URL", () => {
   for (const [given, expected] of [
     ["HTTP://cycles.example", "http://cycles.example"],
     ["HTTPS://Cycles.Example/", "https://cycles.example"],
-    ["http:cycles.example", "http://cycles.example"],
-    ["http:/cycles.example", "http://cycles.example"],
-    ["http://cycles.example?", "http://cycles.example"],
-    ["http://cycles.example/#", "http://cycles.example"],
-    ["http://cycles.example/path?", "http://cycles.example/path"],
     ["https://cycles.example/v1", "https://cycles.example"],
     ["https://cycles.example/v1/", "https://cycles.example"],
-    ["https://cycles.example/path/v1", "https://cycles.example/path"],
-    ["http:\\\\cycles.example", "http://cycles.example"]
+    ["https://cycles.example/path/v1", "https://cycles.example/path"]
   ] as const) {
-    it.effect(`is normalized or refused: ${given}`, () =>
+    it.effect(`is normalized: ${given}`, () =>
       Effect.gen(function* () {
-        expect([expected, "refused"]).toContain(yield* normalized(given))
+        expect(yield* normalized(given)).toBe(expected)
+      }).pipe(Effect.provide(live()))
+    )
+  }
+
+  for (const given of [
+    "http:cycles.example",
+    "http:/cycles.example",
+    "http://cycles.example?",
+    "http://cycles.example/#",
+    "http://cycles.example/path?",
+    "http:\\\\cycles.example"
+  ]) {
+    it.effect(`is refused when the client is made: ${given}`, () =>
+      Effect.gen(function* () {
+        expect(yield* normalized(given)).toBe("refused")
       }).pipe(Effect.provide(live()))
     )
   }
 
   for (const [what, change] of [
-    ["with a scheme in capitals", (url: string) => url.replace("http://", "HTTP://")],
-    ["without slashes", (url: string) => url.replace("http://", "http:")],
-    ["with an empty query", (url: string) => `${url}?`],
-    ["with an empty fragment", (url: string) => `${url}#`],
-    ["with a trailing /v1", (url: string) => `${url}/v1`]
+    ["a scheme in capitals", (url: string) => url.replace("http://", "HTTP://")],
+    ["a trailing /v1", (url: string) => `${url}/v1`]
   ] as const) {
-    it.live(`works or is refused when the client is made: ${what}`, () =>
+    it.live(`works with ${what}`, () =>
       Effect.scoped(
         Effect.gen(function* () {
           const { apiKey, url } = yield* serveBridged(() => "respond")
           const config = { baseUrl: change(url), apiKey: Redacted.make(apiKey), subject: { tenant: "acme" } }
-          const exit = yield* decide.pipe(
-            Effect.provide(Layer.unwrap(Effect.sync(() => nodeClient(config)))),
-            Effect.exit
-          )
-          const problem = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-          expect(problem === undefined || problem instanceof RangeError ? "fine" : problem).toBe("fine")
+          expect(yield* Effect.provide(decide, nodeClient(config))).toMatchObject({ decision: "ALLOW" })
         })
       )
     )

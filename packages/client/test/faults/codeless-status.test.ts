@@ -11,7 +11,7 @@ import { Cycles, CyclesConfig } from "effect-cycles"
 import { faultyJournal } from "../support/collaborators.ts"
 import { action, books, live, operations, tokens } from "../support/live.ts"
 import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
-import { leaveRecord } from "../support/port.ts"
+import { leaveRecord } from "../support/journal.ts"
 
 /** Leases of 24 h: a reservation that isn't released stays reserved. */
 const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }), ttl: "24 hours" })

@@ -20,7 +20,8 @@ import {
 } from "../support/collaborators.ts"
 import { action, books, live, operations, tokens } from "../support/live.ts"
 import { outcomeWithin } from "../support/outcomes.ts"
-import { committed, leaveRecord, watchSettlements } from "../support/port.ts"
+import { leaveRecord } from "../support/journal.ts"
+import { watchSettlements } from "../support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -235,7 +236,7 @@ describe("journal that throws, dies or hangs", () => {
       }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
     })
 
-    it.effect(`settles what is journaled after a scan that could not read (${fault})`, () => {
+    it.effect(`settles the journaled spend after a scan that could not read (${fault})`, () => {
       const journal = faultyJournal()
       return Effect.gen(function* () {
         yield* TestClock.adjust(0)
@@ -262,7 +263,7 @@ describe("journal that throws, dies or hangs", () => {
       yield* TestClock.adjust("1 second")
       yield* Effect.forkDetach(Fiber.interrupt(fiber), { startImmediately: true })
       yield* TestClock.adjust("1 minute")
-      expect(seen).toMatchObject([{ _tag: committed }])
+      expect(seen).toMatchObject([{ _tag: "Committed" }])
       expect(yield* books).toEqual({ spent: 100, reserved: 0 })
     }).pipe(provideUnclosed(live({ retry }, { journal: journal.layer })))
   })

@@ -19,7 +19,7 @@ import { temporaryFolder } from "../node/support.ts"
 import { serveBridged } from "../support/bridge.ts"
 import { provideUnclosed } from "../support/collaborators.ts"
 import { action, live, tokens } from "../support/live.ts"
-import { settlementOf } from "../support/port.ts"
+import { settlementOf } from "../support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -71,17 +71,20 @@ const kinds = [
   ["SQLite", inSqlite]
 ] as const
 
-/** Virtual time passes, and the disk gets real time to do its work. */
+/**
+ * Lets five minutes of virtual time pass. The client writes to the disk in the background, and there is no event to wait for, so
+ * each step takes some real time too.
+ */
 const pass = Effect.gen(function* () {
   for (let turn = 0; turn < 20; turn++) {
     yield* TestClock.adjust("15 seconds")
-    yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+    yield* TestClock.withLive(Effect.sleep(5))
   }
 })
 
 describe("journal that disappears while it is open", () => {
   for (const [name, make] of kinds) {
-    it.effect(`in ${name} is made again: what it says is journaled is on the disk`, () => {
+    it.effect(`in ${name} is created again: a settlement that is reported as journaled is on disk`, () => {
       const journal = make()
       return Effect.gen(function* () {
         yield* CyclesTest.always("commit", lost)
@@ -142,7 +145,7 @@ describe("spend in a scope that outlives the client", () => {
     })
   })
 
-  it.effect("is in the journal when it is that of a detached body", () => {
+  it.effect("is in the journal when a detached body ends later", () => {
     const journal = inSqlite()
     return Effect.gen(function* () {
       const client = yield* Scope.make()

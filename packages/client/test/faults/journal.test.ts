@@ -16,7 +16,7 @@ import type { FaultyJournal, JournalFault } from "../support/collaborators.ts"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { action, books, live, tokens } from "../support/live.ts"
 import { outcomeOf, outcomeWithin } from "../support/outcomes.ts"
-import { removeRecord, settlementOf } from "../support/port.ts"
+import { settlementOf } from "../support/settled.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -116,7 +116,7 @@ describe("store", () => {
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
-        yield* removeRecord(journal, other)
+        yield* journal.remove(other)
         // A removal is durable with the next write.
         yield* journal.put(record("r2"))
         expect(yield* Stream.runCollect(journal.pending)).toContainEqual(record("r1"))
@@ -199,7 +199,7 @@ describe("journal that can't be opened", () => {
   const faults: ReadonlyArray<JournalFault> = ["fail", "throw", "die"]
 
   for (const fault of faults) {
-    it.effect(`doesn't lose spend that the server can't take at first (${fault})`, () => {
+    it.effect(`doesn't lose spend that the server can't charge at first (${fault})`, () => {
       const journal = faultyJournal()
       journal.plan("open", fault)
       return spendSurvives(journal)
@@ -213,11 +213,9 @@ describe("journal that can't be opened", () => {
       const made = yield* Effect.forkDetach(provideUnclosed(live({ retry }, { journal: journal.layer }))(Effect.void), {
         startImmediately: true
       })
-      for (let turn = 0; turn < 50 && made.pollUnsafe() === undefined; turn++) {
-        yield* TestClock.adjust("1 second")
-        // The owner of the journal is derived in the thread pool, in real time.
-        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
-      }
+      // The client opens the journal once it has derived the owner, which takes real time in the thread pool.
+      yield* journal.opening
+      yield* TestClock.adjust("50 seconds")
       expect(outcomeOf(made.pollUnsafe())).toBe("success")
     })
   })

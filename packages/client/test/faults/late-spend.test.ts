@@ -136,7 +136,7 @@ describe("reserve in a scope that closes", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("returns no handle when the scope closes while the server is asked", () =>
+  it.effect("returns no handle when the scope closes before the response", () =>
     Effect.gen(function* () {
       yield* CyclesTest.inject("reserve", Fault.requestLate(5_000))
       const scope = yield* Scope.make()
@@ -206,7 +206,7 @@ describe("body that completes while it is interrupted", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("commits the actual amount of its result and not by the part that was recorded", () =>
+  it.effect("commits the actual amount of its result, not the recorded part", () =>
     Effect.gen(function* () {
       const body = Effect.andThen(Reservation.record({ actual: tokens(7) }), paid)
       const fiber = yield* Effect.forkDetach(Cycles.withCycles(body, measured), { startImmediately: true })

@@ -13,7 +13,7 @@ import { owner, record } from "../node/records.ts"
 import { temporaryFolder } from "../node/support.ts"
 import { faultyJournal } from "../support/collaborators.ts"
 import { action, books, live, tokens } from "../support/live.ts"
-import { leaveRecord } from "../support/port.ts"
+import { leaveRecord } from "../support/journal.ts"
 
 describe("BigInt.prototype.toJSON of the program", () => {
   const large = 2n ** 60n + 1n

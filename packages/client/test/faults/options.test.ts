@@ -14,7 +14,7 @@ import { Cycles, CyclesConfig, Reservation } from "effect-cycles"
 import { inspect } from "node:util"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { action, books, live, operations, tokens } from "../support/live.ts"
-import { leaveRecord } from "../support/port.ts"
+import { leaveRecord } from "../support/journal.ts"
 
 const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 

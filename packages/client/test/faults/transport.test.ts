@@ -13,7 +13,7 @@ import type { Reaction } from "../support/bridge.ts"
 import { serveBridged } from "../support/bridge.ts"
 import { action, books, live, tokens } from "../support/live.ts"
 import { outcomeOf } from "../support/outcomes.ts"
-import { fetchClient, nodeClient } from "../support/port.ts"
+import { fetchClient, nodeClient } from "../support/clients.ts"
 
 const options = { action, estimate: tokens(100) }
 

@@ -1,5 +1,5 @@
 /**
- * How long callers wait, and who gets a place when there are few.
+ * How long callers wait, and which calls get a slot when there are few.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
@@ -11,7 +11,6 @@ import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig, SettlementJournal } from "effect-cycles"
 import { faultyJournal, provideUnclosed } from "../support/collaborators.ts"
 import { action, live, tokens } from "../support/live.ts"
-import { maxConcurrency } from "../support/port.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -123,7 +122,7 @@ describe("leases", () => {
         lost: 0,
         events: 0
       })
-    }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
+    }).pipe(provideUnclosed(live({ retry, maxConcurrency: 8 }, rich)))
   )
 
   it.effect("that start together aren't all extended together", () =>
@@ -152,6 +151,6 @@ describe("server that throttles", () => {
       yield* TestClock.adjust("9 seconds")
       const commits = (yield* CyclesTest.requests("commit")).length
       expect(commits).toBeLessThanOrEqual(8)
-    }).pipe(provideUnclosed(live({ retry, ...maxConcurrency(8) }, rich)))
+    }).pipe(provideUnclosed(live({ retry, maxConcurrency: 8 }, rich)))
   )
 })

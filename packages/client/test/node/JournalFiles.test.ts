@@ -3,31 +3,28 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import { SettlementJournal } from "effect-cycles"
+import type { SettlementJournal } from "effect-cycles"
 import { JournalFiles } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fingerprint } from "../../src/internal/config/fingerprint.ts"
-import { durableSuite } from "../suites/durableSuite.ts"
-import { journalSuite, owner, record } from "../suites/journalSuite.ts"
+import { durableSuite, using } from "../suites/durableSuite.ts"
+import { journalSuite } from "../suites/journalSuite.ts"
+import { owner, record } from "./records.ts"
 import { temporaryFolder } from "./support.ts"
+
+const files = (folder: string) => JournalFiles.layer({ folder })
 
 durableSuite({
   name: "files",
   target: temporaryFolder,
-  layer: (folder) => JournalFiles.layer({ folder }),
+  layer: files,
   owners: (folder) => join(folder, owner.fingerprint, "owners")
 })
 
 journalSuite("files", () => JournalFiles.layer({ folder: temporaryFolder() }))
-
-const using = <A, E>(folder: string, body: (journal: SettlementJournal.Journal) => Effect.Effect<A, E>) =>
-  Effect.flatMap(SettlementJournal.SettlementJournal, (store) => Effect.flatMap(store.open(owner), body)).pipe(
-    Effect.scoped,
-    Effect.provide(JournalFiles.layer({ folder }))
-  )
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)
 
@@ -52,7 +49,7 @@ describe("JournalFiles", () => {
   it.live("CR-DURABLE-007: names files by the digest of the exact id, in the format of the other clients", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      yield* using(folder, (journal) => journal.put(record("abc")))
+      yield* using(files(folder), (journal) => journal.put(record("abc")))
       const path = join(
         folder,
         owner.fingerprint,
@@ -79,7 +76,7 @@ describe("JournalFiles", () => {
       mkdirSync(own, { recursive: true })
       writeFileSync(join(own, "r_1.json"), JSON.stringify({ ...written, reservation_id: "r/1" }))
       writeFileSync(join(own, "v2-r_1.json"), JSON.stringify({ ...written, reservation_id: "v2-r/1" }))
-      const records = yield* using(folder, pending)
+      const records = yield* using(files(folder), pending)
       expect(records).toMatchObject([
         { reservationId: "r/1", mode: "commit", commitBody: '{"a":1}' },
         { reservationId: "v2-r/1", mode: "commit", commitBody: '{"a":1}' }
@@ -91,12 +88,12 @@ describe("JournalFiles", () => {
   it.live("CR-DURABLE-005: sets aside unreadable records and unknown versions, and reads the others", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      yield* using(folder, (journal) => journal.put(record("good")))
+      yield* using(files(folder), (journal) => journal.put(record("good")))
       const own = join(folder, owner.fingerprint)
       writeFileSync(join(own, "v2-a.json"), "{")
       writeFileSync(join(own, "v2-b.json"), JSON.stringify({ ...written, version: 2 }))
       writeFileSync(join(own, "v2-c.json"), JSON.stringify({ ...written, mode: null }))
-      const records = yield* using(folder, pending)
+      const records = yield* using(files(folder), pending)
       expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
       expect(readdirSync(own).filter((name) => name.endsWith(".corrupt"))).toHaveLength(3)
     })
@@ -109,13 +106,13 @@ describe("JournalFiles", () => {
           // Old names are both before and after the new ones in the order of names.
           for (const id of ["r/1", "w/1"]) {
             const folder = temporaryFolder()
-            yield* using(folder, (journal) => journal.put(record(id, { mode: own })))
+            yield* using(files(folder), (journal) => journal.put(record(id, { mode: own })))
             const path = join(folder, owner.fingerprint, fileName(id))
             const text = readFileSync(path, "utf8").replace(`"mode":"${own}"`, `"mode":"${old}"`)
             writeFileSync(join(folder, owner.fingerprint, `${id.replace("/", "_")}.json`), text)
             const mode = old === "event" ? old : own
             for (const _ of [1, 2]) {
-              expect(yield* using(folder, pending)).toEqual([record(id, { mode })])
+              expect(yield* using(files(folder), pending)).toEqual([record(id, { mode })])
               expect(readdirSync(join(folder, owner.fingerprint))).toEqual([fileName(id)])
             }
           }
@@ -127,10 +124,10 @@ describe("JournalFiles", () => {
   it.live("CR-DURABLE-007: sets aside a record under an old name that differs from the current one", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      yield* using(folder, (journal) => journal.put(record("r1")))
+      yield* using(files(folder), (journal) => journal.put(record("r1")))
       const own = join(folder, owner.fingerprint)
       writeFileSync(join(own, "r1.json"), JSON.stringify({ ...written, mode: "event" }))
-      expect(yield* using(folder, pending)).toEqual([record("r1")])
+      expect(yield* using(files(folder), pending)).toEqual([record("r1")])
       expect(readdirSync(own)).toEqual(["r1.json.corrupt", fileName("r1")])
     })
   )
@@ -142,7 +139,7 @@ describe("JournalFiles", () => {
       mkdirSync(own, { recursive: true })
       writeFileSync(join(own, "r1.json"), JSON.stringify(written))
       writeFileSync(join(own, fileName("r1")), "{")
-      yield* using(folder, (journal) =>
+      yield* using(files(folder), (journal) =>
         Effect.gen(function* () {
           yield* pending(journal)
           expect(yield* pending(journal)).toMatchObject([{ reservationId: "r1", commitBody: '{"a":1}' }])
@@ -155,12 +152,12 @@ describe("JournalFiles", () => {
   it.live("CR-DURABLE-005: sets aside and reports a record under the digest of another id", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      yield* using(folder, (journal) => journal.put(record("good")))
+      yield* using(files(folder), (journal) => journal.put(record("good")))
       const own = join(folder, owner.fingerprint)
       writeFileSync(join(own, fileName("other")), JSON.stringify(written))
       writeFileSync(join(own, "v2-other.json"), JSON.stringify(written))
       const logs: Array<string> = []
-      const records = yield* using(folder, pending).pipe(loggedInto(logs))
+      const records = yield* using(files(folder), pending).pipe(loggedInto(logs))
       expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
       expect(logs).toHaveLength(1)
       for (const name of [fileName("other"), "v2-other.json"]) {
@@ -173,7 +170,7 @@ describe("JournalFiles", () => {
   it.live("reports a file that can't be read once, leaves it alone, and reads the others", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      yield* using(folder, (journal) =>
+      yield* using(files(folder), (journal) =>
         Effect.andThen(
           journal.put(record("good")),
           journal.bury({ record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 })
@@ -186,7 +183,7 @@ describe("JournalFiles", () => {
         symlinkSync("a loop.json", join(where, "a loop.json"))
       }
       const logs: Array<string> = []
-      yield* using(folder, (journal) =>
+      yield* using(files(folder), (journal) =>
         Effect.gen(function* () {
           for (const _ of [1, 2]) {
             expect((yield* pending(journal)).map((one) => String(one.reservationId))).toEqual(["good"])
@@ -206,10 +203,10 @@ describe("JournalFiles", () => {
     Effect.gen(function* () {
       const folder = temporaryFolder()
       const letter = { record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
-      yield* using(folder, (journal) => journal.bury(letter))
+      yield* using(files(folder), (journal) => journal.bury(letter))
       const graves = join(folder, owner.fingerprint, "dead-letters")
       writeFileSync(join(graves, fileName("other")), JSON.stringify(written))
-      expect(yield* using(folder, (journal) => Stream.runCollect(journal.deadLetters))).toEqual([letter])
+      expect(yield* using(files(folder), (journal) => Stream.runCollect(journal.deadLetters))).toEqual([letter])
       expect(readdirSync(graves)).toContain(`${fileName("other")}.corrupt`)
     })
   )
@@ -219,7 +216,10 @@ describe("JournalFiles", () => {
       const file = join(temporaryFolder(), "file")
       writeFileSync(file, "")
       for (const folder of [join(file, "a", "b"), "/proc/nope/x"]) {
-        expect(yield* Effect.flip(using(folder, pending))).toMatchObject({ _tag: "JournalError", operation: "open" })
+        expect(yield* Effect.flip(using(files(folder), pending))).toMatchObject({
+          _tag: "JournalError",
+          operation: "open"
+        })
       }
     })
   )
@@ -235,7 +235,7 @@ describe("JournalFiles", () => {
       utimesSync(join(own, "folder.tmp"), hourAgo, hourAgo)
       for (const name of ["old.json.1.aa.tmp", "young.json.1.bb.tmp"]) writeFileSync(join(own, name), "")
       utimesSync(join(own, "old.json.1.aa.tmp"), hourAgo, hourAgo)
-      yield* using(folder, pending)
+      yield* using(files(folder), pending)
       expect(readdirSync(own)).toEqual(["folder.tmp", "young.json.1.bb.tmp"])
     })
   )
@@ -245,7 +245,7 @@ describe("JournalFiles", () => {
       const folder = temporaryFolder()
       const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), folder])
       expect(child.signal).toBe("SIGKILL")
-      const records = yield* using(folder, pending)
+      const records = yield* using(files(folder), pending)
       expect(records.map((one) => String(one.reservationId))).toEqual(["from-the-child"])
     })
   )

@@ -3,34 +3,27 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
-import { SettlementJournal } from "effect-cycles"
 import { JournalSqlite } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
 import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { vi } from "vitest"
-import { durableSuite } from "../suites/durableSuite.ts"
-import { journalSuite, owner, record } from "../suites/journalSuite.ts"
+import { durableSuite, pendingIds, using } from "../suites/durableSuite.ts"
+import { journalSuite } from "../suites/journalSuite.ts"
+import { record } from "./records.ts"
 import { temporaryFolder } from "./support.ts"
+
+const sqlite = (filename: string) => JournalSqlite.layer({ filename })
 
 durableSuite({
   name: "SQLite",
   target: () => join(temporaryFolder(), "journal.sqlite"),
-  layer: (filename) => JournalSqlite.layer({ filename }),
+  layer: sqlite,
   owners: (filename) => join(dirname(filename), "owners")
 })
 
 journalSuite("SQLite", () => JournalSqlite.layer({ filename: join(temporaryFolder(), "journal.sqlite") }))
-
-const using = <A, E>(filename: string, body: (journal: SettlementJournal.Journal) => Effect.Effect<A, E>) =>
-  Effect.flatMap(SettlementJournal.SettlementJournal, (store) => Effect.flatMap(store.open(owner), body)).pipe(
-    Effect.scoped,
-    Effect.provide(JournalSqlite.layer({ filename }))
-  )
-
-const pending = (journal: SettlementJournal.Journal) =>
-  Effect.map(Stream.runCollect(journal.pending), (records) => records.map((one) => String(one.reservationId)))
 
 /** One turn of the event loop. */
 const turn = Effect.promise(() => new Promise((resolve) => void setImmediate(resolve)))
@@ -39,14 +32,14 @@ describe("JournalSqlite", () => {
   it.live("keeps records across a restart, and completes a removal when it closes", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      yield* using(filename, (journal) =>
+      yield* using(sqlite(filename), (journal) =>
         Effect.gen(function* () {
           yield* journal.put(record("r1"))
           yield* journal.put(record("r2"))
           yield* journal.remove(record("r1"))
         })
       )
-      expect(yield* using(filename, pending)).toEqual(["r2"])
+      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
     })
   )
 
@@ -55,7 +48,7 @@ describe("JournalSqlite", () => {
       const filename = join(temporaryFolder(), "journal.sqlite")
       const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), filename])
       expect(child.signal).toBe("SIGKILL")
-      expect(yield* using(filename, pending)).toEqual(["from-the-child"])
+      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["from-the-child"])
     })
   )
 
@@ -64,7 +57,7 @@ describe("JournalSqlite", () => {
       const above = temporaryFolder()
       chmodSync(above, 0o755)
       const filename = join(above, "journal", "journal.sqlite")
-      yield* using(filename, (journal) => journal.put(record("r1")))
+      yield* using(sqlite(filename), (journal) => journal.put(record("r1")))
       expect(statSync(above).mode & 0o777).toBe(0o755)
       expect(statSync(join(above, "journal")).mode & 0o777).toBe(0o700)
       expect(statSync(filename).mode & 0o777).toBe(0o600)
@@ -74,11 +67,11 @@ describe("JournalSqlite", () => {
   it.live("sets aside a damaged record, and reads the others", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      yield* using(filename, (journal) => Effect.andThen(journal.put(record("r1")), journal.put(record("r2"))))
+      yield* using(sqlite(filename), (journal) => Effect.andThen(journal.put(record("r1")), journal.put(record("r2"))))
       const db = new DatabaseSync(filename)
       db.exec("UPDATE records SET commit_body = '{' WHERE reservation_id = 'r1'")
       db.close()
-      expect(yield* using(filename, pending)).toEqual(["r2"])
+      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
       const after = new DatabaseSync(filename)
       expect(after.prepare("SELECT count(*) AS n FROM quarantine").get()).toEqual({ n: 1 })
       expect(after.prepare("SELECT count(*) AS n FROM records").get()).toEqual({ n: 1 })
@@ -89,7 +82,7 @@ describe("JournalSqlite", () => {
   it.live("sets aside a record or dead letter with a number out of range, and reads the others", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      yield* using(filename, (journal) =>
+      yield* using(sqlite(filename), (journal) =>
         Effect.forEach(["r1", "r2", "r3"], (id) =>
           Effect.andThen(
             journal.bury({ record: record(id), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }),
@@ -103,9 +96,9 @@ describe("JournalSqlite", () => {
         db.exec(`UPDATE ${table} SET not_before_ms = 9223372036854775807 WHERE reservation_id = 'r2'`)
       }
       db.close()
-      yield* using(filename, (journal) =>
+      yield* using(sqlite(filename), (journal) =>
         Effect.gen(function* () {
-          expect(yield* pending(journal)).toEqual(["r3"])
+          expect(yield* pendingIds(journal)).toEqual(["r3"])
           const letters = yield* Stream.runCollect(journal.deadLetters)
           expect(letters.map((one) => String(one.record.reservationId))).toEqual(["r3"])
         })
@@ -130,8 +123,8 @@ describe("JournalSqlite", () => {
         const db = new DatabaseSync(filename)
         db.exec(`PRAGMA journal_mode = WAL; ${sql}`)
         db.close()
-        yield* using(filename, (journal) => journal.put(record("r1")))
-        expect(yield* using(filename, pending)).toEqual(["r1"])
+        yield* using(sqlite(filename), (journal) => journal.put(record("r1")))
+        expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r1"])
       })
     )
   }
@@ -139,19 +132,19 @@ describe("JournalSqlite", () => {
   it.live("reads while another process has the lock, and writes as soon as it is free", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      yield* using(filename, (journal) => journal.put(record("r1")))
+      yield* using(sqlite(filename), (journal) => journal.put(record("r1")))
       const other = new DatabaseSync(filename)
       other.exec("BEGIN IMMEDIATE")
-      yield* using(filename, (journal) =>
+      yield* using(sqlite(filename), (journal) =>
         Effect.gen(function* () {
-          expect(yield* pending(journal)).toEqual(["r1"])
+          expect(yield* pendingIds(journal)).toEqual(["r1"])
           const put = yield* Effect.forkChild(journal.put(record("r2")), { startImmediately: true })
           // The event loop goes on while the record waits.
           for (let i = 0; i < 10; i++) yield* turn
           expect(put.pollUnsafe()).toBeUndefined()
           other.exec("ROLLBACK")
           yield* Fiber.join(put)
-          expect(yield* pending(journal)).toEqual(["r1", "r2"])
+          expect(yield* pendingIds(journal)).toEqual(["r1", "r2"])
         })
       )
       other.close()
@@ -161,10 +154,10 @@ describe("JournalSqlite", () => {
   it.live("reports a record as not durable if the lock isn't free within 2 s, and accepts the next one", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      yield* using(filename, (journal) => journal.put(record("r1")))
+      yield* using(sqlite(filename), (journal) => journal.put(record("r1")))
       const other = new DatabaseSync(filename)
       other.exec("BEGIN IMMEDIATE")
-      yield* using(filename, (journal) =>
+      yield* using(sqlite(filename), (journal) =>
         Effect.gen(function* () {
           vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] })
           const put = yield* Effect.forkChild(Effect.flip(journal.put(record("r2"))), { startImmediately: true })
@@ -176,7 +169,7 @@ describe("JournalSqlite", () => {
           expect(yield* Fiber.join(put)).toMatchObject({ operation: "put", problem: "database is locked" })
           other.exec("ROLLBACK")
           yield* journal.put(record("r3"))
-          expect(yield* pending(journal)).toEqual(["r1", "r3"])
+          expect(yield* pendingIds(journal)).toEqual(["r1", "r3"])
         })
       ).pipe(Effect.ensuring(Effect.sync(() => vi.useRealTimers())))
       other.close()
@@ -186,12 +179,12 @@ describe("JournalSqlite", () => {
   it.live("closes after the writes that wait for a lock", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      yield* using(filename, (journal) => journal.put(record("r1")))
+      yield* using(sqlite(filename), (journal) => journal.put(record("r1")))
       const other = new DatabaseSync(filename)
       const waiting = yield* Deferred.make<void>()
-      const closing = yield* using(filename, (journal) =>
+      const closing = yield* using(sqlite(filename), (journal) =>
         Effect.gen(function* () {
-          yield* pending(journal)
+          yield* pendingIds(journal)
           other.exec("BEGIN IMMEDIATE")
           yield* Effect.forkDetach(journal.put(record("r2")), { startImmediately: true })
           yield* journal.remove(record("r1"))
@@ -204,7 +197,7 @@ describe("JournalSqlite", () => {
       other.exec("ROLLBACK")
       yield* Fiber.join(closing)
       other.close()
-      expect(yield* using(filename, pending)).toEqual(["r2"])
+      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
     })
   )
 
@@ -212,16 +205,16 @@ describe("JournalSqlite", () => {
     Effect.gen(function* () {
       const folder = join(temporaryFolder(), "journal")
       writeFileSync(folder, "not a folder")
-      yield* using(join(folder, "journal.sqlite"), (journal) =>
+      yield* using(sqlite(join(folder, "journal.sqlite")), (journal) =>
         Effect.gen(function* () {
           expect(yield* Effect.flip(journal.put(record("r1")))).toMatchObject({
             _tag: "JournalError",
             operation: "open"
           })
-          expect(yield* Effect.flip(pending(journal))).toMatchObject({ _tag: "JournalError", operation: "open" })
+          expect(yield* Effect.flip(pendingIds(journal))).toMatchObject({ _tag: "JournalError", operation: "open" })
           rmSync(folder)
           yield* journal.put(record("r2"))
-          expect(yield* pending(journal)).toEqual(["r2"])
+          expect(yield* pendingIds(journal)).toEqual(["r2"])
         })
       )
     })
@@ -229,7 +222,7 @@ describe("JournalSqlite", () => {
 
   it.live("fails with a JournalError if the folder can't be created", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(using("/proc/nope/x/journal.sqlite", pending))
+      const error = yield* Effect.flip(using(sqlite("/proc/nope/x/journal.sqlite"), pendingIds))
       expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
     })
   )
@@ -237,23 +230,23 @@ describe("JournalSqlite", () => {
   it.live("allows every operation after the layer has closed, and leaves no file open", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      const journal = yield* using(filename, (journal) => Effect.as(journal.put(record("r1")), journal))
+      const journal = yield* using(sqlite(filename), (journal) => Effect.as(journal.put(record("r1")), journal))
       const letter = { record: record("r3"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
       yield* journal.put(record("r2"))
       yield* journal.bury(letter)
-      expect(yield* pending(journal)).toEqual(["r1", "r2"])
+      expect(yield* pendingIds(journal)).toEqual(["r1", "r2"])
       expect(yield* Stream.runCollect(journal.deadLetters)).toEqual([letter])
       yield* journal.forget(letter)
       yield* journal.remove(record("r1"))
       yield* Effect.promise(() => vi.waitFor(() => expect(existsSync(`${filename}-wal`)).toBe(false)))
-      expect(yield* using(filename, pending)).toEqual(["r2"])
+      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
     })
   )
 
   it.live("refuses a newer format and another program's file, and leaves them alone", () =>
     Effect.gen(function* () {
       const newer = join(temporaryFolder(), "journal.sqlite")
-      yield* using(newer, (journal) => journal.put(record("r1")))
+      yield* using(sqlite(newer), (journal) => journal.put(record("r1")))
       const db = new DatabaseSync(newer)
       db.exec("PRAGMA user_version = 99; PRAGMA wal_checkpoint(TRUNCATE)")
       db.close()
@@ -264,7 +257,7 @@ describe("JournalSqlite", () => {
         [text, "not a database"]
       ] as const) {
         const before = readFileSync(filename)
-        const error = yield* Effect.flip(using(filename, pending))
+        const error = yield* Effect.flip(using(sqlite(filename), pendingIds))
         expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
         expect(error.message).toContain(problem)
         expect(readFileSync(filename).equals(before)).toBe(true)
@@ -276,12 +269,12 @@ describe("JournalSqlite", () => {
   it.live("supports two processes on one file", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      const seen = yield* using(filename, (journal) =>
+      const seen = yield* using(sqlite(filename), (journal) =>
         Effect.gen(function* () {
           yield* journal.put(record("r1"))
           spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), filename])
           yield* journal.put(record("r2"))
-          return yield* pending(journal)
+          return yield* pendingIds(journal)
         })
       )
       expect(seen.toSorted()).toEqual(["from-the-child", "r1", "r2"])

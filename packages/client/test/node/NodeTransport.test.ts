@@ -1,5 +1,5 @@
 /**
- * Over real sockets, so in real time; every wait is for something that happens, none is a sleep.
+ * The transport over real sockets, in real time. The tests wait for events and never sleep.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -351,8 +351,8 @@ describe("NodeTransport", () => {
     )
   })
 
-  describe("retries", () => {
-    it.live("a request on a new connection if the reused one had closed, and counts it", () =>
+  describe("retry", () => {
+    it.live("uses a new connection if the reused one had closed, and is counted", () =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve("respond", "cut")
         yield* post(url, "a")
@@ -361,7 +361,7 @@ describe("NodeTransport", () => {
       }).pipe(over({ connections: 1 }))
     )
 
-    it.live("on a new connection instead of other reused ones, which may also have closed", () =>
+    it.live("uses a new connection instead of other reused ones, which may also have closed", () =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve("respond", "respond", "cut")
         yield* Effect.all([post(url, "a"), post(url, "a")], { concurrency: "unbounded" })
@@ -370,7 +370,7 @@ describe("NodeTransport", () => {
       }).pipe(over({ connections: 2 }))
     )
 
-    it.live("once, never over a reused connection, and reports that it may have arrived", () =>
+    it.live("happens once, never over a reused connection, and reports that the request may have arrived", () =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve("respond", "cut", "respond", "respond", "cut", "cut")
         yield* post(url, "a")
@@ -383,12 +383,12 @@ describe("NodeTransport", () => {
 
     it.live.each<readonly [string, boolean, ReadonlyArray<Reaction>]>([
       ["a new connection broke", true, ["cut"]],
-      ["a part of the response has come", true, ["respond", "cut within"]],
-      ["a part of its head has come", true, ["respond", "cut head"]],
-      ["100 Continue has come", true, ["respond", "continue"]],
-      ["100 Continue has come on a new connection", true, ["continue"]],
+      ["a part of the response has arrived", true, ["respond", "cut within"]],
+      ["a part of its head has arrived", true, ["respond", "cut head"]],
+      ["100 Continue has arrived", true, ["respond", "continue"]],
+      ["100 Continue has arrived on a new connection", true, ["continue"]],
       ["the request must not be sent again", false, ["respond", "cut"]]
-    ])("not if %s", ([, isRepeatable, reactions]) =>
+    ])("doesn't happen if %s", ([, isRepeatable, reactions]) =>
       Effect.gen(function* () {
         const { seen, url } = yield* serve(...reactions)
         for (let i = 1; i < reactions.length; i++) yield* post(url, "a")
@@ -399,18 +399,22 @@ describe("NodeTransport", () => {
     )
 
     it.live.each<readonly [string, (outgoing: ServerResponse) => void, object]>([
-      ["a page", (outgoing) => html(outgoing, 404), { _tag: "TransportError", mayHaveArrived: true }],
       [
-        "a rate limit",
+        "a page proves nothing about the first request",
+        (outgoing) => html(outgoing, 404),
+        { _tag: "TransportError", mayHaveArrived: true }
+      ],
+      [
+        "a rate limit proves nothing about the first request",
         (outgoing) => json(outgoing, { error: "LIMIT_EXCEEDED", message: "m", request_id: "r" }, 429),
         { _tag: "TransportError", mayHaveArrived: true, problem: expect.stringContaining("429 LIMIT_EXCEEDED") }
       ],
       [
-        "a code that decides",
+        "a budget code is the result",
         (outgoing) => json(outgoing, { error: "BUDGET_FROZEN", message: "m", request_id: "r" }, 409),
         { _tag: "BudgetExceeded", code: "BUDGET_FROZEN" }
       ]
-    ])("a call, and %s is the response to the repetition alone", ([, respond, expected]) =>
+    ])("of a call: %s", ([, respond, expected]) =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing, count) => {
           if (count === 1) json(outgoing, allow)

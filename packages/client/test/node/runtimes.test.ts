@@ -11,7 +11,7 @@ import { NodeCycles } from "effect-cycles/node"
 import { afterEach, vi } from "vitest"
 import { serveBridged } from "../support/bridge.ts"
 import { action, tokens } from "../support/live.ts"
-import { settlementOf } from "../support/port.ts"
+import { settlementOf } from "../support/settled.ts"
 import { temporaryFolder } from "./support.ts"
 
 afterEach(() => {

@@ -1,5 +1,5 @@
 /**
- * Where undici can't dispatch, as on Bun: the transport is the one over `fetch`.
+ * If undici can't dispatch, as on Bun, the transport uses `fetch`.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

@@ -10,8 +10,6 @@ import * as Stream from "effect/Stream"
 import { Identifiers, SettlementJournal } from "effect-cycles"
 import { owner, record } from "../node/records.ts"
 
-export { owner, record } from "../node/records.ts"
-
 const open = (whose = owner) => Effect.flatMap(SettlementJournal.SettlementJournal, (journal) => journal.open(whose))
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)

@@ -1,6 +1,7 @@
 /**
- * What the client relies on, with faults of its own: tracers, loggers, metrics and journals that throw, die, fail or hang.
+ * Faulty collaborators of the client: tracers, loggers, metrics and journals that throw, die, fail or hang.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -16,41 +17,52 @@ const boom = (what: string) => new Error(`${what} is broken`)
 // telemetry
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A tracer one method of which throws for the spans of an operation. */
-export const throwingTracer = (method: "span" | "attribute" | "end", operation: string) => {
-  const fail = (): never => {
-    throw boom(`the tracer's ${method}`)
-  }
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      if (!options.name.endsWith(`.${operation}`)) return span
-      if (method === "span") return fail()
-      return Object.defineProperty(span, method, { value: fail })
-    }
-  })
-  return Effect.provideService(Tracer.Tracer, tracer)
-}
+type Provide = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** A logger that throws whatever is logged. */
-export const throwingLogger = Effect.provide(
-  Logger.layer([
-    Logger.make(() => {
-      throw boom("the logger")
+/** Provides a collaborator that throws. Dies if it never threw, because the test then proves nothing. */
+const providing =
+  (what: string, provide: (fail: () => never) => Provide): Provide =>
+  (effect) =>
+    Effect.suspend(() => {
+      let hasThrown = false
+      const fail = (): never => {
+        hasThrown = true
+        throw boom(what)
+      }
+      return Effect.tap(provide(fail)(effect), () =>
+        hasThrown ? Effect.void : Effect.die(new Error(`${what} never threw`))
+      )
     })
-  ])
+
+/** Provides a tracer one method of which throws for the spans of an operation. */
+export const throwingTracer = (method: "span" | "attribute" | "end", operation: string): Provide =>
+  providing(`the tracer's ${method}`, (fail) => {
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        if (!options.name.endsWith(`.${operation}`)) return span
+        if (method === "span") return fail()
+        return Object.defineProperty(span, method, { value: fail })
+      }
+    })
+    return Effect.provideService(Tracer.Tracer, tracer)
+  })
+
+/** Provides a logger that throws for every message. */
+export const throwingLogger: Provide = providing("the logger", (fail) =>
+  Effect.provide(Logger.layer([Logger.make(fail)]))
 )
 
-/** Metrics that throw when one whose name contains a text is updated. */
-export const throwingMetrics = (name: string) => {
-  class Registry<V> extends Map<string, V> {
-    override get(key: string): V | undefined {
-      if (key.includes(name)) throw boom(`the metric ${key}`)
-      return super.get(key)
+/** Provides metrics that throw when one whose name contains a text is updated. */
+export const throwingMetrics = (name: string): Provide =>
+  providing(`the metric ${name}`, (fail) => {
+    class Registry<V> extends Map<string, V> {
+      override get(key: string): V | undefined {
+        return key.includes(name) ? fail() : super.get(key)
+      }
     }
-  }
-  return Effect.provideService(Metric.MetricRegistry, new Registry())
-}
+    return Effect.provideService(Metric.MetricRegistry, new Registry())
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the journal
@@ -67,6 +79,7 @@ export const faultyJournal = () => {
   const planned = new Map<JournalOperation, Array<JournalFault | undefined>>()
   const standing = new Map<JournalOperation, JournalFault>()
   const opened = new Set<SettlementJournal.Journal>()
+  const opening = Deferred.makeUnsafe<void>()
 
   const meet = <A, E, R>(operation: JournalOperation, real: Effect.Effect<A, E, R>) => {
     const queue = planned.get(operation)
@@ -99,14 +112,16 @@ export const faultyJournal = () => {
     SettlementJournal.SettlementJournal,
     Effect.map(SettlementJournal.SettlementJournal, (store) => ({
       ...store,
-      open: (owner: SettlementJournal.JournalOwner) =>
-        meet(
+      open: (owner: SettlementJournal.JournalOwner) => {
+        Deferred.doneUnsafe(opening, Effect.void)
+        return meet(
           "open",
           Effect.map(store.open(owner), (journal) => {
             opened.add(journal)
             return wrap(journal)
           })
         )
+      }
     }))
   ).pipe(Layer.provide(SettlementJournal.layerMemory))
 
@@ -118,6 +133,8 @@ export const faultyJournal = () => {
     /** Every call of an operation meets this fault, after the planned ones. */
     always: (operation: JournalOperation, fault: JournalFault | undefined) =>
       void (fault === undefined ? standing.delete(operation) : standing.set(operation, fault)),
+    /** Waits until the client opens the journal for the first time. */
+    opening: Deferred.await(opening),
     /** The pending records, without faults. */
     records: Effect.map(
       Effect.suspend(() => Effect.forEach([...opened], (journal) => Stream.runCollect(journal.pending))),

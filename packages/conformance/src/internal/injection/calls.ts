@@ -320,9 +320,9 @@ const amountOf = ({ injector, observation }: Stage, site: Site, amount: number):
 }
 
 /** A value that a caller without type checks may return. */
-function lying(amount: unknown): Amount.Amount<"TOKENS">
-function lying(amount: unknown): unknown {
-  return amount
+function lying<A>(value: unknown): A
+function lying(value: unknown): unknown {
+  return value
 }
 
 const metricsOf = ({ injector }: Stage, site: Site): Metrics => {
@@ -337,7 +337,7 @@ const metricsOf = ({ injector }: Stage, site: Site): Metrics => {
     case "deep": {
       let custom: Record<string, unknown> = {}
       for (let level = 0; level < 20_000; level += 1) custom = { custom }
-      return lyingMetrics({ custom })
+      return lying({ custom })
     }
     default:
       return { tokensInput: 1 }
@@ -351,8 +351,3 @@ const getter = (site: Site): Metrics =>
       throw boom(site)
     }
   })
-
-function lyingMetrics(metrics: unknown): Metrics
-function lyingMetrics(metrics: unknown): unknown {
-  return metrics
-}

@@ -170,7 +170,3 @@ export class Injector {
 
 /** The defect of a collaborator that throws. */
 export const boom = (site: Site): Error => new Error(`injected: ${site}`)
-
-/** Returns whether a defect was injected at a site. */
-export const isInjected = (defect: unknown, site: string): boolean =>
-  defect instanceof Error && defect.message.startsWith(`injected: ${site}`)

@@ -2,6 +2,7 @@
  * The scenarios of the suite: scenarios without faults, the same scenarios with one fault each, selected combinations of faults,
  * and random combinations.
  */
+import { generator } from "../generator.ts"
 import type { Fault, Site } from "./faults.ts"
 import { kinds, sites } from "./faults.ts"
 import type { Ending, Scenario } from "./scenario.ts"
@@ -147,15 +148,4 @@ const fault = (below: (bound: number) => number): Fault => {
   const site = from[below(from.length)] ?? "transport"
   const call = 1 + below(site === "transport" ? 6 : 3)
   return { site, call, kind: kinds[site][below(kinds[site].length)] ?? "throw" }
-}
-
-/** Returns numbers below a bound. The same seed returns the same numbers. */
-export const generator = (seed: number): ((bound: number) => number) => {
-  let state = (seed * 2_654_435_761) >>> 0
-  return (bound) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % bound
-  }
 }

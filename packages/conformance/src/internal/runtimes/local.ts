@@ -8,9 +8,8 @@ import { NodeCycles } from "effect-cycles/node"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { temporaryFolder } from "../temporaryFolder.ts"
 import { embedded } from "./embedded.ts"
 import * as Journals from "./journals.ts"
 import { quickstart } from "./quickstart.ts"
@@ -20,14 +19,9 @@ const section = <E, R>(title: string, lines: Effect.Effect<ReadonlyArray<string>
   Effect.map(lines, (lines) => console.log([`${title}:`, ...lines.map((line) => `  ${line}`)].join("\n")))
 
 const served = Effect.gen(function* () {
-  const journal = Journals.layer("sqlite", yield* folder)
+  const journal = Journals.layer("sqlite", yield* temporaryFolder)
   return yield* Effect.provide(quickstart, NodeCycles.layer(yield* serve, { journal }))
 })
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
 
 /**
  * A decided and an open record are written and found by a second handle; the open record of a process that was killed is
@@ -35,7 +29,7 @@ const folder = Effect.acquireRelease(
  */
 const journaled = (kind: Journals.Kind) =>
   Effect.gen(function* () {
-    const where = yield* folder
+    const where = yield* temporaryFolder
     return yield* Effect.gen(function* () {
       const service = yield* SettlementJournal.SettlementJournal
       const [first, second] = [yield* service.open(Journals.owner), yield* service.open(Journals.owner)]
