@@ -146,8 +146,13 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   requested: Schema.optional(Amount),
   /** The scopes that the server checked, from the tenant down. */
   scopes: Schema.Array(Schema.String),
-  /** The remaining amount of the scope that has least left, if the server reported it. */
+  /**
+   * The amount left in `limitingScope` after the denial of a reserve. Absent if the balances couldn't be read within a
+   * second, or if the tenant has more than 200 budgets.
+   */
   remaining: Schema.optional(SignedAmount),
+  /** The scope that has least left. */
+  limitingScope: Schema.optional(Schema.String),
   /** The delay after which the server suggests another request, if it suggests one. */
   retryAfter: Schema.optional(Schema.DurationFromMillis),
   /** The server's error message. */
@@ -165,11 +170,13 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   override get message(): string {
     const act = this.action === undefined ? "" : ` for ${this.action.kind} ${this.action.name}`
     const asked = this.requested === undefined ? "" : ` of ${this.requested}`
-    const left = this.remaining === undefined ? "" : `, ${this.remaining} left`
+    const left = this.remaining === undefined ? "" : `, ${this.remaining} left${inScope(this.limitingScope)}`
     const where = this.scopes.length === 0 ? "" : ` on ${this.scopes.join(", ")}`
     return `The budget refuses the ${this.operation}${asked}${act}: ${this.code}${where}${left}${requestOf(this)}`
   }
 }
+
+const inScope = (scope: string | undefined): string => (scope === undefined ? "" : ` in ${scope}`)
 
 const wait = { retryAfter: Schema.optional(Schema.DurationFromMillis) }
 

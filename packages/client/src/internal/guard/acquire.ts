@@ -12,7 +12,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { CyclesError } from "../../CyclesError.ts"
-import { AlreadySettled, BudgetExceeded, ProtocolError } from "../../CyclesError.ts"
+import { AlreadySettled, BudgetExceeded, isBudgetExceeded, ProtocolError } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import { classify, combine, isAmbiguous, mayHaveHappened } from "../protocol/classify.ts"
 import * as Operations from "../protocol/operations.ts"
@@ -26,6 +26,7 @@ import * as Release from "../settlement/release.ts"
 import { writeOpen } from "../settlement/settle.ts"
 import type { Priority } from "../transport/bulkhead.ts"
 import type { WithMeta } from "../transport/call.ts"
+import { withRemaining } from "./remaining.ts"
 
 /** Restores the interruptibility of the caller. */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -45,8 +46,12 @@ export const acquire = (
   const response = Effect.onInterrupt(restore(request(engine, prepared)), () =>
     prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : continueInBackground(engine, prepared, 0)
   )
+  const explained = <A, E>(acquired: Effect.Effect<A, E | BudgetExceeded>) =>
+    Effect.catchIf(acquired, isBudgetExceeded, (error) =>
+      Effect.flatMap(restore(withRemaining(engine, prepared, error)), Effect.fail)
+    )
   // Every guarded call runs this, so it avoids a generator.
-  if (!isCallerSupplied) return Effect.flatMap(response, (response) => accept(engine, prepared, response))
+  if (!isCallerSupplied) return explained(Effect.flatMap(response, (response) => accept(engine, prepared, response)))
   const acquired = Effect.gen(function* () {
     const made = yield* response
     yield* assertOpen(engine, prepared, made)
@@ -54,7 +59,7 @@ export const acquire = (
   })
   return Effect.suspend(() => {
     engine.keys.acquire(key)
-    return Effect.onError(acquired, () => Effect.sync(() => engine.keys.release(key)))
+    return Effect.onError(explained(acquired), () => Effect.sync(() => engine.keys.release(key)))
   })
 }
 

@@ -1,0 +1,85 @@
+/**
+ * Denials that say what remains: error responses of the protocol don't, so the client reads the balances.
+ */
+import { CyclesTest, Fault } from "@effect-cycles/testing"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import { Amount, Cycles, CyclesError } from "effect-cycles"
+import { action, tokens } from "./support/live.ts"
+
+const reserve = (dryRun: boolean) =>
+  Effect.flip(Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1_000), subject: { agent: "a" }, dryRun })))
+
+const layer = CyclesTest.layer({
+  budgets: [
+    { unit: "TOKENS", allocated: 700 },
+    { unit: "TOKENS", allocated: 58, scope: "agent:a" },
+    { unit: "TOKENS", allocated: 5, scope: "agent:b" },
+    { unit: "USD_MICROCENTS", allocated: 1 }
+  ]
+})
+
+describe("denial", () => {
+  it.effect.each([
+    ["reserve", false],
+    ["dry run", true]
+  ] as const)("of a %s says how much of its unit is left in the scope of its subject that has least", ([, dryRun]) =>
+    Effect.gen(function* () {
+      const error = yield* reserve(dryRun)
+      expect(error).toMatchObject({
+        _tag: "BudgetExceeded",
+        remaining: Amount.makeSigned("TOKENS", 58n),
+        limitingScope: "tenant:acme/agent:a"
+      })
+      expect(error.message).toContain("58 TOKENS left in tenant:acme/agent:a")
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect.each([
+    ["are refused", Fault.error(403, "FORBIDDEN")],
+    ["are no JSON", Fault.garbage],
+    ["can't be requested", Fault.connectionRefused]
+  ] as const)("is returned without the remaining amount if the balances %s", ([, fault]) =>
+    Effect.gen(function* () {
+      yield* CyclesTest.always("balances", fault)
+      const fiber = yield* Effect.forkChild(reserve(false), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      const error = yield* Fiber.join(fiber)
+      expect(error).toBeInstanceOf(CyclesError.BudgetExceeded)
+      expect(error).not.toHaveProperty("remaining")
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("is returned after one second if the balances don't arrive", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.always("balances", Fault.noResponse)
+      const fiber = yield* Effect.forkChild(reserve(false), { startImmediately: true })
+      yield* TestClock.adjust("999 millis")
+      expect(fiber.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("1 millis")
+      const error = yield* Fiber.join(fiber)
+      expect(error).toBeInstanceOf(CyclesError.BudgetExceeded)
+      expect(error).not.toHaveProperty("remaining")
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("can be interrupted while the balances are read", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.always("balances", Fault.noResponse)
+      const fiber = yield* Effect.forkChild(reserve(false), { startImmediately: true })
+      yield* TestClock.adjust("10 millis")
+      yield* Fiber.interrupt(fiber)
+      yield* CyclesTest.expectNothingReserved()
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("of a frozen budget doesn't read the balances", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.inject("reserve", Fault.error(409, "BUDGET_FROZEN"))
+      expect(yield* reserve(false)).toMatchObject({ _tag: "BudgetExceeded", code: "BUDGET_FROZEN" })
+      expect(yield* CyclesTest.requests("balances")).toEqual([])
+    }).pipe(Effect.provide(layer))
+  )
+})
