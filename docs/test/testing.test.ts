@@ -10,7 +10,7 @@ import { blocksOf } from "../../scripts/docs.ts"
 const guide = readFileSync(join(import.meta.dirname, "../guide/04-testing.md"), "utf8")
 
 // Below this folder, so that imports resolve as in a guide.
-const folder = join(import.meta.dirname, "build")
+const folder = join(import.meta.dirname, "build/testing")
 
 mkdirSync(folder, { recursive: true })
 
