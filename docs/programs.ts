@@ -114,7 +114,9 @@ if (import.meta.main) {
         let seen = 0
         const text = readFileSync(path, "utf8").replaceAll(pattern, (match: string, code: string, between: string) => {
           seen += 1
-          return seen === number ? `\`\`\`ts\n${code}\`\`\`\n\n${between}\`\`\`text\n${output.trimEnd()}\n\`\`\`` : match
+          return seen === number
+            ? `\`\`\`ts\n${code}\`\`\`\n\n${between}\`\`\`text\n${output.trimEnd()}\n\`\`\``
+            : match
         })
         writeFileSync(path, text)
       }
