@@ -29,7 +29,7 @@ export interface Program {
   readonly output: string
 }
 
-const pattern = /^```ts\n([\s\S]*?)^```\n\n((?:(?!```)[^\n]+\n)*\n?)```text\n([\s\S]*?)^```$/gm
+const pattern = /^```ts\n((?:(?!```)[^\n]*\n)*)```\n\n((?:(?!```)[^\n]+\n)*\n?)```text\n((?:(?!```)[^\n]*\n)*)```$/gm
 
 /** The pages that may contain programs. */
 export const pages: ReadonlyArray<string> = execFileSync(

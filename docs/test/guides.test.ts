@@ -46,6 +46,15 @@ describe("the guide to observability", () => {
     )
   })
 
+  it("alerts on metrics that exist, and explains each alert", () => {
+    const rules = page.slice(page.indexOf("```yaml"), page.indexOf("## Dead letters"))
+    const queried = Array.from(rules.matchAll(/cycles_\w+/g), ([name]) => name)
+    expect(queried).not.toEqual([])
+    for (const name of queried) expect(page).toContain(`| \`${name}\` `)
+    const alerts = Array.from(rules.matchAll(/alert: (\w+)/g), ([, name = ""]) => name)
+    expect(rows(page, /Cycles[A-Z]\w+/).toSorted()).toEqual(alerts.toSorted())
+  })
+
   it("lists the spans, one for each operation", () => {
     for (const operation of CyclesError.Operation.literals) expect(page).toContain(`\`Cycles.${operation}\``)
   })
