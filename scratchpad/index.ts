@@ -5,6 +5,7 @@
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest } from "@effect-cycles/testing"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import { Amount, Cycles, Settlement } from "effect-cycles"
 
@@ -23,4 +24,4 @@ const program = Effect.gen(function* () {
   console.log(yield* server.books("TOKENS"))
 })
 
-Effect.runPromise(Effect.provide(program, Live)).catch(console.error)
+NodeRuntime.runMain(Effect.provide(program, Live))
