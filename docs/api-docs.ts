@@ -5,9 +5,21 @@
 import * as CyclesApi from "@effect-cycles/protocol/CyclesApi"
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
-import { Application, Comment, OptionDefaults, ReflectionKind } from "typedoc"
+import {
+  Application,
+  Comment,
+  DeclarationReflection,
+  OptionDefaults,
+  ReflectionKind,
+  type SignatureReflection
+} from "typedoc"
 
 const root = join(import.meta.dirname, "..")
+
+/** The repository on the web, as the packages name it. */
+const repository: string = JSON.parse(
+  readFileSync(join(root, "packages/client/package.json"), "utf8")
+).repository.url.replace(/^git\+(.*)\.git$/, "$1")
 
 const out = resolve(process.argv[2] ?? join(import.meta.dirname, "api"))
 
@@ -40,6 +52,16 @@ const purposeOf = (file: string): string => {
     .replaceAll(/^@see /gm, "**See** ")
 }
 
+/** The code that imports a module. */
+const importOf = (name: string): string => {
+  const index = name.lastIndexOf("/")
+  const [from, module] = [name.slice(0, index), name.slice(index + 1)]
+  return `\`\`\`ts\nimport { ${module} } from "${from}" // or: import * as ${module} from "${name}"\n\`\`\`\n\n`
+}
+
+const textOf = ({ comment }: SignatureReflection): string | undefined =>
+  comment?.summary.map(({ text }) => text).join("")
+
 rmSync(out, { recursive: true, force: true })
 mkdirSync(out, { recursive: true })
 
@@ -52,7 +74,10 @@ const app = await Application.bootstrap({
   excludeExternals: true,
   excludeInternal: true,
   excludePrivate: true,
-  disableSources: true,
+  // Sources link to the branch, so that the pages don't change with each commit. Paths begin below `packages`.
+  disableGit: true,
+  sourceLinkTemplate: `${repository}/blob/main/packages/{path}#L{line}`,
+  highlightLanguages: [...OptionDefaults.highlightLanguages, "mermaid"],
   blockTags: [...OptionDefaults.blockTags, "@effect-expect-leaking"],
   excludeTags: ["@effect-expect-leaking"],
   hideGenerator: true,
@@ -66,7 +91,15 @@ for (const module of project.getChildrenByKind(ReflectionKind.Module)) {
   const name = file === undefined ? undefined : modules.get(relative(root, file))
   if (file === undefined || name === undefined) throw new Error(`${module.name} is no module that can be imported`)
   module.name = name
-  module.comment = new Comment([{ kind: "text", text: purposeOf(file) }])
+  module.comment = new Comment([{ kind: "text", text: importOf(name) + purposeOf(file) }])
+}
+
+// The comment of a function with overloads stands once, under its first signature.
+for (const reflection of project.getReflectionsByKind(ReflectionKind.FunctionOrMethod)) {
+  const [first, ...others] = reflection instanceof DeclarationReflection ? (reflection.signatures ?? []) : []
+  for (const other of others) {
+    if (first !== undefined && textOf(other) === textOf(first)) delete other.comment
+  }
 }
 await app.generateDocs(project, out)
 if (app.logger.hasErrors() || app.logger.hasWarnings()) process.exit(1)

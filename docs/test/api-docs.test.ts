@@ -32,7 +32,26 @@ describe("api-docs", () => {
     const page = readFileSync(join(folder, "modules/effect-cycles_Cycles.html"), "utf8")
     expect(page).toContain("withCycles")
     expect(page).toContain("Hard budgets for calls that cost money")
-    const openApi: { readonly paths: object } = JSON.parse(readFileSync(join(folder, "openapi.json"), "utf8"))
-    expect(Object.keys(openApi.paths)).toContain("/v1/reservations/{reservation_id}/commit")
+    const textOf = (name: string): string =>
+      readFileSync(join(folder, name), "utf8")
+        .replaceAll(/<[^>]*>/g, "")
+        .replaceAll("&quot;", '"')
+        .replaceAll(/\s+/g, " ")
+    expect(textOf("modules/effect-cycles_Cycles.html")).toContain(
+      'import { Cycles } from "effect-cycles" // or: import * as Cycles from "effect-cycles/Cycles"'
+    )
+    expect(textOf("modules/effect-cycles_node_NodeCycles.html")).toContain(
+      'import { NodeCycles } from "effect-cycles/node"'
+    )
+    const guard = readFileSync(join(folder, "functions/effect-cycles_Cycles.withCycles.html"), "utf8")
+    expect(guard).toMatch(/href="https:\/\/github\.com\/[^"]*\/blob\/main\/packages\/client\/src\/Cycles\.ts#L\d+"/)
+    expect(guard.split("Guards an effect: reserves the").length - 1).toBe(1)
+    const openApi: { readonly paths: Record<string, Record<string, { readonly summary?: string }>> } = JSON.parse(
+      readFileSync(join(folder, "openapi.json"), "utf8")
+    )
+    expect(openApi.paths["/v1/reservations/{reservation_id}/commit"]?.["post"]?.summary).toBe(
+      "Commits the actual amount of a reservation and returns the rest to its budgets"
+    )
+    for (const operation of Object.values(openApi.paths).flatMap(Object.values)) expect(operation.summary).toMatch(/./)
   })
 })

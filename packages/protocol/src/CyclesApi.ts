@@ -63,24 +63,28 @@ const responsesOf = <const R extends Operations.Row>(row: R) => ({
   error: row.refusals.map((status) => ErrorResponse.pipe(HttpApiSchema.status(status)))
 })
 
+/** The summary of an operation, and its description, which is a sentence. */
+const textOf = ({ documentation }: Operations.Row) =>
+  OpenApi.annotations({ summary: documentation.replace(/\.$/, ""), description: documentation })
+
 const command = <const R extends Operations.CommandRow>(row: R) =>
   HttpApiEndpoint.post(row.name, row.path, {
     params: row.params,
     payload: row.request,
     ...responsesOf(row)
-  }).annotate(OpenApi.Description, row.documentation)
+  }).annotateMerge(textOf(row))
 
 const search = <const R extends Operations.SearchRow>(row: R) =>
   HttpApiEndpoint.get(row.name, row.path, {
     query: row.query,
     ...responsesOf(row)
-  }).annotate(OpenApi.Description, row.documentation)
+  }).annotateMerge(textOf(row))
 
 const lookup = <const R extends Operations.Row>(row: R) =>
   HttpApiEndpoint.get(row.name, row.path, {
     params: row.params,
     ...responsesOf(row)
-  }).annotate(OpenApi.Description, row.documentation)
+  }).annotateMerge(textOf(row))
 
 /** The security middleware of each kind of authentication. */
 const keys = { apiKey: TenantKey, apiKeyOrAdminKey: TenantOrAdminKey }
