@@ -7,15 +7,22 @@ import { folder, pages, programsOf, run } from "../programs.ts"
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** The tests of this guide run in `testing.test.ts`. */
-const withoutPrograms = ["docs/guide/04-testing.md"]
+/** The tests of the guide to testing run in `testing.test.ts`; the code of the others is compiled. */
+const withoutPrograms = ["04-testing", "07-embedded-server", "08-providers", "10-operations"].map(
+  (name) => `docs/guide/${name}.md`
+)
+
+/** The numbers of the guides to providers and to operations, which aren't written yet. */
+const reserved = [8, 10]
 
 const guides = pages.filter((page) => page.startsWith("docs/guide/"))
 
 describe("the guides", () => {
   it("are numbered without gaps", () => {
     const numbers = guides.map((page) => Number(/\/(\d\d)-[^/]*$/.exec(page)?.[1]))
-    expect(numbers).toEqual(numbers.map((_, i) => i + 1))
+    expect(new Set(numbers).size).toBe(numbers.length)
+    const used = Array.from(new Set([...numbers, ...reserved])).toSorted((a, b) => a - b)
+    expect(used).toEqual(used.map((_, i) => i + 1))
   })
 
   it.each(["README.md", ...guides].filter((page) => !withoutPrograms.includes(page)))("%s has a program", (page) => {
@@ -23,7 +30,7 @@ describe("the guides", () => {
   })
 })
 
-for (const page of pages) {
+for (const page of pages.filter((page) => programsOf(page).length > 0)) {
   describe(page, () => {
     it.each(programsOf(page))("program $number prints what the page shows", async (program) => {
       expect((await run(program)).trimEnd()).toBe(program.output.trimEnd())
