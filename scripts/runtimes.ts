@@ -100,6 +100,7 @@ const installApp = (name: string, more: Readonly<Record<string, string>>): strin
   const target = install(name, { ...tarballs, ...requiredPeers, effect: versionOf("effect"), ...more })
   if (target === undefined) return undefined
   cpSync(programs, join(target, "runtimes"), { recursive: true })
+  cpSync(join(programs, "../temporaryFolder.ts"), join(target, "temporaryFolder.ts"))
   mkdirSync(join(target, "examples/support"), { recursive: true })
   for (const file of ["01_quickstart.ts", "support/stage.ts"]) {
     cpSync(join(examples, file), join(target, "examples", file))

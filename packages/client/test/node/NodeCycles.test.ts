@@ -59,7 +59,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: `TransportError: No response to the reserve from ${url}/v1/reservations (refused, the request was not sent): ECONNREFUSED`
+          error: `TransportError: No response to the reserve from ${url}/v1/reservations (refused, the request was not sent): ECONNREFUSED; is the server running at ${url}?`
         })
       })
     )
@@ -74,7 +74,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; that isn't a response of a Cycles server: is the base URL right?`
+          error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; the response is an HTML page: is the base URL ${server.url} right?`
         })
         // A status without a code proves nothing: the request is retried, and then repeated to release a possible reservation.
         expect(server.requests.slice(0, 2)).toEqual(["POST /v1/reservations", "POST /v1/reservations"])
@@ -91,7 +91,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body isn't JSON`
+          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body isn't JSON; the response is an HTML page: is the base URL ${server.url} right?`
         })
         expect(new Set(server.requests)).toEqual(new Set(["POST /v1/reservations"]))
       })
@@ -122,7 +122,7 @@ describe("NodeCycles", () => {
         const outcome = yield* attempt()
         expect(outcome.started).toBe(false)
         expect(outcome.error).toMatch(
-          /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
+          /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .* \(request .+\); check the API key \(CYCLES_API_KEY\): it is unknown, revoked or expired, or its tenant isn't active$/
         )
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
         expect(yield* operations).toEqual(["reserve"])

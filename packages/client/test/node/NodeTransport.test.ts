@@ -280,7 +280,7 @@ describe("NodeTransport", () => {
           problem: "ECONNREFUSED"
         })
         expect(error.message).toMatch(
-          /^No response to the decide from http:\/\/127\.0\.0\.1:\d+\/v1\/decide \(refused, the request was not sent\): ECONNREFUSED$/
+          /^No response to the decide from http:\/\/127\.0\.0\.1:\d+\/v1\/decide \(refused, the request was not sent\): ECONNREFUSED; is the server running at http:\/\/127\.0\.0\.1:\d+\?$/
         )
         expect(error).toMatchObject({ cause: [{ code: "ECONNREFUSED", syscall: "connect", address: "127.0.0.1" }] })
       })
