@@ -404,6 +404,21 @@ describe("journal that fails", () => {
     }).pipe(Effect.provide(stage))
   )
 
+  it.effect("is read again after a read that hangs and can't be interrupted", () =>
+    Effect.gen(function* () {
+      const record = yield* left()
+      const hanging = Stream.fromEffect(Effect.uninterruptible(Effect.never))
+      let reads = 0
+      const journal = makeJournal({
+        pending: Stream.suspend(() => ((reads += 1) === 1 ? hanging : Stream.make(record)))
+      })
+      yield* Effect.gen(function* () {
+        yield* TestClock.adjust("5 minutes")
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.provide(restarted(journal)))
+    }).pipe(Effect.provide(stage))
+  )
+
   it.effect("is reported as not durable if it can't be opened", () =>
     Effect.gen(function* () {
       const layer = Layer.succeed(SettlementJournal.SettlementJournal, {

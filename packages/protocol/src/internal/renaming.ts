@@ -73,11 +73,12 @@ export function writing({ ast }: Schema.Top): ((value: never) => unknown) | unde
   return lazily(ast, "write")
 }
 
-let isCompiling = false
+/** The code generator. A bundle contains it only if the program calls `compile`. */
+let generate: typeof generated | undefined
 
 /** Generates code for every function that is first used after this call. */
 export const compile = (): void => {
-  isCompiling = true
+  generate = generated
 }
 
 /** A process uses few of the messages, so each function is made on its first use. */
@@ -85,7 +86,7 @@ const lazily = (ast: SchemaAST.AST, direction: Direction): ((value: never) => un
   const plan = planOf(ast, direction)
   if (plan === undefined) return undefined
   let rename = (value: never): unknown => {
-    rename = (isCompiling ? generated(plan, direction) : undefined) ?? interpreted(plan)
+    rename = generate?.(plan, direction) ?? interpreted(plan)
     return rename(value)
   }
   return (value) => rename(value)

@@ -24,7 +24,7 @@ import type {
   SettlementJournal
 } from "../../SettlementJournal.ts"
 import type { Timer, TimerQueue } from "../transport/timerQueue.ts"
-import { exitWithin } from "./bounded.ts"
+import { exitWithin, pulledWithin } from "./bounded.ts"
 import * as Log from "./log.ts"
 import * as Metrics from "./metrics.ts"
 
@@ -276,8 +276,8 @@ export const make = (options: {
     const scanJournal = (found: (record: JournalRecord) => Effect.Effect<void>): Effect.Effect<boolean> =>
       Effect.gen(function* () {
         let count = 0
-        const records = Stream.unwrap(Effect.map(opened, ({ pending }) => pending)).pipe(
-          Stream.timeout(journalReadMs),
+        const pending = Stream.unwrap(Effect.map(opened, ({ pending }) => pending))
+        const records = pulledWithin(timers, journalReadMs, pending).pipe(
           Stream.tap(() => Effect.sync(() => void (count += 1))),
           Stream.filter((record) => record.baseUrl === owner.baseUrl && !isKnown(record))
         )

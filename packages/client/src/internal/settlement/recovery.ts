@@ -15,8 +15,8 @@ import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { JournalRecord } from "../../SettlementJournal.ts"
 import type { Engine } from "../reservation/engine.ts"
@@ -139,13 +139,13 @@ const Charge = Schema.Struct({
   metadata: Schema.optionalKey(Schema.Unknown)
 })
 
-const decodeCharge = Schema.decodeUnknownOption(Charge)
+const decodeCharge = Schema.decodeUnknownResult(Charge)
 
-const chargeOf = ({ commitBody }: JournalRecord): Option.Option<typeof Charge.Type> => {
+const chargeOf = ({ commitBody }: JournalRecord): typeof Charge.Type | undefined => {
   try {
-    return decodeCharge(Json.parse(commitBody))
+    return Result.getOrUndefined(decodeCharge(Json.parse(commitBody)))
   } catch {
-    return Option.none()
+    return undefined
   }
 }
 
@@ -154,12 +154,12 @@ const isEstimate = Schema.is(Schema.Struct({ actual_source: Schema.Literal("esti
 
 const read = (engine: Engine, record: JournalRecord): Spend | undefined => {
   const charge = chargeOf(record)
-  if (Option.isNone(charge)) return undefined
+  if (charge === undefined) return undefined
   return {
     record,
     life: new Lifecycle("pending", engine.observer),
-    actual: charge.value.actual,
-    isEstimated: isEstimate(charge.value.metadata),
+    actual: charge.actual,
+    isEstimated: isEstimate(charge.metadata),
     estimate: undefined,
     subject: undefined,
     action: undefined,

@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type { CyclesError } from "../../CyclesError.ts"
 import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../../CyclesError.ts"
+import { ruleOf } from "../models/errorCodes.ts"
 import * as Hints from "./hints.ts"
 import type { Call, Meta, WithMeta } from "./call.ts"
 import type { Redactor } from "./redact.ts"
@@ -167,7 +168,8 @@ const refusal = <A extends object>(
     requestId: body?.requestId ?? meta.requestId,
     traceId: body?.traceId ?? meta.traceId
   }
-  if (body !== undefined && budgetCodes.has(body.error) && !isDecidedByStatus(status)) {
+  // A 410 is about the reservation, whatever its code.
+  if (body !== undefined && status !== 410 && ruleOf(call.operation, status, body.error).class === "denied") {
     return new BudgetExceeded({
       ...common,
       code: body.error,
@@ -188,21 +190,6 @@ const refusal = <A extends object>(
 }
 
 const isPage = (body: string): boolean => /^\s*</.test(body)
-
-/**
- * Whether the status decides, regardless of the error code: the caller is unauthorized or throttled, the reservation is
- * gone, or the server failed and may have acted. The budget doesn't deny the request in these cases.
- */
-const isDecidedByStatus = (status: number): boolean =>
-  status === 401 || status === 403 || status === 410 || status === 429 || status >= 500
-
-const budgetCodes: ReadonlySet<string> = new Set([
-  "BUDGET_EXCEEDED",
-  "BUDGET_FROZEN",
-  "BUDGET_CLOSED",
-  "OVERDRAFT_LIMIT_EXCEEDED",
-  "DEBT_OUTSTANDING"
-])
 
 /**
  * Whether the response to a repeated request also counts for the first one. The server checks the key and the rate

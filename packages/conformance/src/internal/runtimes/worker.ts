@@ -5,7 +5,6 @@ import * as Cycles from "effect-cycles/Cycles"
 import * as CyclesTransport from "effect-cycles/CyclesTransport"
 import * as SettlementJournal from "effect-cycles/SettlementJournal"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { quickstart } from "./quickstart.ts"
@@ -16,10 +15,7 @@ export const run = (env: { readonly BASE_URL: string; readonly API_KEY: string }
     Effect.provide(
       quickstart,
       Cycles.layer({ baseUrl: env.BASE_URL, apiKey: Redacted.make(env.API_KEY), subject: { tenant: "acme" } }).pipe(
-        Layer.provide([
-          Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer),
-          SettlementJournal.layerMemory
-        ])
+        Layer.provide([CyclesTransport.layerFetch, SettlementJournal.layerMemory])
       )
     )
   )
