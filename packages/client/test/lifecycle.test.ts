@@ -122,32 +122,32 @@ describe("lifecycle", () => {
       ["reserving", "allowed", "active"]
     ])
   })
-})
 
-describe("a client", () => {
-  /** Every transition of the table, as `state event`. */
-  const all = Object.entries(Lifecycle.transitions).flatMap(([state, row]) =>
-    Object.keys(row).map((event) => `${state} ${event}`)
-  )
+  describe("client", () => {
+    /** Every transition of the table, as `state event`. */
+    const all = Object.entries(Lifecycle.transitions).flatMap(([state, row]) =>
+      Object.keys(row).map((event) => `${state} ${event}`)
+    )
 
-  it.effect("enters every state, and fires every event only in states that allow it", () =>
-    Effect.gen(function* () {
-      // Ages count from 2026 on: an earlier clock is wrong.
-      yield* TestClock.setTime(Date.UTC(2026, 5, 1))
-      const seen = new Set<string>()
-      const impossible: Array<string> = []
-      const observe = (from: string, event: string, to: string | undefined) => {
-        if (to === undefined) impossible.push(`${from} ${event}`)
-        else seen.add(`${from} ${event}`)
-      }
-      for (const story of stories) {
-        yield* story.pipe(
-          Effect.provide(live({ retry, flushTimeout: 0, scanInterval: "1 hour" })),
-          Effect.provideService(Lifecycle.CurrentObserver, observe)
-        )
-      }
-      expect(impossible).toEqual([])
-      expect(all.filter((transition) => !seen.has(transition))).toEqual([])
-    })
-  )
+    it.effect("enters every state, and fires every event only in states that allow it", () =>
+      Effect.gen(function* () {
+        // Ages count from 2026 on: an earlier clock is wrong.
+        yield* TestClock.setTime(Date.UTC(2026, 5, 1))
+        const seen = new Set<string>()
+        const impossible: Array<string> = []
+        const observe = (from: string, event: string, to: string | undefined) => {
+          if (to === undefined) impossible.push(`${from} ${event}`)
+          else seen.add(`${from} ${event}`)
+        }
+        for (const story of stories) {
+          yield* story.pipe(
+            Effect.provide(live({ retry, flushTimeout: 0, scanInterval: "1 hour" })),
+            Effect.provideService(Lifecycle.CurrentObserver, observe)
+          )
+        }
+        expect(impossible).toEqual([])
+        expect(all.filter((transition) => !seen.has(transition))).toEqual([])
+      })
+    )
+  })
 })

@@ -58,7 +58,7 @@ describe("base URL", () => {
     it.live(`works with ${what}`, () =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { apiKey, url } = yield* serveBridged(() => "respond")
+          const { apiKey, url } = yield* serveBridged
           const config = { baseUrl: change(url), apiKey: Redacted.make(apiKey), subject: { tenant: "acme" } }
           expect(yield* Effect.provide(decide, nodeClient(config))).toMatchObject({ decision: "ALLOW" })
         })

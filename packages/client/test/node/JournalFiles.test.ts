@@ -7,10 +7,12 @@ import type { SettlementJournal } from "effect-cycles"
 import { JournalFiles } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import * as Fs from "node:fs/promises"
 import { join } from "node:path"
+import { vi } from "vitest"
 import { fingerprint } from "../../src/internal/config/fingerprint.ts"
-import { durableSuite, using } from "../suites/durableSuite.ts"
+import { durableSuite, pendingIds, using } from "../suites/durableSuite.ts"
 import { journalSuite } from "../suites/journalSuite.ts"
 import { owner, record } from "./records.ts"
 import { temporaryFolder } from "./support.ts"
@@ -25,6 +27,15 @@ durableSuite({
 })
 
 journalSuite("files", () => JournalFiles.layer({ folder: temporaryFolder() }))
+
+const wipe = (...paths: ReadonlyArray<string>) => {
+  for (const path of paths) rmSync(path, { recursive: true, force: true })
+}
+
+const allFiles = (folder: string) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name)
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)
 
@@ -247,6 +258,151 @@ describe("JournalFiles", () => {
       expect(child.signal).toBe("SIGKILL")
       const records = yield* using(files(folder), pending)
       expect(records.map((one) => String(one.reservationId))).toEqual(["from-the-child"])
+    })
+  )
+
+  it.live("recreates a deleted folder, and keeps later writes", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          yield* journal.put(record("before"))
+          for (const gone of [folder, join(folder, owner.fingerprint)]) {
+            wipe(gone)
+            yield* journal.put(record("r1"))
+            yield* journal.put(record("r1", { commitBody: '{"a":1}' }))
+            yield* journal.putOpen(record("open"))
+            yield* journal.bury({ record: record("dead"), reason: "TOO_OLD: old", diedAtMs: 7 })
+            yield* using(files(folder), (other) =>
+              Effect.gen(function* () {
+                expect(yield* pendingIds(other)).toEqual(["r1", "r1"])
+                expect(yield* other.isDecided(record("dead").reservationId)).toBe(true)
+                expect(yield* other.adoptOpen).toBe(0)
+              })
+            )
+          }
+          wipe(folder)
+          expect(yield* pendingIds(journal)).toEqual([])
+          yield* journal.remove(record("r1"))
+          yield* journal.removeOpen(record("open").reservationId)
+        })
+      )
+    })
+  )
+
+  it.live("leaves no temporary file when a write fails", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      const handle = yield* Effect.promise(() => Fs.open(join(folder, "any"), "w"))
+      const FileHandle: Record<"writeFile" | "sync", () => Promise<void>> = Object.getPrototypeOf(handle)
+      yield* Effect.promise(() => handle.close())
+      wipe(join(folder, "any"))
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          const full = () => Promise.reject(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }))
+          for (const method of ["writeFile", "sync"] as const) {
+            const spy = vi.spyOn(FileHandle, method).mockImplementation(full)
+            for (const [operation, effect] of [
+              ["put", journal.put(record("r1"))],
+              ["putOpen", journal.putOpen(record("r1"))],
+              ["bury", journal.bury({ record: record("r1"), reason: "TOO_OLD: old", diedAtMs: 7 })]
+            ] as const) {
+              const error = yield* Effect.flip(effect)
+              expect(error).toMatchObject({ _tag: "JournalError", operation })
+              expect(error.message).toContain("no space left")
+            }
+            spy.mockRestore()
+          }
+          expect(allFiles(join(folder, owner.fingerprint)).filter((name) => !name.endsWith(".lock"))).toEqual([])
+          // These prevent the moves.
+          for (const name of ["further", "dead-letters", "open"]) {
+            wipe(join(folder, owner.fingerprint, name))
+            writeFileSync(join(folder, owner.fingerprint, name), "")
+          }
+          yield* journal.put(record("r1"))
+          for (const effect of [
+            journal.put(record("r1", { commitBody: '{"a":1}' })),
+            journal.putOpen(record("r1")),
+            journal.bury({ record: record("r1"), reason: "TOO_OLD: old", diedAtMs: 7 })
+          ]) {
+            expect((yield* Effect.flip(effect))._tag).toBe("JournalError")
+          }
+          expect(allFiles(folder).filter((name) => name.endsWith(".tmp"))).toEqual([])
+          for (const name of ["further", "dead-letters", "open"]) wipe(join(folder, owner.fingerprint, name))
+          yield* journal.put(record("r1", { commitBody: '{"a":1}' }))
+          yield* journal.putOpen(record("r1"))
+          expect(yield* pendingIds(journal)).toEqual(["r1", "r1"])
+        })
+      )
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
+  )
+
+  it.live("fails with a JournalError while its path is too long or not a folder, and recovers afterwards", () =>
+    Effect.gen(function* () {
+      const long = join(temporaryFolder(), "x".repeat(300))
+      const error = yield* Effect.flip(using(files(long), (journal) => journal.put(record("r1"))))
+      expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
+      const folder = join(temporaryFolder(), "journal")
+      writeFileSync(folder, "")
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          for (const effect of [
+            journal.put(record("r1")),
+            journal.remove(record("r1")),
+            journal.putOpen(record("r1")),
+            journal.adoptOpen,
+            Stream.runDrain(journal.pending),
+            Stream.runDrain(journal.deadLetters)
+          ]) {
+            expect(yield* Effect.flip(Effect.asVoid(effect))).toMatchObject({ _tag: "JournalError", operation: "open" })
+          }
+          rmSync(folder)
+          yield* journal.put(record("r1"))
+          expect(yield* pendingIds(journal)).toEqual(["r1"])
+        })
+      )
+    })
+  )
+
+  it.live("works without node:sqlite, except for open records", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          yield* journal.put(record("r1"))
+          yield* journal.put(record("r2"))
+          yield* journal.remove(record("r1"))
+          yield* journal.bury({ record: record("r3"), reason: "TOO_OLD: old", diedAtMs: 7 })
+          expect((yield* Effect.flip(journal.putOpen(record("r4")))).message).toContain("node:sqlite")
+          yield* journal.put(record("r4"))
+          yield* journal.removeOpen(record("r4").reservationId)
+          // No process can be proven dead.
+          mkdirSync(join(folder, owner.fingerprint, "open", "0".repeat(32)), { recursive: true })
+          expect(yield* journal.adoptOpen).toBe(0)
+          expect(yield* pendingIds(journal)).toEqual(["r2", "r4"])
+          expect(yield* journal.isDecided(record("r3").reservationId)).toBe(true)
+        })
+      )
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
+  )
+
+  it.live("stores only the first record of a reservation under the name that other clients read", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          yield* journal.put(record("r1"))
+          const own = join(folder, owner.fingerprint)
+          const shown = () => readdirSync(own).filter((name) => name.endsWith(".json"))
+          const first = shown()
+          expect(first).toHaveLength(1)
+          yield* journal.put(record("r1", { commitBody: '{"a":1}' }))
+          yield* journal.putOpen(record("r2"))
+          yield* journal.bury({ record: record("r3"), reason: "TOO_OLD: old", diedAtMs: 7 })
+          expect(shown()).toEqual(first)
+        })
+      )
     })
   )
 })

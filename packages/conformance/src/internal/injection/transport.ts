@@ -1,14 +1,17 @@
 /**
- * A transport over the embedded server that loses, delays, repeats and garbles what the injector says. A response takes
- * 20 ms of virtual time.
+ * A transport over the embedded server that applies the injected faults. A response takes 20 ms of virtual time.
+ *
+ * Faults of a transport that keeps its contract are those of `@effect-cycles/testing`; the others, which call back wrongly, throw
+ * or end the process, can't be expressed there.
  */
-import type { TransportFailure, TransportRequest, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
+import type { TransportFailure, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import type { CyclesServer } from "@effect-cycles/server/CyclesServer"
-import type * as Context from "effect/Context"
+import { transport as serverTransport } from "@effect-cycles/server/CyclesServer"
+import * as Fault from "@effect-cycles/testing/Fault"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import { CyclesTransport, fromStart } from "effect-cycles/CyclesTransport"
+import { CyclesTransport, fromStart, make, send } from "effect-cycles/CyclesTransport"
 import type { Injector } from "./faults.ts"
 import { boom } from "./faults.ts"
 

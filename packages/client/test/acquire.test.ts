@@ -24,8 +24,8 @@ const lost: Fault.Fault = Fault.responseLost
 
 const html = (status: number): Fault.Fault => Fault.replaced({ status, body: "<html>gone</html>" })
 
-describe("reserve", () => {
-  describe("ambiguous", () => {
+describe("acquire", () => {
+  describe("ambiguous reserve", () => {
     it.effect.each<readonly [string, Fault.Fault]>([
       ["429", Fault.error(429, "LIMIT_EXCEEDED")],
       ["401", Fault.error(401, "UNAUTHORIZED")],

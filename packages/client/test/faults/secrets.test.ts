@@ -23,7 +23,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import { Cycles, CyclesClient, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
-import { action, tokens } from "./support/live.ts"
+import { action, tokens } from "../support/live.ts"
 
 /** Everything that was shown. */
 interface Shown {

@@ -22,8 +22,8 @@ const exchange = (url: string, maxResponseBytes = 1_000) =>
     })
   ).pipe(Effect.provide(NodeTransport.layer()))
 
-describe("NodeTransport", () => {
-  describe("without undici", () => {
+describe("undici", () => {
+  describe("that can't dispatch: NodeTransport", () => {
     it.live("responds", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => outgoing.writeHead(201, { "x-one": "1" }).end('{"a":"日本"}'))

@@ -24,7 +24,7 @@ const options = { action, estimate: tokens(100), actual: () => tokens(42) }
 
 const act = Effect.void.pipe(withSettlement(options))
 
-describe("exchange", () => {
+describe("transport", () => {
   describe("broken HttpClient", () => {
     it.effect.each([
       ["dies", () => Effect.die("client bug")],

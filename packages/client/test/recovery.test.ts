@@ -97,7 +97,7 @@ const hourMs = 3_600_000
 
 const dayMs = 24 * hourMs
 
-describe("replay", () => {
+describe("recovery", () => {
   it.effect("charges the records of an earlier process with their keys and bytes, and removes them", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
@@ -319,6 +319,48 @@ describe("flush", () => {
       expect(flushed).toEqual({ isComplete: false, pending: 0 })
     }).pipe(Effect.provide(stage))
   )
+
+  it.effect("ends after its timeout, to the millisecond, and counts the pending settlements", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      yield* CyclesTest.always("commit", Fault.noResponse)
+      yield* Effect.gen(function* () {
+        const flushing = yield* Effect.forkChild(Cycles.flush("2 seconds"), { startImmediately: true })
+        yield* TestClock.adjust(1_999)
+        expect(flushing.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust(1)
+        expect(flushing.pollUnsafe()).toMatchObject({ _tag: "Success", value: { isComplete: false, pending: 1 } })
+      }).pipe(Effect.provide(restarted(journal, { flushTimeout: 0 })))
+      expect(journal.records.size).toBe(1)
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("runs when the layer closes, for at most flushTimeout, and keeps the record", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      yield* CyclesTest.always("commit", Fault.noResponse)
+      const close = yield* Deferred.make<void>()
+      const isOpen = yield* Deferred.make<void>()
+      const run = yield* TestClock.adjust(0).pipe(
+        Effect.andThen(Deferred.succeed(isOpen, undefined)),
+        Effect.andThen(Deferred.await(close)),
+        Effect.provide(restarted(journal, { flushTimeout: "3 seconds" })),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* Deferred.await(isOpen)
+      expect(yield* settling).toEqual(["commit"])
+      yield* Deferred.succeed(close, undefined)
+      yield* TestClock.adjust(2_999)
+      expect(run.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust(1)
+      expect(run.pollUnsafe()).toMatchObject({ _tag: "Success" })
+      expect(journal.records.size).toBe(1)
+    }).pipe(Effect.provide(stage))
+  )
 })
 
 describe("record of an earlier process", () => {
@@ -417,50 +459,6 @@ describe("journal that fails", () => {
         Effect.provide(restarted({ ...makeJournal(), layer }))
       )
       expect(settlement).toMatchObject({ _tag: "Pending", isJournaled: false })
-    }).pipe(Effect.provide(stage))
-  )
-})
-
-describe("flush", () => {
-  it.effect("ends after its timeout, to the millisecond, and counts the pending settlements", () =>
-    Effect.gen(function* () {
-      const journal = makeJournal()
-      const record = yield* left()
-      journal.records.set(record.reservationId, record)
-      yield* CyclesTest.always("commit", Fault.noResponse)
-      yield* Effect.gen(function* () {
-        const flushing = yield* Effect.forkChild(Cycles.flush("2 seconds"), { startImmediately: true })
-        yield* TestClock.adjust(1_999)
-        expect(flushing.pollUnsafe()).toBeUndefined()
-        yield* TestClock.adjust(1)
-        expect(flushing.pollUnsafe()).toMatchObject({ _tag: "Success", value: { isComplete: false, pending: 1 } })
-      }).pipe(Effect.provide(restarted(journal, { flushTimeout: 0 })))
-      expect(journal.records.size).toBe(1)
-    }).pipe(Effect.provide(stage))
-  )
-
-  it.effect("runs when the layer closes, for at most flushTimeout, and keeps the record", () =>
-    Effect.gen(function* () {
-      const journal = makeJournal()
-      const record = yield* left()
-      journal.records.set(record.reservationId, record)
-      yield* CyclesTest.always("commit", Fault.noResponse)
-      const close = yield* Deferred.make<void>()
-      const isOpen = yield* Deferred.make<void>()
-      const run = yield* TestClock.adjust(0).pipe(
-        Effect.andThen(Deferred.succeed(isOpen, undefined)),
-        Effect.andThen(Deferred.await(close)),
-        Effect.provide(restarted(journal, { flushTimeout: "3 seconds" })),
-        Effect.forkChild({ startImmediately: true })
-      )
-      yield* Deferred.await(isOpen)
-      expect(yield* settling).toEqual(["commit"])
-      yield* Deferred.succeed(close, undefined)
-      yield* TestClock.adjust(2_999)
-      expect(run.pollUnsafe()).toBeUndefined()
-      yield* TestClock.adjust(1)
-      expect(run.pollUnsafe()).toMatchObject({ _tag: "Success" })
-      expect(journal.records.size).toBe(1)
     }).pipe(Effect.provide(stage))
   )
 })
