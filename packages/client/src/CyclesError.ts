@@ -146,7 +146,7 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   requested: Schema.optional(Amount),
   /** The scopes that the server checked, from the tenant down. */
   scopes: Schema.Array(Schema.String),
-  /** The remaining amount of the scope that has least left, if the server reported it. */
+  /** The remaining amount of the scope with the least budget left, if the server reported it. */
   remaining: Schema.optional(SignedAmount),
   /** The delay after which the server suggests another request, if it suggests one. */
   retryAfter: Schema.optional(Schema.DurationFromMillis),
@@ -163,11 +163,11 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   }
 
   override get message(): string {
-    const act = this.action === undefined ? "" : ` for ${this.action.kind} ${this.action.name}`
-    const asked = this.requested === undefined ? "" : ` of ${this.requested}`
-    const left = this.remaining === undefined ? "" : `, ${this.remaining} left`
-    const where = this.scopes.length === 0 ? "" : ` on ${this.scopes.join(", ")}`
-    return `The budget refuses the ${this.operation}${asked}${act}: ${this.code}${where}${left}${requestOf(this)}`
+    const forAction = this.action === undefined ? "" : ` for ${this.action.kind} ${this.action.name}`
+    const amount = this.requested === undefined ? "" : ` of ${this.requested}`
+    const remaining = this.remaining === undefined ? "" : `, ${this.remaining} left`
+    const scopes = this.scopes.length === 0 ? "" : ` on ${this.scopes.join(", ")}`
+    return `The budget refuses the ${this.operation}${amount}${forAction}: ${this.code}${scopes}${remaining}${requestOf(this)}`
   }
 }
 
@@ -363,8 +363,8 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
  *
  * **Details**
  *
- * `mayHaveArrived` says whether the server may have acted on the request. If it is false, nothing was reserved or
- * charged. The client has already repeated what it can repeat safely.
+ * `mayHaveArrived` is true if the server may have acted on the request. If it is false, nothing was reserved or charged. If the
+ * request can be repeated safely, the client has already repeated it.
  *
  * **Gotchas**
  *

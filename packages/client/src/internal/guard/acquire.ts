@@ -1,5 +1,5 @@
 /**
- * Reserves an estimate without leaving a reservation behind.
+ * Reserves an estimate, and releases the reservation if its caller doesn't get it.
  *
  * After an ambiguous response the request is repeated once with the same key. If that response is ambiguous too, or if
  * the caller is interrupted, the caller continues immediately. In the background the client repeats the request until
@@ -105,7 +105,7 @@ const repeat = (engine: Engine, prepared: Prepared): Effect.Effect<Response, Cyc
     return send(engine, prepared, "caller")
   })
 
-/** No attempt succeeded. If one may have taken effect, releases the reservation in the background. */
+/** Fails with the error of the attempts. If one of them may have taken effect, releases the reservation in the background. */
 const refused = (
   engine: Engine,
   prepared: Prepared,

@@ -187,8 +187,8 @@ const minBudgetMs = 1_000
 const minDetectionMs = 100
 
 /**
- * A sixth of the lease. From a lease of 6 s on, and with short round trips, two attempts and the margin take at most
- * half of it. Budgets below `minBudgetMs` gain nothing, because the protocol's minimum margin is as long.
+ * A sixth of the lease. For a lease of 6 s or more and short round trips, two attempts and the margin take at most half of the
+ * lease. Budgets below `minBudgetMs` gain nothing, because the protocol's minimum margin is as long.
  */
 const budget = (options: Options, response: Response): number =>
   Math.max(minBudgetMs, Math.min(options.maxBudgetMs, Math.floor((response.remainingTtlMs ?? options.ttlMs) / 6)))

@@ -66,7 +66,7 @@ export const pending = (spend: Spend, because: string): Pending =>
 // one attempt
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** When the caller stops waiting. */
+/** The time at which the caller stops waiting. */
 interface Deadline {
   readonly clock: Clock.Clock
   readonly endsAtMs: number
