@@ -10,7 +10,7 @@ import type { Reservation } from "./model.ts"
 /** The only key of an object that represents a bigint. */
 const int64Key = "\u0000int64"
 
-/** The only key of an object that represents a user object which itself has a reserved key. Its value lists keys and values. */
+/** The only key of an object that represents an object of the user with a reserved key. Its value lists keys and values. */
 const escapeKey = "\u0000object"
 
 /** Encodes a JSON value that may contain bigints. */

@@ -1,5 +1,5 @@
 /**
- * Policies: which of them apply to a path, and their rate limits. Also the scope filters and permissions of API keys.
+ * Finds the policies that apply to a path, and applies their rate limits, the scope filters of API keys, and permissions.
  *
  * Each field of the effective policy comes from the matching policy with the highest priority that defines it.
  *

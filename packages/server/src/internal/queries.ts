@@ -86,7 +86,7 @@ const pageByCreation = (
 ): ReadonlyArray<Reservation> => {
   const isAscending = sort.direction === "asc"
   const at = after === undefined ? undefined : Number(after.key)
-  // Descending starts at the end of the instant, because its rows still ascend by id.
+  // In descending order the page starts at the end of the instant, because rows of one instant ascend by id.
   const place =
     after === undefined || at === undefined
       ? undefined
