@@ -1,7 +1,7 @@
 /**
- * The recovery scenarios of the protocol's client profile, run end to end: the client is a separate process that talks HTTP to a
- * server with injected faults. A restart is a killed process, and two workers are two processes. The checks read the server's
- * request log and the journal's folder.
+ * The recovery scenarios of the protocol's client profile, run end to end: the client is a separate process that talks HTTP to
+ * a server with injected faults. A restart is a killed process, and two workers are two processes. The checks read the request
+ * log and the ledger of the server, and the folder of the journal.
  *
  * @see `client-recovery/scenarios.yaml` of the Cycles protocol
  */
@@ -362,7 +362,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       writeFileSync(join(own, "a_b (1).json"), legacy("a.b"))
       yield* start({ form: "replay" }).end
       const ids = requests("commit").slice(1).map(idOf)
-      check("records under old names are found by the ids they hold", ids.toSorted().join() === "a.b,a/b", ids)
+      check("records under old names are found by the ids that they contain", ids.toSorted().join() === "a.b,a/b", ids)
       check("no record is lost or left", records().length === 0, records())
     }),
 

@@ -10,7 +10,7 @@ import * as Cycles from "effect-cycles/Cycles"
 import * as Reservation from "effect-cycles/Reservation"
 import type { Settlement } from "effect-cycles/Settlement"
 import type { Injector, Site } from "./faults.ts"
-import { boom } from "./faults.ts"
+import { injectedDefect } from "./faults.ts"
 import type { Scenario } from "./scenario.ts"
 import { actual, estimate, lateTotal, perElement, recorded } from "./scenario.ts"
 
@@ -159,9 +159,9 @@ const common = ({ scenario, observation, injector }: Stage) => ({
     if (!injector.isCrashed) observation.settlements.push(settlement)
     switch (injector.next("callback.onSettled")) {
       case "throw":
-        throw boom("callback.onSettled")
+        throw injectedDefect("callback.onSettled")
       case "die":
-        return Effect.die(boom("callback.onSettled"))
+        return Effect.die(injectedDefect("callback.onSettled"))
       case "interrupt":
         return Effect.interrupt
       case "hang":
@@ -309,7 +309,7 @@ const amountOf = ({ injector, observation }: Stage, site: Site, amount: number):
   if (fault !== undefined && !injector.isCrashed) observation.isUnknown = true
   switch (fault) {
     case "throw":
-      throw boom(site)
+      throw injectedDefect(site)
     case "wrongUnit":
       return lying(Amount.credits(amount))
     case "noAmount":
@@ -328,7 +328,7 @@ function lying(value: unknown): unknown {
 const metricsOf = ({ injector }: Stage, site: Site): Metrics => {
   switch (injector.next(site)) {
     case "throw":
-      if (site === "callback.metrics") throw boom(site)
+      if (site === "callback.metrics") throw injectedDefect(site)
       return getter(site)
     case "invalid":
       return { tokensInput: -1 }
@@ -348,6 +348,6 @@ const getter = (site: Site): Metrics =>
   Object.defineProperty({}, "tokensInput", {
     enumerable: true,
     get: () => {
-      throw boom(site)
+      throw injectedDefect(site)
     }
   })

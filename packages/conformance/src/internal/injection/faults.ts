@@ -172,4 +172,4 @@ export class Injector {
 }
 
 /** The defect of a collaborator that throws. */
-export const boom = (site: Site): Error => new Error(`injected: ${site}`)
+export const injectedDefect = (site: Site): Error => new Error(`injected: ${site}`)

@@ -9,7 +9,7 @@ import * as Stream from "effect/Stream"
 import type { DeadLetter, Journal, JournalRecord } from "effect-cycles/SettlementJournal"
 import { JournalError, SettlementJournal, TypeId } from "effect-cycles/SettlementJournal"
 import type { Injector, Site } from "./faults.ts"
-import { boom } from "./faults.ts"
+import { injectedDefect } from "./faults.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // store
@@ -140,9 +140,9 @@ const meet = <A>(
     case undefined:
       return inOrder(injector, real)
     case "throw":
-      throw boom(site)
+      throw injectedDefect(site)
     case "die":
-      return Effect.die(boom(site))
+      return Effect.die(injectedDefect(site))
     case "fail":
       return failure
     case "hang":
@@ -180,9 +180,9 @@ const pending = (journal: Journal, injector: Injector) => {
   const failure = new JournalError({ operation: "read", problem: "the disk is broken" })
   switch (fault) {
     case "throw":
-      throw boom("journal.pending")
+      throw injectedDefect("journal.pending")
     case "die":
-      return Effect.succeed(Stream.die(boom("journal.pending")))
+      return Effect.succeed(Stream.die(injectedDefect("journal.pending")))
     case "fail":
       return Effect.succeed(Stream.fail(failure))
     case "failAfter":

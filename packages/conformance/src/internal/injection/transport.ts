@@ -14,7 +14,7 @@ import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { CyclesTransport, fromStart, make, send } from "effect-cycles/CyclesTransport"
 import type { Injector } from "./faults.ts"
-import { boom } from "./faults.ts"
+import { injectedDefect } from "./faults.ts"
 
 type Done = (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
 
@@ -71,15 +71,15 @@ const start = (
     case "doneWithGetters":
       return exchange(Effect.map(respond, throwing), done)
     case "throw":
-      throw boom("transport")
+      throw injectedDefect("transport")
     case "throwAfter":
       exchange(respond, () => {})
-      throw boom("transport")
+      throw injectedDefect("transport")
     case "cancelThrows": {
       const abandon = exchange(respond, done, tooLateMs)
       return () => {
         abandon()
-        throw boom("transport")
+        throw injectedDefect("transport")
       }
     }
     case "atOnce":
@@ -123,7 +123,7 @@ const faultOf = (kind: string, status: number, code: string): Fault.Fault => {
     case "attemptsMissing":
       return Fault.make(kind, ({ send }) => Effect.map(send, (response) => ({ ...response, attempts: Number.NaN })))
     case "die":
-      return Fault.make("die", ({ send }) => Effect.andThen(send, Effect.die(boom("transport"))))
+      return Fault.make("die", ({ send }) => Effect.andThen(send, Effect.die(injectedDefect("transport"))))
     case "page":
       return Fault.status(status)
     case "pageAfter":
@@ -146,6 +146,6 @@ const repeated = (response: TransportResponse): TransportResponse => ({ ...respo
 const throwing = (response: TransportResponse): TransportResponse =>
   Object.defineProperty({ ...response }, "body", {
     get: () => {
-      throw boom("transport")
+      throw injectedDefect("transport")
     }
   })
