@@ -331,7 +331,7 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("lets the caller wait until the end, or not at all", () =>
+    it.effect("lets the caller wait until it is final, or not at all", () =>
       Effect.gen(function* () {
         const options = { action, estimate: tokens(10), actual: () => tokens(4) }
         yield* CyclesTest.inject("commit", Fault.requestLost)

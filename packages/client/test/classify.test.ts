@@ -133,7 +133,7 @@ describe("classify", () => {
   )
 
   it.effect(
-    "treats a request as not applied only after a code that the server sends once it has looked up the key",
+    "treats a request as not applied only after a code that the server returns after it has looked up the key",
     () =>
       Effect.gen(function* () {
         const table = yield* tableOf(({ reserve }) => String(Classify.classify(reserve).provesNothingHappened))

@@ -169,7 +169,7 @@ describe("recovery", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("waits at most one hour, even if a damaged record says more", () =>
+  it.effect("waits at most one hour, even if a damaged record has a longer delay", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const nowMs = yield* Clock.currentTimeMillis
@@ -379,7 +379,7 @@ describe("record of an earlier process", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is sent whatever its age if it is a commit, since a reservation is never charged twice", () =>
+  it.effect("is sent at any age if it is a commit, since a reservation is never charged twice", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const old = yield* left({ recordedAtMs: Date.UTC(2026, 0, 2) })

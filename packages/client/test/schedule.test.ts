@@ -118,7 +118,7 @@ describe("schedule", () => {
       remainingTtlMs: undefined
     })
 
-    it("extends immediately, to learn the length of a grant", () => {
+    it("extends immediately, to measure the granted time", () => {
       expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
     })
 

@@ -196,7 +196,7 @@ describe("settle", () => {
   })
 
   describe("defects of user callbacks", () => {
-    it.effect("commit the estimate, marked as estimated, before they surface", () =>
+    it.effect("commit the estimate, marked as estimated, before the guard dies", () =>
       Effect.gen(function* () {
         const bug = new Error("user bug")
         const thrower = () => {

@@ -125,7 +125,7 @@ describe("transport", () => {
   })
 
   describe("interrupted caller", () => {
-    it.effect("sends nothing and looks for no reservation if the call was still queued", () =>
+    it.effect("sends nothing and releases nothing if the call was still queued", () =>
       Effect.gen(function* () {
         yield* act
         yield* CyclesTest.always("reserve", Fault.noResponse)

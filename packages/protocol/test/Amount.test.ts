@@ -147,7 +147,7 @@ describe("Amount", () => {
       [Amount.usdMicrocents(max), "$92233720368.54775807"],
       [Amount.makeSigned("USD_MICROCENTS", -25_000_000), "-$0.25"],
       [Amount.makeSigned("RISK_POINTS", -3n), "-3 RISK_POINTS"]
-    ])("is exact and ungrouped", (amount, text) => {
+    ])("formats %s exactly, without grouping its digits", (amount, text) => {
       expect([String(amount), Amount.format(amount)]).toEqual([text, text])
     })
   })

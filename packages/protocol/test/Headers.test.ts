@@ -40,7 +40,7 @@ describe("Headers", () => {
       ["Wed Oct 21 07:28:00 2026", 5_000],
       ["Wed, 21 Oct 2026 07:27:00 GMT", 0],
       ["Wed, 21 Oct 2026", undefined]
-    ])("%j is %s ms", (written, ms) => {
+    ])("parses %j to %s ms", (written, ms) => {
       const { retryAfter } = Headers.fromHeaders({ "retry-after": written }, () => Date.UTC(2026, 9, 21, 7, 27, 55))
       expect(retryAfter === undefined ? undefined : Duration.toMillis(retryAfter)).toBe(ms)
     })

@@ -89,7 +89,7 @@ const damaged = (value: object): ReadonlyArray<object> =>
   ])
 
 describe("Operations", () => {
-  it("gives each operation its own name and route", () => {
+  it("gives each operation a unique name and route", () => {
     const operations = Object.entries(Operations.all)
     expect(operations.map(([, { name }]) => name)).toEqual(operations.map(([key]) => key))
     expect(Operations.names).toEqual(operations.map(([key]) => key))
@@ -151,7 +151,7 @@ describe("Operations", () => {
     })
 
     it.prop(
-      "reads a response to reserve as its schema decodes it",
+      "returns the same value for a reserve as the schema",
       { wire: Schema.toEncoded(Reservation.ReservationCreateResponse) },
       ({ wire }) => {
         const text = Json.stringify(wire)
@@ -162,7 +162,7 @@ describe("Operations", () => {
     )
 
     it.prop(
-      "reads a response to commit as its schema decodes it",
+      "returns the same value for a commit as the schema",
       { wire: Schema.toEncoded(Reservation.CommitResponse) },
       ({ wire }) => {
         const text = Json.stringify(wire)
@@ -230,7 +230,7 @@ describe("Operations", () => {
       )
     })
 
-    it("writes what the schema encodes, whichever fields are absent", () => {
+    it("writes the same JSON as the schema, with and without each optional field", () => {
       for (const input of lacking(reserve, ["ttlMs", "gracePeriodMs", "overagePolicy", "dryRun", "metadata"])) {
         for (const subject of lacking(reserve.subject, ["workspace", "app", "workflow", "agent", "dimensions"])) {
           const request = { ...input, subject }

@@ -34,7 +34,7 @@ describe("Reservation", () => {
   describe("requests", () => {
     it.each<readonly [string, string, object, object]>([
       ["idempotencyKey", "1 to 256 characters", { idempotencyKey: text(256) }, { idempotencyKey: text(257) }],
-      ["idempotencyKey", "1 character at least", { idempotencyKey: "k" }, { idempotencyKey: "" }],
+      ["idempotencyKey", "at least 1 character", { idempotencyKey: "k" }, { idempotencyKey: "" }],
       ["subject.tenant", "128 characters", { subject: { tenant: text(128) } }, { subject: { tenant: text(129) } }],
       [
         "subject.tenant",
@@ -61,7 +61,7 @@ describe("Reservation", () => {
         { action: { kind: text(64), name: "n" } },
         { action: { kind: text(65), name: "n" } }
       ],
-      ["action.kind", "no blank", { action: { kind: "k", name: "n" } }, { action: { kind: " ", name: "n" } }],
+      ["action.kind", "not blank", { action: { kind: "k", name: "n" } }, { action: { kind: " ", name: "n" } }],
       [
         "action.name",
         "256 characters",
@@ -88,7 +88,7 @@ describe("Reservation", () => {
       ["gracePeriodMs", "at most 60,000", { gracePeriodMs: 60_000 }, { gracePeriodMs: 60_001 }],
       ["overagePolicy", "a policy", { overagePolicy: "REJECT" }, { overagePolicy: "MAYBE" }],
       ["metadata.a", "JSON", { metadata: { a: [1, "x", null, 2n ** 60n] } }, { metadata: { a: Number.NaN } }],
-      ["metadata.a", "no hole", { metadata: { a: [null] } }, { metadata: { a: Array(1) } }],
+      ["metadata.a", "no array with holes", { metadata: { a: [null] } }, { metadata: { a: Array(1) } }],
       ["metadata.a", "997 levels", { metadata: { a: nested(997) } }, { metadata: { a: nested(998) } }],
       ["metadata.a", "no cycle", { metadata: { a: [shared, shared] } }, { metadata: { a: cycle } }],
       [
@@ -107,7 +107,7 @@ describe("Reservation", () => {
       ],
       ["metadata.a", "no revoked proxy", { metadata: {} }, { metadata: { a: revoked } }],
       ["metadata.a", "no Date", { metadata: {} }, { metadata: { a: new Date(0) } }]
-    ])("limit %s to %s", (field, _limit, good, bad) => {
+    ])("refuse %s beyond its limit: %s", (field, _limit, good, bad) => {
       expect(problems(good)).toEqual([])
       expect(problems(bad)).toContain(field)
     })

@@ -115,7 +115,7 @@ describe("release", () => {
     [401, "UNAUTHORIZED"],
     [403, "FORBIDDEN"]
   ] as const) {
-    it.effect(`is retried after one ${status} ${code}, which says nothing about the reservation`, () =>
+    it.effect(`is retried after one ${status} ${code}, which proves nothing about the reservation`, () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("release", Fault.error(status, code))
         yield* Effect.exit(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))

@@ -103,7 +103,7 @@ describe("store", () => {
   const other = record("r1", { commitBody: '{"idempotency_key":"commit-k","actual":{"unit":"TOKENS","amount":7}}' })
 
   for (const [name, make] of stores) {
-    it.live(`in ${name} doesn't replace a record by another one of the same reservation`, () =>
+    it.live(`in ${name} keeps two different records of one reservation`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -112,7 +112,7 @@ describe("store", () => {
       }).pipe(Effect.scoped, Effect.provide(make()))
     )
 
-    it.live(`in ${name} doesn't remove a record by the name of another one`, () =>
+    it.live(`in ${name} removes only the given one of two records of a reservation`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))

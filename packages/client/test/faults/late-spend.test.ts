@@ -33,7 +33,7 @@ const charged = (spent: number) =>
   })
 
 describe("spend recorded after the settlement", () => {
-  it.effect("by a detached fiber is charged, as far as it exceeds what was committed (record)", () =>
+  it.effect("by a detached fiber is charged, less the committed amount (record)", () =>
     Effect.gen(function* () {
       yield* later(Reservation.record({ actual: tokens(8) })).pipe(
         Cycles.withCycles({ ...options, actual: () => tokens(1) })

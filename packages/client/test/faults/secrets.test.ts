@@ -301,7 +301,7 @@ describe("secrets", () => {
     ["settlements get lost", settlementsOnly(reset), ["BudgetExceeded", "TransportError", "Unsettled"]],
     ["settlements get no response", settlementsOnly(Fault.noResponse), ["Unsettled"]],
     ["settlements are refused", settlementsOnly(Fault.error(401, "UNAUTHORIZED")), ["Unsettled"]]
-  ])("are shown nowhere when %s", ([, fail, tags]) =>
+  ])("appear nowhere when %s", ([, fail, tags]) =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       const keys = yield* Effect.gen(function* () {
@@ -316,7 +316,7 @@ describe("secrets", () => {
     })
   )
 
-  it.effect("are shown nowhere when the key is wrong", () =>
+  it.effect("appear nowhere when the key is wrong", () =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       yield* runAll(shown).pipe(Effect.provide(watched(shown, wrong)))
@@ -330,7 +330,7 @@ describe("secrets", () => {
     })
   )
 
-  it.effect("are shown nowhere when only a user's service holds the client", () =>
+  it.effect("appear nowhere when the program has the client only in its own service", () =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       class Agent extends Context.Service<Agent, Effect.Effect<unknown, unknown>>()("test/Agent") {}

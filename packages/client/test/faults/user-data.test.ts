@@ -37,8 +37,8 @@ const throwing = (): Json => ({
 })
 
 const unreadable: ReadonlyArray<readonly [what: string, make: () => Json]> = [
-  ["hold a getter that throws", throwing],
-  ["hold a revoked proxy", revoked],
+  ["contain a getter that throws", throwing],
+  ["contain a revoked proxy", revoked],
   ["are 20,000 levels deep", () => nested(20_000)]
 ]
 

@@ -178,7 +178,7 @@ describe("JournalFiles", () => {
     })
   )
 
-  it.live("reports a file that can't be read once, leaves it alone, and reads the others", () =>
+  it.live("reports a file that can't be read once, leaves it unchanged, and reads the others", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) =>

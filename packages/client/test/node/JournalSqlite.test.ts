@@ -260,7 +260,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("refuses a newer format and another program's file, and leaves them alone", () =>
+  it.live("refuses a newer format and another program's file, and leaves them unchanged", () =>
     Effect.gen(function* () {
       const newer = join(temporaryFolder(), "journal.sqlite")
       yield* using(sqlite(newer), (journal) => journal.put(record("r1")))
@@ -298,15 +298,15 @@ describe("JournalSqlite", () => {
     })
   )
 
-  describe("while it is open", () => {
+  describe("open file", () => {
     for (const [what, lose] of [
-      ["its file is deleted", (filename: string) => wipe(filename)],
-      ["its file and its log are deleted", (filename: string) => wipe(filename, `${filename}-wal`, `${filename}-shm`)],
-      ["its folder is deleted", (filename: string) => wipe(join(filename, ".."))],
-      ["its file is moved", (filename: string) => renameSync(filename, join(temporaryFolder(), "moved"))],
-      ["its folder is moved", (filename: string) => renameSync(join(filename, ".."), temporaryFolder())]
+      ["its file was deleted", (filename: string) => wipe(filename)],
+      ["its file and its log were deleted", (filename: string) => wipe(filename, `${filename}-wal`, `${filename}-shm`)],
+      ["its folder was deleted", (filename: string) => wipe(join(filename, ".."))],
+      ["its file was moved", (filename: string) => renameSync(filename, join(temporaryFolder(), "moved"))],
+      ["its folder was moved", (filename: string) => renameSync(join(filename, ".."), temporaryFolder())]
     ] as const) {
-      it.live(`and ${what}, what is written afterwards is in the file at the path`, () =>
+      it.live(`writes to the path again after ${what}`, () =>
         Effect.gen(function* () {
           const filename = join(temporaryFolder(), "journal", "journal.sqlite")
           yield* using(sqlite(filename), (journal) =>
@@ -331,7 +331,7 @@ describe("JournalSqlite", () => {
       )
     }
 
-    it.live("and its file is moved, the moved file is complete", () =>
+    it.live("leaves a complete file behind when it was moved", () =>
       Effect.gen(function* () {
         const filename = join(temporaryFolder(), "journal.sqlite")
         const moved = join(temporaryFolder(), "journal.sqlite")
@@ -347,7 +347,7 @@ describe("JournalSqlite", () => {
       })
     )
 
-    it.live("and its log alone is deleted, nothing is lost", () =>
+    it.live("loses nothing when only its log was deleted", () =>
       Effect.gen(function* () {
         for (const ends of [["-wal"], ["-shm"], ["-wal", "-shm"]]) {
           const filename = join(temporaryFolder(), "journal.sqlite")
@@ -364,7 +364,7 @@ describe("JournalSqlite", () => {
       })
     )
 
-    it.live("and another journal takes its place, what is written afterwards is in that one", () =>
+    it.live("writes to another journal that was moved to its path", () =>
       Effect.gen(function* () {
         const filename = join(temporaryFolder(), "journal.sqlite")
         const other = join(temporaryFolder(), "journal.sqlite")
@@ -381,7 +381,7 @@ describe("JournalSqlite", () => {
       })
     )
 
-    it.live("and its file is truncated, what is written afterwards is durable", () =>
+    it.live("writes durably after the file was truncated", () =>
       Effect.gen(function* () {
         const filename = join(temporaryFolder(), "journal.sqlite")
         yield* using(sqlite(filename), (journal) =>
@@ -396,7 +396,7 @@ describe("JournalSqlite", () => {
       })
     )
 
-    it.live("and something else takes its place, reports no write as durable until that is removed", () =>
+    it.live("reports no write as durable while something else is at its path", () =>
       Effect.gen(function* () {
         const filename = join(temporaryFolder(), "journal.sqlite")
         yield* using(sqlite(filename), (journal) =>

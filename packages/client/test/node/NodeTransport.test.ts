@@ -162,7 +162,7 @@ describe("NodeTransport", () => {
 
     it.live.each<readonly [string, (outgoing: ServerResponse) => void]>([
       [
-        "that say so",
+        "with a content-length",
         (outgoing) => {
           outgoing.writeHead(200, { "content-length": "100000" }).write("x")
         }

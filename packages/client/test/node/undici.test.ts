@@ -23,8 +23,8 @@ const exchange = (url: string, maxResponseBytes = 1_000) =>
   ).pipe(Effect.provide(NodeTransport.layer()))
 
 describe("undici", () => {
-  describe("that can't dispatch: NodeTransport", () => {
-    it.live("responds", () =>
+  describe("without dispatch", () => {
+    it.live("is replaced with fetch", () =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => outgoing.writeHead(201, { "x-one": "1" }).end('{"a":"日本"}'))
         const response = yield* exchange(`${server.url}/a?b=1`)

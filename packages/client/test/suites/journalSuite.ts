@@ -63,7 +63,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "keeps records of one reservation with different bodies, and replaces each by its own",
+        "keeps records of one reservation with different bodies, and replaces only the one with the same body",
         Effect.gen(function* () {
           const journal = yield* open()
           const all = [1, 2, 3].map((n) => record("r1", { commitBody: body(n), recordedAtMs: n }))
