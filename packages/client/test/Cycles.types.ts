@@ -1,6 +1,6 @@
 /**
- * What the compiler infers for the public functions. Nothing here runs: `pnpm check` compiles it, and a wrong type, or an
- * expected error that doesn't come, fails it.
+ * The types that the compiler infers for the public functions. `pnpm check` compiles this file, which is never run. It fails if
+ * a type is wrong or an expected error is missing.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -85,7 +85,7 @@ const annotated = Cycles.withCycles({
   estimate,
   actual: (r: { readonly usage: { readonly total: number } }) => Amount.tokens(r.usage.total)
 })
-same(callModel("x").pipe(annotated)).as<Guarded<Reply, ModelError, Model>>() // still Reply, not the part that the callback names
+same(callModel("x").pipe(annotated)).as<Guarded<Reply, ModelError, Model>>() // Reply, not only the field that the callback uses
 // @ts-expect-error a guard that measures a reply can't wrap text
 Effect.succeed("text").pipe(annotated)
 
@@ -188,7 +188,7 @@ same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "failOnFi
   Guarded<void, LeaseLost>
 >()
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "warn" }))).as<Guarded<void>>()
-same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: undefined }))).as<Guarded<void, LeaseLost>>() // an explicit undefined may be any policy
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: undefined }))).as<Guarded<void, LeaseLost>>() // an explicit undefined allows any policy
 declare const policy: Cycles.Heartbeat | undefined
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: policy }))).as<Guarded<void, LeaseLost>>()
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, onUnsettled: "fail" }))).as<Guarded<void, Unsettled>>()
@@ -244,7 +244,7 @@ pipe(estimate, Amount.sum(Amount.usd(1)))
 Amount.sum(estimate, dynamic)
 // @ts-expect-error a literal isn't an amount
 export const literal: Amount.Amount = { unit: "TOKENS", amount: -10n, toString: () => "" }
-same(Effect.void.pipe(Cycles.withCycles({ action, estimate: dynamic, actual: estimate }))).as<Guarded<void>>() // run-time check stays
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate: dynamic, actual: estimate }))).as<Guarded<void>>() // checked at run time
 export const anyUnit = Effect.void.pipe(
   // @ts-expect-error the estimate is in tokens, the actual amount may be in any unit
   Cycles.withCycles({ action, estimate, actual: dynamic })
@@ -383,7 +383,7 @@ same(
   )
 ).as<Stream.Stream<number, CyclesError, Cycles.Cycles>>()
 declare const flag: boolean
-// the one hole: an estimate that may be of either of two units takes an actual of one of them
+// a known gap: an estimate of one of two units accepts an actual amount of either unit
 export const hole = Effect.void.pipe(
   Cycles.withCycles({ action, estimate: flag ? Amount.tokens(1) : Amount.usd(1), actual: Amount.tokens(1) })
 )

@@ -27,7 +27,7 @@ const recorder = () => {
   return { spans, layer }
 }
 
-/** A client, and the requests that leave it. */
+/** A client that records the requests it sends. */
 const watched = (requests: Array<HttpClientRequest.HttpClientRequest>) =>
   Layer.unwrap(
     Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>

@@ -14,7 +14,7 @@ const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
 const options = { action, estimate: tokens(100), actual: () => tokens(42) }
 
-const act = Effect.void.pipe(Cycles.withCycles(options))
+const guardedCall = Effect.void.pipe(Cycles.withCycles(options))
 
 const job = Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: "job-1" }))
 
@@ -31,7 +31,7 @@ describe("acquire", () => {
     ])("releases the possible reservation of a lost response if the retry gets %s", ([, second]) =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", lost, second)
-        yield* Effect.exit(act)
+        yield* Effect.exit(guardedCall)
         yield* TestClock.adjust(0)
         expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
@@ -42,7 +42,7 @@ describe("acquire", () => {
     it.effect("stops after a refusal with a code, since a repeated request would return the first result", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.requestLost, Fault.error(409, "BUDGET_EXCEEDED"))
-        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "BudgetExceeded" })
+        expect(yield* Effect.flip(guardedCall)).toMatchObject({ _tag: "BudgetExceeded" })
         yield* TestClock.adjust("1 minute")
         expect(yield* operations).toEqual(["reserve", "reserve"])
       }).pipe(Effect.provide(exact))
@@ -51,7 +51,7 @@ describe("acquire", () => {
     it.effect("continues to look for the possible reservation after a 401", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", lost, lost, Fault.error(401, "UNAUTHORIZED"))
-        yield* Effect.exit(act)
+        yield* Effect.exit(guardedCall)
         yield* TestClock.adjust(500)
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
@@ -63,7 +63,7 @@ describe("acquire", () => {
           "reserve",
           Fault.replaced({ status: 200, body: '{"decision":"ALLOW","affected_scopes":[],"reservation_id":null}' })
         )
-        yield* act
+        yield* guardedCall
         expect(yield* operations).toEqual(["reserve", "reserve", "commit"])
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))

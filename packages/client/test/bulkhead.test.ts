@@ -66,14 +66,14 @@ const make = (maxConcurrency: number) => {
   }
 }
 
-const act = Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1) }))
+const guardedCall = Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1) }))
 
 /** Starts ten guarded bodies, and returns how many reserves have been sent before the first response. */
 const burst = Effect.gen(function* () {
   const reserves = Effect.map(CyclesTest.requests("reserve"), (sent) => sent.length)
   const before = yield* reserves
   const fiber = yield* Effect.forkChild(
-    Effect.forEach(Array.from({ length: 10 }), () => act, { concurrency: "unbounded" }),
+    Effect.forEach(Array.from({ length: 10 }), () => guardedCall, { concurrency: "unbounded" }),
     { startImmediately: true }
   )
   yield* TestClock.adjust(0)
@@ -84,7 +84,7 @@ const slow = Fault.requestLate(300)
 
 describe("bulkhead", () => {
   const Step = Schema.Struct({
-    act: Schema.Literals(["acquire", "acquire", "release", "withdraw"]),
+    guardedCall: Schema.Literals(["acquire", "acquire", "release", "withdraw"]),
     priority: Schema.Literals(priorities),
     at: Schema.Natural
   })
@@ -95,16 +95,16 @@ describe("bulkhead", () => {
     ({ size, steps }) => {
       const test = make(size)
       const { bulkhead, count, guaranteed, inFlight, waiting } = test
-      for (const { act, at, priority } of steps) {
-        if (act === "acquire") for (let i = 0; i <= at % 8; i += 1) test.acquire(priority)
-        else if (act === "release" && inFlight.length > 0) test.release(at)
-        else if (act === "withdraw" && waiting.length > 0) test.withdraw(at)
+      for (const { guardedCall, at, priority } of steps) {
+        if (guardedCall === "acquire") for (let i = 0; i <= at % 8; i += 1) test.acquire(priority)
+        else if (guardedCall === "release" && inFlight.length > 0) test.release(at)
+        else if (guardedCall === "withdraw" && waiting.length > 0) test.withdraw(at)
         expect(inFlight.length).toBeLessThanOrEqual(size)
         expect([bulkhead.inFlight(), bulkhead.waiting()]).toEqual([inFlight.length, waiting.length])
         const free = size - inFlight.length
         for (const priority of new Set(waiting.map((one) => one.priority))) {
           const reserved = others(priority).reduce((sum, other) => sum + Math.max(0, guaranteed - count(other)), 0)
-          // A free place that a waiting call does not get is guaranteed to another priority; an extension gets any.
+          // If a call waits although a slot is free, the slot is reserved for another priority. An extension can use any slot.
           expect(free).toBeLessThanOrEqual(priority === "lease" || count(priority) < guaranteed ? 0 : reserved)
         }
       }
@@ -165,7 +165,7 @@ describe("bulkhead", () => {
     expect(test.granted).toEqual(first)
     const waiting = (["caller", "settlement", "lease"] as const).map(test.acquire)
     test.release(test.inFlight.indexOf("caller"))
-    // The place of the caller is guaranteed to callers.
+    // The slot of the caller is reserved for callers.
     expect(test.granted.at(-1)).toBe(waiting[0])
   })
 
@@ -218,8 +218,8 @@ describe("bulkhead", () => {
     it.effect("releases the others when it is interrupted", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.noResponse)
-        const first = yield* Effect.forkChild(act, { startImmediately: true })
-        const second = yield* Effect.forkChild(act, { startImmediately: true })
+        const first = yield* Effect.forkChild(guardedCall, { startImmediately: true })
+        const second = yield* Effect.forkChild(guardedCall, { startImmediately: true })
         yield* TestClock.adjust(0)
         expect((yield* CyclesTest.requests()).map(({ operation }) => operation)).toEqual(["reserve"])
         yield* Fiber.interrupt(first)
@@ -233,7 +233,7 @@ describe("bulkhead", () => {
       ["the configured time", { idleProbeAfter: "2 seconds" }, 2_000]
     ] as const)("is a probe after %s, to the millisecond", ([, config, idleMs]) =>
       Effect.gen(function* () {
-        yield* act
+        yield* guardedCall
         yield* TestClock.adjust(idleMs - 1)
         yield* CyclesTest.inject("reserve", ...Array.from({ length: 10 }, () => slow))
         const busy = yield* burst

@@ -20,7 +20,7 @@ import { withSettlement } from "./support/settled.ts"
 
 type JournalRecord = SettlementJournal.JournalRecord
 
-/** A journal that an earlier run has left behind, for a test to look into. */
+/** A journal that an earlier run left behind. Tests can inspect its records. */
 const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
   const records = new Map<string, JournalRecord>()
   const letters: Array<SettlementJournal.DeadLetter> = []
@@ -44,10 +44,10 @@ const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
   return { records, letters, layer, reasons: () => letters.map((letter) => letter.reason) }
 }
 
-/** A server, with faults before it, and no client yet. */
+/** A server with faults, without a client. */
 const stage = CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
 
-/** Reserves 100 tokens as an earlier run did, and makes the record of its charge of 42. */
+/** Reserves 100 tokens for an earlier run, and returns the record of its charge of 42. */
 const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
   Effect.gen(function* () {
     const { apiKey, baseUrl, tenant } = yield* CyclesServer.CyclesServer
@@ -75,7 +75,7 @@ const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
     return record
   })
 
-/** The client of this run, for as long as the effect takes. */
+/** The client of this run. */
 const restarted = ({ layer }: ReturnType<typeof makeJournal>, config?: Partial<CyclesConfig.CyclesConfig>) =>
   Layer.unwrap(
     Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
@@ -87,7 +87,7 @@ const settling = Effect.map(operations, (all) =>
   all.filter((operation) => operation === "commit" || operation === "event")
 )
 
-/** Runs a test from an instant on: before 2026 the clock counts as wrong. */
+/** Runs a test at an instant. A clock before 2026 counts as wrong. */
 const from =
   (epochMs: number) =>
   <A, E, R>(test: Effect.Effect<A, E, R>) =>

@@ -61,7 +61,7 @@ describe("schedule", () => {
       })
       expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: 49_001 })[1]._tag).toBe("Stop")
       expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: undefined })[1]._tag).toBe("Stop")
-      // A server that asks for no time at all gets some all the same.
+      // A delay of 0 is raised to the minimum.
       expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: 0 })[1]).toEqual({
         _tag: "Extend",
         afterMs: 100

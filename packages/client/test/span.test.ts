@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as Tracer from "effect/Tracer"
 import { CyclesClient, CyclesTransport } from "effect-cycles"
 
-/** The `traceparent` of one call, made in a way. */
+/** The `traceparent` headers of a call to which `wrap` was applied. */
 const traceparentOf = (wrap: <A, E>(call: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
   Effect.gen(function* () {
     const sent: Array<string | undefined> = []

@@ -70,7 +70,7 @@ describe("Amount", () => {
         price: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))
       },
       ({ count, price }) => {
-        // A price of a billionth of a dollar, a tenth of a microcent.
+        // The unit of the price is a billionth of a dollar, which is a tenth of a microcent.
         const exact = BigInt(count) * BigInt(price)
         expect(Amount.usd(count * (price / 1e9)).amount).toBe((exact + 9n) / 10n)
       }

@@ -71,7 +71,7 @@ const commit: Reservation.CommitRequest = {
   metadata: { m: null }
 }
 
-/** Returns a value without each subset of these fields. */
+/** Returns copies of a value, one without each subset of these fields. */
 const lacking = <A extends object>(value: A, names: ReadonlyArray<keyof A>): ReadonlyArray<A> => {
   const [name, ...others] = names
   if (name === undefined) return [value]

@@ -1,5 +1,5 @@
 /**
- * The functions that rename messages, interpreted and generated, return what the schemas return.
+ * The functions that rename messages, interpreted and generated, return the same values as the schemas.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Result from "effect/Result"

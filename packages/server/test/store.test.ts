@@ -151,7 +151,7 @@ describe.each(stores)("Store in %s", (_name, open, reopen, runs) => {
       for (let cursor = ""; ;) {
         count = 0
         const { body } = server.request(`reservations?limit=10${order}&cursor=${cursor}`)
-        // One row more than the page. Descending, also the other rows of the first and the last instant (3 rows each).
+        // One row more than the page. In descending order also the other rows of the first and the last instant (3 rows each).
         expect(count).toBeLessThanOrEqual(order === "" ? 11 + 5 : 11)
         const page = Schema.decodeUnknownSync(Page)(body)
         seen.push(...page.reservations.map((row) => ({ createdAtMs: row.created_at_ms, id: row.reservation_id })))

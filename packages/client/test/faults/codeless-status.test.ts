@@ -1,6 +1,6 @@
 /**
- * Error pages of proxies: a status without an error code says nothing about the request. What is ambiguous stays so until a
- * response with a code decides it.
+ * Error pages of proxies: a status without an error code proves nothing about the request. The outcome stays ambiguous until a
+ * response has a code.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"

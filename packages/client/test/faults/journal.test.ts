@@ -24,11 +24,11 @@ const options = { action, estimate: tokens(100) }
 
 const lost = Fault.requestLost
 
-/** A server with faults in front of it and a journal, without a client. */
+/** A server with faults and a journal, without a client. */
 const stage = (journal: FaultyJournal) =>
   Layer.merge(CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 100_000 }] }), journal.layer)
 
-/** A process: a client over the server and the journal of the stage. */
+/** A client process that uses the server and the journal of the stage. */
 const process = Layer.unwrap(
   Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
     Cycles.layer({ baseUrl, apiKey, subject: { tenant }, retry, flushTimeout: 0 })
@@ -128,7 +128,7 @@ describe("store", () => {
 describe("settle: background", () => {
   const background = { ...options, settle: "background", actual: tokens(42) } as const
 
-  /** The record is in the journal when the caller goes on, however long writing takes. */
+  /** Asserts that the record is in the journal when the caller continues, even if writing takes long. */
   const isDurable = <A, E, R>(run: Effect.Effect<A, E, R>) => {
     const journal = faultyJournal()
     journal.always("put", 100)
@@ -185,7 +185,7 @@ describe("settle: background", () => {
 })
 
 describe("journal that can't be opened", () => {
-  /** The server can't be reached until the attempts are used up, and long after that the spend is in the ledger. */
+  /** Makes the server unreachable until the attempts are used up. Asserts that the spend is in the ledger long after that. */
   const spendSurvives = (journal: FaultyJournal) =>
     Effect.gen(function* () {
       yield* CyclesTest.always("commit", lost)

@@ -20,7 +20,7 @@ const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
 const options = { action, estimate: tokens(100) }
 
-/** Options of a program that no compiler has checked. */
+/** Options that no compiler has checked. */
 const unchecked = (text: string): Cycles.LeaseOptions<"warn"> => JSON.parse(text)
 
 /** The message of a failure, in lower case: some options have other names on the wire. */

@@ -29,7 +29,10 @@ const second: ReadonlyArray<readonly [string, Fault.Fault]> = [
   ["a 429 page", Fault.status(429)]
 ]
 
-/** Leaves a connection behind that is free: one takes its next request a moment after its response. */
+/**
+ * Leaves an idle connection. After the first response it takes a moment until the connection is idle, so there are two
+ * requests.
+ */
 const warmUp = Effect.andThen(Cycles.decide(options), Cycles.decide(options))
 
 describe("request that is processed, then cut off and sent again", () => {

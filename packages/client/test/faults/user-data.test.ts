@@ -1,5 +1,5 @@
 /**
- * Metrics, metadata and other values of the caller that can't be read: the spend is committed all the same.
+ * Metrics, metadata and other values of the caller that can't be read: the spend is still committed.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
@@ -42,14 +42,14 @@ const unreadable: ReadonlyArray<readonly [what: string, make: () => Json]> = [
   ["are 20,000 levels deep", () => nested(20_000)]
 ]
 
-/** Metrics whose own fields throw. */
+/** Metrics whose fields throw. */
 const throwingMetrics = (): Metrics.Metrics => ({
   get tokensInput(): number {
     throw new Error("a getter of the caller")
   }
 })
 
-/** The spend is charged, nothing is reserved, and a flush is complete. */
+/** Asserts that the spend is charged, nothing is reserved, and a flush is complete. */
 const isCommitted = Effect.gen(function* () {
   yield* TestClock.adjust("1 minute")
   expect(yield* books).toEqual({ spent: 42, reserved: 0 })

@@ -190,7 +190,7 @@ describe("JournalFiles", () => {
       const own = join(folder, owner.fingerprint)
       for (const where of [own, join(own, "dead-letters")]) {
         mkdirSync(join(where, "a folder.json"))
-        // A file that even root can't open.
+        // A file that not even root can open.
         symlinkSync("a loop.json", join(where, "a loop.json"))
       }
       const logs: Array<string> = []
@@ -241,7 +241,7 @@ describe("JournalFiles", () => {
       const own = join(folder, owner.fingerprint)
       mkdirSync(own, { recursive: true })
       const hourAgo = Date.now() / 1_000 - 3_601
-      // One that can't be removed stops nothing.
+      // An entry that can't be removed doesn't stop the scan.
       mkdirSync(join(own, "folder.tmp"))
       utimesSync(join(own, "folder.tmp"), hourAgo, hourAgo)
       for (const name of ["old.json.1.aa.tmp", "young.json.1.bb.tmp"]) writeFileSync(join(own, name), "")
@@ -314,7 +314,7 @@ describe("JournalFiles", () => {
             spy.mockRestore()
           }
           expect(allFiles(join(folder, owner.fingerprint)).filter((name) => !name.endsWith(".lock"))).toEqual([])
-          // These prevent the moves.
+          // These files prevent the moves.
           for (const name of ["further", "dead-letters", "open"]) {
             wipe(join(folder, owner.fingerprint, name))
             writeFileSync(join(folder, owner.fingerprint, name), "")

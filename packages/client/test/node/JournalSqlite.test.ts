@@ -156,7 +156,7 @@ describe("JournalSqlite", () => {
         Effect.gen(function* () {
           expect(yield* pendingIds(journal)).toEqual(["r1"])
           const put = yield* Effect.forkChild(journal.put(record("r2")), { startImmediately: true })
-          // The event loop goes on while the record waits.
+          // The event loop isn't blocked while the record waits.
           for (let i = 0; i < 10; i++) yield* turn
           expect(put.pollUnsafe()).toBeUndefined()
           other.exec("ROLLBACK")

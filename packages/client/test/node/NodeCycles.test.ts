@@ -22,7 +22,7 @@ import { settlementOf } from "../support/settled.ts"
 import { listen, refusingUrl } from "./loopback.ts"
 import { temporaryFolder } from "./support.ts"
 
-/** A client as these variables make it; it keeps no journal. */
+/** A client configured by these variables, without a journal. */
 const fromEnvironment = (env: Readonly<Record<string, string>>) =>
   NodeCycles.layerConfig().pipe(
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { CYCLES_JOURNAL_ENABLED: "no", ...env } })))

@@ -60,17 +60,17 @@ const text = (url: string) => Effect.map(exchange(url), ({ body }) => body)
 
 const over = (options?: NodeTransport.Options) => Effect.provide(NodeTransport.layer(options))
 
-/** A dispatcher of the user's. */
+/** A custom dispatcher. */
 const agent = Effect.acquireRelease(
   Effect.sync(() => new Agent()),
   (agent) => Effect.promise(() => agent.destroy())
 )
 
 /** Waits until the client has detected the state of its connection. */
-const disconnected = (agent: Agent, act: () => void) =>
+const disconnected = (agent: Agent, cause: () => void) =>
   Effect.callback<void>((resume) => {
     agent.once("disconnect", () => resume(Effect.void))
-    act()
+    cause()
   })
 
 /** The server's reaction to a request. */

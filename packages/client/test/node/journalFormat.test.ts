@@ -116,7 +116,7 @@ describe("journal of format 1", () => {
       expect(statSync(`${filename}.v1.bak`).mode & 0o777).toBe(0o600)
       expect(idsIn(`${filename}.v1.bak`)).toEqual(["a/b\\c ..: é", "in-the-log", "r1", "r2"])
       expect(idsIn(filename)).toEqual(["a/b\\c ..: é", "in-the-log", "new", "r1", "r2"])
-      // The old client goes on.
+      // The old client continues.
       insert.run(owner.fingerprint, owner.baseUrl, "later", "commit", "{}", null, 2, 0)
       old.close()
       expect(idsIn(filename)).toContain("later")

@@ -1,6 +1,6 @@
 /**
- * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped, and records
- * of an older client.
+ * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped, and
+ * records of an older client.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -17,7 +17,7 @@ import { owner, record } from "../node/records.ts"
 
 export interface Store {
   readonly name: string
-  /** The path of a journal that isn't there yet. */
+  /** The path of a journal that doesn't exist yet. */
   readonly target: () => string
   readonly layer: (target: string) => Layer.Layer<SettlementJournal.SettlementJournal>
   /** The folder of the locks. */
@@ -37,7 +37,7 @@ export const using = <A, E>(
 export const pendingIds = (journal: SettlementJournal.Journal) =>
   Effect.map(Stream.runCollect(journal.pending), (records) => records.map((one) => String(one.reservationId)))
 
-/** Has a child that is ready adopt; how many records became pending. */
+/** Makes a child adopt, and returns the number of records that became pending. */
 export const adoptInChild = (child: ChildProcess): Effect.Effect<number> =>
   Effect.promise(async () => {
     const count = said(child)
@@ -45,7 +45,7 @@ export const adoptInChild = (child: ChildProcess): Effect.Effect<number> =>
     return Number(await count)
   })
 
-/** Starts a child; it is killed with the scope. */
+/** Starts a child process. It is killed when the scope closes. */
 export const start = (...args: ReadonlyArray<string>) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
@@ -108,7 +108,7 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         const counts = yield* Effect.all([...inHandles, ...inChildren], { concurrency: "unbounded" })
         yield* using(layer(target), (journal) =>
           Effect.gen(function* () {
-            // One that finds another at work leaves the rest to it.
+            // A handle that finds another one adopting leaves the rest to it.
             const late = yield* journal.adoptOpen
             expect(counts.reduce((sum, count) => sum + count, late)).toBe(60)
             const expected = ["a", "b", "c"].flatMap((prefix) => Array.from({ length: 20 }, (_, n) => `${prefix}${n}`))

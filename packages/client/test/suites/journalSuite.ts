@@ -199,7 +199,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
           yield* journal.put(record(odd))
           yield* journal.remove(record("r1"))
           yield* journal.remove(record("never"))
-          // A removal need not be durable when it returns; the next write completes it.
+          // A removal may not be durable when it returns. The next write completes it.
           yield* journal.put(record(odd))
           expect(yield* ids(journal)).toEqual([odd])
         })

@@ -68,7 +68,7 @@ export const throwingMetrics = (name: string): Provide =>
 // the journal
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What an operation of a journal does instead; a number delays it by so many milliseconds. */
+/** The fault of a journal operation. A number delays it by that many milliseconds. */
 export type JournalFault = "throw" | "die" | "fail" | "hang" | number
 
 /** The operations that can be faulty. */
@@ -153,7 +153,7 @@ export type FaultyJournal = ReturnType<typeof faultyJournal>
 // running
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Provides a layer that is never closed, so that a collaborator which hangs can't hold up the end of the test. */
+/** Provides a layer that is never closed, so that a hanging collaborator can't delay the end of the test. */
 export const provideUnclosed =
   <ROut, E2, RIn>(layer: Layer.Layer<ROut, E2, RIn>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
