@@ -92,6 +92,7 @@ export const Unit: Schema.Codec<Unit, string> = Schema.StringForLiteralAutocompl
  * @since 0.1.0
  */
 export interface Amount<out U extends Unit = Unit> {
+  /** Identifies the type. */
   readonly [TypeId]: typeof TypeId
   /** The unit, such as `TOKENS`. */
   readonly unit: U
@@ -110,6 +111,7 @@ export interface Amount<out U extends Unit = Unit> {
  * @since 0.1.0
  */
 export interface SignedAmount<out U extends Unit = Unit> {
+  /** Identifies the type. */
   readonly [SignedTypeId]: typeof SignedTypeId
   /** The unit, such as `TOKENS`. */
   readonly unit: U

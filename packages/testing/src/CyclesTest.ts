@@ -127,6 +127,7 @@ const TypeId = "~@effect-cycles/testing/CyclesTest"
  * @category models
  */
 export interface CyclesTest {
+  /** Identifies the service. */
   readonly [TypeId]: typeof TypeId
   /** See the function `inject`. */
   readonly inject: (operation: Target, ...faults: ReadonlyArray<Fault>) => Effect.Effect<void>

@@ -62,6 +62,14 @@ export interface Options {
  * Provides the journal as files. An operation fails with `JournalError` if the folder can't be used, and the next
  * operation tries again.
  *
+ * **Example** (Sharing a folder with other Cycles clients)
+ *
+ * ```ts
+ * import { JournalFiles } from "effect-cycles/node"
+ *
+ * export const JournalLive = JournalFiles.layer({ folder: "/var/lib/agent/commit-journal" })
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */
