@@ -208,7 +208,7 @@ describe("recovery", () => {
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
       expect(yield* settling).toEqual(["commit"])
       expect(Array.from(journal.records.values())).toEqual([theirs])
-      expect(journal.reasons()).toEqual(["the record holds no amount that can be read"])
+      expect(journal.reasons()).toEqual(["the record has no readable amount"])
     }).pipe(Effect.provide(stage))
   )
 

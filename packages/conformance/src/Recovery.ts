@@ -321,12 +321,15 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     Effect.gen(function* () {
       const { check, folder, records, requests, start } = stage
       yield* killedInFirstCommit(stage)
-      const own = join(folder, readdirSync(folder)[0] ?? "")
-      writeFileSync(join(own, `v2-${"0".repeat(64)}.json`), "{ this isn't a record")
-      writeFileSync(join(own, `v2-${"1".repeat(64)}.json`), JSON.stringify({ version: 99, reservation_id: "later" }))
+      const ownerFolder = join(folder, readdirSync(folder)[0] ?? "")
+      writeFileSync(join(ownerFolder, `v2-${"0".repeat(64)}.json`), "{ this isn't a record")
+      writeFileSync(
+        join(ownerFolder, `v2-${"1".repeat(64)}.json`),
+        JSON.stringify({ version: 99, reservation_id: "later" })
+      )
       const client = start({ form: "replay" })
       yield* client.end
-      const aside = readdirSync(own).filter((name) => name.endsWith(".corrupt"))
+      const aside = readdirSync(ownerFolder).filter((name) => name.endsWith(".corrupt"))
       check("the corrupt and the unsupported record are set aside", aside.length === 2, aside)
       check("the records are reported", client.log().includes("set aside"), client.log())
       check("the other record is replayed", requests("commit").length === 2 && records().length === 0, records())
@@ -349,17 +352,17 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       yield* killedInFirstCommit(stage)
       // The server doesn't have the reservations of these records.
       yield* server.inject("commit", Fault.times(Fault.response({ body: confirmation }), 2))
-      const own = join(folder, readdirSync(folder)[0] ?? "")
+      const ownerFolder = join(folder, readdirSync(folder)[0] ?? "")
       const first = records()[0]
       check("a record is named by the digest of its id", /v2-[0-9a-f]{64}\.json$/.test(first?.name ?? ""), first?.name)
       const text = first?.text ?? "{}"
       const template: Readonly<Record<string, unknown>> = JSON.parse(text)
       const legacy = (id: string) => JSON.stringify({ ...template, reservation_id: id })
       rmSync(join(folder, first?.name ?? ""))
-      mkdirSync(own, { recursive: true })
+      mkdirSync(ownerFolder, { recursive: true })
       // `a/b` and `a.b` had the same old name, `a_b.json`: only one of them can be in it.
-      writeFileSync(join(own, "a_b.json"), legacy("a/b"))
-      writeFileSync(join(own, "a_b (1).json"), legacy("a.b"))
+      writeFileSync(join(ownerFolder, "a_b.json"), legacy("a/b"))
+      writeFileSync(join(ownerFolder, "a_b (1).json"), legacy("a.b"))
       yield* start({ form: "replay" }).end
       const ids = requests("commit").slice(1).map(idOf)
       check("records under old names are found by the ids that they contain", ids.toSorted().join() === "a.b,a/b", ids)

@@ -11,7 +11,7 @@ import type { Store } from "../src/internal/store.ts"
 import { makeMemory } from "../src/internal/store.ts"
 import { estimateBody, makeTestServer, outcomeOf, reserve, eventBody, tokens } from "./support/testServer.ts"
 
-const folder = mkdtempSync(join(tmpdir(), "effect-cycles-retention-"))
+const folder = mkdtempSync(join(tmpdir(), "effect-cycles-sweep-"))
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 

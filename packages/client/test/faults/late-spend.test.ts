@@ -84,7 +84,7 @@ describe("spend recorded after the settlement", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("names the reservation it belongs to", () =>
+  it.effect("by a detached fiber is charged as an event with the id of its reservation", () =>
     Effect.gen(function* () {
       yield* later(Reservation.record({ actual: tokens(8) })).pipe(
         Cycles.withCycles({ ...options, actual: () => tokens(1) })

@@ -17,8 +17,8 @@ const escapeKey = "\u0000object"
 export const encode = (value: unknown): string =>
   JSON.stringify(value, function (this: object, key, inner: unknown) {
     // The program may define `BigInt.prototype.toJSON`, which runs before this function. Read the original value.
-    const own: unknown = Reflect.get(this, key)
-    if (typeof own === "bigint") return { [int64Key]: own.toString() }
+    const original: unknown = Reflect.get(this, key)
+    if (typeof original === "bigint") return { [int64Key]: original.toString() }
     return hasReservedKey(inner) ? { [escapeKey]: Object.entries(inner).flat() } : inner
   })
 

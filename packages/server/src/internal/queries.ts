@@ -243,8 +243,8 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
   const tests: Array<(reservation: Reservation) => boolean> = []
   const status = query.get("status")
   if (status !== null) {
-    const wanted = Parse.literal("status filter", status, ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"])
-    tests.push((reservation) => reservation.status === wanted)
+    const known = Parse.literal("status filter", status, ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"])
+    tests.push((reservation) => reservation.status === known)
   }
   const key = query.get("idempotency_key")
   if (key !== null) tests.push((reservation) => reservation.idempotencyKey === key)

@@ -88,8 +88,8 @@ export interface Outbox {
   readonly forgetOpen: (reservationId: ReservationId) => Effect.Effect<void>
   /**
    * Scans all spend that no fiber is settling: adopts the open records of dead processes, writes unjournaled spend, and
-   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal
-   * was seen.
+   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal could be
+   * read.
    */
   readonly scan: (handlers: {
     readonly parked: (spend: Spend) => Effect.Effect<void>

@@ -40,7 +40,7 @@ export const forever = (engine: Engine): Effect.Effect<never> =>
     })
   )
 
-/** Scans the outbox once. Returns whether the whole journal was seen. */
+/** Scans the outbox once. Returns whether the whole journal could be read. */
 export const scan = (engine: Engine): Effect.Effect<boolean> =>
   engine.outbox.scan({
     parked: (spend) => retry(engine, spend),
@@ -56,7 +56,7 @@ const recover = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
   Effect.gen(function* () {
     const spend = read(engine, record)
     if (spend === undefined) {
-      const reason = "the record holds no amount that can be read"
+      const reason = "the record has no readable amount"
       yield* engine.outbox.buryRecord(record, reason)
       yield* Effect.withFiber((fiber) => Effect.sync(() => Metrics.unrecorded(fiber.context)))
       return yield* Log.error(
@@ -97,7 +97,7 @@ const attemptOnce = (engine: Engine, spend: Spend, isTooOld: boolean): Effect.Ef
             engine,
             spend,
             "TOO_OLD",
-            "the record is older than the server remembers idempotency keys of events"
+            "the record is older than the time for which the server keeps idempotency keys of events"
           )
         : yield* Commit.attempt(engine, spend, engine.config.timeoutMs)
       if (attempted._tag === "Again") {

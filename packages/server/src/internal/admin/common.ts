@@ -110,10 +110,10 @@ export const optionalLiteral = <A extends string>(
 
 /** Creates the case-insensitive filter of the parameter `search`. */
 export const searchFilter = (query: URLSearchParams): ((...texts: ReadonlyArray<string>) => boolean) => {
-  const wanted = Parse.parameter(query, "search")?.toLowerCase()
-  if (wanted === undefined) return () => true
-  if (wanted.length > maxSearch) throw invalidRequest(`search exceeds maxLength ${maxSearch} (got ${wanted.length})`)
-  return (...texts) => texts.some((text) => text.toLowerCase().includes(wanted))
+  const search = Parse.parameter(query, "search")?.toLowerCase()
+  if (search === undefined) return () => true
+  if (search.length > maxSearch) throw invalidRequest(`search exceeds maxLength ${maxSearch} (got ${search.length})`)
+  return (...texts) => texts.some((text) => text.toLowerCase().includes(search))
 }
 
 const maxSearch = 128
