@@ -207,8 +207,8 @@ const continueInBackground = (engine: Engine, prepared: Prepared, minimumDelayMs
  * Repeats the request with the same key to learn the id, and releases the reservation. It stops if a response proves
  * that nothing was reserved.
  *
- * A caller may retry with the same caller-supplied key. It gets the time of one call to do so, and a reservation in use
- * again isn't released.
+ * A caller may retry with the same caller-supplied key. The release therefore starts after the timeout of one call, and skips a
+ * reservation that is in use again.
  */
 const releaseAbandoned = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> => {
   const { isCallerSupplied, key, life, stem } = prepared
