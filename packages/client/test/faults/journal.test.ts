@@ -129,7 +129,7 @@ describe("settle: background", () => {
   const background = { ...options, settle: "background", actual: tokens(42) } as const
 
   /** Asserts that the record is in the journal when the caller continues, even if writing takes long. */
-  const isDurable = <A, E, R>(run: Effect.Effect<A, E, R>) => {
+  const expectDurable = <A, E, R>(run: Effect.Effect<A, E, R>) => {
     const journal = faultyJournal()
     journal.always("put", 100)
     return Effect.gen(function* () {
@@ -147,15 +147,15 @@ describe("settle: background", () => {
   }
 
   it.effect("withCycles returns when the record is in the journal", () =>
-    isDurable(Cycles.withCycles(Effect.void, background))
+    expectDurable(Cycles.withCycles(Effect.void, background))
   )
 
   it.effect("withCycles fails once the recorded spend is in the journal", () =>
-    isDurable(Cycles.withCycles(Effect.fail("the body fails"), { ...background, onFailure: "estimate" }))
+    expectDurable(Cycles.withCycles(Effect.fail("the body fails"), { ...background, onFailure: "estimate" }))
   )
 
   it.effect("withCyclesStream ends when the record is in the journal", () =>
-    isDurable(
+    expectDurable(
       Stream.make(1).pipe(
         Cycles.withCyclesStream({ ...options, settle: "background", usage: () => tokens(42) }),
         Stream.runDrain
@@ -164,7 +164,7 @@ describe("settle: background", () => {
   )
 
   it.effect("a commit by hand returns when the record is in the journal", () =>
-    isDurable(
+    expectDurable(
       Effect.scoped(
         Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
           reservation.commit({ actual: tokens(42) })
@@ -174,7 +174,7 @@ describe("settle: background", () => {
   )
 
   it.effect("a scope closes when the record is in the journal", () =>
-    isDurable(
+    expectDurable(
       Effect.scoped(
         Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
           reservation.record({ actual: tokens(42) })

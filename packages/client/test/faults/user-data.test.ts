@@ -50,7 +50,7 @@ const throwingMetrics = (): Metrics.Metrics => ({
 })
 
 /** Asserts that the spend is charged, nothing is reserved, and a flush is complete. */
-const isCommitted = Effect.gen(function* () {
+const expectSettled = Effect.gen(function* () {
   yield* TestClock.adjust("1 minute")
   expect(yield* books).toEqual({ spent: 42, reserved: 0 })
   yield* CyclesTest.expectNothingReserved()
@@ -61,7 +61,7 @@ const commits = <A, E>(title: string, run: () => Effect.Effect<A, E, Cycles.Cycl
   it.effect(title, () =>
     Effect.gen(function* () {
       yield* Effect.exit(Effect.suspend(run))
-      yield* isCommitted
+      yield* expectSettled
     }).pipe(Effect.provide(stage))
   )
 
@@ -91,7 +91,7 @@ describe("user data", () => {
           actual: () => tokens(42),
           metrics: () => ({ custom: throwing() })
         }).pipe(Effect.exit)
-        yield* isCommitted
+        yield* expectSettled
         expect(Exit.hasDies(exit)).toBe(true)
       }).pipe(Effect.provide(stage))
     )
