@@ -84,7 +84,7 @@ const slow = Fault.requestLate(300)
 
 describe("bulkhead", () => {
   const Step = Schema.Struct({
-    guardedCall: Schema.Literals(["acquire", "acquire", "release", "withdraw"]),
+    kind: Schema.Literals(["acquire", "acquire", "release", "withdraw"]),
     priority: Schema.Literals(priorities),
     at: Schema.Natural
   })
@@ -95,10 +95,10 @@ describe("bulkhead", () => {
     ({ size, steps }) => {
       const test = make(size)
       const { bulkhead, count, guaranteed, inFlight, waiting } = test
-      for (const { guardedCall, at, priority } of steps) {
-        if (guardedCall === "acquire") for (let i = 0; i <= at % 8; i += 1) test.acquire(priority)
-        else if (guardedCall === "release" && inFlight.length > 0) test.release(at)
-        else if (guardedCall === "withdraw" && waiting.length > 0) test.withdraw(at)
+      for (const { at, kind, priority } of steps) {
+        if (kind === "acquire") for (let i = 0; i <= at % 8; i += 1) test.acquire(priority)
+        else if (kind === "release" && inFlight.length > 0) test.release(at)
+        else if (kind === "withdraw" && waiting.length > 0) test.withdraw(at)
         expect(inFlight.length).toBeLessThanOrEqual(size)
         expect([bulkhead.inFlight(), bulkhead.waiting()]).toEqual([inFlight.length, waiting.length])
         const free = size - inFlight.length
