@@ -1,10 +1,11 @@
 /**
- * The types that the compiler infers for the public functions. `pnpm check` compiles this file, which is never run. It fails if
- * a type is wrong or an expected error is missing.
+ * The types that the compiler infers for the public functions. `pnpm check` compiles this file, and fails if a type is
+ * wrong or an expected error is missing. The file is never run.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -280,7 +281,7 @@ same(
   )
 ).as<Stream.Stream<void, ModelError | Amount.UnitMismatch | CyclesError, Model | Cycles.Cycles>>()
 
-// ---- by hand
+// ---- reservations without a guard
 const held = Cycles.reserve({ action, estimate })
 same(held).as<Effect.Effect<Reservation.Active<"TOKENS">, CyclesError, Cycles.Cycles | Scope.Scope>>()
 same(Effect.flatMap(held, (_) => _.commit({ actual: estimate }))).as<
@@ -328,10 +329,10 @@ same(callModel("x").pipe(guard, Effect.provide([cyclesLayer, modelLayer]))).as<
 >()
 same(Reservation.record({ actual: estimate }).pipe(guard)).as<Guarded<void, Amount.UnitMismatch>>()
 
-// ---- house rules instead of a client-wide policy
-const house = { heartbeat: "cancel", onUnsettled: "fail" } as const
+// ---- options that several guards share
+const shared = { heartbeat: "cancel", onUnsettled: "fail" } as const
 same(
-  callModel("x").pipe(Cycles.withCycles({ ...house, action, estimate, actual: (r) => Amount.tokens(r.usage.total) }))
+  callModel("x").pipe(Cycles.withCycles({ ...shared, action, estimate, actual: (r) => Amount.tokens(r.usage.total) }))
 ).as<Guarded<Reply, ModelError | LeaseLost | Unsettled, Model>>()
 export const strictly = <A, Args extends ReadonlyArray<unknown> = [], U extends Amount.Unit = Amount.Unit>(
   options: Cycles.GuardOptions<A, Args, U, "cancel", "report", never>
@@ -349,8 +350,7 @@ export const anyKey = <const K extends string>(idempotencyKey: K) =>
 export const anyHeartbeat = <const H extends Cycles.Heartbeat>(heartbeat: H) =>
   Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat }))
 
-// ---- corners
-import * as Exit from "effect/Exit"
+// ---- special cases
 same(
   Effect.fn("x")(
     function* (n: number) {
@@ -384,7 +384,7 @@ same(
 ).as<Stream.Stream<number, CyclesError, Cycles.Cycles>>()
 declare const flag: boolean
 // a known gap: an estimate of one of two units accepts an actual amount of either unit
-export const hole = Effect.void.pipe(
+export const gap = Effect.void.pipe(
   Cycles.withCycles({ action, estimate: flag ? Amount.tokens(1) : Amount.usd(1), actual: Amount.tokens(1) })
 )
 

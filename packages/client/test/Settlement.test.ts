@@ -117,7 +117,7 @@ describe("Settlement", () => {
           _tag: "TransportError",
           kind: "timeout"
         })
-        // The client continues until it has learned the id, and then releases.
+        // The client continues until it knows the id, and then releases the reservation.
         yield* CyclesTest.clearFaults("reserve")
         yield* TestClock.adjust("11 seconds")
         yield* CyclesTest.expectNothingReserved()
@@ -130,7 +130,7 @@ describe("Settlement", () => {
       ["CR-CORE-001: a lost response", Fault.responseLost],
       ["a lost request", Fault.requestLost],
       ["CR-CORE-004: a wrong success status", Fault.replaced({ body: "{}", status: 201 })],
-      ["CR-CORE-004: a body that breaks the schema", Fault.replaced({ body: '{"status":"COMMITTED"}' })],
+      ["CR-CORE-004: a body that doesn't match the schema", Fault.replaced({ body: '{"status":"COMMITTED"}' })],
       ["a page of HTML with 200", Fault.replaced({ body: "<html>" })],
       ["500", Fault.error(500, "INTERNAL_ERROR")],
       ["a page of HTML with 502", Fault.response({ status: 502, body: {} })],

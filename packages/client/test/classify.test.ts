@@ -31,8 +31,8 @@ const expected = (operation: string, status: number, code: string | undefined): 
   if (code === undefined) return status >= 500 ? "ambiguous Unavailable" : "ambiguous NotCycles"
   if (status >= 500) return "ambiguous ServerFault"
   if (status === 401 || status === 403) {
-    const own = code === "UNAUTHORIZED" ? "Unauthorized" : code === "FORBIDDEN" ? "Forbidden" : undefined
-    return `blocked ${own ?? (status === 401 ? "Unauthorized" : "Forbidden")}`
+    const named = code === "UNAUTHORIZED" ? "Unauthorized" : code === "FORBIDDEN" ? "Forbidden" : undefined
+    return `blocked ${named ?? (status === 401 ? "Unauthorized" : "Forbidden")}`
   }
   switch (code) {
     case "UNAUTHORIZED":
@@ -132,26 +132,24 @@ describe("classify", () => {
     }).pipe(Effect.provide(live()))
   )
 
-  it.effect(
-    "treats a request as not applied only after a code that the server returns after it has looked up the key",
-    () =>
-      Effect.gen(function* () {
-        const table = yield* tableOf(({ reserve }) => String(Classify.classify(reserve).provesNothingHappened))
-        expect(table).toEqual(
-          tableBy((status, code) => {
-            const unproven = [
-              "LIMIT_EXCEEDED",
-              "INTERNAL_ERROR",
-              "UNAUTHORIZED",
-              "FORBIDDEN",
-              "A_NEW_CODE",
-              "constructor"
-            ]
-            const isCoded = code !== undefined && !unproven.includes(code)
-            return String(isCoded && ![401, 403, 429].includes(status) && status < 500)
-          })
-        )
-      }).pipe(Effect.provide(live()))
+  it.effect("treats a request as not applied only if the server returns this code after it has looked up the key", () =>
+    Effect.gen(function* () {
+      const table = yield* tableOf(({ reserve }) => String(Classify.classify(reserve).provesNothingHappened))
+      expect(table).toEqual(
+        tableBy((status, code) => {
+          const unproven = [
+            "LIMIT_EXCEEDED",
+            "INTERNAL_ERROR",
+            "UNAUTHORIZED",
+            "FORBIDDEN",
+            "A_NEW_CODE",
+            "constructor"
+          ]
+          const isCoded = code !== undefined && !unproven.includes(code)
+          return String(isCoded && ![401, 403, 429].includes(status) && status < 500)
+        })
+      )
+    }).pipe(Effect.provide(live()))
   )
 
   it.effect("classifies a response that is neither a success nor an error as ambiguous", () =>

@@ -104,7 +104,7 @@ describe("lifecycle", () => {
     }
   )
 
-  it("can leave every state that isn't final, and no final one", () => {
+  it("has transitions from every state that isn't final, and from no final state", () => {
     for (const [state, row] of Object.entries(Lifecycle.transitions)) {
       const isEnd = ["refused", "settled", "recovered", "released", "lapsed", "deadLetter"].includes(state)
       expect([state, Object.keys(row).length === 0]).toEqual([state, isEnd])

@@ -201,13 +201,13 @@ describe("recovery", () => {
   it.effect("ignores the records of another server, and buries a record without an amount", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
-      const theirs = yield* left({ baseUrl: "https://elsewhere.example" })
+      const elsewhere = yield* left({ baseUrl: "https://elsewhere.example" })
       const damaged = yield* left({ commitBody: '{"idempotency_key":"k"}' })
       const good = yield* left()
-      for (const record of [theirs, damaged, good]) journal.records.set(record.reservationId, record)
+      for (const record of [elsewhere, damaged, good]) journal.records.set(record.reservationId, record)
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
       expect(yield* settling).toEqual(["commit"])
-      expect(Array.from(journal.records.values())).toEqual([theirs])
+      expect(Array.from(journal.records.values())).toEqual([elsewhere])
       expect(journal.reasons()).toEqual(["the record has no readable amount"])
     }).pipe(Effect.provide(stage))
   )

@@ -134,7 +134,8 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
       const charge = charges.get(id)?.[0] ?? 0
       const total = reported.get(id)
       if (settled.has(id) && charge !== total) problems.push(`${id} was settled, and charged ${charge} of ${total}`)
-      // A total may be durable before its line is in the log. With `estimate`, the estimate is charged until there is a first total.
+      // A total may be durable before its line is in the log. With `estimate`, the estimate is charged until there is a first
+      // total.
       if (onCrash !== "expire" && charge < (recorded.get(id) ?? (onCrash === "estimate" ? 1 : 0)))
         problems.push(`${id} recorded ${recorded.get(id)}, and was charged ${charge}`)
       if (total !== undefined && charge > total) problems.push(`${id} reported ${total}, and was charged ${charge}`)

@@ -65,8 +65,8 @@ describe("public API", () => {
     "@effect-cycles/testing",
     "effect-cycles"
   ])("of %s matches the recorded one", async (name) => {
-    const own = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
-    const surface = await Promise.all(own.map(surfaceOf))
+    const ofPackage = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
+    const surface = await Promise.all(ofPackage.map(surfaceOf))
     expect(surface.length).toBeGreaterThan(0)
     await expect(`${surface.join("\n\n")}\n`).toMatchFileSnapshot(`surface/${name.split("/").at(-1)}.txt`)
   })

@@ -72,8 +72,8 @@ const kinds = [
 ] as const
 
 /**
- * Lets five minutes of virtual time pass. The client writes to the disk in the background, and there is no event to wait for, so
- * each step takes some real time too.
+ * Lets five minutes of virtual time pass. The client writes to the disk in the background, and there is no event to wait for,
+ * so each step takes some real time too.
  */
 const pass = Effect.gen(function* () {
   for (let turn = 0; turn < 20; turn++) {

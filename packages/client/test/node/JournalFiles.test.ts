@@ -83,16 +83,16 @@ describe("JournalFiles", () => {
   it.live("CR-DURABLE-007: reads a record under an old name, renames it, and keeps its unknown fields", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      const own = join(folder, owner.fingerprint)
-      mkdirSync(own, { recursive: true })
-      writeFileSync(join(own, "r_1.json"), JSON.stringify({ ...written, reservation_id: "r/1" }))
-      writeFileSync(join(own, "v2-r_1.json"), JSON.stringify({ ...written, reservation_id: "v2-r/1" }))
+      const ownerFolder = join(folder, owner.fingerprint)
+      mkdirSync(ownerFolder, { recursive: true })
+      writeFileSync(join(ownerFolder, "r_1.json"), JSON.stringify({ ...written, reservation_id: "r/1" }))
+      writeFileSync(join(ownerFolder, "v2-r_1.json"), JSON.stringify({ ...written, reservation_id: "v2-r/1" }))
       const records = yield* using(files(folder), pending)
       expect(records).toMatchObject([
         { reservationId: "r/1", mode: "commit", commitBody: '{"a":1}' },
         { reservationId: "v2-r/1", mode: "commit", commitBody: '{"a":1}' }
       ])
-      expect(readdirSync(own).toSorted()).toEqual(["r/1", "v2-r/1"].map(fileName).toSorted())
+      expect(readdirSync(ownerFolder).toSorted()).toEqual(["r/1", "v2-r/1"].map(fileName).toSorted())
     })
   )
 
@@ -100,28 +100,28 @@ describe("JournalFiles", () => {
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) => journal.put(record("good")))
-      const own = join(folder, owner.fingerprint)
-      writeFileSync(join(own, "v2-a.json"), "{")
-      writeFileSync(join(own, "v2-b.json"), JSON.stringify({ ...written, version: 2 }))
-      writeFileSync(join(own, "v2-c.json"), JSON.stringify({ ...written, mode: null }))
+      const ownerFolder = join(folder, owner.fingerprint)
+      writeFileSync(join(ownerFolder, "v2-a.json"), "{")
+      writeFileSync(join(ownerFolder, "v2-b.json"), JSON.stringify({ ...written, version: 2 }))
+      writeFileSync(join(ownerFolder, "v2-c.json"), JSON.stringify({ ...written, mode: null }))
       const records = yield* using(files(folder), pending)
       expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
-      expect(readdirSync(own).filter((name) => name.endsWith(".corrupt"))).toHaveLength(3)
+      expect(readdirSync(ownerFolder).filter((name) => name.endsWith(".corrupt"))).toHaveLength(3)
     })
   )
 
   it.live("CR-DURABLE-007: never replaces a record by an earlier state under an old name", () =>
     Effect.gen(function* () {
       for (const old of ["commit", "event"] as const) {
-        for (const own of ["commit", "event"] as const) {
+        for (const current of ["commit", "event"] as const) {
           // Old names are both before and after the new ones in the order of names.
           for (const id of ["r/1", "w/1"]) {
             const folder = temporaryFolder()
-            yield* using(files(folder), (journal) => journal.put(record(id, { mode: own })))
+            yield* using(files(folder), (journal) => journal.put(record(id, { mode: current })))
             const path = join(folder, owner.fingerprint, fileName(id))
-            const text = readFileSync(path, "utf8").replace(`"mode":"${own}"`, `"mode":"${old}"`)
+            const text = readFileSync(path, "utf8").replace(`"mode":"${current}"`, `"mode":"${old}"`)
             writeFileSync(join(folder, owner.fingerprint, `${id.replace("/", "_")}.json`), text)
-            const mode = old === "event" ? old : own
+            const mode = old === "event" ? old : current
             for (const _ of [1, 2]) {
               expect(yield* using(files(folder), pending)).toEqual([record(id, { mode })])
               expect(readdirSync(join(folder, owner.fingerprint))).toEqual([fileName(id)])
@@ -136,27 +136,27 @@ describe("JournalFiles", () => {
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) => journal.put(record("r1")))
-      const own = join(folder, owner.fingerprint)
-      writeFileSync(join(own, "r1.json"), JSON.stringify({ ...written, mode: "event" }))
+      const ownerFolder = join(folder, owner.fingerprint)
+      writeFileSync(join(ownerFolder, "r1.json"), JSON.stringify({ ...written, mode: "event" }))
       expect(yield* using(files(folder), pending)).toEqual([record("r1")])
-      expect(readdirSync(own)).toEqual(["r1.json.corrupt", fileName("r1")])
+      expect(readdirSync(ownerFolder)).toEqual(["r1.json.corrupt", fileName("r1")])
     })
   )
 
   it.live("CR-DURABLE-007: keeps the record under the old name if the file under the new one is damaged", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      const own = join(folder, owner.fingerprint)
-      mkdirSync(own, { recursive: true })
-      writeFileSync(join(own, "r1.json"), JSON.stringify(written))
-      writeFileSync(join(own, fileName("r1")), "{")
+      const ownerFolder = join(folder, owner.fingerprint)
+      mkdirSync(ownerFolder, { recursive: true })
+      writeFileSync(join(ownerFolder, "r1.json"), JSON.stringify(written))
+      writeFileSync(join(ownerFolder, fileName("r1")), "{")
       yield* using(files(folder), (journal) =>
         Effect.gen(function* () {
           yield* pending(journal)
           expect(yield* pending(journal)).toMatchObject([{ reservationId: "r1", commitBody: '{"a":1}' }])
         })
       )
-      expect(readdirSync(own)).toEqual([fileName("r1"), `${fileName("r1")}.corrupt`])
+      expect(readdirSync(ownerFolder)).toEqual([fileName("r1"), `${fileName("r1")}.corrupt`])
     })
   )
 
@@ -164,15 +164,15 @@ describe("JournalFiles", () => {
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) => journal.put(record("good")))
-      const own = join(folder, owner.fingerprint)
-      writeFileSync(join(own, fileName("other")), JSON.stringify(written))
-      writeFileSync(join(own, "v2-other.json"), JSON.stringify(written))
+      const ownerFolder = join(folder, owner.fingerprint)
+      writeFileSync(join(ownerFolder, fileName("other")), JSON.stringify(written))
+      writeFileSync(join(ownerFolder, "v2-other.json"), JSON.stringify(written))
       const logs: Array<string> = []
       const records = yield* using(files(folder), pending).pipe(loggedInto(logs))
       expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
       expect(logs).toHaveLength(1)
       for (const name of [fileName("other"), "v2-other.json"]) {
-        expect(readdirSync(own)).toContain(`${name}.corrupt`)
+        expect(readdirSync(ownerFolder)).toContain(`${name}.corrupt`)
         expect(logs[0]).toContain(name)
       }
     })
@@ -187,8 +187,8 @@ describe("JournalFiles", () => {
           journal.bury({ record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 })
         )
       )
-      const own = join(folder, owner.fingerprint)
-      for (const where of [own, join(own, "dead-letters")]) {
+      const ownerFolder = join(folder, owner.fingerprint)
+      for (const where of [ownerFolder, join(ownerFolder, "dead-letters")]) {
         mkdirSync(join(where, "a folder.json"))
         // A file that not even root can open.
         symlinkSync("a loop.json", join(where, "a loop.json"))
@@ -206,7 +206,7 @@ describe("JournalFiles", () => {
       expect(logs).toHaveLength(2)
       for (const line of logs)
         expect(line).toMatch(/a folder\.json can't be read: EISDIR.*a loop\.json can't be read: ELOOP/)
-      expect(readdirSync(own)).toEqual(expect.arrayContaining(["a folder.json", "a loop.json"]))
+      expect(readdirSync(ownerFolder)).toEqual(expect.arrayContaining(["a folder.json", "a loop.json"]))
     })
   )
 
@@ -215,10 +215,10 @@ describe("JournalFiles", () => {
       const folder = temporaryFolder()
       const letter = { record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
       yield* using(files(folder), (journal) => journal.bury(letter))
-      const graves = join(folder, owner.fingerprint, "dead-letters")
-      writeFileSync(join(graves, fileName("other")), JSON.stringify(written))
+      const letters = join(folder, owner.fingerprint, "dead-letters")
+      writeFileSync(join(letters, fileName("other")), JSON.stringify(written))
       expect(yield* using(files(folder), (journal) => Stream.runCollect(journal.deadLetters))).toEqual([letter])
-      expect(readdirSync(graves)).toContain(`${fileName("other")}.corrupt`)
+      expect(readdirSync(letters)).toContain(`${fileName("other")}.corrupt`)
     })
   )
 
@@ -238,16 +238,16 @@ describe("JournalFiles", () => {
   it.live("removes temporary files only after an hour", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      const own = join(folder, owner.fingerprint)
-      mkdirSync(own, { recursive: true })
+      const ownerFolder = join(folder, owner.fingerprint)
+      mkdirSync(ownerFolder, { recursive: true })
       const hourAgo = Date.now() / 1_000 - 3_601
       // An entry that can't be removed doesn't stop the scan.
-      mkdirSync(join(own, "folder.tmp"))
-      utimesSync(join(own, "folder.tmp"), hourAgo, hourAgo)
-      for (const name of ["old.json.1.aa.tmp", "young.json.1.bb.tmp"]) writeFileSync(join(own, name), "")
-      utimesSync(join(own, "old.json.1.aa.tmp"), hourAgo, hourAgo)
+      mkdirSync(join(ownerFolder, "folder.tmp"))
+      utimesSync(join(ownerFolder, "folder.tmp"), hourAgo, hourAgo)
+      for (const name of ["old.json.1.aa.tmp", "young.json.1.bb.tmp"]) writeFileSync(join(ownerFolder, name), "")
+      utimesSync(join(ownerFolder, "old.json.1.aa.tmp"), hourAgo, hourAgo)
       yield* using(files(folder), pending)
-      expect(readdirSync(own)).toEqual(["folder.tmp", "young.json.1.bb.tmp"])
+      expect(readdirSync(ownerFolder)).toEqual(["folder.tmp", "young.json.1.bb.tmp"])
     })
   )
 
@@ -393,8 +393,8 @@ describe("JournalFiles", () => {
       yield* using(files(folder), (journal) =>
         Effect.gen(function* () {
           yield* journal.put(record("r1"))
-          const own = join(folder, owner.fingerprint)
-          const shown = () => readdirSync(own).filter((name) => name.endsWith(".json"))
+          const ownerFolder = join(folder, owner.fingerprint)
+          const shown = () => readdirSync(ownerFolder).filter((name) => name.endsWith(".json"))
           const first = shown()
           expect(first).toHaveLength(1)
           yield* journal.put(record("r1", { commitBody: '{"a":1}' }))

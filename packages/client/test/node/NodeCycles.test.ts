@@ -1,6 +1,6 @@
 /**
- * The client with its Node layers, and mistakes that newcomers make: one clear error, a body that never starts,
- * no request that could reserve budget, and nothing reserved.
+ * The client with its Node layers, and common mistakes: each gives one clear error, the body doesn't start, and nothing
+ * is reserved.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"

@@ -27,9 +27,9 @@ export interface Store {
 export const using = <A, E>(
   layer: Layer.Layer<SettlementJournal.SettlementJournal>,
   body: (journal: SettlementJournal.Journal) => Effect.Effect<A, E, Scope.Scope>,
-  whose = owner
+  journalOwner = owner
 ) =>
-  Effect.flatMap(SettlementJournal.SettlementJournal, (store) => Effect.flatMap(store.open(whose), body)).pipe(
+  Effect.flatMap(SettlementJournal.SettlementJournal, (store) => Effect.flatMap(store.open(journalOwner), body)).pipe(
     Effect.scoped,
     Effect.provide(layer)
   )
@@ -148,9 +148,9 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
     test("are not touched while another layer of this process has them", () =>
       Effect.gen(function* () {
         const target = makeTarget()
-        yield* using(layer(target), (mine) =>
+        yield* using(layer(target), (first) =>
           Effect.gen(function* () {
-            yield* mine.putOpen(record("r1"))
+            yield* first.putOpen(record("r1"))
             for (const _ of [1, 2]) {
               // Opening and closing the journal again must not drop the lock either.
               const found = yield* using(layer(target), (other) => Effect.andThen(other.adoptOpen, pendingIds(other)))
@@ -217,19 +217,19 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         )
       }).pipe(Effect.scoped))
 
-    test("survive the deletion of their live handle's lock, once it writes again", () =>
+    test("stay open if the lock of their live handle is deleted and the handle writes again", () =>
       Effect.gen(function* () {
         const target = makeTarget()
-        yield* using(layer(target), (mine) =>
+        yield* using(layer(target), (first) =>
           Effect.gen(function* () {
-            yield* mine.putOpen(record("r1"))
+            yield* first.putOpen(record("r1"))
             rmSync(owners(target), { recursive: true })
-            yield* mine.putOpen(record("r2"))
+            yield* first.putOpen(record("r2"))
             expect(readdirSync(owners(target))).toHaveLength(1)
             expect(yield* using(layer(target), (other) => other.adoptOpen)).toBe(0)
-            yield* mine.put(record("r1"))
-            yield* mine.put(record("r2"))
-            expect(yield* pendingIds(mine)).toEqual(["r1", "r2"])
+            yield* first.put(record("r1"))
+            yield* first.put(record("r2"))
+            expect(yield* pendingIds(first)).toEqual(["r1", "r2"])
           })
         )
         expect(yield* using(layer(target), (journal) => journal.adoptOpen)).toBe(0)

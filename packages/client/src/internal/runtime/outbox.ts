@@ -257,8 +257,8 @@ export const make = (options: {
       )
 
     /**
-     * Adopts the records of dead processes, and returns whether it could. A second caller waits for the first one: until
-     * the records are adopted, the journal shows neither caller that they are pending.
+     * Adopts the records of dead processes, and returns whether it could. A second caller waits for the first
+     * one, because the journal doesn't return these records as pending before they are adopted.
      */
     const adopt = (limitMs: number): Effect.Effect<boolean> =>
       Semaphore.withPermit(

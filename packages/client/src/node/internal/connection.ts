@@ -5,6 +5,7 @@ import * as Folder from "./folder.ts"
 import * as Format from "./journalFormat.ts"
 import * as Sqlite from "./sqlite.ts"
 
+/** An open file of a journal. */
 export interface Connection extends ReturnType<typeof connect> {}
 
 /**

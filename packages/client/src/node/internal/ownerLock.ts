@@ -17,6 +17,7 @@ import * as Sqlite from "./sqlite.ts"
 // the lock of this handle
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The lock of one handle. */
 export interface OwnerLock {
   /** The owner id of the lock; undefined if it isn't held. */
   readonly id: () => string | undefined
@@ -29,6 +30,7 @@ export interface OwnerLock {
   readonly release: () => void
 }
 
+/** An acquired lock. */
 interface Held {
   readonly id: string
   readonly path: string

@@ -43,8 +43,8 @@ const ofExit = (
   isRepeat: boolean
 ): ReadonlyArray<string> => {
   const hasFault = (prefix: string): boolean => Array.from(met).some(({ site }) => site.startsWith(prefix))
-  const own = ["callback.actual", "callback.metrics", "callback.recordMetrics", "callback.usage", "callback.cost"]
-  const mayDie = scenario.ending === "defect" || own.some(hasFault)
+  const callbacks = ["callback.actual", "callback.metrics", "callback.recordMetrics", "callback.usage", "callback.cost"]
+  const mayDie = scenario.ending === "defect" || callbacks.some(hasFault)
   const got = describe(exit)
   if (got.startsWith("died") && !mayDie) return [`a defect that the caller's code didn't throw: ${got}`]
   const mayBeGivenUp = observation.wasInterrupted || scenario.ending === "timeout"

@@ -26,20 +26,20 @@ export class Store {
   /** The operations of one handle. */
   handle(injector: Injector): Journal {
     const me = {}
-    const mine = new Map<string, JournalRecord>()
+    const openRecords = new Map<string, JournalRecord>()
     this.#owners.set(me, injector)
-    this.open.set(me, mine)
+    this.open.set(me, openRecords)
     return {
       put: (record) =>
         Effect.sync(() => {
           this.records.set(identityOf(record), record)
-          mine.delete(record.reservationId)
+          openRecords.delete(record.reservationId)
         }),
       remove: (record) => Effect.sync(() => void this.records.delete(identityOf(record))),
       bury: (letter) =>
         Effect.sync(() => {
           this.records.delete(identityOf(letter.record))
-          mine.delete(letter.record.reservationId)
+          openRecords.delete(letter.record.reservationId)
           this.letters.set(identityOf(letter.record), letter)
         }),
       pending: Stream.suspend(() => Stream.fromIterable(Array.from(this.records.values()))),
@@ -51,8 +51,8 @@ export class Store {
             Array.from(this.records.values()).some((record) => record.reservationId === id) ||
             Array.from(this.letters.values()).some(({ record }) => record.reservationId === id)
         ),
-      putOpen: (record) => Effect.sync(() => void mine.set(record.reservationId, record)),
-      removeOpen: (id) => Effect.sync(() => void mine.delete(id)),
+      putOpen: (record) => Effect.sync(() => void openRecords.set(record.reservationId, record)),
+      removeOpen: (id) => Effect.sync(() => void openRecords.delete(id)),
       adoptOpen: Effect.sync(() => {
         let count = 0
         for (const [owner, records] of this.open) {

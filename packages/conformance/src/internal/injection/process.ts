@@ -80,8 +80,8 @@ const retry = (injector: Injector): Schedule.Schedule<unknown> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Runs an effect while virtual time passes, up to a limit. Returns `undefined` if it hasn't ended by then. Time doesn't pass until
- * `hasBegun` returns true: computing a digest takes turns of the event loop but no virtual time.
+ * Runs an effect while virtual time passes, up to a limit. Returns `undefined` if it hasn't ended by then. Time doesn't pass
+ * until `hasBegun` returns true: computing a digest takes turns of the event loop but no virtual time.
  */
 export const until = <A, E, R>(limitMs: number, effect: Effect.Effect<A, E, R>, hasBegun = () => true) =>
   Effect.gen(function* () {

@@ -1,8 +1,8 @@
 /**
  * A transport over the embedded server that applies the injected faults. A response takes 20 ms of virtual time.
  *
- * Faults of a transport that keeps its contract are those of `@effect-cycles/testing`; the others, which call back wrongly, throw
- * or end the process, can't be expressed there.
+ * Faults of a transport that keeps its contract are those of `@effect-cycles/testing`; the others, which call back wrongly,
+ * throw or end the process, can't be expressed there.
  */
 import type { TransportFailure, TransportRequest, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import type { CyclesServer } from "@effect-cycles/server/CyclesServer"
