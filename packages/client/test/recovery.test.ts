@@ -420,7 +420,7 @@ describe("record of an earlier process", () => {
 describe("journal that fails", () => {
   const broken = { put: () => Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "full" })) }
 
-  it.effect("loses no spend while the process lives: unjournaled spend is retried", () =>
+  it.effect("loses no spend while the process runs: unjournaled spend is retried", () =>
     Effect.gen(function* () {
       const journal = makeJournal(broken)
       yield* Effect.gen(function* () {

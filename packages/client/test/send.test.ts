@@ -1,6 +1,6 @@
 /**
- * A call ends once, by its deadline, with a result or a typed error, and releases its slot, even if its collaborators
- * misbehave.
+ * A call ends once, by its deadline, with a result or a typed error, and releases its slot, even if the transport, the
+ * tracer, the metrics or the logger fail.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"

@@ -21,7 +21,7 @@ const configOf = (url: string, apiKey: string) => ({
   subject: { tenant: "acme" }
 })
 
-const second: ReadonlyArray<readonly [string, Fault.Fault]> = [
+const secondResponses: ReadonlyArray<readonly [string, Fault.Fault]> = [
   ["a 429", Fault.error(429, "LIMIT_EXCEEDED")],
   ["a 401", Fault.error(401, "UNAUTHORIZED")],
   ["a 403", Fault.error(403, "FORBIDDEN")],
@@ -36,7 +36,7 @@ const second: ReadonlyArray<readonly [string, Fault.Fault]> = [
 const warmUp = Effect.andThen(Cycles.decide(options), Cycles.decide(options))
 
 describe("request that is processed, then cut off and sent again", () => {
-  for (const [what, fault] of second) {
+  for (const [what, fault] of secondResponses) {
     it.live(`leaves nothing reserved after ${what} to the second reserve`, () =>
       Effect.scoped(
         Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /**
- * How long callers wait, and which calls get a slot when there are few.
+ * The maximum time for which callers wait, and the order in which waiting calls get slots.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"

@@ -205,7 +205,7 @@ describe("NodeTransport", () => {
       [200, { _tag: "ProtocolError", status: 200, problem: "the body isn't JSON" }],
       [502, { _tag: "ApiError", status: 502, code: undefined, isRetryable: true }],
       [404, { _tag: "ApiError", status: 404, code: undefined, isRetryable: false }]
-    ])("with a web page and %i fail with an error that names it", ([status, expected]) =>
+    ])("with a web page and %i fail with an error for this status", ([status, expected]) =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => html(outgoing, status))
         expect(yield* Effect.flip(decide.pipe(Effect.provide(client(server.url))))).toMatchObject(expected)

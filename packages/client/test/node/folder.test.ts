@@ -40,7 +40,7 @@ describe("folder", () => {
     expect(() => Folder.make("/proc/nope/a/b")).toThrow(/ENOENT|EACCES|EPERM|EROFS/)
   })
 
-  it.live("finds the home folder without HOME, and fails with a JournalError while there is none", () =>
+  it.live("uses the folder in HOME, or the home folder of the user if HOME is empty or missing", () =>
     Effect.gen(function* () {
       const home = temporaryFolder()
       vi.stubEnv("HOME", home)

@@ -15,6 +15,7 @@ import { join } from "node:path"
 import { vi } from "vitest"
 import { owner, record } from "../node/records.ts"
 
+/** A journal on disk. */
 export interface Store {
   readonly name: string
   /** The path of a journal that doesn't exist yet. */
@@ -24,6 +25,7 @@ export interface Store {
   readonly owners: (target: string) => string
 }
 
+/** Passes an open journal to `body`, and closes it when `body` has ended. */
 export const using = <A, E>(
   layer: Layer.Layer<SettlementJournal.SettlementJournal>,
   body: (journal: SettlementJournal.Journal) => Effect.Effect<A, E, Scope.Scope>,
@@ -34,13 +36,14 @@ export const using = <A, E>(
     Effect.provide(layer)
   )
 
+/** The reservation ids of the pending records. */
 export const pendingIds = (journal: SettlementJournal.Journal) =>
   Effect.map(Stream.runCollect(journal.pending), (records) => records.map((one) => String(one.reservationId)))
 
 /** Makes a child adopt, and returns the number of records that became pending. */
 export const adoptInChild = (child: ChildProcess): Effect.Effect<number> =>
   Effect.promise(async () => {
-    const count = said(child)
+    const count = nextLine(child)
     child.stdin?.write("go\n")
     return Number(await count)
   })
@@ -52,14 +55,14 @@ export const start = (...args: ReadonlyArray<string>) =>
       const child = spawn(process.execPath, [join(import.meta.dirname, "../node/journalChild.ts"), ...args], {
         stdio: ["pipe", "pipe", "inherit"]
       })
-      await said(child)
+      await nextLine(child)
       return child
     }),
     (child) => kill(child)
   )
 
 /** The next line that a child prints. */
-const said = (child: ChildProcess): Promise<string> =>
+const nextLine = (child: ChildProcess): Promise<string> =>
   new Promise((resolve, reject) => {
     child.stdout?.once("data", (data: Buffer) => resolve(data.toString().trim()))
     child.once("exit", () => reject(new Error("the child has ended")))
@@ -73,6 +76,7 @@ const kill = (child: ChildProcess) =>
     await ended
   })
 
+/** Declares the tests of the contract. */
 export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store): void =>
   void describe(`open records (${name})`, () => {
     const test = (what: string, body: () => Effect.Effect<void, unknown>) => it.live(what, body, 60_000)

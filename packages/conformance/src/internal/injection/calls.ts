@@ -279,9 +279,11 @@ const work = (stage: Stage): Effect.Effect<number, string, Reservation.Reservati
     yield* endOf(stage)
     return actual
   })
-  const isDeaf = scenario.ending === "uninterruptible"
+  const isUninterruptible = scenario.ending === "uninterruptible"
   return Effect.onExit(
-    isDeaf ? Effect.uninterruptible(Effect.andThen(body, (used) => Effect.as(Effect.sleep(2_000), used))) : body,
+    isUninterruptible
+      ? Effect.uninterruptible(Effect.andThen(body, (used) => Effect.as(Effect.sleep(2_000), used)))
+      : body,
     (exit) => noteEnd(stage, exit)
   )
 }
@@ -311,17 +313,17 @@ const amountOf = ({ injector, observation }: Stage, site: Site, amount: number):
     case "throw":
       throw injectedDefect(site)
     case "wrongUnit":
-      return lying(Amount.credits(amount))
+      return unchecked(Amount.credits(amount))
     case "noAmount":
-      return lying("seven tokens")
+      return unchecked("seven tokens")
     default:
       return Amount.tokens(amount)
   }
 }
 
 /** A value that a caller without type checks may return. */
-function lying<A>(value: unknown): A
-function lying(value: unknown): unknown {
+function unchecked<A>(value: unknown): A
+function unchecked(value: unknown): unknown {
   return value
 }
 
@@ -337,7 +339,7 @@ const metricsOf = ({ injector }: Stage, site: Site): Metrics => {
     case "deep": {
       let custom: Record<string, unknown> = {}
       for (let level = 0; level < 20_000; level += 1) custom = { custom }
-      return lying({ custom })
+      return unchecked({ custom })
     }
     default:
       return { tokensInput: 1 }

@@ -25,10 +25,10 @@ export class Store {
 
   /** The operations of one handle. */
   handle(injector: Injector): Journal {
-    const me = {}
+    const handle = {}
     const openRecords = new Map<string, JournalRecord>()
-    this.#owners.set(me, injector)
-    this.open.set(me, openRecords)
+    this.#owners.set(handle, injector)
+    this.open.set(handle, openRecords)
     return {
       put: (record) =>
         Effect.sync(() => {
