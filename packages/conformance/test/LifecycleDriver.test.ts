@@ -155,7 +155,7 @@ describe("LifecycleDriver", () => {
       [{ baseUrl: "nonsense" }, "baseUrl"],
       [{ apiKey: "with space" }, "apiKey"],
       [{ timeoutMs: 0 }, "timeout"]
-    ] as const)("fails where the client can't be made: %j", ([spec, field]) =>
+    ] as const)("fails if the client can't be made: %j", ([spec, field]) =>
       Effect.gen(function* () {
         const { problem } = yield* Effect.flip(Effect.flatMap(read(spec), LifecycleDriver.run))
         expect(problem).toContain(`${field} must be`)

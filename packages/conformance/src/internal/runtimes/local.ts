@@ -37,11 +37,11 @@ const journaled = (kind: Journals.Kind) =>
       const count = Effect.map(records, ({ length }) => `${length} pending`)
       yield* first.put(Journals.record("decided"))
       yield* first.putOpen(Journals.record("open"))
-      const lines = [yield* count, `${yield* second.adoptOpen} adopted of a living owner`]
+      const lines = [yield* count, `${yield* second.adoptOpen} adopted of a running process`]
       const { signal } = spawnSync(process.execPath, [join(import.meta.dirname, "killed.ts"), kind, where])
       if (signal !== "SIGKILL")
         throw new Error(`the process should have been killed, but ended with the signal ${signal}`)
-      lines.push(`${yield* second.adoptOpen} adopted of a dead owner`, yield* count)
+      lines.push(`${yield* second.adoptOpen} adopted of a killed process`, yield* count)
       yield* first.removeOpen(Journals.record("open").reservationId)
       for (const record of yield* records) yield* first.remove(record)
       return [...lines, yield* count]
