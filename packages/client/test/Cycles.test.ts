@@ -566,10 +566,10 @@ describe("Cycles", () => {
 
     it.effect("commits the sum, or else the estimate, if finalUsage returns undefined", () =>
       Effect.gen(function* () {
-        const untold = { ...options, finalUsage: () => undefined }
-        yield* words.pipe(Cycles.withCyclesStream(untold), Stream.runDrain)
+        const withoutFinalUsage = { ...options, finalUsage: () => undefined }
+        yield* words.pipe(Cycles.withCyclesStream(withoutFinalUsage), Stream.runDrain)
         expect(yield* books).toEqual({ spent: 10, reserved: 0 })
-        yield* words.pipe(Cycles.withCyclesStream({ ...untold, usage: () => undefined }), Stream.runDrain)
+        yield* words.pipe(Cycles.withCyclesStream({ ...withoutFinalUsage, usage: () => undefined }), Stream.runDrain)
         expect(yield* books).toEqual({ spent: 110, reserved: 0 })
         expect((yield* committed).at(-1)).toMatchObject(theEstimate)
       }).pipe(Effect.provide(live()))

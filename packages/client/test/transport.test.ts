@@ -1,5 +1,5 @@
 /**
- * A call ends by its deadline and affects no other call, even if its `HttpClient` misbehaves.
+ * A call ends by its deadline and affects no other call, even if its `HttpClient` throws, dies or hangs.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"

@@ -1,6 +1,6 @@
 /**
- * Fault injection: every form of the client is run while one collaborator after another throws, hangs or misbehaves at each
- * of its calls. Afterwards the outcome and the ledger are checked.
+ * Fault injection: runs every form of the client with a fault in one call of a collaborator (the transport, the journal, a
+ * callback, the telemetry), for each call in turn. Then it checks the outcome and the ledger.
  *
  * A scenario is data and runs on virtual time. It has up to two processes that share a journal: faults are injected into the
  * first, and the second settles what the first one left unsettled.

@@ -168,7 +168,7 @@ const killedInFirstCommit = ({ check, records, server, start }: Stage) =>
     yield* server.arrived("commit")
     check("the record is in the journal before the first commit gets a response", records().length === 1, records())
     yield* client.kill
-    check("the record survives the death of the process", records().length === 1, records())
+    check("the record is still in the journal after the process was killed", records().length === 1, records())
   })
 
 /** The scenarios, by their ids in the profile. */

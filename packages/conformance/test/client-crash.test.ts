@@ -55,7 +55,7 @@ const makeStage = (kind: Work["kind"], settle: Settle, onCrash: OnCrash) =>
       clients: 1,
       ttlMs: 1_000
     })
-    /** A client in a separate process settles the records of the dead ones, and none is left. */
+    /** Settles the records of killed processes with a new client. Returns the result of the flush and the dead letters. */
     const replay = Effect.gen(function* () {
       const flushed = yield* Cycles.flush()
       const letters = yield* Stream.runCollect(Cycles.deadLetters)

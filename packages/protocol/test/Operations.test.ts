@@ -8,7 +8,7 @@ const decoded = <A, I>(schema: Schema.Codec<A, I>, text: string) =>
   Result.getOrUndefined(Schema.decodeUnknownResult(schema)(Json.parseAnswer(text)))
 
 /** Decodes a text with the schema alone, without invalid evidence, which counts as absent. */
-const forgiven = <A, I>(schema: Schema.Codec<A, I>, json: object) =>
+const decodedLeniently = <A, I>(schema: Schema.Codec<A, I>, json: object) =>
   decoded(schema, JSON.stringify(json)) ?? decoded(schema, JSON.stringify({ ...json, cycles_evidence: undefined }))
 
 /** Encodes a value with the schema alone. */
@@ -175,14 +175,14 @@ describe("Operations", () => {
         const text = JSON.stringify(json)
         expect([text, Result.getOrUndefined(Operations.reserve.read(text))]).toEqual([
           text,
-          forgiven(Reservation.ReservationCreateResponse, json)
+          decodedLeniently(Reservation.ReservationCreateResponse, json)
         ])
       }
       for (const json of damaged(committed)) {
         const text = JSON.stringify(json)
         expect([text, Result.getOrUndefined(Operations.commit.read(text))]).toEqual([
           text,
-          forgiven(Reservation.CommitResponse, json)
+          decodedLeniently(Reservation.CommitResponse, json)
         ])
       }
     })

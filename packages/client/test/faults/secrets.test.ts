@@ -226,7 +226,7 @@ const fine = {
   charged: { unit: "TOKENS", amount: 1 }
 }
 
-const reset = Fault.requestLost
+const { requestLost } = Fault
 
 describe("secrets", () => {
   it.effect.each<
@@ -237,7 +237,7 @@ describe("secrets", () => {
     ]
   >([
     ["nothing goes wrong", Effect.void, ["BudgetExceeded"]],
-    ["the server is down", everywhere(reset), ["TransportError"]],
+    ["the server is down", everywhere(requestLost), ["TransportError"]],
     ["responses get lost", everywhere(Fault.responseLost), ["TransportError"]],
     ["the server never responds", everywhere(Fault.noResponse), ["TransportError"]],
     ["the server fails", everywhere(Fault.error(500, "INTERNAL_ERROR")), ["ApiError"]],
@@ -300,7 +300,7 @@ describe("secrets", () => {
       echoing((echo) => Fault.replaced({ body: `{"decision":1,"affected_scopes":"${escaped(echo)}"}` })),
       ["ProtocolError"]
     ],
-    ["settlements get lost", settlementsOnly(reset), ["BudgetExceeded", "TransportError", "Unsettled"]],
+    ["settlements get lost", settlementsOnly(requestLost), ["BudgetExceeded", "TransportError", "Unsettled"]],
     ["settlements get no response", settlementsOnly(Fault.noResponse), ["Unsettled"]],
     ["settlements are refused", settlementsOnly(Fault.error(401, "UNAUTHORIZED")), ["Unsettled"]]
   ])("appear nowhere when %s", ([, fail, tags]) =>
@@ -332,7 +332,7 @@ describe("secrets", () => {
     })
   )
 
-  it.effect("appear nowhere when the program has the client only in its own service", () =>
+  it.effect("appear nowhere when the client is provided only to another service", () =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       class Agent extends Context.Service<Agent, Effect.Effect<unknown, unknown>>()("test/Agent") {}

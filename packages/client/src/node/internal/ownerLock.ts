@@ -136,8 +136,8 @@ export const sweep = (folder: string): void => {
 const maxSwept = 100
 
 /**
- * Locks a file; undefined if that proves nothing, for example if the file belongs to another user. A file that is
- * damaged could be read, so no owner has locked it.
+ * Locks a file; undefined if it can't be locked: an owner has locked it, or it belongs to another user. A damaged file
+ * could be read, so no owner has locked it.
  */
 const tryLock = (path: string): Sqlite.Database | "damaged" | undefined => {
   try {
