@@ -78,8 +78,8 @@ interface Bundler {
 }
 
 /**
- * Measures the programs in a folder where the tarballs and esbuild are installed. Reports the sizes and returns whether they are
- * within the limits.
+ * Measures the programs in a folder where the tarballs and esbuild are installed. Reports the sizes and returns whether they
+ * are within the limits.
  */
 export const checkBundle = (project: string): boolean => {
   const { buildSync, transformSync }: Bundler = createRequire(join(project, "package.json"))("esbuild")
@@ -98,7 +98,7 @@ export const checkBundle = (project: string): boolean => {
     if (file === undefined) throw new Error(`esbuild wrote nothing for ${name}`)
     return file.text
   }
-  /** With whitespace, a comment with its path stands before each module. */
+  /** If the white space is kept, esbuild writes a comment with the path before each module. */
   const ownOf = (code: string): string =>
     transformSync(
       bundle("own", code, { minifyIdentifiers: true, minifySyntax: true })

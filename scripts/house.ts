@@ -98,7 +98,7 @@ const problemsOf = (path: string, text: string): ReadonlyArray<string> => {
   return problems
 }
 
-/** Checked are the sources and tests of every package, except `ai` and recorded texts of servers. */
+/** Whether the phrases of a file are checked: sources and tests of every package, except `ai` and recorded texts of servers. */
 const hasPhraseCheck = (path: string): boolean =>
   /^packages\/(?!ai\/)[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
 

@@ -317,7 +317,7 @@ export const layerConfig = (
  *
  * - Denial: fails with `BudgetExceeded`, and the effect doesn't start.
  * - Success: commits `actual`, or else the total recorded through `Reservation`, or else the estimate.
- * - Failure, defect or interruption: settles the recorded total as `onFailure` says. The cause stays the same.
+ * - Failure, defect or interruption: settles the recorded total according to `onFailure`. The cause stays the same.
  * - The effect can use its `Reservation` service, to read caps and to record spend while it runs.
  * - As a pipeable argument of `Effect.fn`, the options may be functions of the arguments.
  *

@@ -374,8 +374,8 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
  *
  * **Details**
  *
- * `mayHaveArrived` says whether the server may have acted on the request. If it is false, nothing was reserved or
- * charged. The client has already repeated what it can repeat safely.
+ * `mayHaveArrived` is true if the server may have acted on the request. If it is false, nothing was reserved or charged. If the
+ * request can be repeated safely, the client has already repeated it.
  *
  * **Gotchas**
  *

@@ -66,6 +66,16 @@ export type {
  * For these requests it disables Effect's own span, its `b3` header and redirects, and redacts the key headers. A
  * redirect fails, since following it could send the key to another server.
  *
+ * **Example** (Sending requests by `fetch`)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { FetchHttpClient } from "effect/http"
+ * import { CyclesTransport } from "effect-cycles"
+ *
+ * export const TransportLive = Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer)
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

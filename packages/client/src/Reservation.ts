@@ -89,7 +89,7 @@ export interface Reservation {
   /** Whether the caps allow a tool. Names are case-sensitive. */
   readonly isToolAllowed: (name: string) => boolean
   /**
-   * Sets the total that has been spent so far. It is settled however the body ends.
+   * Sets the total that has been spent so far. The total is settled, regardless of how the body ends.
    *
    * **Details**
    *

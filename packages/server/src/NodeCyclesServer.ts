@@ -5,7 +5,7 @@
  *
  * - Durability: a response is sent after the change it reports is on disk. All requests of one turn of the event loop share
  *   one transaction (group commit).
- * - It listens on the loopback interface by default. Without a data file the ledger ends with the process.
+ * - It listens on the loopback interface by default. Without a data file the ledger is lost when the process ends.
  * - Responses contain no stack trace, SQL or path: an internal error is a 500 with a request id.
  *
  * **Gotchas**
@@ -51,8 +51,8 @@ export interface Options {
   /** The key that clients of the admin plane send as `X-Admin-API-Key`. */
   readonly adminKey: string
   /**
-   * The path of the data file. A missing file is created; a file of an older format is copied and upgraded. Default: the
-   * ledger lives in memory.
+   * The path of the data file. A missing file is created; a file of an older format is copied and upgraded. Default: the ledger
+   * is kept in memory.
    */
   readonly data?: string | undefined
   /** Limits of one connection. Defaults: see `Limits`. */
@@ -102,8 +102,8 @@ export interface Running {
  *
  * **Details**
  *
- * Reservations that expired while the server was down are expired before it listens. While it runs, it looks for expired
- * reservations with every request and every 5 seconds. Closing the scope closes all connections and the data file.
+ * Reservations that expired while the server was down are expired before it listens. While it runs, it expires reservations at
+ * every request and every 5 seconds. Closing the scope closes all connections and the data file.
  *
  * **Gotchas**
  *

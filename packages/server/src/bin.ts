@@ -38,7 +38,8 @@ const parseOptions = () => {
 const options = parseOptions()
 if (options["admin-key"] === "") fail("--admin-key or CYCLES_ADMIN_API_KEY is required: the key of the admin plane")
 
-// A failed commit throws outside of any fiber. The pending responses are not sent, and the file has all changes of earlier ones.
+// A failed commit throws outside of any fiber. The pending responses are not sent. The file has the changes of all
+// earlier responses.
 process.once("uncaughtException", (error) => {
   console.error(`The Cycles server stopped: ${error.message}`)
   process.exit(1)

@@ -4,8 +4,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
 import * as Net from "node:net"
-import { connect, request, send, start, untilClosed } from "./support/sockets.ts"
+import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
+import { connect, createTenant, request, send, start, untilClosed } from "./support/sockets.ts"
 import { estimateBody } from "./support/testServer.ts"
 
 const reserve = JSON.stringify(estimateBody("k", 1))
@@ -225,6 +227,29 @@ describe("NodeCyclesServer", () => {
           })
         const { reservation_id } = yield* call("reservations", estimateBody("k", 1, { action: { kind: "k", name } }))
         expect((yield* call(`reservations/${reservation_id}`)).action.name).toBe(name)
+      })
+    )
+  })
+
+  describe("without requests", () => {
+    it.effect("expires reservations and removes old rows on a timer", () =>
+      Effect.gen(function* () {
+        const { adminUrl, server, url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K" })
+        const apiKey = yield* Effect.promise(() => createTenant(adminUrl))
+        yield* Effect.promise(() =>
+          fetch(`${url}/v1/reservations`, {
+            method: "POST",
+            headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
+            body: JSON.stringify(estimateBody("k", 5, { ttl_ms: 10_000, grace_period_ms: 0 }))
+          })
+        )
+        const reserved = () => server.store.budgets.get("TOKENS tenant:acme")?.reserved
+        yield* TestClock.adjust("10 seconds")
+        expect([reserved(), server.store.responses.size()]).toEqual([5n, 1])
+        yield* TestClock.adjust("5 seconds")
+        expect([reserved(), server.store.reservations.size()]).toEqual([0n, 1])
+        yield* TestClock.adjust("1 day")
+        expect([server.store.responses.size(), server.store.reservations.size()]).toEqual([0, 1])
       })
     )
   })

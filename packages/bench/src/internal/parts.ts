@@ -1,6 +1,6 @@
 /**
- * Runs one row of the stream benchmark in a separate process: `parts.ts ROW`. The model is scripted, the server runs in process, and
- * each part is a chunk, as from a provider.
+ * Runs one row of the stream benchmark in a separate process: `parts.ts ROW`. The model is scripted, the server runs in
+ * process, and each part is a chunk, as from a provider.
  */
 import * as CyclesModel from "@effect-cycles/ai/CyclesModel"
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"

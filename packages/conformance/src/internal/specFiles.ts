@@ -21,6 +21,6 @@ export const shared = (...path: ReadonlyArray<string>): string => {
 export const isThere = (...path: ReadonlyArray<string>): boolean => {
   if (existsSync(shared(...path))) return true
   if (process.env["CI"] === "true") throw new Error(`${path.join("/")} is missing, and CI needs it`)
-  console.warn(`skipped: ${path.join("/")} is not there`)
+  console.warn(`skipped: ${path.join("/")} is missing`)
   return false
 }

@@ -58,7 +58,8 @@ export const register = <A, I>(
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Returns a function that renames what the encoded side of a schema accepts, or `undefined` if a plan can't express the schema.
+ * Returns a function that renames values that the encoded side of a schema accepts, or `undefined` if a plan can't express the
+ * schema.
  */
 export function reading<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => A) | undefined
 export function reading({ ast }: Schema.Top): ((wire: never) => unknown) | undefined {
@@ -66,7 +67,8 @@ export function reading({ ast }: Schema.Top): ((wire: never) => unknown) | undef
 }
 
 /**
- * Returns a function that renames what the type side of a schema accepts, or `undefined` if a plan can't express the schema.
+ * Returns a function that renames values that the type side of a schema accepts, or `undefined` if a plan can't express the
+ * schema.
  */
 export function writing<A, I>(schema: Schema.Codec<A, I>): ((value: A) => I) | undefined
 export function writing({ ast }: Schema.Top): ((value: never) => unknown) | undefined {
@@ -140,7 +142,7 @@ const planOf = (ast: SchemaAST.AST, direction: Direction): Plan | undefined => {
 }
 
 /**
- * A type side with more checks than were registered has no fast path for reading: the encoded side doesn't check them.
+ * A codec with more checks than were registered has no fast path for reading, because its encoded side lacks those checks.
  */
 const converted = (ast: SchemaAST.AST, [link]: SchemaAST.Encoding, direction: Direction): Plan | undefined => {
   const known = conversions.get(link.transformation)

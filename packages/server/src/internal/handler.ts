@@ -73,14 +73,14 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
   }
 }
 
-/** Expires and removes what is due, in batches. Returns whether more may be due. */
+/** Expires reservations and removes rows that are due, in batches. Returns whether more may be due. */
 export const sweep = (server: Server, nowMs: number): boolean => Sweep.sweep({ store: server.store, nowMs })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // health
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The response to a health check, if the path is one. The admin plane requires the admin key for it. */
+/** The response to a health check; `undefined` for any other path. The admin plane requires the admin key for it. */
 const healthOf = (call: Call, isAdminPath: boolean): JsonResponse | undefined => {
   switch (call.path) {
     case "/actuator/health":

@@ -49,8 +49,8 @@ const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [0x
 /**
  * Creates a parser from a schema.
  *
- * The strict decoder, which reports unknown fields, is slow. A value that has only known fields goes to a fast decoder, which is
- * compiled just in time if the platform allows it. The strict decoder runs for all other values, and to explain a failure.
+ * The strict decoder, which reports unknown fields, is slow. A value that has only known fields goes to a fast decoder, which
+ * is compiled just in time if the platform allows it. The strict decoder runs for all other values, and to explain a failure.
  */
 export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
   SchemaJITCompiler.enable(schema.ast)
@@ -144,7 +144,7 @@ const needsNullHandling = /null|__proto__|\\u/
 
 /**
  * Replaces null by undefined, except in metadata and custom metrics. Fields are kept, so that an unknown field is rejected even
- * if it is null. Null dimensions are removed, because their names are the user's.
+ * if it is null. Null dimensions are removed, because users choose their names.
  */
 export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const result: Record<string, unknown> = {}

@@ -1,7 +1,7 @@
 /**
  * Fills a new server with one tenant, an API key and budgets.
  *
- * It goes through the admin plane, so that options are validated like the requests of an administrator.
+ * It uses the admin plane, so that options are validated like the requests of an administrator.
  */
 import * as Json from "@effect-cycles/protocol/Json"
 import type { Server } from "./call.ts"

@@ -1,5 +1,5 @@
 /**
- * Reserves an estimate without leaving a reservation behind.
+ * Reserves an estimate, and releases the reservation if its caller doesn't get it.
  *
  * After an ambiguous response the request is repeated once with the same key. If that response is ambiguous too, or if
  * the caller is interrupted, the caller continues immediately. In the background the client repeats the request until
@@ -110,7 +110,7 @@ const repeat = (engine: Engine, prepared: Prepared): Effect.Effect<Response, Cyc
     return send(engine, prepared, "caller")
   })
 
-/** No attempt succeeded. If one may have taken effect, releases the reservation in the background. */
+/** Fails with the error of the attempts. If one of them may have taken effect, releases the reservation in the background. */
 const refused = (
   engine: Engine,
   prepared: Prepared,
@@ -230,8 +230,8 @@ const isForeign = (error: CyclesError): boolean =>
  * Repeats the request with the same key to learn the id, and releases the reservation. It stops if a response proves
  * that nothing was reserved.
  *
- * A caller may retry with the same caller-supplied key. It gets the time of one call to do so, and a reservation in use
- * again isn't released.
+ * A caller may retry with the same caller-supplied key. The release therefore starts after the timeout of one call, and skips a
+ * reservation that is in use again.
  */
 const releaseAbandoned = (
   engine: Engine,

@@ -73,8 +73,8 @@ export const reserve = <R>(
           yield* Effect.orDie(settle(engine, handle, Plan.release("scope_closed")))
           return yield* Effect.interrupt
         }
-        const own = yield* Scope.fork(scope)
-        yield* Scope.addFinalizerExit(own, (exit) =>
+        const reservationScope = yield* Scope.fork(scope)
+        yield* Scope.addFinalizerExit(reservationScope, (exit) =>
           handle.isDecided
             ? Effect.void
             : closing.start(
@@ -84,7 +84,7 @@ export const reserve = <R>(
                   Effect.provide(announce(engine, leaveAsIs, handle, options.onSettled, settlement), context)
               )
         )
-        return scopedOf(engine, handle, own, options.onSettled, context)
+        return scopedOf(engine, handle, reservationScope, options.onSettled, context)
       })
     )
   })
@@ -92,7 +92,7 @@ export const reserve = <R>(
 const scopedOf = <R>(
   engine: Engine,
   handle: Handle,
-  own: Scope.Closeable,
+  reservationScope: Scope.Closeable,
   onSettled: OnSettled<R> | undefined,
   context: Context.Context<R>
 ): Scoped => ({
@@ -101,7 +101,7 @@ const scopedOf = <R>(
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const settlement = yield* settle(engine, handle, plan)
-        yield* Scope.close(own, Exit.void)
+        yield* Scope.close(reservationScope, Exit.void)
         yield* Effect.provide(announce(engine, restore, handle, onSettled, settlement), context)
         return settlement
       })

@@ -84,7 +84,7 @@ export interface Spend {
 }
 
 /** The body of a commit. */
-export const commitText = (spend: Spend): string => `{${spendText(spend, marker(spend))}}`
+export const commitText = (spend: Spend): string => `{${spendText(spend, metadataOf(spend))}}`
 
 /** The body of an event that charges spend after the reservation has ended. */
 export const eventText = (
@@ -93,7 +93,7 @@ export const eventText = (
   recovered: { readonly reservationId: string; readonly reason: RecoveryReason }
 ): string =>
   `{${spendText(spend, {
-    ...marker(spend),
+    ...metadataOf(spend),
     recovered_reservation_id: JSON.stringify(recovered.reservationId),
     recovery_reason: JSON.stringify(recovered.reason)
   })},"${names.subject}":${reserve.subject},"${names.action}":${reserve.action}}`
@@ -136,7 +136,7 @@ const names = {
 /** The metadata fields that the client itself adds. */
 const ownMetadata: ReadonlySet<string> = new Set(["actual_source", "recovered_reservation_id", "recovery_reason"])
 
-const marker = ({ extras, isEstimated }: Spend): Fields =>
+const metadataOf = ({ extras, isEstimated }: Spend): Fields =>
   isEstimated ? { ...extras.metadata, actual_source: '"estimate"' } : extras.metadata
 
 const spendText = ({ actual, extras, key, latencyMs }: Spend, metadata: Fields): string => {

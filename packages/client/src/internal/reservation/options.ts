@@ -119,10 +119,10 @@ export const prepare = (
 export const subjectOf = (
   configured: Subject.Subject,
   ambient: Subject.Subject,
-  own: Subject.Subject | undefined
+  ofCall: Subject.Subject | undefined
 ): Subject.Subject => {
   const outer = ambient === none ? configured : Subject.merge(configured, ambient)
-  return own === undefined ? outer : Subject.merge(outer, own)
+  return ofCall === undefined ? outer : Subject.merge(outer, ofCall)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -137,8 +137,8 @@ const policiesOf = (
   config: Resolved,
   options: ReserveOptions<unknown>
 ): Result.Result<Policies.Policies, InvalidRequest> => {
-  const own = names.some((name) => options[name] !== undefined)
-  if (!own) return Result.succeed(config.policies)
+  const hasPolicies = names.some((name) => options[name] !== undefined)
+  if (!hasPolicies) return Result.succeed(config.policies)
   const problems: Array<Problem> = []
   const reader = Limits.reader(problems)
   reader.literal("onUnsettled", options.onUnsettled)

@@ -88,8 +88,8 @@ export interface Outbox {
   readonly forgetOpen: (reservationId: ReservationId) => Effect.Effect<void>
   /**
    * Scans all spend that no fiber is settling: adopts the open records of dead processes, writes unjournaled spend, and
-   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal
-   * was seen.
+   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal could be
+   * read.
    */
   readonly scan: (handlers: {
     readonly parked: (spend: Spend) => Effect.Effect<void>
@@ -257,8 +257,8 @@ export const make = (options: {
       )
 
     /**
-     * Adopts the records of dead processes, and returns whether it could. A second caller waits for the first one: until
-     * the records are adopted, the journal shows neither caller that they are pending.
+     * Adopts the records of dead processes, and returns whether it could. A second caller waits for the first
+     * one, because the journal doesn't return these records as pending before they are adopted.
      */
     const adopt = (limitMs: number): Effect.Effect<boolean> =>
       Semaphore.withPermit(

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { quickstart } from "./quickstart.ts"
 
-/** Runs the quickstart against the server that the bindings name; returns its lines. */
+/** Runs the quickstart against the server in the bindings, and returns its lines. */
 export const run = (env: { readonly BASE_URL: string; readonly API_KEY: string }): Promise<ReadonlyArray<string>> =>
   Effect.runPromise(
     Effect.provide(

@@ -69,7 +69,7 @@ export const checkScopeFilter = (owner: Owner, scope: string | null): void => {
   }
 }
 
-/** The tenant of a new object: that of the API key, or that in the body of a request with the admin key. */
+/** The tenant of a new object: the tenant of the API key or, with the admin key, the tenant in the body. */
 export const tenantFor = (owner: Owner, requested: string | undefined): string => {
   if (owner === undefined) {
     if (requested === undefined || requested.trim() === "") {
@@ -85,7 +85,7 @@ export const tenantFor = (owner: Owner, requested: string | undefined): string =
   return owner.tenantId
 }
 
-/** The tenant of a query: that of the API key, or that in the query of a request with the admin key. */
+/** The tenant of a query: the tenant of the API key or, with the admin key, the tenant in the query. */
 export const queriedTenant = (owner: Owner, query: URLSearchParams): string => {
   const requested = owner?.tenantId ?? Parse.parameter(query, "tenant_id")
   if (requested === undefined) {
@@ -110,10 +110,10 @@ export const optionalLiteral = <A extends string>(
 
 /** Creates the case-insensitive filter of the parameter `search`. */
 export const searchFilter = (query: URLSearchParams): ((...texts: ReadonlyArray<string>) => boolean) => {
-  const wanted = Parse.parameter(query, "search")?.toLowerCase()
-  if (wanted === undefined) return () => true
-  if (wanted.length > maxSearch) throw invalidRequest(`search exceeds maxLength ${maxSearch} (got ${wanted.length})`)
-  return (...texts) => texts.some((text) => text.toLowerCase().includes(wanted))
+  const search = Parse.parameter(query, "search")?.toLowerCase()
+  if (search === undefined) return () => true
+  if (search.length > maxSearch) throw invalidRequest(`search exceeds maxLength ${maxSearch} (got ${search.length})`)
+  return (...texts) => texts.some((text) => text.toLowerCase().includes(search))
 }
 
 const maxSearch = 128

@@ -194,8 +194,8 @@ export const validateKey = (context: Context, secrets: Secrets, body: object): J
 }
 
 /**
- * The validation result of an unknown secret: a secret with the prefix of a key counts as that key, mistyped. It scans all
- * keys, so only the admin plane uses it.
+ * The validation result of an unknown secret. A secret with the prefix of a key counts as a mistyped secret of that key. It
+ * scans all keys, so only the admin plane uses it.
  */
 const closestKey = (context: Context, secret: string): { readonly reason: string; readonly tenantId: string } => {
   const prefix = prefixOf(secret)
@@ -220,7 +220,7 @@ export const checkKey = (
   return tenant.status === "SUSPENDED" ? { reason: "TENANT_SUSPENDED", tenantId: key.tenantId } : { key, tenant }
 }
 
-/** Why a key is no longer valid, if so. */
+/** The reason why a key is no longer valid; `undefined` if it is valid. */
 const inactiveReason = ({ nowMs }: { readonly nowMs: number }, key: ApiKey): string | undefined =>
   key.revokedAt !== undefined ? "KEY_REVOKED" : key.expiresAtMs <= nowMs ? "KEY_EXPIRED" : undefined
 

@@ -1,5 +1,5 @@
 /**
- * A call ends in time and affects no other call, whatever its `HttpClient` does.
+ * A call ends by its deadline and affects no other call, even if its `HttpClient` throws, dies or hangs.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
@@ -22,9 +22,9 @@ const exact = live({ retry })
 
 const options = { action, estimate: tokens(100), actual: () => tokens(42) }
 
-const act = Effect.void.pipe(withSettlement(options))
+const guardedCall = Effect.void.pipe(withSettlement(options))
 
-describe("exchange", () => {
+describe("transport", () => {
   describe("broken HttpClient", () => {
     it.effect.each([
       ["dies", () => Effect.die("client bug")],
@@ -41,7 +41,7 @@ describe("exchange", () => {
           "commit",
           Fault.make("breaks", () => Effect.suspend(what))
         )
-        const [settlement] = yield* act
+        const [settlement] = yield* guardedCall
         expect(settlement).toMatchObject({ _tag: "Pending" })
         yield* TestClock.adjust(500)
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
@@ -65,7 +65,7 @@ describe("exchange", () => {
 
     it.effect("changes no result", () =>
       Effect.gen(function* () {
-        const [settlement] = yield* act
+        const [settlement] = yield* guardedCall
         expect(settlement).toMatchObject({ _tag: "Committed" })
       }).pipe(Effect.provideService(Tracer.Tracer, tracer), Effect.provide(exact))
     )
@@ -125,19 +125,19 @@ describe("exchange", () => {
   })
 
   describe("interrupted caller", () => {
-    it.effect("sends nothing and looks for no reservation if the call was still queued", () =>
+    it.effect("sends nothing and releases nothing if the call was still queued", () =>
       Effect.gen(function* () {
-        yield* act
+        yield* guardedCall
         yield* CyclesTest.always("reserve", Fault.noResponse)
         const waiting = yield* Effect.forEach(Array.from({ length: 9 }), () =>
-          Effect.forkChild(act, { startImmediately: true })
+          Effect.forkChild(guardedCall, { startImmediately: true })
         )
         yield* TestClock.adjust(0)
         const before = (yield* operations).length
-        // One of three places is for callers: eight of the nine have sent nothing.
+        // One of three slots is for callers, so eight of the nine have sent nothing.
         expect(before).toBe(3)
         yield* CyclesTest.clearFaults("reserve")
-        // Those that wait first: the place of the one that hangs would go to the next of them.
+        // Interrupt the waiting calls first. Otherwise the slot of the hanging call would be granted to one of them.
         yield* Fiber.interruptAll(waiting.toReversed())
         yield* TestClock.adjust("1 minute")
         expect((yield* operations).slice(before)).toEqual(["reserve", "release"])
@@ -152,12 +152,12 @@ describe("exchange", () => {
           const fiber = yield* Effect.forkChild(
             Effect.andThen(
               Effect.forEach(Array.from({ length: steps }), () => Effect.void, { discard: true }),
-              act
+              guardedCall
             ),
             { startImmediately: true }
           )
           yield* Fiber.interrupt(fiber)
-          const next = yield* Effect.forkChild(act, { startImmediately: true })
+          const next = yield* Effect.forkChild(guardedCall, { startImmediately: true })
           for (let turn = 0; turn < 20; turn += 1) yield* Effect.yieldNow
           yield* TestClock.adjust(0)
           expect([steps, next.pollUnsafe() === undefined]).toEqual([steps, false])

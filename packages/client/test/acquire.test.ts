@@ -6,8 +6,6 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
-import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import { action, books, live, operations, tokens } from "./support/live.ts"
@@ -16,7 +14,7 @@ const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
 const options = { action, estimate: tokens(100), actual: () => tokens(42) }
 
-const act = Effect.void.pipe(Cycles.withCycles(options))
+const guardedCall = Effect.void.pipe(Cycles.withCycles(options))
 
 const job = Effect.void.pipe(Cycles.withCycles({ ...options, idempotencyKey: "job-1" }))
 
@@ -24,8 +22,8 @@ const lost: Fault.Fault = Fault.responseLost
 
 const html = (status: number): Fault.Fault => Fault.replaced({ status, body: "<html>gone</html>" })
 
-describe("reserve", () => {
-  describe("ambiguous", () => {
+describe("acquire", () => {
+  describe("ambiguous reserve", () => {
     it.effect.each<readonly [string, Fault.Fault]>([
       ["429", Fault.error(429, "LIMIT_EXCEEDED")],
       ["401", Fault.error(401, "UNAUTHORIZED")],
@@ -33,7 +31,7 @@ describe("reserve", () => {
     ])("releases the possible reservation of a lost response if the retry gets %s", ([, second]) =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", lost, second)
-        yield* Effect.exit(act)
+        yield* Effect.exit(guardedCall)
         yield* TestClock.adjust(0)
         expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
@@ -44,28 +42,28 @@ describe("reserve", () => {
     it.effect("stops after a refusal with a code, since a repeated request would return the first result", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.requestLost, Fault.error(409, "BUDGET_EXCEEDED"))
-        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "BudgetExceeded" })
+        expect(yield* Effect.flip(guardedCall)).toMatchObject({ _tag: "BudgetExceeded" })
         yield* TestClock.adjust("1 minute")
         expect((yield* operations).filter((operation) => operation === "reserve")).toEqual(["reserve", "reserve"])
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("keeps looking for the possible reservation after a 401", () =>
+    it.effect("continues to look for the possible reservation after a 401", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", lost, lost, Fault.error(401, "UNAUTHORIZED"))
-        yield* Effect.exit(act)
+        yield* Effect.exit(guardedCall)
         yield* TestClock.adjust(500)
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("retries a response that allows but has no reservation id", () =>
+    it.effect("retries after the decision ALLOW without a reservation id", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject(
           "reserve",
           Fault.replaced({ status: 200, body: '{"decision":"ALLOW","affected_scopes":[],"reservation_id":null}' })
         )
-        yield* act
+        yield* guardedCall
         expect(yield* operations).toEqual(["reserve", "reserve", "commit"])
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
@@ -146,35 +144,4 @@ describe("reserve", () => {
       }).pipe(Effect.provide(live({ maxRetryAfter: "5 seconds" })))
     )
   })
-})
-
-describe("event", () => {
-  it.effect("retries an ambiguous response once with the same key, and is charged once", () =>
-    Effect.gen(function* () {
-      yield* CyclesTest.inject("event", lost)
-      yield* Cycles.event({ action, actual: tokens(42) })
-      const keys = (yield* CyclesTest.requests()).map(({ idempotencyKey }) => idempotencyKey)
-      expect(keys).toHaveLength(2)
-      expect(new Set(keys).size).toBe(1)
-      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
-    }).pipe(Effect.provide(exact))
-  )
-})
-
-describe("scope that outlives the layer", () => {
-  it.effect("closes and settles its reservations", () =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const layer = yield* Scope.make()
-      const context = yield* Layer.buildWithScope(exact, layer)
-      yield* Cycles.reserve(options).pipe(
-        Effect.tap((reservation) => reservation.record({ actual: tokens(42) })),
-        Scope.provide(scope),
-        Effect.provideContext(context)
-      )
-      yield* Scope.close(layer, Exit.void)
-      yield* Scope.close(scope, Exit.void)
-      expect(yield* Effect.provideContext(operations, context)).toEqual(["reserve", "commit"])
-    })
-  )
 })

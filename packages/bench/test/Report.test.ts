@@ -1,11 +1,6 @@
-import * as Effect from "effect/Effect"
 import { describe, expect, it } from "@effect/vitest"
-import * as Lifecycle from "../src/Lifecycle.ts"
 import * as Report from "../src/Report.ts"
-import * as Server from "../src/Server.ts"
-import * as StreamPart from "../src/StreamPart.ts"
-
-const extent = { count: 4, rounds: 2, concurrency: 2 }
+import { extent } from "./support.ts"
 
 describe("Report", () => {
   describe("rows", () => {
@@ -51,56 +46,5 @@ describe("Report", () => {
       expect(lines.find((line) => line.includes("| met"))).not.toContain("missed")
       expect(lines.find((line) => line.includes("| over"))).toContain("2.0 (missed)")
     })
-  })
-})
-
-const measured = (rows: ReadonlyArray<Report.Row>) =>
-  rows.every((row) => row.rounds.length === extent.rounds && row.cpuMicros.minimum > 0 && row.rssMegabytes > 0)
-
-describe("Lifecycle", () => {
-  describe("run", () => {
-    it.live(
-      "measures the client on both stubs",
-      () =>
-        Effect.map(Lifecycle.run(extent), (sections) => {
-          expect(sections.map(({ rows }) => [rows.length, measured(rows)])).toEqual([
-            [4, true],
-            [4, true]
-          ])
-        }),
-      60_000
-    )
-  })
-})
-
-describe("Server", () => {
-  describe("run", () => {
-    it.live(
-      "measures both stores, and their cost as the ledger grows",
-      () =>
-        Effect.map(Server.run({ ...extent, past: [4, 20] }), (sections) => {
-          expect(sections.map(({ rows }) => [rows.length, measured(rows)])).toEqual([
-            [3, true],
-            [2, true],
-            [2, true]
-          ])
-        }),
-      60_000
-    )
-  })
-})
-
-describe("StreamPart", () => {
-  describe("run", () => {
-    it.live(
-      "measures each row side by side",
-      () =>
-        Effect.gen(function* () {
-          const [section] = yield* StreamPart.run(extent)
-          expect(section?.rows.length).toBe(4)
-          expect(measured(section?.rows ?? [])).toBe(true)
-        }),
-      60_000
-    )
   })
 })

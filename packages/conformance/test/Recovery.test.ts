@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Recovery from "../src/Recovery.ts"
 
-/** Short-lived connections, each cut without a word, and a key that has to be checked again and again. */
+/** Short-lived connections that close without notice, and a key that is checked again every 0.5 s. */
 const quirks = { requestsPerConnection: 2, closing: "abrupt", keyCheckMs: 50, keyMemoryMs: 500 } as const
 
 const runs = Object.entries(Recovery.scenarios).flatMap(

@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as Tracer from "effect/Tracer"
 import { CyclesClient, CyclesTransport } from "effect-cycles"
 
-/** The `traceparent` of one call, made in a way. */
+/** The `traceparent` headers of a call to which `wrap` was applied. */
 const traceparentOf = (wrap: <A, E>(call: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
   Effect.gen(function* () {
     const sent: Array<string | undefined> = []
@@ -23,32 +23,30 @@ const traceparentOf = (wrap: <A, E>(call: Effect.Effect<A, E>) => Effect.Effect<
 
 const traceparent = expect.stringMatching(/^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/)
 
-describe("CyclesClient", () => {
-  describe("tracing", () => {
-    it.effect("sends no traceparent without a tracer", () =>
-      Effect.gen(function* () {
-        expect(yield* traceparentOf((call) => call)).toEqual([undefined])
-      })
-    )
+describe("span", () => {
+  it.effect("sends no traceparent without a tracer", () =>
+    Effect.gen(function* () {
+      expect(yield* traceparentOf((call) => call)).toEqual([undefined])
+    })
+  )
 
-    it.effect("sends the traceparent of the tracer", () =>
-      Effect.gen(function* () {
-        const spans: Array<string> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            spans.push(options.name)
-            return new Tracer.NativeSpan(options)
-          }
-        })
-        expect(yield* traceparentOf(Effect.provideService(Tracer.Tracer, tracer))).toEqual([traceparent])
-        expect(spans).toEqual(["Cycles.getJwks"])
+  it.effect("sends the traceparent of the tracer", () =>
+    Effect.gen(function* () {
+      const spans: Array<string> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          spans.push(options.name)
+          return new Tracer.NativeSpan(options)
+        }
       })
-    )
+      expect(yield* traceparentOf(Effect.provideService(Tracer.Tracer, tracer))).toEqual([traceparent])
+      expect(spans).toEqual(["Cycles.getJwks"])
+    })
+  )
 
-    it.effect("sends the trace of the call's parent span", () =>
-      Effect.gen(function* () {
-        expect(yield* traceparentOf(Effect.withSpan("outer"))).toEqual([traceparent])
-      })
-    )
-  })
+  it.effect("sends the trace of the call's parent span", () =>
+    Effect.gen(function* () {
+      expect(yield* traceparentOf(Effect.withSpan("outer"))).toEqual([traceparent])
+    })
+  )
 })

@@ -1,10 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as TestClock from "effect/testing/TestClock"
 import * as Lease from "../src/internal/lease/schedule.ts"
-import { nowMs } from "../src/internal/config/time.ts"
 
 const positive = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
@@ -13,8 +9,8 @@ const minute: Lease.Options = { ttlMs: 60_000, extendByMs: 60_000, maxBudgetMs: 
 const begin = (remainingTtlMs: number | undefined, rttMs = 0, options = minute) =>
   Lease.begin(options, { nowMs: 0, rttMs, expiresAtMs: 60_000, remainingTtlMs })
 
-describe("lease", () => {
-  describe("schedule by remaining_ttl_ms", () => {
+describe("schedule", () => {
+  describe("by remaining_ttl_ms", () => {
     it("reproduces the specification's example: 60 s, 10 s and 1.5 s give 37 s minus the round trip", () => {
       expect(begin(60_000, 1_500)[1]).toEqual({ _tag: "Extend", afterMs: 58_500 - (20_000 + 3_000) })
     })
@@ -65,7 +61,7 @@ describe("lease", () => {
       })
       expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: 49_001 })[1]._tag).toBe("Stop")
       expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: undefined })[1]._tag).toBe("Stop")
-      // A server that asks for no time at all gets some all the same.
+      // A delay of 0 is raised to the minimum.
       expect(Lease.failed(lease, 0, { _tag: "Throttled", retryAfterMs: 0 })[1]).toEqual({
         _tag: "Extend",
         afterMs: 100
@@ -113,7 +109,7 @@ describe("lease", () => {
     })
   })
 
-  describe("schedule without remaining_ttl_ms", () => {
+  describe("without remaining_ttl_ms", () => {
     const [unmeasured, first] = begin(undefined)
     const response = (nowMs: number, expiresAtMs: number) => ({
       nowMs,
@@ -122,7 +118,7 @@ describe("lease", () => {
       remainingTtlMs: undefined
     })
 
-    it("extends immediately, to learn the length of a grant", () => {
+    it("extends immediately, to measure the granted time", () => {
       expect(first).toEqual({ _tag: "Extend", afterMs: 0 })
     })
 
@@ -169,15 +165,4 @@ describe("lease", () => {
       expect(step).toEqual({ _tag: "Extend", afterMs: 79_000 })
     })
   })
-})
-
-describe("time", () => {
-  it.effect("ignores a wall clock that is set back", () =>
-    Effect.gen(function* () {
-      const clock = yield* Clock.Clock
-      const before = nowMs(clock)
-      yield* TestClock.adjust("-1 hour")
-      expect(nowMs(clock)).toBe(before)
-    })
-  )
 })

@@ -1,5 +1,5 @@
 /**
- * No key is in anything that a program shows: spans, logs, causes, errors, inspected requests.
+ * No output of a program contains a key: spans, logs, causes, errors, inspected requests.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
@@ -23,26 +23,26 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
 import { Cycles, CyclesClient, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
-import { action, tokens } from "./support/live.ts"
+import { action, tokens } from "../support/live.ts"
 
-/** Everything that was shown. */
+/** All collected output. */
 interface Shown {
   readonly spans: Array<Tracer.NativeSpan>
   readonly texts: Array<string>
   readonly requests: Array<HttpClientRequest.HttpClientRequest>
 }
 
-/** A key that no server knows. */
+/** A key that is unknown to the server. */
 const wrong = Redacted.make("cyc_live_hush-hush")
 
-/** Every way in which a value is shown. */
+/** All text forms of a value. */
 const ways = (value: unknown): ReadonlyArray<string> => [
   String(value),
   JSON.stringify(value, (_, part) => (typeof part === "bigint" ? String(part) : part)) ?? "",
   inspect(value, { depth: 12, showHidden: true })
 ]
 
-/** An `HttpClient` over a transport, whose errors hold the request. */
+/** An `HttpClient` over a transport, whose errors contain the request. */
 const httpOver = (transport: CyclesTransport.CyclesTransport): HttpClient.HttpClient =>
   HttpClient.make((request) =>
     CyclesTransport.send(transport, {
@@ -69,7 +69,7 @@ const httpOver = (transport: CyclesTransport.CyclesTransport): HttpClient.HttpCl
     )
   )
 
-/** Records the requests, and prints them as a debugging user would. */
+/** Records the requests, and prints them as a user does when debugging. */
 const recorder = (shown: Shown) =>
   CyclesTransport.layerHttpClient.pipe(
     Layer.provide(
@@ -88,7 +88,7 @@ const recorder = (shown: Shown) =>
     )
   )
 
-/** Client and server, where `act` meets faults; everything that is printed is collected. */
+/** A client and a server with faults. Collects all output. */
 const watched = (shown: Shown, key?: Redacted.Redacted) => {
   const tracer = Tracer.make({
     span: (options) => {
@@ -128,7 +128,7 @@ const watched = (shown: Shown, key?: Redacted.Redacted) => {
 }
 
 /** Guarded calls of every kind, one after another. */
-const acts: Effect.Effect<
+const guardedCalls: Effect.Effect<
   ReadonlyArray<Effect.Effect<unknown, unknown, Cycles.Cycles>>,
   never,
   CyclesClient.CyclesClient
@@ -151,12 +151,14 @@ const acts: Effect.Effect<
   ]
 })
 
-/** Runs all calls, each for ten minutes at most, and prints how each ended. */
+/** Runs all calls, each for at most ten minutes, and prints the exit of each. */
 const runAll = (shown: Shown) =>
   Effect.gen(function* () {
     const exits: Array<Exit.Exit<unknown, unknown>> = []
-    for (const act of yield* acts) {
-      const fiber = yield* Effect.forkChild(Effect.withSpan(Effect.asVoid(act), "act"), { startImmediately: true })
+    for (const guardedCall of yield* guardedCalls) {
+      const fiber = yield* Effect.forkChild(Effect.withSpan(Effect.asVoid(guardedCall), "guardedCall"), {
+        startImmediately: true
+      })
       yield* TestClock.adjust("10 minutes")
       const exit = yield* Fiber.await(fiber)
       exits.push(exit)
@@ -169,7 +171,7 @@ const runAll = (shown: Shown) =>
     return exits
   })
 
-/** The first text that has a secret in it, with its surroundings. */
+/** The first text that contains a secret, with the text around it. */
 const leak = (shown: Shown, secrets: ReadonlyArray<string>): string | undefined => {
   const texts = [
     ...shown.texts,
@@ -210,7 +212,7 @@ const echoing = (response: (echo: string) => Fault.Fault) =>
 /** The response headers that the client keeps, each with the value that it echoes. */
 const kept = (echo: string) => ({ "x-request-id": echo, "x-cycles-trace-id": echo, "x-cycles-tenant": echo })
 
-/** A text inside of JSON, its letters and underscores written as escapes. */
+/** A text in JSON, with letters and underscores written as escapes. */
 const escaped = (text: string) =>
   text.replace(/[a-z_]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
@@ -224,7 +226,7 @@ const fine = {
   charged: { unit: "TOKENS", amount: 1 }
 }
 
-const reset = Fault.requestLost
+const { requestLost } = Fault
 
 describe("secrets", () => {
   it.effect.each<
@@ -235,7 +237,7 @@ describe("secrets", () => {
     ]
   >([
     ["nothing goes wrong", Effect.void, ["BudgetExceeded"]],
-    ["the server is down", everywhere(reset), ["TransportError"]],
+    ["the server is down", everywhere(requestLost), ["TransportError"]],
     ["responses get lost", everywhere(Fault.responseLost), ["TransportError"]],
     ["the server never responds", everywhere(Fault.noResponse), ["TransportError"]],
     ["the server fails", everywhere(Fault.error(500, "INTERNAL_ERROR")), ["ApiError"]],
@@ -298,10 +300,10 @@ describe("secrets", () => {
       echoing((echo) => Fault.replaced({ body: `{"decision":1,"affected_scopes":"${escaped(echo)}"}` })),
       ["ProtocolError"]
     ],
-    ["settlements get lost", settlementsOnly(reset), ["BudgetExceeded", "TransportError", "Unsettled"]],
+    ["settlements get lost", settlementsOnly(requestLost), ["BudgetExceeded", "TransportError", "Unsettled"]],
     ["settlements get no response", settlementsOnly(Fault.noResponse), ["Unsettled"]],
     ["settlements are refused", settlementsOnly(Fault.error(401, "UNAUTHORIZED")), ["Unsettled"]]
-  ])("are shown nowhere when %s", ([, fail, tags]) =>
+  ])("appear nowhere when %s", ([, fail, tags]) =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       const keys = yield* Effect.gen(function* () {
@@ -316,7 +318,7 @@ describe("secrets", () => {
     })
   )
 
-  it.effect("are shown nowhere when the key is wrong", () =>
+  it.effect("appear nowhere when the key is wrong", () =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       yield* runAll(shown).pipe(Effect.provide(watched(shown, wrong)))
@@ -330,7 +332,7 @@ describe("secrets", () => {
     })
   )
 
-  it.effect("are shown nowhere when only a user's service holds the client", () =>
+  it.effect("appear nowhere when the client is provided only to another service", () =>
     Effect.gen(function* () {
       const shown: Shown = { spans: [], texts: [], requests: [] }
       class Agent extends Context.Service<Agent, Effect.Effect<unknown, unknown>>()("test/Agent") {}

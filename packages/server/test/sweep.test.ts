@@ -2,8 +2,6 @@
  * How long reservations and responses are kept.
  */
 import { describe, expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
-import * as TestClock from "effect/testing/TestClock"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -11,11 +9,9 @@ import { afterAll } from "vitest"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
 import type { Store } from "../src/internal/store.ts"
 import { makeMemory } from "../src/internal/store.ts"
-import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
-import { createTenant } from "./support/sockets.ts"
 import { estimateBody, makeTestServer, outcomeOf, reserve, eventBody, tokens } from "./support/testServer.ts"
 
-const folder = mkdtempSync(join(tmpdir(), "effect-cycles-retention-"))
+const folder = mkdtempSync(join(tmpdir(), "effect-cycles-sweep-"))
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -29,7 +25,7 @@ const stores: ReadonlyArray<readonly [string, () => Store]> = [
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 
-describe.each(stores)("retention in %s", (_name, open) => {
+describe.each(stores)("sweep in %s", (_name, open) => {
   it("repeats the response to an extension until the extended lease ends", () => {
     const server = makeTestServer(open())
     const id = reserve(server, 1, { ttl_ms: 1_000, grace_period_ms: 60_000 })
@@ -125,27 +121,4 @@ describe.each(stores)("retention in %s", (_name, open) => {
     expect(sizes[32]?.[0]).toBeLessThan(31 * 8)
     server.internals.store.close()
   }, 60_000)
-})
-
-describe("NodeCyclesServer without requests", () => {
-  it.effect("expires reservations and removes old rows on a timer", () =>
-    Effect.gen(function* () {
-      const { adminUrl, server, url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K" })
-      const apiKey = yield* Effect.promise(() => createTenant(adminUrl))
-      yield* Effect.promise(() =>
-        fetch(`${url}/v1/reservations`, {
-          method: "POST",
-          headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
-          body: JSON.stringify(estimateBody("k", 5, { ttl_ms: 10_000, grace_period_ms: 0 }))
-        })
-      )
-      const reserved = () => server.store.budgets.get("TOKENS tenant:acme")?.reserved
-      yield* TestClock.adjust("10 seconds")
-      expect([reserved(), server.store.responses.size()]).toEqual([5n, 1])
-      yield* TestClock.adjust("5 seconds")
-      expect([reserved(), server.store.reservations.size()]).toEqual([0n, 1])
-      yield* TestClock.adjust("1 day")
-      expect([server.store.responses.size(), server.store.reservations.size()]).toEqual([0, 1])
-    })
-  )
 })

@@ -20,7 +20,7 @@ import { withSettlement } from "./support/settled.ts"
 
 type JournalRecord = SettlementJournal.JournalRecord
 
-/** A journal that an earlier run has left behind, for a test to look into. */
+/** A journal that an earlier run left behind. Tests can inspect its records. */
 const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
   const records = new Map<string, JournalRecord>()
   const letters: Array<SettlementJournal.DeadLetter> = []
@@ -44,10 +44,10 @@ const makeJournal = (changes?: Partial<SettlementJournal.Journal>) => {
   return { records, letters, layer, reasons: () => letters.map((letter) => letter.reason) }
 }
 
-/** A server, with faults before it, and no client yet. */
+/** A server with faults, without a client. */
 const stage = CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 1_000 }] })
 
-/** Reserves 100 tokens as an earlier run did, and makes the record of its charge of 42. */
+/** Reserves 100 tokens for an earlier run, and returns the record of its charge of 42. */
 const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
   Effect.gen(function* () {
     const { apiKey, baseUrl, tenant } = yield* CyclesServer.CyclesServer
@@ -75,7 +75,7 @@ const left = (changes?: Partial<JournalRecord>, ttlMs?: number) =>
     return record
   })
 
-/** The client of this run, for as long as the effect takes. */
+/** The client of this run. */
 const restarted = ({ layer }: ReturnType<typeof makeJournal>, config?: Partial<CyclesConfig.CyclesConfig>) =>
   Layer.unwrap(
     Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
@@ -87,7 +87,7 @@ const settling = Effect.map(operations, (all) =>
   all.filter((operation) => operation === "commit" || operation === "event")
 )
 
-/** Runs a test from an instant on: before 2026 the clock counts as wrong. */
+/** Runs a test at an instant. A clock before 2026 counts as wrong. */
 const from =
   (epochMs: number) =>
   <A, E, R>(test: Effect.Effect<A, E, R>) =>
@@ -97,7 +97,7 @@ const hourMs = 3_600_000
 
 const dayMs = 24 * hourMs
 
-describe("replay", () => {
+describe("recovery", () => {
   it.effect("charges the records of an earlier process with their keys and bytes, and removes them", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
@@ -169,7 +169,7 @@ describe("replay", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("waits at most one hour, even if a damaged record says more", () =>
+  it.effect("waits at most one hour, even if a damaged record has a longer delay", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const nowMs = yield* Clock.currentTimeMillis
@@ -201,14 +201,14 @@ describe("replay", () => {
   it.effect("ignores the records of another server, and buries a record without an amount", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
-      const theirs = yield* left({ baseUrl: "https://elsewhere.example" })
+      const elsewhere = yield* left({ baseUrl: "https://elsewhere.example" })
       const damaged = yield* left({ commitBody: '{"idempotency_key":"k"}' })
       const good = yield* left()
-      for (const record of [theirs, damaged, good]) journal.records.set(record.reservationId, record)
+      for (const record of [elsewhere, damaged, good]) journal.records.set(record.reservationId, record)
       yield* TestClock.adjust(0).pipe(Effect.provide(restarted(journal)))
       expect(yield* settling).toEqual(["commit"])
-      expect(Array.from(journal.records.values())).toEqual([theirs])
-      expect(journal.reasons()).toEqual(["the record holds no amount that can be read"])
+      expect(Array.from(journal.records.values())).toEqual([elsewhere])
+      expect(journal.reasons()).toEqual(["the record has no readable amount"])
     }).pipe(Effect.provide(stage))
   )
 
@@ -319,6 +319,48 @@ describe("flush", () => {
       expect(flushed).toEqual({ isComplete: false, pending: 0 })
     }).pipe(Effect.provide(stage))
   )
+
+  it.effect("ends after its timeout, to the millisecond, and counts the pending settlements", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      yield* CyclesTest.always("commit", Fault.noResponse)
+      yield* Effect.gen(function* () {
+        const flushing = yield* Effect.forkChild(Cycles.flush("2 seconds"), { startImmediately: true })
+        yield* TestClock.adjust(1_999)
+        expect(flushing.pollUnsafe()).toBeUndefined()
+        yield* TestClock.adjust(1)
+        expect(flushing.pollUnsafe()).toMatchObject({ _tag: "Success", value: { isComplete: false, pending: 1 } })
+      }).pipe(Effect.provide(restarted(journal, { flushTimeout: 0 })))
+      expect(journal.records.size).toBe(1)
+    }).pipe(Effect.provide(stage))
+  )
+
+  it.effect("runs when the layer closes, for at most flushTimeout, and keeps the record", () =>
+    Effect.gen(function* () {
+      const journal = makeJournal()
+      const record = yield* left()
+      journal.records.set(record.reservationId, record)
+      yield* CyclesTest.always("commit", Fault.noResponse)
+      const close = yield* Deferred.make<void>()
+      const isOpen = yield* Deferred.make<void>()
+      const run = yield* TestClock.adjust(0).pipe(
+        Effect.andThen(Deferred.succeed(isOpen, undefined)),
+        Effect.andThen(Deferred.await(close)),
+        Effect.provide(restarted(journal, { flushTimeout: "3 seconds" })),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* Deferred.await(isOpen)
+      expect(yield* settling).toEqual(["commit"])
+      yield* Deferred.succeed(close, undefined)
+      yield* TestClock.adjust(2_999)
+      expect(run.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust(1)
+      expect(run.pollUnsafe()).toMatchObject({ _tag: "Success" })
+      expect(journal.records.size).toBe(1)
+    }).pipe(Effect.provide(stage))
+  )
 })
 
 describe("record of an earlier process", () => {
@@ -337,7 +379,7 @@ describe("record of an earlier process", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("is sent whatever its age if it is a commit, since a reservation is never charged twice", () =>
+  it.effect("is sent at any age if it is a commit, since a reservation is never charged twice", () =>
     Effect.gen(function* () {
       const journal = makeJournal()
       const old = yield* left({ recordedAtMs: Date.UTC(2026, 0, 2) })
@@ -378,7 +420,7 @@ describe("record of an earlier process", () => {
 describe("journal that fails", () => {
   const broken = { put: () => Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "full" })) }
 
-  it.effect("loses no spend while the process lives: unjournaled spend is retried", () =>
+  it.effect("loses no spend while the process runs: unjournaled spend is retried", () =>
     Effect.gen(function* () {
       const journal = makeJournal(broken)
       yield* Effect.gen(function* () {
@@ -432,50 +474,6 @@ describe("journal that fails", () => {
         Effect.provide(restarted({ ...makeJournal(), layer }))
       )
       expect(settlement).toMatchObject({ _tag: "Pending", isJournaled: false })
-    }).pipe(Effect.provide(stage))
-  )
-})
-
-describe("flush", () => {
-  it.effect("ends after its timeout, to the millisecond, and counts the pending settlements", () =>
-    Effect.gen(function* () {
-      const journal = makeJournal()
-      const record = yield* left()
-      journal.records.set(record.reservationId, record)
-      yield* CyclesTest.always("commit", Fault.noResponse)
-      yield* Effect.gen(function* () {
-        const flushing = yield* Effect.forkChild(Cycles.flush("2 seconds"), { startImmediately: true })
-        yield* TestClock.adjust(1_999)
-        expect(flushing.pollUnsafe()).toBeUndefined()
-        yield* TestClock.adjust(1)
-        expect(flushing.pollUnsafe()).toMatchObject({ _tag: "Success", value: { isComplete: false, pending: 1 } })
-      }).pipe(Effect.provide(restarted(journal, { flushTimeout: 0 })))
-      expect(journal.records.size).toBe(1)
-    }).pipe(Effect.provide(stage))
-  )
-
-  it.effect("runs when the layer closes, for at most flushTimeout, and keeps the record", () =>
-    Effect.gen(function* () {
-      const journal = makeJournal()
-      const record = yield* left()
-      journal.records.set(record.reservationId, record)
-      yield* CyclesTest.always("commit", Fault.noResponse)
-      const close = yield* Deferred.make<void>()
-      const isOpen = yield* Deferred.make<void>()
-      const run = yield* TestClock.adjust(0).pipe(
-        Effect.andThen(Deferred.succeed(isOpen, undefined)),
-        Effect.andThen(Deferred.await(close)),
-        Effect.provide(restarted(journal, { flushTimeout: "3 seconds" })),
-        Effect.forkChild({ startImmediately: true })
-      )
-      yield* Deferred.await(isOpen)
-      expect(yield* settling).toEqual(["commit"])
-      yield* Deferred.succeed(close, undefined)
-      yield* TestClock.adjust(2_999)
-      expect(run.pollUnsafe()).toBeUndefined()
-      yield* TestClock.adjust(1)
-      expect(run.pollUnsafe()).toMatchObject({ _tag: "Success" })
-      expect(journal.records.size).toBe(1)
     }).pipe(Effect.provide(stage))
   )
 })
