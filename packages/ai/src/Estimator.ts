@@ -45,15 +45,33 @@ export interface Options {
 
 const TypeId = "~@effect-cycles/ai/Estimator"
 
+/** The estimate of a request. */
+export interface Estimate {
+  /** `provider:model`, as in the request. */
+  readonly model: string
+  /** Input tokens to reserve, an integer of at least 1. */
+  readonly tokens: number
+}
+
+/** What a finished call used, as its provider reported it. */
+export interface Actual {
+  /** All input tokens, cached ones included, or `undefined` if the provider didn't report them. */
+  readonly inputTokens: number | undefined
+  /** Output tokens without reasoning, or `undefined` if the provider didn't report them. */
+  readonly outputTokens: number | undefined
+  /** The text of the response: text, visible reasoning, tool calls as JSON. */
+  readonly output: string
+}
+
 /** Estimates how many tokens a call takes. */
 export interface Estimator {
   readonly [TypeId]: typeof TypeId
-  /** Tokens of what is sent, at least 1. */
-  readonly input: (request: Request) => Effect.Effect<number>
-  /** Tokens of so many bytes of answer, rounded up. */
-  readonly output: (model: string, bytes: number) => number
-  /** Corrects the estimates of a model by what one of its calls really took, in tokens. */
-  readonly learn: (model: string, estimated: number, actual: number) => void
+  /** The input tokens of a request. */
+  readonly input: (request: Request) => Effect.Effect<Estimate>
+  /** The tokens of a response or a part of it, an integer of at least 0. */
+  readonly output: (model: string, text: string) => number
+  /** Corrects later estimates by the usage of a call. */
+  readonly learn: (estimate: Estimate, actual: Actual) => void
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -94,12 +112,15 @@ const calibrated = (count: (request: Request) => Effect.Effect<number>): Estimat
   return {
     [TypeId]: TypeId,
     input: (request) =>
-      Effect.map(count(request), (tokens) => Math.max(1, Math.ceil(sane(tokens) * (ratios.get(request.model) ?? 1)))),
-    output: (model, bytes) => Math.ceil((bytes / bytesPerToken) * Math.max(minRatio, ratios.get(model) ?? 1)),
-    learn: (model, estimated, actual) => {
-      if (!(estimated > 0) || !(actual > 0)) return
+      Effect.map(count(request), (tokens) => ({
+        model: request.model,
+        tokens: Math.max(1, Math.ceil(sane(tokens) * (ratios.get(request.model) ?? 1)))
+      })),
+    output: (model, text) => Math.ceil((utf8Length(text) / bytesPerToken) * Math.max(minRatio, ratios.get(model) ?? 1)),
+    learn: ({ model, tokens }, { inputTokens }) => {
+      if (inputTokens === undefined || !(inputTokens > 0)) return
       const before = ratios.get(model) ?? 1
-      const seen = clamp((before * actual * headroom) / estimated)
+      const seen = clamp((before * inputTokens * headroom) / tokens)
       ratios.set(model, seen >= before ? seen : clamp(before + (seen - before) * sinking))
     }
   }

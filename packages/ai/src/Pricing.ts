@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Usage } from "./Usage.ts"
+import * as Usage from "./Usage.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -29,7 +29,7 @@ export interface Call {
   readonly provider: string | undefined
   /** As in `gpt-5`; after the call, the model that the provider says it used. */
   readonly model: string
-  readonly usage: Usage
+  readonly usage: Usage.Usage
   /** The tier that the provider says it served the call in, as in `flex`. */
   readonly serviceTier: string | undefined
   /** When the call was made, milliseconds since 1970. */
@@ -50,11 +50,28 @@ export interface Prices {
 
 const TypeId = "~@effect-cycles/ai/Pricing"
 
+/** A call whose highest possible price is asked for, before it is made. */
+export interface Request {
+  readonly provider: string | undefined
+  readonly model: string
+  /** The estimated input and the highest output, in tokens. */
+  readonly inputTokens: number
+  readonly outputTokens: number
+  /** The names of the tools that the provider may run itself, as in `web_search`. */
+  readonly providerTools: ReadonlyArray<string>
+  /** The service tier that the request asks for, if it is known. */
+  readonly serviceTier: string | undefined
+  /** The time of the call, in milliseconds since 1970. */
+  readonly atMs: number
+}
+
 /** Prices of model calls. */
 export interface Pricing {
   readonly [TypeId]: typeof TypeId
   /** The price of a call, in USD_MICROCENTS. */
   readonly price: (call: Call) => Effect.Effect<Amount.Amount, UnknownModel>
+  /** The highest price that a call can have, in USD_MICROCENTS: the reserved amount. */
+  readonly maximum: (request: Request) => Effect.Effect<Amount.Amount, UnknownModel>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -64,8 +81,17 @@ export interface Pricing {
 /** Prices of model calls. */
 export const Pricing: Context.Service<Pricing, Pricing> = Context.Service("@effect-cycles/ai/Pricing")
 
-/** Makes a price service from one function. */
-export const make = (price: Pricing["price"]): Pricing => ({ [TypeId]: TypeId, price })
+/**
+ * Makes a price service from a function. Without `maximum` the highest price is that of uncached input and plain output.
+ */
+export const make = (price: Pricing["price"], maximum?: Pricing["maximum"]): Pricing => ({
+  [TypeId]: TypeId,
+  price,
+  maximum:
+    maximum ??
+    (({ atMs, inputTokens, model, outputTokens, provider, serviceTier }) =>
+      price({ provider, model, usage: Usage.make(inputTokens, outputTokens), serviceTier, atMs }))
+})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
@@ -102,7 +128,7 @@ export const fromTable = (
 /**
  * What the provider itself says that the call cost: OpenRouter's `usage.cost` in dollars. Nothing where it says nothing.
  */
-export const reportedCost = (finish: Response.FinishPart): Amount.Amount | undefined => {
+export const reportedCost = (finish: Pick<Response.FinishPart, "metadata">): Amount.Amount | undefined => {
   const cost = fieldOf(fieldOf(finish.metadata["openrouter"], "usage"), "cost")
   return typeof cost === "number" && cost >= 0 && Number.isFinite(cost) ? fromDollars(cost) : undefined
 }
@@ -170,7 +196,7 @@ const rateOf = (dollars: string | number): bigint =>
     (problem) => new RangeError(`A price for a million tokens: ${problem}`)
   ).amount
 
-const priceOf = (rates: Rates, usage: Usage): Amount.Amount => {
+const priceOf = (rates: Rates, usage: Usage.Usage): Amount.Amount => {
   const uncached = Math.max(0, usage.inputTokens - usage.cacheReadTokens - usage.cacheWriteTokens)
   const answer = Math.max(0, usage.outputTokens - usage.reasoningTokens)
   const millionths =

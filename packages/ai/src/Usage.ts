@@ -12,60 +12,105 @@ import type * as Response from "effect/ai/Response"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Tokens that a call has used. */
+/**
+ * What a model call used. Counts are integers of at least 0.
+ *
+ * `inputTokens` and `outputTokens` are totals; the other token counts are parts of them. A part that the provider doesn't
+ * report is 0.
+ */
 export interface Usage {
-  /** All input tokens, those of the cache among them. */
+  /** All input tokens, including those read from and written to a cache. */
   readonly inputTokens: number
-  /** Input tokens that were read from the provider's cache. */
+  /** Input tokens read from the provider's cache. */
   readonly cacheReadTokens: number
-  /** Input tokens that were written to the provider's cache. */
+  /** Input tokens written to the provider's cache, of every lifetime. */
   readonly cacheWriteTokens: number
-  /** All output tokens, those of reasoning among them. */
+  /** The part of `cacheWriteTokens` that is kept for an hour, which costs more than the default lifetime. */
+  readonly cacheWriteHourTokens: number
+  /** Input tokens of audio. */
+  readonly inputAudioTokens: number
+  /** Input tokens of images. */
+  readonly inputImageTokens: number
+  /** All output tokens, including reasoning. */
   readonly outputTokens: number
   /** Output tokens that the model spent on reasoning. */
   readonly reasoningTokens: number
+  /** Output tokens of audio. */
+  readonly outputAudioTokens: number
+  /** Output tokens of images. */
+  readonly outputImageTokens: number
+  /** Calls of tools that the provider runs itself, by the provider's name of the tool, as in `web_search`. */
+  readonly toolCalls: { readonly [tool: string]: number }
 }
+
+/** The counts of a `Usage` that are parts of its totals, and the tool calls. */
+export type Details = Omit<Usage, "inputTokens" | "outputTokens">
 
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** So many tokens in and out, none of them cached, none for reasoning. */
-export const make = (inputTokens: number, outputTokens: number): Usage => ({
+/** Makes a usage. Details that aren't given are 0. */
+export const make = (inputTokens: number, outputTokens: number, details?: Partial<Details>): Usage => ({
   inputTokens: count(inputTokens) ?? 0,
-  cacheReadTokens: 0,
-  cacheWriteTokens: 0,
+  cacheReadTokens: count(details?.cacheReadTokens) ?? 0,
+  cacheWriteTokens: count(details?.cacheWriteTokens) ?? 0,
+  cacheWriteHourTokens: count(details?.cacheWriteHourTokens) ?? 0,
+  inputAudioTokens: count(details?.inputAudioTokens) ?? 0,
+  inputImageTokens: count(details?.inputImageTokens) ?? 0,
   outputTokens: count(outputTokens) ?? 0,
-  reasoningTokens: 0
+  reasoningTokens: count(details?.reasoningTokens) ?? 0,
+  outputAudioTokens: count(details?.outputAudioTokens) ?? 0,
+  outputImageTokens: count(details?.outputImageTokens) ?? 0,
+  toolCalls: details?.toolCalls ?? {}
 })
 
 /**
- * What a provider told. Where it told of the input or of the output only, the other comes from `counted`; where it told of
- * neither, there is nothing.
+ * The usage that a provider reported at the end of a response, or `undefined` if it reported neither input nor output tokens.
+ * If it reported one of the two, the other comes from `counted`.
  */
-export const fromResponse = (told: Response.Usage, counted: Usage): Usage | undefined => {
-  const { inputTokens: input, outputTokens: output } = told
+export const fromFinish = (
+  finish: Pick<Response.FinishPart, "usage" | "metadata">,
+  counted: Usage
+): Usage | undefined => {
+  const { inputTokens: input, outputTokens: output } = finish.usage
   const cacheReadTokens = count(input.cacheRead) ?? 0
   const cacheWriteTokens = count(input.cacheWrite) ?? 0
   const reasoningTokens = count(output.reasoning) ?? 0
   const inputTokens = count(input.total) ?? sum(input.uncached, input.cacheRead, input.cacheWrite)
   const outputTokens = count(output.total) ?? sum(output.text, output.reasoning)
   if (inputTokens === undefined && outputTokens === undefined) return undefined
-  return {
-    inputTokens: Math.max(inputTokens ?? counted.inputTokens, cacheReadTokens + cacheWriteTokens),
-    cacheReadTokens,
-    cacheWriteTokens,
-    outputTokens: Math.max(outputTokens ?? counted.outputTokens, reasoningTokens),
-    reasoningTokens
-  }
+  return make(
+    Math.max(inputTokens ?? counted.inputTokens, cacheReadTokens + cacheWriteTokens),
+    Math.max(outputTokens ?? counted.outputTokens, reasoningTokens),
+    { cacheReadTokens, cacheWriteTokens, reasoningTokens }
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** All tokens, in and out. */
+/** All tokens, input and output. */
 export const total = (self: Usage): number => self.inputTokens + self.outputTokens
+
+/** Whether the provider reported the input tokens; if not, `fromFinish` takes them from the count. */
+export const hasInput = (finish: Pick<Response.FinishPart, "usage">): boolean =>
+  finish.usage.inputTokens.total !== undefined || finish.usage.inputTokens.uncached !== undefined
+
+/** The larger count of each kind: a usage that is reported twice or in contradictory parts is charged at its highest. */
+export const larger = (self: Usage, that: Usage): Usage =>
+  make(Math.max(self.inputTokens, that.inputTokens), Math.max(self.outputTokens, that.outputTokens), {
+    cacheReadTokens: Math.max(self.cacheReadTokens, that.cacheReadTokens),
+    cacheWriteTokens: Math.max(self.cacheWriteTokens, that.cacheWriteTokens),
+    cacheWriteHourTokens: Math.max(self.cacheWriteHourTokens, that.cacheWriteHourTokens),
+    inputAudioTokens: Math.max(self.inputAudioTokens, that.inputAudioTokens),
+    inputImageTokens: Math.max(self.inputImageTokens, that.inputImageTokens),
+    reasoningTokens: Math.max(self.reasoningTokens, that.reasoningTokens),
+    outputAudioTokens: Math.max(self.outputAudioTokens, that.outputAudioTokens),
+    outputImageTokens: Math.max(self.outputImageTokens, that.outputImageTokens),
+    toolCalls: { ...self.toolCalls, ...that.toolCalls }
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers

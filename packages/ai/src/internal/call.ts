@@ -25,7 +25,6 @@ import type { BudgetError } from "../CyclesAiError.ts"
 import type * as Estimator from "../Estimator.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usage from "../Usage.ts"
-import { utf8Length } from "./bytes.ts"
 import { spentBy } from "./outcome.ts"
 import type { Part, StreamPart } from "./parts.ts"
 
@@ -52,7 +51,7 @@ export interface Request {
   readonly action: Action
   readonly subject: Subject | undefined
   readonly metadata: Metadata | undefined
-  readonly inputTokens: number
+  readonly estimate: Estimator.Estimate
   readonly outputTokens: number
   readonly span: Span
   /** Runs with each settlement of the call. */
@@ -85,7 +84,7 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
   Effect.gen(function* () {
     const startedAtMs = yield* Clock.currentTimeMillis
     const name = nameOf(request.provider, request.model)
-    const estimated = Usage.make(request.inputTokens, request.outputTokens)
+    const estimated = Usage.make(request.estimate.tokens, request.outputTokens)
     const price = (usage: Usage.Usage, model: string, serviceTier: string | undefined) =>
       guard.pricing === undefined
         ? Effect.fail(new Pricing.UnknownModel({ provider: request.provider, model }))
@@ -110,7 +109,7 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
     let finish: Response.FinishPart | undefined
     let used: Usage.Usage | undefined
     let modelId: string | undefined
-    let outputBytes = 0
+    let output = ""
     let isAnswered = false
     /** Whether the provider told what the input was; what was only counted teaches nothing. */
     let isInputTold = false
@@ -119,32 +118,31 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
     /** Whether nothing more is to be settled. */
     let isReleased = false
 
-    const counted = () => Usage.make(request.inputTokens, guard.estimator.output(name, outputBytes))
+    const counted = () => Usage.make(request.estimate.tokens, guard.estimator.output(name, output))
 
     const see = (part: Part | StreamPart): boolean => {
       isAnswered = true
       switch (part.type) {
         case "text":
         case "reasoning":
-          outputBytes += utf8Length(part.text)
+          output += part.text
           return false
         case "text-delta":
         case "reasoning-delta":
         case "tool-params-delta":
-          outputBytes += utf8Length(part.delta)
+          output += part.delta
           return false
         case "tool-call":
-          outputBytes += utf8Length(part.name) + utf8Length(JSON.stringify(part.params) ?? "")
+          output += part.name + (JSON.stringify(part.params) ?? "")
           return false
         case "response-metadata":
           modelId = part.modelId ?? modelId
           return false
         case "finish": {
           finish = part
-          const told = Usage.fromResponse(part.usage, counted())
-          const { total, uncached } = part.usage.inputTokens
-          isInputTold = isInputTold || total !== undefined || uncached !== undefined
-          if (told !== undefined && (used === undefined || Usage.total(told) > Usage.total(used))) used = told
+          const told = Usage.fromFinish(part, counted())
+          isInputTold = isInputTold || Usage.hasInput(part)
+          if (told !== undefined) used = used === undefined ? told : Usage.larger(used, told)
           return told !== undefined
         }
         default:
@@ -178,7 +176,13 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
     const commit = (usage: Usage.Usage, isEstimated: boolean): Effect.Effect<void, BudgetError> =>
       Effect.suspend(() => {
         charged = []
-        if (!isEstimated && isInputTold) guard.estimator.learn(name, request.inputTokens, usage.inputTokens)
+        if (!isEstimated && isInputTold) {
+          guard.estimator.learn(request.estimate, {
+            inputTokens: usage.inputTokens,
+            outputTokens: undefined,
+            output
+          })
+        }
         return Effect.flatMap(
           Effect.forEach(
             holds,

@@ -48,7 +48,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
               action: options.action ?? { kind: "llm.embedding", name: name.slice(0, 256) },
               subject: options.subject,
               metadata: options.metadata,
-              inputTokens: yield* guard.estimator.input({
+              estimate: yield* guard.estimator.input({
                 model: name,
                 prompt: Prompt.make(inputs.join("\n")),
                 tools: []

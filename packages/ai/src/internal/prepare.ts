@@ -111,7 +111,7 @@ export const make = <R>(options: Options<R>): Effect.Effect<Prepare, never, Cycl
         const limit = options.outputLimit ?? (provider === undefined ? undefined : byProvider[provider])
         const settled = limit?.get(context)
         const info: CallInfo = { method, provider, model, prompt: request.prompt }
-        const inputTokens = yield* guard.estimator.input({
+        const estimate = yield* guard.estimator.input({
           model: Call.nameOf(provider, model),
           prompt: request.prompt,
           tools: request.tools,
@@ -126,7 +126,7 @@ export const make = <R>(options: Options<R>): Effect.Effect<Prepare, never, Cycl
           },
           subject: given(options.subject, info),
           metadata: given(options.metadata, info),
-          inputTokens,
+          estimate,
           outputTokens: smallest(maxOutputTokens, settled) ?? defaultOutputTokens,
           span: request.span,
           onSettled:
