@@ -29,6 +29,7 @@ export interface Call {
   readonly provider: string | undefined
   /** As in `gpt-5`; after the call, the model that the provider says it used. */
   readonly model: string
+  readonly requestedModel?: string | undefined
   readonly usage: Usage.Usage
   /** The tier that the provider says it served the call in, as in `flex`. */
   readonly serviceTier: string | undefined
@@ -131,6 +132,11 @@ export const fromTable = (
 export const reportedCost = (finish: Pick<Response.FinishPart, "metadata">): Amount.Amount | undefined => {
   const cost = fieldOf(fieldOf(finish.metadata["openrouter"], "usage"), "cost")
   return typeof cost === "number" && cost >= 0 && Number.isFinite(cost) ? fromDollars(cost) : undefined
+}
+
+export const serviceTier = (finish: Pick<Response.FinishPart, "metadata">): string | undefined => {
+  const tier = fieldOf(finish.metadata["openai"], "serviceTier")
+  return typeof tier === "string" ? tier : undefined
 }
 
 /** Dollars as a computation gave them, rounded up to a whole microcent; never below zero. */

@@ -1,5 +1,5 @@
 /**
- * What the guards of language models and of embedding models have in common.
+ * What the guards of language models and of embedding models share.
  */
 import { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions } from "effect-cycles/Cycles"
@@ -11,7 +11,7 @@ import * as Estimator from "../Estimator.ts"
 import { Pricing } from "../Pricing.ts"
 import type * as Call from "./call.ts"
 
-/** What all calls of a model have in common, from the services that are there. */
+/** What all calls of a model share, from the services in the context. */
 export const guardOf = (
   options: Omit<LeaseOptions, "onSettled"> & { readonly units?: Call.Units | undefined }
 ): Effect.Effect<Call.Guard, never, Cycles> =>
@@ -34,6 +34,17 @@ export const names: Effect.Effect<{ readonly provider: string | undefined; reado
     }
   })
 
-/** What can't be settled now is the scope's to settle; the call's own end stays what it is. */
-export const quietly = (concluding: Effect.Effect<void, BudgetError>): Effect.Effect<void> =>
-  Effect.catch(concluding, (error) => Effect.logWarning("A model call could not be settled as it should be", error))
+/**
+ * Runs a settlement that must not change the outcome of the call. The scope of the reservation settles what it couldn't.
+ */
+export const quietly = (settling: Effect.Effect<void, BudgetError>): Effect.Effect<void> =>
+  Effect.catchCause(settling, (cause) => Effect.logWarning("A model call could not be settled as decided", cause))
+
+/** Runs code of the user or of a library that must not change the outcome of the call. */
+export const safely = <A>(run: () => A): A | undefined => {
+  try {
+    return run()
+  } catch {
+    return undefined
+  }
+}
