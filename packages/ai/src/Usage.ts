@@ -98,20 +98,6 @@ export const total = (self: Usage): number => self.inputTokens + self.outputToke
 export const hasInput = (finish: Pick<Response.FinishPart, "usage">): boolean =>
   finish.usage.inputTokens.total !== undefined || finish.usage.inputTokens.uncached !== undefined
 
-/** The larger count of each kind: a usage that is reported twice or in contradictory parts is charged at its highest. */
-export const larger = (self: Usage, that: Usage): Usage =>
-  make(Math.max(self.inputTokens, that.inputTokens), Math.max(self.outputTokens, that.outputTokens), {
-    cacheReadTokens: Math.max(self.cacheReadTokens, that.cacheReadTokens),
-    cacheWriteTokens: Math.max(self.cacheWriteTokens, that.cacheWriteTokens),
-    cacheWriteHourTokens: Math.max(self.cacheWriteHourTokens, that.cacheWriteHourTokens),
-    inputAudioTokens: Math.max(self.inputAudioTokens, that.inputAudioTokens),
-    inputImageTokens: Math.max(self.inputImageTokens, that.inputImageTokens),
-    reasoningTokens: Math.max(self.reasoningTokens, that.reasoningTokens),
-    outputAudioTokens: Math.max(self.outputAudioTokens, that.outputAudioTokens),
-    outputImageTokens: Math.max(self.outputImageTokens, that.outputImageTokens),
-    toolCalls: { ...self.toolCalls, ...that.toolCalls }
-  })
-
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------

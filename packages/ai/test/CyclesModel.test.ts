@@ -22,7 +22,7 @@ import { CyclesError } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesModel from "../src/CyclesModel.ts"
 import * as Estimator from "../src/Estimator.ts"
-import { spentBy } from "../src/internal/outcome.ts"
+import { billedOf } from "../src/internal/outcome.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as S from "./support/script.ts"
 
@@ -105,7 +105,7 @@ describe("CyclesModel", () => {
         yield* ask
         const { reserved, spent } = yield* S.books
         expect(reserved).toBe(0)
-        expect(spent).toBeGreaterThanOrEqual(Math.ceil("Hello".length / 2))
+        expect(spent).toBeGreaterThanOrEqual(1)
         expect(spent).toBeLessThan(100)
       }).pipe(Effect.provide(S.guarded([{ parts: [S.text("x".repeat(40)), S.finish(undefined, undefined)] }])))
     )
@@ -122,7 +122,10 @@ describe("CyclesModel", () => {
         yield* askIt
         yield* askIt
         yield* askIt
-        expect(lessons).toEqual([["openai:gpt-5", 7, 12]])
+        expect(lessons).toMatchObject([
+          [{ model: "openai:gpt-5" }, { inputTokens: undefined, outputTokens: 5, output: "Hi" }],
+          [{ model: "openai:gpt-5" }, { inputTokens: 12, outputTokens: 5, output: "Hi" }]
+        ])
       }).pipe(
         Effect.provide(
           S.world([
@@ -134,7 +137,7 @@ describe("CyclesModel", () => {
       )
     )
 
-    it.effect("gives everything back when the caller interrupts before an answer", () =>
+    it.effect("charges the estimated input if the caller interrupts before a response", () =>
       Effect.gen(function* () {
         const script = yield* S.Script
         const fiber = yield* Effect.forkChild(ask, { startImmediately: true })
@@ -142,7 +145,11 @@ describe("CyclesModel", () => {
         yield* Fiber.interrupt(fiber)
         const exit = yield* Fiber.await(fiber)
         expect(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)).toBe(true)
-        expect(yield* S.books).toEqual({ spent: 0, reserved: 0 })
+        const { reserved, spent } = yield* S.books
+        expect(reserved).toBe(0)
+        expect(spent).toBeGreaterThan(0)
+        expect(spent).toBeLessThan(100)
+        expect(yield* S.commits).toMatchObject([{ metadata: { actual_source: "estimate" } }])
       }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }])))
     )
 
@@ -232,15 +239,24 @@ describe("CyclesModel", () => {
     }
 
     for (const reason of Object.values(reasons)) {
-      const spent = spentBy[reason._tag]
-      it.effect(`${spent === "before" ? "gives everything back" : "charges the estimate"} after ${reason._tag}`, () =>
+      const billed = billedOf(S.failure(reason))
+      const charged = {
+        nothing: "releases the estimate",
+        input: "charges the estimated input",
+        response: "charges the estimate"
+      }
+      it.effect(`${charged[billed]} after ${reason._tag}`, () =>
         Effect.gen(function* () {
           const error = yield* Effect.flip(ask)
           expect(error.reason._tag).toBe(reason._tag)
-          const books = yield* S.books
-          expect(books.reserved).toBe(0)
-          if (spent === "before") expect(books.spent).toBe(0)
-          else expect(books.spent).toBeGreaterThan(4_096)
+          const { reserved, spent } = yield* S.books
+          expect(reserved).toBe(0)
+          if (billed === "nothing") expect(spent).toBe(0)
+          if (billed === "input") {
+            expect(spent).toBeGreaterThan(0)
+            expect(spent).toBeLessThan(100)
+          }
+          if (billed === "response") expect(spent).toBeGreaterThan(4_096)
         }).pipe(Effect.provide(S.guarded([{ parts: [], fails: S.failure(reason) }])))
       )
     }
@@ -469,7 +485,7 @@ describe("CyclesModel", () => {
       Effect.gen(function* () {
         const inner = yield* Effect.provide(LanguageModel.LanguageModel, S.bare)
         const model = (options: CyclesModel.Options) =>
-          Layer.effect(LanguageModel.LanguageModel, CyclesModel.make(inner, options))
+          Layer.effect(LanguageModel.LanguageModel, CyclesModel.make(inner, { provider: "openai", ...options }))
         const plan = ExecutionPlan.make(
           {
             provide: model({ maxOutputTokens: 50_000 }),
@@ -507,7 +523,10 @@ describe("CyclesModel", () => {
     it.effect("max_tokens refuses the call where nobody knows how the provider is told", () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(ask)
-        expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "CapNotObeyed", cap: "max_tokens" })
+        expect(CyclesAiError.causeOf(error)).toMatchObject({
+          _tag: "UnsupportedLimit",
+          reason: "unknownProvider"
+        })
         expect((yield* S.Script).asked).toEqual([])
         expect(yield* S.books).toEqual({ spent: 0, reserved: 0 })
       }).pipe(Effect.provide(capped({ max_tokens: 256 }, [turn], { provider: "homemade" })))
@@ -545,13 +564,13 @@ describe("CyclesModel", () => {
       }).pipe(Effect.provide(capped({ cooldown_ms: 2_000 }, [turn])))
     )
 
-    it.effect("no step that remains shows the model no tools, so that it answers", () =>
+    it.effect("max_steps_remaining 0 keeps the tools in the request with the choice none", () =>
       Effect.gen(function* () {
         yield* LanguageModel.generateText({ prompt: "Find it", toolkit, toolChoice: "required" }).pipe(
           Effect.provide(handlers(Effect.succeed({ hits: 1 })))
         )
         const [asked] = (yield* S.Script).asked
-        expect(asked?.options.tools).toEqual([])
+        expect(asked?.options.tools.map((tool) => tool.name)).toEqual(["Search", "Mail"])
         expect(asked?.options.toolChoice).toBe("none")
       }).pipe(Effect.provide(capped({ max_steps_remaining: 0 }, [turn])))
     )
@@ -615,6 +634,27 @@ describe("CyclesModel", () => {
         expect(yield* spentUsd).toEqual({ spent: 6_500, reserved: 0 })
         expect(yield* S.books).toEqual({ spent: 17, reserved: 0 })
       }).pipe(Effect.provide(model([{ parts: [S.text("Hi"), S.finish(12, 5)] }], "both")))
+    )
+
+    it.effect("both charge nothing if the second budget denies the call, also with onFailure: estimate", () =>
+      Effect.gen(function* () {
+        yield* Effect.flip(ask)
+        expect(yield* S.books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(
+        Effect.provide(
+          CyclesModel.layer({ units: "both", onFailure: "estimate" }).pipe(
+            Layer.provide([S.bare, prices]),
+            Layer.provideMerge(
+              S.world([], {
+                budgets: [
+                  { unit: "TOKENS", allocated: 10_000 },
+                  { unit: "USD_MICROCENTS", allocated: 10 }
+                ]
+              })
+            )
+          )
+        )
+      )
     )
 
     it.effect("both hold nothing when one refuses", () =>

@@ -28,7 +28,7 @@ const Part = Schema.Union([
 const Story = Schema.Struct({
   parts: Schema.Array(Part),
   /** How the provider's stream ends. */
-  ends: Schema.Literals(["well", "before", "after", "never"]),
+  ends: Schema.Literals(["well", "refused", "lost", "garbage", "never"]),
   /** After how many parts the caller has enough, and how it says so. */
   enough: Schema.Literals([0, 1, 2, 3, 4, 5, 100]),
   by: Schema.Literals(["take", "interrupt"])
@@ -75,11 +75,13 @@ const turnOf = (story: typeof Story.Type): S.Turn => ({
   parts: story.parts.map(encode),
   hangs: story.ends === "never",
   fails:
-    story.ends === "before"
-      ? S.failure(new AiError.InternalProviderError({ description: "overloaded" }))
-      : story.ends === "after"
-        ? S.failure(new AiError.InvalidOutputError({ description: "garbage" }))
-        : undefined
+    story.ends === "refused"
+      ? S.failure(new AiError.RateLimitError({}))
+      : story.ends === "lost"
+        ? S.failure(new AiError.NetworkError({ reason: "TransportError", method: "POST", url: "http://127.0.0.1" }))
+        : story.ends === "garbage"
+          ? S.failure(new AiError.InvalidOutputError({ description: "garbage" }))
+          : undefined
 })
 
 /** The most that the provider told of, in the parts that the model has certainly passed on. */
@@ -89,7 +91,7 @@ const known = (story: typeof Story.Type, passed: number): number =>
     .reduce((most, part) => (part._tag === "Usage" ? Math.max(most, part.input + part.output) : most), 0)
 
 it.effect.prop(
-  "a streamed call charges at least what is known to be used, and leaves nothing reserved (200 runs)",
+  "a stream is charged at least the reported usage, and nothing stays reserved (200 runs)",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
@@ -118,13 +120,13 @@ it.effect.prop(
       // is known only where the consumer takes all.
       const passed = hasTools ? (story.enough === 100 ? story.parts.length : 0) : count
       expect(spent).toBeGreaterThanOrEqual(known(story, passed))
-      if (story.parts.length === 0 && story.ends === "before") expect(spent).toBe(0)
+      if (story.parts.length === 0 && story.ends === "refused") expect(spent).toBe(0)
     }).pipe(Effect.provide(S.guarded([turnOf(story)]))),
   { arbitrary: { runs: 200 } }
 )
 
 it.effect.prop(
-  "a whole answer charges exactly what the provider told, whatever its tools do (200 runs)",
+  "a whole response is charged exactly the reported usage, whatever its tools do (200 runs)",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
@@ -138,7 +140,8 @@ it.effect.prop(
       expect(reserved).toBe(0)
       const told = known(story, story.parts.length)
       if (story.ends === "well" && told > 0) expect(spent).toBe(told)
-      if (story.ends === "before" || story.ends === "never") expect(spent).toBe(0)
+      if (story.ends === "refused") expect(spent).toBe(0)
+      if (story.ends === "never" || story.ends === "lost") expect(spent).toBeGreaterThan(0)
     }).pipe(Effect.provide(S.guarded([turnOf(story)]))),
   { arbitrary: { runs: 200 } }
 )

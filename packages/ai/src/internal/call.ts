@@ -13,7 +13,7 @@ import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type { LeaseLost } from "effect-cycles/Heartbeat"
 import type { Active } from "effect-cycles/Reservation"
 import type { Settlement } from "effect-cycles/Settlement"
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -25,7 +25,7 @@ import type { BudgetError } from "../CyclesAiError.ts"
 import type * as Estimator from "../Estimator.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usage from "../Usage.ts"
-import { safely } from "./guard.ts"
+import { quietly, safely } from "./guard.ts"
 import * as Observe from "./observe.ts"
 import { billedOf } from "./outcome.ts"
 import type { Part, StreamPart } from "./parts.ts"
@@ -79,8 +79,8 @@ export interface Call {
   readonly hasResponse: () => boolean
   /** Commits the reported usage, if there is one. */
   readonly commitReported: Effect.Effect<void, BudgetError>
-  /** Settles the call by its outcome, unless it is settled. */
-  readonly conclude: (exit: Exit.Exit<unknown, AiError.AiError>) => Effect.Effect<void, BudgetError>
+  /** Settles the call by its outcome, unless it is settled. The scope of the call does so at the latest. */
+  readonly conclude: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void, BudgetError>
 }
 
 /** The name of a model in estimates and actions. */
@@ -101,6 +101,9 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
     const estimates: Array<Amount.Amount> = []
     if (guard.units !== "usd") estimates.push(Amount.tokens(request.estimate.tokens + request.outputTokens))
     if (guard.units !== "tokens") estimates.push(yield* prices.maximum)
+    let call: OpenCall | undefined
+    const conclude = (hold: Hold) => (exit: Exit.Exit<unknown, unknown>) =>
+      quietly(call === undefined ? Effect.asVoid(hold.release("not_sent")) : call.conclude(exit))
     // In sequence: a call that the first budget denies isn't reserved in the second one.
     const holds = yield* Effect.forEach(estimates, (estimate) =>
       Effect.tapError(
@@ -117,10 +120,14 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
             )
         }),
         (error) => Observe.denial(name, error)
+      ).pipe(
+        // The scope closes in reverse order, so the call is settled before the policy of its reservation applies.
+        Effect.tap((hold) => Effect.addFinalizer(conclude(hold)))
       )
     )
     for (const hold of holds) Observe.reservation(request.span, hold)
-    return new OpenCall(guard, request, name, prices, holds)
+    call = new OpenCall(guard, request, name, prices, holds)
+    return call
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -148,6 +155,7 @@ class OpenCall implements Call {
   #hasResponse = false
   /** Whether the provider reported the input; a counted one must not teach the estimator. */
   #isInputReported = false
+  #isConcluded = false
   #state: "open" | "committed" | "released" = "open"
 
   constructor(guard: Guard, request: Request, name: string, prices: Spend.Prices, holds: ReadonlyArray<Hold>) {
@@ -197,7 +205,7 @@ class OpenCall implements Call {
     const reported = safely(() => Usage.fromFinish(part, this.#counted()))
     if (reported === undefined) return false
     if (Usage.hasInput(part)) this.#isInputReported = true
-    this.#reported = this.#reported === undefined ? reported : Usage.larger(this.#reported, reported)
+    this.#reported = this.#reported === undefined ? reported : largest(this.#reported, reported)
     return true
   }
 
@@ -224,15 +232,18 @@ class OpenCall implements Call {
     })
   }
 
-  conclude(exit: Exit.Exit<unknown, AiError.AiError>): Effect.Effect<void, BudgetError> {
+  conclude(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void, BudgetError> {
     return Effect.suspend(() => {
+      if (this.#isConcluded) return Effect.void
+      this.#isConcluded = true
       if (this.#state !== "open") return Effect.void
       if (this.#begunAtMs === undefined) return this.#release("not_sent")
       if (this.#reported !== undefined) return this.commitReported
       if (Exit.isSuccess(exit)) return this.#commit(this.#counted(), true)
       if (this.#hasResponse) return this.#record(this.#counted(), true)
-      const failed = exit.cause.reasons.find(Cause.isFailReason)
-      const billed = failed === undefined ? "input" : billedOf(failed.error)
+      const failed = exit.cause.reasons.find(Cause.isFailReason)?.error
+      // A failure of something else than the model shows nothing about the bill.
+      const billed = AiError.isAiError(failed) ? billedOf(failed) : "input"
       if (billed === "nothing") return this.#release("provider_refused")
       if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate
       return this.#record(Usage.make(this.#request.estimate.tokens, 0), true)
@@ -307,6 +318,9 @@ class OpenCall implements Call {
     )
   }
 }
+
+/** The larger of two contradictory reports, the later one if they are equal. */
+const largest = (a: Usage.Usage, b: Usage.Usage): Usage.Usage => (Usage.total(a) > Usage.total(b) ? a : b)
 
 const recordIn = (hold: Hold, spend: Parameters<Hold["record"]>[0]): Effect.Effect<void, BudgetError> =>
   Effect.catchTag(hold.record(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))

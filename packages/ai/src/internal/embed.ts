@@ -12,7 +12,7 @@ import * as Exit from "effect/Exit"
 import { fromBudget } from "../CyclesAiError.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
-import { guardOf, names, quietly } from "./guard.ts"
+import { guardOf, names } from "./guard.ts"
 
 interface Options extends LeaseOptions {
   readonly units?: Call.Units | undefined
@@ -65,8 +65,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
           yield* Caps.cooldown(call.caps, span)
           return yield* Effect.uninterruptibleMask((restore) =>
             Effect.flatMap(Effect.exit(restore(Effect.andThen(call.begin, ask))), (exit): ReturnType<Embed> => {
-              if (Exit.isFailure(exit))
-                return Effect.andThen(quietly(call.conclude(exit)), Effect.failCause(exit.cause))
+              if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
               call.seeInput(exit.value.usage.inputTokens)
               const concluded = Effect.mapError(call.conclude(exit), (error) => fromBudget(method, error))
               return Effect.as(concluded, exit.value)

@@ -4,13 +4,11 @@
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { fromBudget } from "../CyclesAiError.ts"
 import { assumeServed, assumeServedStream } from "./assume.ts"
-import { quietly } from "./guard.ts"
 import * as Parts from "./parts.ts"
 import type { Ready } from "./prepare.ts"
 
@@ -23,9 +21,7 @@ export const whole = <R>(
     assumeServed(ask)
     const called = Effect.andThen(ready.call.begin, Effect.updateContext(ask, ready.prepareContext))
     return Effect.flatMap(Effect.exit(restore(called)), (exit) => {
-      if (Exit.isFailure(exit)) {
-        return Effect.andThen(quietly(ready.call.conclude(exit)), Effect.failCause(exit.cause))
-      }
+      if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
       for (const part of exit.value) ready.call.see(part)
       return Effect.gen(function* () {
         yield* Effect.mapError(ready.call.conclude(exit), (error) => fromBudget(ready.method, error))
@@ -43,9 +39,7 @@ export const streamed = <R>(
 ): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      yield* Effect.addFinalizer((exit) =>
-        Effect.andThen(quietly(ready.call.conclude(asOfModel(exit))), ready.checkLimit)
-      )
+      yield* Effect.addFinalizer(() => ready.checkLimit)
       assumeServedStream(stream)
       yield* ready.call.begin
       return Stream.mapArrayEffect(Stream.updateContext(stream, ready.prepareContext), (parts) => {
@@ -77,13 +71,6 @@ const refuseHidden = (
           })
         })
       )
-}
-
-/** The outcome of the model at the end of a stream's scope. Other failures show nothing about the model. */
-const asOfModel = (exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, AiError.AiError> => {
-  if (Exit.isSuccess(exit)) return Exit.void
-  const failed = exit.cause.reasons.find(Cause.isFailReason)
-  return failed !== undefined && AiError.isAiError(failed.error) ? Exit.fail(failed.error) : Exit.interrupt()
 }
 
 const mapAll = <A, B>(values: readonly [A, ...Array<A>], f: (value: A) => B): [B, ...Array<B>] => {

@@ -62,6 +62,9 @@ export const toolCall = (name: string, params: unknown, id = "call-1"): Response
 export const failure = (reason: AiError.AiErrorReason): AiError.AiError =>
   AiError.make({ module: "Script", method: "ask", reason })
 
+/** A refusal of the provider. */
+export const rateLimited = new AiError.RateLimitError({})
+
 /** The settings of the scripted provider, as the real one has them. */
 export const OpenAiConfig = Context.Service<object, { readonly [field: string]: unknown }>(
   "@effect/ai-openai/OpenAiLanguageModel/Config"
@@ -70,7 +73,9 @@ export const OpenAiConfig = Context.Service<object, { readonly [field: string]: 
 const next = (script: Script["Service"], options: LanguageModel.ProviderOptions) =>
   Effect.contextWith((context: Context.Context<never>) =>
     Effect.sync((): Turn => {
-      script.asked.push({ options, config: Context.getOrUndefined(context, OpenAiConfig) })
+      const config = Context.getOrUndefined(context, OpenAiConfig)
+      // As the provider packages do it: a copy of the settings goes into the request.
+      script.asked.push({ options, config: config === undefined ? undefined : { ...config } })
       return script.turns.shift() ?? { parts: [text("Nothing is scripted"), finish(1, 1)] }
     })
   )
