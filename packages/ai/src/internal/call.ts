@@ -155,7 +155,7 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
     }
 
     /** What the call cost in the unit of a hold, and whether that is an estimate. */
-    const costOf = (hold: Hold, usage: Usage.Usage): Effect.Effect<Amount.Amount, Pricing.UnknownModel> => {
+    const costOf = (hold: Hold, usage: Usage.Usage): Effect.Effect<Amount.Amount, Pricing.PriceError> => {
       if (hold.estimate.unit === "TOKENS") return Effect.succeed(Amount.tokens(Usage.total(usage)))
       const reported = finish === undefined || usage !== used ? undefined : Pricing.reportedCost(finish)
       if (reported !== undefined) return Effect.succeed(reported)
