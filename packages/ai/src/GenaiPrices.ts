@@ -137,16 +137,12 @@ export const make = (options?: Options): Pricing.Pricing => {
       Effect.suspend(() => {
         const { atMs, model, provider, requestedModel, serviceTier, usage } = call
         const card = find(provider, model, atMs) ?? find(provider, requestedModel, atMs)
-        return card === undefined
-          ? fallback.price(call)
-          : asEffect(call, Rates.price(card, usage, serviceTier, policy))
+        return card === undefined ? fallback.price(call) : asEffect(call, Rates.price(card, usage, serviceTier, policy))
       }),
     (request) =>
       Effect.suspend(() => {
         const card = find(request.provider, request.model, request.atMs)
-        return card === undefined
-          ? fallback.maximum(request)
-          : asEffect(request, Rates.maximum(card, request, policy))
+        return card === undefined ? fallback.maximum(request) : asEffect(request, Rates.maximum(card, request, policy))
       })
   )
 }
@@ -174,9 +170,7 @@ export const layer = (options?: Options): Layer.Layer<Pricing.Pricing> =>
  * @category layers
  * @since 0.1.0
  */
-export const layerRefreshing = (
-  options?: RefreshOptions
-): Layer.Layer<Pricing.Pricing, never, HttpClient.HttpClient> =>
+export const layerRefreshing = (options?: RefreshOptions): Layer.Layer<Pricing.Pricing, never, HttpClient.HttpClient> =>
   Layer.effect(
     Pricing.Pricing,
     Effect.gen(function* () {

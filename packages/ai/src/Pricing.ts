@@ -320,7 +320,9 @@ export const reportedCost = (finish: Pick<Response.FinishPart, "metadata">): Amo
   const upstream =
     dollarsAt(details, "upstream_inference_cost") ??
     dollarsAt(details, "upstreamInferenceCost") ??
-    (parts.every((part) => part === undefined) ? undefined : parts.reduce<bigint>((all, part) => all + (part ?? 0n), 0n))
+    (parts.every((part) => part === undefined)
+      ? undefined
+      : parts.reduce<bigint>((all, part) => all + (part ?? 0n), 0n))
   const flag = read(usage, "is_byok") ?? read(usage, "isByok")
   // Without the flag, a cost below the upstream cost can only be the fee.
   const hasOwnKey = typeof flag === "boolean" ? flag : upstream !== undefined && upstream > (fee ?? 0n)
@@ -343,7 +345,9 @@ export const serviceTier = (finish: Pick<Response.FinishPart, "metadata">): stri
     const own = read(metadata, provider)
     const usage = read(own, "usage")
     if (text(read(usage, "speed")) === "fast") return ["fast"]
-    const traffic = text(read(own, "usageMetadata", "trafficType"))?.toLowerCase().replace(/^on_demand_/, "")
+    const traffic = text(read(own, "usageMetadata", "trafficType"))
+      ?.toLowerCase()
+      .replace(/^on_demand_/, "")
     const values = [own, usage, read(own, "usageMetadata")].flatMap((one) => [
       read(one, "serviceTier"),
       read(one, "service_tier")
@@ -379,10 +383,8 @@ export const fromDollars = (dollars: number): Amount.Amount => {
  * @category layers
  * @since 0.1.0
  */
-export const layerStatic = (
-  table: { readonly [model: string]: Prices },
-  options?: Options
-): Layer.Layer<Pricing> => Layer.sync(Pricing, () => fromTable(table, options))
+export const layerStatic = (table: { readonly [model: string]: Prices }, options?: Options): Layer.Layer<Pricing> =>
+  Layer.sync(Pricing, () => fromTable(table, options))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors

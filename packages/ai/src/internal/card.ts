@@ -58,7 +58,8 @@ export const ratesOf = (of: (kind: Kind) => Decimal.Scaled | undefined): TokenRa
 /** The exact value of a price or a factor. */
 export const dollarsOf = (dollars: Price): Decimal.Scaled => {
   const parsed = Decimal.parse(dollars)
-  if (parsed === undefined) throw new RangeError(`A price must be a decimal of at least 0, got ${JSON.stringify(dollars)}`)
+  if (parsed === undefined)
+    throw new RangeError(`A price must be a decimal of at least 0, got ${JSON.stringify(dollars)}`)
   return parsed
 }
 

@@ -78,8 +78,14 @@ const cardOf = (id: string, prices: unknown): Card => {
         const price = read(prices, name)
         return price === undefined ? [] : [rateAt(price, above)]
       })
-      const highest = found.reduce<bigint | undefined>((all, one) => (all === undefined || one > all ? one : all), undefined)
-      return highest ?? (kind === "inputImage" && names.includes("input_mtok") ? rateAt(read(prices, "input_mtok"), above) : undefined)
+      const highest = found.reduce<bigint | undefined>(
+        (all, one) => (all === undefined || one > all ? one : all),
+        undefined
+      )
+      return (
+        highest ??
+        (kind === "inputImage" && names.includes("input_mtok") ? rateAt(read(prices, "input_mtok"), above) : undefined)
+      )
     })
   })
   return {

@@ -102,8 +102,7 @@ export const maximum = (
     yield* usable(card, policy)
     const { inputTokens, outputTokens } = Usage.make(request.inputTokens, request.outputTokens)
     const tier = tierOf(request.serviceTier)
-    const all =
-      tier === undefined ? [card.brackets, ...card.tiers.values()] : [yield* bracketsOf(card, tier, policy)]
+    const all = tier === undefined ? [card.brackets, ...card.tiers.values()] : [yield* bracketsOf(card, tier, policy)]
     const rates = all.flatMap((brackets) => reached(brackets, inputTokens).map((bracket) => bracket.rates))
     const input = yield* highest(rates, inputKinds, inputTokens)
     const output = yield* highest(rates, outputKinds, outputTokens)

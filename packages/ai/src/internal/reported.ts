@@ -55,10 +55,7 @@ const fromUsage = (usage: unknown): Reported => {
   const cacheRead = of(usage, "cache_read_input_tokens", "cacheReadInputTokens")
   const minutes = of(read(usage, "cache_creation"), "ephemeral_5m_input_tokens")
   const hour = of(read(usage, "cache_creation"), "ephemeral_1h_input_tokens")
-  const cacheWrite = largest(
-    of(usage, "cache_creation_input_tokens", "cacheWriteInputTokens"),
-    sum(minutes, hour)
-  )
+  const cacheWrite = largest(of(usage, "cache_creation_input_tokens", "cacheWriteInputTokens"), sum(minutes, hour))
   const uncached = of(usage, "input_tokens", "inputTokens")
   const inputTokens =
     of(usage, "prompt_tokens", "promptTokens") ??
