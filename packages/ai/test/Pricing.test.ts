@@ -414,7 +414,17 @@ describe("Pricing", () => {
       outputAudioTokens: Count,
       outputImageTokens: Count
     })
-    const Tier = Schema.Literals(["", "default", "flex", "batch", "priority", "fast"])
+    /** All tokens of one kind, or some of each. */
+    const Used = Schema.Union([
+      Details,
+      Schema.Struct({ cacheReadTokens: Schema.Literals([2 ** 40]) }),
+      Schema.Struct({ cacheWriteTokens: Schema.Literals([2 ** 40]), cacheWriteHourTokens: Count }),
+      Schema.Struct({ inputAudioTokens: Schema.Literals([2 ** 40]), outputAudioTokens: Schema.Literals([2 ** 40]) }),
+      Schema.Struct({ inputImageTokens: Schema.Literals([2 ** 40]), outputImageTokens: Schema.Literals([2 ** 40]) }),
+      Schema.Struct({ reasoningTokens: Schema.Literals([2 ** 40]) }),
+      Schema.Struct({})
+    ])
+    const Tier = Schema.UndefinedOr(Schema.Literals(["auto", "default", "flex", "batch", "priority", "fast"]))
 
     it.effect.prop(
       "is at least the price of every usage within the request",
@@ -425,13 +435,12 @@ describe("Pricing", () => {
         priority: Schema.Literals(["0.5", "1", "2.5"]),
         input: Count,
         output: Count,
-        usedInput: Count,
-        usedOutput: Count,
-        details: Details,
+        usedPart: Schema.Literals([1, 0.5, 0]),
+        details: Used,
         searches: Schema.Literals([0, 1, 3]),
-        requestedTier: Tier,
+        requestedTier: Schema.UndefinedOr(Schema.Literals(["auto", "default", "flex", "priority", "fast"])),
         tier: Tier,
-        unknownDimension: Schema.Literals(["refuse", "base"])
+        unknownDimension: Schema.Literals(["base", "refuse", "base"])
       },
       (given) =>
         Effect.gen(function* () {
@@ -447,24 +456,25 @@ describe("Pricing", () => {
             },
             { unknownDimension: given.unknownDimension, toolCallsPerRequest: 3 }
           )
-          const serviceTier = given.requestedTier === "" ? undefined : given.requestedTier
+          const isKnown = given.requestedTier !== undefined && given.requestedTier !== "auto"
           const highest = yield* table.maximum(
             request("m", {
               inputTokens: given.input,
               outputTokens: given.output,
               providerTools: ["web_search"],
-              serviceTier
+              serviceTier: given.requestedTier
             })
           )
-          const used = Usage.make(Math.min(given.usedInput, given.input), Math.min(given.usedOutput, given.output), {
+          const used = Usage.make(given.input * given.usedPart, given.output * given.usedPart, {
             ...given.details,
             toolCalls: { web_search: given.searches }
           })
-          const price = yield* Effect.result(table.price(call("m", used, { serviceTier: serviceTier ?? given.tier })))
+          const serviceTier = isKnown ? given.requestedTier : given.tier
+          const price = yield* Effect.result(table.price(call("m", used, { serviceTier })))
           if (price._tag === "Success") expect(price.success.amount).toBeLessThanOrEqual(highest.amount)
           else expect(given.unknownDimension).toBe("refuse")
         }),
-      { arbitrary: { runs: 1_000 }, timeout: 60_000 }
+      { arbitrary: { runs: 2_000 }, timeout: 60_000 }
     )
 
     it.effect.prop(
