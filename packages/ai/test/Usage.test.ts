@@ -275,6 +275,21 @@ describe("Usage", () => {
       expect(Usage.fromFinish(hostile, counted)).toEqual(Usage.make(100, 50))
     })
 
+    it.each<readonly [string, unknown, number]>([
+      ["NaN", NaN, 11],
+      ["Infinity", Infinity, 11],
+      ["a string", "5", 11],
+      ["null", null, 11],
+      ["a fraction, rounded up", 4.2, 5],
+      ["a bigint", 5n, 5],
+      ["-0", -0, 11]
+    ])("reads an input of %s", (_name, total, expected) => {
+      const raw = finish({ inputTokens: {}, outputTokens: { total: 3 } })
+      Reflect.set(raw.usage, "inputTokens", { total })
+      expect(Usage.fromFinish(raw, counted)).toEqual(Usage.make(expected, 3))
+      expect(Usage.hasInput(raw)).toBe(expected === 5)
+    })
+
     it("returns undefined for a usage whose properties throw", () => {
       const hostile = finish(none)
       Object.defineProperty(hostile, "usage", { get: fail })
