@@ -14,7 +14,7 @@ import { LeaseLost } from "effect-cycles/Heartbeat"
 import * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { UnknownModel } from "./Pricing.ts"
+import { UnknownModel, UnknownPrice } from "./Pricing.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // predicates
@@ -143,6 +143,7 @@ export const BudgetError = Schema.Union([
   CyclesError.AlreadySettled,
   LeaseLost,
   UnknownModel,
+  UnknownPrice,
   UnsupportedLimit
 ])
 

@@ -122,7 +122,7 @@ it.effect.prop(
       expect(spent).toBeGreaterThanOrEqual(known(story, passed))
       if (story.parts.length === 0 && story.ends === "refused") expect(spent).toBe(0)
     }).pipe(Effect.provide(S.guarded([turnOf(story)]))),
-  { arbitrary: { runs: 200 } }
+  { arbitrary: { runs: 200 }, timeout: 60_000 }
 )
 
 it.effect.prop(
@@ -139,9 +139,14 @@ it.effect.prop(
       const { reserved, spent } = yield* S.books
       expect(reserved).toBe(0)
       const told = known(story, story.parts.length)
-      if (story.ends === "well" && told > 0) expect(spent).toBe(told)
+      if (story.ends === "well" && told > 0) {
+        expect(spent).toBeGreaterThanOrEqual(told)
+        // A count of 0 isn't reported, and is replaced by the counted tokens.
+        const usages = story.parts.filter((part) => part._tag === "Usage")
+        if (usages.every(({ input, output }) => input > 0 && output > 0)) expect(spent).toBe(told)
+      }
       if (story.ends === "refused") expect(spent).toBe(0)
       if (story.ends === "never" || story.ends === "lost") expect(spent).toBeGreaterThan(0)
     }).pipe(Effect.provide(S.guarded([turnOf(story)]))),
-  { arbitrary: { runs: 200 } }
+  { arbitrary: { runs: 200 }, timeout: 60_000 }
 )

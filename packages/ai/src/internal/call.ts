@@ -57,8 +57,8 @@ export interface Request {
   readonly estimate: Estimator.Estimate
   /** The highest number of output tokens. */
   readonly outputTokens: number
-  /** The names of the tools that the provider may run itself. */
-  readonly providerTools: ReadonlyArray<string>
+  /** The tools that the provider may run itself: the provider's name of each tool by its name in the request. */
+  readonly providerTools: ReadonlyMap<string, string>
   readonly span: Span
   /** Runs with each settlement of the call. */
   readonly onSettled: ((settlement: Settlement) => Effect.Effect<unknown>) | undefined
@@ -146,8 +146,10 @@ class OpenCall implements Call {
   /** When the provider was called. */
   #begunAtMs: number | undefined
   #finish: Response.FinishPart | undefined
-  /** The largest usage that was reported. */
-  #reported: Usage.Usage | undefined
+  /** The usage that was reported, in full each time. Of contradictory reports the most expensive one counts. */
+  #reports: Array<Usage.Usage> = []
+  /** Calls of tools that the provider runs, by the name of the tool. */
+  readonly #toolCalls = new Map<string, number>()
   /** The largest cost that the provider reported. */
   #cost: Amount.Amount | undefined
   #modelId: string | undefined
@@ -187,6 +189,10 @@ class OpenCall implements Call {
         return false
       case "tool-call":
         this.#output += part.name + textOf(part.params)
+        if (part.providerExecuted === true) {
+          const tool = this.#request.providerTools.get(part.name) ?? part.name
+          this.#toolCalls.set(tool, (this.#toolCalls.get(tool) ?? 0) + 1)
+        }
         return false
       case "response-metadata":
         this.#modelId = part.modelId ?? this.#modelId
@@ -204,15 +210,19 @@ class OpenCall implements Call {
     if (cost !== undefined && (this.#cost === undefined || cost.amount > this.#cost.amount)) this.#cost = cost
     const reported = safely(() => Usage.fromFinish(part, this.#counted()))
     if (reported === undefined) return false
-    if (Usage.hasInput(part)) this.#isInputReported = true
-    this.#reported = this.#reported === undefined ? reported : largest(this.#reported, reported)
+    if (safely(() => Usage.hasInput(part)) === true) this.#isInputReported = true
+    this.#reports.push(reported)
+    const [first, second] = this.#reports
+    if (this.#reports.length > maxReports && first !== undefined && second !== undefined) {
+      this.#reports.splice(0, 2, Usage.larger(first, second))
+    }
     return true
   }
 
   seeInput(inputTokens: number | undefined): void {
     this.#hasResponse = true
     if (inputTokens === undefined || !(inputTokens > 0)) return
-    this.#reported = Usage.make(inputTokens, 0)
+    this.#reports = [Usage.make(inputTokens, 0)]
     this.#isInputReported = true
   }
 
@@ -226,9 +236,11 @@ class OpenCall implements Call {
 
   get commitReported(): Effect.Effect<void, BudgetError> {
     return Effect.suspend(() => {
-      if (this.#reported === undefined || this.#state === "released") return Effect.void
-      const usage = this.#reported
-      return Effect.uninterruptible(this.#state === "open" ? this.#commit(usage, false) : this.#record(usage, false))
+      if (this.#reports.length === 0 || this.#state === "released") return Effect.void
+      const reports = [...this.#reports]
+      return Effect.uninterruptible(
+        this.#state === "open" ? this.#commit(reports, false) : this.#record(reports, false)
+      )
     })
   }
 
@@ -238,60 +250,66 @@ class OpenCall implements Call {
       this.#isConcluded = true
       if (this.#state !== "open") return Effect.void
       if (this.#begunAtMs === undefined) return this.#release("not_sent")
-      if (this.#reported !== undefined) return this.commitReported
-      if (Exit.isSuccess(exit)) return this.#commit(this.#counted(), true)
-      if (this.#hasResponse) return this.#record(this.#counted(), true)
+      if (this.#reports.length > 0) return this.commitReported
+      if (Exit.isSuccess(exit)) return this.#commit([this.#counted()], true)
+      if (this.#hasResponse) return this.#record([this.#counted()], true)
       const failed = exit.cause.reasons.find(Cause.isFailReason)?.error
       // A failure of something else than the model shows nothing about the bill.
       const billed = AiError.isAiError(failed) ? billedOf(failed) : "input"
       if (billed === "nothing") return this.#release("provider_refused")
       if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate
-      return this.#record(Usage.make(this.#request.estimate.tokens, 0), true)
+      return this.#record([Usage.make(this.#request.estimate.tokens, 0)], true)
     })
   }
 
   /** The usage as far as it can be counted. */
   #counted(): Usage.Usage {
     const output = safely(() => this.#guard.estimator.output(this.#name, this.#output)) ?? 0
-    return Usage.make(this.#request.estimate.tokens, output)
+    return Usage.make(this.#request.estimate.tokens, output, { toolCalls: Object.fromEntries(this.#toolCalls) })
   }
 
-  #spend(hold: Hold, usage: Usage.Usage, isEstimated: boolean): Effect.Effect<Spend.Spend> {
-    return Effect.flatMap(Clock.currentTimeMillis, (nowMs) =>
-      Spend.make(this.#prices, hold.estimate, {
-        usage,
-        isEstimated,
-        // Only a complete usage has the cost that came with it.
-        reportedCost: isEstimated ? undefined : this.#cost,
-        servedModel: this.#modelId,
-        finish: this.#finish,
-        latencyMs: nowMs - (this.#begunAtMs ?? nowMs)
-      })
-    )
+  /** The spend of the most expensive usage. */
+  #spend(hold: Hold, usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<Spend.Spend> {
+    return Effect.gen({ self: this }, function* () {
+      const nowMs = yield* Clock.currentTimeMillis
+      const spends = yield* Effect.forEach(usages, (usage) =>
+        Spend.make(this.#prices, hold.estimate, {
+          usage,
+          isEstimated,
+          reportedCost: this.#cost,
+          servedModel: this.#modelId,
+          finish: this.#finish,
+          latencyMs: nowMs - (this.#begunAtMs ?? nowMs)
+        })
+      )
+      return spends.reduce((most, spend) => (spend.actual.amount > most.actual.amount ? spend : most))
+    })
   }
 
-  #commit(usage: Usage.Usage, isEstimated: boolean): Effect.Effect<void, BudgetError> {
+  #commit(usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<void, BudgetError> {
     this.#state = "committed"
-    if (!isEstimated) this.#teach(usage)
     const committed = Effect.forEach(
       this.#holds,
       (hold) =>
-        Effect.flatMap(this.#spend(hold, usage, isEstimated), (spend) =>
+        Effect.flatMap(this.#spend(hold, usages, isEstimated), (spend) =>
           Effect.catchTag(hold.commit(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))
         ),
       { concurrency: "unbounded", discard: true }
     )
-    return isEstimated ? committed : Effect.andThen(Observe.usage(this.#name, usage), committed)
+    if (isEstimated) return committed
+    const usage = usages.reduce((most, usage) => (Usage.total(usage) > Usage.total(most) ? usage : most))
+    this.#teach(usage)
+    return Effect.andThen(Observe.usage(this.#name, usage), committed)
   }
 
   /**
    * Records the spend. An open reservation is settled by its policy when the scope closes. After the commit, the client
    * charges what exceeds the committed amount.
    */
-  #record(usage: Usage.Usage, isEstimated: boolean): Effect.Effect<void, BudgetError> {
+  #record(usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<void, BudgetError> {
     return Effect.forEach(
       this.#holds,
-      (hold) => Effect.flatMap(this.#spend(hold, usage, isEstimated), (spend) => recordIn(hold, spend)),
+      (hold) => Effect.flatMap(this.#spend(hold, usages, isEstimated), (spend) => recordIn(hold, spend)),
       { discard: true }
     )
   }
@@ -319,8 +337,8 @@ class OpenCall implements Call {
   }
 }
 
-/** The larger of two contradictory reports, the later one if they are equal. */
-const largest = (a: Usage.Usage, b: Usage.Usage): Usage.Usage => (Usage.total(a) > Usage.total(b) ? a : b)
+/** More reports than this are merged. */
+const maxReports = 8
 
 const recordIn = (hold: Hold, spend: Parameters<Hold["record"]>[0]): Effect.Effect<void, BudgetError> =>
   Effect.catchTag(hold.record(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))

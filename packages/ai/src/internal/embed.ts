@@ -56,7 +56,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
                 tools: []
               }),
               outputTokens: 0,
-              providerTools: [],
+              providerTools: new Map(),
               span,
               onSettled: options.onSettled
             }),

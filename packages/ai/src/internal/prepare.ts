@@ -216,6 +216,10 @@ const given = <A>(value: A | ((call: CallInfo) => A) | undefined, call: CallInfo
 const isFunction = <A>(value: A | ((call: CallInfo) => A) | undefined): value is (call: CallInfo) => A =>
   typeof value === "function"
 
-/** The names of the tools that the provider runs itself. */
-const providerTools = (tools: ReadonlyArray<Tool.Any>): ReadonlyArray<string> =>
-  tools.flatMap((tool) => (Tool.isProviderDefined(tool) && !tool.requiresHandler ? [tool.providerName] : []))
+/** The tools that the provider runs itself: the provider's name of each tool by its name. */
+const providerTools = (tools: ReadonlyArray<Tool.Any>): ReadonlyMap<string, string> =>
+  new Map(
+    tools.flatMap((tool) =>
+      Tool.isProviderDefined(tool) && !tool.requiresHandler ? [[tool.name, tool.providerName] as const] : []
+    )
+  )

@@ -34,7 +34,7 @@ export const pricesOf = (pricing: Pricing.Pricing | undefined, request: Request,
         model,
         inputTokens: request.estimate.tokens,
         outputTokens: request.outputTokens,
-        providerTools: request.providerTools,
+        providerTools: [...request.providerTools.values()],
         serviceTier: undefined,
         atMs
       })
@@ -70,7 +70,8 @@ export const make = (prices: Prices, estimate: Amount.Amount, known: Known): Eff
   if (estimate.unit === "TOKENS") {
     return Effect.succeed({ actual: Amount.tokens(Usage.total(usage)), isEstimated, metrics })
   }
-  if (known.reportedCost !== undefined) return Effect.succeed({ actual: known.reportedCost, isEstimated, metrics })
+  if (known.reportedCost !== undefined)
+    return Effect.succeed({ actual: known.reportedCost, isEstimated: false, metrics })
   const { finish } = known
   const tier = finish === undefined ? undefined : safely(() => Pricing.serviceTier(finish))
   return Effect.matchCauseEffect(prices.price(usage, known.servedModel, tier), {
