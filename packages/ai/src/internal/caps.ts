@@ -18,10 +18,10 @@ export const capsAppliedTotal = Metric.counter("cycles_ai_caps_applied_total", {
 export type CapName = "max_tokens" | "max_steps_remaining" | "tool_lists" | "cooldown_ms"
 
 /** Tells a cap that was applied, in the span of the call and in the metrics. */
-export const tell = (span: Span, cap: CapName, detail: Record<string, unknown>): Effect.Effect<void> =>
+export const tell = (span: Span | undefined, cap: CapName, detail: Record<string, unknown>): Effect.Effect<void> =>
   Effect.andThen(
     Effect.clockWith((clock) =>
-      Effect.sync(() => span.event("cycles.cap", clock.currentTimeNanosUnsafe(), { cap, ...detail }))
+      Effect.sync(() => span?.event("cycles.cap", clock.currentTimeNanosUnsafe(), { cap, ...detail }))
     ),
     Metric.update(Metric.withAttributes(capsAppliedTotal, { cap }), 1)
   )
