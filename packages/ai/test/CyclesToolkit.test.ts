@@ -1,39 +1,100 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
+import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { Amount, Reservation } from "effect-cycles"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+import { Amount, Cycles, CyclesError, Reservation } from "effect-cycles"
+import type { Settlement } from "effect-cycles"
+import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
+import { capsAppliedTotal } from "../src/internal/caps.ts"
 import * as S from "./support/script.ts"
 
-const Send = Tool.make("Send", {
+// ---------------------------------------------------------------------------------------------------------------------
+// tools
+// ---------------------------------------------------------------------------------------------------------------------
+
+const fields = {
   parameters: Schema.Struct({ to: Schema.Array(Schema.String) }),
   success: Schema.Struct({ sent: Schema.Int }),
   failure: Schema.String
-})
+}
+/** Throws its failures. */
+const Send = Tool.make("Send", fields)
+/** Returns its failures as results. */
+const Post = Tool.make("Post", { ...fields, failureMode: "return" })
 const Look = Tool.make("Look", { success: Schema.String })
-const toolkit = Toolkit.make(Send, Look)
+const toolkit = Toolkit.make(Send, Post, Look)
 
-const budgets: CyclesToolkit.Budgets<{ Send: typeof Send; Look: typeof Look }> = {
-  Send: {
-    estimate: ({ to }) => Amount.riskPoints(to.length * 10),
-    actual: ({ sent }) => Amount.riskPoints(sent * 10)
-  }
+type Tools = Toolkit.Tools<typeof toolkit>
+type Handler = (
+  params: { readonly to: ReadonlyArray<string> },
+  context: { readonly preliminary: (result: { readonly sent: number }) => Effect.Effect<void> }
+) => Effect.Effect<{ readonly sent: number }, string>
+
+const handlers = (send: Handler) => toolkit.toLayer({ Send: send, Post: send, Look: () => Effect.succeed("nothing") })
+const succeeds: Handler = () => Effect.succeed({ sent: 1 })
+
+const estimate = Amount.riskPoints(10)
+const send: CyclesToolkit.Budget<typeof Send> = {
+  estimate: ({ to }) => Amount.riskPoints(to.length * 10),
+  actual: ({ sent }) => Amount.riskPoints(sent * 10)
 }
 
-const handlers = (send: (to: ReadonlyArray<string>) => Effect.Effect<{ readonly sent: number }, string>) =>
-  toolkit.toLayer({ Send: ({ to }) => send(to), Look: () => Effect.succeed("nothing") })
+/** Guards `Send` and `Post` alike. */
+const guard = (budget: CyclesToolkit.Budget<Tool.Any>, handler: Handler, options?: CyclesToolkit.Options) =>
+  CyclesToolkit.guard(toolkit, { Send: budget, Post: budget }, options).pipe(Effect.provide(handlers(handler)))
 
-const risk = Effect.map(
+/** All results of a call. */
+const call = <T extends Record<string, Tool.Any>, Name extends keyof T>(
+  toolkit: Toolkit.WithHandler<T>,
+  name: Name,
+  params: Tool.ParametersEncoded<T[Name]>,
+  id?: string
+) => Stream.runCollect(Stream.unwrap(toolkit.handle(name, params, id)))
+
+/** Records spend in the reservation of the handler. */
+const record = (amount: number) =>
+  Effect.flatMap(Reservation.current, (reservation) =>
+    Option.isNone(reservation)
+      ? Effect.die("no reservation")
+      : Effect.orDie(reservation.value.record({ actual: Amount.riskPoints(amount) }))
+  )
+
+const deniedResult = (reason: string) => ({
+  isFailure: true,
+  preliminary: false,
+  result: { type: "execution-denied", reason: expect.stringContaining(reason) },
+  encodedResult: { type: "execution-denied", reason: expect.stringContaining(reason) }
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the world
+// ---------------------------------------------------------------------------------------------------------------------
+
+const ledger = Effect.map(
   Effect.flatMap(CyclesServer.CyclesServer, (server) => server.books("RISK_POINTS")),
   ({ reserved, spent }) => ({ spent: Number(spent), reserved: Number(reserved) })
 )
+const reservations = Effect.flatMap(CyclesServer.CyclesServer, (server) => server.reservations)
 
-const world = (params: unknown, allocated = 100, name = "Send") =>
+const world = (caps?: CyclesServer.CapsOptions, allocated = 100) =>
+  CyclesTest.layer({ budgets: [{ unit: "RISK_POINTS", allocated, caps }] })
+
+/** A model that calls one tool. */
+const model = (name: string, params: unknown, allocated = 100) =>
   S.bare.pipe(
     Layer.provideMerge(
       S.world([{ parts: [S.toolCall(name, params), S.finish(20, 10, "tool-calls")] }], {
@@ -42,130 +103,563 @@ const world = (params: unknown, allocated = 100, name = "Send") =>
     )
   )
 
-const run = (
-  send: (to: ReadonlyArray<string>) => Effect.Effect<{ readonly sent: number }, string>,
-  options?: CyclesToolkit.Options
-) =>
-  LanguageModel.generateText({ prompt: "Tell them", toolkit: CyclesToolkit.guard(toolkit, budgets, options) }).pipe(
-    Effect.provide(handlers(send))
-  )
+const ask = (handler: Handler, options?: CyclesToolkit.Options) =>
+  LanguageModel.generateText({
+    prompt: "Write to them",
+    toolkit: CyclesToolkit.guard(toolkit, { Send: send }, options)
+  }).pipe(Effect.provide(handlers(handler)))
 
 describe("CyclesToolkit", () => {
   describe("guard", () => {
-    it.effect("reserves by the parameters and charges by the result", () =>
+    it.effect("reserves an estimate of the parameters and commits the actual amount of the result", () =>
       Effect.gen(function* () {
-        let held = -1
+        let reserved = -1
         const server = yield* CyclesServer.CyclesServer
-        const response = yield* run((to) =>
-          Effect.map(server.books("RISK_POINTS"), ({ reserved }) => {
-            held = Number(reserved)
+        const response = yield* ask(({ to }) =>
+          Effect.map(ledger, (now) => {
+            reserved = now.reserved
             return { sent: to.length - 1 }
-          })
+          }).pipe(Effect.provideService(CyclesServer.CyclesServer, server))
         )
-        expect(held).toBe(30)
+        expect(reserved).toBe(30)
         expect(response.toolResults[0]?.result).toEqual({ sent: 2 })
-        expect(yield* risk).toEqual({ spent: 20, reserved: 0 })
-        const [row] = yield* server.reservations
-        expect(row?.action).toMatchObject({ kind: "tool.call", name: "Send" })
-      }).pipe(Effect.provide(world({ to: ["a", "b", "c"] })))
+        expect(yield* ledger).toEqual({ spent: 20, reserved: 0 })
+        expect((yield* reservations)[0]?.action).toMatchObject({ kind: "tool.call", name: "Send" })
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
     )
 
-    it.effect("tells the model of a denial, and the handler never runs", () =>
+    it.effect("returns a denial as a result, and the handler doesn't run", () =>
       Effect.gen(function* () {
-        let ran = false
-        const response = yield* run(() => Effect.sync(() => ((ran = true), { sent: 0 })))
-        expect(ran).toBe(false)
-        expect(response.toolResults[0]).toMatchObject({
-          isFailure: true,
-          result: { type: "execution-denied", reason: expect.stringContaining("BUDGET_EXCEEDED") },
-          encodedResult: { type: "execution-denied" }
-        })
-        expect(yield* risk).toEqual({ spent: 0, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a", "b", "c"] }, 20)))
+        const response = yield* ask(() => Effect.die("must not run"))
+        const [part] = response.toolResults
+        expect(part).toMatchObject({ isFailure: true, result: { type: "execution-denied" } })
+        expect(part?.result).toEqual(part?.encodedResult)
+        expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] }, 20)))
     )
 
-    it.effect("gives everything back when the handler fails, and keeps its failure", () =>
+    it.effect("reserves nothing if the parameters are invalid", () =>
       Effect.gen(function* () {
-        expect(yield* Effect.flip(run(() => Effect.fail("no route")))).toBe("no route")
-        expect(yield* risk).toEqual({ spent: 0, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("charges what a handler has recorded before it failed", () =>
-      Effect.gen(function* () {
-        const send = () =>
-          Effect.gen(function* () {
-            const reservation = yield* Reservation.current
-            if (reservation._tag === "Some") {
-              yield* Effect.orDie(reservation.value.record({ actual: Amount.riskPoints(4) }))
-            }
-            return yield* Effect.fail("half way")
-          })
-        expect(yield* Effect.flip(run(send))).toBe("half way")
-        expect(yield* risk).toEqual({ spent: 4, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("charges the estimate, then dies, when actual throws", () =>
-      Effect.gen(function* () {
-        const guarded = CyclesToolkit.guard(toolkit, {
-          Send: {
-            estimate: Amount.riskPoints(7),
-            actual: () => {
-              throw new Error("bad actual")
-            }
-          }
-        })
-        const exit = yield* LanguageModel.generateText({ prompt: "Tell them", toolkit: guarded }).pipe(
-          Effect.provide(handlers(() => Effect.succeed({ sent: 1 }))),
-          Effect.exit
-        )
-        expect(String(exit)).toContain("bad actual")
-        expect(yield* risk).toEqual({ spent: 7, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("reserves nothing for parameters that the tool refuses", () =>
-      Effect.gen(function* () {
-        const error = yield* Effect.flip(run(() => Effect.succeed({ sent: 1 })))
+        const error = yield* Effect.flip(ask(() => Effect.die("must not run")))
         expect(error).toMatchObject({ reason: { _tag: "ToolParameterValidationError" } })
-        expect(yield* (yield* CyclesServer.CyclesServer).reservations).toEqual([])
-      }).pipe(Effect.provide(world({ to: "everybody" })))
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(model("Send", { to: "everybody" })))
     )
 
-    it.effect("leaves a tool without a budget alone", () =>
+    it.effect("asks for approval if the budget requires it", () =>
       Effect.gen(function* () {
-        const response = yield* run(() => Effect.succeed({ sent: 1 }))
-        expect(response.toolResults[0]?.result).toBe("nothing")
-        expect(yield* (yield* CyclesServer.CyclesServer).reservations).toEqual([])
-      }).pipe(Effect.provide(world({}, 100, "Look")))
-    )
-
-    it.effect("runs a tool call of the same run once", () =>
-      Effect.gen(function* () {
-        let ran = 0
-        const send = () => Effect.sync(() => ((ran += 1), { sent: 1 }))
-        yield* run(send, { namespace: "job-1" })
-        const script = yield* S.Script
-        script.turns.push({ parts: [S.toolCall("Send", { to: ["a"] }), S.finish(20, 10, "tool-calls")] })
-        const again = yield* run(send, { namespace: "job-1" })
-        expect(ran).toBe(1)
-        expect(again.toolResults[0]?.result).toMatchObject({ type: "execution-denied" })
-        expect(yield* risk).toEqual({ spent: 10, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("asks for approval where the budget says so", () =>
-      Effect.gen(function* () {
-        const guarded = CyclesToolkit.guard(toolkit, {
-          Send: { estimate: Amount.riskPoints(7), approval: ({ to }) => to.length > 2 }
-        })
-        const response = yield* LanguageModel.generateText({ prompt: "Tell them", toolkit: guarded }).pipe(
+        const guarded = CyclesToolkit.guard(toolkit, { Send: { estimate, approval: ({ to }) => to.length > 2 } })
+        const response = yield* LanguageModel.generateText({ prompt: "Write to them", toolkit: guarded }).pipe(
           Effect.provide(handlers(() => Effect.die("must wait")))
         )
         expect(response.content.some((part) => part.type === "tool-approval-request")).toBe(true)
-        expect(yield* risk).toEqual({ spent: 0, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a", "b", "c"] })))
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
+    )
+
+    it.effect("logs one warning if a toolkit is guarded twice", () =>
+      Effect.gen(function* () {
+        const twice = CyclesToolkit.guard(CyclesToolkit.guard(toolkit, { Send: { estimate } }), { Send: { estimate } })
+        const { messages } = yield* logged(
+          Effect.gen(function* () {
+            yield* call(yield* twice, "Send", { to: ["a"] })
+            yield* call(yield* twice, "Send", { to: ["a"] })
+          }).pipe(Effect.provide(handlers(succeeds)))
+        )
+        expect(messages).toEqual([expect.stringContaining("CyclesToolkit.guard received a guarded toolkit")])
+        expect(yield* ledger).toEqual({ spent: 40, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("guards a toolkit with handlers, and an effect of one", () =>
+      Effect.gen(function* () {
+        const built = yield* toolkit.pipe(Effect.provide(handlers(succeeds)))
+        yield* call(yield* CyclesToolkit.guard(built, { Send: send }), "Send", { to: ["a"] })
+        yield* call(yield* CyclesToolkit.guard(Effect.succeed(built), { Send: send }), "Send", { to: ["a"] })
+        expect(yield* ledger).toEqual({ spent: 20, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("fails with the error of the effect that builds the toolkit", () =>
+      Effect.gen(function* () {
+        const failing: Effect.Effect<Toolkit.WithHandler<Tools>, string> = Effect.fail("no server")
+        expect(yield* Effect.flip(CyclesToolkit.guard(failing, { Send: send }))).toBe("no server")
+      }).pipe(Effect.provide(world()))
+    )
+  })
+
+  describe("default rule", () => {
+    const rules = (options: CyclesToolkit.Rules) =>
+      CyclesToolkit.guard(toolkit, { Send: { estimate } }, options).pipe(Effect.provide(handlers(succeeds)))
+
+    it.effect("runs an unnamed tool without a reservation by default", () =>
+      Effect.gen(function* () {
+        const [result] = yield* call(yield* rules({}), "Look", {})
+        expect(result?.result).toBe("nothing")
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("reserves for unnamed tools if it is a budget, and keeps named budgets", () =>
+      Effect.gen(function* () {
+        const guarded = yield* rules({ default: { estimate: Amount.riskPoints(3) } })
+        yield* call(guarded, "Look", {})
+        yield* call(guarded, "Send", { to: ["a"] })
+        expect(yield* ledger).toEqual({ spent: 13, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("deny refuses unnamed tools without a request", () =>
+      Effect.gen(function* () {
+        const results = yield* call(yield* rules({ default: "deny" }), "Look", {})
+        expect(results).toMatchObject([deniedResult("doesn't allow calls of Look")])
+        expect(yield* CyclesTest.requests()).toEqual([])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("can be a function of the tool", () =>
+      Effect.gen(function* () {
+        const guarded = yield* rules({
+          default: (tool) => (tool.name === "Look" ? "free" : { estimate: Amount.riskPoints(4) })
+        })
+        yield* call(guarded, "Look", {})
+        yield* call(guarded, "Post", { to: ["a"] })
+        expect(yield* ledger).toEqual({ spent: 4, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("a named rule overrides the default rule", () =>
+      Effect.gen(function* () {
+        const guarded = yield* CyclesToolkit.guard(toolkit, { Look: "free" }, { default: "deny" }).pipe(
+          Effect.provide(handlers(succeeds))
+        )
+        expect(yield* call(guarded, "Look", {})).toMatchObject([{ result: "nothing" }])
+        expect(yield* call(guarded, "Send", { to: [] })).toMatchObject([deniedResult("Send")])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect.each(["constructor", "toString", "__proto__", "hasOwnProperty"])(
+      "finds a tool named %s only if it is named",
+      (name) =>
+        Effect.gen(function* () {
+          const tools = Toolkit.make(Tool.make(name, { success: Schema.String }))
+          const layer = tools.toLayer({ [name]: () => Effect.succeed("ran") })
+          const built = yield* tools.pipe(Effect.provide(layer))
+          const free = yield* CyclesToolkit.guard(built, {})
+          expect(Object.keys(free.tools)).toEqual([name])
+          expect(yield* call(free, name, {})).toMatchObject([{ result: "ran" }])
+          expect(yield* reservations).toEqual([])
+          const priced = yield* CyclesToolkit.guard(built, Object.fromEntries([[name, { estimate }]]))
+          expect(yield* call(priced, name, {})).toMatchObject([{ result: "ran" }])
+          expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+        }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("leaves the failure of an unknown tool to the toolkit", () =>
+      Effect.gen(function* () {
+        const tools = Toolkit.make(Tool.make(String("Known"), { success: Schema.String }))
+        const built = yield* tools.pipe(Effect.provide(tools.toLayer({ Known: () => Effect.succeed("ran") })))
+        const guarded = yield* CyclesToolkit.guard(built, {}, { default: "deny" })
+        const error = yield* Effect.flip(call(guarded, "toString", {}))
+        expect(error).toMatchObject({ reason: { _tag: "ToolNotFoundError" } })
+      }).pipe(Effect.provide(world()))
+    )
+  })
+
+  describe("caps", () => {
+    const guarded = guard({ estimate, onFailure: "estimate" }, succeeds)
+    const refused = guard({ estimate, onFailure: "estimate" }, () => Effect.die("must not run"))
+
+    it.effect.each<[string, CyclesServer.CapsOptions]>([
+      ["tool_denylist", { tool_denylist: ["Send"] }],
+      ["tool_allowlist", { tool_allowlist: ["Look"] }],
+      ["tool_allowlist", { tool_allowlist: ["Look"], tool_denylist: ["Look"] }],
+      ["max_steps_remaining", { max_steps_remaining: 0 }]
+    ])("%s refuses the call and releases the reservation", ([name, caps]) =>
+      Effect.gen(function* () {
+        const results = yield* call(yield* refused, "Send", { to: [] })
+        expect(results).toMatchObject([deniedResult(name)])
+        expect((yield* reservations).map(({ status }) => status)).toEqual(["RELEASED"])
+        expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(world(caps)))
+    )
+
+    it.effect.each<[string, CyclesServer.CapsOptions]>([
+      ["a tool on the allowlist", { tool_allowlist: ["Send"], tool_denylist: ["Send"] }],
+      ["a tool that isn't on the denylist", { tool_allowlist: [], tool_denylist: ["send", "Look"] }],
+      ["a call with a step remaining", { max_steps_remaining: 1 }],
+      ["a cooldown of 0", { cooldown_ms: 0 }],
+      ["a limit of tokens", { max_tokens: 0 }]
+    ])("allow %s", ([, caps]) =>
+      Effect.gen(function* () {
+        expect(yield* call(yield* guarded, "Send", { to: [] })).toMatchObject([{ result: { sent: 1 } }])
+        expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(world(caps)))
+    )
+
+    it.effect("cooldown_ms delays the handler, and the heartbeat extends the lease meanwhile", () =>
+      Effect.gen(function* () {
+        let ran = false
+        const waits = yield* guard({ estimate, ttl: "10 seconds" }, () =>
+          Effect.sync(() => ((ran = true), { sent: 1 }))
+        )
+        const fiber = yield* Effect.forkChild(call(waits, "Send", { to: [] }))
+        yield* TestClock.adjust("29999 millis")
+        expect(ran).toBe(false)
+        expect(yield* ledger).toEqual({ spent: 0, reserved: 10 })
+        yield* TestClock.adjust("1 millis")
+        yield* Fiber.join(fiber)
+        expect(ran).toBe(true)
+        const [row] = yield* reservations
+        expect(row?.extensions).toBeGreaterThan(1)
+        expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(world({ cooldown_ms: 30_000 })))
+    )
+
+    it.effect("an interruption during the cooldown releases the reservation, whatever onFailure is", () =>
+      Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(call(yield* refused, "Send", { to: [] }))
+        yield* TestClock.adjust("10 seconds")
+        expect(yield* ledger).toEqual({ spent: 0, reserved: 10 })
+        yield* Fiber.interrupt(fiber)
+        expect((yield* reservations).map(({ status }) => status)).toEqual(["RELEASED"])
+      }).pipe(Effect.provide(world({ cooldown_ms: 30_000 })))
+    )
+
+    it.effect("are reported as span events and counted by name", () =>
+      Effect.gen(function* () {
+        const { spans, tracer } = S.recorder()
+        const lists = Metric.withAttributes(capsAppliedTotal, { cap: "tool_lists" })
+        const before = (yield* Metric.value(lists)).count
+        yield* call(yield* refused, "Send", { to: [] }).pipe(Effect.withSpan("agent"), Effect.withTracer(tracer))
+        expect((yield* Metric.value(lists)).count).toBe(before + 1)
+        const agent = spans.find(({ name }) => name === "agent")
+        expect(agent?.events).toMatchObject([["cycles.cap", expect.anything(), { cap: "tool_lists", tool: "Send" }]])
+      }).pipe(Effect.provide(world({ tool_denylist: ["Send"] })))
+    )
+  })
+
+  describe("settlement", () => {
+    const policies = ["partial", "estimate", "release"] as const
+    const expected = { partial: [0, 4], estimate: [10, 4], release: [0, 0] } as const
+    const failing =
+      (recorded: boolean): Handler =>
+      () =>
+        Effect.andThen(recorded ? record(4) : Effect.void, Effect.fail("no route"))
+
+    describe.each(policies)("onFailure: %s", (onFailure) => {
+      it.effect.each([false, true])(
+        "settles a thrown and a returned failure alike, with recorded spend: %s",
+        (recorded) =>
+          Effect.gen(function* () {
+            const guarded = yield* guard({ estimate, onFailure }, failing(recorded))
+            const spent = expected[onFailure][recorded ? 1 : 0]
+            expect(yield* Effect.flip(call(guarded, "Send", { to: [] }))).toBe("no route")
+            expect(yield* ledger).toEqual({ spent, reserved: 0 })
+            expect(yield* call(guarded, "Post", { to: [] })).toMatchObject([{ result: "no route", isFailure: true }])
+            expect(yield* ledger).toEqual({ spent: 2 * spent, reserved: 0 })
+            const statuses = (yield* reservations).map(({ status }) => status)
+            expect(statuses[0]).toBe(statuses[1])
+          }).pipe(Effect.provide(world()))
+      )
+
+      it.effect.each([false, true])("settles an interrupted call, with recorded spend: %s", (recorded) =>
+        Effect.gen(function* () {
+          const started = yield* Deferred.make<void>()
+          const guarded = yield* guard({ estimate, onFailure }, () =>
+            Effect.gen(function* () {
+              if (recorded) yield* record(4)
+              yield* Deferred.succeed(started, undefined)
+              return yield* Effect.never
+            })
+          )
+          const fiber = yield* Effect.forkChild(call(guarded, "Send", { to: [] }))
+          yield* Deferred.await(started)
+          yield* Fiber.interrupt(fiber)
+          expect(yield* ledger).toEqual({ spent: expected[onFailure][recorded ? 1 : 0], reserved: 0 })
+        }).pipe(Effect.provide(world()))
+      )
+
+      it.effect("settles a call whose caller stops after a preliminary result as an interrupted one", () =>
+        Effect.gen(function* () {
+          const guarded = yield* guard({ estimate, onFailure }, (_, { preliminary }) =>
+            Effect.andThen(preliminary({ sent: 0 }), Effect.never)
+          )
+          const results = yield* Stream.unwrap(guarded.handle("Send", { to: [] })).pipe(
+            Stream.take(1),
+            Stream.runCollect
+          )
+          expect(results).toMatchObject([{ preliminary: true }])
+          expect(yield* ledger).toEqual({ spent: expected[onFailure][0], reserved: 0 })
+        }).pipe(Effect.provide(world()))
+      )
+
+      it.effect("commits a call that succeeded, even if its caller stops at the final result", () =>
+        Effect.gen(function* () {
+          const guarded = yield* guard({ estimate, onFailure }, succeeds)
+          yield* Stream.unwrap(guarded.handle("Send", { to: [] })).pipe(Stream.take(1), Stream.runDrain)
+          expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+        }).pipe(Effect.provide(world()))
+      )
+
+      it.effect("commits the estimate if actual throws or has another unit, then dies", () =>
+        Effect.gen(function* () {
+          const throws = yield* guard(
+            {
+              estimate,
+              onFailure,
+              actual: () => {
+                throw new Error("bad actual")
+              }
+            },
+            succeeds
+          )
+          expect(String(yield* Effect.exit(call(throws, "Send", { to: [] })))).toContain("bad actual")
+          expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+          const differs = yield* guard({ estimate, onFailure, actual: Amount.tokens(3) }, succeeds)
+          expect(String(yield* Effect.exit(call(differs, "Send", { to: [] })))).toContain("UnitMismatch")
+          expect(yield* ledger).toEqual({ spent: 20, reserved: 0 })
+        }).pipe(Effect.provide(world()))
+      )
+    })
+
+    it.effect("emits preliminary results while the estimate is reserved, and settles before the final result", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate }, (_, { preliminary }) =>
+          Effect.as(Effect.andThen(preliminary({ sent: 0 }), preliminary({ sent: 1 })), { sent: 2 })
+        )
+        const seen = yield* Stream.unwrap(guarded.handle("Send", { to: [] })).pipe(
+          Stream.rechunk(1),
+          Stream.mapEffect((result) => Effect.map(ledger, ({ spent }) => ({ isFinal: !result.preliminary, spent }))),
+          Stream.runCollect
+        )
+        expect(seen.length).toBe(3)
+        expect(seen[2]).toEqual({ isFinal: true, spent: 10 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("commits recorded spend instead of the estimate", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate }, () => Effect.as(record(6), { sent: 1 }))
+        yield* call(guarded, "Send", { to: [] })
+        expect(yield* ledger).toEqual({ spent: 6, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("never commits less than the recorded spend", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate, actual: Amount.riskPoints(3) }, () =>
+          Effect.as(record(6), { sent: 1 })
+        )
+        const { messages } = yield* logged(call(guarded, "Send", { to: [] }))
+        expect(messages).toEqual([expect.stringContaining("below the recorded total")])
+        expect(yield* ledger).toEqual({ spent: 6, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("keeps a failure of the handler that is itself a denial", () =>
+      Effect.gen(function* () {
+        const Nested = Tool.make("Nested", { success: Schema.Void, failure: CyclesError.BudgetExceeded })
+        const tools = Toolkit.make(Nested)
+        const guarded = yield* CyclesToolkit.guard(tools, { Nested: { estimate } }).pipe(
+          Effect.provide(
+            tools.toLayer({
+              Nested: () =>
+                Effect.fail(new CyclesError.BudgetExceeded({ operation: "reserve", code: "NESTED", scopes: [] }))
+            })
+          )
+        )
+        expect(yield* Effect.flip(call(guarded, "Nested", {}))).toMatchObject({
+          _tag: "BudgetExceeded",
+          code: "NESTED"
+        })
+        expect((yield* reservations).map(({ status }) => status)).toEqual(["RELEASED"])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("dies with the value that estimate throws, and the handler doesn't run", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard(
+          {
+            estimate: () => {
+              throw new Error("bad estimate")
+            }
+          },
+          () => Effect.die("must not run")
+        )
+        expect(String(yield* Effect.exit(call(guarded, "Send", { to: [] })))).toContain("bad estimate")
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("fails if no scope has a budget in the unit of the estimate, and the handler doesn't run", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate: Amount.credits(1) }, () => Effect.die("must not run"))
+        const error = yield* Effect.flip(call(guarded, "Send", { to: [] }))
+        if (!AiError.isAiError(error)) return expect.fail("not an AiError")
+        expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "ApiError", status: 400, code: "UNIT_MISMATCH" })
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(world()))
+    )
+  })
+
+  describe("options", () => {
+    it.effect("dryRun checks the budget only, and the handler runs if it is allowed", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate: send.estimate, dryRun: true }, succeeds)
+        expect(yield* call(guarded, "Send", { to: ["a"] })).toMatchObject([{ result: { sent: 1 } }])
+        const large = Array.from({ length: 11 }, String)
+        expect(yield* call(guarded, "Send", { to: large })).toMatchObject([deniedResult("BUDGET_EXCEEDED")])
+        expect(yield* reservations).toEqual([])
+        expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("onSettled runs once with the settlement of each call, except after a denial", () =>
+      Effect.gen(function* () {
+        const settlements: Array<Settlement.Settlement> = []
+        const onSettled = (settlement: Settlement.Settlement) => Effect.sync(() => settlements.push(settlement))
+        const budget = { estimate: send.estimate, onSettled }
+        yield* call(yield* guard(budget, succeeds), "Send", { to: ["a"] })
+        yield* call(yield* guard(budget, () => Effect.fail("no route")), "Post", { to: ["a"] })
+        yield* call(yield* guard(budget, succeeds), "Send", { to: Array.from({ length: 11 }, String) })
+        expect(settlements.map(({ _tag }) => _tag)).toEqual(["Committed", "Released"])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("heartbeat: cancel interrupts the handler of a lost lease, and the call fails with an AiError", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+        let isInterrupted = false
+        const guarded = yield* guard({ estimate, heartbeat: "cancel", ttl: "10 seconds" }, () =>
+          Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isInterrupted = true)))
+        )
+        const fiber = yield* Effect.forkChild(Effect.flip(call(guarded, "Send", { to: [] })))
+        yield* TestClock.adjust("1 minute")
+        const error = yield* Fiber.join(fiber)
+        if (!AiError.isAiError(error)) return expect.fail("not an AiError")
+        expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "LeaseLost" })
+        expect(isInterrupted).toBe(true)
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect.each(["cancel", "failOnFinalize", "warn"] as const)(
+      "heartbeat: %s runs a long handler to its end while the lease is extended",
+      (heartbeat) =>
+        Effect.gen(function* () {
+          const guarded = yield* guard({ estimate, heartbeat, ttl: "10 seconds" }, (_, { preliminary }) =>
+            Effect.gen(function* () {
+              for (let step = 0; step < 5; step++) {
+                yield* preliminary({ sent: step })
+                yield* Effect.sleep("10 seconds")
+              }
+              return { sent: 5 }
+            })
+          )
+          const fiber = yield* Effect.forkChild(call(guarded, "Send", { to: [] }))
+          yield* TestClock.adjust("50 seconds")
+          expect((yield* Fiber.join(fiber)).map(({ result }) => result)).toEqual(
+            [0, 1, 2, 3, 4, 5].map((sent) => ({ sent }))
+          )
+          expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+        }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("heartbeat: failOnFinalize fails a call that succeeded under a lost lease, after its settlement", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+        const guarded = yield* guard({ estimate, heartbeat: "failOnFinalize", ttl: "10 seconds" }, () =>
+          Effect.as(Effect.sleep("1 minute"), { sent: 1 })
+        )
+        const fiber = yield* Effect.forkChild(Effect.flip(call(guarded, "Send", { to: [] })))
+        yield* TestClock.adjust("2 minutes")
+        const error = yield* Fiber.join(fiber)
+        if (!AiError.isAiError(error)) return expect.fail("not an AiError")
+        expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "LeaseLost" })
+        expect((yield* ledger).spent).toBe(10)
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("subject is merged into the ambient subject", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate, subject: { toolset: "mail" } }, succeeds)
+        yield* call(guarded, "Send", { to: [] }).pipe(Cycles.withSubject({ agent: "writer" }))
+        expect((yield* reservations)[0]?.subject).toMatchObject({ agent: "writer", toolset: "mail" })
+      }).pipe(Effect.provide(world()))
+    )
+  })
+
+  describe("denials", () => {
+    it.effect("say what was refused, why, and what to do instead", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate: send.estimate }, succeeds)
+        const [result] = yield* call(guarded, "Send", { to: ["a", "b", "c"] })
+        expect(result?.result).toEqual({
+          type: "execution-denied",
+          reason:
+            "The budget refused this call of Send (BUDGET_EXCEEDED): it needs 30 RISK_POINTS. The tool did not run. " +
+            "Don't repeat this call. Continue without it, or make a call that needs less."
+        })
+      }).pipe(Effect.provide(world(undefined, 20)))
+    )
+
+    it.effect("say what remains and when to call again if the server reports it", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.inject(
+          "reserve",
+          Fault.response({
+            status: 409,
+            headers: { "retry-after": "5" },
+            body: {
+              error: "BUDGET_EXCEEDED",
+              message: "Insufficient remaining budget",
+              request_id: "r-1",
+              details: { remaining: 20, scope: "tenant:acme" }
+            }
+          })
+        )
+        const guarded = yield* guard({ estimate: send.estimate }, succeeds)
+        const [result] = yield* call(guarded, "Send", { to: ["a", "b", "c"] })
+        expect(result?.result).toEqual({})
+      }).pipe(Effect.provide(world(undefined, 20)))
+    )
+
+    it.effect("have a valid encoding for every tool", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate }, succeeds)
+        const [result] = yield* call(guarded, "Post", { to: [] })
+        const encode = Schema.encodeUnknownEffect(Tool.failureResultSchema(Post))
+        expect(yield* encode(result?.result)).toEqual(result?.encodedResult)
+      }).pipe(Effect.provide(world(undefined, 5)))
+    )
+
+    it.effect.each<[string, Fault.Fault]>([
+      ["no connection", Fault.connectionRefused],
+      ["a 503", Fault.status(503)],
+      ["a 401", Fault.error(401, "UNAUTHORIZED")],
+      ["a page of a proxy", Fault.garbage]
+    ])("an outage of Cycles is a failure, not a denial: %s", ([, fault]) =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("reserve", fault)
+        const guarded = yield* guard({ estimate }, () => Effect.die("must not run"))
+        const error = yield* Effect.flip(call(guarded, "Send", { to: [] }))
+        if (!AiError.isAiError(error)) return expect.fail("not an AiError")
+        expect(CyclesAiError.causeOf(error)?._tag).toMatch(/^(Transport|Api|Protocol)Error$/)
+        yield* CyclesTest.clearFaults()
+      }).pipe(Effect.provide(world()))
     )
   })
 })
+
+/** The warnings and errors that an effect logs. */
+const logged = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const messages: Array<string> = []
+    const value = yield* Effect.provide(
+      self,
+      Logger.layer([
+        Logger.make(({ logLevel, message }) => void (logLevel === "Warn" && messages.push(String(message))))
+      ])
+    )
+    return { messages, value }
+  })
