@@ -20,6 +20,7 @@ import type { Settlement } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
 import { capsAppliedTotal } from "../src/internal/caps.ts"
+import * as Denial from "../src/internal/denial.ts"
 import * as S from "./support/script.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -48,14 +49,18 @@ const handlers = (send: Handler) => toolkit.toLayer({ Send: send, Post: send, Lo
 const succeeds: Handler = () => Effect.succeed({ sent: 1 })
 
 const estimate = Amount.riskPoints(10)
+const perRecipient = ({ to }: { readonly to: ReadonlyArray<string> }) => Amount.riskPoints(to.length * 10)
 const send: CyclesToolkit.Budget<typeof Send> = {
-  estimate: ({ to }) => Amount.riskPoints(to.length * 10),
+  estimate: perRecipient,
   actual: ({ sent }) => Amount.riskPoints(sent * 10)
 }
 
 /** Guards `Send` and `Post` alike. */
-const guard = (budget: CyclesToolkit.Budget<Tool.Any>, handler: Handler, options?: CyclesToolkit.Options) =>
-  CyclesToolkit.guard(toolkit, { Send: budget, Post: budget }, options).pipe(Effect.provide(handlers(handler)))
+const guard = (
+  budget: CyclesToolkit.Budget<typeof Send | typeof Post>,
+  handler: Handler,
+  options?: CyclesToolkit.Options
+) => CyclesToolkit.guard(toolkit, { Send: budget, Post: budget }, options).pipe(Effect.provide(handlers(handler)))
 
 /** All results of a call. */
 const call = <T extends Record<string, Tool.Any>, Name extends keyof T>(
@@ -506,7 +511,7 @@ describe("CyclesToolkit", () => {
   describe("options", () => {
     it.effect("dryRun checks the budget only, and the handler runs if it is allowed", () =>
       Effect.gen(function* () {
-        const guarded = yield* guard({ estimate: send.estimate, dryRun: true }, succeeds)
+        const guarded = yield* guard({ estimate: perRecipient, dryRun: true }, succeeds)
         expect(yield* call(guarded, "Send", { to: ["a"] })).toMatchObject([{ result: { sent: 1 } }])
         const large = Array.from({ length: 11 }, String)
         expect(yield* call(guarded, "Send", { to: large })).toMatchObject([deniedResult("BUDGET_EXCEEDED")])
@@ -519,7 +524,7 @@ describe("CyclesToolkit", () => {
       Effect.gen(function* () {
         const settlements: Array<Settlement.Settlement> = []
         const onSettled = (settlement: Settlement.Settlement) => Effect.sync(() => settlements.push(settlement))
-        const budget = { estimate: send.estimate, onSettled }
+        const budget = { estimate: perRecipient, onSettled }
         yield* call(yield* guard(budget, succeeds), "Send", { to: ["a"] })
         yield* call(yield* guard(budget, () => Effect.fail("no route")), "Post", { to: ["a"] })
         yield* call(yield* guard(budget, succeeds), "Send", { to: Array.from({ length: 11 }, String) })
@@ -531,10 +536,14 @@ describe("CyclesToolkit", () => {
       Effect.gen(function* () {
         yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
         let isInterrupted = false
+        const started = yield* Deferred.make<void>()
         const guarded = yield* guard({ estimate, heartbeat: "cancel", ttl: "10 seconds" }, () =>
-          Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isInterrupted = true)))
+          Effect.andThen(Deferred.succeed(started, undefined), Effect.never).pipe(
+            Effect.onInterrupt(() => Effect.sync(() => void (isInterrupted = true)))
+          )
         )
         const fiber = yield* Effect.forkChild(Effect.flip(call(guarded, "Send", { to: [] })))
+        yield* Deferred.await(started)
         yield* TestClock.adjust("1 minute")
         const error = yield* Fiber.join(fiber)
         if (!AiError.isAiError(error)) return expect.fail("not an AiError")
@@ -547,8 +556,10 @@ describe("CyclesToolkit", () => {
       "heartbeat: %s runs a long handler to its end while the lease is extended",
       (heartbeat) =>
         Effect.gen(function* () {
+          const started = yield* Deferred.make<void>()
           const guarded = yield* guard({ estimate, heartbeat, ttl: "10 seconds" }, (_, { preliminary }) =>
             Effect.gen(function* () {
+              yield* Deferred.succeed(started, undefined)
               for (let step = 0; step < 5; step++) {
                 yield* preliminary({ sent: step })
                 yield* Effect.sleep("10 seconds")
@@ -557,7 +568,9 @@ describe("CyclesToolkit", () => {
             })
           )
           const fiber = yield* Effect.forkChild(call(guarded, "Send", { to: [] }))
-          yield* TestClock.adjust("50 seconds")
+          yield* Deferred.await(started)
+          yield* Effect.yieldNow
+          for (let step = 0; step < 5; step++) yield* TestClock.adjust("10 seconds")
           expect((yield* Fiber.join(fiber)).map(({ result }) => result)).toEqual(
             [0, 1, 2, 3, 4, 5].map((sent) => ({ sent }))
           )
@@ -592,7 +605,7 @@ describe("CyclesToolkit", () => {
   describe("denials", () => {
     it.effect("say what was refused, why, and what to do instead", () =>
       Effect.gen(function* () {
-        const guarded = yield* guard({ estimate: send.estimate }, succeeds)
+        const guarded = yield* guard({ estimate: perRecipient }, succeeds)
         const [result] = yield* call(guarded, "Send", { to: ["a", "b", "c"] })
         expect(result?.result).toEqual({
           type: "execution-denied",
@@ -603,7 +616,7 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(world(undefined, 20)))
     )
 
-    it.effect("say what remains and when to call again if the server reports it", () =>
+    it.effect("say when to call again if the server reports it", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject(
           "reserve",
@@ -613,16 +626,28 @@ describe("CyclesToolkit", () => {
             body: {
               error: "BUDGET_EXCEEDED",
               message: "Insufficient remaining budget",
-              request_id: "r-1",
-              details: { remaining: 20, scope: "tenant:acme" }
+              request_id: "r-1"
             }
           })
         )
-        const guarded = yield* guard({ estimate: send.estimate }, succeeds)
+        const guarded = yield* guard({ estimate: perRecipient }, succeeds)
         const [result] = yield* call(guarded, "Send", { to: ["a", "b", "c"] })
-        expect(result?.result).toEqual({})
+        expect(result).toMatchObject(deniedResult("Don't repeat this call within 5s."))
       }).pipe(Effect.provide(world(undefined, 20)))
     )
+
+    it("say what remains if the error has it", () => {
+      const error = new CyclesError.BudgetExceeded({
+        operation: "reserve",
+        code: "BUDGET_EXCEEDED",
+        requested: Amount.riskPoints(30),
+        remaining: Amount.makeSigned("RISK_POINTS", 20),
+        scopes: ["tenant:acme"]
+      })
+      expect(Denial.denied(Send, error)).toMatchObject(
+        deniedResult("it needs 30 RISK_POINTS, and 20 RISK_POINTS remain.")
+      )
+    })
 
     it.effect("have a valid encoding for every tool", () =>
       Effect.gen(function* () {
