@@ -3,11 +3,16 @@ import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
+import * as McpClient from "effect/ai/McpClient"
+import * as McpProtocol from "effect/ai/McpProtocol"
+import * as McpServer from "effect/ai/McpServer"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
@@ -21,6 +26,7 @@ import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
 import { capsAppliedTotal } from "../src/internal/caps.ts"
 import * as Denial from "../src/internal/denial.ts"
+import * as ToolKeys from "../src/internal/toolKeys.ts"
 import * as S from "./support/script.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -505,6 +511,170 @@ describe("CyclesToolkit", () => {
         expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "ApiError", status: 400, code: "UNIT_MISMATCH" })
         expect(yield* reservations).toEqual([])
       }).pipe(Effect.provide(world()))
+    )
+  })
+
+  describe("identity", () => {
+    const long = "x".repeat(1_000)
+    /** Ids of local and compatible servers: equal, empty, missing, started again, long, and similar to parts of keys. */
+    const ids = [
+      ...["call_0", "call_0", "", "", undefined, undefined, "call_0", `${long}1`, `${long}1`, `${long}2`],
+      ...["call_0#2", "a:b", "@Send", "=0", "é", "\ud800", "\udbff", "\\ud800", " ", "0"]
+    ]
+    /** A guarded toolkit that counts the calls of its handler. */
+    const counting = (options?: CyclesToolkit.Options) => {
+      const state = { ran: 0 }
+      const guarded = guard(
+        { estimate: Amount.riskPoints(1) },
+        () => Effect.sync(() => ({ sent: ++state.ran })),
+        options
+      )
+      return { state, guarded }
+    }
+    const callAll = (guarded: ReturnType<typeof guard>) =>
+      Effect.forEach(ids, (id) => Effect.flatMap(guarded, (toolkit) => call(toolkit, "Send", { to: [] }, id)), {
+        concurrency: "unbounded"
+      })
+    const isDenied = (results: ReadonlyArray<Tool.HandlerResult<typeof Send>>) =>
+      results.some(({ isFailure }) => isFailure)
+
+    it.effect.each<CyclesToolkit.Options>([{}, { namespace: "job-1" }, { namespace: "n".repeat(100) }])(
+      "runs and charges every call, whatever its id is: %o",
+      (options) =>
+        Effect.gen(function* () {
+          const { guarded, state } = counting(options)
+          expect((yield* callAll(guarded)).filter(isDenied)).toEqual([])
+          expect(state.ran).toBe(ids.length)
+          expect(yield* ledger).toEqual({ spent: ids.length, reserved: 0 })
+          const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
+          expect(new Set(keys).size).toBe(ids.length)
+          expect(keys.filter((key) => key.length > 256)).toEqual([])
+        }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("another run with the same namespace and the same calls runs none of them", () =>
+      Effect.gen(function* () {
+        yield* callAll(counting({ namespace: "job-1" }).guarded)
+        const { guarded, state } = counting({ namespace: "job-1" })
+        const results = (yield* callAll(guarded)).flat()
+        expect(results).toMatchObject(ids.map(() => deniedResult("has run before, in an earlier run of this job")))
+        expect(state.ran).toBe(0)
+        expect(yield* ledger).toEqual({ spent: ids.length, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("another run without a namespace, or with another one, runs all of them", () =>
+      Effect.gen(function* () {
+        for (const options of [{}, {}, { namespace: "job-1" }, { namespace: "job-2" }]) {
+          const { guarded, state } = counting(options)
+          yield* callAll(guarded)
+          expect(state.ran).toBe(ids.length)
+        }
+        expect(yield* ledger).toEqual({ spent: 4 * ids.length, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("ids that start again in each round of a model are different calls", () =>
+      Effect.gen(function* () {
+        const script = yield* S.Script
+        const { guarded, state } = counting({ namespace: "job-1" })
+        for (let round = 0; round < 2; round++) {
+          const calls = ["0", "0", "0"].map((id) => S.toolCall("Send", { to: [] }, id))
+          script.turns.push({ parts: [...calls, S.finish(1, 1, "tool-calls")] })
+          yield* LanguageModel.generateText({ prompt: "Write to them", toolkit: guarded })
+        }
+        expect(state.ran).toBe(6)
+        expect(yield* ledger).toEqual({ spent: 6, reserved: 0 })
+        const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
+        expect(keys.toSorted()).toEqual(["", "#2", "#3", "#4", "#5", "#6"].map((ordinal) => `job-1:0${ordinal}`))
+      }).pipe(
+        Effect.provide(
+          S.bare.pipe(Layer.provideMerge(S.world([], { budgets: [{ unit: "RISK_POINTS", allocated: 100 }] })))
+        )
+      )
+    )
+
+    it.effect("running the results of one call again is a new call", () =>
+      Effect.gen(function* () {
+        const { guarded, state } = counting({ namespace: "job-1" })
+        const results = yield* Effect.flatMap(guarded, (toolkit) => toolkit.handle("Send", { to: [] }, "0"))
+        yield* Stream.runDrain(results)
+        yield* Stream.runDrain(results)
+        expect(state.ran).toBe(2)
+        expect(yield* ledger).toEqual({ spent: 2, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect.each(["", "n".repeat(101)])(
+      "an invalid namespace dies with a RangeError before anything is sent",
+      (namespace) =>
+        Effect.gen(function* () {
+          const exit = yield* Effect.exit(counting({ namespace }).guarded)
+          expect(String(exit)).toContain("RangeError: namespace must be a string of 1 to 100 characters")
+          expect(yield* CyclesTest.requests()).toEqual([])
+        }).pipe(Effect.provide(world()))
+    )
+
+    const Id = Schema.Union([
+      Schema.String,
+      Schema.Undefined,
+      Schema.Literals(["", "0", "0#2", "a:0", "@Send", "=0", "\ud800", "\udbff", `${long}1`, `${long}2`])
+    ])
+    const Calls = Schema.Array(Schema.Struct({ name: Schema.Literals(["Send", "Post", "é"]), id: Id }))
+    const Namespace = Schema.Literals(["a", "a:0", "a:@Send", "a:=", "n".repeat(100)])
+
+    it.effect.prop(
+      "keys are reproducible, at most 256 characters, and different for different calls and namespaces (500 runs)",
+      { calls: Calls, first: Namespace, second: Namespace },
+      ({ calls, first, second }) =>
+        Effect.gen(function* () {
+          const keysOf = (namespace: string) => {
+            const keys = ToolKeys.make(namespace)
+            return Effect.all(calls.map(({ id, name }) => keys.next(name, id)))
+          }
+          const some = yield* keysOf(first)
+          expect(yield* keysOf(first)).toEqual(some)
+          const others = first === second ? [] : yield* keysOf(second)
+          expect(new Set([...some, ...others]).size).toBe(some.length + others.length)
+          for (const key of some) expect(key).toMatch(/^.{3,256}$/su)
+          for (const key of some) expect(key?.startsWith(`${first}:`)).toBe(true)
+        }),
+      { arbitrary: { runs: 500 }, timeout: 60_000 }
+    )
+  })
+
+  describe("McpClient.toolkit", () => {
+    const registrations = McpServer.toolkit(Toolkit.make(Send, Look)).pipe(
+      Layer.provide(Toolkit.make(Send, Look).toLayer({ Send: succeeds, Look: () => Effect.succeed("nothing") }))
+    )
+    /** A client of an MCP server in this process, over HTTP. */
+    const connect = Effect.gen(function* () {
+      const protocol = McpProtocol.v2025_11_25
+      const { dispose, handler } = HttpRouter.toWebHandler(
+        McpServer.layerHttp({ name: "crm", version: "1", path: "/mcp", protocols: [protocol], registrations }),
+        { disableLogger: true }
+      )
+      yield* Effect.addFinalizer(() => Effect.promise(dispose))
+      const transport = Layer.effect(McpClient.Transport, McpClient.http({ url: "http://crm/mcp", protocol })).pipe(
+        Layer.provide(FetchHttpClient.layer),
+        Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => handler(new Request(input, init))))
+      )
+      return yield* McpClient.make({ name: "agent", version: "1" }).pipe(Effect.provide(transport))
+    })
+
+    it.effect("is guarded by names with a prefix and by a default rule", () =>
+      Effect.gen(function* () {
+        const client = yield* connect
+        const guarded = yield* CyclesToolkit.guard(
+          McpClient.toolkit(client, "crm__"),
+          { crm__Send: { estimate, actual: (text) => Amount.riskPoints(text.includes("1") ? 7 : 9) } },
+          { default: (tool) => (tool.name === "crm__Look" ? { estimate: Amount.riskPoints(95) } : "deny") }
+        )
+        expect(yield* call(guarded, "crm__Send", { to: ["a"] })).toMatchObject([{ isFailure: false }])
+        expect(yield* ledger).toEqual({ spent: 7, reserved: 0 })
+        expect(yield* call(guarded, "crm__Look", {})).toMatchObject([deniedResult("needs 95 RISK_POINTS")])
+        expect((yield* reservations).map(({ action }) => action.name)).toEqual(["crm__Send"])
+      }).pipe(Effect.scoped, Effect.provide(world()))
     )
   })
 
