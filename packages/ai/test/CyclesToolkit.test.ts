@@ -8,6 +8,7 @@ import * as McpProtocol from "effect/ai/McpProtocol"
 import * as McpServer from "effect/ai/McpServer"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -655,11 +656,11 @@ describe("CyclesToolkit", () => {
         { disableLogger: true }
       )
       yield* Effect.addFinalizer(() => Effect.promise(dispose))
-      const transport = Layer.effect(McpClient.Transport, McpClient.http({ url: "http://crm/mcp", protocol })).pipe(
+      const layer = McpClient.layerHttp({ name: "agent", version: "1", url: "http://crm/mcp", protocol }).pipe(
         Layer.provide(FetchHttpClient.layer),
         Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => handler(new Request(input, init))))
       )
-      return yield* McpClient.make({ name: "agent", version: "1" }).pipe(Effect.provide(transport))
+      return Context.get(yield* Layer.build(layer), McpClient.McpClient)
     })
 
     it.effect("is guarded by names with a prefix and by a default rule", () =>
