@@ -46,7 +46,7 @@ import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import { assumeParameters, assumeRule, assumeServed, assumeTools } from "./internal/assume.ts"
-import type { Budget, Rule } from "./internal/budget.ts"
+import type { Rule } from "./internal/budget.ts"
 import * as Denial from "./internal/denial.ts"
 import * as Guarded from "./internal/tool.ts"
 import * as ToolKeys from "./internal/toolKeys.ts"
@@ -109,6 +109,8 @@ export interface Options {
    * **Gotchas**
    *
    * - The numbers belong to one result of `guard`: call it once for each run of the job, not once for each model call.
+   *   Two guarded toolkits of the same job need different namespaces.
+   * - A call that was refused by a cap, or interrupted before its handler started, counts as made.
    * - A run that makes a different call under the same id fails with IDEMPOTENCY_MISMATCH, or is refused.
    */
   readonly namespace?: string | undefined

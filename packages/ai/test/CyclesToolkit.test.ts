@@ -338,6 +338,20 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(world({ cooldown_ms: 30_000 })))
     )
 
+    it.effect("the handler doesn't run if the lease is lost during the cooldown, with heartbeat: cancel", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+        const waits = yield* guard({ estimate, heartbeat: "cancel", ttl: "10 seconds" }, () =>
+          Effect.die("must not run")
+        )
+        const fiber = yield* Effect.forkChild(Effect.flip(call(waits, "Send", { to: [] })))
+        yield* TestClock.adjust("30 seconds")
+        const error = yield* Fiber.join(fiber)
+        if (!AiError.isAiError(error)) return expect.fail("not an AiError")
+        expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "LeaseLost" })
+      }).pipe(Effect.provide(world({ cooldown_ms: 30_000 })))
+    )
+
     it.effect("are reported as span events and counted by name", () =>
       Effect.gen(function* () {
         const { spans, tracer } = S.recorder()
@@ -450,6 +464,58 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(world()))
     )
 
+    const Story = Schema.Struct({
+      tool: Schema.Literals(["Send", "Post"]),
+      onFailure: Schema.Literals(policies),
+      steps: Schema.Array(Schema.Literals(["preliminary", "record", "yield"])),
+      ends: Schema.Literals(["succeeds", "fails", "dies", "never"]),
+      stops: Schema.Literals(["never", "take", "interrupt"]),
+      after: Schema.Literals([0, 1, 2, 3, 5, 8, 13, 21, 34])
+    })
+
+    it.effect.prop(
+      "every call is settled once, and recorded spend is committed, however handler and caller end (300 runs)",
+      { story: Story },
+      ({ story }) =>
+        Effect.gen(function* () {
+          let recorded = 0
+          const guarded = yield* guard({ estimate, onFailure: story.onFailure }, (_, { preliminary }) =>
+            Effect.gen(function* () {
+              for (const step of story.steps) {
+                if (step === "preliminary") yield* preliminary({ sent: 0 })
+                if (step === "record") yield* record(++recorded)
+                if (step === "yield") yield* Effect.yieldNow
+              }
+              if (story.ends === "fails") return yield* Effect.fail("no route")
+              if (story.ends === "dies") return yield* Effect.die("broken")
+              return story.ends === "never" ? yield* Effect.never : { sent: 1 }
+            })
+          )
+          const results: Array<boolean> = []
+          const stream = Stream.unwrap(guarded.handle(story.tool, { to: [] })).pipe(
+            Stream.tap((result) => Effect.sync(() => results.push(!result.preliminary && !result.isFailure)))
+          )
+          const fiber = yield* Effect.forkChild(
+            Stream.runDrain(story.stops === "take" ? Stream.take(stream, story.after) : stream)
+          )
+          const yields = story.stops === "interrupt" ? story.after : 200
+          for (let i = 0; i < yields; i++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(fiber)
+
+          const { reserved, spent } = yield* ledger
+          expect(reserved).toBe(0)
+          expect((yield* reservations).filter(({ status }) => status === "ACTIVE")).toEqual([])
+          if (results.includes(true)) expect(spent).toBe(recorded === 0 ? 10 : recorded)
+          else if (story.onFailure === "release") expect(spent === 0 || spent === recorded || spent === 10).toBe(true)
+          else expect(spent).toBeGreaterThanOrEqual(recorded)
+          if (story.stops === "never" && story.ends !== "succeeds") {
+            const [nothing, partly] = expected[story.onFailure]
+            expect(spent).toBe(recorded === 0 ? nothing : partly === 0 ? 0 : recorded)
+          }
+        }).pipe(Effect.provide(world(undefined, 1_000))),
+      { arbitrary: { runs: 300 }, timeout: 60_000 }
+    )
+
     it.effect("commits recorded spend instead of the estimate", () =>
       Effect.gen(function* () {
         const guarded = yield* guard({ estimate }, () => Effect.as(record(6), { sent: 1 }))
@@ -519,8 +585,26 @@ describe("CyclesToolkit", () => {
     const long = "x".repeat(1_000)
     /** Ids of local and compatible servers: equal, empty, missing, started again, long, and similar to parts of keys. */
     const ids = [
-      ...["call_0", "call_0", "", "", undefined, undefined, "call_0", `${long}1`, `${long}1`, `${long}2`],
-      ...["call_0#2", "a:b", "@Send", "=0", "é", "\ud800", "\udbff", "\\ud800", " ", "0"]
+      "call_0",
+      "call_0",
+      "",
+      "",
+      undefined,
+      undefined,
+      "call_0",
+      `${long}1`,
+      `${long}1`,
+      `${long}2`,
+      "call_0#2",
+      "a:b",
+      "@Send",
+      "=0",
+      "é",
+      "\ud800",
+      "\udbff",
+      "\\ud800",
+      " ",
+      "0"
     ]
     /** A guarded toolkit that counts the calls of its handler. */
     const counting = (options?: CyclesToolkit.Options) => {
@@ -558,7 +642,9 @@ describe("CyclesToolkit", () => {
         yield* callAll(counting({ namespace: "job-1" }).guarded)
         const { guarded, state } = counting({ namespace: "job-1" })
         const results = (yield* callAll(guarded)).flat()
-        expect(results).toMatchObject(ids.map(() => deniedResult("has run before, in an earlier run of this job")))
+        expect(results).toMatchObject(
+          ids.map(() => deniedResult("An earlier run of this job has already made this call of Send"))
+        )
         expect(state.ran).toBe(0)
         expect(yield* ledger).toEqual({ spent: ids.length, reserved: 0 })
       }).pipe(Effect.provide(world()))
@@ -631,7 +717,7 @@ describe("CyclesToolkit", () => {
         Effect.gen(function* () {
           const keysOf = (namespace: string) => {
             const keys = ToolKeys.make(namespace)
-            return Effect.all(calls.map(({ id, name }) => keys.next(name, id)))
+            return Effect.forEach(calls, ({ id, name }) => keys.next(name, id))
           }
           const some = yield* keysOf(first)
           expect(yield* keysOf(first)).toEqual(some)

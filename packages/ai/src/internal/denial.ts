@@ -57,15 +57,16 @@ const exceeded = (tool: Tool.Any, error: BudgetExceeded): string => {
   const requested = error.requested === undefined ? "" : `: it needs ${error.requested}`
   const joint = requested === "" ? ": " : ", and "
   const remaining = error.remaining === undefined ? "" : `${joint}${error.remaining} remain`
-  const next =
-    error.retryAfter === undefined
-      ? "Don't repeat this call. Continue without it, or make a call that needs less."
-      : `Don't repeat this call within ${Duration.format(error.retryAfter)}. Continue without it, or make a call that needs less.`
-  return `The budget refused this call of ${tool.name} (${error.code})${requested}${remaining}. ${notRun} ${next}`
+  const wait = error.retryAfter === undefined ? "" : ` within ${Duration.format(error.retryAfter)}`
+  return (
+    `The budget refused this call of ${tool.name} (${error.code})${requested}${remaining}. ${notRun} ` +
+    `Don't repeat this call${wait}. Continue without it, or make a call that needs less.`
+  )
 }
 
+/** The reservation of the earlier call may have been released, so it may not have run to its end. */
 const repeated = (tool: Tool.Any): string =>
-  `This call of ${tool.name} has run before, in an earlier run of this job. It did not run again, and its result isn't ` +
+  `An earlier run of this job has already made this call of ${tool.name}. It did not run again, and its result isn't ` +
   "available. Don't repeat it. Continue without its result."
 
 const listed = (name: string, list: "tool_allowlist" | "tool_denylist"): RefusedBy => ({
