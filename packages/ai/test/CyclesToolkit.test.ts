@@ -78,11 +78,11 @@ const call = <T extends Record<string, Tool.Any>, Name extends keyof T>(
 ) => Stream.runCollect(Stream.unwrap(toolkit.handle(name, params, id)))
 
 /** Records spend in the reservation of the handler. */
-const record = (amount: number) =>
+const record = (amount: number, isEstimated = false) =>
   Effect.flatMap(Reservation.current, (reservation) =>
     Option.isNone(reservation)
       ? Effect.die("no reservation")
-      : Effect.orDie(reservation.value.record({ actual: Amount.riskPoints(amount) }))
+      : Effect.orDie(reservation.value.record({ actual: Amount.riskPoints(amount), isEstimated }))
   )
 
 const deniedResult = (reason: string) => ({
@@ -156,6 +156,26 @@ describe("CyclesToolkit", () => {
         expect(error).toMatchObject({ reason: { _tag: "ToolParameterValidationError" } })
         expect(yield* reservations).toEqual([])
       }).pipe(Effect.provide(model("Send", { to: "everybody" })))
+    )
+
+    it.effect("returns invalid parameters as a result if the tool returns its failures, and reserves nothing", () =>
+      Effect.gen(function* () {
+        const guarded: Toolkit.WithHandler<Record<string, Tool.Any>> = Object(yield* guard({ estimate }, succeeds))
+        const results = yield* call(guarded, "Post", { to: "everybody" })
+        expect(results).toMatchObject([{ isFailure: true, failureOrigin: "parameters" }])
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("guards the tool calls of a streamed response", () =>
+      Effect.gen(function* () {
+        const parts = yield* LanguageModel.streamText({
+          prompt: "Write to them",
+          toolkit: CyclesToolkit.guard(toolkit, { Send: send })
+        }).pipe(Stream.provide(handlers(succeeds)), Stream.runCollect)
+        expect(parts.filter(({ type }) => type === "tool-result")).toMatchObject([{ result: { sent: 1 } }])
+        expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
     )
 
     it.effect("asks for approval if the budget requires it", () =>
@@ -335,6 +355,24 @@ describe("CyclesToolkit", () => {
         expect(yield* ledger).toEqual({ spent: 0, reserved: 10 })
         yield* Fiber.interrupt(fiber)
         expect((yield* reservations).map(({ status }) => status)).toEqual(["RELEASED"])
+      }).pipe(Effect.provide(world({ cooldown_ms: 30_000 })))
+    )
+
+    it.effect("cooldown_ms also delays the handler with heartbeat: cancel, which pulls its results ahead", () =>
+      Effect.gen(function* () {
+        let ran = false
+        const waits = yield* guard({ estimate, heartbeat: "cancel" }, () =>
+          Effect.sync(() => ((ran = true), { sent: 1 }))
+        )
+        const fiber = yield* Effect.forkChild(call(waits, "Send", { to: [] }))
+        for (let i = 0; i < 100; i++) yield* Effect.yieldNow
+        yield* TestClock.adjust("29999 millis")
+        for (let i = 0; i < 100; i++) yield* Effect.yieldNow
+        expect(ran).toBe(false)
+        yield* TestClock.adjust("1 millis")
+        yield* Fiber.join(fiber)
+        expect(ran).toBe(true)
+        expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
       }).pipe(Effect.provide(world({ cooldown_ms: 30_000 })))
     )
 
@@ -524,6 +562,19 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(world()))
     )
 
+    it.effect("commits the total of several added amounts, and none of them twice", () =>
+      Effect.gen(function* () {
+        const add = Effect.flatMap(Reservation.current, (reservation) =>
+          Option.isNone(reservation) ? Effect.void : Effect.orDie(reservation.value.add(Amount.riskPoints(4)))
+        )
+        const guarded = yield* guard({ estimate }, () => Effect.as(Effect.andThen(add, add), { sent: 1 }))
+        yield* call(guarded, "Send", { to: [] })
+        const larger = yield* guard({ estimate, actual: Amount.riskPoints(9) }, () => Effect.as(add, { sent: 1 }))
+        yield* call(larger, "Post", { to: [] })
+        expect(yield* ledger).toEqual({ spent: 17, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
     it.effect("never commits less than the recorded spend", () =>
       Effect.gen(function* () {
         const guarded = yield* guard({ estimate, actual: Amount.riskPoints(3) }, () =>
@@ -532,6 +583,16 @@ describe("CyclesToolkit", () => {
         const { messages } = yield* logged(call(guarded, "Send", { to: [] }))
         expect(messages).toEqual([expect.stringContaining("below the recorded total")])
         expect(yield* ledger).toEqual({ spent: 6, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("commits an actual amount below recorded spend that is marked as an estimate", () =>
+      Effect.gen(function* () {
+        const guarded = yield* guard({ estimate, actual: Amount.riskPoints(3) }, () =>
+          Effect.as(record(6, true), { sent: 1 })
+        )
+        yield* call(guarded, "Send", { to: [] })
+        expect(yield* ledger).toEqual({ spent: 3, reserved: 0 })
       }).pipe(Effect.provide(world()))
     )
 
