@@ -244,6 +244,7 @@ const make = <Tools extends Record<string, Tool.Any>>(
     if (tool === undefined || rule === undefined || rule === "free") return run
     if (rule === "deny") return Effect.succeed(Stream.succeed(Denial.forbidden(tool)))
     return Effect.suspend(() => {
+      const results = Stream.unwrap(run)
       // Numbered before anything asynchronous, so that parallel calls are numbered in their order.
       let first: Effect.Effect<string | undefined> | undefined = keys.next(tool.name, toolCallId)
       const key = Effect.suspend(() => {
@@ -254,8 +255,8 @@ const make = <Tools extends Record<string, Tool.Any>>(
       return Effect.map(decode(tool, params, parseOptions), (decoded) =>
         decoded === undefined
           ? // The inner toolkit reports the invalid parameters. The handler doesn't run.
-            Stream.unwrap(run)
-          : Guarded.run(cycles, { tool, budget: rule, params: decoded.params, key, handle: run })
+            results
+          : Guarded.run(cycles, { tool, budget: rule, params: decoded.params, key, results })
       )
     })
   }

@@ -160,11 +160,13 @@ describe("CyclesToolkit", () => {
 
     it.effect("returns invalid parameters as a result if the tool returns its failures, and reserves nothing", () =>
       Effect.gen(function* () {
-        const guarded: Toolkit.WithHandler<Record<string, Tool.Any>> = Object(yield* guard({ estimate }, succeeds))
-        const results = yield* call(guarded, "Post", { to: "everybody" })
-        expect(results).toMatchObject([{ isFailure: true, failureOrigin: "parameters" }])
+        const response = yield* LanguageModel.generateText({
+          prompt: "Write to them",
+          toolkit: CyclesToolkit.guard(toolkit, { Post: { estimate } }).pipe(Effect.provide(handlers(succeeds)))
+        })
+        expect(response.toolResults).toMatchObject([{ isFailure: true }])
         expect(yield* reservations).toEqual([])
-      }).pipe(Effect.provide(world()))
+      }).pipe(Effect.provide(model("Post", { to: "everybody" })))
     )
 
     it.effect("guards the tool calls of a streamed response", () =>

@@ -44,19 +44,32 @@ type Element<T extends Tool.Any> =
 /** Every error of a guard. */
 type GuardError = CyclesError | AlreadySettled | LeaseLost
 
+/** Every error of a pull of the guarded stream. */
+type PullError = GuardError | HandlerFailed
+
 /** Stands for a failure of the handler, which may have the type of a guard's error. */
 class HandlerFailed {
   readonly _tag = "HandlerFailed"
 }
 
 /** One call, as the caller of `run` describes it. */
-export interface Call<T extends Tool.Any, E, R, E2, R2> {
+export interface Call<T extends Tool.Any, E, R> {
   readonly tool: T
   readonly budget: Budget<T>
   readonly params: Tool.Parameters<T>
   readonly key: Effect.Effect<string | undefined>
-  /** The call of the inner toolkit. */
-  readonly handle: Effect.Effect<Stream.Stream<Tool.HandlerResult<T>, E, R>, E2, R2>
+  /** The results of the inner toolkit. */
+  readonly results: Stream.Stream<Tool.HandlerResult<T>, E, R>
+}
+
+/** What has happened to a call so far. */
+interface State<E> {
+  /** Opened when the caps are obeyed. A guarded stream may be pulled ahead, so the handler waits for it. */
+  readonly start: Latch.Latch
+  /** Present as soon as the handler starts. */
+  spend: Spend | undefined
+  /** The cause with which the handler failed. */
+  failure: Cause.Cause<E> | undefined
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -64,101 +77,76 @@ export interface Call<T extends Tool.Any, E, R, E2, R2> {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Runs one call of a tool under its budget. */
-export const run = <T extends Tool.Any, E, R, E2, R2>(
+export const run = <T extends Tool.Any, E, R>(
   cycles: Cycles,
-  call: Call<T, E, R, E2, R2>
-): Stream.Stream<Tool.HandlerResult<T>, AiError.AiError | E | E2, R | R2> =>
+  call: Call<T, E, R>
+): Stream.Stream<Tool.HandlerResult<T>, AiError.AiError | E, R> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const { tool } = call
       const { action, actual, approval: _, estimate, subject, ...lease } = call.budget
+      const state: State<E> = { start: yield* Latch.make(), spend: undefined, failure: undefined }
       const scope = yield* Scope.make()
-      const start = yield* Latch.make()
-      let spend: Spend | undefined
-      let failure: Cause.Cause<E | E2> | undefined
-      yield* Effect.addFinalizer((exit) => Scope.close(scope, spend === undefined ? Exit.void : stopped(exit)))
+      yield* Effect.addFinalizer((exit) => Scope.close(scope, state.spend === undefined ? Exit.void : stopped(exit)))
 
-      const results = Stream.unwrap(
-        Effect.gen(function* () {
-          const reservation = yield* Reservation
-          yield* start.await
-          spend = new Spend(reservation)
-          return Stream.unwrap(call.handle).pipe(
-            Stream.takeUntil((result) => !result.preliminary),
-            Stream.provideService(Reservation, spend.reservation)
-          )
-        })
-      ).pipe(
-        Stream.map((result): Element<T> => ({ _tag: "Result", result })),
-        Stream.catchCause((cause) => {
-          failure = cause
-          return Stream.failCause(Cause.map(cause, () => new HandlerFailed()))
-        })
-      )
-      const opened = Stream.fromEffect(
-        Effect.map(Reservation, (reservation): Element<T> => ({ _tag: "Opened", reservation }))
-      )
-      const guarded = cycles.withCyclesStream(Stream.concat(opened, results), {
+      const guarded = cycles.withCyclesStream(bodyOf(call, state), {
         ...lease,
         action: action ?? { kind: "tool.call", name: tool.name.slice(0, 256) },
         estimate: typeof estimate === "function" ? estimate(call.params) : estimate,
         subject,
         idempotencyKey: yield* call.key,
-        // Without usage, a stream that ends with nothing recorded is released.
+        // A stream without usage that ends with nothing recorded is released.
         usage: () => undefined
       })
       const pull = yield* Scope.provide(Stream.toPull(guarded), scope)
-
       /** The cause of a failed pull: the error of the guard, or else the cause of the handler. */
-      const causeOf = (cause: Cause.Cause<GuardError | HandlerFailed>): Cause.Cause<AiError.AiError | E | E2> => {
+      const causeOf = (cause: Cause.Cause<PullError>): Cause.Cause<AiError.AiError | E> => {
         const error = guardErrorOf(cause)
         if (error !== undefined) return Cause.fail(fromBudget(`${tool.name}.handle`, error))
-        return failure ?? withoutFails(cause)
+        return state.failure ?? withoutFails(cause)
       }
 
-      const reservation = yield* Effect.catchCause(open(pull), (cause) => {
+      const opened = yield* Effect.catchCause(open(pull), (cause) => {
         const error = guardErrorOf(cause)
         return error?._tag === "BudgetExceeded" || error?._tag === "AlreadySettled"
           ? Effect.succeed(error)
           : Effect.failCause(causeOf(cause))
       })
-      if ("_tag" in reservation) return Stream.succeed(Denial.denied(tool, reservation))
-
-      const refusal = yield* obey(tool, reservation.caps)
+      if ("_tag" in opened) return Stream.succeed(Denial.denied(tool, opened))
+      const refusal = yield* obey(tool, opened.caps)
       if (refusal !== undefined) {
         yield* Scope.close(scope, Exit.void)
         return Stream.succeed(Denial.refused(tool, refusal))
       }
-      yield* start.open
+      yield* state.start.open
 
-      /** Settles a successful call: the stream ends after its final result, and reports here that its lease was lost. */
-      const settle: Effect.Effect<void, AiError.AiError | E | E2> = Pull.matchEffect(pull, {
-        onSuccess: () => settle,
+      /** The stream ends after its final result, unless it fails because its lease was lost. */
+      const end: Effect.Effect<void, AiError.AiError | E> = Pull.matchEffect(pull, {
+        onSuccess: () => end,
         onFailure: (cause) => Effect.failCause(causeOf(cause)),
         onDone: () => Scope.close(scope, Exit.void)
       })
-      const finish = (last: Tool.HandlerResult<T>): Effect.Effect<void, AiError.AiError | E | E2> =>
-        Effect.gen(function* () {
-          if (last.preliminary || spend === undefined) return
-          if (last.isFailure) return yield* Scope.close(scope, Exit.fail(new HandlerFailed()))
-          const problem = yield* spend.record(tool, actual, last.result)
-          yield* settle
-          if (problem !== undefined) return yield* Effect.die(problem.thrown)
-        })
-      let isFinished = false
+      const settle = Effect.fnUntraced(function* (final: Tool.HandlerResult<T>) {
+        if (final.isFailure) return yield* Scope.close(scope, Exit.fail(new HandlerFailed()))
+        const problem = yield* (state.spend ?? new Spend(opened)).record(tool, actual, final.result)
+        yield* end
+        if (problem !== undefined) return yield* Effect.die(problem.thrown)
+      })
+
+      let isSettled = false
       const next: Pull.Pull<
         NonEmptyReadonlyArray<Tool.HandlerResult<T>>,
-        AiError.AiError | E | E2
+        AiError.AiError | E
       > = Effect.uninterruptibleMask((restore) =>
-        isFinished
+        isSettled
           ? Cause.done()
           : Pull.matchEffect(restore(pull), {
               onSuccess: (elements) => {
-                const chunk = Arr.flatMap(elements, (element) => (element._tag === "Opened" ? [] : [element.result]))
-                if (!Arr.isReadonlyArrayNonEmpty(chunk)) return next
-                const last = Arr.lastNonEmpty(chunk)
-                isFinished = !last.preliminary
-                return isFinished ? Effect.as(finish(last), chunk) : Effect.succeed(chunk)
+                const results = Arr.flatMap(elements, (element) => (element._tag === "Opened" ? [] : [element.result]))
+                if (!Arr.isReadonlyArrayNonEmpty(results)) return next
+                const last = Arr.lastNonEmpty(results)
+                isSettled = !last.preliminary
+                return isSettled ? Effect.as(settle(last), results) : Effect.succeed(results)
               },
               onFailure: (cause) => Effect.failCause(causeOf(cause)),
               onDone: () => Cause.done()
@@ -168,14 +156,41 @@ export const run = <T extends Tool.Any, E, R, E2, R2>(
     })
   )
 
+/** The body of the guard: the reservation, and then the results up to the final one. */
+const bodyOf = <T extends Tool.Any, E, R>(
+  call: Call<T, E, R>,
+  state: State<E>
+): Stream.Stream<Element<T>, HandlerFailed, R | Reservation> => {
+  const opened = Effect.map(Reservation, (reservation): Element<T> => ({ _tag: "Opened", reservation }))
+  const results = Effect.gen(function* () {
+    const spend = new Spend(yield* Reservation)
+    yield* state.start.await
+    state.spend = spend
+    return call.results.pipe(
+      Stream.takeUntil((result) => !result.preliminary),
+      Stream.provideService(Reservation, spend.reservation)
+    )
+  })
+  return Stream.concat(
+    Stream.fromEffect(opened),
+    Stream.unwrap(results).pipe(
+      Stream.map((result): Element<T> => ({ _tag: "Result", result })),
+      Stream.catchCause((cause) => {
+        state.failure = cause
+        return Stream.failCause(Cause.map(cause, () => new HandlerFailed()))
+      })
+    )
+  )
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // before the handler
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Waits for the reservation, the first element of the guarded stream. */
 const open = <T extends Tool.Any>(
-  pull: Pull.Pull<NonEmptyReadonlyArray<Element<T>>, GuardError | HandlerFailed>
-): Effect.Effect<Reservation, GuardError | HandlerFailed> =>
+  pull: Pull.Pull<NonEmptyReadonlyArray<Element<T>>, PullError>
+): Effect.Effect<Reservation, PullError> =>
   Pull.matchEffect(pull, {
     onSuccess: ([first]) =>
       first._tag === "Opened" ? Effect.succeed(first.reservation) : Effect.die("The guard emitted no reservation"),
@@ -210,7 +225,7 @@ const obey = (tool: Tool.Any, caps: CapsModel.Caps | undefined): Effect.Effect<D
 const stopped = (exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, unknown> =>
   Exit.isSuccess(exit) ? Exit.interrupt() : exit
 
-const guardErrorOf = (cause: Cause.Cause<GuardError | HandlerFailed>): GuardError | undefined => {
+const guardErrorOf = (cause: Cause.Cause<PullError>): GuardError | undefined => {
   for (const reason of cause.reasons) {
     if (Cause.isFailReason(reason) && reason.error._tag !== "HandlerFailed") return reason.error
   }
