@@ -30,7 +30,7 @@ import { fromBudget } from "../CyclesAiError.ts"
 import type { Budget } from "./budget.ts"
 import * as Caps from "./caps.ts"
 import * as Denial from "./denial.ts"
-import { Spend } from "./spend.ts"
+import { Spend } from "./toolSpend.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
