@@ -9,10 +9,14 @@ import type { Span } from "effect/Tracer"
 import * as Observe from "./observe.ts"
 
 /** Waits for the longest cooldown of the caps. */
-export const cooldown = (caps: ReadonlyArray<Caps.Caps>, span: Span): Effect.Effect<void> => {
+export const cooldown = (
+  caps: ReadonlyArray<Caps.Caps>,
+  span: Span | undefined,
+  detail?: Record<string, unknown>
+): Effect.Effect<void> => {
   const ms = largest(caps, (one) => one.cooldownMs)
   if (ms === undefined || ms <= 0) return Effect.void
-  return Effect.andThen(Observe.cap(span, "cooldown_ms", { wait: ms }), Effect.sleep(ms))
+  return Effect.andThen(Observe.cap(span, "cooldown_ms", { wait: ms, ...detail }), Effect.sleep(ms))
 }
 
 /** The smallest of a limit among several caps. */

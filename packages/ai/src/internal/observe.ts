@@ -67,9 +67,9 @@ export const usage = (model: string, usage: Usage.Usage): Effect.Effect<void> =>
 export type CapName = "max_tokens" | "max_steps_remaining" | "tool_lists" | "cooldown_ms"
 
 /** Reports an applied cap as an event of the span and in the metrics. */
-export const cap = (span: Span, name: CapName, detail: Record<string, unknown>): Effect.Effect<void> =>
+export const cap = (span: Span | undefined, name: CapName, detail: Record<string, unknown>): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
-    safely(() => span.event("cycles.cap", clock.currentTimeNanosUnsafe(), { cap: name, ...detail }))
+    safely(() => span?.event("cycles.cap", clock.currentTimeNanosUnsafe(), { cap: name, ...detail }))
     return update(AiTelemetry.capsAppliedTotal, { cap: name }, 1)
   })
 
