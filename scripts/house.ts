@@ -98,9 +98,9 @@ const problemsOf = (path: string, text: string): ReadonlyArray<string> => {
   return problems
 }
 
-/** Checked are the sources and tests of every package, except `ai` and recorded texts of servers. */
+/** Checked are the sources and tests of every package, except recorded texts of servers. */
 const hasPhraseCheck = (path: string): boolean =>
-  /^packages\/(?!ai\/)[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
+  /^packages\/[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
 
 /** The data file of the server has a table `answers`. */
 const withoutTableName = (path: string, text: string): string =>

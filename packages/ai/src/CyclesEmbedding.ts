@@ -19,7 +19,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Guarded from "./internal/embed.ts"
-import type { Units } from "./internal/call.ts"
+import type { Units } from "./internal/request.ts"
 import type { Pricing } from "./Pricing.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------

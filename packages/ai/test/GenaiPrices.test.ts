@@ -126,7 +126,7 @@ describe("GenaiPrices", () => {
         expect(yield* some.price(call("openai", "homemade", usage, { requestedModel: "other" }))).toEqual(
           Amount.usd(99)
         )
-        expect(yield* some.maximum(request("nobody", "gpt-5", { outputTokens: 0 }))).toEqual(Amount.usd("0.099"))
+        expect(yield* some.maximum(request("someone", "gpt-5", { outputTokens: 0 }))).toEqual(Amount.usd("0.099"))
       })
     )
 
@@ -134,7 +134,7 @@ describe("GenaiPrices", () => {
       Effect.gen(function* () {
         for (const [provider, model] of [
           ["openai", "homemade-1"],
-          ["nobody", "gpt-5"]
+          ["someone", "gpt-5"]
         ] as const) {
           const error = new Pricing.UnknownModel({ provider, model })
           expect(yield* Effect.flip(prices.price(call(provider, model, Usage.make(1, 1))))).toEqual(error)

@@ -25,6 +25,15 @@ const providers: ReadonlyArray<readonly [keyof typeof keys, object, object]> = [
   ["bedrock", {}, { inferenceConfig: { maxTokens: 256 } }]
 ]
 
+const limits = {
+  openAi: OutputLimit.openAi,
+  openAiCompat: OutputLimit.openAiCompat,
+  openRouter: OutputLimit.openRouter,
+  anthropic: OutputLimit.anthropic,
+  google: OutputLimit.google,
+  bedrock: OutputLimit.bedrock
+}
+
 const contextOf = (name: keyof typeof keys, config: object) =>
   Context.make(settings(keys[name]), Object.fromEntries(Object.entries(config)))
 
@@ -33,7 +42,7 @@ const configOf = (name: keyof typeof keys, context: Context.Context<never>) =>
 
 describe("OutputLimit", () => {
   it.each(providers)("%s sets its limit and keeps the other settings", (name, before, after) => {
-    const limit = OutputLimit[name]
+    const limit = limits[name]
     const context = limit.set(contextOf(name, before), 256)
     expect(configOf(name, context)).toEqual(after)
     expect(limit.get(context)).toBe(256)
@@ -42,7 +51,7 @@ describe("OutputLimit", () => {
 
   it.each(providers)("%s reports that the provider read the limit, directly or in a copy", (name) => {
     let reads = 0
-    const limit = OutputLimit[name]
+    const limit = limits[name]
     const context = limit.set(Context.empty(), 256, () => reads++)
     expect(reads).toBe(0)
     structuredClone({ ...configOf(name, context) })
@@ -83,17 +92,17 @@ describe("OutputLimit", () => {
     ]
 
     it.each(thinking)("%s keeps a budget below the limit", (name, config) => {
-      const context = OutputLimit[name].set(contextOf(name, config(1_500)), 2_000)
+      const context = limits[name].set(contextOf(name, config(1_500)), 2_000)
       expect(configOf(name, context)).toMatchObject(config(1_500))
     })
 
     it.each(thinking)("%s lowers a budget that isn't below the limit", (name, config) => {
-      const context = OutputLimit[name].set(contextOf(name, config(8_000)), 2_000)
+      const context = limits[name].set(contextOf(name, config(8_000)), 2_000)
       expect(configOf(name, context)).toMatchObject(config(1_999))
     })
 
     it.each(thinking)("%s turns thinking off if the limit leaves too little for it", (name, config, off) => {
-      const context = OutputLimit[name].set(contextOf(name, config(8_000)), 100)
+      const context = limits[name].set(contextOf(name, config(8_000)), 100)
       expect(configOf(name, context)).toMatchObject(off)
     })
   })

@@ -29,7 +29,7 @@ const Story = Schema.Struct({
   parts: Schema.Array(Part),
   /** How the provider's stream ends. */
   ends: Schema.Literals(["well", "refused", "lost", "garbage", "never"]),
-  /** After how many parts the caller has enough, and how it says so. */
+  /** The number of parts after which the caller stops, and how it stops. */
   enough: Schema.Literals([0, 1, 2, 3, 4, 5, 100]),
   by: Schema.Literals(["take", "interrupt"])
 })
@@ -84,7 +84,7 @@ const turnOf = (story: typeof Story.Type): S.Turn => ({
           : undefined
 })
 
-/** The most that the provider told of, in the parts that the model has certainly passed on. */
+/** The largest usage in the first parts of a story. */
 const known = (story: typeof Story.Type, passed: number): number =>
   story.parts
     .slice(0, passed)
@@ -109,15 +109,14 @@ it.effect.prop(
           ? Stream.runDrain(Stream.take(counted, story.enough))
           : Stream.runDrain(counted)
       const fiber = yield* Effect.forkChild(run)
-      // The script answers without a wait: when nothing moves any more, the story has come as far as it can.
+      // The script doesn't wait, so the story is as far as it can come after some turns of the scheduler.
       for (let i = 0; i < 200; i++) yield* Effect.yieldNow
       yield* Fiber.interrupt(fiber)
 
       const { reserved, spent } = yield* S.books
       expect(reserved).toBe(0)
       yield* CyclesTest.expectNothingReserved()
-      // With tools the parts come through a queue, and the consumer's count says little of what the model has seen: there it
-      // is known only where the consumer takes all.
+      // With tools the parts pass through a queue, so the number that the model has seen is known only if all are taken.
       const passed = hasTools ? (story.enough === 100 ? story.parts.length : 0) : count
       expect(spent).toBeGreaterThanOrEqual(known(story, passed))
       if (story.parts.length === 0 && story.ends === "refused") expect(spent).toBe(0)
@@ -138,12 +137,12 @@ it.effect.prop(
       yield* Fiber.interrupt(fiber)
       const { reserved, spent } = yield* S.books
       expect(reserved).toBe(0)
-      const told = known(story, story.parts.length)
-      if (story.ends === "well" && told > 0) {
-        expect(spent).toBeGreaterThanOrEqual(told)
+      const reported = known(story, story.parts.length)
+      if (story.ends === "well" && reported > 0) {
+        expect(spent).toBeGreaterThanOrEqual(reported)
         // A count of 0 isn't reported, and is replaced by the counted tokens.
         const usages = story.parts.filter((part) => part._tag === "Usage")
-        if (usages.every(({ input, output }) => input > 0 && output > 0)) expect(spent).toBe(told)
+        if (usages.every(({ input, output }) => input > 0 && output > 0)) expect(spent).toBe(reported)
       }
       if (story.ends === "refused") expect(spent).toBe(0)
       if (story.ends === "never" || story.ends === "lost") expect(spent).toBeGreaterThan(0)

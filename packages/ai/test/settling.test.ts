@@ -375,6 +375,6 @@ describe("options", () => {
       expect(messages).toEqual([])
       yield* CyclesModel.make(once)
       expect(messages).toEqual(["CyclesModel guards a model that is guarded already: every call is charged twice"])
-    }).pipe(Effect.provide(Logger.layer([logger])), Effect.provide(S.world([])))
+    }).pipe(Effect.provide([Logger.layer([logger]), S.world([])]))
   })
 })

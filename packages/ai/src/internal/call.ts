@@ -4,15 +4,10 @@
  * A call has one reservation, or one for each unit. It collects the usage and the text of the response as they arrive, so
  * that the spend is known however the call ends.
  */
-import type { Action } from "@effect-cycles/protocol/Action"
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Caps } from "@effect-cycles/protocol/Caps"
-import type { Subject } from "@effect-cycles/protocol/Subject"
-import type { Cycles } from "effect-cycles/Cycles"
-import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type { LeaseLost } from "effect-cycles/Heartbeat"
 import type { Active } from "effect-cycles/Reservation"
-import type { Settlement } from "effect-cycles/Settlement"
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Cause from "effect/Cause"
@@ -20,12 +15,12 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import type { Span } from "effect/Tracer"
 import type { BudgetError } from "../CyclesAiError.ts"
-import type * as Estimator from "../Estimator.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usage from "../Usage.ts"
-import { quietly, safely } from "./guard.ts"
+import { nameOf } from "./request.ts"
+import type { Guard, Request } from "./request.ts"
+import { quietly, safely } from "./safely.ts"
 import * as Observe from "./observe.ts"
 import { billedOf } from "./outcome.ts"
 import type { Part, StreamPart } from "./parts.ts"
@@ -34,35 +29,6 @@ import * as Spend from "./spend.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** The units that a call is charged in. */
-export type Units = "tokens" | "usd" | "both"
-
-/** What all calls of a guarded model share. */
-export interface Guard {
-  readonly cycles: Cycles
-  readonly units: Units
-  readonly pricing: Pricing.Pricing | undefined
-  readonly estimator: Estimator.Estimator
-  readonly lease: Omit<LeaseOptions, "onSettled">
-}
-
-/** A call to reserve budget for. */
-export interface Request {
-  readonly provider: string | undefined
-  readonly model: string
-  readonly action: Action
-  readonly subject: Subject | undefined
-  readonly metadata: Metadata | undefined
-  readonly estimate: Estimator.Estimate
-  /** The highest number of output tokens. */
-  readonly outputTokens: number
-  /** The tools that the provider may run itself: the provider's name of each tool by its name in the request. */
-  readonly providerTools: ReadonlyMap<string, string>
-  readonly span: Span
-  /** Runs with each settlement of the call. */
-  readonly onSettled: ((settlement: Settlement) => Effect.Effect<unknown>) | undefined
-}
 
 /** A call with budget. */
 export interface Call {
@@ -82,10 +48,6 @@ export interface Call {
   /** Settles the call by its outcome, unless it is settled. The scope of the call does so at the latest. */
   readonly conclude: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void, BudgetError>
 }
-
-/** The name of a model in estimates and actions. */
-export const nameOf = (provider: string | undefined, model: string): string =>
-  provider === undefined ? model : `${provider}:${model}`
 
 // ---------------------------------------------------------------------------------------------------------------------
 // open

@@ -12,10 +12,12 @@ import * as Exit from "effect/Exit"
 import { fromBudget } from "../CyclesAiError.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
+import { nameOf } from "./request.ts"
+import type { Units } from "./request.ts"
 import { guardOf, names } from "./guard.ts"
 
 interface Options extends LeaseOptions {
-  readonly units?: Call.Units | undefined
+  readonly units?: Units | undefined
   readonly action?: Action | undefined
   readonly subject?: Subject | undefined
   readonly metadata?: Metadata | undefined
@@ -41,7 +43,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
           const asked = yield* names
           const provider = options.provider ?? named.provider ?? asked.provider
           const model = options.model ?? named.model ?? asked.model ?? "unknown"
-          const name = Call.nameOf(provider, model)
+          const name = nameOf(provider, model)
           const span = yield* Effect.orDie(Effect.currentSpan)
           const call = yield* Effect.mapError(
             Call.open(guard, {

@@ -9,7 +9,7 @@ import type { UnsupportedLimitReason } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
 import { byProvider } from "../OutputLimit.ts"
 import type * as Call from "./call.ts"
-import { nameOf } from "./call.ts"
+import { nameOf } from "./request.ts"
 import * as Observe from "./observe.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------

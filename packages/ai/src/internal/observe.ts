@@ -11,7 +11,7 @@ import type { Span } from "effect/Tracer"
 import * as AiTelemetry from "../AiTelemetry.ts"
 import type { BudgetError } from "../CyclesAiError.ts"
 import type * as Usage from "../Usage.ts"
-import { safely } from "./guard.ts"
+import { safely } from "./safely.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // reservation and settlement

@@ -19,6 +19,8 @@ import type { UnsupportedLimit } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
+import { nameOf } from "./request.ts"
+import type { Units } from "./request.ts"
 import { guardOf, names } from "./guard.ts"
 import * as Limit from "./limit.ts"
 import * as Observe from "./observe.ts"
@@ -57,7 +59,7 @@ export interface Options<R = never> extends Omit<LeaseOptions, "onSettled"> {
    */
   readonly onSettled?: ((settlement: Settlement, call: CallInfo) => Effect.Effect<unknown, never, R>) | undefined
   /** The units that calls are charged in. Default `tokens`. The other two need `Pricing`. */
-  readonly units?: Call.Units | undefined
+  readonly units?: Units | undefined
   /** The action of the reservation. Default: kind `llm.completion`, name `provider:model`. */
   readonly action?: Action | ((call: CallInfo) => Action) | undefined
   /** The subject, merged into the current subject field by field. */
@@ -126,7 +128,7 @@ export const make = <R>(options: Options<R>, transformers: Transformers): Effect
         const called = yield* names
         const provider = options.provider ?? named.provider ?? called.provider
         const model = limits.modelOf(provider, context) ?? options.model ?? named.model ?? called.model ?? "unknown"
-        const name = Call.nameOf(provider, model)
+        const name = nameOf(provider, model)
         const wanted = yield* limits.want(provider, model, context)
         const info: CallInfo = { method, provider, model, prompt: request.prompt }
         const estimate = yield* guard.estimator.input({

@@ -7,8 +7,8 @@ import type * as Response from "effect/ai/Response"
 import * as Effect from "effect/Effect"
 import * as Pricing from "../Pricing.ts"
 import * as Usage from "../Usage.ts"
-import { safely } from "./guard.ts"
-import type { Request } from "./call.ts"
+import { safely } from "./safely.ts"
+import type { Request } from "./request.ts"
 
 /** The prices of one call. */
 export interface Prices {
