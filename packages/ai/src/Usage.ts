@@ -46,6 +46,8 @@ export interface Usage {
 /** The counts of a `Usage` that are parts of its totals, and the tool calls. */
 export type Details = Omit<Usage, "inputTokens" | "outputTokens">
 
+export { fromAiSdk, fromAnthropic, fromBedrock, fromGoogle, fromOllama, fromOpenAi } from "./internal/providerUsage.ts"
+
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
 // ---------------------------------------------------------------------------------------------------------------------
