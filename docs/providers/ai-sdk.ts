@@ -9,7 +9,7 @@ import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4Stream
 import { Usage } from "@effect-cycles/ai"
 import { APICallError, generateText, streamText, wrapLanguageModel } from "ai"
 import { Console, Effect, Stream } from "effect"
-import { Amount, Cycles } from "effect-cycles"
+import { Amount, Cycles, CyclesError } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
 import {
   cancellable,
@@ -96,7 +96,7 @@ const stream = (options: Options, params: LanguageModelV4CallOptions) => {
     Effect.gen(function* () {
       const limit = yield* outputLimit(wanted)
       const meter = textMeter(limit)
-      const parts = yield* cancellable<LanguageModelV4StreamPart>(
+      const parts = yield* cancellable<LanguageModelV4StreamPart, ProviderError>(
         async (abortSignal) =>
           (await options.model.doStream({ ...params, maxOutputTokens: limit, abortSignal })).stream,
         errorOf
@@ -122,13 +122,16 @@ const stream = (options: Options, params: LanguageModelV4CallOptions) => {
   ).pipe(Cycles.withCyclesStream(guard))
 }
 
+/** The error of a guarded model. `BudgetExceeded` and other errors of Cycles come out of the AI SDK as they were. */
+const failureOf = (cause: unknown): ProviderError | CyclesError.CyclesError =>
+  CyclesError.isCyclesError(cause) ? cause : errorOf(cause)
+
 /** Asks a guarded model, and returns the result of `generateText`. */
 export const ask = (options: Options & { readonly prompt: string }) =>
   Effect.flatMap(guarded(options), (model) =>
     Effect.tryPromise({
       try: (abortSignal) => generateText({ model, prompt: options.prompt, maxRetries: 0, abortSignal }),
-      // `BudgetExceeded` and other errors of Cycles come out of the AI SDK as they were.
-      catch: (cause) => (Cycles.isCyclesError(cause) ? cause : errorOf(cause))
+      catch: failureOf
     })
   )
 
@@ -141,12 +144,12 @@ export const askStream = (options: Options & { readonly prompt: string }) =>
         // An error is a part of the stream: `textStream` would end as if the response were complete.
         (abortSignal) =>
           streamText({ model, prompt: options.prompt, maxRetries: 0, abortSignal, onError: () => {} }).fullStream,
-        errorOf
+        failureOf
       )
       return parts.pipe(
         Stream.mapEffect((part) =>
           part.type === "error"
-            ? Effect.fail(errorOf(part.error))
+            ? Effect.fail(failureOf(part.error))
             : Effect.succeed(part.type === "text-delta" ? part.text : "")
         ),
         Stream.filter((text) => text !== "")

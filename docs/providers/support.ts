@@ -137,10 +137,10 @@ export const chargeIfLost =
  * The signal of `Effect.tryPromise` isn't enough: it isn't aborted once the SDK has returned its stream, and the provider goes on
  * generating.
  */
-export const cancellable = <A>(
+export const cancellable = <A, E>(
   open: (signal: AbortSignal) => PromiseLike<AsyncIterable<A>> | AsyncIterable<A>,
-  onError: (cause: unknown) => ProviderError
-): Effect.Effect<Stream.Stream<A, ProviderError>, ProviderError, Scope.Scope> =>
+  onError: (cause: unknown) => E
+): Effect.Effect<Stream.Stream<A, E>, E, Scope.Scope> =>
   Effect.gen(function* () {
     const controller = yield* Effect.acquireRelease(
       Effect.sync(() => new AbortController()),

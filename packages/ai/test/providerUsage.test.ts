@@ -137,6 +137,15 @@ describe("Usage", () => {
         { inputTokens: { noCache: 10, cacheRead: 8 }, outputTokens: { text: 18, reasoning: 12 } },
         make(18, 30, { cacheReadTokens: 8, reasoningTokens: 12 })
       ],
+      [
+        "a call whose provider reports reasoning in addition to the output",
+        {
+          inputTokens: { total: 20 },
+          outputTokens: { total: 18, text: 6, reasoning: 12 },
+          raw: { prompt_tokens: 20, completion_tokens: 18, total_tokens: 50 }
+        },
+        make(20, 30, { reasoningTokens: 12 })
+      ],
       ["an embedding", { tokens: 8 }, make(8, 0)],
       ["undefined counts", { inputTokens: undefined, outputTokens: undefined, totalTokens: undefined }, undefined],
       ["undefined counts of a call", { inputTokens: { total: undefined }, outputTokens: {} }, undefined]

@@ -123,6 +123,8 @@ export interface AiSdkUsage {
   readonly totalTokens?: Count
   /** The tokens of an embedding. */
   readonly tokens?: Count
+  /** The provider's own report. Only its total is read, which may be larger than the counts. */
+  readonly raw?: object | null | undefined
 }
 
 /**
@@ -138,6 +140,8 @@ export interface AiSdkCallUsage {
     | undefined
   /** The output. */
   readonly outputTokens?: { readonly total?: Count; readonly text?: Count; readonly reasoning?: Count } | undefined
+  /** The provider's own report. Only its total is read, which may be larger than the counts. */
+  readonly raw?: object | null | undefined
 }
 
 /**
@@ -309,6 +313,7 @@ export const fromAiSdk = (usage: AiSdkUsage | AiSdkCallUsage | null | undefined)
   const outputs = objectOf(field(usage, "outputTokens"))
   const input = field(usage, "inputTokenDetails")
   const output = field(usage, "outputTokenDetails")
+  const raw = field(usage, "raw")
   const cacheRead = count(inputs, "cacheRead") ?? count(input, "cacheReadTokens")
   const cacheWrite = count(inputs, "cacheWrite") ?? count(input, "cacheWriteTokens")
   const reasoning = count(outputs, "reasoning") ?? count(output, "reasoningTokens")
@@ -322,7 +327,7 @@ export const fromAiSdk = (usage: AiSdkUsage | AiSdkCallUsage | null | undefined)
       count(outputs, "total") ??
       count(usage, "outputTokens") ??
       sum(count(outputs, "text") ?? count(output, "textTokens"), reasoning),
-    total: count(usage, "totalTokens"),
+    total: largest(count(usage, "totalTokens"), count(raw, "total_tokens"), count(raw, "totalTokenCount")),
     cacheRead,
     cacheWrite,
     reasoning
