@@ -3,7 +3,7 @@
  *
  * `ANTHROPIC_API_KEY=... CYCLES_BASE_URL=... CYCLES_API_KEY=... CYCLES_TENANT=... node anthropic.ts claude-sonnet-5 "A question"`
  */
-import Anthropic from "@anthropic-ai/sdk"
+import Anthropic, { APIError } from "@anthropic-ai/sdk"
 import { Usage } from "@effect-cycles/ai"
 import { Console, Effect, Stream } from "effect"
 import { Amount, Cycles } from "effect-cycles"
@@ -29,7 +29,7 @@ export interface Question {
 }
 
 const errorOf = (cause: unknown) =>
-  cause instanceof Anthropic.APIError
+  cause instanceof APIError
     ? providerError("anthropic", cause, cause.status, cause.type)
     : providerError("anthropic", cause, undefined)
 

@@ -7,7 +7,7 @@ import { Usage } from "@effect-cycles/ai"
 import { Console, Effect, Stream } from "effect"
 import { Amount, Cycles } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
-import OpenAI from "openai"
+import OpenAI, { APIError } from "openai"
 import {
   cancellable,
   chargeIfLost,
@@ -29,7 +29,7 @@ export interface Question {
 }
 
 const errorOf = (cause: unknown) =>
-  cause instanceof OpenAI.APIError
+  cause instanceof APIError
     ? providerError("openai", cause, cause.status, cause.code, cause.type)
     : providerError("openai", cause, undefined)
 
