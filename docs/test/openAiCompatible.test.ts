@@ -442,6 +442,23 @@ describe("what other servers send", () => {
     }).pipe(Effect.provide(layer))
   })
 
+  it.effect("sends the settings of the call's context", () => {
+    const { layer, requests } = endpoint(whole({ content: "Hi" }))
+    return Effect.gen(function* () {
+      yield* LanguageModel.generateText({ prompt: "Hello" }).pipe(
+        Effect.provideService(OpenAiCompatible.Config, { model: "other", temperature: 0, max_tokens: 9 })
+      )
+      expect(requests).toEqual([
+        {
+          model: "other",
+          temperature: 0,
+          max_completion_tokens: 9,
+          messages: [{ role: "user", content: "Hello" }]
+        }
+      ])
+    }).pipe(Effect.provide(layer))
+  })
+
   it.effect("fails before the request if a file can't be sent", () => {
     const { layer, requests } = endpoint()
     return Effect.gen(function* () {

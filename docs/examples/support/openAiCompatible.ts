@@ -3,14 +3,14 @@
  * OpenAI itself and others. It needs only `effect`. Copy it and change what your server does differently.
  *
  * It supports texts, images, reasoning, tools, structured objects and streams, and reports usage. The output limit is read from the
- * context of each call, so `CyclesModel` can set it: pass `outputLimit` to `CyclesModel.layer`. An interrupted call hangs up, and a
+ * context of each call, so that `CyclesModel` can set it: pass `outputLimit` to `CyclesModel.layer`. An interrupted call hangs up, and a
  * call isn't retried.
  *
  * An error with a status of 400 or more means that the provider refused the call. Everything that goes wrong after a status below
  * 400 fails with `InvalidOutputError`, because the provider may bill the call.
  */
 import { OutputLimit, Usage } from "@effect-cycles/ai"
-import { Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { Context, Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
 import { AiError, LanguageModel, Model, Prompt, Tool } from "effect/ai"
 import type { Response } from "effect/ai"
 import { toCodecOpenAI } from "effect/ai/OpenAiStructuredOutput"
@@ -36,8 +36,23 @@ export interface Options {
   readonly limitField?: "max_tokens" | "max_completion_tokens" | undefined
 }
 
+/** Fields of the request. `max_tokens` is sent in `limitField`. */
+export interface Settings {
+  /** The model to ask. Default: that of the options. */
+  readonly model?: string | undefined
+  /** The output limit. `CyclesModel` sets it. */
+  readonly max_tokens?: number | undefined
+  /** Any other field, for example `temperature`. */
+  readonly [field: string]: unknown
+}
+
+const configKey = "example/OpenAiCompatible/Config"
+
+/** The settings of the calls of an effect: `Effect.provideService(Config, { temperature: 0 })`. */
+export const Config: Context.Service<Settings, Settings> = Context.Service(configKey)
+
 /** The output limit of a call, to pass to `CyclesModel.layer`. */
-export const outputLimit = OutputLimit.setting("example/OpenAiCompatible/Config", "max_tokens")
+export const outputLimit = OutputLimit.setting(configKey, "max_tokens")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
@@ -58,9 +73,11 @@ export const make = (options: Options): Effect.Effect<LanguageModel.LanguageMode
       request: LanguageModel.ProviderOptions,
       more: { readonly [field: string]: unknown }
     ) {
-      const limit = outputLimit.get(yield* Effect.context<never>())
+      const settings = Option.getOrElse(yield* Effect.serviceOption(Config), (): Settings => ({}))
+      const { max_tokens: limit, model = options.model, ...others } = settings
       const body = {
-        model: options.model,
+        ...others,
+        model,
         messages: yield* messagesOf(method, request.prompt),
         ...toolFields(request),
         ...formatFields(request),

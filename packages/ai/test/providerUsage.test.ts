@@ -167,7 +167,8 @@ describe("Usage", () => {
           totalTokenCount: 50,
           promptTokensDetails: [
             { modality: "TEXT", tokenCount: 4 },
-            { modality: "IMAGE", tokenCount: 9 }
+            { modality: "IMAGE", tokenCount: 5 },
+            { modality: "VIDEO", tokenCount: 4 }
           ],
           toolUsePromptTokensDetails: [{ modality: "AUDIO", tokenCount: 2 }],
           candidatesTokensDetails: [{ modality: "IMAGE", tokenCount: 7 }, {}]

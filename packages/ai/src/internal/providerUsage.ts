@@ -18,8 +18,8 @@ type Modalities = ReadonlyArray<{ readonly modality?: string | undefined; readon
 /**
  * The `usage` of OpenAI's chat completions and of servers that are compatible with them.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface OpenAiChatUsage {
   /** All input tokens. */
@@ -48,8 +48,8 @@ export interface OpenAiChatUsage {
 /**
  * The `usage` of OpenAI's Responses API.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface OpenAiResponsesUsage {
   /** All input tokens. */
@@ -78,8 +78,8 @@ export interface OpenAiResponsesUsage {
 /**
  * The `usage` of Anthropic's messages, and of the events `message_start` and `message_delta`.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface AnthropicUsage {
   /** Input tokens, without those read from or written to the cache. */
@@ -107,8 +107,8 @@ export interface AnthropicUsage {
 /**
  * The `usage` of the AI SDK's `generateText` and `streamText`, and of its embeddings, whose count is `tokens`.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface AiSdkUsage {
   /** All input tokens. */
@@ -130,8 +130,8 @@ export interface AiSdkUsage {
 /**
  * The `usage` of one call, as a middleware of the AI SDK receives it.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface AiSdkCallUsage {
   /** The input. */
@@ -147,8 +147,8 @@ export interface AiSdkCallUsage {
 /**
  * The `usageMetadata` of Gemini.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface GoogleUsage {
   /** Input tokens, with those read from the cache and without the results of Google's tools. */
@@ -178,8 +178,8 @@ export interface GoogleUsage {
 /**
  * A response of Ollama, which has its counts itself.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface OllamaUsage {
   /** All input tokens. */
@@ -191,8 +191,8 @@ export interface OllamaUsage {
 /**
  * The `usage` of Bedrock's Converse API.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export interface BedrockUsage {
   /** Input tokens, without those read from or written to the cache. */
@@ -208,8 +208,8 @@ export interface BedrockUsage {
 /**
  * The usage that was read from a report. It is a `Usage`.
  *
- * @since 0.1.0
  * @category models
+ * @since 0.1.0
  */
 export type ProviderUsage = ReturnType<typeof usageOf>
 
@@ -239,8 +239,8 @@ export type ProviderUsage = ReturnType<typeof usageOf>
  * console.log(usage?.inputTokens, usage?.cacheReadTokens, usage?.outputTokens) // 20 8 30
  * ```
  *
- * @since 0.1.0
  * @category constructors
+ * @since 0.1.0
  */
 export const fromOpenAi = (
   usage: OpenAiChatUsage | OpenAiResponsesUsage | null | undefined
@@ -270,8 +270,8 @@ export const fromOpenAi = (
  * `message_start` reports the input and `message_delta` the output so far: pass their fields as one object, or combine the two
  * with `larger`.
  *
- * @since 0.1.0
  * @category constructors
+ * @since 0.1.0
  */
 export const fromAnthropic = (usage: AnthropicUsage | null | undefined): ProviderUsage | undefined => {
   const written = field(usage, "cache_creation")
@@ -305,8 +305,8 @@ export const fromAnthropic = (usage: AnthropicUsage | null | undefined): Provide
  * `usage` of `generateText` is the sum of all steps. A stream of `@ai-sdk/openai-compatible` reports its usage only with
  * `includeUsage: true`.
  *
- * @since 0.1.0
  * @category constructors
+ * @since 0.1.0
  */
 export const fromAiSdk = (usage: AiSdkUsage | AiSdkCallUsage | null | undefined): ProviderUsage | undefined => {
   const inputs = objectOf(field(usage, "inputTokens"))
@@ -341,19 +341,19 @@ export const fromAiSdk = (usage: AiSdkUsage | AiSdkCallUsage | null | undefined)
  *
  * All output is the sum of the candidates and the thoughts. In a stream, every chunk reports the totals so far.
  *
- * @since 0.1.0
  * @category constructors
+ * @since 0.1.0
  */
 export const fromGoogle = (usage: GoogleUsage | null | undefined): ProviderUsage | undefined => {
-  const input = (modality: string) =>
+  const input = (...modalities: ReadonlyArray<string>) =>
     sum(
-      ofModality(field(usage, "promptTokensDetails"), modality),
-      ofModality(field(usage, "toolUsePromptTokensDetails"), modality)
+      ofModality(field(usage, "promptTokensDetails"), modalities),
+      ofModality(field(usage, "toolUsePromptTokensDetails"), modalities)
     )
-  const output = (modality: string) =>
+  const output = (...modalities: ReadonlyArray<string>) =>
     largest(
-      ofModality(field(usage, "candidatesTokensDetails"), modality),
-      ofModality(field(usage, "responseTokensDetails"), modality)
+      ofModality(field(usage, "candidatesTokensDetails"), modalities),
+      ofModality(field(usage, "responseTokensDetails"), modalities)
     )
   const reasoning = count(usage, "thoughtsTokenCount")
   return read({
@@ -363,17 +363,17 @@ export const fromGoogle = (usage: GoogleUsage | null | undefined): ProviderUsage
     cacheRead: count(usage, "cachedContentTokenCount"),
     reasoning,
     inputAudio: input("AUDIO"),
-    inputImage: input("IMAGE"),
+    inputImage: input("IMAGE", "VIDEO"),
     outputAudio: output("AUDIO"),
-    outputImage: output("IMAGE")
+    outputImage: output("IMAGE", "VIDEO")
   })
 }
 
 /**
  * Reads the usage of an Ollama response, or of the last chunk of its stream. Returns `undefined` if no tokens were reported.
  *
- * @since 0.1.0
  * @category constructors
+ * @since 0.1.0
  */
 export const fromOllama = (response: OllamaUsage | null | undefined): ProviderUsage | undefined =>
   read({ input: count(response, "prompt_eval_count"), output: count(response, "eval_count") })
@@ -386,8 +386,8 @@ export const fromOllama = (response: OllamaUsage | null | undefined): ProviderUs
  *
  * All input is the sum of `inputTokens`, `cacheReadInputTokens` and `cacheWriteInputTokens`.
  *
- * @since 0.1.0
  * @category constructors
+ * @since 0.1.0
  */
 export const fromBedrock = (usage: BedrockUsage | null | undefined): ProviderUsage | undefined => {
   const cacheRead = count(usage, "cacheReadInputTokens")
@@ -477,7 +477,10 @@ const sum = (...counts: ReadonlyArray<Read>): Read =>
 const largest = (...counts: ReadonlyArray<Read>): Read =>
   counts.reduce((all, one) => (one === undefined ? all : Math.max(all ?? 0, one)), undefined)
 
-const ofModality = (details: unknown, modality: string): Read =>
+/** The tokens of some modalities. */
+const ofModality = (details: unknown, modalities: ReadonlyArray<unknown>): Read =>
   Array.isArray(details)
-    ? sum(...details.filter((one) => field(one, "modality") === modality).map((one) => count(one, "tokenCount")))
+    ? sum(
+        ...details.filter((one) => modalities.includes(field(one, "modality"))).map((one) => count(one, "tokenCount"))
+      )
     : undefined
