@@ -30,10 +30,10 @@ export interface Options {
   readonly maxOutputTokens: number
 }
 
-const errorOf = (cause: unknown): ProviderError =>
+const errorOf = (cause: unknown, hasBegun = false): ProviderError =>
   cause instanceof ProviderError
     ? cause
-    : APICallError.isInstance(cause)
+    : APICallError.isInstance(cause) && !hasBegun
       ? providerError("ai", cause, cause.statusCode, cause.responseBody)
       : providerError("ai", cause, undefined)
 
@@ -42,6 +42,8 @@ const errorOf = (cause: unknown): ProviderError =>
  *
  * The AI SDK retries only its own errors. A guarded model fails with `ProviderError` or `BudgetExceeded`, so a call isn't repeated
  * under the same reservation even if `maxRetries` was left out.
+ *
+ * A cancelled call hangs up at once, and is settled in the background.
  */
 export const guarded = (options: Options) =>
   Effect.map(Effect.context<Cycles.Cycles>(), (context) =>
@@ -113,7 +115,7 @@ const stream = (options: Options, params: LanguageModelV4CallOptions) => {
             return usage === undefined ? Effect.void : recordUsage(usage, input)
           }
           case "error":
-            return Effect.fail(errorOf(part.error))
+            return Effect.fail(errorOf(part.error, true))
           default:
             return Effect.void
         }
@@ -123,15 +125,15 @@ const stream = (options: Options, params: LanguageModelV4CallOptions) => {
 }
 
 /** The error of a guarded model. `BudgetExceeded` and other errors of Cycles come out of the AI SDK as they were. */
-const failureOf = (cause: unknown): ProviderError | CyclesError.CyclesError =>
-  CyclesError.isCyclesError(cause) ? cause : errorOf(cause)
+const failureOf = (cause: unknown, hasBegun = false): ProviderError | CyclesError.CyclesError =>
+  CyclesError.isCyclesError(cause) ? cause : errorOf(cause, hasBegun)
 
 /** Asks a guarded model, and returns the result of `generateText`. */
 export const ask = (options: Options & { readonly prompt: string }) =>
   Effect.flatMap(guarded(options), (model) =>
     Effect.tryPromise({
       try: (abortSignal) => generateText({ model, prompt: options.prompt, maxRetries: 0, abortSignal }),
-      catch: failureOf
+      catch: (cause) => failureOf(cause)
     })
   )
 
@@ -149,7 +151,7 @@ export const askStream = (options: Options & { readonly prompt: string }) =>
       return parts.pipe(
         Stream.mapEffect((part) =>
           part.type === "error"
-            ? Effect.fail(failureOf(part.error))
+            ? Effect.fail(failureOf(part.error, true))
             : Effect.succeed(part.type === "text-delta" ? part.text : "")
         ),
         Stream.filter((text) => text !== "")

@@ -28,7 +28,8 @@ export interface Question {
   readonly maxOutputTokens: number
 }
 
-const errorOf = (cause: unknown) => providerError("google", cause, cause instanceof ApiError ? cause.status : undefined)
+const errorOf = (cause: unknown, hasBegun = false) =>
+  providerError("google", cause, cause instanceof ApiError && !hasBegun ? cause.status : undefined)
 
 /** Asks a model, and returns its whole response. */
 export const ask = ({ client, maxOutputTokens, model, prompt }: Question) => {

@@ -28,8 +28,8 @@ export interface Question {
   readonly maxOutputTokens: number
 }
 
-const errorOf = (cause: unknown) =>
-  cause instanceof APIError
+const errorOf = (cause: unknown, hasBegun = false) =>
+  cause instanceof APIError && !hasBegun
     ? providerError("openai", cause, cause.status, cause.code, cause.type)
     : providerError("openai", cause, undefined)
 

@@ -20,8 +20,8 @@ import {
   textMeter
 } from "./support.ts"
 
-const errorOf = (cause: unknown) =>
-  cause instanceof APIError
+const errorOf = (cause: unknown, hasBegun = false) =>
+  cause instanceof APIError && !hasBegun
     ? providerError("openai", cause, cause.status, cause.code, cause.type)
     : providerError("openai", cause, undefined)
 
@@ -59,10 +59,15 @@ export const stream = ({ client, maxOutputTokens, model, prompt }: Question) => 
               return Effect.as(usage === undefined ? Effect.void : recordUsage(usage, input), "")
             }
             // A failure in the stream is an event: without this, the stream would end as if it were complete.
-            case "response.failed":
-              return Effect.fail(errorOf(new Error(event.response.error?.message ?? "The response failed")))
+            case "response.failed": {
+              const usage = Usage.fromOpenAi(event.response.usage)
+              return Effect.andThen(
+                usage === undefined ? Effect.void : recordUsage(usage, input),
+                Effect.fail(errorOf(new Error(event.response.error?.message ?? "The response failed"), true))
+              )
+            }
             case "error":
-              return Effect.fail(errorOf(new Error(event.message)))
+              return Effect.fail(errorOf(new Error(event.message), true))
             default:
               return Effect.succeed("")
           }

@@ -134,18 +134,23 @@ export const chargeIfLost =
  * Opens the stream of an SDK with a signal that is aborted when the scope closes. The provider sees the connection close when the
  * stream ends, fails, is cut short by `Stream.take`, or is interrupted.
  *
+ * `hasBegun` is true for an error in the stream. The provider may bill it, even if the SDK's error has a status of 400 or more.
+ *
  * The signal of `Effect.tryPromise` isn't enough: it isn't aborted once the SDK has returned its stream, and the provider goes on
  * generating.
  */
 export const cancellable = <A, E>(
   open: (signal: AbortSignal) => PromiseLike<AsyncIterable<A>> | AsyncIterable<A>,
-  onError: (cause: unknown) => E
+  onError: (cause: unknown, hasBegun: boolean) => E
 ): Effect.Effect<Stream.Stream<A, E>, E, Scope.Scope> =>
   Effect.gen(function* () {
     const controller = yield* Effect.acquireRelease(
       Effect.sync(() => new AbortController()),
       (controller) => Effect.sync(() => controller.abort())
     )
-    const parts = yield* Effect.tryPromise({ try: async () => open(controller.signal), catch: onError })
-    return Stream.fromAsyncIterable(parts, onError)
+    const parts = yield* Effect.tryPromise({
+      try: async () => open(controller.signal),
+      catch: (cause) => onError(cause, false)
+    })
+    return Stream.fromAsyncIterable(parts, (cause) => onError(cause, true))
   })

@@ -2,7 +2,7 @@
  * Every program, usage shape and outcome: the known usage is charged, a refusal is free, and nothing stays reserved.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Effect, Fiber, Stream } from "effect"
 import type { Story, UsageShape } from "../../examples/support/fakeProvider.ts"
 import { usages } from "../../examples/support/fakeProvider.ts"
 import type { ProviderError } from "../support.ts"
@@ -55,11 +55,11 @@ describe.each(programs.map((program) => [titleOf(program), program] as const))("
     withFake((fake) =>
       Effect.gen(function* () {
         const texts: Array<string> = []
-        const exit = yield* program.run({ url: fake.url, model: `${story}.${shape}`, maxOutputTokens }).pipe(
+        const error = yield* program.run({ url: fake.url, model: `${story}.${shape}`, maxOutputTokens }).pipe(
           Stream.runForEach((text) => Effect.sync(() => texts.push(text))),
-          Effect.exit
+          Effect.flip
         )
-        expect(Exit.isFailure(exit)).toBe(true)
+        expect(error).toMatchObject({ _tag: "ProviderError", reason: "lost" })
         if (program.isStream) expect(texts).toHaveLength(4)
         const spent = yield* charged
         expect(spent).toBeGreaterThanOrEqual(isReported(shape) ? program.reportedEarly(texts.length) : 0)
