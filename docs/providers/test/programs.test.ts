@@ -77,7 +77,7 @@ describe.each(programs.map((program) => [titleOf(program), program] as const))("
     withFake((fake) =>
       Effect.gen(function* () {
         const error = yield* Stream.runDrain(program.run({ url: fake.url, model: "slow", maxOutputTokens })).pipe(
-          Effect.timeout("300 millis"),
+          Effect.timeout("1 second"),
           Effect.flip
         )
         expect(error._tag).toBe("TimeoutError")
