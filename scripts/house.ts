@@ -94,7 +94,7 @@ const problemsOf = (path: string, text: string): ReadonlyArray<string> => {
       if (!existsSync(join(dirname(path), target))) problems.push(`links to ${target}, which doesn't exist`)
     }
   }
-  if (path === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
+  if (basename(path) === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
   return problems
 }
 

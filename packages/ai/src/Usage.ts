@@ -67,6 +67,8 @@ export interface Usage {
  */
 export type Details = Omit<Usage, "inputTokens" | "outputTokens">
 
+export { fromAiSdk, fromAnthropic, fromBedrock, fromGoogle, fromOllama, fromOpenAi } from "./internal/providerUsage.ts"
+
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
 // ---------------------------------------------------------------------------------------------------------------------

@@ -132,11 +132,11 @@ describe("Usage", () => {
       expect(Usage.fromFinish(finish(usage), Usage.make(11, 0))).toEqual(Usage.make(5, 0))
     })
 
-    const reported = { inputTokens: { total: 100 }, outputTokens: { total: 50 } }
+    const plain = { inputTokens: { total: 100 }, outputTokens: { total: 50 } }
     const inMetadata: ReadonlyArray<readonly [string, unknown, unknown, Usage.Usage]> = [
       [
         "Anthropic's cache lifetimes and server tools",
-        reported,
+        plain,
         {
           anthropic: {
             usage: {
@@ -176,7 +176,7 @@ describe("Usage", () => {
       ],
       [
         "OpenRouter's audio, images and searches",
-        reported,
+        plain,
         {
           openrouter: {
             usage: {
@@ -253,7 +253,7 @@ describe("Usage", () => {
     it("takes the larger number of counted and reported calls of each tool", () => {
       const metadata = { anthropic: { usage: { server_tool_use: { web_search_requests: 3 } } } }
       const calls = Usage.make(11, 7, { toolCalls: { web_search: 1, AnthropicWebFetch: 2 } })
-      expect(Usage.fromFinish(finish(reported, metadata), calls)?.toolCalls).toEqual({ web_search: 3, web_fetch: 2 })
+      expect(Usage.fromFinish(finish(plain, metadata), calls)?.toolCalls).toEqual({ web_search: 3, web_fetch: 2 })
     })
 
     it.each<readonly [string, () => unknown]>([
@@ -270,7 +270,7 @@ describe("Usage", () => {
       ],
       ["a symbol, a bigint and null", () => ({ usage: { prompt_tokens: Symbol("1"), output_tokens: null } })]
     ])("reads usage beside metadata with %s", (_name, make) => {
-      const hostile: Finish = { usage: decodeUsage(reported), metadata: {} }
+      const hostile: Finish = { usage: decodeUsage(plain), metadata: {} }
       Reflect.set(hostile.metadata, "provider", make())
       expect(Usage.fromFinish(hostile, counted)).toEqual(Usage.make(100, 50))
     })
