@@ -1,7 +1,6 @@
 /**
  * The vocabulary of a model, by its name, and the tokens of a text in it.
  */
-import { utf8Length } from "../bytes.ts"
 import { findByName } from "./names.ts"
 import { type Column, weights } from "./weights.ts"
 
@@ -44,18 +43,21 @@ const claudeOf = (name: string): Vocabularies => {
 /** Whether the vocabulary of a model is one of those that the weights were measured with. */
 export const isKnown = (vocabularies: Vocabularies): boolean => !vocabularies.includes("any")
 
-/** The tokens of a text with these features, an integer of at least 1. */
-export const tokensOf = (text: string, counts: Float64Array, vocabularies: Vocabularies): number =>
-  vocabularies.reduce((most, vocabulary) => Math.max(most, tokensIn(text, counts, vocabulary)), 1)
+/** Whether a model is one of Anthropic's. */
+export const isClaude = (model: string): boolean =>
+  findByName(model, (name) => (name.startsWith("claude") ? true : undefined)) === true
 
-const tokensIn = (text: string, counts: Float64Array, vocabulary: Vocabulary): number => {
-  if (vocabulary === "bytes") return 1 + Math.ceil(1.05 * utf8Length(text))
+/** The tokens of a text with these features and this length in UTF-8, an integer of at least 1. */
+export const tokensOf = (counts: Float64Array, bytes: number, vocabularies: Vocabularies): number =>
+  vocabularies.reduce((most, vocabulary) => Math.max(most, tokensIn(counts, bytes, vocabulary)), 1)
+
+const tokensIn = (counts: Float64Array, bytes: number, vocabulary: Vocabulary): number => {
+  if (vocabulary === "bytes") return 1 + Math.ceil(1.05 * bytes)
   const column = weights[vocabulary]
   let sum = 0
   for (let i = 0; i < column.length; i++) sum += (counts[i] ?? 0) * (column[i] ?? 0)
   const tokens = 1 + Math.ceil(sum)
   // A vocabulary of bytes never needs more tokens than bytes. The vocabularies of Claude sometimes do.
-  return vocabulary === "o200k" || vocabulary === "gemini" || vocabulary === "open"
-    ? Math.min(tokens, utf8Length(text) + 1)
-    : tokens
+  const isOfBytes = vocabulary === "o200k" || vocabulary === "gemini" || vocabulary === "open"
+  return isOfBytes ? Math.min(tokens, bytes + 1) : tokens
 }

@@ -1,21 +1,38 @@
 /**
- * Counts the tokens of texts by their features, and caches them.
+ * Counts the tokens of texts by their features, and caches the features.
  */
 import * as Effect from "effect/Effect"
+import { utf8Length } from "../bytes.ts"
 import { tokensOf, type Vocabularies } from "./columns.ts"
 import { features } from "./features.ts"
 import type { Text } from "./parts.ts"
 
-const cache = new WeakMap<object, { readonly text: string; readonly counts: Float64Array }>()
-
-/** The tokens of one text, an integer of at least 1. */
-export const tokens = ({ key, text }: Text, vocabularies: Vocabularies): number => {
-  const known = cache.get(key)
-  if (known !== undefined && known.text === text) return tokensOf(text, known.counts, vocabularies)
-  const counts = features(text)
-  cache.set(key, { text, counts })
-  return tokensOf(text, counts, vocabularies)
+interface Counted {
+  readonly text: string
+  readonly counts: Float64Array
+  readonly bytes: number
 }
+
+const cache = new WeakMap<object, Counted>()
+
+const countedOf = ({ key, text }: Text): Counted => {
+  const known = cache.get(key)
+  // The parameters and results of tools are mutable, so a part doesn't always have the same text.
+  if (known !== undefined && known.text === text) return known
+  const counted = { text, counts: features(text), bytes: utf8Length(text) }
+  cache.set(key, counted)
+  return counted
+}
+
+/** The tokens of a text of a request, an integer of at least 1. */
+export const tokens = (text: Text, vocabularies: Vocabularies): number => {
+  const { bytes, counts } = countedOf(text)
+  return tokensOf(counts, bytes, vocabularies)
+}
+
+/** The tokens of a text that isn't cached, an integer of at least 1. */
+export const tokensOfString = (text: string, vocabularies: Vocabularies): number =>
+  tokensOf(features(text), utf8Length(text), vocabularies)
 
 /** Characters after which other fibers may run. */
 const turn = 262_144

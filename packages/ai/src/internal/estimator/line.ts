@@ -125,18 +125,19 @@ const fit = (
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The number of models whose corrections are kept. */
-const maxModels = 256
+/** The number of models whose corrections are kept. A model with provider tools counts as another one. */
+const maxLines = 256
 
-/** Keeps the corrections of the models that were used last. */
-export const makeLines = (capOf: (key: string) => number): ((key: string) => Line) => {
+/** Keeps the corrections of the models that were used last. Calls with tools that the provider runs have separate ones. */
+export const makeLines = (capOf: (model: string) => number): ((model: string, hasProviderTools: boolean) => Line) => {
   const lines = new Map<string, Line>()
-  return (key) => {
-    const line = lines.get(key) ?? make(capOf(key))
+  return (model, hasProviderTools) => {
+    const key = `${hasProviderTools ? "with" : "without"} provider tools: ${model}`
+    const line = lines.get(key) ?? make(capOf(model))
     lines.delete(key)
     lines.set(key, line)
     const [oldest] = lines.keys()
-    if (lines.size > maxModels && oldest !== undefined) lines.delete(oldest)
+    if (lines.size > maxLines && oldest !== undefined) lines.delete(oldest)
     return line
   }
 }

@@ -4,7 +4,7 @@
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import type * as Schema from "effect/Schema"
-import { type Attached, contentOf } from "./attachments.ts"
+import { contentOf, tokensOf } from "./attachments.ts"
 
 /** A text of a request. */
 export interface Text {
@@ -15,26 +15,32 @@ export interface Text {
 
 /** An attachment of a request. */
 export interface File {
-  readonly part: Prompt.FilePart
-  readonly content: Attached
+  /** Files of the same class have the same rule, and learn the same correction. */
+  readonly kind: string
+  readonly tokens: number
 }
 
 /** What a prompt sends. */
 export interface Contents {
-  readonly texts: Array<Text>
-  readonly files: Array<File>
+  readonly texts: ReadonlyArray<Text>
+  readonly files: ReadonlyArray<File>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // prompt
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The texts and the attachments of a prompt. If `isAttached` returns true, a file is an attachment even if it is a text. */
-export const contentsOf = (prompt: Prompt.Prompt, isAttached?: (part: Prompt.FilePart) => boolean): Contents => {
-  const contents: Contents = { texts: [], files: [] }
-  const add = (key: object, ...texts: ReadonlyArray<string>): void => {
-    const text = texts.filter((text) => text.length > 0).join("\n")
-    if (text.length > 0) contents.texts.push({ key, text })
+/** The texts and the attachments of a prompt. A file that `given` returns tokens for is an attachment, even if it is a text. */
+export const contentsOf = (
+  prompt: Prompt.Prompt,
+  model: string,
+  given: (part: Prompt.FilePart) => number | undefined
+): Contents => {
+  const texts: Array<Text> = []
+  const files: Array<File> = []
+  const add = (key: object, ...strings: ReadonlyArray<string>): void => {
+    const text = strings.filter((string) => string.length > 0).join("\n")
+    if (text.length > 0) texts.push({ key, text })
   }
   const addPart = (part: Prompt.Part): void => {
     const hidden = longStrings(part.options)
@@ -44,13 +50,10 @@ export const contentsOf = (prompt: Prompt.Prompt, isAttached?: (part: Prompt.Fil
         return add(part, part.text, hidden)
       case "file": {
         const content = contentOf(part)
-        if (content.kind === "text" && isAttached?.(part) !== true) {
-          return add(part, part.fileName ?? "", content.text, hidden)
-        }
-        contents.files.push({
-          part,
-          content: content.kind === "text" ? { kind: "bytes", bytes: content.text.length } : content
-        })
+        const tokens = given(part)
+        if (tokens !== undefined) files.push({ kind: content.kind, tokens })
+        else if (content.kind === "text") return add(part, part.fileName ?? "", content.text, hidden)
+        else files.push({ kind: content.kind, tokens: tokensOf(content, model) })
         return add(part, part.fileName ?? "", hidden)
       }
       case "tool-call":
@@ -72,7 +75,7 @@ export const contentsOf = (prompt: Prompt.Prompt, isAttached?: (part: Prompt.Fil
       message.content.forEach(addPart)
     }
   }
-  return contents
+  return { texts, files }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
