@@ -2,7 +2,8 @@
  * What each feature of a text costs in tokens, by vocabulary.
  *
  * The weights are the solution of a linear programme: the smallest estimate that isn't below the real count for any sample of
- * about 350 kinds of text, in ten vocabularies.
+ * about 350 kinds of text, in ten vocabularies. Five of them (words that end in a vowel, Latin Extended, Greek, Thai, Hangul)
+ * are higher, because literary prose that wasn't among these samples needs more in o200k and cl100k.
  */
 
 /** A group of vocabularies that share their weights. */
@@ -17,7 +18,7 @@ const rows = [
   ["pair, rare", 2.97, 2.13, 1.28, 1.34, 2.1, 1.39],
   ["pair, odd", 0.29, 0.43, 0.04, 0.67, 0.29, -0.0],
   ["pair, less common", -0.0, 0.19, 0.52, 0.34, 0.12, 0.69],
-  ["ends in a i o u", 0.45, 1.1, 0.77, 0.14, 0.87, 0.56],
+  ["ends in a i o u", 0.6, 1.1, 0.77, 0.14, 0.87, 0.56],
   ["Capital piece", 0.03, 1.08, 1.01, 0.07, 0.32, 1.08],
   ["capital in a run", 0.14, 0.18, 0.48, 0.05, 0.19, 0.46],
   ["piece after a letter or digit", 0.22, 0.43, 0.43, 0.49, 0.32, 0.17],
@@ -52,11 +53,11 @@ const rows = [
   ["run of CJK or kana", 2.06, 2.33, 1.58, 1.64, 2.02, 1.72],
   ["Latin-1 letter", 0.93, 1.37, 1.23, 0.84, 2.23, 1.19],
   ["Latin-1 sign", 1.31, 1.75, 1.61, 1.98, 1.4, 1.84],
-  ["Latin Extended", 1.7, 2.16, 1.75, 1.31, 1.72, 2.15],
+  ["Latin Extended", 1.95, 2.16, 1.75, 1.31, 1.8, 2.15],
   ["Latin Additional", 1.0, 2.43, 1.58, 1.0, 1.0, 2.27],
   ["IPA", 1.62, 2.42, 2.94, 1.23, 1.92, 2.94],
   ["combining", 2.05, 2.45, 2.43, 1.5, 2.52, 2.46],
-  ["Greek", 0.42, 0.79, 0.68, 0.44, 1.0, 0.97],
+  ["Greek", 0.46, 0.79, 0.68, 0.44, 1.0, 0.97],
   ["Cyrillic", 0.37, 0.42, 0.29, 0.34, 0.44, 0.42],
   ["Armenian", 0.37, 0.81, 0.65, 0.62, 2.23, 2.24],
   ["Hebrew", 0.48, 0.85, 0.68, 0.66, 1.3, 1.31],
@@ -72,7 +73,7 @@ const rows = [
   ["Kannada", 0.4, 1.99, 1.8, 0.71, 1.86, 2.02],
   ["Malayalam", 0.32, 0.96, 0.72, 0.51, 1.55, 1.65],
   ["Sinhala", 0.68, 1.1, 0.98, 1.0, 3.18, 3.15],
-  ["Thai", 0.46, 1.05, 1.01, 0.45, 1.03, 1.03],
+  ["Thai", 0.5, 1.05, 1.01, 0.45, 1.05, 1.05],
   ["Lao", 1.99, 1.48, 1.45, 1.08, 3.14, 3.14],
   ["Tibetan", 1.2, 1.33, 1.11, 0.48, 2.01, 2.1],
   ["Myanmar", 0.62, 1.26, 1.19, 0.9, 2.15, 2.15],
@@ -91,7 +92,7 @@ const rows = [
   ["CJK", 1.24, 1.41, 1.41, 0.85, 1.63, 1.63],
   ["CJK, less common", 2.0, 2.0, 2.0, 2.0, 2.0, 2.0],
   ["CJK Extension A", 3.14, 3.16, 3.16, 3.15, 3.14, 3.16],
-  ["Hangul", 0.83, 1.37, 1.1, 0.87, 1.14, 1.27],
+  ["Hangul", 0.97, 1.37, 1.1, 0.87, 1.19, 1.3],
   ["Hangul, less common", 1.5, 1.61, 1.5, 1.82, 1.5, 1.55],
   ["emoji", 2.35, 3.16, 3.16, 2.0, 4.2, 4.2],
   ["maths alphabet", 3.0, 4.21, 4.21, 2.98, 4.19, 4.21],
