@@ -36,7 +36,7 @@ const ringSize = 32
 /** The number of calls from which the most extreme ones are dropped. */
 const trusted = 8
 
-/** Calls of this size that are too low by `tooLow` show that the vocabulary is another one. */
+/** Four calls of this size whose estimate is too low by this factor show that the vocabulary is another one. */
 const large = 2_000
 const tooLow = 1.05
 
@@ -62,9 +62,9 @@ export const make = (cap: number): Line => {
   }
 
   const learnText = (text: number, truth: number): void => {
-    if (text >= large && truth > tooLow * (Math.max(offset, frame) + slope * text) && ++lowCalls >= 4) {
-      largest = Math.max(largest, 2)
-    }
+    // At the largest slope, any call that is too low shows that the slope should be larger.
+    const least = (slope >= largest ? 1 : tooLow) * (Math.max(offset, frame) + slope * text)
+    if (text >= large && truth > least && ++lowCalls >= 4) largest = Math.max(largest, 2)
     if (ring.push([text, truth]) > ringSize) ring.shift()
     const fitted = fit(ring, largest)
     offset = fitted.offset
