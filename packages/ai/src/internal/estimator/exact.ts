@@ -34,41 +34,54 @@ export const make = (tokenizer: AiTokenizer.Service, timeLimit: Duration.Duratio
       Effect.catchCause(() => Effect.undefined)
     )
 
-  const encode = (texts: ReadonlyArray<Text>, vocabularies: Vocabularies): Effect.Effect<void> =>
+  /** Counts the texts that aren't cached, until the time is over or the tokenizer fails. */
+  const encode = (texts: ReadonlyArray<Text>, progress: Progress): Effect.Effect<void> =>
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const deadline = clock.currentTimeMillisUnsafe() + Duration.toMillis(timeLimit)
       let sinceTurn = 0
       for (const text of texts) {
         if (known(text) !== undefined) continue
-        let sum = 0
-        for (let from = 0; from < text.text.length;) {
-          if (clock.currentTimeMillisUnsafe() >= deadline) {
-            if (from > 0) {
-              const rest = tokensOfString(text.text.slice(from), vocabularies)
-              cache.set(text.key, { text: text.text, tokens: sum + rest })
-            }
-            return
-          }
-          const end = endOfPiece(text.text, from)
-          const counted = yield* tokenize(text.text.slice(from, end))
-          if (counted === undefined) return
-          sum += Math.max(1, counted)
-          sinceTurn += end - from
-          from = end
+        progress.text = text
+        progress.end = 0
+        progress.tokens = 0
+        while (progress.end < text.text.length) {
+          if (clock.currentTimeMillisUnsafe() >= deadline) return
+          const end = endOfPiece(text.text, progress.end)
+          const tokens = yield* tokenize(text.text.slice(progress.end, end))
+          if (tokens === undefined) return
+          progress.tokens += Math.max(1, tokens)
+          sinceTurn += end - progress.end
+          progress.end = end
           if (sinceTurn >= turn) {
             sinceTurn = 0
             yield* Effect.yieldNow
           }
         }
-        cache.set(text.key, { text: text.text, tokens: sum })
+        cache.set(text.key, { text: text.text, tokens: progress.tokens })
+        progress.text = undefined
       }
     })
 
   return (texts, vocabularies) =>
     Effect.gen(function* () {
       const length = texts.reduce((sum, { text }) => sum + text.length, 0)
-      if (length <= maxLength) yield* Effect.timeoutOption(encode(texts, vocabularies), timeLimit)
+      if (length <= maxLength) {
+        const progress: Progress = { text: undefined, end: 0, tokens: 0 }
+        yield* Effect.timeoutOption(encode(texts, progress), timeLimit)
+        const { end, text } = progress
+        if (text !== undefined && end > 0) {
+          const rest = tokensOfString(text.text.slice(end), vocabularies)
+          cache.set(text.key, { text: text.text, tokens: progress.tokens + rest })
+        }
+      }
       return texts.reduce((sum, text) => sum + (known(text) ?? tokens(text, vocabularies)), 0)
     })
+}
+
+/** The text that is being counted, and how far. */
+interface Progress {
+  text: Text | undefined
+  end: number
+  tokens: number
 }
