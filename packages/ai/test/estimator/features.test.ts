@@ -135,7 +135,7 @@ describe("tokens", () => {
     { units: Schema.Array(Schema.Int) },
     ({ units }) => {
       const text = String.fromCharCode(...units.map((unit) => unit & 0xffff))
-      expect(features(text).length).toBe(size)
+      expect(features(text).length).toBe(size + 1)
       for (const column of columns) {
         expect(tokensOfString(text, [column])).toSatisfy((tokens) => Number.isSafeInteger(tokens) && tokens >= 1)
       }

@@ -35,10 +35,10 @@ const recording = (before: Effect.Effect<unknown> = Effect.void) => {
   const tokenizer = Tokenizer.make({
     tokenize: (prompt) =>
       Effect.gen(function* () {
-        const text = prompt.content
-          .flatMap(({ content }) => (typeof content === "string" ? [content] : content))
-          .map((part) => (typeof part === "string" ? part : part.type === "text" ? part.text : ""))
-          .join("")
+        const parts = prompt.content.flatMap(({ content }): ReadonlyArray<Prompt.Part> =>
+          typeof content === "string" ? [] : content
+        )
+        const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("")
         pieces.push(text)
         yield* before
         return Array.from({ length: Math.ceil(text.length / 8) }, () => 0)

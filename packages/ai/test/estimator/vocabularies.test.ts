@@ -9,7 +9,7 @@ import { encode as encodeCl100k } from "gpt-tokenizer/encoding/cl100k_base"
 import { encode as encodeO200k } from "gpt-tokenizer/encoding/o200k_base"
 import { tokensOfString } from "../../src/internal/estimator/count.ts"
 import type { Column } from "../../src/internal/estimator/weights.ts"
-import { languages } from "../fixtures/languages.ts"
+import { languages, simple } from "../fixtures/languages.ts"
 
 interface Sample {
   readonly kind: string
@@ -101,6 +101,16 @@ describe("natural language", () => {
         expect(estimate("o200k", text) + 12).toBeGreaterThanOrEqual(o200k(text) + 7)
         expect(estimate("open", text) + 12).toBeGreaterThanOrEqual(cl100k(text) + 7)
         expect(estimate("any", text) + 12).toBeGreaterThanOrEqual(Math.max(o200k(text), cl100k(text)) + 7)
+      }
+    })
+  }
+
+  for (const [language, texts] of Object.entries(simple)) {
+    it(`of simple sentences in ${language} is never estimated below o200k and cl100k`, () => {
+      for (const text of texts.flatMap((text) => [text, text.repeat(50)])) {
+        expect(estimate("o200k", text)).toBeGreaterThanOrEqual(o200k(text))
+        expect(estimate("open", text)).toBeGreaterThanOrEqual(cl100k(text))
+        expect(estimate("any", text)).toBeGreaterThanOrEqual(Math.max(o200k(text), cl100k(text)))
       }
     })
   }

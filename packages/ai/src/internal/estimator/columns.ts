@@ -1,6 +1,7 @@
 /**
  * The vocabulary of a model, by its name, and the tokens of a text in it.
  */
+import { unitsOf } from "./features.ts"
 import { findByName } from "./names.ts"
 import { type Column, weights } from "./weights.ts"
 
@@ -43,6 +44,9 @@ const claudeOf = (name: string): Vocabularies => {
 /** Whether the vocabulary of a model is one of those that the weights were measured with. */
 export const isKnown = (vocabularies: Vocabularies): boolean => !vocabularies.includes("any")
 
+/** The least tokens of a word, which simple sentences come near to in any language. */
+const leastPerUnit = 1.2
+
 /** Whether a model is one of Anthropic's. */
 export const isClaude = (model: string): boolean =>
   findByName(model, (name) => (name.startsWith("claude") ? true : undefined)) === true
@@ -56,7 +60,7 @@ const tokensIn = (counts: Float64Array, bytes: number, vocabulary: Vocabulary): 
   const column = weights[vocabulary]
   let sum = 0
   for (let i = 0; i < column.length; i++) sum += (counts[i] ?? 0) * (column[i] ?? 0)
-  const tokens = 1 + Math.ceil(sum)
+  const tokens = 1 + Math.ceil(Math.max(sum, leastPerUnit * unitsOf(counts)))
   // A vocabulary of bytes never needs more tokens than bytes. The vocabularies of Claude sometimes do.
   const isOfBytes = vocabulary === "o200k" || vocabulary === "gemini" || vocabulary === "open"
   return isOfBytes ? Math.min(tokens, bytes + 1) : tokens

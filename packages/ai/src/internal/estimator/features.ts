@@ -58,12 +58,25 @@ const at = {
   astral: indexOf("other astral")
 }
 
+/**
+ * The words, groups of three digits and runs of signs of a text. Every vocabulary has about one token or more for each of them,
+ * but the weights of short words add up to less. A word of an alphabet other than Latin counts 1.5.
+ */
+export const unitsOf = (counts: Float64Array): number =>
+  (counts[at.piece] ?? 0) -
+  (counts[at.glued] ?? 0) +
+  1.5 * (counts[size] ?? 0) +
+  (counts[at.threeDigits] ?? 0) +
+  (counts[at.signCommon] ?? 0) +
+  (counts[at.signOther] ?? 0) -
+  (counts[at.signBetween] ?? 0)
+
 /** What precedes the current run. */
 const Before = { other: 0, letter: 1, digit: 2, space: 3, lineBreak: 4, tab: 5, sign: 6, cjk: 7, alphabet: 8 } as const
 
-/** The features of a text, in the order of the weights. */
+/** The features of a text, in the order of the weights, followed by the number of its words of spaced alphabets. */
 export const features = (text: string): Float64Array => {
-  const counts = new Float64Array(size)
+  const counts = new Float64Array(size + 1)
   const add = (feature: number, count = 1): void => {
     counts[feature] = (counts[feature] ?? 0) + count
   }
@@ -151,6 +164,7 @@ export const features = (text: string): Float64Array => {
       before = Before.cjk
     } else if (isSpaced[group] === 1) {
       letters = before === Before.alphabet ? letters + 1 : 1
+      if (letters === 1) add(size)
       if (letters > 8) add(at.longWord)
       before = Before.alphabet
     } else before = Before.other
