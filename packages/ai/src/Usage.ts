@@ -85,8 +85,8 @@ export { fromAiSdk, fromAnthropic, fromBedrock, fromGoogle, fromOllama, fromOpen
  *
  * const usage = Usage.make(1_000, 200, { cacheReadTokens: 800, toolCalls: { web_search: 2 } })
  *
- * console.log(Usage.total(usage), usage.reasoningTokens)
- * // 1200 0
+ * console.log([Usage.total(usage), usage.reasoningTokens])
+ * // [ 1200, 0 ]
  * ```
  *
  * @category constructors

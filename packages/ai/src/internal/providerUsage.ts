@@ -236,7 +236,7 @@ export type ProviderUsage = ReturnType<typeof usageOf>
  * import { Usage } from "@effect-cycles/ai"
  *
  * const usage = Usage.fromOpenAi({ prompt_tokens: 20, completion_tokens: 30, prompt_tokens_details: { cached_tokens: 8 } })
- * console.log(usage?.inputTokens, usage?.cacheReadTokens, usage?.outputTokens) // 20 8 30
+ * console.log([usage?.inputTokens, usage?.cacheReadTokens, usage?.outputTokens]) // [ 20, 8, 30 ]
  * ```
  *
  * @category constructors

@@ -68,7 +68,7 @@ const within = (reserved: number, truth: number, most: number): void => {
 const plain = 1.3
 
 describe("input", () => {
-  it.effect("keeps the estimate of a long text after a short call was told far more", () =>
+  it.effect("keeps the estimate of a long text after a short call used far more", () =>
     Effect.gen(function* () {
       const { call } = simulation()
       yield* call("Hi", 50)
@@ -76,7 +76,7 @@ describe("input", () => {
     })
   )
 
-  it.effect("keeps the estimate of a long text after a short call was told its size", () =>
+  it.effect("keeps the estimate of a long text after a short call used what was estimated", () =>
     Effect.gen(function* () {
       const { call, calls } = simulation()
       yield* call("Hi", 8)
@@ -127,7 +127,7 @@ describe("input", () => {
     })
   )
 
-  it.effect("forgets one call that was told far more than the others", () =>
+  it.effect("forgets one call that used far more than the others", () =>
     Effect.gen(function* () {
       const { call, calls } = simulation()
       for (let i = 0; i < 30; i++) yield* call("Hi", i === 15 ? 50_008 : 8)
