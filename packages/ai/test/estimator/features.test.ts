@@ -59,14 +59,9 @@ describe("features", () => {
   it("counts all characters as less common if the platform has no encodings", async () => {
     const text = "每天清晨，老人都会沿着河边散步。 할머니 댁 마당에는 커다란 감나무가 한 그루 있었다."
     vi.resetModules()
-    vi.stubGlobal(
-      "TextDecoder",
-      class {
-        constructor(label: string) {
-          throw new RangeError(`unknown encoding ${label}`)
-        }
-      }
-    )
+    vi.stubGlobal("TextDecoder", function (label: string) {
+      throw new RangeError(`unknown encoding ${label}`)
+    })
     try {
       const bare = await import("../../src/internal/estimator/count.ts")
       for (const column of columns) {
