@@ -311,7 +311,7 @@ const fromCount = (
       text === "" ? 0 : Math.ceil(tokensOfString(text, vocabulariesOf(model)) * lineOf(model, false).output()),
     learn: (estimate, { inputTokens, output, outputTokens }) => {
       const { hasProviderTools, model } = estimate
-      if (isCount(inputTokens)) lineOf(model, hasProviderTools).learn(estimate, inputTokens)
+      if (isCount(inputTokens) && estimate.text >= 0) lineOf(model, hasProviderTools).learn(estimate, inputTokens)
       if (isCount(outputTokens) && output !== "") {
         lineOf(model, false).learnOutput(tokensOfString(output, vocabulariesOf(model)), outputTokens)
       }

@@ -349,6 +349,7 @@ describe("the line of a model", () => {
   )
 })
 
+// @effect-diagnostics schemaNumber:off
 it.effect.prop(
   "an estimate is an integer from 1, whatever usage was reported",
   { reported: Schema.Array(Schema.Tuple([Schema.Number, Schema.Number])), text: Schema.String },
