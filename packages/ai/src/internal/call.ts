@@ -33,6 +33,8 @@ import * as Spend from "./spend.ts"
 /** A call with budget. */
 export interface Call {
   readonly caps: ReadonlyArray<Caps>
+  /** Marks that the request differs from the estimated one, so that its usage must not teach the estimator. */
+  readonly markChanged: () => void
   /** Marks that the provider is called now. Before that, the call costs nothing. */
   readonly begin: Effect.Effect<void>
   /** Collects a part of the response. Returns whether it reports usage. */
@@ -120,6 +122,7 @@ class OpenCall implements Call {
   /** Whether the provider reported the input; a counted one must not teach the estimator. */
   #isInputReported = false
   #isConcluded = false
+  #isChanged = false
   #state: "open" | "committed" | "released" = "open"
 
   constructor(guard: Guard, request: Request, name: string, prices: Spend.Prices, holds: ReadonlyArray<Hold>) {
@@ -136,6 +139,10 @@ class OpenCall implements Call {
       this.#begunAtMs = clock.currentTimeMillisUnsafe()
     })
   )
+
+  markChanged(): void {
+    this.#isChanged = true
+  }
 
   see(part: Part | StreamPart): boolean {
     this.#hasResponse = true
@@ -289,6 +296,7 @@ class OpenCall implements Call {
   }
 
   #teach(usage: Usage.Usage): void {
+    if (this.#isChanged) return
     safely(() =>
       this.#guard.estimator.learn(this.#request.estimate, {
         inputTokens: this.#isInputReported ? usage.inputTokens : undefined,

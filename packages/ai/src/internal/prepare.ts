@@ -180,6 +180,7 @@ const obey = (
     if (isLastStep) yield* Observe.cap(span, "max_steps_remaining", { limit: 0 })
     const tools = Caps.allowedTools(caps, request.tools)
     if (tools.length < request.tools.length) {
+      call.markChanged()
       yield* Observe.cap(span, "tool_lists", { hidden: request.tools.length - tools.length })
     }
     // The tools stay in the request, because the prompt may refer to them.
