@@ -9,7 +9,7 @@ import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 
 /** The packages whose doc comments contain complete examples only. */
-const packages = ["client", "protocol", "server", "testing"]
+const packages = ["ai", "client", "protocol", "server", "testing"]
 
 const folder = "docs/build"
 

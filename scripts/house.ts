@@ -94,13 +94,13 @@ const problemsOf = (path: string, text: string): ReadonlyArray<string> => {
       if (!existsSync(join(dirname(path), target))) problems.push(`links to ${target}, which doesn't exist`)
     }
   }
-  if (path === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
+  if (basename(path) === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
   return problems
 }
 
-/** Whether the phrases of a file are checked: sources and tests of every package, except `ai` and recorded texts of servers. */
+/** Whether the phrases of a file are checked: sources and tests of every package, except recorded texts of servers. */
 const hasPhraseCheck = (path: string): boolean =>
-  /^packages\/(?!ai\/)[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
+  /^packages\/[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
 
 /** The data file of the server has a table `answers`. */
 const withoutTableName = (path: string, text: string): string =>
