@@ -155,11 +155,10 @@ export const make = <const U extends Units = "tokens", R = never>(
  * import * as Layer from "effect/Layer"
  * import type { LanguageModel } from "effect/ai"
  *
- * declare const Gpt: Layer.Layer<LanguageModel.LanguageModel> // for example OpenAiLanguageModel.model("gpt-5")
- *
- * export const Guarded: Layer.Layer<LanguageModel.LanguageModel, never, Cycles.Cycles> = CyclesModel.layer({
- *   maxOutputTokens: 2_000
- * }).pipe(Layer.provide(Gpt))
+ * export const guarded = (
+ *   model: Layer.Layer<LanguageModel.LanguageModel> // for example OpenAiLanguageModel.model("gpt-5")
+ * ): Layer.Layer<LanguageModel.LanguageModel, never, Cycles.Cycles> =>
+ *   CyclesModel.layer({ maxOutputTokens: 2_000 }).pipe(Layer.provide(model))
  * ```
  *
  * @category layers
