@@ -72,3 +72,11 @@ export const journal = Flag.String("journal").pipe(
   Flag.withMetavar("PATH"),
   Flag.optional
 )
+
+/** The maximum number of rows. */
+export const limit = (what: string, defaultValue: number) =>
+  Flag.Int("limit").pipe(
+    Flag.withDescription(`The maximum number of ${what}, 1 to 100000. Default ${defaultValue}`),
+    Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100_000 }))),
+    Flag.withDefault(defaultValue)
+  )
