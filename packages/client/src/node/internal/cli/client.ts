@@ -7,10 +7,7 @@ import * as NodeTransport from "../../NodeTransport.ts"
 import type { Settings } from "./settings.ts"
 
 /** Provides a client, and the transport that it uses. */
-export const layer = ({
-  config,
-  connectTimeout
-}: Settings): Layer.Layer<CyclesClient.CyclesClient | CyclesTransport> =>
+export const layer = ({ config, connectTimeout }: Settings): Layer.Layer<CyclesClient.CyclesClient | CyclesTransport> =>
   CyclesClient.layer(config).pipe(Layer.provideMerge(NodeTransport.layer({ connectTimeout })))
 
 /** The client of these settings, for the duration of an effect. */

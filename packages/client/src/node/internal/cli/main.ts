@@ -45,13 +45,29 @@ export const run = ({ args, env, version, writer }: Input): Effect.Effect<number
         CliConfig.layer({
           builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
         }),
-        CliOutput.layer(CliOutput.defaultFormatter({ colors: false })),
+        CliOutput.layerPresenter({ present }),
         Logger.layer([Logger.withConsoleError(Logger.formatSimple)]),
         Layer.succeed(CurrentEnvironment, env),
         Layer.succeed(Console.Console, Output.makeConsole(writer, redact))
       )
     )
   )
+}
+
+const formatter = CliOutput.defaultFormatter({ colors: false })
+
+/** Prints help on request. Invalid arguments print their problems to standard error only, since a program may read the rest. */
+const present = (event: CliOutput.Presenter.Event): Effect.Effect<void> => {
+  switch (event._tag) {
+    case "Help":
+      return Output.print(formatter.formatHelpDoc(event.helpDoc))
+    case "Version":
+      return Output.print(formatter.formatVersion(event.name, event.version))
+    case "InvalidInvocation":
+      return Output.printError(
+        `${formatter.formatErrors(event.errors).trim()}\n\n${event.commandPath.join(" ")} --help shows the arguments.`
+      )
+  }
 }
 
 const isUsageError = (error: unknown): error is { readonly errors: ReadonlyArray<unknown> } =>

@@ -60,8 +60,10 @@ export interface Writer {
 
 /** A console that redacts each line. Errors and warnings are written to standard error. */
 export const makeConsole = ({ error, out }: Writer, redact: (text: string) => string): Console.Console => {
-  const to = (write: (text: string) => void) => (...args: ReadonlyArray<unknown>) =>
-    write(`${redact(formatWithOptions({ colors: false }, ...args))}\n`)
+  const to =
+    (write: (text: string) => void) =>
+    (...args: ReadonlyArray<unknown>) =>
+      write(`${redact(formatWithOptions({ colors: false }, ...args))}\n`)
   const ignore = (): void => {}
   const stdout = to(out)
   const stderr = to(error)

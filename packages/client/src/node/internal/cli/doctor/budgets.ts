@@ -21,7 +21,17 @@ export const check = (client: CyclesClient, subject: Subject.Subject): Effect.Ef
     if (found.length === 0) return [missing(scopes, all)]
     const units = Array.from(new Set(found.map(({ remaining }) => remaining.unit)))
     return yield* Effect.forEach(units, (unit) => checkUnit(client, subject, scopes, unit, found))
-  }).pipe(Effect.catch((error: CyclesError) => Effect.succeed([failed("budgets", shown(error.message))])))
+  }).pipe(Effect.catch((error: CyclesError) => Effect.succeed([unreadable(subject, error)])))
+
+/** The balances can't be read. A server that doesn't name the tenant of the key refuses other tenants only here. */
+const unreadable = ({ tenant }: Subject.Subject, error: CyclesError): Finding =>
+  error._tag === "ApiError" && error.status === 403
+    ? failed(
+        "budgets",
+        `The server refuses the balances of tenant ${tenant ?? "?"}: ${shown(error.message)}.`,
+        `Does the key belong to another tenant than ${tenant ?? "?"}? Then change CYCLES_TENANT or the key. Otherwise the key lacks the permission to read balances.`
+      )
+    : failed("budgets", shown(error.message))
 
 /** The maximum number of budgets to look through. */
 const maxBudgets = 10_000

@@ -12,7 +12,7 @@ import type { Environment } from "../redact.ts"
 import type { Settings } from "../settings.ts"
 import { read, timeoutRange } from "../settings.ts"
 import type { Finding } from "./finding.ts"
-import { failed, ok, warning } from "./finding.ts"
+import { failed, ok, skipped, warning } from "./finding.ts"
 
 const long = { minimum: "1 millis", maximum: "24 hours" } as const
 
@@ -151,20 +151,23 @@ export const checkTimeouts = (
   rttMs: number | undefined
 ): ReadonlyArray<Finding> => {
   const units = Object.keys(durations).flatMap((name) => unitFinding(name, env[name]?.trim() ?? ""))
-  if (Option.isNone(settings) || units.length > 0) {
-    return units.length > 0 ? units : [{ check: "timeouts", status: "skipped", summary: "the configuration is invalid" }]
+  if (Option.isNone(settings)) {
+    return units.length > 0 ? units : [skipped("timeouts", "the configuration is invalid")]
   }
   const { connectTimeout, timeout } = settings.value
   const values = `read ${Duration.format(timeout)}, connect ${Duration.format(connectTimeout)}`
   if (rttMs !== undefined && Duration.toMillis(timeout) < 3 * rttMs) {
+    const isTooShort = Duration.toMillis(timeout) < rttMs
     return [
-      warning(
+      ...units,
+      (isTooShort ? failed : warning)(
         "timeouts",
-        `${values}, but the server took ${Math.ceil(rttMs)} ms to respond.`,
+        `${values}, but the server took ${Math.ceil(rttMs)} ms to respond${isTooShort ? ": calls fail" : ""}.`,
         "Set a longer CYCLES_READ_TIMEOUT; the default is 10 seconds."
       )
     ]
   }
+  if (units.length > 0) return units
   if (Duration.isGreaterThan(connectTimeout, timeout)) {
     return [
       warning(

@@ -124,7 +124,8 @@ const otherProgram = (baseUrl: string, probe: Response, atOrigin: Probe | undefi
 const describe = ({ body, code, headers, status }: Response): string => {
   if (code !== undefined) return `${status} ${shown(code)}`
   const text = body.trimStart().slice(0, 200).toLowerCase()
-  const isHtml = (headers["content-type"] ?? "").includes("html") || text.startsWith("<!doctype") || text.startsWith("<html")
+  const isHtml =
+    (headers["content-type"] ?? "").includes("html") || text.startsWith("<!doctype") || text.startsWith("<html")
   return isHtml ? `${status} and HTML` : body === "" ? `${status} and no body` : `${status}`
 }
 
@@ -168,7 +169,7 @@ export const key = (probe: Response): Finding => {
 /** Whether the tenant of the subject is the tenant of the key. */
 export const tenant = ({ config }: Settings, probe: Response): Finding => {
   const configured = config.subject?.tenant
-  const ofKey = probe.headers[ProtocolHeaders.TENANT]
+  const ofKey = probe.tenant
   if (ofKey === undefined) {
     return configured === undefined
       ? warning("tenant", "No tenant is set, and the server doesn't name that of the key.", "Set CYCLES_TENANT.")
@@ -202,7 +203,11 @@ const toleranceMs = 5_000
 export const clock = (probe: Response): Finding => {
   const serverMs = ProtocolHeaders.dateMs(probe.headers[ProtocolHeaders.DATE])
   if (serverMs === undefined) {
-    return warning("clock", "The response has no Date, so the clocks can't be compared.", "Check it with your NTP service.")
+    return warning(
+      "clock",
+      "The response has no Date, so the clocks can't be compared.",
+      "Check it with your NTP service."
+    )
   }
   // The header is rounded down, so on average the server is half a second ahead of it.
   const skewMs = probe.atMs - (serverMs + 500)

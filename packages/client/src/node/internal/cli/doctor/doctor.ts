@@ -1,8 +1,8 @@
 /** The command `doctor`: runs all checks and prints what is wrong and what to do. */
 import * as Command from "effect/cli/Command"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
 import { CyclesClient } from "../../../../CyclesClient.ts"
 import * as Client from "../client.ts"
 import { CliFailure } from "../failure.ts"
@@ -28,9 +28,7 @@ export const doctor = Command.make(
       const env = yield* Settings_.environmentOf({ baseUrl, subject: Flags.subjectOf(flags) })
       const findings = yield* findingsOf(env, journal)
       const failures = findings.filter(({ status }) => status === "failed").length
-      yield* json
-        ? Output.printJson({ ok: failures === 0, findings })
-        : Output.print(findings.map(textOf).join("\n"))
+      yield* json ? Output.printJson({ ok: failures === 0, findings }) : Output.print(findings.map(textOf).join("\n"))
       if (failures === 0) return
       return yield* new CliFailure({ problem: `${Output.count(failures, "problem")} found.` })
     })
@@ -49,7 +47,7 @@ const findingsOf = (env: Environment, journal: Option.Option<string>): Effect.Ef
   Effect.gen(function* () {
     const settings = yield* Effect.option(Settings_.settingsOf(env))
     const online = Option.isSome(settings)
-      ? yield* serverFindings(settings.value)
+      ? yield* serverFindings(withLongTimeouts(settings.value))
       : { findings: skipAll(["reachability", "key", "tenant", "budgets", "clock"], "the configuration is invalid") }
     const all = [
       ...(yield* Configuration.check(env)),
@@ -66,6 +64,19 @@ const skipAll = (names: ReadonlyArray<Check>, why: string): ReadonlyArray<Findin
 interface Online {
   readonly findings: ReadonlyArray<Finding>
   readonly rttMs?: number | undefined
+}
+
+/** The doctor waits at least this long, so that a timeout that is too short doesn't hide the other problems. */
+const shortestTimeout = Duration.seconds(10)
+
+const withLongTimeouts = (settings: Settings): Settings => {
+  const timeout = Duration.max(settings.timeout, shortestTimeout)
+  return {
+    ...settings,
+    config: { ...settings.config, timeout },
+    timeout,
+    connectTimeout: Duration.max(settings.connectTimeout, shortestTimeout)
+  }
 }
 
 const serverFindings = (settings: Settings): Effect.Effect<Online> =>
@@ -87,15 +98,22 @@ const serverFindings = (settings: Settings): Effect.Effect<Online> =>
     if (key.status !== "ok") {
       return {
         rttMs,
-        findings: [reachability, key, ...skipAll(["tenant", "budgets"], "they need a key that the server accepts"), clock]
+        findings: [
+          reachability,
+          key,
+          ...skipAll(["tenant", "budgets"], "they need a key that the server accepts"),
+          clock
+        ]
       }
     }
     const tenant = Connection.tenant(settings, probe)
     if (tenant.status === "failed") {
-      return { rttMs, findings: [reachability, key, tenant, skipped("budgets", "they need the tenant of the key"), clock] }
+      return {
+        rttMs,
+        findings: [reachability, key, tenant, skipped("budgets", "they need the tenant of the key"), clock]
+      }
     }
-    const ofKey = probe.headers[ProtocolHeaders.TENANT]
-    const subject = { tenant: ofKey, ...settings.config.subject }
+    const subject = { tenant: probe.tenant, ...settings.config.subject }
     const budgets =
       subject.tenant === undefined
         ? [skipped("budgets", "they need a tenant")]

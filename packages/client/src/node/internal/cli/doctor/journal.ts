@@ -1,6 +1,7 @@
 /** Checks the journal: whether it can be opened and written, and what is in it. It changes nothing. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { randomBytes } from "node:crypto"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Sqlite from "../../sqlite.ts"
@@ -135,12 +136,19 @@ const unwritablePath = ({ kind, path }: Location): string | undefined => {
   return needed.map(nearest).find((path) => !isWritable(path))
 }
 
-const nearest = (path: string): string => (Fs.existsSync(path) || Path.dirname(path) === path ? path : nearest(Path.dirname(path)))
+const nearest = (path: string): string =>
+  Fs.existsSync(path) || Path.dirname(path) === path ? path : nearest(Path.dirname(path))
 
+/** Creates and removes a file in a folder, since permissions don't show that a file system is read-only. */
 const isWritable = (path: string): boolean => {
   try {
-    const isFolder = Fs.statSync(path).isDirectory()
-    Fs.accessSync(path, isFolder ? Fs.constants.W_OK | Fs.constants.X_OK : Fs.constants.W_OK)
+    if (!Fs.statSync(path).isDirectory()) {
+      Fs.accessSync(path, Fs.constants.R_OK | Fs.constants.W_OK)
+      return true
+    }
+    const file = Path.join(path, `.effect-cycles-doctor-${randomBytes(8).toString("hex")}`)
+    Fs.closeSync(Fs.openSync(file, "wx", 0o600))
+    Fs.unlinkSync(file)
     return true
   } catch {
     return false

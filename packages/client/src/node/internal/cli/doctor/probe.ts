@@ -26,6 +26,8 @@ export type Probe =
       /** The error code of the protocol, if there is one. */
       readonly code: string | undefined
       readonly message: string | undefined
+      /** The tenant of the key, if the response names it. */
+      readonly tenant: string | undefined
       /** Whether it can be a response of a Cycles server. */
       readonly isCycles: boolean
     }
@@ -33,10 +35,7 @@ export type Probe =
   | { readonly _tag: "Timeout" }
 
 /** Sends the request to a base URL. */
-export const run = (
-  { config, timeout }: Settings,
-  baseUrl: string
-): Effect.Effect<Probe, never, CyclesTransport> =>
+export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effect<Probe, never, CyclesTransport> =>
   Effect.gen(function* () {
     const transport = yield* CyclesTransport
     const startedAt = yield* Clock.currentTimeMillis
@@ -68,6 +67,7 @@ export const run = (
       atMs: startedAt + rttMs / 2,
       code,
       message: textField(json, "message"),
+      tenant: headers[ProtocolHeaders.TENANT] ?? tenantOfFirst(json),
       isCycles: isList || (status >= 400 && code !== undefined)
     }
   })
@@ -78,6 +78,13 @@ const parse = (text: string): unknown => {
   } catch {
     return undefined
   }
+}
+
+/** The tenant of the first reservation in the list. The key sees only those of its tenant. */
+const tenantOfFirst = (list: unknown): string | undefined => {
+  const rows: unknown = Predicate.isObject(list) ? Reflect.get(list, "reservations") : undefined
+  const first: unknown = Array.isArray(rows) ? rows[0] : undefined
+  return Predicate.isObject(first) ? textField(Reflect.get(first, "subject"), "tenant") : undefined
 }
 
 const textField = (value: unknown, name: string): string | undefined => {

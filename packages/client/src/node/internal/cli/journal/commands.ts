@@ -164,11 +164,7 @@ const forget = Command.make(
 )
 
 /** The one entry that an id selects. */
-const oneOf = (
-  { entries }: Contents,
-  { path }: Location,
-  id: string
-): Effect.Effect<Entry, CliFailure> => {
+const oneOf = ({ entries }: Contents, { path }: Location, id: string): Effect.Effect<Entry, CliFailure> => {
   const found = Entries.select(entries, id)
   const [entry] = found
   if (entry !== undefined && found.length === 1) return Effect.succeed(entry)
@@ -185,7 +181,10 @@ const oneOf = (
   )
 }
 
-const remove = (location: Location, { kind, owner, reason, record, diedAtMs }: Entry): Effect.Effect<void, CliFailure> =>
+const remove = (
+  location: Location,
+  { kind, owner, reason, record, diedAtMs }: Entry
+): Effect.Effect<void, CliFailure> =>
   Effect.gen(function* () {
     const store = yield* SettlementJournal
     const journal = yield* store.open(owner)

@@ -50,10 +50,12 @@ const readOwner = (folder: string, fingerprint: string) => {
       ? undefined
       : Entries.make({ kind: "dead-letter", owner: ownerOf(letter.record), ...letter })
   }
-  const open = (isAlive: boolean) => (text: string): Entry | undefined => {
-    const record = RecordFiles.parseRecord(text)
-    return record === undefined ? undefined : Entries.make({ kind: "open", owner: ownerOf(record), record, isAlive })
-  }
+  const open =
+    (isAlive: boolean) =>
+    (text: string): Entry | undefined => {
+      const record = RecordFiles.parseRecord(text)
+      return record === undefined ? undefined : Entries.make({ kind: "open", owner: ownerOf(record), record, isAlive })
+    }
 
   const graves = Path.join(folder, "dead-letters")
   const entries = [

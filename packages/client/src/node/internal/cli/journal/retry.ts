@@ -55,7 +55,12 @@ export const retry = Command.make(
       if (sent.length > 0) {
         yield* revive(location, owner, revived)
         yield* Cycles.flush(settings.config.flushTimeout).pipe(
-          Effect.provide(NodeCycles.layer(settings.config, { connectTimeout: settings.connectTimeout, journal: Locations.layerOf(location) }))
+          Effect.provide(
+            NodeCycles.layer(settings.config, {
+              connectTimeout: settings.connectTimeout,
+              journal: Locations.layerOf(location)
+            })
+          )
         )
       }
       const after = yield* Contents_.read(location)
@@ -97,7 +102,10 @@ const selected = (
       const [other] = Entries.select(all, id)
       return yield* new CliFailure(
         other === undefined
-          ? { problem: `The journal has no entry ${Output.shown(id)}.`, todo: "effect-cycles journal list shows the ids." }
+          ? {
+              problem: `The journal has no entry ${Output.shown(id)}.`,
+              todo: "effect-cycles journal list shows the ids."
+            }
           : {
               problem: `The entry ${Output.shown(id)} belongs to another server, tenant or key: ${other.owner.baseUrl}.`,
               todo: "Set CYCLES_BASE_URL, CYCLES_TENANT and CYCLES_API_KEY to those of the program that wrote it."
