@@ -6,9 +6,8 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Sqlite from "../../sqlite.ts"
 import { configProblem } from "../failure.ts"
-import type { Contents } from "../journal/contents.ts"
-import * as Contents_ from "../journal/contents.ts"
-import type { Entry } from "../journal/entries.ts"
+import * as Reader from "../journal/contents.ts"
+import type { Contents, Entry } from "../journal/entries.ts"
 import type { Location } from "../journal/location.ts"
 import * as Locations from "../journal/location.ts"
 import { age, count, shown } from "../output.ts"
@@ -31,7 +30,7 @@ export const check = (flag: Option.Option<string>, env: Environment): Effect.Eff
         )
       ]
     }
-    const contents = yield* Effect.mapError(Contents_.read(location), ({ problem, todo }) => [
+    const contents = yield* Effect.mapError(Reader.read(location), ({ problem, todo }) => [
       failed("journal", shown(problem), todo)
     ])
     return findingsOf(location, contents)

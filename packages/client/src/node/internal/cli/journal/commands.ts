@@ -9,9 +9,8 @@ import { CliFailure, ofConfig } from "../failure.ts"
 import * as Flags from "../flags.ts"
 import * as Output from "../output.ts"
 import { environmentOf } from "../settings.ts"
-import type { Contents } from "./contents.ts"
-import * as Contents_ from "./contents.ts"
-import type { Entry } from "./entries.ts"
+import * as Journal from "./contents.ts"
+import type { Contents, Entry } from "./entries.ts"
 import * as Entries from "./entries.ts"
 import type { Location } from "./location.ts"
 import * as Locations from "./location.ts"
@@ -33,7 +32,7 @@ const open = (flag: Option.Option<string>) =>
         todo: "Pass the path of a journal with --journal."
       })
     }
-    return { location, contents: yield* Contents_.read(location) }
+    return { location, contents: yield* Journal.read(location) }
   })
 
 const ofKind = (entries: ReadonlyArray<Entry>, kind: Option.Option<Entry["kind"]>): ReadonlyArray<Entry> =>
@@ -146,7 +145,7 @@ const forget = Command.make(
           todo: "Its process settles it, or the next client that opens the journal does."
         })
       }
-      yield* Contents_.requireUnused(location, contents, "Stop the process first.")
+      yield* Journal.requireUnused(location, contents, "Stop the process first.")
       if (!yes) {
         return yield* new CliFailure({
           problem: `Not forgotten: ${what}.`,

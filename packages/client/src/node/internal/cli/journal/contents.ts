@@ -8,24 +8,10 @@ import * as Schedule from "effect/Schedule"
 import * as Fs from "node:fs"
 import { CliFailure } from "../failure.ts"
 import * as Sqlite from "../../sqlite.ts"
-import type { Entry } from "./entries.ts"
+import type { Contents } from "./entries.ts"
 import * as FilesContents from "./filesContents.ts"
 import type { Location } from "./location.ts"
 import * as SqliteContents from "./sqliteContents.ts"
-
-/** What a journal contains. */
-export interface Contents {
-  /** Whether the file or folder exists. */
-  readonly exists: boolean
-  /** All entries, oldest first. */
-  readonly entries: ReadonlyArray<Entry>
-  /** Rows and files that can't be read, or that a client has set aside. */
-  readonly damaged: ReadonlyArray<string>
-  /** Why the journal is taken to be in use; undefined if it isn't. */
-  readonly usedBy: string | undefined
-  /** Whether the next client upgrades the file from an older format. */
-  readonly isOld: boolean
-}
 
 const empty: Contents = { exists: false, entries: [], damaged: [], usedBy: undefined, isOld: false }
 

@@ -22,6 +22,20 @@ export interface Entry {
   readonly isAlive?: boolean | undefined
 }
 
+/** What a journal contains. */
+export interface Contents {
+  /** Whether the file or folder exists. */
+  readonly exists: boolean
+  /** All entries, oldest first. */
+  readonly entries: ReadonlyArray<Entry>
+  /** Rows and files that can't be read, or that a client has set aside. */
+  readonly damaged: ReadonlyArray<string>
+  /** Why the journal is taken to be in use; undefined if it isn't. */
+  readonly usedBy: string | undefined
+  /** Whether the next client upgrades the file from an older format. */
+  readonly isOld: boolean
+}
+
 /** Makes an entry. */
 export const make = (entry: Omit<Entry, "id">): Entry => ({ ...entry, id: idOf(entry) })
 

@@ -11,9 +11,8 @@ import { CliFailure, ofConfig } from "../failure.ts"
 import * as Flags from "../flags.ts"
 import * as Output from "../output.ts"
 import * as Settings from "../settings.ts"
-import type { Contents } from "./contents.ts"
-import * as Contents_ from "./contents.ts"
-import type { Entry } from "./entries.ts"
+import * as Journal from "./contents.ts"
+import type { Contents, Entry } from "./entries.ts"
 import * as Entries from "./entries.ts"
 import type { Location } from "./location.ts"
 import * as Locations from "./location.ts"
@@ -42,8 +41,8 @@ export const retry = Command.make(
       const settings = yield* Settings.settings(env)
       const location = yield* Effect.mapError(Locations.locationOf(journal, env), ofConfig)
       const owner = yield* Settings.ownerOf(settings)
-      const before = yield* Contents_.read(location)
-      yield* Contents_.requireUnused(
+      const before = yield* Journal.read(location)
+      yield* Journal.requireUnused(
         location,
         before,
         "Its client retries the pending records itself. To send dead letters, stop the process first."
@@ -63,7 +62,7 @@ export const retry = Command.make(
           )
         )
       }
-      const after = yield* Contents_.read(location)
+      const after = yield* Journal.read(location)
       const results = sent.map((entry) => resultOf(entry, after))
       yield* json
         ? Output.printJson({ journal: location.path, results })
