@@ -12,7 +12,7 @@ export const make = (env: Environment): ((text: string) => string) => {
   return (text) => {
     let rest = text
     for (const secret of secrets) if (rest.includes(secret)) rest = rest.replaceAll(secret, placeholder)
-    return rest.replace(userInfo, `$1${placeholder}@`).replace(key, placeholder)
+    return rest.replace(userInfo, "$1***@").replace(key, placeholder)
   }
 }
 

@@ -28,7 +28,7 @@ export type Probe =
       readonly message: string | undefined
       /** The tenant of the key, if the response names it. */
       readonly tenant: string | undefined
-      /** Whether it can be a response of a Cycles server. */
+      /** Whether it can be a response of a Cycles server at this address. Every server has the path, so a 404 can't be. */
       readonly isCycles: boolean
     }
   | { readonly _tag: "Failure"; readonly failure: TransportFailure; readonly codes: ReadonlyArray<string> }
@@ -68,7 +68,7 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
       code,
       message: textField(json, "message"),
       tenant: headers[ProtocolHeaders.TENANT] ?? tenantOfFirst(json),
-      isCycles: isList || (status >= 400 && code !== undefined)
+      isCycles: isList || (status >= 400 && status !== 404 && /^[A-Z][A-Z_]*$/.test(code ?? ""))
     }
   })
 
