@@ -27,8 +27,9 @@ const envOf = (url: string, more?: Env): Env => ({
   ...more
 })
 
-const json = (status: number, body: unknown, headers?: Readonly<Record<string, string>>) => (outgoing: ServerResponse) =>
-  void outgoing.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body))
+const json =
+  (status: number, body: unknown, headers?: Readonly<Record<string, string>>) => (outgoing: ServerResponse) =>
+    void outgoing.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body))
 
 const emptyList = { reservations: [], has_more: false, next_cursor: null }
 
@@ -151,7 +152,9 @@ describe("effect-cycles doctor", () => {
         const { url } = yield* listen((outgoing) => void setTimeout(json(200, emptyList), 60, outgoing))
         const report = yield* doctor(envOf(url, { CYCLES_READ_TIMEOUT: "20 ms" }))
         expect(report.of("timeouts")[0]).toMatchObject({ status: "failed" })
-        expect(report.of("timeouts")[0]?.summary).toMatch(/^read 20ms.* but the server took \d+ ms to respond: calls fail/)
+        expect(report.of("timeouts")[0]?.summary).toMatch(
+          /^read 20ms.* but the server took \d+ ms to respond: calls fail/
+        )
       })
     )
   })
@@ -197,7 +200,9 @@ describe("effect-cycles doctor", () => {
     it.live("says that a server with TLS gets http", () =>
       Effect.gen(function* () {
         const port = yield* listenTls
-        expect(yield* failure(envOf(`http://127.0.0.1:${port}`))).toContain("Does the server expect TLS? Then use https://")
+        expect(yield* failure(envOf(`http://127.0.0.1:${port}`))).toContain(
+          "Does the server expect TLS? Then use https://"
+        )
       })
     )
 
@@ -299,7 +304,9 @@ describe("effect-cycles doctor", () => {
 
     it.live("fails for a key without permission", () =>
       Effect.gen(function* () {
-        const { url } = yield* listen(json(403, { error: "FORBIDDEN", message: `no permission for ${key}`, request_id: "r" }))
+        const { url } = yield* listen(
+          json(403, { error: "FORBIDDEN", message: `no permission for ${key}`, request_id: "r" })
+        )
         const report = yield* doctor(envOf(url))
         expect(report.of("key")).toEqual([
           {
@@ -342,7 +349,10 @@ describe("effect-cycles doctor", () => {
         const { env } = yield* serve
         const { CYCLES_TENANT: _, ...rest } = env
         const report = yield* doctor(rest)
-        expect(report.of("tenant")[0]).toMatchObject({ status: "warning", summary: "No tenant is set. The key belongs to acme." })
+        expect(report.of("tenant")[0]).toMatchObject({
+          status: "warning",
+          summary: "No tenant is set. The key belongs to acme."
+        })
         expect(report.of("budgets")[0]).toMatchObject({ status: "ok", summary: "5000 TOKENS left" })
         expect(report.code).toBe(0)
       })
@@ -405,7 +415,9 @@ describe("effect-cycles doctor", () => {
     ] as const)("warns if the server's clock differs by %i ms", ([skewMs, summary]) =>
       Effect.gen(function* () {
         const { url } = yield* listen((outgoing) =>
-          json(200, emptyList, { date: new Date(Date.now() + skewMs).toUTCString(), "x-cycles-tenant": "acme" })(outgoing)
+          json(200, emptyList, { date: new Date(Date.now() + skewMs).toUTCString(), "x-cycles-tenant": "acme" })(
+            outgoing
+          )
         )
         const [finding] = (yield* doctor(envOf(url))).of("clock")
         expect(finding?.status).toBe("warning")
@@ -416,8 +428,7 @@ describe("effect-cycles doctor", () => {
   })
 
   describe("journal", () => {
-    const check = (...args: ReadonlyArray<string>) =>
-      Effect.map(doctor({}, ...args), (report) => report.of("journal"))
+    const check = (...args: ReadonlyArray<string>) => Effect.map(doctor({}, ...args), (report) => report.of("journal"))
 
     it.live("doesn't create a missing journal", () =>
       Effect.gen(function* () {
@@ -502,7 +513,10 @@ describe("effect-cycles doctor", () => {
         const path = join(temporaryFolder(), "journal.sqlite")
         writeSqliteV1(path)
         const before = readFileSync(path)
-        expect((yield* check("--journal", path)).map(({ summary }) => summary.slice(0, 8))).toEqual(["2 dead l", "6 record"])
+        expect((yield* check("--journal", path)).map(({ summary }) => summary.slice(0, 8))).toEqual([
+          "2 dead l",
+          "6 record"
+        ])
         expect(readFileSync(path).equals(before)).toBe(true)
       })
     )

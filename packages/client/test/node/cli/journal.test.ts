@@ -64,7 +64,7 @@ const filesOf = (path: string): ReadonlyArray<readonly [string, string]> =>
       return [file, readFileSync(file, "base64")] as const
     })
 
-/** A guarded call whose spend stays in the journal, since its server disappears. The owner of its records. */
+/** The owner of the records of a client with these variables. */
 const ownerOf = (env: Env): Effect.Effect<SettlementJournal.JournalOwner> => {
   const baseUrl = Result.getOrThrow(BaseUrl.parse(env["CYCLES_BASE_URL"] ?? ""))
   const apiKey = Redacted.make(env["CYCLES_API_KEY"] ?? "")
@@ -89,7 +89,7 @@ const reserved = ({ env, url }: Server) =>
           ttl_ms: 60_000
         })
       })
-      const json: { readonly reservation_id: string } = await response.json()
+      const json: { readonly reservation_id: string } = JSON.parse(await response.text())
       return json.reservation_id
     })
     return record(reservation, {
@@ -102,7 +102,8 @@ const reserved = ({ env, url }: Server) =>
 
 const spentOf = ({ env }: Server) =>
   Effect.map(run("balances --json", env), ({ out }) => {
-    const rows: ReadonlyArray<{ readonly scope_path: string; readonly spent: { readonly amount: number } }> = JSON.parse(out)
+    const rows: ReadonlyArray<{ readonly scope_path: string; readonly spent: { readonly amount: number } }> =
+      JSON.parse(out)
     return rows.find(({ scope_path }) => scope_path === "tenant:acme")?.spent.amount
   })
 
@@ -110,9 +111,7 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
   it.live("lists all entries of all owners, and changes nothing", () =>
     Effect.gen(function* () {
       const journal = target()
-      yield* using(layer(journal), (journal) =>
-        Effect.andThen(journal.put(record("r1")), journal.bury(letter("r2")))
-      )
+      yield* using(layer(journal), (journal) => Effect.andThen(journal.put(record("r1")), journal.bury(letter("r2"))))
       const other = { baseUrl: "http://other", fingerprint: "8baba538fb970da4" }
       yield* using(layer(journal), (journal) => journal.put(record("r3", { baseUrl: other.baseUrl })), other)
       const before = filesOf(journal)
@@ -134,9 +133,7 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
   it.live("exports JSON lines with all digits of an amount", () =>
     Effect.gen(function* () {
       const journal = target()
-      yield* using(layer(journal), (journal) =>
-        Effect.andThen(journal.put(record("r1")), journal.bury(letter("r2")))
-      )
+      yield* using(layer(journal), (journal) => Effect.andThen(journal.put(record("r1")), journal.bury(letter("r2"))))
       const { code, out } = yield* run(["journal", "export", "--journal", journal], {})
       const lines = out.trim().split("\n")
       expect(code).toBe(0)
@@ -194,7 +191,10 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
       const text = yield* run(["journal", "list", "--journal", journal], {})
       expect(text.out).toContain("In use, so it is read-only: ")
       const env = { CYCLES_BASE_URL: owner.baseUrl, CYCLES_API_KEY: "k", CYCLES_TENANT: "acme" }
-      for (const args of [["forget", "dead", "--yes"], ["retry", "dead"]]) {
+      for (const args of [
+        ["forget", "dead", "--yes"],
+        ["retry", "dead"]
+      ]) {
         const ran = yield* run(["journal", ...args, "--journal", journal], env)
         expect(ran.code).toBe(1)
         expect(ran.error).toContain("is in use, so it is read-only: ")
@@ -242,7 +242,7 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
       const journal = target()
       const dead = yield* reserved(server)
       const whose = yield* ownerOf(server.env)
-      yield* using(layer(journal), (journal) => journal.bury({ ...letter(""), record: dead }), whose)
+      yield* using(layer(journal), (journal) => journal.bury({ ...letter("dead"), record: dead }), whose)
       const retry = (...args: ReadonlyArray<string>) =>
         run(["journal", "retry", "--json", "--journal", journal, ...args], server.env)
       expect(JSON.parse((yield* retry()).out).results).toEqual([])
@@ -258,7 +258,11 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
     Effect.gen(function* () {
       const server = yield* serve
       const journal = target()
-      const unknown = record("no-such-reservation", { baseUrl: server.url, eventBody: undefined, recordedAtMs: Date.now() })
+      const unknown = record("no-such-reservation", {
+        baseUrl: server.url,
+        eventBody: undefined,
+        recordedAtMs: Date.now()
+      })
       yield* using(layer(journal), (journal) => journal.put(unknown), yield* ownerOf(server.env))
       const ran = yield* run(["journal", "retry", "--journal", journal], server.env)
       expect(ran.code).toBe(1)
@@ -318,7 +322,9 @@ describe("effect-cycles journal", () => {
 
   it.live("fails if the journal is disabled, unreadable or of a newer format", () =>
     Effect.gen(function* () {
-      expect((yield* run("journal list", { CYCLES_JOURNAL_ENABLED: "false" })).error).toContain("The journal is disabled")
+      expect((yield* run("journal list", { CYCLES_JOURNAL_ENABLED: "false" })).error).toContain(
+        "The journal is disabled"
+      )
       const ran = yield* run(["journal", "list", "--journal", import.meta.filename], {})
       expect(ran.code).toBe(1)
       expect(ran.error).toContain("can't be read: file is not a database")
