@@ -1,7 +1,8 @@
 /** The program as a child process, and that it prints no secret. */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as FastCheck from "effect/testing/FastCheck"
+import { vi } from "vitest"
+import * as Schema from "effect/Schema"
 import { spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -11,6 +12,9 @@ import { listen } from "../loopback.ts"
 import { temporaryFolder } from "../support.ts"
 import type { Env, Ran } from "./support.ts"
 import { run, serve } from "./support.ts"
+
+// A busy machine starts a process in seconds.
+vi.setConfig({ testTimeout: 60_000 })
 
 const bin = fileURLToPath(new URL("../../../src/node/bin.ts", import.meta.url))
 
@@ -117,26 +121,22 @@ describe("secrets", () => {
     expect(redact("proxy http://user:pass@proxy:3128/ failed")).toBe("proxy http://***@proxy:3128/ failed")
   })
 
-  it(
+  it.prop(
     "redacts a key anywhere in a text, also in JSON and in a query",
-    () =>
-      FastCheck.assert(
-        FastCheck.property(
-          FastCheck.string({ minLength: 4, maxLength: 40, unit: "grapheme-ascii" }).filter(
-            (key) => key.trim().length >= 4 && !"<redacted>***".includes(key.trim())
-          ),
-          FastCheck.string(),
-          FastCheck.string(),
-          (key, before, after) => {
-            const redact = Redact.make({ CYCLES_API_KEY: key })
-            const secret = key.trim()
-            for (const form of [secret, JSON.stringify(secret), encodeURIComponent(secret)]) {
-              const text = redact(`${before}${form}${after}`)
-              expect(text.replaceAll("<redacted>", "")).not.toContain(secret)
-            }
-          }
-        )
-      ),
-    60_000
+    {
+      key: Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{8,40}$/)),
+      before: Schema.String,
+      after: Schema.String
+    },
+    ({ after, before, key }) => {
+      const redact = Redact.make({ CYCLES_API_KEY: key })
+      for (const form of [key, JSON.stringify(key), encodeURIComponent(key)]) {
+        const rest = redact(`${before}${form}${after}`).replaceAll("<redacted>", "")
+        for (const secret of [key, JSON.stringify(key).slice(1, -1), encodeURIComponent(key)]) {
+          expect(rest).not.toContain(secret)
+        }
+      }
+    },
+    { timeout: 60_000 }
   )
 })

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { vi } from "vitest"
 import * as Redacted from "effect/Redacted"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import type { ServerResponse } from "node:http"
@@ -17,6 +18,9 @@ import { owner, record } from "../records.ts"
 import { temporaryFolder } from "../support.ts"
 import type { Env } from "./support.ts"
 import { doctor, run, serve } from "./support.ts"
+
+// A busy machine starts a process in seconds.
+vi.setConfig({ testTimeout: 60_000 })
 
 const key = "cyc_live_0123456789abcdef"
 

@@ -1,6 +1,7 @@
 /** `effect-cycles journal`: the entries of both journals, and what changes them. */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { vi } from "vitest"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { SettlementJournal } from "effect-cycles"
@@ -16,6 +17,9 @@ import { owner, record } from "../records.ts"
 import { temporaryFolder } from "../support.ts"
 import type { Env, Server } from "./support.ts"
 import { run, serve } from "./support.ts"
+
+// A busy machine starts a process in seconds.
+vi.setConfig({ testTimeout: 60_000 })
 
 const stores = [
   {

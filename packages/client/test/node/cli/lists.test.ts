@@ -1,6 +1,7 @@
 /** `effect-cycles balances` and `effect-cycles reservations`. */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { vi } from "vitest"
 import * as Redacted from "effect/Redacted"
 import { Cycles, SettlementJournal } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
@@ -8,6 +9,9 @@ import { action, tokens } from "../../support/live.ts"
 import { refusingUrl } from "../loopback.ts"
 import type { Server } from "./support.ts"
 import { run, serve } from "./support.ts"
+
+// A busy machine starts a process in seconds.
+vi.setConfig({ testTimeout: 60_000 })
 
 /** One guarded call that commits 7 tokens, and one that releases its estimate. */
 const spend = ({ env, url }: Server) =>
