@@ -22,15 +22,13 @@ const sample = (command: string): string => {
 }
 
 const run = (args: string, env: Readonly<Record<string, string>>) =>
-  Effect.suspend(() => {
+  Effect.gen(function* () {
     let out = ""
     const add = (text: string): void => {
       out += text
     }
-    return Effect.as(
-      Main.run({ args: args.split(" "), env, version: "0", writer: { out: add, error: add } }),
-      () => out
-    ).pipe(Effect.map((out) => out()))
+    yield* Main.run({ args: args.split(" "), env, version: "0", writer: { out: add, error: add } })
+    return out
   })
 
 /** A server with the tenant and the budgets of the guide, and the variables for it. */
@@ -76,7 +74,7 @@ describe("the guide to operations", () => {
         ["doctor", "balances", "reservations", "journal list", "journal export", "journal retry", "journal forget"],
         (command) => run(`${command} --help`, {})
       )).join("\n")
-      for (const [flag] of page.matchAll(/--[a-z-]+/g)) expect(help).toContain(flag)
+      for (const [flag] of page.matchAll(/--[a-z][a-z-]*/g)) expect(help).toContain(flag)
     })
   )
 
