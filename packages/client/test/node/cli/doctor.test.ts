@@ -35,6 +35,13 @@ const json =
   (status: number, body: unknown, headers?: Readonly<Record<string, string>>) => (outgoing: ServerResponse) =>
     void outgoing.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body))
 
+/** Sets a variable of this process until the end of the test. */
+const stubEnv = (name: string, value: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => vi.stubEnv(name, value)),
+    () => Effect.sync(() => vi.unstubAllEnvs())
+  )
+
 const emptyList = { reservations: [], has_more: false, next_cursor: null }
 
 describe("effect-cycles doctor", () => {
@@ -126,6 +133,34 @@ describe("effect-cycles doctor", () => {
         const finding = report.of("configuration").find(({ summary }) => summary.startsWith(`${wrong} `))
         expect(finding).toMatchObject({ status: "warning", todo: `Did you mean ${right}?` })
         expect(report.out).not.toContain("hunter22")
+      })
+    )
+
+    it.live.each([
+      ["CYCLES_API_KEY", ` ${key}\n`, "failed", /Remove the spaces and line breaks around it/],
+      ["CYCLES_API_KEY", `"${key}"`, "warning", /to the key only/],
+      ["CYCLES_API_KEY", "<your-key>", "warning", /to the key only/]
+    ] as const)("explains %s=%j", ([name, value, status, todo]) =>
+      Effect.gen(function* () {
+        const report = yield* doctor(envOf("http://127.0.0.1:1", { [name]: value }))
+        expect(report.of("configuration")).toMatchObject([{ status, todo: expect.stringMatching(todo) }])
+        expect(report.out).not.toContain(key)
+      })
+    )
+
+    it.live("fails for an invalid proxy, without its value", () =>
+      Effect.gen(function* () {
+        yield* stubEnv("HTTP_PROXY", "nonsense://u:hunter22@proxy")
+        const env = envOf("http://127.0.0.1:1")
+        const report = yield* doctor(env)
+        expect(report.of("configuration")[0]).toMatchObject({
+          status: "failed",
+          todo: "Correct or remove the variable."
+        })
+        const balances = yield* run("balances", env)
+        expect(balances.code).toBe(1)
+        expect(balances.error).toMatch(/^HTTP_PROXY .*\nCorrect or remove the variable\.\n$/)
+        expect(report.out + balances.error).not.toContain("hunter22")
       })
     )
 
@@ -282,6 +317,28 @@ describe("effect-cycles doctor", () => {
       expect(finding.status).toBe("failed")
       expect(`${finding.summary} ${finding.todo}`).toMatch(expected)
     })
+
+    it.live("names the proxy that the request used, without its password", () =>
+      Effect.gen(function* () {
+        const { host } = new URL(yield* refusingUrl)
+        yield* stubEnv("HTTP_PROXY", `http://u:hunter22@${host}`)
+        const text = yield* failure(envOf("http://cycles.internal"))
+        expect(text).toContain(`The request used the proxy http://***@${host}: is it right`)
+        expect(text).not.toContain("hunter22")
+      })
+    )
+
+    it.live("says that a proxy requires a password, or throttles", () =>
+      Effect.gen(function* () {
+        const respond = (status: number) =>
+          Effect.map(
+            listen((outgoing) => outgoing.writeHead(status).end()),
+            ({ url }) => url
+          )
+        expect(yield* failure(envOf(yield* respond(407)))).toContain("A proxy requires a user name")
+        expect(yield* failure(envOf(yield* respond(429)))).toContain("throttles this machine")
+      })
+    )
 
     it.live("accepts a trailing /v1", () =>
       Effect.gen(function* () {

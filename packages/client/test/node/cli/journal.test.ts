@@ -315,6 +315,22 @@ describe("effect-cycles journal", () => {
     })
   )
 
+  it.live("fails if the path in --journal doesn't exist, but not for the default", () =>
+    Effect.gen(function* () {
+      const path = join(temporaryFolder(), "jounral.sqlite")
+      for (const command of ["list", "export"]) {
+        const ran = yield* run(["journal", command, "--journal", path], {})
+        expect({ command, code: ran.code, error: ran.error }).toEqual({
+          command,
+          code: 1,
+          error: `The journal ${path} doesn't exist.\nCheck the path in --journal.\n`
+        })
+      }
+      const missing = yield* run("journal list", { CYCLES_JOURNAL_DIR: path })
+      expect(missing.out).toBe(`${path} doesn't exist: there is no unsettled spend.\n`)
+    })
+  )
+
   it.live("uses the folder in CYCLES_JOURNAL_DIR", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()

@@ -31,8 +31,11 @@ export const balances = Command.make(
         })
       }
       const found = yield* withClient(settings, (client) =>
-        Stream.runCollect(Stream.take(client.streamBalances({ ...subject, includeChildren: true }), limit + 1))
-      ).pipe(Effect.mapError(ofCall))
+        Effect.mapError(
+          Stream.runCollect(Stream.take(client.streamBalances({ ...subject, includeChildren: true }), limit + 1)),
+          ofCall
+        )
+      )
       const rows = found.slice(0, limit)
       if (json) return yield* Output.printJson(yield* Effect.orDie(encode(rows)))
       if (rows.length === 0) return yield* Output.print("No budget includes this subject.")

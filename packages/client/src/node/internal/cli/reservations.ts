@@ -81,8 +81,8 @@ export const reservations = Command.make(
         sortDir
       }
       const found = yield* withClient(settings, (client) =>
-        Stream.runCollect(Stream.take(client.streamReservations(query), limit + 1))
-      ).pipe(Effect.mapError(ofCall))
+        Effect.mapError(Stream.runCollect(Stream.take(client.streamReservations(query), limit + 1)), ofCall)
+      )
       const rows = found.slice(0, limit)
       if (json) return yield* Output.printJson(yield* Effect.orDie(encode(rows)))
       if (rows.length === 0) return yield* Output.print("No reservation matches.")

@@ -6,7 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as BaseUrl from "../../../../internal/config/baseUrl.ts"
+import { isKey } from "../../../../internal/config/apiKey.ts"
 import * as Env from "../../../../internal/config/env.ts"
+import { proxies } from "../client.ts"
 import { configProblem } from "../failure.ts"
 import type { Environment } from "../redact.ts"
 import type { Settings } from "../settings.ts"
@@ -60,14 +62,34 @@ export const check = (env: Environment): Effect.Effect<ReadonlyArray<Finding>> =
       const problem = yield* problemOf(config, env)
       if (problem !== undefined) findings.push(failed("configuration", problem, todoOf(name, env[name])))
     }
+    const proxyProblem = yield* Effect.flip(proxies).pipe(Effect.option)
+    if (Option.isSome(proxyProblem)) {
+      findings.push(failed("configuration", proxyProblem.value.problem, proxyProblem.value.todo))
+    }
     const subjectProblem = yield* problemOf(Env.subject, env)
     if (subjectProblem !== undefined) findings.push(failed("configuration", subjectProblem))
-    findings.push(...unknownVariables(env), ...urlFindings(env["CYCLES_BASE_URL"]))
+    findings.push(...unknownVariables(env), ...urlFindings(env["CYCLES_BASE_URL"]), ...keyFindings(env))
     const present = [...Object.keys(variables), ...subjectVariables].filter((name) => isPresent(env, name))
     return findings.length > 0
       ? findings
       : [ok("configuration", `valid: ${present.map((name) => name.replace(/^CYCLES_/, "")).join(", ")}`)]
   })
+
+/** Mistakes in a key that are valid characters. */
+const keyFindings = (env: Environment): ReadonlyArray<Finding> =>
+  keyNames.flatMap((name) =>
+    /^(["'`]).*\1$|^(Bearer\b|\$\{?\w|<)/i.test(env[name]?.trim() ?? "")
+      ? [
+          warning(
+            "configuration",
+            `${name} is in quotes, or is a placeholder.`,
+            "Set it to the key only. An env file of a container keeps quotes as a part of the value."
+          )
+        ]
+      : []
+  )
+
+const keyNames = ["CYCLES_API_KEY", "CYCLES_ADMIN_API_KEY"]
 
 const isPresent = (env: Environment, name: string): boolean => (env[name] ?? "").trim() !== ""
 
@@ -80,6 +102,7 @@ const todoOf = (name: string, value: string | undefined): string | undefined => 
   if (name === "CYCLES_BASE_URL" && !text.includes("://") && Result.isSuccess(BaseUrl.parse(`http://${text}`))) {
     return `Add the scheme: http://${text} or https://${text}.`
   }
+  if (keyNames.includes(name) && isKey(text)) return "Remove the spaces and line breaks around it."
   if (name in durations && /^\d+\.\d+$/.test(text)) return `Write "${text} seconds" if seconds were meant.`
   return undefined
 }

@@ -14,18 +14,30 @@ type Response = Extract<Probe, { readonly _tag: "Response" }>
 // reachability
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Whether a Cycles server responds. `atOrigin` is the probe of the base URL without its path, if it has one. */
-export const reachability = (settings: Settings, probe: Probe, atOrigin?: Probe): Finding => {
+/** What else is known about the address. */
+interface Circumstances {
+  /** The probe of the base URL without its path, if it has one. */
+  readonly atOrigin?: Probe | undefined
+  /** The proxy that the environment sets for the address. */
+  readonly proxy?: string | undefined
+}
+
+/** Whether a Cycles server responds. */
+export const reachability = (settings: Settings, probe: Probe, { atOrigin, proxy }: Circumstances = {}): Finding => {
   const { baseUrl } = settings
+  const via =
+    proxy === undefined
+      ? ""
+      : ` The request used the proxy ${BaseUrl.shown(proxy)}: is it right, or should NO_PROXY contain this host?`
   switch (probe._tag) {
     case "Timeout":
       return failed(
         "reachability",
         `${baseUrl} didn't respond within ${Duration.format(settings.timeout)}.`,
-        "Is the server running, and does a firewall or a proxy drop the connection? CYCLES_READ_TIMEOUT sets the limit."
+        "Is the server running, and does a firewall or a proxy drop the connection?" + via
       )
     case "Failure":
-      return unreachable(baseUrl, probe)
+      return unreachable(baseUrl, probe, via)
     case "Response":
       return probe.isCycles
         ? probe.status >= 500
@@ -39,10 +51,14 @@ export const reachability = (settings: Settings, probe: Probe, atOrigin?: Probe)
   }
 }
 
-const unreachable = (baseUrl: string, { codes, failure }: Extract<Probe, { readonly _tag: "Failure" }>): Finding => {
+const unreachable = (
+  baseUrl: string,
+  { codes, failure }: Extract<Probe, { readonly _tag: "Failure" }>,
+  via: string
+): Finding => {
   const { host, hostname, protocol } = new URL(baseUrl)
   const has = (...some: ReadonlyArray<string>) => codes.find((code) => some.includes(code))
-  const fail = (summary: string, todo: string): Finding => failed("reachability", summary, todo)
+  const fail = (summary: string, todo: string): Finding => failed("reachability", summary, todo + via)
   if (has("ECONNREFUSED") !== undefined) {
     return fail(
       `${baseUrl} refused the connection (ECONNREFUSED).`,
@@ -105,6 +121,15 @@ const otherProgram = (baseUrl: string, probe: Response, atOrigin: Probe | undefi
       "reachability",
       `${got}${location === undefined ? "" : ` to ${BaseUrl.shown(shown(location))}`}.`,
       "Redirects aren't followed, since they could send the key to another server. Set CYCLES_BASE_URL to the final address."
+    )
+  }
+  if (probe.status === 407 || probe.status === 429) {
+    return failed(
+      "reachability",
+      `${got}, without an error of the protocol.`,
+      probe.status === 407
+        ? "A proxy requires a user name and a password: see HTTP_PROXY and HTTPS_PROXY."
+        : "A proxy or load balancer throttles this machine. Repeat the command later."
     )
   }
   if (probe.status >= 500) {

@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { CyclesClient } from "../../../../CyclesClient.ts"
+import * as Proxy from "../../proxy.ts"
 import * as Client from "../client.ts"
 import { CliFailure } from "../failure.ts"
 import * as Flags from "../flags.ts"
@@ -48,7 +49,7 @@ const findingsOf = (env: Environment, journal: Option.Option<string>): Effect.Ef
     const settings = yield* Effect.option(Settings_.settingsOf(env))
     const online = Option.isSome(settings)
       ? yield* serverFindings(withLongTimeouts(settings.value))
-      : { findings: skipAll(["reachability", "key", "tenant", "budgets", "clock"], "the configuration is invalid") }
+      : { findings: skipAll(serverChecks, "the configuration is invalid") }
     const all = [
       ...(yield* Configuration.check(env)),
       ...Configuration.checkTimeouts(env, settings, online.rttMs),
@@ -57,6 +58,8 @@ const findingsOf = (env: Environment, journal: Option.Option<string>): Effect.Ef
     ]
     return checks.flatMap((check) => all.filter((finding) => finding.check === check))
   })
+
+const serverChecks = ["reachability", "key", "tenant", "budgets", "clock"] as const
 
 const skipAll = (names: ReadonlyArray<Check>, why: string): ReadonlyArray<Finding> =>
   names.map((name) => skipped(name, why))
@@ -86,7 +89,8 @@ const serverFindings = (settings: Settings): Effect.Effect<Online> =>
     const hasPath = settings.baseUrl !== origin
     const isOther = probe._tag === "Response" && !probe.isCycles && probe.status < 500
     const atOrigin = hasPath && isOther ? yield* Probe.run(settings, origin) : undefined
-    const reachability = Connection.reachability(settings, probe, atOrigin)
+    const proxy = Proxy.uriFor(yield* Client.proxies, origin)
+    const reachability = Connection.reachability(settings, probe, { atOrigin, proxy })
     if (probe._tag !== "Response" || !probe.isCycles || probe.status >= 500) {
       return {
         findings: [reachability, ...skipAll(["key", "tenant", "budgets", "clock"], "no Cycles server responds")]
@@ -119,7 +123,11 @@ const serverFindings = (settings: Settings): Effect.Effect<Online> =>
         ? [skipped("budgets", "they need a tenant")]
         : yield* Budgets.check(yield* CyclesClient, subject)
     return { rttMs, findings: [reachability, key, tenant, ...budgets, clock] }
-  }).pipe(Effect.provide(Client.layer(settings)))
+  }).pipe(
+    Effect.provide(Client.layer(settings)),
+    // The check of the configuration reports the invalid proxy.
+    Effect.catch(() => Effect.succeed({ findings: skipAll(serverChecks, "the configuration is invalid") }))
+  )
 
 /** The lines of a finding. */
 const textOf = ({ check, details, status, summary, todo }: Finding): string =>

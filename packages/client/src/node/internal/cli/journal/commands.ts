@@ -32,7 +32,7 @@ const open = (flag: Option.Option<string>) =>
         todo: "Pass the path of a journal with --journal."
       })
     }
-    return { location, contents: yield* Journal.read(location) }
+    return { location, contents: yield* Journal.readExisting(flag, location) }
   })
 
 const ofKind = (entries: ReadonlyArray<Entry>, kind: Option.Option<Entry["kind"]>): ReadonlyArray<Entry> =>
@@ -153,6 +153,14 @@ const forget = Command.make(
         })
       }
       yield* remove(location, entry)
+      // The client doesn't wait for a removal, so it doesn't report that one failed.
+      const after = yield* Journal.read(location)
+      if (after.entries.some(({ id, kind }) => id === entry.id && kind === entry.kind)) {
+        return yield* new CliFailure({
+          problem: `Not forgotten: ${what}. The journal ${location.path} can't be written.`,
+          todo: "Check the permissions and the space of its disk, and whether a client writes to it."
+        })
+      }
       yield* Output.print(`Forgotten: ${what}.`)
     })
 ).pipe(

@@ -4,6 +4,7 @@
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Fs from "node:fs"
 import { CliFailure } from "../failure.ts"
@@ -43,6 +44,19 @@ const unreadable = (path: string, error: unknown): CliFailure => {
         : "Check the path and the permissions of the file and its folder."
   return new CliFailure({ problem: `The journal ${path} can't be read: ${text}`, todo })
 }
+
+/** Reads a journal that must exist if its path was passed: a typing error would look like an empty journal. */
+export const readExisting = (flag: Option.Option<string>, location: Location): Effect.Effect<Contents, CliFailure> =>
+  Effect.flatMap(read(location), (contents) =>
+    contents.exists || Option.isNone(flag)
+      ? Effect.succeed(contents)
+      : Effect.fail(
+          new CliFailure({
+            problem: `The journal ${location.path} doesn't exist.`,
+            todo: "Check the path in --journal."
+          })
+        )
+  )
 
 /** Fails if a process uses the journal. */
 export const requireUnused = (

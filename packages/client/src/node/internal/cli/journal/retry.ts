@@ -41,7 +41,7 @@ export const retry = Command.make(
       const settings = yield* Settings.settings(env)
       const location = yield* Effect.mapError(Locations.locationOf(journal, env), ofConfig)
       const owner = yield* Settings.ownerOf(settings)
-      const before = yield* Journal.read(location)
+      const before = yield* Journal.readExisting(journal, location)
       yield* Journal.requireUnused(
         location,
         before,
