@@ -1,12 +1,12 @@
 /** The program as a child process, and that it prints no secret. */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { vi } from "vitest"
 import * as Schema from "effect/Schema"
 import { spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { vi } from "vitest"
 import * as Redact from "../../../src/node/internal/cli/redact.ts"
 import { listen } from "../loopback.ts"
 import { temporaryFolder } from "../support.ts"

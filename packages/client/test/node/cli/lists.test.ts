@@ -1,10 +1,10 @@
 /** `effect-cycles balances` and `effect-cycles reservations`. */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { vi } from "vitest"
 import * as Redacted from "effect/Redacted"
 import { Cycles, SettlementJournal } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
+import { vi } from "vitest"
 import { action, tokens } from "../../support/live.ts"
 import { refusingUrl } from "../loopback.ts"
 import type { Server } from "./support.ts"
