@@ -1,31 +1,14 @@
 /**
  * `pnpm build`: builds dist with declarations, packs the public packages and lints the tarballs, and installs them in a separate
- * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node. Finally it checks the size
- * of a bundle.
+ * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node, and the program
+ * `effect-cycles` runs. Finally it checks the size of a bundle.
  */
-import { spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { checkBundle, esbuildVersion } from "./bundle.ts"
 import { bin, build, dependenciesOf, entriesOf, imports, packAll, peers, run, versionOf } from "./pack.ts"
-
-/** Runs the installed program `effect-cycles`. Without a configuration its doctor must fail, and only because of it. */
-const runProgram = (consumer: string): void => {
-  const program = (...args: ReadonlyArray<string>) =>
-    spawnSync(join(consumer, "node_modules/.bin/effect-cycles"), args, {
-      cwd: consumer,
-      encoding: "utf8",
-      env: { PATH: process.env["PATH"], HOME: consumer }
-    })
-  const version = program("--version")
-  const doctor = program("doctor", "--json")
-  const findings: unknown = doctor.status === 1 ? JSON.parse(doctor.stdout).findings : undefined
-  if (version.status !== 0 || !Array.isArray(findings)) {
-    throw new Error(`FAIL the program effect-cycles: ${version.stderr} ${doctor.stdout} ${doctor.stderr}`)
-  }
-  console.log(`ok   the installed program ${version.stdout.trim()}`)
-}
+import { checkProgram } from "./program.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-build-"))
 try {
@@ -96,7 +79,7 @@ try {
   run(join(consumer, "node_modules/.bin/tsc"), ["-p", "."], consumer)
   run(process.execPath, ["out/use.js"], consumer)
   console.log(`ok   a separate project uses ${imports.length} entry points`)
-  runProgram(consumer)
+  checkProgram(consumer)
   if (!checkBundle(consumer)) process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true, force: true })

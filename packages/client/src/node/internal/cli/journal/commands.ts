@@ -132,12 +132,13 @@ const forget = Command.make(
       Flag.withDescription("Confirm that the spend will never be charged"),
       Flag.withDefault(false)
     ),
+    kind,
     journal: Flags.journal
   },
-  ({ id, journal, yes }) =>
+  ({ id, journal, kind, yes }) =>
     Effect.gen(function* () {
       const { contents, location } = yield* open(journal)
-      const entry = yield* oneOf(contents, location, id)
+      const entry = yield* oneOf(ofKind(contents.entries, kind), location, id)
       const what = `${entry.kind} ${entry.id}: ${Entries.amountOf(entry.record)} of reservation ${Output.shown(entry.record.reservationId)}`
       if (entry.kind === "open") {
         return yield* new CliFailure({
@@ -171,7 +172,7 @@ const forget = Command.make(
 )
 
 /** The one entry that an id selects. */
-const oneOf = ({ entries }: Contents, { path }: Location, id: string): Effect.Effect<Entry, CliFailure> => {
+const oneOf = (entries: ReadonlyArray<Entry>, { path }: Location, id: string): Effect.Effect<Entry, CliFailure> => {
   const found = Entries.select(entries, id)
   const [entry] = found
   if (entry !== undefined && found.length === 1) return Effect.succeed(entry)
@@ -183,7 +184,7 @@ const oneOf = ({ entries }: Contents, { path }: Location, id: string): Effect.Ef
         })
       : new CliFailure({
           problem: `${found.length} entries belong to ${Output.shown(id)}: ${found.map((one) => `${one.kind} ${one.id}`).join(", ")}.`,
-          todo: "Pass the id of one entry."
+          todo: "Pass the id of one entry, and --kind if a pending record and a dead letter have the same id."
         })
   )
 }
