@@ -284,6 +284,25 @@ describe("effect-cycles doctor", () => {
     )
   })
 
+  it.live("warns if a policy denies the doctor's own request, since it may allow those of the program", () =>
+    Effect.gen(function* () {
+      const amount = { unit: "TOKENS", amount: 5 }
+      const responses = [
+        emptyList,
+        { balances: [{ scope: "tenant:acme", scope_path: "tenant:acme", remaining: amount }], has_more: false },
+        { decision: "DENY", reason_code: "ACTION_KIND_DENIED", affected_scopes: ["tenant:acme"] }
+      ]
+      const { requests, url } = yield* listen((outgoing, count) => json(200, responses[count - 1])(outgoing))
+      const report = yield* doctor(envOf(url))
+      expect(report.of("budgets")[0]).toMatchObject({
+        status: "warning",
+        summary: "The server denies the smallest amount of TOKENS: ACTION_KIND_DENIED on tenant:acme."
+      })
+      expect(requests.at(-1)).toBe("POST /v1/decide")
+      expect(report.code).toBe(0)
+    })
+  )
+
   describe("clock", () => {
     it.live.each([
       [-600_000, /^The clock of this machine is 10 min ahead of the server's\.$/],

@@ -172,6 +172,18 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
     })
   )
 
+  it.live("forgets one of a pending record and a dead letter of the same spend, by --kind", () =>
+    Effect.gen(function* () {
+      const journal = target()
+      yield* using(layer(journal), (journal) => Effect.andThen(journal.bury(letter("r1")), journal.put(record("r1"))))
+      const forget = (...args: ReadonlyArray<string>) =>
+        run(["journal", "forget", "r1", "--yes", "--journal", journal, ...args], {})
+      expect((yield* forget()).error).toContain("and --kind if a pending record and a dead letter have the same id")
+      expect((yield* forget("--kind", "dead-letter")).code).toBe(0)
+      expect((yield* list(journal)).entries).toMatchObject([{ kind: "pending", reservation_id: "r1" }])
+    })
+  )
+
   it.live("asks for the id of the entry if a reservation has several", () =>
     Effect.gen(function* () {
       const journal = target()

@@ -72,7 +72,8 @@ const checkUnit = (
     const decision = yield* client.decide({
       idempotencyKey: IdempotencyKey.make(`doctor-${globalThis.crypto.randomUUID()}`),
       subject,
-      action: { kind: "tool.doctor", name: "effect-cycles" },
+      // A registered kind, so that no policy about unknown kinds applies.
+      action: { kind: "llm.completion", name: "effect-cycles-doctor" },
       estimate: Amount.make(unit, 1)
     })
     if (decision.decision !== "DENY") {
@@ -80,10 +81,11 @@ const checkUnit = (
       return ok("budgets", least === undefined ? unit : `${least} left`, undefined, details)
     }
     const reason = decision.reasonCode ?? "DENY"
-    return failed(
+    const todo = todos[reason]
+    return (todo === undefined ? warning : failed)(
       "budgets",
       `The server denies the smallest amount of ${unit}: ${shown(reason)} on ${scopes.join(", ")}.`,
-      todos[reason] ?? "Ask the administrator of the budgets.",
+      todo ?? "This isn't a reason of a budget: a policy may deny the action of the doctor, and allow yours.",
       details
     )
   }).pipe(
