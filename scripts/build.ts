@@ -1,13 +1,14 @@
 /**
- * `pnpm build`: builds dist with declarations, packs the public packages and lints the tarballs, and installs them in a
- * separate project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node. Finally it
- * checks the size of a bundle.
+ * `pnpm build`: builds dist with declarations, packs the public packages and lints the tarballs, and installs them in a separate
+ * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node, and the program
+ * `effect-cycles` runs. Finally it checks the size of a bundle.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { checkBundle, esbuildVersion } from "./bundle.ts"
 import { bin, build, dependenciesOf, entriesOf, imports, packAll, peers, run, versionOf } from "./pack.ts"
+import { checkProgram } from "./program.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-build-"))
 try {
@@ -78,6 +79,7 @@ try {
   run(join(consumer, "node_modules/.bin/tsc"), ["-p", "."], consumer)
   run(process.execPath, ["out/use.js"], consumer)
   console.log(`ok   a separate project uses ${imports.length} entry points`)
+  checkProgram(consumer)
   if (!checkBundle(consumer)) process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true, force: true })

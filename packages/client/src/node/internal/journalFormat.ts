@@ -44,7 +44,7 @@ export const checkUntouched = (filename: string): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The format of a file. A file whose creation was interrupted counts as empty. */
-const inspect = (filename: string, db: Sqlite.Database): "empty" | "v1" | "current" => {
+export const inspect = (filename: string, db: Sqlite.Database): "empty" | "v1" | "current" => {
   const { application, journalTables, tables, version } = { ...db.prepare(formatOf).get() }
   if (tables === 0 && version === 0 && (application === 0 || application === applicationId)) return "empty"
   if (application !== applicationId) throw new Error(`${filename} is not a journal of this client`)
