@@ -231,6 +231,7 @@ export const makeServer = (options?: {
   readonly adminKey?: string | undefined
   readonly makeId?: (() => string) | undefined
   readonly secrets?: Secrets | undefined
+  readonly warn?: ((message: string) => void) | undefined
 }): Server => ({
   store: options?.store ?? makeMemory(),
   secrets: options?.secrets ?? makeSecure(),
@@ -239,6 +240,7 @@ export const makeServer = (options?: {
   meter: Policies.makeMeter(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
+  warn: options?.warn ?? (() => {}),
   denyRules: []
 })
 

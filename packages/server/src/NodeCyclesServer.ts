@@ -23,6 +23,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { isUtf8 } from "node:buffer"
 import * as Http from "node:http"
 import * as CyclesServer from "./CyclesServer.ts"
 import type { Request, Response, Server } from "./internal/call.ts"
@@ -263,14 +264,23 @@ const serve = (
     // If each character is one byte, latin1 avoids the encoding to UTF-8.
     outgoing.end(body, length === body.length ? "latin1" : "utf8")
   }
-  const respondTo = (body: string): void => {
+  const respondTo = (bytes: Buffer): void => {
     const { headers, method = "GET", url = "/" } = incoming
-    respond({ method, url, headers: hasSingleValues(headers) ? headers : singleValues(headers), body }, send)
+    respond(
+      {
+        method,
+        url,
+        headers: hasSingleValues(headers) ? headers : singleValues(headers),
+        body: bytes.toString("utf8"),
+        isMalformed: !isUtf8(bytes)
+      },
+      send
+    )
   }
   incoming.on("error", () => outgoing.destroy())
   if (incoming.method === "GET" || incoming.method === "HEAD") {
     incoming.resume()
-    respondTo("")
+    respondTo(noBytes)
     return
   }
   const chunks: Array<Buffer> = []
@@ -291,9 +301,11 @@ const serve = (
   })
   incoming.on("end", () => {
     if (size > maxBodyBytes) outgoing.end()
-    else respondTo(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
+    else respondTo(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
   })
 }
+
+const noBytes = Buffer.alloc(0)
 
 /** Sends a 413 that announces the end of the connection. */
 const rejectBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {

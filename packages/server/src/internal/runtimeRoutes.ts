@@ -20,12 +20,12 @@ import {
 } from "./access.ts"
 import type { JsonResponse } from "./response.ts"
 import type { Call } from "./call.ts"
-import { bodyOf, optionsResponse, queryOf, checkKeyHeader, setUnlimited, methodNotAllowed } from "./call.ts"
+import { bodyOf, optionsResponse, queryOf, checkKeyHeader, setUnlimited, methodNotAllowed, noSuchPath } from "./call.ts"
 import type { Caller, Context } from "./context.ts"
 import * as Ledger from "./ledger.ts"
 import * as Parse from "./parse.ts"
 import * as Queries from "./queries.ts"
-import { invalidRequest, notFound, ErrorResponse } from "./errorResponse.ts"
+import { invalidRequest, notFound } from "./errorResponse.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // respond
@@ -64,7 +64,7 @@ const matchPath = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>
 /** Returns the methods of a path. Authenticates first, so that callers without a valid key can't find out which paths exist. */
 const allowedMethods = (call: Call, found: ReadonlyArray<{ readonly method: string }>): ReadonlyArray<string> => {
   authenticate(call)
-  if (found.length === 0) throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)
+  if (found.length === 0) throw noSuchPath(call)
   return found.map(({ method }) => method)
 }
 
@@ -101,7 +101,7 @@ const requestParser = <A extends KeyedRequest, I>(
   return (call) => {
     const raw = bodyOf(call)
     if (!hasMetadata && Object.hasOwn(raw, "metadata")) {
-      throw invalidRequest("Validation failed: metadata must be no excess property")
+      throw invalidRequest("Validation failed: there is no field metadata")
     }
     const request = Parse.withMetadata(parse, raw)
     checkKeyHeader(call, request.idempotencyKey)
