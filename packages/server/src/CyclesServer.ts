@@ -232,6 +232,7 @@ export const makeServer = (options?: {
   readonly makeId?: (() => string) | undefined
   readonly secrets?: Secrets | undefined
   readonly warn?: ((message: string) => void) | undefined
+  readonly isSweptByTimer?: boolean | undefined
 }): Server => ({
   store: options?.store ?? makeMemory(),
   secrets: options?.secrets ?? makeSecure(),
@@ -241,6 +242,7 @@ export const makeServer = (options?: {
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
   warn: options?.warn ?? (() => {}),
+  isSweptByTimer: options?.isSweptByTimer ?? false,
   denyRules: []
 })
 

@@ -20,6 +20,7 @@
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -29,6 +30,7 @@ import * as CyclesServer from "./CyclesServer.ts"
 import type { Request, Response, Server } from "./internal/call.ts"
 import type { Plane } from "./internal/handler.ts"
 import * as Handler from "./internal/handler.ts"
+import * as Ports from "./internal/ports.ts"
 import * as SqliteStore from "./internal/sqliteStore.ts"
 import { makeMemory } from "./internal/store.ts"
 
@@ -58,6 +60,36 @@ export interface Options {
   readonly data?: string | undefined
   /** Limits of one connection. Defaults: see `Limits`. */
   readonly limits?: Partial<Limits> | undefined
+  /**
+   * How often expired reservations return their budget. The reference server does so every 5 seconds. 0 returns it before the next
+   * response. Default: 0.
+   */
+  readonly sweepInterval?: Duration.Input | undefined
+  /** Called after each response, for a request log. Default: nothing. */
+  readonly onRequest?: ((request: HandledRequest) => void) | undefined
+  /** Called for a request that is accepted but does less than it asks for. Default: nothing. */
+  readonly onWarning?: ((message: string) => void) | undefined
+}
+
+/**
+ * A request and the outcome of its response.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandledRequest {
+  /** The HTTP method. */
+  readonly method: string
+  /** The path, without the query. */
+  readonly path: string
+  /** The HTTP status. */
+  readonly status: number
+  /** The time from the whole request to its response, including the write to the data file, in milliseconds. */
+  readonly durationMs: number
+  /** The id of the tenant whose key the request has, if any. */
+  readonly tenant: string | undefined
+  /** The code and the message of an error response. */
+  readonly error: { readonly code: string; readonly message: string } | undefined
 }
 
 /**
@@ -104,7 +136,8 @@ export interface Running {
  * **Details**
  *
  * Reservations that expired while the server was down are expired before it listens. While it runs, it looks for expired
- * reservations with every request and every 5 seconds. Closing the scope closes all connections and the data file.
+ * reservations with every request and every 5 seconds, or only every `sweepInterval`. Closing the scope closes all connections and
+ * the data file.
  *
  * **Gotchas**
  *
@@ -137,34 +170,50 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
       }),
       (store) => Effect.sync(store.close)
     )
-    const server = CyclesServer.makeServer({ store, adminKey: options.adminKey })
-    const respond = groupCommit(server, () => clock.currentTimeMillisUnsafe())
+    const sweepIntervalMs = Duration.toMillis(options.sweepInterval ?? 0)
+    const server = CyclesServer.makeServer({
+      store,
+      adminKey: options.adminKey,
+      warn: options.onWarning,
+      isSweptByTimer: sweepIntervalMs > 0
+    })
+    const respond = groupCommit(server, () => clock.currentTimeMillisUnsafe(), options.onRequest)
     const host = options.host ?? "127.0.0.1"
     const isShared = options.adminPort === undefined
     // Reservations that expired while the server was down must not appear as ACTIVE in a response.
     while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
     const limits = { ...defaultLimits, ...options.limits }
-    const port = yield* listen(host, options.port, respond(isShared ? "both" : "runtime"), limits)
-    const adminPort =
-      options.adminPort === undefined ? port : yield* listen(host, options.adminPort, respond("admin"), limits)
-    // Expire reservations even if no request arrives.
-    yield* Effect.forkScoped(
-      Effect.forever(
-        Effect.andThen(
-          Effect.sleep(sweepMs),
-          Effect.sync(() => {
-            Handler.sweep(server, clock.currentTimeMillisUnsafe())
-            if (store.isDirty()) store.commit()
-          })
-        )
+    const listenOn = (port: number, plane: Plane, otherPort: number | undefined) =>
+      Effect.catchIf(
+        listen(host, port, respond(plane), limits),
+        (error) => error.problem.includes("EADDRINUSE"),
+        ({ problem }) =>
+          Effect.flatMap(Ports.free(host, port, otherPort), (free) =>
+            Effect.fail(new ServerError({ problem: `${problem}. Port ${free} is free` }))
+          )
       )
-    )
+    const port = yield* listenOn(options.port, isShared ? "both" : "runtime", options.adminPort)
+    const adminPort = options.adminPort === undefined ? port : yield* listenOn(options.adminPort, "admin", port)
+    // Expire reservations even if no request arrives.
+    const interval = sweepIntervalMs > 0 ? sweepIntervalMs : defaultSweepMs
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(interval), sweepAll(server))))
     const hostname = host.includes(":") ? `[${host}]` : host
     return { url: `http://${hostname}:${port}`, adminUrl: `http://${hostname}:${adminPort}`, server }
   })
 
-/** The interval between sweeps; the reference server uses the same. */
-const sweepMs = 5_000
+/** Sweeps in batches, between which requests are handled. */
+const sweepAll = (server: Server): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (true) {
+      const mayHaveMore = Handler.sweep(server, yield* Clock.currentTimeMillis)
+      if (server.store.isDirty()) server.store.commit()
+      if (!mayHaveMore) return
+      yield* Effect.yieldNow
+    }
+  })
+
+/** The interval between sweeps without requests; the reference server uses the same. */
+const defaultSweepMs = 5_000
 
 // ---------------------------------------------------------------------------------------------------------------------
 // group commit
@@ -176,7 +225,7 @@ type Respond = (request: Request, send: (response: Response) => void) => void
  * Handles requests, and sends their responses after the next commit. One transaction covers all requests of one turn of the
  * event loop, because syncing the file dominates the cost of a request.
  */
-const groupCommit = (server: Server, now: () => number) => {
+const groupCommit = (server: Server, now: () => number, onRequest: Options["onRequest"]) => {
   let pending: Array<() => void> = []
   let isScheduled = false
 
@@ -190,12 +239,32 @@ const groupCommit = (server: Server, now: () => number) => {
 
   return (plane: Plane): Respond =>
     (request, send) => {
+      const startedAt = performance.now()
       const response = Handler.handle(server, plane, request, now())
-      pending.push(() => send(response))
+      pending.push(() => {
+        send(response)
+        onRequest?.(handledRequest(request, response, performance.now() - startedAt))
+      })
       if (isScheduled) return
       isScheduled = true
       setImmediate(commit)
     }
+}
+
+const handledRequest = (
+  { method, url }: Request,
+  { body, headers, status }: Response,
+  durationMs: number
+): HandledRequest => {
+  const error: Readonly<Record<string, unknown>> = status < 400 || body === "" ? {} : Object(JSON.parse(body))
+  return {
+    method,
+    path: url.split("?", 1)[0] ?? "",
+    status,
+    durationMs,
+    tenant: headers[Headers.TENANT],
+    error: typeof error["error"] === "string" ? { code: error["error"], message: String(error["message"]) } : undefined
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -148,4 +148,29 @@ describe("NodeCyclesServer without requests", () => {
       expect([server.store.responses.size(), server.store.reservations.size()]).toEqual([0, 1])
     })
   )
+
+  it.effect("returns the budget of expired reservations only every sweepInterval, and settles none of them", () =>
+    Effect.gen(function* () {
+      const { adminUrl, url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", sweepInterval: "5 seconds" })
+      const apiKey = yield* Effect.promise(() => createTenant(adminUrl))
+      const call = (path: string, body?: object) =>
+        Effect.promise(async () => {
+          const response = await fetch(`${url}/v1/${path}`, {
+            method: body === undefined ? "GET" : "POST",
+            headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
+            ...(body === undefined ? undefined : { body: JSON.stringify(body) })
+          })
+          return { status: response.status, body: Object(await response.json()) }
+        })
+      const reserved = Effect.map(call("balances?tenant=acme"), ({ body }) => body.balances[0].reserved.amount)
+      yield* TestClock.adjust("1 second")
+      const { body } = yield* call("reservations", estimateBody("k", 5, { ttl_ms: 1_000, grace_period_ms: 0 }))
+      yield* TestClock.adjust("3 seconds")
+      expect(yield* reserved).toBe(5)
+      const commit = { idempotency_key: "c", actual: { unit: "TOKENS", amount: 1 } }
+      expect((yield* call(`reservations/${body.reservation_id}/commit`, commit)).status).toBe(410)
+      yield* TestClock.adjust("1 second")
+      expect(yield* reserved).toBe(0)
+    })
+  )
 })

@@ -52,6 +52,8 @@ export interface Server {
   readonly adminKey: string
   /** Reports a request that is accepted but does less than it asks for. */
   readonly warn: (message: string) => void
+  /** Whether a timer expires overdue reservations, so that requests need not. */
+  readonly isSweptByTimer: boolean
   /** Rules of a test; the first returned code denies the request. */
   readonly denyRules: Array<(request: BudgetRequest) => string | undefined>
 }

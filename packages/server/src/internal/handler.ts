@@ -62,7 +62,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
   }
   try {
     checkPercentEncoding(request.url)
-    Sweep.sweep(call.context)
+    if (!server.isSweptByTimer) Sweep.sweep(call.context)
     const response = healthOf(call, isAdminPath) ?? (isAdminPath ? Admin.respond(call) : Runtime.respond(call))
     return {
       status: response.status,

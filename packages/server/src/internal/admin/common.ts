@@ -46,14 +46,13 @@ export const metadata = Schema.optional(Schema.Record(Schema.String, Schema.Unkn
 /** A unit of the protocol. */
 export const unit = Schema.Literals(Amount.knownUnits)
 
-/** An optional instant: ISO 8601 with a zone. */
-export const instant = Schema.optional(
-  Schema.String.check(
-    Schema.makeFilter((text) =>
-      Number.isNaN(Parse.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined
-    )
-  )
+/** Whether a text is an instant: ISO 8601 with a zone. */
+export const isInstant = Schema.makeFilter((text: string) =>
+  Number.isNaN(Parse.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined
 )
+
+/** An optional instant. */
+export const instant = Schema.optional(Schema.String.check(isInstant))
 
 /** Formats epoch milliseconds as ISO 8601 in UTC. */
 export const iso = (ms: number): string => new Date(ms).toISOString()
