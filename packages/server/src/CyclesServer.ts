@@ -27,6 +27,7 @@ import type { Request, Response, Server } from "./internal/call.ts"
 import type * as Commands from "./internal/context.ts"
 import * as Handler from "./internal/handler.ts"
 import { makeHttpClient } from "./internal/httpClient.ts"
+import * as Activity from "./internal/activity.ts"
 import * as Ids from "./internal/ids.ts"
 import type { Budget, Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
@@ -239,6 +240,7 @@ export const makeServer = (options?: {
   makeId: options?.makeId ?? Ids.uuidV7,
   makeRequestId: options?.makeId ?? Ids.uuidV4,
   meter: Policies.makeMeter(),
+  activity: Activity.make(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
   warn: options?.warn ?? (() => {}),

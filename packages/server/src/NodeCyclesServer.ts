@@ -26,10 +26,12 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { isUtf8 } from "node:buffer"
 import * as Http from "node:http"
+import * as Path from "node:path"
 import * as CyclesServer from "./CyclesServer.ts"
 import type { Request, Response, Server } from "./internal/call.ts"
 import type { Plane } from "./internal/handler.ts"
 import * as Handler from "./internal/handler.ts"
+import * as Page from "./internal/page.ts"
 import * as Ports from "./internal/ports.ts"
 import * as SqliteStore from "./internal/sqliteStore.ts"
 import { makeMemory } from "./internal/store.ts"
@@ -65,6 +67,11 @@ export interface Options {
    * response. Default: 0.
    */
   readonly sweepInterval?: Duration.Input | undefined
+  /**
+   * Whether `/` is a page with budgets, live reservations and the latest denials, and `/openapi.json` the description of the runtime
+   * plane. Except on the machine of the server, the page asks for the admin key. Default: false.
+   */
+  readonly page?: boolean | undefined
   /** Called after each response, for a request log. Default: nothing. */
   readonly onRequest?: ((request: HandledRequest) => void) | undefined
   /** Called for a request that is accepted but does less than it asks for. Default: nothing. */
@@ -183,9 +190,10 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
     // Reservations that expired while the server was down must not appear as ACTIVE in a response.
     while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
     const limits = { ...defaultLimits, ...options.limits }
+    const page = options.page === true ? yield* makePage(server, options.data, sweepIntervalMs === 0) : undefined
     const listenOn = (port: number, plane: Plane, otherPort: number | undefined) =>
       Effect.catchIf(
-        listen(host, port, respond(plane), limits),
+        listen(host, port, respond(plane), page, limits),
         (error) => error.problem.includes("EADDRINUSE"),
         ({ problem }) =>
           Effect.flatMap(Ports.free(host, port, otherPort), (free) =>
@@ -199,6 +207,28 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(interval), sweepAll(server))))
     const hostname = host.includes(":") ? `[${host}]` : host
     return { url: `http://${hostname}:${port}`, adminUrl: `http://${hostname}:${adminPort}`, server }
+  })
+
+/** Creates the page, and closes it with the scope. */
+const makePage = (
+  server: Server,
+  data: string | undefined,
+  isSwept: boolean
+): Effect.Effect<Page.Page, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const now = () => clock.currentTimeMillisUnsafe()
+    const page = Page.make({
+      server,
+      now,
+      store: data === undefined ? "Ledger in memory" : `Ledger in ${Path.basename(data)}`,
+      sweep: () => {
+        if (!isSwept) return
+        Handler.sweep(server, now())
+        if (server.store.isDirty()) server.store.commit()
+      }
+    })
+    return yield* Effect.acquireRelease(Effect.succeed(page), ({ close }) => Effect.sync(close))
   })
 
 /** Sweeps in batches, between which requests are handled. */
@@ -284,6 +314,7 @@ const listen = (
   host: string,
   port: number,
   respond: Respond,
+  page: Page.Page | undefined,
   limits: Limits
 ): Effect.Effect<number, ServerError, Scope.Scope> =>
   Effect.map(
@@ -298,7 +329,9 @@ const listen = (
             connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headersTimeoutMs / 4)),
             maxHeaderSize: 16_384
           },
-          (incoming, outgoing) => serve(incoming, outgoing, respond, limits.maxBodyBytes)
+          (incoming, outgoing) => {
+            if (page?.handle(incoming, outgoing) !== true) serve(incoming, outgoing, respond, limits.maxBodyBytes)
+          }
         )
         http.setTimeout(limits.stallTimeoutMs)
         http.once("error", (error) => {

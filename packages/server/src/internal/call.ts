@@ -7,6 +7,7 @@
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Json from "@effect-cycles/protocol/Json"
+import type { Activity } from "./activity.ts"
 import type { JsonResponse } from "./response.ts"
 import type { BudgetRequest, Context } from "./context.ts"
 import type { Meter } from "./policies.ts"
@@ -47,6 +48,8 @@ export interface Server {
   readonly makeRequestId: () => string
   /** Counts calls for rate limits. */
   readonly meter: Meter
+  /** The latest denials. */
+  readonly activity: Activity
   /** The time of the last settlement by tenant, in epoch milliseconds. */
   readonly lastSettled: Map<string, number>
   readonly adminKey: string

@@ -116,6 +116,7 @@ const dev = Command.make(
       [
         `runtime plane  ${running.url}`,
         `admin plane    ${running.adminUrl}  (X-Admin-API-Key: ${adminKey})`,
+        ...(flags.page ? [`page           ${running.url}/`] : []),
         "store          in memory: everything is lost when the process ends",
         "budgets        tenant:acme with 1,000,000 TOKENS and 10 dollars (1,000,000,000 USD_MICROCENTS)",
         "",

@@ -50,6 +50,10 @@ export const common = (isLogging: boolean) => ({
     Flag.withSchema(Seconds),
     Flag.withDefault(5)
   ),
+  page: Flag.Boolean("page").pipe(
+    Flag.withDescription("Serve a page with budgets, live reservations and denials at /. Default: on"),
+    Flag.withDefault(true)
+  ),
   requestLog: Flag.Boolean("request-log").pipe(
     Flag.withDescription(`Print a line for each request. Default: ${isLogging ? "on" : "off"}`),
     Flag.withDefault(isLogging)

@@ -28,6 +28,7 @@ export interface Options {
   readonly adminKey: string | undefined
   readonly data: string | undefined
   readonly requestLog: boolean
+  readonly page: boolean
   /** In seconds. */
   readonly sweepInterval: number
   readonly seed: ReadonlyArray<SeedTenant>
@@ -82,6 +83,7 @@ export const start = (options: Options, source: string) =>
       host: options.host,
       adminKey,
       data: options.data,
+      page: options.page,
       sweepInterval: `${options.sweepInterval} seconds`,
       onWarning: (message) => console.warn(`Warning: ${message}`),
       ...(options.requestLog ? { onRequest: (request) => console.log(lineOf(request)) } : undefined)
