@@ -123,7 +123,7 @@ describe("Operations", () => {
       ["..", 'neither "." nor ".."'],
       ["", "1 to 128 characters"],
       ["x".repeat(129), "1 to 128 characters"],
-      [undefined, "string"]
+      [undefined, "a string"]
     ])("fails for %j and never throws", (id, expected) => {
       for (const operation of [Operations.commit, Operations.release, Operations.extend, Operations.getReservation]) {
         expect(Result.getFailure(operation.pathOf(id))).toMatchObject({ value: { field: "reservationId", expected } })

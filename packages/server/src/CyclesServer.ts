@@ -27,6 +27,7 @@ import type { Request, Response, Server } from "./internal/call.ts"
 import type * as Commands from "./internal/context.ts"
 import * as Handler from "./internal/handler.ts"
 import { makeHttpClient } from "./internal/httpClient.ts"
+import * as Activity from "./internal/activity.ts"
 import * as Ids from "./internal/ids.ts"
 import type { Budget, Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
@@ -231,14 +232,19 @@ export const makeServer = (options?: {
   readonly adminKey?: string | undefined
   readonly makeId?: (() => string) | undefined
   readonly secrets?: Secrets | undefined
+  readonly warn?: ((message: string) => void) | undefined
+  readonly isSweptByTimer?: boolean | undefined
 }): Server => ({
   store: options?.store ?? makeMemory(),
   secrets: options?.secrets ?? makeSecure(),
   makeId: options?.makeId ?? Ids.uuidV7,
   makeRequestId: options?.makeId ?? Ids.uuidV4,
   meter: Policies.makeMeter(),
+  activity: Activity.make(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
+  warn: options?.warn ?? (() => {}),
+  isSweptByTimer: options?.isSweptByTimer ?? false,
   denyRules: []
 })
 
