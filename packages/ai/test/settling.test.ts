@@ -24,6 +24,7 @@ import * as AiTelemetry from "../src/AiTelemetry.ts"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesModel from "../src/CyclesModel.ts"
 import * as Estimator from "../src/Estimator.ts"
+import * as OutputLimit from "../src/OutputLimit.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as S from "./support/script.ts"
 
@@ -376,5 +377,73 @@ describe("options", () => {
       yield* CyclesModel.make(once)
       expect(messages).toEqual(["CyclesModel guards a model that is guarded already: every call is charged twice"])
     }).pipe(Effect.provide([Logger.layer([logger]), S.world([])]))
+  })
+
+  describe.each(methods)("heartbeat for %s", (_, call) => {
+    it.effect("cancel interrupts the provider's call if the lease is lost, and fails with LeaseLost", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+        const fiber = yield* Effect.forkChild(Effect.flip(call), { startImmediately: true })
+        yield* TestClock.adjust("2 minutes")
+        const error = yield* Fiber.join(fiber)
+        expect(AiError.isAiError(error) && CyclesAiError.causeOf(error)?._tag).toBe("LeaseLost")
+        yield* CyclesTest.expectNothingReserved()
+      }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }], { heartbeat: "cancel" })))
+    )
+
+    it.effect("warn lets the provider's call continue if the lease is lost", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+        const fiber = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
+        yield* TestClock.adjust("2 minutes")
+        expect(fiber.pollUnsafe()).toBeUndefined()
+        yield* Fiber.interrupt(fiber)
+      }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }])))
+    )
+  })
+
+  it.effect("a response that arrives after an interrupt is charged its usage", () =>
+    Effect.gen(function* () {
+      const model = yield* LanguageModel.make({
+        generateText: () =>
+          Effect.as(Effect.uninterruptible(Effect.sleep("10 seconds")), [S.text("Hi"), S.finish(12, 5)]),
+        streamText: () => Stream.empty
+      })
+      const guarded = yield* CyclesModel.make(model, { provider: "openai", outputLimit: OutputLimit.none })
+      const fiber = yield* Effect.forkChild(guarded.generateText({ prompt: "Hello" }), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.join(interrupting)
+      expect(yield* S.books).toEqual({ spent: 17, reserved: 0 })
+    }).pipe(Effect.provide(S.world([])))
+  )
+
+  it.effect("tools that caps remove from the request teach the estimator nothing", () => {
+    let lessons = 0
+    const estimator: Estimator.Estimator = { ...Estimator.make(), learn: () => lessons++ }
+    const Shell = Tool.make("Shell", { success: Schema.String })
+    const toolkit = Toolkit.make(Shell)
+    return Effect.gen(function* () {
+      const withTools = Effect.provide(
+        LanguageModel.generateText({ prompt: "Hello", toolkit }),
+        toolkit.toLayer({ Shell: () => Effect.succeed("done") })
+      )
+      yield* withTools
+      expect(lessons).toBe(0)
+      yield* ask
+      expect(lessons).toBe(1)
+    }).pipe(
+      Effect.provide(
+        CyclesModel.layer().pipe(
+          Layer.provide([S.bare, Layer.succeed(Estimator.Estimator, estimator)]),
+          Layer.provideMerge(
+            S.world([{ parts: [S.text("Hi"), S.finish(12, 5)] }, { parts: [S.text("Hi"), S.finish(12, 5)] }], {
+              budgets: [{ unit: "TOKENS", allocated: 10_000, caps: { tool_denylist: ["Shell"] } }]
+            })
+          )
+        )
+      )
+    )
   })
 })

@@ -45,6 +45,8 @@ export interface Call {
   readonly finishReason: () => Response.FinishReason | undefined
   /** Whether any part of a response has arrived. */
   readonly hasResponse: () => boolean
+  /** Fails with `LeaseLost` when a lease is lost, with the heartbeat policy `cancel`. */
+  readonly untilLost: Effect.Effect<never, BudgetError>
   /** Commits the reported usage, if there is one. */
   readonly commitReported: Effect.Effect<void, BudgetError>
   /** Settles the call by its outcome, unless it is settled. The scope of the call does so at the latest. */
@@ -201,6 +203,10 @@ class OpenCall implements Call {
 
   hasResponse(): boolean {
     return this.#hasResponse
+  }
+
+  get untilLost(): Effect.Effect<never, BudgetError> {
+    return Effect.raceAllFirst(this.#holds.map((hold) => hold.untilLost))
   }
 
   get commitReported(): Effect.Effect<void, BudgetError> {

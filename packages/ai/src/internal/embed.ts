@@ -10,6 +10,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { fromBudget } from "../CyclesAiError.ts"
+import * as Body from "./body.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
@@ -65,8 +66,9 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
             (error) => fromBudget(method, error)
           )
           yield* Caps.cooldown(call.caps, span)
+          const untilLost = Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
           return yield* Effect.uninterruptibleMask((restore) =>
-            Effect.flatMap(Effect.exit(restore(Effect.andThen(call.begin, ask))), (exit): ReturnType<Embed> => {
+            Effect.flatMap(Body.run(restore, Effect.andThen(call.begin, ask), untilLost), (exit): ReturnType<Embed> => {
               if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
               call.seeInput(exit.value.usage.inputTokens)
               const concluded = Effect.mapError(call.conclude(exit), (error) => fromBudget(method, error))

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { fromBudget } from "../CyclesAiError.ts"
+import * as Body from "./body.ts"
 import { assumeServed, assumeServedStream } from "./assume.ts"
 import * as Parts from "./parts.ts"
 import type { Ready } from "./prepare.ts"
@@ -20,7 +21,7 @@ export const whole = <R>(
   Effect.uninterruptibleMask((restore) => {
     assumeServed(ask)
     const called = Effect.andThen(ready.call.begin, Effect.updateContext(ask, ready.prepareContext))
-    return Effect.flatMap(Effect.exit(restore(called)), (exit) => {
+    return Effect.flatMap(Body.run(restore, called, untilLost(ready)), (exit) => {
       if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
       for (const part of exit.value) ready.call.see(part)
       return Effect.gen(function* () {
@@ -42,7 +43,8 @@ export const streamed = <R>(
       yield* Effect.addFinalizer(() => ready.checkLimit)
       assumeServedStream(stream)
       yield* ready.call.begin
-      return Stream.mapArrayEffect(Stream.updateContext(stream, ready.prepareContext), (parts) => {
+      const called = Stream.interruptWhen(Stream.updateContext(stream, ready.prepareContext), untilLost(ready))
+      return Stream.mapArrayEffect(called, (parts) => {
         let hasUsage = false
         for (const part of parts) hasUsage = ready.call.see(part) || hasUsage
         const encoded = mapAll(parts, Parts.encodeStream)
@@ -52,6 +54,9 @@ export const streamed = <R>(
       })
     })
   )
+
+const untilLost = ({ call, method }: Ready): Effect.Effect<never, AiError.AiError> =>
+  Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
 
 /** Fails if the model calls a tool that the caps don't allow, as if the program didn't have the tool. */
 const refuseHidden = (

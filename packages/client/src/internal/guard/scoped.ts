@@ -125,7 +125,11 @@ export function activeOf(engine: Engine, scoped: Scoped): unknown {
     ...viewOf(scoped.handle, hooksOf(engine)),
     commit: (options) => commit(scoped, options),
     release: (reason) => scoped.settle(Plan.release((reason ?? "released_by_caller").slice(0, maxReason))),
-    extend: (by) => extend(engine, scoped.handle, by)
+    extend: (by) => extend(engine, scoped.handle, by),
+    untilLost: Effect.suspend(() => {
+      const { onLost } = scoped.handle
+      return onLost === undefined ? Effect.never : Effect.flatMap(Deferred.await(onLost), Effect.fail)
+    })
   }
   return active
 }
