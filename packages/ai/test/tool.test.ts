@@ -484,7 +484,8 @@ describe("CyclesToolkit.guard", () => {
         expect(result?.result).toEqual({
           type: "execution-denied",
           reason:
-            "The budget refused this call of Send (BUDGET_EXCEEDED): it needs 30 RISK_POINTS. The tool did not run. " +
+            "The budget refused this call of Send (BUDGET_EXCEEDED): it needs 30 RISK_POINTS, and 20 RISK_POINTS remain. " +
+            "The tool did not run. " +
             "Don't repeat this call. Continue without it, or make a call that needs less."
         })
       }).pipe(Effect.provide(world(undefined, 20)))
