@@ -12,7 +12,7 @@ import { gzipSync } from "node:zlib"
 export const esbuildVersion = "^0.28.0"
 
 /** Bytes after gzip, slightly above the current sizes. Lower them when the sizes fall. */
-const limits = { guard: 82_000, httpClient: 90_000, own: 34_500 }
+const limits = { guard: 83_000, httpClient: 91_500, own: 36_000 }
 
 const bare = `
 import * as Effect from "effect/Effect"
