@@ -1,6 +1,7 @@
 /**
- * `pnpm api-docs [FOLDER]`: a page for every module that can be imported, and the OpenAPI document of the runtime plane,
- * into `docs/api` unless another folder is named, which is emptied first. A warning is a failure. It is in this package because typedoc needs a different TypeScript, version 6.
+ * `pnpm api-docs [FOLDER]` writes one page for each public module, and the OpenAPI document of the runtime plane, to the
+ * folder, or to `docs/api`. It empties the folder first, and fails on any warning. It is in this package because typedoc
+ * needs TypeScript 6.
  */
 import * as CyclesApi from "@effect-cycles/protocol/CyclesApi"
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -23,7 +24,7 @@ const repository: string = JSON.parse(
 
 const out = resolve(process.argv[2] ?? join(import.meta.dirname, "api"))
 
-/** The folders that users import from, and under which name. */
+/** The folders of public modules, with the names of their packages. */
 const folders: ReadonlyArray<readonly [name: string, path: string]> = [
   ["effect-cycles", "packages/client/src"],
   ["effect-cycles/node", "packages/client/src/node"],
@@ -33,7 +34,7 @@ const folders: ReadonlyArray<readonly [name: string, path: string]> = [
   ["@effect-cycles/testing", "packages/testing/src"]
 ]
 
-/** Every public module: its file, and the name under which it is imported. */
+/** The files of all public modules, with the names for importing them. */
 const modules: ReadonlyMap<string, string> = new Map(
   folders.flatMap(([name, path]) =>
     readdirSync(join(root, path))
@@ -42,10 +43,10 @@ const modules: ReadonlyMap<string, string> = new Map(
   )
 )
 
-/** What the comment at the top of a module says; typedoc itself takes it only where it has a tag. */
+/** The comment at the top of a module. Typedoc ignores this comment if it has no tag. */
 const purposeOf = (file: string): string => {
   const comment = /^\/\*\*\n([\s\S]*?)\n \*\//.exec(readFileSync(file, "utf8"))?.[1]
-  if (comment === undefined) throw new Error(`${file} doesn't begin with what it is for`)
+  if (comment === undefined) throw new Error(`${file} doesn't begin with a comment about its purpose`)
   return comment
     .replaceAll(/^ \* ?/gm, "")
     .replaceAll(/^@since .*$/gm, "")

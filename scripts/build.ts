@@ -1,13 +1,40 @@
 /**
  * `pnpm build`: builds dist with declarations, packs the public packages and lints the tarballs, and installs them in a separate
- * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node. Finally it checks the size
- * of a bundle.
+ * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node, and the program
+ * `effect-cycles` runs. Finally it checks the size of a bundle.
  */
+import { spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { parseEnv } from "node:util"
 import { checkBundle, esbuildVersion } from "./bundle.ts"
 import { bin, build, dependenciesOf, entriesOf, imports, packAll, peers, run, versionOf } from "./pack.ts"
+import { checkProgram } from "./program.ts"
+
+/** Starts `dev`, sends a request with what it printed, and stops it. */
+const startsDev = async (program: string): Promise<void> => {
+  const child = spawn(program, ["dev", "--port", "0", "--admin-port", "0"], { stdio: ["ignore", "pipe", "inherit"] })
+  const exited = new Promise<number | null>((resolve) => child.once("close", resolve))
+  try {
+    const printed = await new Promise<string>((resolve) => {
+      let text = ""
+      child.stdout.on("data", (chunk: Buffer) => {
+        text += String(chunk)
+        if (/^CYCLES_TENANT=/m.test(text)) resolve(text)
+      })
+      child.once("close", () => resolve(text))
+    })
+    const { CYCLES_API_KEY: key = "", CYCLES_BASE_URL: url = "", CYCLES_TENANT: tenant = "" } = parseEnv(printed)
+    const response = await fetch(`${url}/v1/balances?tenant=${tenant}`, { headers: { "x-cycles-api-key": key } })
+    if (response.status !== 200)
+      throw new Error(`FAIL cycles-server dev: GET /v1/balances is ${response.status}\n${printed}`)
+  } finally {
+    child.kill("SIGTERM")
+  }
+  const code = await exited
+  if (code !== 0) throw new Error(`FAIL cycles-server dev: SIGTERM ends it with ${code}`)
+}
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-build-"))
 try {
@@ -78,6 +105,12 @@ try {
   run(join(consumer, "node_modules/.bin/tsc"), ["-p", "."], consumer)
   run(process.execPath, ["out/use.js"], consumer)
   console.log(`ok   a separate project uses ${imports.length} entry points`)
+  checkProgram(consumer)
+  // The installed program, as `npx` runs it.
+  const program = join(consumer, "node_modules/.bin/cycles-server")
+  run(program, ["--version"], consumer)
+  await startsDev(program)
+  console.log("ok   cycles-server dev listens and prints the configuration of a client")
   if (!checkBundle(consumer)) process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true, force: true })

@@ -1,14 +1,15 @@
 /**
  * Compiles the code blocks marked `ts` of the guides, the READMEs and the doc comments, and runs those of doc comments.
  *
- * Each `console.log(value)` of a doc comment has its output in a comment on the same line or on the next one. The check fails if
- * the comment is missing, if the output differs, or if the line doesn't run. A string may be in quotes, also in double quotes.
+ * Each `console.log(value)` of a doc comment has its output in a comment on the same line or on the next one. The check fails
+ * if the comment is missing, if the output differs, or if the line doesn't run. A string may be in quotes, also in double
+ * quotes.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 
 /** The packages whose doc comments contain complete examples only. */
-const packages = ["client", "protocol", "server", "testing"]
+const packages = ["ai", "client", "protocol", "server", "testing"]
 
 const folder = "docs/build"
 
@@ -91,7 +92,7 @@ export const checkDocs = (): boolean => {
   }
   const unchecked = examples.filter((block) => block.code.split("console.log").length - 1 !== outputsOf(block).length)
   for (const { name } of unchecked) {
-    console.error(`${name}: a console.log stands on its own line, followed by a comment with its output`)
+    console.error(`${name}: a console.log must be on a separate line, followed by a comment with its output`)
   }
   guides.forEach(write)
   examples.map(withAssertions).forEach(write)

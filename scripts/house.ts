@@ -44,8 +44,12 @@ const layerOf = (path: string): number | undefined => {
   return index < 0 ? undefined : index
 }
 
+/** Whether a client file belongs to the program `effect-cycles`: the layer above the services, which no library file imports. */
+const isProgram = (path: string): boolean => path === "node/bin.ts" || path.startsWith("node/internal/cli/")
+
 /** The problem, if any, of an import between two files of the client. Paths are below `src`. */
 const layerProblem = (from: string, to: string): string | undefined => {
+  if (isProgram(to) && !isProgram(from)) return `imports ${to}, which belongs to the program effect-cycles`
   if (from.startsWith("node/")) {
     const isInternal = to.startsWith("internal/") && !to.startsWith("internal/config/")
     return isInternal ? `the Node entry point must not import ${to}` : undefined
@@ -68,13 +72,19 @@ const problemsOf = (path: string, text: string): ReadonlyArray<string> => {
     }
     for (const target of importsOf(text)) {
       if (target.endsWith("/index.ts")) problems.push(`imports the barrel ${target}`)
-      if (/^effect\/(http|http-api|ai|persistence|testing|crypto|observability)$/.test(target) || target === "effect") {
+      if (
+        /^effect\/(cli|http|http-api|ai|persistence|testing|crypto|observability)$/.test(target) ||
+        target === "effect"
+      ) {
         problems.push(`imports the barrel ${target}`)
       }
       if (name === "client" && target.startsWith(".")) {
         const from = relative("packages/client/src", path)
         const problem = layerProblem(from, join(dirname(from), target))
         if (problem !== undefined) problems.push(problem)
+      }
+      if (name === "client" && target.startsWith("effect/cli/") && !isProgram(relative("packages/client/src", path))) {
+        problems.push(`imports ${target}, which only the program effect-cycles may import`)
       }
       const other = /^(@effect-cycles\/[a-z]+|effect-cycles)(\/|$)/.exec(target)?.[1]
       if (other !== undefined && allowed[name] !== undefined && !allowed[name].includes(other)) {
@@ -94,13 +104,13 @@ const problemsOf = (path: string, text: string): ReadonlyArray<string> => {
       if (!existsSync(join(dirname(path), target))) problems.push(`links to ${target}, which doesn't exist`)
     }
   }
-  if (path === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
+  if (basename(path) === "pnpm-lock.yaml" && /tarball: *https?:/.test(text)) problems.push("has download addresses")
   return problems
 }
 
-/** Checked are the sources and tests of every package, except `ai` and recorded texts of servers. */
+/** Whether the phrases of a file are checked: sources and tests of every package, except recorded texts of servers. */
 const hasPhraseCheck = (path: string): boolean =>
-  /^packages\/(?!ai\/)[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
+  /^packages\/[a-z]+\/(src|test)\/.*\.ts$/.test(path) && !path.includes("/fixtures/")
 
 /** The data file of the server has a table `answers`. */
 const withoutTableName = (path: string, text: string): string =>

@@ -1,7 +1,8 @@
 /** Builds and packs the public packages. */
+import { transformFileSync } from "@babel/core"
 import { execFileSync, spawnSync } from "node:child_process"
-import { readdirSync, readFileSync, rmSync } from "node:fs"
-import { resolve } from "node:path"
+import { globSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { basename, resolve } from "node:path"
 
 interface Manifest {
   readonly name: string
@@ -41,7 +42,26 @@ export const build = (): void => {
   for (const name of packages) {
     rmSync(`packages/${name}/dist`, { recursive: true, force: true })
     run(bin("tsc"), ["-p", `packages/${name}/tsconfig.build.json`])
+    for (const file of globSync(`packages/${name}/dist/**/*.js`)) annotatePureCalls(file)
   }
+}
+
+/**
+ * Marks the calls that initialize constants as free of side effects, as in the packages of Effect. Otherwise a bundler keeps every
+ * schema, service and operation of a module, including those that a program doesn't use.
+ */
+const annotatePureCalls = (file: string): void => {
+  const result = transformFileSync(file, {
+    plugins: ["annotate-pure-calls"],
+    sourceMaps: true,
+    configFile: false,
+    babelrc: false,
+    compact: false
+  })
+  if (!result?.code || !result.map) throw new Error(`${file} can't be annotated`)
+  const map = `${file}.map`
+  writeFileSync(file, `${result.code}\n//# sourceMappingURL=${basename(map)}\n`)
+  writeFileSync(map, JSON.stringify(result.map))
 }
 
 /** Packs every built package into a folder. Returns the paths of the tarballs by the folders of their packages. */

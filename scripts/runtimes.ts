@@ -1,12 +1,13 @@
 /**
- * `pnpm runtimes [--only NAME]`: runs the packed packages on Node 22 and 24, Bun, Deno and workerd, in a folder outside the workspace.
+ * `pnpm runtimes [--only NAME]`: runs the packed packages on Node 22 and 24, Bun, Deno and workerd, in a folder outside the
+ * workspace.
  *
  * Each runtime imports every entry point, runs `docs/examples/01_quickstart.ts`, and runs the quickstart of
- * `packages/conformance/src/internal/runtimes`, whose output must match. workerd, which has no files and no ports, runs only the
- * latter, over `fetch` and against an embedded server in the worker. Node 24 runs everything a second time without undici.
+ * `packages/conformance/src/internal/runtimes`, whose output must match. workerd, which has no files and no ports, runs only
+ * the latter, over `fetch` and against an embedded server in the worker. Node 24 runs everything a second time without undici.
  *
- * The names are node-22, node-24, bun, deno and workerd. A runtime that the registry doesn't have is skipped; any other problem is
- * a failure.
+ * The names are node-22, node-24, bun, deno and workerd. A runtime that the registry doesn't have is skipped; any other problem
+ * is a failure.
  */
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -89,7 +90,7 @@ const install = (name: string, dependencies: Readonly<Record<string, string>>): 
   return undefined
 }
 
-/** The tarballs as dependencies, from when they have been packed. */
+/** The tarballs as dependencies; empty until they are packed. */
 let tarballs: Readonly<Record<string, string>> = {}
 
 /** The peers without undici, which no entry point requires. */
@@ -100,6 +101,7 @@ const installApp = (name: string, more: Readonly<Record<string, string>>): strin
   const target = install(name, { ...tarballs, ...requiredPeers, effect: versionOf("effect"), ...more })
   if (target === undefined) return undefined
   cpSync(programs, join(target, "runtimes"), { recursive: true })
+  cpSync(join(programs, "../temporaryFolder.ts"), join(target, "temporaryFolder.ts"))
   mkdirSync(join(target, "examples/support"), { recursive: true })
   for (const file of ["01_quickstart.ts", "support/stage.ts"]) {
     cpSync(join(examples, file), join(target, "examples", file))

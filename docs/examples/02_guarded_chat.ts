@@ -26,7 +26,7 @@ withServer({ unit: "TOKENS", allocated: 10_000 }, ({ apiKey, baseUrl, journal, t
       answer("In few words.", 20),
       answer("The cheaper model says hello.", 30)
     )
-    // The one Layer. How this home-made provider is told its limit is the only thing that it can't know.
+    // The guard knows the settings of published providers. This one is home-made, so the option outputLimit names its setting.
     const guarded = (maxOutputTokens: number) =>
       CyclesModel.layer({ maxOutputTokens, outputLimit: model.outputLimit }).pipe(Layer.provide(model.layer))
     const chat = yield* Chat.empty
@@ -46,7 +46,7 @@ withServer({ unit: "TOKENS", allocated: 10_000 }, ({ apiKey, baseUrl, journal, t
       "2. Capped: this agent may generate 512 tokens at most",
       Effect.gen(function* () {
         yield* say((yield* LanguageModel.generateText({ prompt: "Write" })).text)
-        yield* check("the provider was told 512", model.limits.at(-1) === 512)
+        yield* check("the provider got the limit 512", model.limits.at(-1) === 512)
       }).pipe(Effect.provide(guarded(2_000)), Cycles.withSubject({ agent: "writer" }))
     )
     yield* section(

@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
+import { AiTelemetry } from "@effect-cycles/ai"
 import { Telemetry } from "effect-cycles"
 import * as CyclesError from "../../packages/client/src/CyclesError.ts"
 
@@ -39,8 +40,10 @@ describe("the guide to configuration", () => {
 describe("the guide to observability", () => {
   const page = guide("05-observability.md")
 
-  it("lists the metrics of the client", () => {
-    const metrics = Object.values(Telemetry).flatMap((one) => (typeof one === "object" && "id" in one ? [one.id] : []))
+  it("lists the metrics of the client and of guarded models", () => {
+    const metrics = [...Object.values(Telemetry), ...Object.values(AiTelemetry)].flatMap((one) =>
+      typeof one === "object" && "id" in one ? [one.id] : []
+    )
     expect(rows(page.slice(0, page.indexOf("## What to alert on")), /cycles_\w+/).toSorted()).toEqual(
       metrics.toSorted()
     )

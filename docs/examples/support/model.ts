@@ -1,5 +1,5 @@
 /**
- * A model that answers from a script, in place of a provider's.
+ * A model that returns scripted responses, in place of a provider's.
  */
 import { OutputLimit } from "@effect-cycles/ai"
 import * as LanguageModel from "effect/ai/LanguageModel"
@@ -22,7 +22,7 @@ const finish = (reason: Response.FinishReason, output: number): Response.FinishP
   }
 })
 
-/** An answer in words. */
+/** A response of text. */
 export const answer = (text: string, tokens: number): Parts => [{ type: "text", text }, finish("stop", tokens)]
 
 /** The call of a tool. */
@@ -33,7 +33,7 @@ export const call = (name: string, params: unknown): Response.PartEncoded => ({
   params
 })
 
-/** A model that gives these answers, one after the other, and notes the limits that it was told. */
+/** A model that returns these responses in turn, and records the output limits that it was given. */
 export const scripted = (...script: ReadonlyArray<Parts>) =>
   Effect.sync(() => {
     const turns = [...script]

@@ -1,35 +1,67 @@
 /**
- * How the errors of a budget arrive at a program that uses `effect/ai`, and how they are recognised there.
+ * The errors of a budget in programs that use `effect/ai`.
  *
- * The error channel of a model is `AiError`, so a refusal for budget is its reason `QuotaExhaustedError`, which is not
- * retryable; a plan that goes on to a cheaper model sees it like every other quota. What the budget really said is in the
- * metadata and comes back by `causeOf`, typed.
+ * **Details**
  *
- * Source: ours; `AiErrorReason` of `effect/ai`.
+ * The error channel of a model is `AiError`. A denial is its reason `QuotaExhaustedError`, which isn't retryable, so an
+ * `ExecutionPlan` continues with the next model as after any other exhausted quota. The messages are those of the client. The
+ * typed error is in the metadata of the reason; `causeOf` returns it.
+ *
+ * @since 0.1.0
  */
 import * as CyclesError from "effect-cycles/CyclesError"
 import { LeaseLost } from "effect-cycles/Heartbeat"
 import * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { UnknownModel } from "./Pricing.ts"
+import { UnknownModel, UnknownPrice } from "./Pricing.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // predicates
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the budget said, where it is why a model call failed. */
+/**
+ * Returns the error of the client or of the guard that made a model call fail, or `undefined` if the call failed for another
+ * reason.
+ *
+ * @example
+ * ```ts
+ * import { CyclesAiError } from "@effect-cycles/ai"
+ * import * as Effect from "effect/Effect"
+ * import { AiError, LanguageModel } from "effect/ai"
+ *
+ * export const reply = LanguageModel.generateText({ prompt: "Hello" }).pipe(
+ *   Effect.catchIf(AiError.isAiError, (error) => {
+ *     const cause = CyclesAiError.causeOf(error)
+ *     return cause?._tag === "BudgetExceeded" ? Effect.logWarning(`${cause.remaining} left`) : Effect.fail(error)
+ *   })
+ * )
+ * ```
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
 export const causeOf = (error: AiError.AiError): BudgetError | undefined =>
   "metadata" in error.reason ? Option.getOrUndefined(decode(error.reason.metadata[metadataKey])) : undefined
 
-/** Whether a model call was refused for budget. */
+/**
+ * Whether a budget denied a model call.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
 export const isDenied = (error: AiError.AiError): boolean => causeOf(error)?._tag === "BudgetExceeded"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The error of a model call that a budget stopped. */
+/**
+ * Makes the error of a model call from an error of the client or of the guard.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromBudget = (method: string, error: BudgetError): AiError.AiError =>
   AiError.make({ module: "CyclesModel", method, reason: reasonOf(error) })
 
@@ -38,20 +70,70 @@ export const fromBudget = (method: string, error: BudgetError): AiError.AiError 
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The budget allows the call with a cap that the client can't keep: nobody said how this provider is told its output limit.
- * Nothing was asked of the model. See `OutputLimit`.
+ * Why an output limit can't be kept.
+ *
+ * - `unknownProvider`: neither the provider's name nor the option `outputLimit` says how the provider is given a limit.
+ * - `notRead`: an earlier call of the model ended, and its provider hadn't read the limit.
+ * - `notEnforced`: the budget allows the call with a cap on tokens, but the option is `OutputLimit.none`.
+ * - `belowMinimum`: the limit is below the lowest one that the provider accepts.
+ *
+ * @category models
+ * @since 0.1.0
  */
-export class CapNotObeyed extends Schema.TaggedError<CapNotObeyed>()("CapNotObeyed", {
-  cap: Schema.String,
-  provider: Schema.optional(Schema.String)
+export type UnsupportedLimitReason = "unknownProvider" | "notRead" | "notEnforced" | "belowMinimum"
+
+/**
+ * The output limit of a model call can't be kept, so the model isn't called. See `OutputLimit`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnsupportedLimit extends Schema.TaggedError<UnsupportedLimit>()("UnsupportedLimit", {
+  /** Why the limit can't be kept. */
+  reason: Schema.Literals(["unknownProvider", "notRead", "notEnforced", "belowMinimum"]),
+  /** The limit in tokens. */
+  limit: Schema.Int,
+  /** The lowest limit that the provider accepts, if that is the reason. */
+  minimum: Schema.optional(Schema.Int),
+  /** The provider's name, if it is known. */
+  provider: Schema.optional(Schema.String),
+  /** The model's name. */
+  model: Schema.String
 }) {
   override get message(): string {
-    const provider = this.provider ?? "this provider"
-    return `The cap ${this.cap} can't be kept: say by the option outputLimit how ${provider} is told its output limit`
+    const model = this.provider === undefined ? this.model : `${this.provider}:${this.model}`
+    return `The limit of ${this.limit} output tokens can't be kept for the model ${model}: ${this.#problem}`
+  }
+
+  get #problem(): string {
+    switch (this.reason) {
+      case "unknownProvider":
+        return (
+          "it isn't known how to give this provider a limit. Set the option outputLimit, or set it to OutputLimit.none if " +
+          "the limit doesn't need to be enforced"
+        )
+      case "notRead":
+        return (
+          "the provider didn't read the limit of an earlier call. Set the option outputLimit to the setting that it reads, " +
+          "or to OutputLimit.none if the limit doesn't need to be enforced"
+        )
+      case "notEnforced":
+        return (
+          "the budget allows the call with this cap only, and outputLimit is OutputLimit.none. Set outputLimit to the " +
+          "setting that the provider reads"
+        )
+      case "belowMinimum":
+        return `the provider accepts limits of at least ${this.minimum} tokens`
+    }
   }
 }
 
-/** Everything of a budget that can stop a model call. */
+/**
+ * The schema of the errors that stop a model call.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const BudgetError = Schema.Union([
   CyclesError.BudgetExceeded,
   CyclesError.ApiError,
@@ -61,10 +143,16 @@ export const BudgetError = Schema.Union([
   CyclesError.AlreadySettled,
   LeaseLost,
   UnknownModel,
-  CapNotObeyed
+  UnknownPrice,
+  UnsupportedLimit
 ])
 
-/** Everything of a budget that can stop a model call. */
+/**
+ * An error of the client or of the guard that stops a model call.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export type BudgetError = typeof BudgetError.Type
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -81,7 +169,13 @@ const decodeMetadata = Schema.decodeUnknownOption(AiError.ProviderMetadata)
 const metadataOf = (error: BudgetError): AiError.ProviderMetadata =>
   Option.getOrElse(decodeMetadata({ [metadataKey]: Option.getOrNull(encode(error)) }), () => ({}))
 
-const reasonOf = (error: BudgetError): AiError.AiErrorReason => {
+const reasonOf = (error: BudgetError): AiError.AiErrorReason => withMessage(plainReasonOf(error), error.message)
+
+/** The message of the budget's error instead of one that names the provider. */
+const withMessage = (reason: AiError.AiErrorReason, message: string): AiError.AiErrorReason =>
+  Object.defineProperty(reason, "message", { value: message, configurable: true })
+
+const plainReasonOf = (error: BudgetError): AiError.AiErrorReason => {
   const metadata = metadataOf(error)
   switch (error._tag) {
     case "BudgetExceeded":

@@ -1,43 +1,53 @@
 /**
- * Embeddings held to the budget, by the usage of each request that goes to the provider: single embeddings are charged with
- * the batch that they go in.
+ * Guards an embedding model of `effect/ai`. Each request to the provider is reserved and charged by its usage; single
+ * embeddings are charged with the batch that they are sent in.
  *
- * Source: ours; `effect/ai/EmbeddingModel`.
+ * **Details**
+ *
+ * Embeddings of different subjects aren't batched, so that each subject is charged for its own.
+ *
+ * @since 0.1.0
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type { Settlement } from "effect-cycles/Settlement"
+import { CurrentSubject } from "effect-cycles/Subject"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Guarded from "./internal/embed.ts"
-import type { Units } from "./internal/call.ts"
+import type { Units } from "./internal/request.ts"
 import type { Pricing } from "./Pricing.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How an embedding model is guarded. */
-export interface Options<U extends Units = "tokens"> extends Omit<LeaseOptions, "dryRun" | "onSettled"> {
+/**
+ * The options of a guarded embedding model.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options<U extends Units = "tokens"> extends Omit<LeaseOptions, "onSettled"> {
   /** Runs once with the settlement of each request. See `Cycles.LeaseOptions`. */
   readonly onSettled?: ((settlement: Settlement) => Effect.Effect<unknown>) | undefined
-  /** What the budget is charged in. Default `tokens`; the other two need `Pricing`. */
+  /** The units that requests are charged in. Default `tokens`. The other two need `Pricing`. */
   readonly units?: U | undefined
-  /** Default: kind `llm.embedding`, name `provider:model`. */
+  /** The action of the reservation. Default: kind `llm.embedding`, name `provider:model`. */
   readonly action?: Action | undefined
-  /** Merged into the ambient subject, nearest wins. */
+  /** The subject, merged into the current subject field by field. */
   readonly subject?: Subject | undefined
-  /** JSON, kept with the reservation. */
+  /** JSON that is stored with the reservation. */
   readonly metadata?: Metadata | undefined
-  /** Where it isn't told by `Model.ProviderName`, as in `openai`. */
+  /** The provider's name. Default: `Model.ProviderName`, if it is in the context. */
   readonly provider?: string | undefined
-  /** Where it isn't told by `Model.ModelName`. */
+  /** The model's name. Default: `Model.ModelName`, if it is in the context. */
   readonly model?: string | undefined
-  /** What may go in one batch, where the provider's settings differ by context; as in `EmbeddingModel.make`. */
+  /** A key of the context: only embeddings with equal keys are batched. As in `EmbeddingModel.make`. */
   readonly batchKey?: ((context: Context.Context<never>) => unknown) | undefined
 }
 
@@ -45,7 +55,12 @@ export interface Options<U extends Units = "tokens"> extends Omit<LeaseOptions, 
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Guards an embedding model. */
+/**
+ * Guards an embedding model.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = <const U extends Units = "tokens">(
   inner: EmbeddingModel.EmbeddingModel,
   options?: Options<U>
@@ -63,7 +78,7 @@ export const make = <const U extends Units = "tokens">(
             usage: { inputTokens: usage.inputTokens }
           })
         ),
-      batchKey: options?.batchKey
+      batchKey: (context) => [Context.get(context, CurrentSubject), options?.batchKey?.(context)]
     })
   )
 
@@ -71,7 +86,12 @@ export const make = <const U extends Units = "tokens">(
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Guards the embedding model that is there. */
+/**
+ * Guards the embedding model in the context.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = <const U extends Units = "tokens">(
   options?: Options<U>
 ): Layer.Layer<

@@ -1,61 +1,100 @@
 /**
- * One Layer over a language model, and every call of it is held to the budget: reserved before, charged by the provider's
- * own usage after, whatever happens to the answer.
+ * Guards a language model of `effect/ai` with one Layer: every call reserves budget first and is charged by the usage that the
+ * provider reports.
  *
- * ```ts
- * const Guarded = CyclesModel.layer().pipe(Layer.provide(OpenAiLanguageModel.model("gpt-5")))
- * ```
+ * **Details**
  *
- * The charge is made when the answer is there and before any tool runs, so that a tool that fails or is slow changes nothing
- * on it. A stream that is cancelled or fails charges what it had used. Tools, chats, plans, approvals and incremental prompts
- * work as over the bare model.
+ * - The reserved output limit is given to the provider, so that a response can't cost more than its reservation. See
+ *   `OutputLimit`.
+ * - The charge is made when the response has arrived and before any tool runs. A tool that fails or is slow doesn't change it.
+ * - A stream that is cancelled or fails is charged what it has used.
+ * - Tools, chats, plans, approvals and incremental prompts work as with the inner model.
  *
- * A refusal is the `AiError` reason `QuotaExhaustedError`; see `CyclesAiError`.
+ * **Gotchas**
  *
- * Source: ours; `effect/ai/LanguageModel`.
+ * - A call that was sent and has no response (a timeout, an interrupt, a lost connection) is charged its estimated input,
+ *   unless `onFailure` says otherwise. A response with a status of 400 or more costs nothing.
+ * - A denial is an `AiError` with the reason `QuotaExhaustedError`. `CyclesAiError.causeOf` returns the typed error.
+ *
+ * @since 0.1.0
  */
 import { Cycles } from "effect-cycles/Cycles"
 import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import type { Units as CallUnits } from "./internal/call.ts"
+import type { Units as CallUnits } from "./internal/request.ts"
 import * as Finish from "./internal/finish.ts"
 import * as Incremental from "./internal/incremental.ts"
 import * as StructuredObject from "./internal/object.ts"
 import * as Prepare from "./internal/prepare.ts"
+import * as Transformers from "./internal/transformers.ts"
 import type { Pricing } from "./Pricing.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the budget is charged in: tokens, money, or each of them by a reservation of its own. */
+/**
+ * The units that a call is charged in: tokens, US dollars, or both by a reservation each.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Units = CallUnits
 
-/** A call that is about to be made. */
-export type CallInfo = Prepare.CallInfo
+export type {
+  /**
+   * A call that is about to be made.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  CallInfo
+} from "./internal/prepare.ts"
 
-/** How a model is guarded. */
+/**
+ * The options of a guarded model.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface Options<U extends Units = "tokens", R = never> extends Prepare.Options<R> {
-  /** Default `tokens`. The other two need `Pricing`. */
+  /** The units that calls are charged in. Default `tokens`. The other two need `Pricing`. */
   readonly units?: U | undefined
 }
 
-/** What a guard needs besides `Cycles`. */
+/**
+ * The services that a guard needs besides `Cycles`: `Pricing` if it charges dollars.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Needs<U extends Units> = U extends "tokens" ? never : Pricing
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Guards a model. Dies with a `RangeError` where `maxOutputTokens` is no count. */
+/**
+ * Guards a language model. Dies with a `RangeError` if `maxOutputTokens` isn't an integer of at least 1. Logs a warning if the
+ * model is guarded already, because each guard charges.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const make = <const U extends Units = "tokens", R = never>(
   inner: LanguageModel.LanguageModel,
   options?: Options<U, R>
 ): Effect.Effect<LanguageModel.LanguageModel, never, Cycles | Needs<U> | R> =>
   Effect.gen(function* () {
-    const prepare = yield* Prepare.make<R>(options ?? {})
+    if (guardedModels.has(inner)) {
+      yield* Effect.logWarning("CyclesModel guards a model that is guarded already: every call is charged twice")
+    }
+    const transformers = yield* Transformers.make
+    const prepare = yield* Prepare.make<R>(options ?? {}, transformers)
     const incremental = Incremental.make()
 
     const outer = yield* LanguageModel.make({
@@ -79,7 +118,7 @@ export const make = <const U extends Units = "tokens", R = never>(
       supportsSystemMessagesInHistory: inner.supportsSystemMessagesInHistory
     })
 
-    return LanguageModel.LanguageModel.of({
+    const guarded = LanguageModel.LanguageModel.of({
       ...outer,
       generateObject: (asked) =>
         Effect.flatMap(
@@ -95,20 +134,49 @@ export const make = <const U extends Units = "tokens", R = never>(
               )
             )
           ),
-          (outer) => outer.generateObject(asked)
+          (outer) => transformers.provide(outer.generateObject(asked))
         )
     })
+    guardedModels.add(guarded)
+    return guarded
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Guards the model that is there. */
+/**
+ * Guards the language model in the context. The names of the provider and of the model stay in the context.
+ *
+ * @example
+ * ```ts
+ * import { CyclesModel } from "@effect-cycles/ai"
+ * import type { Cycles } from "effect-cycles"
+ * import * as Layer from "effect/Layer"
+ * import type { LanguageModel } from "effect/ai"
+ *
+ * export const guarded = (
+ *   model: Layer.Layer<LanguageModel.LanguageModel> // for example OpenAiLanguageModel.model("gpt-5")
+ * ): Layer.Layer<LanguageModel.LanguageModel, never, Cycles.Cycles> =>
+ *   CyclesModel.layer({ maxOutputTokens: 2_000 }).pipe(Layer.provide(model))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = <const U extends Units = "tokens", R = never>(
   options?: Options<U, R>
 ): Layer.Layer<LanguageModel.LanguageModel, never, LanguageModel.LanguageModel | Cycles | Needs<U> | R> =>
-  Layer.effect(
-    LanguageModel.LanguageModel,
-    Effect.flatMap(LanguageModel.LanguageModel, (inner) => make(inner, options))
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const guarded = yield* make(yield* LanguageModel.LanguageModel, options)
+      const names = Context.pick(Model.ProviderName, Model.ModelName)(yield* Effect.context<never>())
+      return Context.add(names, LanguageModel.LanguageModel, guarded)
+    })
   )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const guardedModels = new WeakSet<LanguageModel.LanguageModel>()

@@ -1,50 +1,117 @@
 /**
- * Tools held to the budget: each call of a guarded tool is reserved, charged by its result, and refused in words that the
- * model understands.
+ * Guards the tools of a toolkit: each call reserves its estimate, runs the handler only if the budget allows it, and
+ * commits the actual amount.
+ *
+ * **Details**
+ *
+ * - A refused call returns an `execution-denied` result with a reason for the model. The handler doesn't run, and the
+ *   model can continue without it.
+ * - The caps of the reservation apply to the call: the tool lists and `max_steps_remaining: 0` refuse it and release the
+ *   reservation, and `cooldown_ms` delays the handler.
+ * - A handler can record its spend through `Reservation.current`. Recorded spend is committed even if the handler fails.
+ * - A failed call is settled by `onFailure`, whether the tool throws its failure or returns it as a result.
+ * - If Cycles is unavailable, the call fails with an `AiError`; `CyclesAiError.causeOf` returns the error of the client.
+ *
+ * **Gotchas**
+ *
+ * Provider-executed tools never reach a handler, so they can't be guarded. Their cost is part of the usage of the model.
+ *
+ * **Example** (Guarding a toolkit)
  *
  * ```ts
- * const guarded = CyclesToolkit.guard(toolkit, {
- *   SendEmail: { estimate: Amount.riskPoints(5), approval: "always" },
- *   Search: { estimate: Amount.usd("0.01"), actual: (result) => Amount.usd(result.cost) }
+ * import { CyclesToolkit } from "@effect-cycles/ai"
+ * import { Effect, Schema } from "effect"
+ * import { Tool, Toolkit } from "effect/ai"
+ * import { Amount } from "effect-cycles"
+ *
+ * const Search = Tool.make("search", {
+ *   parameters: Schema.Struct({ query: Schema.String }),
+ *   success: Schema.Struct({ hits: Schema.Int })
  * })
+ * const tools = Toolkit.make(Search)
+ *
+ * export const toolkit = CyclesToolkit.guard(tools, {
+ *   search: { estimate: Amount.usd("0.05"), actual: ({ hits }) => Amount.usd(hits * 0.001) }
+ * }).pipe(Effect.provide(tools.toLayer({ search: ({ query }) => Effect.succeed({ hits: query.length }) })))
  * ```
  *
- * A refused call is answered with an `execution-denied` result: the handler never runs, and the model goes on without it. A
- * handler may ask for its `Reservation` and record what it has spent, which is then charged also where it fails.
- *
- * Tools that the provider runs itself are part of the model's usage, not of this.
- *
- * Source: ours; `effect/ai/Toolkit`.
+ * @see createReservation, commitReservation and releaseReservation of the protocol
+ * @since 0.1.0
  */
-import { Cycles, IdempotencyKeyGenerator } from "effect-cycles/Cycles"
+import { Cycles } from "effect-cycles/Cycles"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
-import { assumeParameters, assumeServed, assumeTools } from "./internal/assume.ts"
-import type { Budget } from "./internal/budget.ts"
+import { assumeParameters, assumeRule, assumeServed, assumeTools } from "./internal/assume.ts"
+import type { Rule } from "./internal/budget.ts"
+import * as Denial from "./internal/denial.ts"
 import * as Guarded from "./internal/tool.ts"
+import * as ToolKeys from "./internal/toolKeys.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
-// models
+// options
 // ---------------------------------------------------------------------------------------------------------------------
 
 export type {
   /** The budget of a tool. */
-  Budget
+  Budget,
+  /** How calls of a tool are guarded. */
+  Rule
 } from "./internal/budget.ts"
 
-/** The budgets of a toolkit's tools, by name; a tool without one is not guarded. */
+/**
+ * The budgets of the tools of a toolkit, by name. Tools without a budget follow the default rule.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export type Budgets<Tools extends Record<string, Tool.Any>> = {
-  readonly [Name in keyof Tools]?: Budget<Tools[Name]> | undefined
+  readonly [Name in keyof Tools]?: Rule<Tools[Name]> | undefined
 }
 
-/** What all tools of a toolkit have in common. */
+/**
+ * The rule for tools that `Budgets` doesn't name.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Rules {
+  /**
+   * The rule for a tool without a budget. Fixed, or a function of the tool, which runs once for each tool when the
+   * toolkit is built. Default: `free`.
+   */
+  readonly default?: Rule | ((tool: Tool.Any) => Rule) | undefined
+}
+
+/**
+ * The options that all tools of a guarded toolkit share.
+ *
+ * @category options
+ * @since 0.1.0
+ */
 export interface Options {
   /**
-   * Goes before the id of a tool call in its idempotency key, 1 to 100 characters: the same for the same run of a job, so that
-   * a call that is repeated after a crash is charged once and not run again. Default: a random one each time.
+   * Makes the idempotency keys of tool calls reproducible, so that a job that runs again doesn't run a tool call twice.
+   * 1 to 100 characters, different for each job and the same for each run of it. Default: every call has a fresh random
+   * key.
+   *
+   * **Details**
+   *
+   * - The key of a call is `namespace:id`, and `namespace:id#2` and so on if the id of the tool call is repeated. Calls
+   *   are numbered in the order in which they start. Ids that are long or contain special characters are hashed; calls
+   *   without an id are numbered by the name of the tool.
+   * - Another run with the same ids in the same order has the same keys. A call that is already settled returns
+   *   an `execution-denied` result, and a call that was interrupted before its settlement takes over its reservation.
+   *
+   * **Gotchas**
+   *
+   * - The numbers belong to one result of `guard`: call it once for each run of the job, not once for each model call.
+   *   Two guarded toolkits of the same job need different namespaces.
+   * - A call that was refused by a cap, or interrupted before its handler started, counts as made.
+   * - A run that makes a different call under the same id fails with IDEMPOTENCY_MISMATCH, or is refused.
    */
   readonly namespace?: string | undefined
 }
@@ -53,48 +120,161 @@ export interface Options {
 // combinators
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Guards the tools of a toolkit. It goes wherever the toolkit went. */
-export const guard = <Tools extends Record<string, Tool.Any>>(
+/**
+ * Guards the tools of a toolkit. The result replaces the toolkit wherever `LanguageModel` accepts one.
+ *
+ * **Details**
+ *
+ * Accepts a `Toolkit`, the `WithHandler` that it builds, and an effect of a `WithHandler` such as `McpClient.toolkit`.
+ * A toolkit that is guarded already reserves twice for each call; the first time, it logs a warning.
+ *
+ * **Gotchas**
+ *
+ * - Building the toolkit dies with a `RangeError` if the namespace is empty or too long.
+ * - `LanguageModel.generateText` accepts a toolkit effect only if it can't fail. Run the effect of an MCP toolkit first.
+ *
+ * **Errors**
+ *
+ * Calls of guarded tools fail with an `AiError` if the reserve fails, except for a denial, and with the heartbeat
+ * policies `failOnFinalize` and `cancel` if the lease is lost.
+ *
+ * **Example** (Guarding the tools of an MCP server)
+ *
+ * ```ts
+ * import { CyclesToolkit } from "@effect-cycles/ai"
+ * import { Effect } from "effect"
+ * import { LanguageModel, McpClient } from "effect/ai"
+ * import { Amount } from "effect-cycles"
+ *
+ * export const tidyUp = (client: McpClient.McpClient) =>
+ *   Effect.gen(function* () {
+ *     const toolkit = yield* CyclesToolkit.guard(
+ *       McpClient.toolkit(client, "crm__"),
+ *       { crm__send: { estimate: Amount.riskPoints(20), approval: "always" } },
+ *       { default: (tool) => (tool.name.startsWith("crm__get") ? "free" : { estimate: Amount.riskPoints(5) }) }
+ *     )
+ *     return yield* LanguageModel.generateText({ prompt: "Tidy up", toolkit })
+ *   })
+ * ```
+ *
+ * @see createReservation, commitReservation and releaseReservation of the protocol
+ * @category guards
+ * @since 0.1.0
+ */
+export function guard<Tools extends Record<string, Tool.Any>>(
   toolkit: Toolkit.Toolkit<Tools>,
   budgets: Budgets<Tools>,
-  options?: Options
-): Effect.Effect<Toolkit.WithHandler<Tools>, never, Tool.HandlersFor<Tools> | Cycles> =>
-  Effect.gen(function* () {
+  options?: Options & Rules
+): Effect.Effect<Toolkit.WithHandler<Tools>, never, Tool.HandlersFor<Tools> | Cycles>
+export function guard<Tools extends Record<string, Tool.Any>>(
+  toolkit: Toolkit.WithHandler<Tools>,
+  budgets: Budgets<Tools>,
+  options?: Options & Rules
+): Effect.Effect<Toolkit.WithHandler<Tools>, never, Cycles>
+export function guard<Tools extends Record<string, Tool.Any>, E, R>(
+  toolkit: Effect.Effect<Toolkit.WithHandler<Tools>, E, R>,
+  budgets: Budgets<Tools>,
+  options?: Options & Rules
+): Effect.Effect<Toolkit.WithHandler<Tools>, E, R | Cycles>
+export function guard<Tools extends Record<string, Tool.Any>, E, R>(
+  toolkit: Toolkit.WithHandler<Tools> | Effect.Effect<Toolkit.WithHandler<Tools>, E, R>,
+  budgets: Budgets<Tools>,
+  options: Options & Rules = {}
+): Effect.Effect<Toolkit.WithHandler<Tools>, E, R | Cycles> {
+  let keys: ToolKeys.ToolKeys | undefined
+  let hasWarned = false
+  return Effect.gen(function* () {
+    keys ??= ToolKeys.make(options.namespace)
     const cycles = yield* Cycles
-    const makeKey = yield* IdempotencyKeyGenerator
-    const inner = yield* toolkit
-    const namespace = options?.namespace ?? makeKey()
-
-    const guarded: Toolkit.WithHandler<Tools> = {
-      tools: withApprovals(inner.tools, budgets),
-      handle: (name, params, toolCallId, parseOptions) => {
-        const run = inner.handle(name, params, toolCallId, parseOptions)
-        const tool = inner.tools[name]
-        const budget = budgets[name]
-        if (tool === undefined || budget === undefined) return run
-        return Effect.map(decode(tool, params), (decoded) =>
-          decoded === undefined
-            ? // The toolkit says what is wrong with the parameters; its handler doesn't run.
-              Stream.unwrap(run)
-            : Guarded.run(cycles, tool, budget, decoded.params, keyOf(namespace, toolCallId), run)
-        )
-      }
+    const inner = Effect.isEffect(toolkit) ? yield* toolkit : toolkit
+    if (guardedHandles.has(inner.handle) && !hasWarned) {
+      hasWarned = true
+      yield* Effect.logWarning("CyclesToolkit.guard received a guarded toolkit: each call reserves its estimate twice")
     }
+    const guarded = make(cycles, inner, rulesOf(inner.tools, budgets, options.default), keys)
+    guardedHandles.add(guarded.handle)
     return guarded
   })
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The `handle` of every guarded toolkit. */
+const guardedHandles = new WeakSet<object>()
+
+/** The rule of each tool, by name. */
+interface RuleTable<Tools extends Record<string, Tool.Any>> {
+  readonly get: <Name extends keyof Tools>(name: Name) => Rule<Tools[Name]> | undefined
+}
+
+const rulesOf = <Tools extends Record<string, Tool.Any>>(
+  tools: Tools,
+  budgets: Budgets<Tools>,
+  otherwise: Rules["default"]
+): RuleTable<Tools> => {
+  const rules = new Map<PropertyKey, unknown>()
+  for (const name of Object.keys(tools)) {
+    const tool = tools[name]
+    if (tool === undefined) continue
+    const own = Object.hasOwn(budgets, name) ? budgets[name] : undefined
+    rules.set(name, own ?? (typeof otherwise === "function" ? otherwise(tool) : otherwise) ?? "free")
+  }
+  return {
+    get: (name) => {
+      const rule = rules.get(name)
+      assumeRule<Rule<Tools[typeof name]>>(rule, name)
+      return rule
+    }
+  }
+}
+
+const make = <Tools extends Record<string, Tool.Any>>(
+  cycles: Cycles,
+  inner: Toolkit.WithHandler<Tools>,
+  rules: RuleTable<Tools>,
+  keys: ToolKeys.ToolKeys
+): Toolkit.WithHandler<Tools> => ({
+  tools: withApprovals(inner.tools, rules),
+  handle: (name, params, toolCallId, parseOptions) => {
+    const run = inner.handle(name, params, toolCallId, parseOptions)
+    const rule = rules.get(name)
+    const tool = inner.tools[name]
+    if (tool === undefined || rule === undefined || rule === "free") return run
+    if (rule === "deny") return Effect.succeed(Stream.succeed(Denial.forbidden(tool)))
+    return Effect.suspend(() => {
+      const results = Stream.unwrap(run)
+      // Numbered before anything asynchronous, so that parallel calls are numbered in their order.
+      let first: Effect.Effect<string | undefined> | undefined = keys.next(tool.name, toolCallId)
+      const key = Effect.suspend(() => {
+        const next = first ?? keys.next(tool.name, toolCallId)
+        first = undefined
+        return next
+      })
+      return Effect.map(decode(tool, params, parseOptions), (decoded) =>
+        decoded === undefined
+          ? // The inner toolkit reports the invalid parameters. The handler doesn't run.
+            results
+          : Guarded.run(cycles, { tool, budget: rule, params: decoded.params, key, results })
+      )
+    })
+  }
+})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The parameters of a call, where they are of the tool's schema. */
+/** The decoded parameters of a call, or nothing if they are invalid. */
 const decode = <T extends Tool.Any>(
   tool: T,
-  params: unknown
+  params: unknown,
+  options: SchemaAST.ParseOptions | undefined
 ): Effect.Effect<{ readonly params: Tool.Parameters<T> } | undefined> =>
   Effect.suspend(() => {
     const decoding = Schema.isSchema(tool.parametersSchema)
-      ? Schema.decodeUnknownEffect(tool.parametersSchema)(params)
+      ? Schema.decodeUnknownEffect(tool.parametersSchema)(params, options)
       : Effect.succeed(params)
     assumeServed(decoding)
     return Effect.match(decoding, {
@@ -106,22 +286,18 @@ const decode = <T extends Tool.Any>(
     })
   })
 
-const keyOf = (namespace: string, toolCallId: string | undefined): string | undefined =>
-  toolCallId === undefined ? undefined : `${namespace}:${toolCallId}`.slice(0, 256)
-
-/** Copies of the tools that ask for approval where their budgets say so, besides what they say themselves. */
-const withApprovals = <Tools extends Record<string, Tool.Any>>(tools: Tools, budgets: Budgets<Tools>): Tools => {
-  const copies: Record<string, Tool.Any> = {}
-  for (const name of Object.keys(tools)) {
-    const tool = tools[name]
-    if (tool !== undefined) copies[name] = withApproval<Tools[string]>(tool, budgets[name]?.approval)
-  }
+/** Copies of the tools that also require the approvals of their budgets. */
+const withApprovals = <Tools extends Record<string, Tool.Any>>(tools: Tools, rules: RuleTable<Tools>): Tools => {
+  const copies: Record<string, Tool.Any> = Object.fromEntries(
+    Object.entries(tools).map(([name, tool]) => [name, withApproval<Tools[string]>(tool, rules.get(name))])
+  )
   assumeTools<Tools>(tools, copies)
   return copies
 }
 
-const withApproval = <T extends Tool.Any>(tool: Tool.Any, approval: Budget<T>["approval"]): Tool.Any => {
-  if (approval === undefined) return tool
+const withApproval = <T extends Tool.Any>(tool: Tool.Any, rule: Rule<T> | undefined): Tool.Any => {
+  if (typeof rule !== "object" || rule.approval === undefined) return tool
+  const { approval } = rule
   const own = tool.needsApproval
   return tool.setNeedsApproval((params, context) => {
     assumeParameters<T>(tool, params)

@@ -1,119 +1,246 @@
 /**
- * How many tokens a call will take, before it is made.
+ * Estimates how many tokens a call takes, before it is made.
  *
- * The default counts bytes and takes one token for every two: above what today's vocabularies need for prose in any script,
- * for code and for JSON, and it loads nothing. What calls then really took corrects it, for each model: an estimate that was
- * too low is raised at once, one that was too high sinks slowly.
+ * The default estimator counts features of the text (pieces of words, digits, signs, white space and scripts) and weighs them for
+ * the vocabulary of the model. The weights make the estimate an upper bound for prose, code and data in the vocabularies that
+ * they were measured with. It loads no vocabulary. Attachments are estimated by the rules of the provider.
  *
- * Source: ours; measured against the o200k vocabulary.
+ * **Details**
+ *
+ * - The usage of finished calls corrects later estimates of the same model. A hidden prompt raises a constant part, a
+ *   vocabulary that needs more tokens raises a factor, and attachments have separate factors. Text is never estimated below
+ *   the weights.
+ * - `fromTokenizer` counts by a tokenizer for at most 50 ms per request. The rest, and everything if the tokenizer fails, is
+ *   counted by features.
+ *
+ * **Gotchas**
+ *
+ * - Estimates can be too low for rare languages, for Chinese characters or Hangul in random order, and for content that the
+ *   request doesn't have, such as the results of a web search that the provider runs.
+ * - A model whose name isn't known is estimated by the largest of ten vocabularies. Vocabularies of 32,000 tokens that aren't
+ *   recognized by name can need more.
+ *
+ * **Example** (Estimating a prompt)
+ *
+ * ```ts
+ * import { Estimator } from "@effect-cycles/ai"
+ * import { Effect } from "effect"
+ * import { Prompt } from "effect/ai"
+ *
+ * export const program = Effect.gen(function* () {
+ *   const estimator = Estimator.make()
+ *   const estimate = yield* estimator.input({ model: "openai:gpt-5", prompt: Prompt.make("Hello"), tools: [] })
+ *   return estimate.tokens
+ * })
+ * ```
+ *
+ * @since 0.1.0
  */
 import * as AiTokenizer from "effect/ai/Tokenizer"
 import type * as Prompt from "effect/ai/Prompt"
-import * as Tool from "effect/ai/Tool"
+import type * as Tool from "effect/ai/Tool"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
-import { utf8Length } from "./internal/bytes.ts"
+import { isClaude, isKnown, vocabulariesOf } from "./internal/estimator/columns.ts"
+import { countAll, tokensOfString } from "./internal/estimator/count.ts"
+import * as Exact from "./internal/estimator/exact.ts"
+import * as Line from "./internal/estimator/line.ts"
+import * as Parts from "./internal/estimator/parts.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What is about to be sent to a model. */
+/**
+ * A request that is about to be sent to a model.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Request {
-  /** `provider:model`, or what is known of it. */
+  /** `provider:model`, or the model alone. The name decides the vocabulary and the rules for attachments. */
   readonly model: string
+  /** The prompt of the request. */
   readonly prompt: Prompt.Prompt
-  /** The tools that the model is shown. */
+  /** The tools that the request declares. */
   readonly tools: ReadonlyArray<Tool.Any>
-  /** The schema of a structured answer. */
+  /** The schema of a structured response. */
   readonly schema?: Schema.Top | undefined
 }
 
-/** A file in a prompt. */
+/**
+ * A file in a prompt or in the result of a tool.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type Attachment = Prompt.FilePart
 
-/** How a default estimator counts. */
+/**
+ * Options of an estimator.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Options {
   /**
-   * Tokens of an attachment. Default: 2,000 for an image, half its bytes for a text, 20,000 for an address of anything else,
-   * a tenth of its bytes for the rest; the provider's first answers correct it.
+   * Returns the tokens of an attachment, or `undefined` to use the rule of the provider. Later estimates are corrected by the
+   * usage of calls either way. If it throws or returns a negative number or NaN, the rule of the provider is used.
+   *
+   * By default images are counted by their size, PDFs by pages, recordings by seconds, and texts such as JSON as text. An
+   * address of a file that isn't an image counts 50,000 tokens.
    */
-  readonly attachmentTokens?: ((attachment: Attachment) => number) | undefined
+  readonly attachmentTokens?: ((attachment: Attachment) => number | undefined) | undefined
+}
+
+/**
+ * Options of an estimator that counts by a tokenizer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TokenizerOptions extends Options {
+  /**
+   * Returns whether the tokenizer has the vocabulary of a model. Its count is used alone for these models. For any other model
+   * the larger of its count and the count by features is used. Default: the OpenAI models of o200k for `GptTokenizer`, no model
+   * for another tokenizer.
+   */
+  readonly hasVocabularyOf?: ((model: string) => boolean) | undefined
+  /** The time that one request may take the tokenizer. The rest of the request is counted by features. Default: 50 ms. */
+  readonly timeLimit?: Duration.Input | undefined
 }
 
 const TypeId = "~@effect-cycles/ai/Estimator"
 
-/** Estimates how many tokens a call takes. */
+/**
+ * The estimate of a request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Estimate {
+  /** `provider:model`, as in the request. */
+  readonly model: string
+  /** Input tokens to reserve, an integer of at least 1. */
+  readonly tokens: number
+  /** Tokens of everything but attachments, without corrections. */
+  readonly text: number
+  /** Tokens of the attachments by class (`image`, `pdf`, `audio`, `video`, `bytes`, `address`), without corrections. */
+  readonly attachments: Readonly<Record<string, number>>
+  /** Whether the request declares tools that the provider runs. Their results are input that isn't in the request. */
+  readonly hasProviderTools: boolean
+}
+
+/**
+ * The usage of a finished call, as its provider reported it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Actual {
+  /** All input tokens, cached ones included, or `undefined` if the provider didn't report them. */
+  readonly inputTokens: number | undefined
+  /** Output tokens without reasoning, or `undefined` if the provider didn't report them. */
+  readonly outputTokens: number | undefined
+  /** The text of the response: text, visible reasoning, tool calls as JSON. */
+  readonly output: string
+}
+
+/**
+ * Estimates the tokens of calls.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Estimator {
   readonly [TypeId]: typeof TypeId
-  /** Tokens of what is sent, at least 1. */
-  readonly input: (request: Request) => Effect.Effect<number>
-  /** Tokens of so many bytes of answer, rounded up. */
-  readonly output: (model: string, bytes: number) => number
-  /** Corrects the estimates of a model by what one of its calls really took, in tokens. */
-  readonly learn: (model: string, estimated: number, actual: number) => void
+  /** Estimates the input tokens of a request. */
+  readonly input: (request: Request) => Effect.Effect<Estimate>
+  /** Returns the tokens of a response or of a part of it, an integer of at least 0. */
+  readonly output: (model: string, text: string) => number
+  /**
+   * Corrects later estimates by the usage of a call. Call it for finished calls whose request was sent as it was estimated.
+   * Usage that is missing, negative, zero or NaN is ignored.
+   */
+  readonly learn: (estimate: Estimate, actual: Actual) => void
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How many tokens a call will take. Where none is provided, each guarded model has one of its own, by bytes. */
+/**
+ * Estimates the tokens of calls. Without this service, each guarded model has a separate estimator from `make`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const Estimator: Context.Service<Estimator, Estimator> = Context.Service("@effect-cycles/ai/Estimator")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** By bytes. */
-export const make = (options?: Options): Estimator => {
-  const attachmentTokens = options?.attachmentTokens ?? defaultAttachmentTokens
-  return calibrated((request) => Effect.sync(() => byBytes(request, attachmentTokens)))
-}
+/**
+ * Makes an estimator that counts features of the text.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options?: Options): Estimator => fromCount(countAll, options, slopeCap)
 
-/** By a tokenizer; tools, schemas and attachments, which it doesn't count, by bytes. Where it fails, all by bytes. */
-export const fromTokenizer = (tokenizer: AiTokenizer.Service, options?: Options): Estimator => {
-  const attachmentTokens = options?.attachmentTokens ?? defaultAttachmentTokens
-  return calibrated((request) =>
-    Effect.match(tokenizer.tokenize(request.prompt), {
-      onFailure: () => byBytes(request, attachmentTokens),
-      onSuccess: (tokens) =>
-        tokens.length +
-        request.prompt.content.length * messageTokens +
-        attachmentsOf(request.prompt).reduce((all, part) => all + sane(attachmentTokens(part)), 0) +
-        Math.ceil(declarationBytes(request) / bytesPerToken)
-    })
+/**
+ * Makes an estimator that counts the prompt by a tokenizer, and tools, schemas and attachments like `make`.
+ *
+ * The text is encoded in pieces of bounded size. A tokenizer that fails, dies, returns no list of tokens or takes longer than
+ * `timeLimit` is replaced by `make` for the rest of the request, and so is a tokenizer for a request of more than 1,048,576
+ * characters.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromTokenizer = (tokenizer: AiTokenizer.Service, options?: TokenizerOptions): Estimator => {
+  const hasVocabularyOf = options?.hasVocabularyOf ?? (isForModels(tokenizer) ? tokenizer.hasVocabularyOf : () => false)
+  const count = Exact.make(tokenizer, Duration.fromInputUnsafe(options?.timeLimit ?? 50))
+  return fromCount(
+    (texts, vocabularies, model) =>
+      hasVocabularyOf(model)
+        ? count(texts, vocabularies)
+        : Effect.zipWith(count(texts, vocabularies), countAll(texts, vocabularies), (a, b) => Math.max(a, b)),
+    options,
+    (model) => (hasVocabularyOf(model) ? 1.1 : slopeCap(model))
   )
 }
 
-/** Corrects what a count says by what calls really took. */
-const calibrated = (count: (request: Request) => Effect.Effect<number>): Estimator => {
-  const ratios = new Map<string, number>()
-  return {
-    [TypeId]: TypeId,
-    input: (request) =>
-      Effect.map(count(request), (tokens) => Math.max(1, Math.ceil(sane(tokens) * (ratios.get(request.model) ?? 1)))),
-    output: (model, bytes) => Math.ceil((bytes / bytesPerToken) * Math.max(minRatio, ratios.get(model) ?? 1)),
-    learn: (model, estimated, actual) => {
-      if (!(estimated > 0) || !(actual > 0)) return
-      const before = ratios.get(model) ?? 1
-      const seen = clamp((before * actual * headroom) / estimated)
-      ratios.set(model, seen >= before ? seen : clamp(before + (seen - before) * sinking))
-    }
-  }
-}
+/** Whether a tokenizer has a list of models, such as `GptTokenizer.make`. */
+const isForModels = (
+  tokenizer: AiTokenizer.Service
+): tokenizer is AiTokenizer.Service & { readonly hasVocabularyOf: (model: string) => boolean } =>
+  Predicate.hasProperty(tokenizer, "hasVocabularyOf") && Predicate.isFunction(tokenizer.hasVocabularyOf)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** By bytes; one for all models that it is provided to. */
+/**
+ * Provides the estimator of `make`. All models that the layer is provided to share it.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
 export const layer = (options?: Options): Layer.Layer<Estimator> => Layer.sync(Estimator, () => make(options))
 
-/** By the tokenizer of `effect/ai` that is there. */
-export const layerTokenizer = (options?: Options): Layer.Layer<Estimator, never, AiTokenizer.Tokenizer> =>
+/**
+ * Provides the estimator of `fromTokenizer`, with the tokenizer of `effect/ai` in the context.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerTokenizer = (options?: TokenizerOptions): Layer.Layer<Estimator, never, AiTokenizer.Tokenizer> =>
   Layer.effect(
     Estimator,
     Effect.map(AiTokenizer.Tokenizer, (tokenizer) => fromTokenizer(tokenizer, options))
@@ -123,93 +250,75 @@ export const layerTokenizer = (options?: Options): Layer.Layer<Estimator, never,
 // counting
 // ---------------------------------------------------------------------------------------------------------------------
 
-const bytesPerToken = 2
-
-/** What the frame around a message costs. */
+/** Tokens around a message. */
 const messageTokens = 4
 
-const byBytes = (request: Request, attachmentTokens: (attachment: Attachment) => number): number => {
-  let bytes = declarationBytes(request)
-  let tokens = 0
-  for (const message of request.prompt.content) {
-    tokens += messageTokens
-    if (typeof message.content === "string") {
-      bytes += utf8Length(message.content)
-      continue
+/** Tokens around the declaration of a tool. */
+const toolTokens = 32
+
+/** The prompt about tools that Claude adds: 159 to 530 tokens, by model and tool choice. */
+const claudeToolsTokens = 700
+
+/** The largest number of tokens that is estimated. */
+const mostTokens = 100_000_000
+
+/** The largest learned slope of a model: small if its vocabulary was measured. */
+const slopeCap = (model: string): number => (isKnown(vocabulariesOf(model)) ? 1.25 : 2)
+
+const fromCount = (
+  count: (...args: [...Parameters<Exact.Count>, model: string]) => Effect.Effect<number>,
+  options: Options | undefined,
+  capOf: (model: string) => number
+): Estimator => {
+  const lineOf = Line.makeLines(capOf)
+  const given = (part: Attachment): number | undefined => {
+    try {
+      const tokens = options?.attachmentTokens?.(part)
+      return tokens !== undefined && tokens >= 0 ? Math.min(tokens, mostTokens) : undefined
+    } catch {
+      return undefined
     }
-    for (const part of message.content) {
-      if (part.type === "file") tokens += sane(attachmentTokens(part))
-      else bytes += partBytes(part)
+  }
+  return {
+    [TypeId]: TypeId,
+    input: (request) =>
+      Effect.gen(function* () {
+        const { model, prompt, schema, tools } = request
+        const vocabularies = vocabulariesOf(model)
+        const contents = Parts.contentsOf(prompt, model, given)
+        const declarations = tools.map(Parts.toolText)
+        if (schema !== undefined) declarations.push(Parts.schemaText(schema))
+        const hasHiddenPrompt = declarations.length > 0 && isClaude(model)
+        const text =
+          prompt.content.length * messageTokens +
+          tools.length * toolTokens +
+          (hasHiddenPrompt ? claudeToolsTokens : 0) +
+          (yield* count(contents.texts, vocabularies, model)) +
+          (yield* countAll(declarations, vocabularies))
+        const attachments: Record<string, number> = {}
+        for (const { kind, tokens } of contents.files) attachments[kind] = (attachments[kind] ?? 0) + tokens
+        const hasProviderTools = tools.some(Parts.isRunByProvider)
+        const tokens = lineOf(model, hasProviderTools).reserve({ text, attachments })
+        return {
+          model,
+          tokens: Math.min(mostTokens, Math.max(1, Math.ceil(tokens))),
+          text,
+          attachments,
+          hasProviderTools
+        }
+      }),
+    output: (model, text) =>
+      text === "" ? 0 : Math.ceil(tokensOfString(text, vocabulariesOf(model)) * lineOf(model, false).output()),
+    learn: (estimate, { inputTokens, output, outputTokens }) => {
+      const { hasProviderTools, model } = estimate
+      if (isCount(inputTokens) && estimate.text >= 0) lineOf(model, hasProviderTools).learn(estimate, inputTokens)
+      if (isCount(outputTokens) && output !== "") {
+        lineOf(model, false).learnOutput(tokensOfString(output, vocabulariesOf(model)), outputTokens)
+      }
     }
   }
-  return tokens + Math.ceil(bytes / bytesPerToken)
 }
 
-const partBytes = (part: Exclude<Prompt.Part, Prompt.FilePart>): number => {
-  switch (part.type) {
-    case "text":
-    case "reasoning":
-      return utf8Length(part.text)
-    case "tool-call":
-      return utf8Length(part.name) + jsonBytes(part.params)
-    case "tool-result":
-      return utf8Length(part.name) + jsonBytes(part.result)
-    default:
-      return 0
-  }
-}
-
-/** What the tools and the schema of the answer add to the request. */
-const declarationBytes = (request: Request): number =>
-  request.tools.reduce((all, tool) => all + toolBytes(tool), 0) +
-  (request.schema === undefined ? 0 : jsonBytes(Tool.getJsonSchemaFromSchema(request.schema)))
-
-const measuredTools = new WeakMap<Tool.Any, number>()
-
-const toolBytes = (tool: Tool.Any): number => {
-  const known = measuredTools.get(tool)
-  if (known !== undefined) return known
-  const bytes =
-    utf8Length(tool.name) + utf8Length(Tool.getDescription(tool) ?? "") + jsonBytes(Tool.getJsonSchema(tool)) + 32
-  measuredTools.set(tool, bytes)
-  return bytes
-}
-
-const attachmentsOf = (prompt: Prompt.Prompt): ReadonlyArray<Attachment> =>
-  prompt.content.flatMap((message) =>
-    typeof message.content === "string" ? [] : message.content.flatMap((part) => (part.type === "file" ? [part] : []))
-  )
-
-const defaultAttachmentTokens = (attachment: Attachment): number => {
-  const { data, mediaType } = attachment
-  if (mediaType.startsWith("image/")) return 2_000
-  if (data instanceof URL) return 20_000
-  const bytes = typeof data === "string" ? data.length : data.byteLength
-  return Math.ceil(bytes / (mediaType.startsWith("text/") ? bytesPerToken : 10))
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** How far above what a call took the next estimate stays. */
-const headroom = 1.1
-
-/** How much of the way down one call takes the estimate. */
-const sinking = 0.2
-
-const minRatio = 0.1
-const maxRatio = 8
-
-const clamp = (ratio: number): number => Math.min(maxRatio, Math.max(minRatio, ratio))
-
-/** A count that can be reserved: not below zero, not without bound. */
-const sane = (tokens: number): number => (tokens >= 0 ? Math.min(tokens, 100_000_000) : 0)
-
-const jsonBytes = (value: unknown): number => {
-  try {
-    return utf8Length(JSON.stringify(value) ?? "")
-  } catch {
-    return 0
-  }
-}
+/** Whether reported usage is a number of tokens that a call can have. */
+const isCount = (tokens: number | undefined): tokens is number =>
+  tokens !== undefined && tokens > 0 && tokens <= mostTokens

@@ -1,11 +1,23 @@
 /**
- * How a provider is told the most tokens that it may generate. A cap on tokens is obeyed by it, and the estimate of a call
- * reads it.
+ * How a provider is given the highest number of tokens that a call may generate.
  *
- * The providers of `effect/ai` read their settings from the context of each call: a service with a known key that holds the
- * fields of the request. So their packages need not be imported.
+ * **Details**
  *
- * Source: the `Config` service of each provider package; `caps.max_tokens` of the protocol.
+ * A guarded model reserves the output limit and gives the same limit to the provider, so that a response can't cost more
+ * than its reservation. The provider packages of `effect/ai` read their settings from the context of each call: a `Config`
+ * service with a known key, which has the fields of the request. An `OutputLimit` reads and sets the limit there, so the
+ * packages need not be imported.
+ *
+ * **Gotchas**
+ *
+ * - A limit that is given to the model itself, as in `model("gpt-5", { max_output_tokens: 100 })`, isn't in the context.
+ *   The guard can't see it and overrides it. Give the limit to the guard (`maxOutputTokens`) or to the context
+ *   (`withConfigOverride`) instead; the guard only lowers those.
+ * - Providers are known by their name (`Model.ProviderName`). A model that uses the name of another provider needs the
+ *   option `outputLimit`. A limit that the provider doesn't read is detected after the first call.
+ *
+ * @see caps.max_tokens of the protocol
+ * @since 0.1.0
  */
 import * as Context from "effect/Context"
 
@@ -13,60 +25,236 @@ import * as Context from "effect/Context"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How a provider's output limit is read and set, in tokens. */
+/**
+ * Reads and sets the output limit of a provider, in tokens.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface OutputLimit {
-  /** The limit that the context of a call sets, if it does. */
+  /** Whether the provider can be given a limit. False for `none` only. Default true. */
+  readonly isEnforced?: boolean | undefined
+  /** The lowest limit that the provider accepts. A lower one fails with `UnsupportedLimit`. Default 1. */
+  readonly minimum?: number | undefined
+  /** The limit in the context of a call, if there is one. */
   readonly get: (context: Context.Context<never>) => number | undefined
-  /** The context with the limit. */
-  readonly set: <R>(context: Context.Context<R>, limit: number) => Context.Context<R>
+  /**
+   * Returns the context with the limit. `onRead` must run whenever the provider reads the limit; if it never runs, the
+   * limit counts as not enforced.
+   */
+  readonly set: <R>(context: Context.Context<R>, limit: number, onRead?: () => void) => Context.Context<R>
+  /** The model in the context of a call, if it replaces the model of the provider. */
+  readonly model?: ((context: Context.Context<never>) => string | undefined) | undefined
+  /** The tokens for thinking in the context of a call. The provider counts them as output. */
+  readonly thinking?: ((context: Context.Context<never>) => number | undefined) | undefined
+}
+
+/**
+ * How the settings of a provider are arranged, besides the path of the limit.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface SettingOptions {
+  /** The lowest limit that the provider accepts. Default 1. */
+  readonly minimum?: number | undefined
+  /** The path of the model's name. Default `["model"]`. */
+  readonly model?: ReadonlyArray<string> | undefined
+  /** The settings for thinking that must stay below the limit. Default: none. */
+  readonly thinking?: ThinkingOptions | undefined
+}
+
+/**
+ * Settings for thinking.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ThinkingOptions {
+  /** The path of the settings, as in `["thinking"]`. */
+  readonly path: ReadonlyArray<string>
+  /** The field of the settings with the budget in tokens, as in `budget_tokens`. */
+  readonly budget: string
+  /** The lowest budget that the provider accepts. */
+  readonly minimum: number
+  /** The settings that turn thinking off. */
+  readonly off: Readonly<Record<string, unknown>>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The settings of a provider: the key of its service, and the path of the limit in it. */
-export const setting = (key: string, ...path: readonly [string, ...Array<string>]): OutputLimit => {
+/**
+ * Makes an output limit from the key of a provider's `Config` service and the path of the limit in it.
+ *
+ * @example
+ * ```ts
+ * import { OutputLimit } from "@effect-cycles/ai"
+ *
+ * export const outputLimit = OutputLimit.setting("my-app/LocalModel/Config", "options", "num_predict")
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const setting = (key: string, ...path: readonly [string, ...Array<string>]): OutputLimit =>
+  settingWith(key, path, {})
+
+/**
+ * Makes an output limit like `setting`, for a provider with further rules.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const settingWith = (
+  key: string,
+  path: readonly [string, ...Array<string>],
+  options: SettingOptions
+): OutputLimit => {
   const Config = Context.Service<Settings, Settings>(key)
+  const { minimum = 1, model = ["model"], thinking } = options
+  const settingsOf = (context: Context.Context<never>): Settings | undefined => {
+    const settings: unknown = Context.getOrUndefined(context, Config)
+    return isSettings(settings) ? settings : undefined
+  }
   return {
-    get: (context) => {
-      let value: unknown = Context.getOrUndefined(context, Config)
-      for (const name of path) value = isSettings(value) ? value[name] : undefined
-      return typeof value === "number" && value >= 0 ? value : undefined
+    minimum,
+    get: (context) => countOf(at(settingsOf(context), path)),
+    set: (context, limit, onRead) => {
+      const before = settingsOf(context) ?? {}
+      const settings = thinking === undefined ? before : withThinkingBelow(before, thinking, limit)
+      return Context.merge(context, Context.make(Config, withField(settings, path, limit, onRead)))
     },
-    set: (context, limit) => {
-      const settings = Context.getOrUndefined(context, Config) ?? {}
-      return Context.merge(context, Context.make(Config, withField(settings, path, limit)))
-    }
+    model: (context) => {
+      const name = at(settingsOf(context), model)
+      return typeof name === "string" && name !== "" ? name : undefined
+    },
+    thinking: (context) =>
+      thinking === undefined ? undefined : countOf(at(settingsOf(context), [...thinking.path, thinking.budget]))
   }
 }
 
-/** `@effect/ai-openai`. */
-export const openAi: OutputLimit = setting("@effect/ai-openai/OpenAiLanguageModel/Config", "max_output_tokens")
+/**
+ * Combines the limits of several packages that use the same provider name: the limit is set for each of them.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const shared = (...limits: ReadonlyArray<OutputLimit>): OutputLimit => ({
+  minimum: Math.max(1, ...limits.map((limit) => limit.minimum ?? 1)),
+  get: (context) => smallest(...limits.map((limit) => limit.get(context))),
+  set: (context, tokens, onRead) => limits.reduce((all, limit) => limit.set(all, tokens, onRead), context),
+  model: (context) => limits.map((limit) => limit.model?.(context)).find((name) => name !== undefined),
+  thinking: (context) => limits.map((limit) => limit.thinking?.(context)).find((tokens) => tokens !== undefined)
+})
 
-/** `@effect/ai-anthropic`. */
-export const anthropic: OutputLimit = setting("@effect/ai-anthropic/AnthropicLanguageModel/Config", "max_tokens")
+/**
+ * States that the provider can't be given a limit. The reservation then doesn't bind: a longer response is charged in full, as
+ * far as the overage policy allows. A call that the budget allows with a cap on tokens fails with `UnsupportedLimit`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const none: OutputLimit = { isEnforced: false, get: () => undefined, set: (context) => context }
 
-/** `@effect/ai-google`. */
-export const google: OutputLimit = setting(
+// ---------------------------------------------------------------------------------------------------------------------
+// providers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * `@effect/ai-openai`, the Responses API. The minimum is 16 tokens.
+ *
+ * @category providers
+ * @since 0.1.0
+ */
+export const openAi: OutputLimit = settingWith("@effect/ai-openai/OpenAiLanguageModel/Config", ["max_output_tokens"], {
+  minimum: 16
+})
+
+/**
+ * `@effect/ai-openai-compat`. It names its provider `openai`.
+ *
+ * @category providers
+ * @since 0.1.0
+ */
+export const openAiCompat: OutputLimit = setting(
+  "@effect/ai-openai-compat/OpenAiLanguageModel/Config",
+  "max_output_tokens"
+)
+
+/**
+ * `@effect/ai-openrouter`. It names its provider `openai`.
+ *
+ * @category providers
+ * @since 0.1.0
+ */
+export const openRouter: OutputLimit = settingWith(
+  "@effect/ai-openrouter/OpenRouterLanguageModel/Config",
+  ["max_tokens"],
+  { thinking: { path: ["reasoning"], budget: "max_tokens", minimum: 1_024, off: { enabled: false } } }
+)
+
+/**
+ * `@effect/ai-anthropic`. Thinking needs a budget of at least 1,024 tokens below the limit; with less it is turned off.
+ *
+ * @category providers
+ * @since 0.1.0
+ */
+export const anthropic: OutputLimit = settingWith(
+  "@effect/ai-anthropic/AnthropicLanguageModel/Config",
+  ["max_tokens"],
+  { thinking: { path: ["thinking"], budget: "budget_tokens", minimum: 1_024, off: { type: "disabled" } } }
+)
+
+/**
+ * `@effect/ai-google`.
+ *
+ * @category providers
+ * @since 0.1.0
+ */
+export const google: OutputLimit = settingWith(
   "@effect/ai-google/GoogleLanguageModel/Config",
-  "generationConfig",
-  "maxOutputTokens"
+  ["generationConfig", "maxOutputTokens"],
+  {
+    thinking: {
+      path: ["generationConfig", "thinkingConfig"],
+      budget: "thinkingBudget",
+      minimum: 128,
+      off: { thinkingBudget: 0 }
+    }
+  }
 )
 
-/** `@effect/ai-openrouter`. */
-export const openRouter: OutputLimit = setting("@effect/ai-openrouter/OpenRouterLanguageModel/Config", "max_tokens")
-
-/** `@effect/ai-amazon-bedrock`. */
-export const bedrock: OutputLimit = setting(
+/**
+ * `@effect/ai-amazon-bedrock`.
+ *
+ * @category providers
+ * @since 0.1.0
+ */
+export const bedrock: OutputLimit = settingWith(
   "@effect/ai-amazon-bedrock/AmazonBedrockLanguageModel/Config",
-  "inferenceConfig",
-  "maxTokens"
+  ["inferenceConfig", "maxTokens"],
+  {
+    model: ["modelId"],
+    thinking: {
+      path: ["additionalModelRequestFields", "thinking"],
+      budget: "budget_tokens",
+      minimum: 1_024,
+      off: { type: "disabled" }
+    }
+  }
 )
 
-/** By the name that a provider gives itself in `Model.ProviderName`. */
+/**
+ * The output limits by the name of a provider in `Model.ProviderName`. Packages that use the same name share an entry.
+ *
+ * @category providers
+ * @since 0.1.0
+ */
 export const byProvider: Readonly<Record<string, OutputLimit>> = {
-  openai: openAi,
+  openai: shared(openAi, openAiCompat, openRouter),
+  "openai-compat": openAiCompat,
   anthropic,
   google,
   openrouter: openRouter,
@@ -83,9 +271,41 @@ interface Settings {
 
 const isSettings = (value: unknown): value is Settings => typeof value === "object" && value !== null
 
-const withField = (settings: Settings, path: ReadonlyArray<string>, value: unknown): Settings => {
+const at = (settings: unknown, path: ReadonlyArray<string>): unknown =>
+  path.reduce<unknown>((value, name) => (isSettings(value) ? value[name] : undefined), settings)
+
+const countOf = (value: unknown): number | undefined =>
+  typeof value === "number" && value >= 0 ? Math.floor(value) : undefined
+
+const smallest = (...limits: ReadonlyArray<number | undefined>): number | undefined => {
+  const known = limits.filter((limit) => limit !== undefined)
+  return known.length === 0 ? undefined : Math.min(...known)
+}
+
+/** Copies the settings with a field. If `onRead` is given, the field is a getter that runs it. */
+const withField = (settings: Settings, path: ReadonlyArray<string>, value: unknown, onRead?: () => void): Settings => {
   const [name, ...rest] = path
   if (name === undefined) return settings
   const inner = settings[name]
-  return { ...settings, [name]: rest.length === 0 ? value : withField(isSettings(inner) ? inner : {}, rest, value) }
+  const field = rest.length === 0 ? value : withField(isSettings(inner) ? inner : {}, rest, value, onRead)
+  const others = Object.fromEntries(Object.entries(settings).filter(([key]) => key !== name))
+  if (onRead === undefined || rest.length > 0) return { ...others, [name]: field }
+  return Object.defineProperty(others, name, {
+    enumerable: true,
+    configurable: true,
+    get: () => {
+      onRead()
+      return field
+    }
+  })
+}
+
+/** Lowers the budget for thinking below the limit, or turns thinking off if too little is left. */
+const withThinkingBelow = (settings: Settings, thinking: ThinkingOptions, limit: number): Settings => {
+  const before = at(settings, thinking.path)
+  const budget = countOf(at(before, [thinking.budget]))
+  if (!isSettings(before) || budget === undefined || budget < limit) return settings
+  const lowered = limit - 1
+  const after = lowered < thinking.minimum ? thinking.off : { ...before, [thinking.budget]: lowered }
+  return withField(settings, thinking.path, after)
 }

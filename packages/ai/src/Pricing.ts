@@ -1,141 +1,433 @@
 /**
- * What tokens cost. The order of truth: what the provider itself reports, the table that is provided, the estimate.
+ * Prices of model calls, for budgets in `USD_MICROCENTS`.
+ *
+ * `Pricing` is a service with two functions: `price` is the price of a call that was made, and `maximum` is the highest price
+ * that a call can have, which is reserved before the call. `fromTable` makes it from a table; `GenaiPrices` has a catalogue.
+ *
+ * **Details**
+ *
+ * - Money is exact: prices are decimals, counts are integers, and a price rounds up once, to a whole microcent.
+ * - `price(call) <= maximum(request)` if the usage of the call has at most the tokens of the request, each tool of
+ *   `providerTools` ran at most `toolCallsPerRequest` times, and the service tier is that of the request, if it is known.
+ * - A model without a price fails with `UnknownModel`, unless there is a `fallback`. A usage with a dimension that the prices
+ *   don't cover, such as audio or web searches, fails with `UnknownPrice`, unless `unknownDimension` is `"base"`.
+ *
+ * **Example** (Prices from a table)
  *
  * ```ts
- * const Prices = Pricing.layerStatic({ "openai:gpt-5": { input: "1.25", output: "10", cacheRead: "0.125" } })
+ * import { Pricing } from "@effect-cycles/ai"
+ *
+ * export const Prices = Pricing.layerStatic({
+ *   "openai:gpt-5": { input: "1.25", output: "10", cacheRead: "0.125", tiers: { priority: 2 }, tools: { web_search: "10" } },
+ *   "anthropic:claude-sonnet-4": { input: "3", output: "15", cacheRead: "0.3", cacheWrite: "3.75", cacheWriteHour: "6" }
+ * })
  * ```
  *
- * A model that the table doesn't know is refused before it is called, unless a fallback is chosen: a budget that can't tell
- * the price can't hold.
- *
- * Source: ours. Money is exact: decimal prices and whole tokens, rounded up once, to a whole microcent.
+ * @since 0.1.0
  */
-import * as Amount from "@effect-cycles/protocol/Amount"
+import type * as Amount from "@effect-cycles/protocol/Amount"
 import type * as Response from "effect/ai/Response"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Usage } from "./Usage.ts"
+import { cardOf, policyOf } from "./internal/card.ts"
+import * as Decimal from "./internal/decimal.ts"
+import { isDated } from "./internal/modelNames.ts"
+import * as Rates from "./internal/rates.ts"
+import { keys, read, text } from "./internal/unknown.ts"
+import * as Usage from "./Usage.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A call whose price is asked for. */
+/**
+ * A call that was made, whose price is asked for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Call {
-  /** As in `openai`. */
+  /** The name of the provider, as in `openai`. */
   readonly provider: string | undefined
-  /** As in `gpt-5`; after the call, the model that the provider says it used. */
+  /** The model that the provider reports, or the requested model if it reports none, as in `gpt-5-2026-01-31`. */
   readonly model: string
-  readonly usage: Usage
-  /** The tier that the provider says it served the call in, as in `flex`. */
+  /** The requested model. Its price applies if `model` has none. Default: `model`. */
+  readonly requestedModel?: string | undefined
+  /** The tokens and the tool calls of the call. */
+  readonly usage: Usage.Usage
+  /** The service tier of the call, as in `flex`: see `serviceTier`. `undefined`, `default` and `standard` are the regular tier. */
   readonly serviceTier: string | undefined
-  /** When the call was made, milliseconds since 1970. */
+  /** The time of the call, in milliseconds since 1970. */
   readonly atMs: number
 }
 
-/** Dollars per million tokens, at most 8 decimals, as in `"1.25"`. */
-export interface Prices {
+/**
+ * Prices of tokens, in dollars per million tokens: numbers or decimal strings of at least 0, as in `"1.25"`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TokenPrices {
+  /** Input tokens. */
   readonly input: string | number
+  /** Output tokens. */
   readonly output: string | number
-  /** Default: as `input`. */
+  /** Input tokens read from a cache. Default: as `input`, which is never too low. */
   readonly cacheRead?: string | number | undefined
-  /** Default: as `input`. */
+  /** Input tokens written to a cache with the default lifetime, of 5 minutes at Anthropic. No default. */
   readonly cacheWrite?: string | number | undefined
-  /** Default: as `output`. */
+  /** Input tokens written to a cache with a lifetime of an hour. No default. */
+  readonly cacheWriteHour?: string | number | undefined
+  /** Output tokens of reasoning. Default: as `output`. */
   readonly reasoning?: string | number | undefined
+  /** Input tokens of audio. No default. */
+  readonly inputAudio?: string | number | undefined
+  /** Input tokens of images and video. No default: image models have a higher price, most chat models that of `input`. */
+  readonly inputImage?: string | number | undefined
+  /** Output tokens of audio. No default. */
+  readonly outputAudio?: string | number | undefined
+  /** Output tokens of images. No default. */
+  readonly outputImage?: string | number | undefined
 }
+
+/**
+ * Prices of tokens that depend on the size of the request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TierPrices extends TokenPrices {
+  /** The prices of all tokens of a request with more than `above` input tokens. Default: none. */
+  readonly longContext?: (TokenPrices & { readonly above: number }) | undefined
+}
+
+/**
+ * All prices of a model.
+ *
+ * A price without a default has no safe value. A call that reports the dimension fails with `UnknownPrice`, unless the option
+ * `unknownDimension` is `"base"`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Prices extends TierPrices {
+  /**
+   * Prices of service tiers by name, as in `priority`: a factor for all token prices, or prices of their own. `flex` and `batch`
+   * have the regular prices by default, which are never too low; other tiers have no default.
+   */
+  readonly tiers?: { readonly [tier: string]: string | number | TierPrices } | undefined
+  /**
+   * Dollars for a thousand calls of a tool that the provider runs itself, by the name of the tool without its version, as in
+   * `web_search`. `0` is a free tool. No default.
+   */
+  readonly tools?: { readonly [tool: string]: string | number } | undefined
+  /** Dollars for a thousand requests, in addition to their tokens. Default: 0. */
+  readonly requests?: string | number | undefined
+}
+
+/**
+ * A call whose highest possible price is asked for, before it is made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Request {
+  /** The name of the provider, as in `openai`. */
+  readonly provider: string | undefined
+  /** The requested model. */
+  readonly model: string
+  /** The estimated input, in tokens. */
+  readonly inputTokens: number
+  /** The highest output, in tokens. */
+  readonly outputTokens: number
+  /** The names of the tools that the provider may run itself, as in `web_search`. */
+  readonly providerTools: ReadonlyArray<string>
+  /** The service tier that the request asks for. If it is `undefined` or `auto`, the most expensive tier applies. */
+  readonly serviceTier: string | undefined
+  /** The time of the call, in milliseconds since 1970. */
+  readonly atMs: number
+}
+
+/**
+ * What happens if prices are missing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The prices of models that have none. Default: such a model fails with `UnknownModel`. */
+  readonly fallback?: Prices | undefined
+  /**
+   * What a dimension without a price costs. `"refuse"` fails with `UnknownPrice`. `"base"` charges cache writes, audio and
+   * images as plain tokens, service tiers at the regular prices, and tool calls as nothing, which may be too low. Default:
+   * `"refuse"`.
+   */
+  readonly unknownDimension?: "refuse" | "base" | undefined
+  /** How many calls of each provider-run tool `maximum` allows for, an integer of at least 0. Default: 10. */
+  readonly toolCallsPerRequest?: number | undefined
+}
+
+/**
+ * Why a call has no price.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type PriceError = UnknownModel | UnknownPrice
 
 const TypeId = "~@effect-cycles/ai/Pricing"
 
-/** Prices of model calls. */
+/**
+ * Prices of model calls.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export interface Pricing {
+  /** Marks the value as a `Pricing`. */
   readonly [TypeId]: typeof TypeId
-  /** The price of a call, in USD_MICROCENTS. */
-  readonly price: (call: Call) => Effect.Effect<Amount.Amount, UnknownModel>
+  /** The price of a call, in USD_MICROCENTS. Fails if the model or a dimension of its usage has no price. */
+  readonly price: (call: Call) => Effect.Effect<Amount.Amount, PriceError>
+  /** The highest price that a call can have, in USD_MICROCENTS. Fails if the model or a provider-run tool has no price. */
+  readonly maximum: (request: Request) => Effect.Effect<Amount.Amount, PriceError>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // service
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Prices of model calls. */
+/**
+ * The service of `Pricing`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
 export const Pricing: Context.Service<Pricing, Pricing> = Context.Service("@effect-cycles/ai/Pricing")
-
-/** Makes a price service from one function. */
-export const make = (price: Pricing["price"]): Pricing => ({ [TypeId]: TypeId, price })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Prices from a table whose keys are `provider:model` or `model`. A dated model, `gpt-5-2026-01-31`, has the price of the
- * longest key that it begins with. Throws a `RangeError` where a price is no amount of dollars.
+ * Makes prices from functions.
+ *
+ * Without `maximum`, the highest price is that of plain input and output tokens and of ten calls of each provider-run tool.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
-export const fromTable = (
-  table: { readonly [model: string]: Prices },
-  options?: { readonly fallback?: Prices | undefined }
-): Pricing => {
-  const rates = new Map(Object.entries(table).map(([key, prices]) => [key, ratesOf(prices)]))
-  const keys = [...rates.keys()].toSorted((a, b) => b.length - a.length)
-  const fallback = options?.fallback === undefined ? undefined : ratesOf(options.fallback)
+export const make = (price: Pricing["price"], maximum?: Pricing["maximum"]): Pricing => ({
+  [TypeId]: TypeId,
+  price,
+  maximum:
+    maximum ??
+    (({ atMs, inputTokens, model, outputTokens, provider, providerTools, serviceTier }) => {
+      const toolCalls = Object.fromEntries(providerTools.map((tool) => [tool, policyOf().toolCallsPerRequest]))
+      return price({ provider, model, usage: Usage.make(inputTokens, outputTokens, { toolCalls }), serviceTier, atMs })
+    })
+})
 
-  const find = (name: string): Rates | undefined => {
-    const exact = rates.get(name)
+/**
+ * Makes prices from a table whose keys are `provider:model` or `model`.
+ *
+ * A model with a date has the price of the model: `gpt-4-0613`, `gpt-4o-2024-08-06` and `claude-3-5-haiku@20241022`, but neither
+ * `gpt-4-32k` nor `gpt-4-1106-preview` nor `gpt-4-latest`. The model that the provider reports is looked up first, then
+ * `requestedModel`, then `fallback`.
+ *
+ * Throws a `RangeError` if a price isn't a decimal of at least 0, or `toolCallsPerRequest` isn't an integer of at least 0.
+ *
+ * **Example** (A price with cached input)
+ *
+ * ```ts
+ * import { Pricing, Usage } from "@effect-cycles/ai"
+ * import { Effect } from "effect"
+ *
+ * const prices = Pricing.fromTable({ "gpt-5": { input: "1.25", output: "10", cacheRead: "0.125" } })
+ *
+ * const price = prices.price({
+ *   provider: "openai",
+ *   model: "gpt-5-2026-01-31",
+ *   usage: Usage.make(1_000, 100, { cacheReadTokens: 800 }),
+ *   serviceTier: undefined,
+ *   atMs: Date.now()
+ * })
+ *
+ * console.log(Effect.runSync(price).amount)
+ * // 135000n
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromTable = (table: { readonly [model: string]: Prices }, options?: Options): Pricing => {
+  const policy = policyOf(options)
+  const cards = new Map(Object.entries(table).map(([name, prices]) => [name, cardOf(prices)]))
+  const names = [...cards.keys()].toSorted((a, b) => b.length - a.length)
+  const fallback = options?.fallback === undefined ? undefined : cardOf(options.fallback)
+
+  const find = (name: string): Rates.Card | undefined => {
+    const exact = cards.get(name)
     if (exact !== undefined) return exact
-    const key = keys.find((key) => name.startsWith(key) && /^[-@:]v?\d/.test(name.slice(key.length)))
-    return key === undefined ? undefined : rates.get(key)
+    const key = names.find((key) => isDated(name, key))
+    return key === undefined ? undefined : cards.get(key)
   }
 
-  return make((call) => {
-    const qualified = call.provider === undefined ? undefined : find(`${call.provider}:${call.model}`)
-    const found = qualified ?? find(call.model) ?? fallback
-    return found === undefined
-      ? Effect.fail(new UnknownModel({ provider: call.provider, model: call.model }))
-      : Effect.succeed(priceOf(found, call.usage))
-  })
+  const lookup = (provider: string | undefined, models: ReadonlyArray<string | undefined>): Rates.Card | undefined => {
+    for (const model of models) {
+      if (model === undefined) continue
+      const found = (provider === undefined ? undefined : find(`${provider}:${model}`)) ?? find(model)
+      if (found !== undefined) return found
+    }
+    return fallback
+  }
+
+  return make(
+    (call) => {
+      const card = lookup(call.provider, [call.model, call.requestedModel])
+      return card === undefined
+        ? Effect.fail(new UnknownModel({ provider: call.provider, model: call.model }))
+        : asEffect(call, Rates.price(card, call.usage, call.serviceTier, policy))
+    },
+    (request) => {
+      const card = lookup(request.provider, [request.model])
+      return card === undefined
+        ? Effect.fail(new UnknownModel({ provider: request.provider, model: request.model }))
+        : asEffect(request, Rates.maximum(card, request, policy))
+    }
+  )
 }
 
 /**
- * What the provider itself says that the call cost: OpenRouter's `usage.cost` in dollars. Nothing where it says nothing.
+ * The cost that the provider reports, or `undefined` if it reports none: OpenRouter's `usage.cost` in dollars.
+ *
+ * For a call with the user's own provider key, OpenRouter's `cost` is its fee only. The result is the fee plus
+ * `cost_details.upstream_inference_cost`, or `undefined` if the upstream cost isn't reported.
+ *
+ * @category getters
+ * @since 0.1.0
  */
-export const reportedCost = (finish: Response.FinishPart): Amount.Amount | undefined => {
-  const cost = fieldOf(fieldOf(finish.metadata["openrouter"], "usage"), "cost")
-  return typeof cost === "number" && cost >= 0 && Number.isFinite(cost) ? fromDollars(cost) : undefined
+export const reportedCost = (finish: Pick<Response.FinishPart, "metadata">): Amount.Amount | undefined => {
+  const usage = read(finish, "metadata", "openrouter", "usage")
+  const fee = dollarsAt(usage, "cost")
+  const details = read(usage, "cost_details") ?? read(usage, "costDetails")
+  const parts = [
+    dollarsAt(details, "upstream_inference_prompt_cost") ?? dollarsAt(details, "upstreamInferencePromptCost"),
+    dollarsAt(details, "upstream_inference_completions_cost") ?? dollarsAt(details, "upstreamInferenceCompletionsCost")
+  ]
+  const upstream =
+    dollarsAt(details, "upstream_inference_cost") ??
+    dollarsAt(details, "upstreamInferenceCost") ??
+    (parts.every((part) => part === undefined)
+      ? undefined
+      : parts.reduce<bigint>((all, part) => all + (part ?? 0n), 0n))
+  const flag = read(usage, "is_byok") ?? read(usage, "isByok")
+  // Without the flag, a cost below the upstream cost can only be the fee.
+  const hasOwnKey = typeof flag === "boolean" ? flag : upstream !== undefined && upstream > (fee ?? 0n)
+  if (!hasOwnKey) return fee === undefined ? undefined : Decimal.toAmount(fee, 1n)
+  return upstream === undefined || upstream === 0n ? undefined : Decimal.toAmount((fee ?? 0n) + upstream, 1n)
 }
 
-/** Dollars as a computation gave them, rounded up to a whole microcent; never below zero. */
+/**
+ * The service tier that the provider reports, in lower case, as in `flex` or `default`, or `undefined` if it reports none.
+ *
+ * Reads the metadata of every provider: `serviceTier` or `service_tier`, in it or in its `usage`, as OpenAI, Anthropic, Groq,
+ * OpenRouter and Bedrock report it, and Google's `usageMetadata.trafficType`. Anthropic's `speed: "fast"` is the tier `fast`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const serviceTier = (finish: Pick<Response.FinishPart, "metadata">): string | undefined => {
+  const metadata = read(finish, "metadata")
+  const tiers = keys(metadata).flatMap((provider) => {
+    const own = read(metadata, provider)
+    const usage = read(own, "usage")
+    if (text(read(usage, "speed")) === "fast") return ["fast"]
+    const traffic = text(read(own, "usageMetadata", "trafficType"))
+      ?.toLowerCase()
+      .replace(/^on_demand_/, "")
+    const values = [own, usage, read(own, "usageMetadata")].flatMap((one) => [
+      read(one, "serviceTier"),
+      read(one, "service_tier")
+    ])
+    return [...values.map((value) => text(value) ?? text(read(value, "type"))), traffic].flatMap((tier) =>
+      tier === undefined ? [] : [tier.toLowerCase()]
+    )
+  })
+  return tiers.find((tier) => !isRegular(tier)) ?? tiers[0]
+}
+
+/**
+ * An amount of dollars from a computation, rounded up to a whole microcent. A positive amount is at least a microcent, a
+ * negative one is 0, and one above 92,233,720,368.54775807 dollars is that amount.
+ *
+ * The number is read with 15 significant digits, so that `0.1 + 0.2` isn't rounded up. Throws a `RangeError` for NaN.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const fromDollars = (dollars: number): Amount.Amount => {
-  // Six digits more than a microcent has: what binary fractions leave behind is not a price.
-  const microcents = Math.ceil(Math.round(Math.max(0, dollars) * 1e14) / 1e6)
-  return Amount.usdMicrocents(Number.isSafeInteger(microcents) ? microcents : Number.MAX_SAFE_INTEGER)
+  if (Number.isNaN(dollars)) throw new RangeError("Dollars must be a number, got NaN")
+  return Decimal.toAmount(Decimal.parse(Math.min(Math.max(0, dollars), Number.MAX_VALUE)) ?? 0n, 1n)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Prices from a table; see `fromTable`. */
-export const layerStatic = (
-  table: { readonly [model: string]: Prices },
-  options?: { readonly fallback?: Prices | undefined }
-): Layer.Layer<Pricing> => Layer.sync(Pricing, () => fromTable(table, options))
+/**
+ * Prices from a table: see `fromTable`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerStatic = (table: { readonly [model: string]: Prices }, options?: Options): Layer.Layer<Pricing> =>
+  Layer.sync(Pricing, () => fromTable(table, options))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** No price is known for the model, so nothing was asked of it. Provide a price, or a fallback. */
+/**
+ * The model has no price. If it is returned by `maximum`, the call wasn't made.
+ *
+ * Add the model to the prices, or choose a `fallback`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class UnknownModel extends Schema.TaggedError<UnknownModel>()("UnknownModel", {
+  /** The name of the provider. */
   provider: Schema.optional(Schema.String),
+  /** The name of the model. */
   model: Schema.String
 }) {
   override get message(): string {
-    const name = this.provider === undefined ? this.model : `${this.provider}:${this.model}`
-    return `No price is known for the model ${name}: add it to the prices, or choose a fallback price`
+    return `No price is known for the model ${nameOf(this)}: add it to the prices, or choose a fallback price`
+  }
+}
+
+/**
+ * The model has prices, but none for a dimension of the call, such as cache writes, audio, a service tier or web searches. If it
+ * is returned by `maximum`, the call wasn't made.
+ *
+ * Add the price of the dimension to the model, or choose `unknownDimension: "base"`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownPrice extends Schema.TaggedError<UnknownPrice>()("UnknownPrice", {
+  /** The name of the provider. */
+  provider: Schema.optional(Schema.String),
+  /** The name of the model. */
+  model: Schema.String,
+  /** The field of `Prices` that is missing, as in `cacheWrite`, `tools.web_search` or `tiers.priority`. */
+  dimension: Schema.String
+}) {
+  override get message(): string {
+    return `No price is known for ${this.dimension} of the model ${nameOf(this)}: add it to the model's prices, or choose unknownDimension: "base"`
   }
 }
 
@@ -143,44 +435,18 @@ export class UnknownModel extends Schema.TaggedError<UnknownModel>()("UnknownMod
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Microcents for a million tokens. */
-interface Rates {
-  readonly input: bigint
-  readonly output: bigint
-  readonly cacheRead: bigint
-  readonly cacheWrite: bigint
-  readonly reasoning: bigint
+const nameOf = (error: { readonly provider?: string | undefined; readonly model: string }): string =>
+  error.provider === undefined ? error.model : `${error.provider}:${error.model}`
+
+const asEffect = (
+  { model, provider }: { readonly provider: string | undefined; readonly model: string },
+  priced: Rates.Priced
+): Effect.Effect<Amount.Amount, UnknownPrice> =>
+  Effect.fromResult(Result.mapError(priced, (dimension) => new UnknownPrice({ provider, model, dimension })))
+
+const isRegular = (tier: string): boolean => (Rates.tierOf(tier) ?? "standard") === "standard"
+
+const dollarsAt = (value: unknown, name: string): Decimal.Scaled | undefined => {
+  const dollars = read(value, name)
+  return typeof dollars === "number" ? Decimal.parse(dollars) : undefined
 }
-
-const ratesOf = (prices: Prices): Rates => {
-  const input = rateOf(prices.input)
-  const output = rateOf(prices.output)
-  return {
-    input,
-    output,
-    cacheRead: prices.cacheRead === undefined ? input : rateOf(prices.cacheRead),
-    cacheWrite: prices.cacheWrite === undefined ? input : rateOf(prices.cacheWrite),
-    reasoning: prices.reasoning === undefined ? output : rateOf(prices.reasoning)
-  }
-}
-
-const rateOf = (dollars: string | number): bigint =>
-  Result.getOrThrowWith(
-    Amount.parseUsd(String(dollars)),
-    (problem) => new RangeError(`A price for a million tokens: ${problem}`)
-  ).amount
-
-const priceOf = (rates: Rates, usage: Usage): Amount.Amount => {
-  const uncached = Math.max(0, usage.inputTokens - usage.cacheReadTokens - usage.cacheWriteTokens)
-  const answer = Math.max(0, usage.outputTokens - usage.reasoningTokens)
-  const millionths =
-    BigInt(uncached) * rates.input +
-    BigInt(usage.cacheReadTokens) * rates.cacheRead +
-    BigInt(usage.cacheWriteTokens) * rates.cacheWrite +
-    BigInt(answer) * rates.output +
-    BigInt(usage.reasoningTokens) * rates.reasoning
-  return Amount.usdMicrocents((millionths + 999_999n) / 1_000_000n)
-}
-
-const fieldOf = (value: unknown, name: string): unknown =>
-  typeof value === "object" && value !== null ? Object.entries(value).find(([key]) => key === name)?.[1] : undefined

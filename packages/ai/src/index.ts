@@ -1,8 +1,12 @@
 /**
  * Hard budgets for `effect/ai`: one Layer guards every model call.
  *
- * Start with `CyclesModel`. `GenaiPrices` and `GptTokenizer` need an optional peer each, and are entry points of their own.
+ * Start with `CyclesModel`. `GenaiPrices` and `GptTokenizer` need an optional peer dependency each and have their own entry
+ * points.
+ *
+ * @since 0.1.0
  */
+export * as AiTelemetry from "./AiTelemetry.ts"
 export * as CyclesAiError from "./CyclesAiError.ts"
 export * as CyclesEmbedding from "./CyclesEmbedding.ts"
 export * as CyclesModel from "./CyclesModel.ts"

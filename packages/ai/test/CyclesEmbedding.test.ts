@@ -1,8 +1,12 @@
+import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
 import * as CyclesEmbedding from "../src/CyclesEmbedding.ts"
 import * as S from "./support/script.ts"
@@ -25,10 +29,10 @@ const model = (inputTokens: number | undefined, fails?: AiError.AiErrorReason) =
     })
   )
 
-const guarded = (inner: ReturnType<typeof model>, allocated = 10_000) =>
+const guarded = (inner: ReturnType<typeof model>, allocated = 10_000, caps?: CyclesServer.CapsOptions) =>
   CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4" }).pipe(
     Layer.provide(inner),
-    Layer.provideMerge(S.world([], { budgets: [{ unit: "TOKENS", allocated }] }))
+    Layer.provideMerge(S.world([], { budgets: [{ unit: "TOKENS", allocated, ...(caps && { caps }) }] }))
   )
 
 const embedMany = Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) => model.embedMany(["one", "two"]))
@@ -55,7 +59,7 @@ describe("CyclesEmbedding", () => {
     }).pipe(Effect.provide(guarded(model(9))))
   )
 
-  it.effect("charges what was counted where the provider tells no usage", () =>
+  it.effect("charges the counted tokens if the provider reports no usage", () =>
     Effect.gen(function* () {
       yield* embedMany
       const { reserved, spent } = yield* S.books
@@ -64,17 +68,56 @@ describe("CyclesEmbedding", () => {
     }).pipe(Effect.provide(guarded(model(undefined))))
   )
 
-  it.effect("refuses before the provider is asked", () =>
+  it.effect("fails with a denial before the provider is called", () =>
     Effect.gen(function* () {
       expect(CyclesAiError.isDenied(yield* Effect.flip(embedMany))).toBe(true)
       expect(batches).toEqual([])
     }).pipe(Effect.provide(guarded(model(9), 1)))
   )
 
-  it.effect("gives everything back when the provider fails", () =>
+  it.effect("releases the estimate if the provider refuses the request", () =>
     Effect.gen(function* () {
       yield* Effect.flip(embedMany)
       expect(yield* S.books).toEqual({ spent: 0, reserved: 0 })
     }).pipe(Effect.provide(guarded(model(9, new AiError.RateLimitError({})))))
+  )
+
+  it.effect("charges each subject for its own embeddings, also if they are requested at the same time", () =>
+    Effect.gen(function* () {
+      const { embed } = yield* EmbeddingModel.EmbeddingModel
+      const embedFor = (agent: string, text: string) => Cycles.withSubject(embed(text), { agent })
+      yield* Effect.all([embedFor("a", "one"), embedFor("b", "two"), embedFor("a", "three")], {
+        concurrency: "unbounded"
+      })
+      expect(batches.toSorted()).toEqual([1, 2])
+      const rows = yield* (yield* CyclesServer.CyclesServer).reservations
+      expect(rows.map(({ subject }) => subject.agent).toSorted()).toEqual(["a", "b"])
+    }).pipe(Effect.provide(guarded(model(9))))
+  )
+
+  it.effect("waits for the cooldown of the budget before a request", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(embedMany, { startImmediately: true })
+      yield* TestClock.adjust("1999 millis")
+      expect(batches).toEqual([])
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(fiber)
+      expect(batches).toEqual([2])
+    }).pipe(Effect.provide(guarded(model(9), 10_000, { cooldown_ms: 2_000 })))
+  )
+
+  it.effect("charges the estimate of a request whose response was lost", () =>
+    Effect.gen(function* () {
+      yield* Effect.flip(embedMany)
+      const { reserved, spent } = yield* S.books
+      expect(reserved).toBe(0)
+      expect(spent).toBeGreaterThan(0)
+    }).pipe(
+      Effect.provide(
+        guarded(
+          model(9, new AiError.NetworkError({ reason: "TransportError", method: "POST", url: "http://127.0.0.1" }))
+        )
+      )
+    )
   )
 })

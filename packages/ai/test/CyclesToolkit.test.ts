@@ -1,171 +1,403 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as LanguageModel from "effect/ai/LanguageModel"
+import * as McpClient from "effect/ai/McpClient"
+import * as McpProtocol from "effect/ai/McpProtocol"
+import * as McpServer from "effect/ai/McpServer"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { Amount, Reservation } from "effect-cycles"
+import * as Stream from "effect/Stream"
+import { Amount } from "effect-cycles"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
+import * as ToolKeys from "../src/internal/toolKeys.ts"
 import * as S from "./support/script.ts"
-
-const Send = Tool.make("Send", {
-  parameters: Schema.Struct({ to: Schema.Array(Schema.String) }),
-  success: Schema.Struct({ sent: Schema.Int }),
-  failure: Schema.String
-})
-const Look = Tool.make("Look", { success: Schema.String })
-const toolkit = Toolkit.make(Send, Look)
-
-const budgets: CyclesToolkit.Budgets<{ Send: typeof Send; Look: typeof Look }> = {
-  Send: {
-    estimate: ({ to }) => Amount.riskPoints(to.length * 10),
-    actual: ({ sent }) => Amount.riskPoints(sent * 10)
-  }
-}
-
-const handlers = (send: (to: ReadonlyArray<string>) => Effect.Effect<{ readonly sent: number }, string>) =>
-  toolkit.toLayer({ Send: ({ to }) => send(to), Look: () => Effect.succeed("nothing") })
-
-const risk = Effect.map(
-  Effect.flatMap(CyclesServer.CyclesServer, (server) => server.books("RISK_POINTS")),
-  ({ reserved, spent }) => ({ spent: Number(spent), reserved: Number(reserved) })
-)
-
-const world = (params: unknown, allocated = 100, name = "Send") =>
-  S.bare.pipe(
-    Layer.provideMerge(
-      S.world([{ parts: [S.toolCall(name, params), S.finish(20, 10, "tool-calls")] }], {
-        budgets: [{ unit: "RISK_POINTS", allocated }]
-      })
-    )
-  )
-
-const run = (
-  send: (to: ReadonlyArray<string>) => Effect.Effect<{ readonly sent: number }, string>,
-  options?: CyclesToolkit.Options
-) =>
-  LanguageModel.generateText({ prompt: "Tell them", toolkit: CyclesToolkit.guard(toolkit, budgets, options) }).pipe(
-    Effect.provide(handlers(send))
-  )
+import type { Tools } from "./support/toolkit.ts"
+import {
+  Send,
+  Look,
+  toolkit,
+  handlers,
+  succeeds,
+  estimate,
+  send,
+  guard,
+  call,
+  deniedResult,
+  ledger,
+  reservations,
+  world,
+  model,
+  ask,
+  logged
+} from "./support/toolkit.ts"
 
 describe("CyclesToolkit", () => {
   describe("guard", () => {
-    it.effect("reserves by the parameters and charges by the result", () =>
+    it.effect("reserves an estimate of the parameters and commits the actual amount of the result", () =>
       Effect.gen(function* () {
-        let held = -1
+        let reserved = -1
         const server = yield* CyclesServer.CyclesServer
-        const response = yield* run((to) =>
-          Effect.map(server.books("RISK_POINTS"), ({ reserved }) => {
-            held = Number(reserved)
+        const response = yield* ask(({ to }) =>
+          Effect.map(ledger, (now) => {
+            reserved = now.reserved
             return { sent: to.length - 1 }
-          })
+          }).pipe(Effect.provideService(CyclesServer.CyclesServer, server))
         )
-        expect(held).toBe(30)
+        expect(reserved).toBe(30)
         expect(response.toolResults[0]?.result).toEqual({ sent: 2 })
-        expect(yield* risk).toEqual({ spent: 20, reserved: 0 })
-        const [row] = yield* server.reservations
-        expect(row?.action).toMatchObject({ kind: "tool.call", name: "Send" })
-      }).pipe(Effect.provide(world({ to: ["a", "b", "c"] })))
+        expect(yield* ledger).toEqual({ spent: 20, reserved: 0 })
+        expect((yield* reservations)[0]?.action).toMatchObject({ kind: "tool.call", name: "Send" })
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
     )
 
-    it.effect("tells the model of a denial, and the handler never runs", () =>
+    it.effect("returns a denial as a result, and the handler doesn't run", () =>
       Effect.gen(function* () {
-        let ran = false
-        const response = yield* run(() => Effect.sync(() => ((ran = true), { sent: 0 })))
-        expect(ran).toBe(false)
-        expect(response.toolResults[0]).toMatchObject({
-          isFailure: true,
-          result: { type: "execution-denied", reason: expect.stringContaining("BUDGET_EXCEEDED") },
-          encodedResult: { type: "execution-denied" }
-        })
-        expect(yield* risk).toEqual({ spent: 0, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a", "b", "c"] }, 20)))
+        const response = yield* ask(() => Effect.die("must not run"))
+        const [part] = response.toolResults
+        expect(part).toMatchObject({ isFailure: true, result: { type: "execution-denied" } })
+        expect(part?.result).toEqual(part?.encodedResult)
+        expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] }, 20)))
     )
 
-    it.effect("gives everything back when the handler fails, and keeps its failure", () =>
+    it.effect("reserves nothing if the parameters are invalid", () =>
       Effect.gen(function* () {
-        expect(yield* Effect.flip(run(() => Effect.fail("no route")))).toBe("no route")
-        expect(yield* risk).toEqual({ spent: 0, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("charges what a handler has recorded before it failed", () =>
-      Effect.gen(function* () {
-        const send = () =>
-          Effect.gen(function* () {
-            const reservation = yield* Reservation.current
-            if (reservation._tag === "Some") {
-              yield* Effect.orDie(reservation.value.record({ actual: Amount.riskPoints(4) }))
-            }
-            return yield* Effect.fail("half way")
-          })
-        expect(yield* Effect.flip(run(send))).toBe("half way")
-        expect(yield* risk).toEqual({ spent: 4, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("charges the estimate, then dies, when actual throws", () =>
-      Effect.gen(function* () {
-        const guarded = CyclesToolkit.guard(toolkit, {
-          Send: {
-            estimate: Amount.riskPoints(7),
-            actual: () => {
-              throw new Error("bad actual")
-            }
-          }
-        })
-        const exit = yield* LanguageModel.generateText({ prompt: "Tell them", toolkit: guarded }).pipe(
-          Effect.provide(handlers(() => Effect.succeed({ sent: 1 }))),
-          Effect.exit
-        )
-        expect(String(exit)).toContain("bad actual")
-        expect(yield* risk).toEqual({ spent: 7, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("reserves nothing for parameters that the tool refuses", () =>
-      Effect.gen(function* () {
-        const error = yield* Effect.flip(run(() => Effect.succeed({ sent: 1 })))
+        const error = yield* Effect.flip(ask(() => Effect.die("must not run")))
         expect(error).toMatchObject({ reason: { _tag: "ToolParameterValidationError" } })
-        expect(yield* (yield* CyclesServer.CyclesServer).reservations).toEqual([])
-      }).pipe(Effect.provide(world({ to: "everybody" })))
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(model("Send", { to: "everybody" })))
     )
 
-    it.effect("leaves a tool without a budget alone", () =>
+    it.effect("returns invalid parameters as a result if the tool returns its failures, and reserves nothing", () =>
       Effect.gen(function* () {
-        const response = yield* run(() => Effect.succeed({ sent: 1 }))
-        expect(response.toolResults[0]?.result).toBe("nothing")
-        expect(yield* (yield* CyclesServer.CyclesServer).reservations).toEqual([])
-      }).pipe(Effect.provide(world({}, 100, "Look")))
-    )
-
-    it.effect("runs a tool call of the same run once", () =>
-      Effect.gen(function* () {
-        let ran = 0
-        const send = () => Effect.sync(() => ((ran += 1), { sent: 1 }))
-        yield* run(send, { namespace: "job-1" })
-        const script = yield* S.Script
-        script.turns.push({ parts: [S.toolCall("Send", { to: ["a"] }), S.finish(20, 10, "tool-calls")] })
-        const again = yield* run(send, { namespace: "job-1" })
-        expect(ran).toBe(1)
-        expect(again.toolResults[0]?.result).toMatchObject({ type: "execution-denied" })
-        expect(yield* risk).toEqual({ spent: 10, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a"] })))
-    )
-
-    it.effect("asks for approval where the budget says so", () =>
-      Effect.gen(function* () {
-        const guarded = CyclesToolkit.guard(toolkit, {
-          Send: { estimate: Amount.riskPoints(7), approval: ({ to }) => to.length > 2 }
+        const response = yield* LanguageModel.generateText({
+          prompt: "Write to them",
+          toolkit: CyclesToolkit.guard(toolkit, { Post: { estimate } }).pipe(Effect.provide(handlers(succeeds)))
         })
-        const response = yield* LanguageModel.generateText({ prompt: "Tell them", toolkit: guarded }).pipe(
+        expect(response.toolResults).toMatchObject([{ isFailure: true }])
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(model("Post", { to: "everybody" })))
+    )
+
+    it.effect("guards the tool calls of a streamed response", () =>
+      Effect.gen(function* () {
+        const parts = yield* LanguageModel.streamText({
+          prompt: "Write to them",
+          toolkit: CyclesToolkit.guard(toolkit, { Send: send })
+        }).pipe(Stream.provide(handlers(succeeds)), Stream.runCollect)
+        expect(parts.filter(({ type }) => type === "tool-result")).toMatchObject([{ result: { sent: 1 } }])
+        expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
+    )
+
+    it.effect("asks for approval if the budget requires it", () =>
+      Effect.gen(function* () {
+        const guarded = CyclesToolkit.guard(toolkit, { Send: { estimate, approval: ({ to }) => to.length > 2 } })
+        const response = yield* LanguageModel.generateText({ prompt: "Write to them", toolkit: guarded }).pipe(
           Effect.provide(handlers(() => Effect.die("must wait")))
         )
         expect(response.content.some((part) => part.type === "tool-approval-request")).toBe(true)
-        expect(yield* risk).toEqual({ spent: 0, reserved: 0 })
-      }).pipe(Effect.provide(world({ to: ["a", "b", "c"] })))
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
+    )
+
+    it.effect("logs one warning if a toolkit is guarded twice", () =>
+      Effect.gen(function* () {
+        const twice = CyclesToolkit.guard(CyclesToolkit.guard(toolkit, { Send: { estimate } }), { Send: { estimate } })
+        const { messages } = yield* logged(
+          Effect.gen(function* () {
+            yield* call(yield* twice, "Send", { to: ["a"] })
+            yield* call(yield* twice, "Send", { to: ["a"] })
+          }).pipe(Effect.provide(handlers(succeeds)))
+        )
+        expect(messages).toEqual([expect.stringContaining("CyclesToolkit.guard received a guarded toolkit")])
+        expect(yield* ledger).toEqual({ spent: 40, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("guards a toolkit with handlers, and an effect of one", () =>
+      Effect.gen(function* () {
+        const built = yield* toolkit.pipe(Effect.provide(handlers(succeeds)))
+        yield* call(yield* CyclesToolkit.guard(built, { Send: send }), "Send", { to: ["a"] })
+        yield* call(yield* CyclesToolkit.guard(Effect.succeed(built), { Send: send }), "Send", { to: ["a"] })
+        expect(yield* ledger).toEqual({ spent: 20, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("fails with the error of the effect that builds the toolkit", () =>
+      Effect.gen(function* () {
+        const failing: Effect.Effect<Toolkit.WithHandler<Tools>, string> = Effect.fail("no server")
+        expect(yield* Effect.flip(CyclesToolkit.guard(failing, { Send: send }))).toBe("no server")
+      }).pipe(Effect.provide(world()))
+    )
+  })
+
+  describe("default rule", () => {
+    const rules = (options: CyclesToolkit.Rules) =>
+      CyclesToolkit.guard(toolkit, { Send: { estimate } }, options).pipe(Effect.provide(handlers(succeeds)))
+
+    it.effect("runs an unnamed tool without a reservation by default", () =>
+      Effect.gen(function* () {
+        const [result] = yield* call(yield* rules({}), "Look", {})
+        expect(result?.result).toBe("nothing")
+        expect(yield* reservations).toEqual([])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("reserves for unnamed tools if it is a budget, and keeps named budgets", () =>
+      Effect.gen(function* () {
+        const guarded = yield* rules({ default: { estimate: Amount.riskPoints(3) } })
+        yield* call(guarded, "Look", {})
+        yield* call(guarded, "Send", { to: ["a"] })
+        expect(yield* ledger).toEqual({ spent: 13, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("deny refuses unnamed tools without a request", () =>
+      Effect.gen(function* () {
+        const results = yield* call(yield* rules({ default: "deny" }), "Look", {})
+        expect(results).toMatchObject([deniedResult("doesn't allow calls of Look")])
+        expect(yield* CyclesTest.requests()).toEqual([])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("can be a function of the tool", () =>
+      Effect.gen(function* () {
+        const guarded = yield* rules({
+          default: (tool) => (tool.name === "Look" ? "free" : { estimate: Amount.riskPoints(4) })
+        })
+        yield* call(guarded, "Look", {})
+        yield* call(guarded, "Post", { to: ["a"] })
+        expect(yield* ledger).toEqual({ spent: 4, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("a named rule overrides the default rule", () =>
+      Effect.gen(function* () {
+        const guarded = yield* CyclesToolkit.guard(toolkit, { Look: "free" }, { default: "deny" }).pipe(
+          Effect.provide(handlers(succeeds))
+        )
+        expect(yield* call(guarded, "Look", {})).toMatchObject([{ result: "nothing" }])
+        expect(yield* call(guarded, "Send", { to: [] })).toMatchObject([deniedResult("Send")])
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect.each(["constructor", "toString", "__proto__", "hasOwnProperty"])(
+      "finds a tool named %s only if it is named",
+      (name) =>
+        Effect.gen(function* () {
+          const tools = Toolkit.make(Tool.make(name, { success: Schema.String }))
+          const layer = tools.toLayer({ [name]: () => Effect.succeed("ran") })
+          const built = yield* tools.pipe(Effect.provide(layer))
+          const free = yield* CyclesToolkit.guard(built, {})
+          expect(Object.keys(free.tools)).toEqual([name])
+          expect(yield* call(free, name, {})).toMatchObject([{ result: "ran" }])
+          expect(yield* reservations).toEqual([])
+          const priced = yield* CyclesToolkit.guard(built, Object.fromEntries([[name, { estimate }]]))
+          expect(yield* call(priced, name, {})).toMatchObject([{ result: "ran" }])
+          expect(yield* ledger).toEqual({ spent: 10, reserved: 0 })
+        }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("leaves the failure of an unknown tool to the toolkit", () =>
+      Effect.gen(function* () {
+        const tools = Toolkit.make(Tool.make(String("Known"), { success: Schema.String }))
+        const built = yield* tools.pipe(Effect.provide(tools.toLayer({ Known: () => Effect.succeed("ran") })))
+        const guarded = yield* CyclesToolkit.guard(built, {}, { default: "deny" })
+        const error = yield* Effect.flip(call(guarded, "toString", {}))
+        expect(error).toMatchObject({ reason: { _tag: "ToolNotFoundError" } })
+      }).pipe(Effect.provide(world()))
+    )
+  })
+
+  describe("identity", () => {
+    const long = "x".repeat(1_000)
+    /** Ids of local and compatible servers: equal, empty, missing, started again, long, and similar to parts of keys. */
+    const ids = [
+      "call_0",
+      "call_0",
+      "",
+      "",
+      undefined,
+      undefined,
+      "call_0",
+      `${long}1`,
+      `${long}1`,
+      `${long}2`,
+      "call_0#2",
+      "a:b",
+      "@Send",
+      "=0",
+      "é",
+      "\ud800",
+      "\udbff",
+      "\\ud800",
+      " ",
+      "0"
+    ]
+    /** A guarded toolkit that counts the calls of its handler. */
+    const counting = (options?: CyclesToolkit.Options) => {
+      const state = { ran: 0 }
+      const guarded = guard(
+        { estimate: Amount.riskPoints(1) },
+        () => Effect.sync(() => ({ sent: ++state.ran })),
+        options
+      )
+      return { state, guarded }
+    }
+    const callAll = (guarded: ReturnType<typeof guard>) =>
+      Effect.forEach(ids, (id) => Effect.flatMap(guarded, (toolkit) => call(toolkit, "Send", { to: [] }, id)), {
+        concurrency: "unbounded"
+      })
+    const isDenied = (results: ReadonlyArray<Tool.HandlerResult<typeof Send>>) =>
+      results.some(({ isFailure }) => isFailure)
+
+    it.effect.each<CyclesToolkit.Options>([{}, { namespace: "job-1" }, { namespace: "n".repeat(100) }])(
+      "runs and charges every call, whatever its id is: %o",
+      (options) =>
+        Effect.gen(function* () {
+          const { guarded, state } = counting(options)
+          expect((yield* callAll(guarded)).filter(isDenied)).toEqual([])
+          expect(state.ran).toBe(ids.length)
+          expect(yield* ledger).toEqual({ spent: ids.length, reserved: 0 })
+          const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
+          expect(new Set(keys).size).toBe(ids.length)
+          expect(keys.filter((key) => key.length > 256)).toEqual([])
+        }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("another run with the same namespace and the same calls runs none of them", () =>
+      Effect.gen(function* () {
+        yield* callAll(counting({ namespace: "job-1" }).guarded)
+        const { guarded, state } = counting({ namespace: "job-1" })
+        const results = (yield* callAll(guarded)).flat()
+        expect(results).toMatchObject(
+          ids.map(() => deniedResult("An earlier run of this job has already made this call of Send"))
+        )
+        expect(state.ran).toBe(0)
+        expect(yield* ledger).toEqual({ spent: ids.length, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("another run without a namespace, or with another one, runs all of them", () =>
+      Effect.gen(function* () {
+        for (const options of [{}, {}, { namespace: "job-1" }, { namespace: "job-2" }]) {
+          const { guarded, state } = counting(options)
+          yield* callAll(guarded)
+          expect(state.ran).toBe(ids.length)
+        }
+        expect(yield* ledger).toEqual({ spent: 4 * ids.length, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("ids that start again in each round of a model are different calls", () =>
+      Effect.gen(function* () {
+        const script = yield* S.Script
+        const { guarded, state } = counting({ namespace: "job-1" })
+        for (let round = 0; round < 2; round++) {
+          const calls = ["0", "0", "0"].map((id) => S.toolCall("Send", { to: [] }, id))
+          script.turns.push({ parts: [...calls, S.finish(1, 1, "tool-calls")] })
+          yield* LanguageModel.generateText({ prompt: "Write to them", toolkit: guarded })
+        }
+        expect(state.ran).toBe(6)
+        expect(yield* ledger).toEqual({ spent: 6, reserved: 0 })
+        const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
+        expect(keys.toSorted()).toEqual(["", "#2", "#3", "#4", "#5", "#6"].map((ordinal) => `job-1:0${ordinal}`))
+      }).pipe(
+        Effect.provide(
+          S.bare.pipe(Layer.provideMerge(S.world([], { budgets: [{ unit: "RISK_POINTS", allocated: 100 }] })))
+        )
+      )
+    )
+
+    it.effect("running the results of one call again is a new call", () =>
+      Effect.gen(function* () {
+        const { guarded, state } = counting({ namespace: "job-1" })
+        const results = yield* Effect.flatMap(guarded, (toolkit) => toolkit.handle("Send", { to: [] }, "0"))
+        yield* Stream.runDrain(results)
+        yield* Stream.runDrain(results)
+        expect(state.ran).toBe(2)
+        expect(yield* ledger).toEqual({ spent: 2, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect.each(["", "n".repeat(101)])(
+      "an invalid namespace dies with a RangeError before anything is sent",
+      (namespace) =>
+        Effect.gen(function* () {
+          const exit = yield* Effect.exit(counting({ namespace }).guarded)
+          expect(String(exit)).toContain("RangeError: namespace must be a string of 1 to 100 characters")
+          expect(yield* CyclesTest.requests()).toEqual([])
+        }).pipe(Effect.provide(world()))
+    )
+
+    const Id = Schema.Union([
+      Schema.String,
+      Schema.Undefined,
+      Schema.Literals(["", "0", "0#2", "a:0", "@Send", "=0", "\ud800", "\udbff", `${long}1`, `${long}2`])
+    ])
+    const Calls = Schema.Array(Schema.Struct({ name: Schema.Literals(["Send", "Post", "é"]), id: Id }))
+    const Namespace = Schema.Literals(["a", "a:0", "a:@Send", "a:=", "n".repeat(100)])
+
+    it.effect.prop(
+      "keys are reproducible, at most 256 characters, and different for different calls and namespaces (500 runs)",
+      { calls: Calls, first: Namespace, second: Namespace },
+      ({ calls, first, second }) =>
+        Effect.gen(function* () {
+          const keysOf = (namespace: string) => {
+            const keys = ToolKeys.make(namespace)
+            return Effect.forEach(calls, ({ id, name }) => keys.next(name, id))
+          }
+          const some = yield* keysOf(first)
+          expect(yield* keysOf(first)).toEqual(some)
+          const others = first === second ? [] : yield* keysOf(second)
+          expect(new Set([...some, ...others]).size).toBe(some.length + others.length)
+          for (const key of some) expect(key).toMatch(/^.{3,256}$/su)
+          for (const key of some) expect(key?.startsWith(`${first}:`)).toBe(true)
+        }),
+      { arbitrary: { runs: 500 }, timeout: 60_000 }
+    )
+  })
+
+  describe("McpClient.toolkit", () => {
+    const registrations = McpServer.toolkit(Toolkit.make(Send, Look)).pipe(
+      Layer.provide(Toolkit.make(Send, Look).toLayer({ Send: succeeds, Look: () => Effect.succeed("nothing") }))
+    )
+    /** A client of an MCP server in this process, over HTTP. */
+    const connect = Effect.gen(function* () {
+      const protocol = McpProtocol.v2025_11_25
+      const { dispose, handler } = HttpRouter.toWebHandler(
+        McpServer.layerHttp({ name: "crm", version: "1", path: "/mcp", protocols: [protocol], registrations }),
+        { disableLogger: true }
+      )
+      yield* Effect.addFinalizer(() => Effect.promise(dispose))
+      const layer = McpClient.layerHttp({ name: "agent", version: "1", url: "http://crm/mcp", protocol }).pipe(
+        Layer.provide(FetchHttpClient.layer),
+        Layer.provide(Layer.succeed(FetchHttpClient.Fetch, (input, init) => handler(new Request(input, init))))
+      )
+      return Context.get(yield* Layer.build(layer), McpClient.McpClient)
+    })
+
+    it.effect("is guarded by names with a prefix and by a default rule", () =>
+      Effect.gen(function* () {
+        const client = yield* connect
+        const guarded = yield* CyclesToolkit.guard(
+          McpClient.toolkit(client, "crm__"),
+          { crm__Send: { estimate, actual: (text) => Amount.riskPoints(text.includes("1") ? 7 : 9) } },
+          { default: (tool) => (tool.name === "crm__Look" ? { estimate: Amount.riskPoints(95) } : "deny") }
+        )
+        expect(yield* call(guarded, "crm__Send", { to: ["a"] })).toMatchObject([{ isFailure: false }])
+        expect(yield* ledger).toEqual({ spent: 7, reserved: 0 })
+        expect(yield* call(guarded, "crm__Look", {})).toMatchObject([deniedResult("needs 95 RISK_POINTS")])
+        expect((yield* reservations).map(({ action }) => action.name)).toEqual(["crm__Send"])
+      }).pipe(Effect.scoped, Effect.provide(world()))
     )
   })
 })

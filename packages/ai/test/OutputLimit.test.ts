@@ -1,5 +1,5 @@
 /**
- * Output limits in the settings of each provider package, as its requests have them.
+ * Output limits in the settings of each provider package.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
@@ -7,42 +7,109 @@ import * as OutputLimit from "../src/OutputLimit.ts"
 
 const settings = (key: string) => Context.Service<object, { readonly [field: string]: unknown }>(key)
 
-const providers = [
-  [
-    "openai",
-    "@effect/ai-openai/OpenAiLanguageModel/Config",
-    { temperature: 0.2 },
-    { temperature: 0.2, max_output_tokens: 256 }
-  ],
-  ["anthropic", "@effect/ai-anthropic/AnthropicLanguageModel/Config", { max_tokens: 9 }, { max_tokens: 256 }],
-  [
-    "google",
-    "@effect/ai-google/GoogleLanguageModel/Config",
-    { generationConfig: { temperature: 1 } },
-    { generationConfig: { temperature: 1, maxOutputTokens: 256 } }
-  ],
-  ["openrouter", "@effect/ai-openrouter/OpenRouterLanguageModel/Config", {}, { max_tokens: 256 }],
-  [
-    "amazon-bedrock",
-    "@effect/ai-amazon-bedrock/AmazonBedrockLanguageModel/Config",
-    {},
-    { inferenceConfig: { maxTokens: 256 } }
-  ]
-] as const
+const keys = {
+  openAi: "@effect/ai-openai/OpenAiLanguageModel/Config",
+  openAiCompat: "@effect/ai-openai-compat/OpenAiLanguageModel/Config",
+  openRouter: "@effect/ai-openrouter/OpenRouterLanguageModel/Config",
+  anthropic: "@effect/ai-anthropic/AnthropicLanguageModel/Config",
+  google: "@effect/ai-google/GoogleLanguageModel/Config",
+  bedrock: "@effect/ai-amazon-bedrock/AmazonBedrockLanguageModel/Config"
+}
+
+const providers: ReadonlyArray<readonly [keyof typeof keys, object, object]> = [
+  ["openAi", { temperature: 0.2 }, { temperature: 0.2, max_output_tokens: 256 }],
+  ["openAiCompat", {}, { max_output_tokens: 256 }],
+  ["openRouter", {}, { max_tokens: 256 }],
+  ["anthropic", { max_tokens: 9 }, { max_tokens: 256 }],
+  ["google", { generationConfig: { temperature: 1 } }, { generationConfig: { temperature: 1, maxOutputTokens: 256 } }],
+  ["bedrock", {}, { inferenceConfig: { maxTokens: 256 } }]
+]
+
+const limits = {
+  openAi: OutputLimit.openAi,
+  openAiCompat: OutputLimit.openAiCompat,
+  openRouter: OutputLimit.openRouter,
+  anthropic: OutputLimit.anthropic,
+  google: OutputLimit.google,
+  bedrock: OutputLimit.bedrock
+}
+
+const contextOf = (name: keyof typeof keys, config: object) =>
+  Context.make(settings(keys[name]), Object.fromEntries(Object.entries(config)))
+
+const configOf = (name: keyof typeof keys, context: Context.Context<never>) =>
+  Context.getOrUndefined(context, settings(keys[name]))
 
 describe("OutputLimit", () => {
+  it.each(providers)("%s sets its limit and keeps the other settings", (name, before, after) => {
+    const limit = limits[name]
+    const context = limit.set(contextOf(name, before), 256)
+    expect(configOf(name, context)).toEqual(after)
+    expect(limit.get(context)).toBe(256)
+    expect(limit.get(Context.empty())).toBeUndefined()
+  })
+
+  it.each(providers)("%s reports that the provider read the limit, directly or in a copy", (name) => {
+    let reads = 0
+    const limit = limits[name]
+    const context = limit.set(Context.empty(), 256, () => reads++)
+    expect(reads).toBe(0)
+    structuredClone({ ...configOf(name, context) })
+    expect(reads).toBeGreaterThan(0)
+  })
+
   describe("byProvider", () => {
-    it.each(providers)("sets the limit of %s beside what is set already", (name, key, before, after) => {
-      const Config = settings(key)
-      const limit = OutputLimit.byProvider[name]
-      const context = limit?.set(Context.make(Config, before), 256) ?? Context.empty()
-      expect(Context.getOrUndefined(context, Config)).toEqual(after)
-      expect(limit?.get(context)).toBe(256)
-      expect(limit?.get(Context.empty())).toBeUndefined()
+    it("sets the limit of every package that names its provider openai", () => {
+      const context = OutputLimit.byProvider["openai"]?.set(Context.empty(), 256) ?? Context.empty()
+      expect(configOf("openAi", context)).toEqual({ max_output_tokens: 256 })
+      expect(configOf("openAiCompat", context)).toEqual({ max_output_tokens: 256 })
+      expect(configOf("openRouter", context)).toEqual({ max_tokens: 256 })
     })
 
-    it("knows every provider that has a setting", () => {
-      expect(Object.keys(OutputLimit.byProvider).toSorted()).toEqual(providers.map(([name]) => name).toSorted())
+    it("reads the smallest limit of the packages that share a name", () => {
+      const context = Context.merge(
+        contextOf("openAi", { max_output_tokens: 300 }),
+        contextOf("openRouter", { max_tokens: 200 })
+      )
+      expect(OutputLimit.byProvider["openai"]?.get(context)).toBe(200)
     })
+  })
+
+  describe("thinking", () => {
+    const thinking: ReadonlyArray<readonly [keyof typeof keys, (budget: number) => object, object]> = [
+      ["anthropic", (n) => ({ thinking: { type: "enabled", budget_tokens: n } }), { thinking: { type: "disabled" } }],
+      ["openRouter", (n) => ({ reasoning: { max_tokens: n } }), { reasoning: { enabled: false } }],
+      [
+        "bedrock",
+        (n) => ({ additionalModelRequestFields: { thinking: { type: "enabled", budget_tokens: n } } }),
+        { additionalModelRequestFields: { thinking: { type: "disabled" } } }
+      ],
+      [
+        "google",
+        (n) => ({ generationConfig: { thinkingConfig: { thinkingBudget: n } } }),
+        { generationConfig: { thinkingConfig: { thinkingBudget: 0 } } }
+      ]
+    ]
+
+    it.each(thinking)("%s keeps a budget below the limit", (name, config) => {
+      const context = limits[name].set(contextOf(name, config(1_500)), 2_000)
+      expect(configOf(name, context)).toMatchObject(config(1_500))
+    })
+
+    it.each(thinking)("%s lowers a budget that isn't below the limit", (name, config) => {
+      const context = limits[name].set(contextOf(name, config(8_000)), 2_000)
+      expect(configOf(name, context)).toMatchObject(config(1_999))
+    })
+
+    it.each(thinking)("%s turns thinking off if the limit leaves too little for it", (name, config, off) => {
+      const context = limits[name].set(contextOf(name, config(8_000)), 100)
+      expect(configOf(name, context)).toMatchObject(off)
+    })
+  })
+
+  it("none enforces nothing and leaves the context alone", () => {
+    const context = contextOf("openAi", { max_output_tokens: 9 })
+    expect(OutputLimit.none.isEnforced).toBe(false)
+    expect(OutputLimit.none.set(context, 1)).toBe(context)
   })
 })

@@ -1,6 +1,6 @@
 /**
- * Measures the CPU time of a request in the embedded server's process, compared with a bare `node:http` server that parses the same
- * requests and returns the same JSON, and whether it stays constant as the ledger grows.
+ * Measures the CPU time of a request in the embedded server's process, compared with a bare `node:http` server that parses the
+ * same requests and returns the same JSON, and whether it stays constant as the ledger grows.
  *
  * The load alternates reserve and commit and comes from this process.
  */

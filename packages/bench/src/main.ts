@@ -39,8 +39,8 @@ const natural = (name: string, text: string): number =>
 const options = read()
 const { json, only } = options
 const benchmarks: ReadonlyArray<Report.Section["benchmark"]> = ["lifecycle", "server", "streamPart"]
-const wanted = benchmarks.filter((name) => only === undefined || only === name)
-if (wanted.length === 0) fail(`--only must be one of ${benchmarks.join(", ")}, got ${only}`)
+const selected = benchmarks.filter((name) => only === undefined || only === name)
+if (selected.length === 0) fail(`--only must be one of ${benchmarks.join(", ")}, got ${only}`)
 const extent: Report.Extent = {
   count: natural("count", options.count),
   rounds: natural("rounds", options.rounds),
@@ -55,7 +55,7 @@ const runs = {
 }
 const sections = await Effect.runPromise(
   Effect.map(
-    Effect.forEach(wanted, (name) => runs[name]),
+    Effect.forEach(selected, (name) => runs[name]),
     (all) => all.flat()
   )
 )

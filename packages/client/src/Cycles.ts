@@ -64,6 +64,7 @@ import * as ConfigModule from "./CyclesConfig.ts"
 import type { AlreadySettled, CyclesError } from "./CyclesError.ts"
 import type { CyclesTransport } from "./CyclesTransport.ts"
 import type { Heartbeat, LeaseLost } from "./Heartbeat.ts"
+import * as Env from "./internal/config/env.ts"
 import { guard as guardEffect } from "./internal/guard/effect.ts"
 import { activeOf, reserve as reserveScoped } from "./internal/guard/scoped.ts"
 import * as Service from "./internal/guard/service.ts"
@@ -297,7 +298,13 @@ export const layer = (
 export const layerConfig = (
   config?: Config.Wrap<CyclesConfig>
 ): Layer.Layer<Cycles | CyclesClient, Config.ConfigError, CyclesTransport | SettlementJournal> =>
-  Layer.unwrap(Effect.map(config === undefined ? ConfigModule.config : Config.unwrap(config), layer))
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const given = yield* config === undefined ? ConfigModule.config : Config.unwrap(config)
+      yield* Env.warnIfShort("CYCLES_READ_TIMEOUT", given.timeout)
+      return layer(given)
+    })
+  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // combinators
@@ -310,7 +317,7 @@ export const layerConfig = (
  *
  * - Denial: fails with `BudgetExceeded`, and the effect doesn't start.
  * - Success: commits `actual`, or else the total recorded through `Reservation`, or else the estimate.
- * - Failure, defect or interruption: settles the recorded total as `onFailure` says. The cause stays the same.
+ * - Failure, defect or interruption: settles the recorded total according to `onFailure`. The cause stays the same.
  * - The effect can use its `Reservation` service, to read caps and to record spend while it runs.
  * - As a pipeable argument of `Effect.fn`, the options may be functions of the arguments.
  *

@@ -5,7 +5,7 @@
  *
  * **Details**
  *
- * - Errors, spans and metrics name the operation as the method is named.
+ * - In errors, spans and metrics, an operation has the name of its method.
  * - Every response carries `meta`: request id, trace id, rate limit, tenant and round-trip time.
  *
  * **Example** (Listing the active reservations of a tenant)
@@ -66,7 +66,7 @@ export type Response<A> = Calls.WithMeta<A>
 export type Meta = Calls.Meta
 
 /**
- * The API key of a call, for operations that accept the tenant's or the administrator's.
+ * The key of a call, for operations that accept the key of the tenant or of the administrator.
  *
  * @category options
  * @since 0.1.0
@@ -130,14 +130,15 @@ export interface CyclesClient {
     options?: KeyOptions
   ) => Stream.Stream<Reservation.ReservationSummary, CyclesError>
   /**
-   * Returns one page of balances (getBalances). The query needs at least one field of a subject. Slow on a large store.
+   * Returns one page of balances (getBalances). The query needs at least one field of a subject. The call is slow on a large
+   * store.
    */
   readonly balances: (query: Balance.BalanceQuery) => Call<Balance.BalanceResponse>
   /** Emits the balances of all pages. */
   readonly streamBalances: (query: Balance.BalanceQuery) => Stream.Stream<Balance.Balance, CyclesError>
   /**
-   * Returns a signed evidence envelope. It may become available shortly after the response that names it; until then
-   * the call fails with status 404.
+   * Returns a signed evidence envelope. An envelope may become available only some time after the response that refers to it.
+   * Until then the call fails with status 404.
    */
   readonly getEvidence: (id: EvidenceId) => Call<Evidence.EvidenceEnvelope>
   /** Returns the public keys that verify the signatures of evidence. */

@@ -58,7 +58,7 @@ export interface ClientConfig {
   readonly baseUrl: string | URL
   /** The API key of the tenant, sent as `X-Cycles-API-Key`. */
   readonly apiKey: Redacted.Redacted
-  /** The administrator's key, sent as `X-Admin-API-Key` by the reads and the release that accept it. Default: none. */
+  /** The administrator's key, sent as `X-Admin-API-Key` by calls with the option `as: "admin"`. Default: none. */
   readonly adminKey?: Redacted.Redacted | undefined
   /**
    * The deadline of one call, including the time in the queue, 1 ms to 1 h. Default 10 s, because the server can take 9
@@ -177,7 +177,7 @@ export interface CyclesConfig extends ClientConfig {
 // ---------------------------------------------------------------------------------------------------------------------
 
 export {
-  /** The default of `CyclesConfig.retry`, and how to change it. */
+  /** Makes a retry policy for `CyclesConfig.retry`. Without options it is the default. */
   retryPolicy
 } from "./internal/config/retryPolicy.ts"
 
@@ -215,7 +215,7 @@ export const clientConfig: Config.Config<ClientConfig> = Config.map(
  * - `CYCLES_TENANT`, `CYCLES_WORKSPACE`, `CYCLES_APP`, `CYCLES_WORKFLOW`, `CYCLES_AGENT`, `CYCLES_TOOLSET`: the
  *   subject.
  * - `CYCLES_READ_TIMEOUT`: `timeout`, 1 ms to 1 h. Default 10 s.
- * - `CYCLES_RETRY_ENABLED`: false makes no retry. Default true.
+ * - `CYCLES_RETRY_ENABLED`: false disables retries. Default true.
  * - `CYCLES_RETRY_MAX_ATTEMPTS`: the number of retries, 0 to 1,000. Default 5.
  * - `CYCLES_RETRY_INITIAL_DELAY`, `CYCLES_RETRY_MAX_DELAY`: the backoff, 1 ms to 24 h. Defaults 500 ms and 30 s.
  * - `CYCLES_RETRY_MULTIPLIER`: the factor of the backoff, 1 to 100. Default 2.

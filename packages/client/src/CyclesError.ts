@@ -108,7 +108,9 @@ const origin = {
   /** The URL of the request, without its query. */
   url: Schema.optional(Schema.String),
   /** The chain of causes from the HTTP library, outermost first, at most five. */
-  cause: Schema.optional(Schema.Array(CauseLink))
+  cause: Schema.optional(Schema.Array(CauseLink)),
+  /** What to do about the error, if that is clear. It is part of the message. */
+  hint: Schema.optional(Schema.String)
 }
 
 /**
@@ -168,11 +170,12 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   }
 
   override get message(): string {
-    const act = this.action === undefined ? "" : ` for ${this.action.kind} ${this.action.name}`
-    const asked = this.requested === undefined ? "" : ` of ${this.requested}`
+    const action = this.action === undefined ? "" : ` for ${this.action.kind} ${this.action.name}`
+    const amount = this.requested === undefined ? "" : ` ${this.requested}`
+    const scopes = this.scopes.length === 0 ? "" : ` on ${this.scopes.join(", ")}`
     const left = this.remaining === undefined ? "" : `, ${this.remaining} left${inScope(this.limitingScope)}`
-    const where = this.scopes.length === 0 ? "" : ` on ${this.scopes.join(", ")}`
-    return `The budget refuses the ${this.operation}${asked}${act}: ${this.code}${where}${left}${requestOf(this)}`
+    const request = this.requestId === undefined ? "" : `, request ${this.requestId}`
+    return `Budget denied: ${this.operation}${amount}${action}${scopes} (${this.code}${left}${request})`
   }
 }
 
@@ -361,7 +364,8 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   override get message(): string {
     const code = this.code === undefined ? "" : ` ${this.code}`
     const words = this.serverMessage === undefined ? "" : `: ${this.serverMessage}`
-    return `${this.url ?? "The server"} refused the ${this.operation} with ${this.status}${code}${words}${hintOf(this)}${requestOf(this)}`
+    const wait = this.retryAfter === undefined ? "" : `; retry after ${Duration.format(this.retryAfter)}`
+    return `${this.url ?? "The server"} refused the ${this.operation} with ${this.status}${code}${words}${requestOf(this)}${wait}${hinted(this)}`
   }
 }
 
@@ -370,8 +374,8 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
  *
  * **Details**
  *
- * `mayHaveArrived` says whether the server may have acted on the request. If it is false, nothing was reserved or
- * charged. The client has already repeated what it can repeat safely.
+ * `mayHaveArrived` is true if the server may have acted on the request. If it is false, nothing was reserved or charged. If the
+ * request can be repeated safely, the client has already repeated it.
  *
  * **Gotchas**
  *
@@ -402,7 +406,7 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 
   override get message(): string {
     const arrived = this.mayHaveArrived ? "the request may have arrived" : "the request was not sent"
-    return `No response to the ${this.operation}${from(this)} (${this.kind}, ${arrived}): ${this.problem}`
+    return `No response to the ${this.operation}${from(this)} (${this.kind}, ${arrived}): ${this.problem}${hinted(this)}`
   }
 }
 
@@ -432,7 +436,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   }
 
   override get message(): string {
-    return `The response ${this.status} to the ${this.operation}${from(this)} breaks the protocol: ${this.problem}${requestOf(this)}`
+    return `The response ${this.status} to the ${this.operation}${from(this)} breaks the protocol: ${this.problem}${requestOf(this)}${hinted(this)}`
   }
 }
 
@@ -569,9 +573,5 @@ const requestOf = (error: { readonly requestId?: string | undefined }): string =
 const from = (error: { readonly url?: string | undefined }): string =>
   error.url === undefined ? "" : ` from ${error.url}`
 
-const hintOf = (error: ApiError): string => {
-  if (error.retryAfter !== undefined) return `; retry after ${Duration.format(error.retryAfter)}`
-  if (error.status === 401) return "; is the API key right, not revoked, and is its tenant active?"
-  if (error.code === undefined) return "; that isn't a response of a Cycles server: is the base URL right?"
-  return ""
-}
+const hinted = (error: { readonly hint?: string | undefined }): string =>
+  error.hint === undefined ? "" : `; ${error.hint}`

@@ -16,6 +16,22 @@ import * as Schema from "effect/Schema"
 /**
  * What a guard does if it loses its lease while the body runs.
  *
+ * **Example** (Interrupting a body without a lease)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Amount, Cycles } from "effect-cycles"
+ *
+ * export const step = Effect.succeed("done").pipe(
+ *   Cycles.withCycles({
+ *     action: { kind: "tool.search", name: "web" },
+ *     estimate: Amount.usd("0.01"),
+ *     heartbeat: "cancel"
+ *   }),
+ *   Effect.catchTag("LeaseLost", (error) => Effect.succeed(`stopped: ${error.reason}`))
+ * )
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */

@@ -89,7 +89,7 @@ export interface Reservation {
   /** Whether the caps allow a tool. Names are case-sensitive. */
   readonly isToolAllowed: (name: string) => boolean
   /**
-   * Sets the total that has been spent so far. It is settled however the body ends.
+   * Sets the total that has been spent so far. The total is settled, regardless of how the body ends.
    *
    * **Details**
    *
@@ -167,6 +167,11 @@ export interface Active<in out U extends Unit = Unit, out E = never> extends Res
    * @see extendReservation of the protocol
    */
   readonly extend: (by: Duration.Input) => Effect.Effect<void, AlreadySettled | CyclesError>
+  /**
+   * Fails with `LeaseLost` when the lease is lost. Never completes otherwise, and without the heartbeat policy `cancel`. Race
+   * the body of a scoped reservation with it to stop the body, as guards do with `cancel`.
+   */
+  readonly untilLost: Effect.Effect<never, E>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

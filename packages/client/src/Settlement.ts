@@ -31,6 +31,7 @@ import { Amount } from "@effect-cycles/protocol/Amount"
 import { Balance } from "@effect-cycles/protocol/Balance"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { Code } from "./CyclesError.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -159,15 +160,16 @@ export class Joined extends Schema.TaggedClass<Joined>("effect-cycles/Settlement
  */
 export type Settlement = Committed | Released | Recovered | Pending | Rejected | Unreserved | Joined
 
+/** The union without its functions. A bundle contains those only if the program uses `Settlement` or `match`. */
+const AnySettlement = Schema.Union([Committed, Released, Recovered, Pending, Rejected, Unreserved, Joined])
+
 /**
  * The schema of a settlement.
  *
  * @category schemas
  * @since 0.1.0
  */
-export const Settlement = Schema.Union([Committed, Released, Recovered, Pending, Rejected, Unreserved, Joined]).pipe(
-  Schema.toTaggedUnion("_tag")
-)
+export const Settlement = AnySettlement.pipe(Schema.toTaggedUnion("_tag"))
 
 /**
  * A settlement, with the subject and action of its reservation.
@@ -202,7 +204,7 @@ export const isSettled = (self: Settlement): boolean => self._tag !== "Pending" 
  * @category pattern matching
  * @since 0.1.0
  */
-export const match: typeof Settlement.match = Settlement.match
+export const match: typeof Settlement.match = Struct.get(Settlement, "match")
 
 /**
  * Formats a settlement as one line of text.
@@ -248,7 +250,7 @@ export const format = (self: Settlement): string => {
  */
 export class Unsettled extends Schema.TaggedError<Unsettled>()("Unsettled", {
   /** The settlement, `Pending` or `Rejected`. */
-  settlement: Settlement
+  settlement: AnySettlement
 }) {
   override get message(): string {
     return `The spend is not settled: ${format(this.settlement)}`

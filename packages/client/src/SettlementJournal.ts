@@ -3,7 +3,7 @@
  *
  * The client writes a record before it sends the first settlement request, and removes it after the server has
  * confirmed the settlement. A crash, a lost response or a long outage therefore loses no known spend. Spend that the
- * server will never charge becomes a dead letter, which stays in the journal until someone removes it.
+ * server will never charge becomes a dead letter, which stays in the journal until it is removed by hand.
  *
  * This module contains the contract and two stores for every platform, `layerMemory` and `layerNone`. The durable
  * stores are in `effect-cycles/node`: `JournalSqlite` and `JournalFiles`. The `Cycles` layer replays the records; a

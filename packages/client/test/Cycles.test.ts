@@ -144,7 +144,7 @@ describe("Cycles", () => {
 
     it.effect("commits the estimate and then dies if actual returns another unit or no amount", () =>
       Effect.gen(function* () {
-        // The compiler refuses another unit; a program without types can pass it all the same.
+        // The compiler refuses another unit; a program without types can still pass it.
         const credits: Amount.Amount<"TOKENS"> = Object.assign(tokens(1), { unit: "CREDITS" })
         for (const actual of [() => credits, () => tokens(-1.5), () => tokens(Number.NaN)]) {
           const exit = yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(10), actual }), Effect.exit)
@@ -494,7 +494,7 @@ describe("Cycles", () => {
     const committed = Effect.map(CyclesTest.requests("commit"), (sent) =>
       sent.map(({ body }): unknown => JSON.parse(body))
     )
-    // The compiler refuses another unit; a program without types can pass it all the same.
+    // The compiler refuses another unit; a program without types can still pass it.
     const credits: Amount.Amount<"TOKENS"> = Object.assign(tokens(1), { unit: "CREDITS" })
     const theEstimate = { actual: { amount: 100 }, metadata: { actual_source: "estimate" } }
 
@@ -566,10 +566,10 @@ describe("Cycles", () => {
 
     it.effect("commits the sum, or else the estimate, if finalUsage returns undefined", () =>
       Effect.gen(function* () {
-        const untold = { ...options, finalUsage: () => undefined }
-        yield* words.pipe(Cycles.withCyclesStream(untold), Stream.runDrain)
+        const withoutFinalUsage = { ...options, finalUsage: () => undefined }
+        yield* words.pipe(Cycles.withCyclesStream(withoutFinalUsage), Stream.runDrain)
         expect(yield* books).toEqual({ spent: 10, reserved: 0 })
-        yield* words.pipe(Cycles.withCyclesStream({ ...untold, usage: () => undefined }), Stream.runDrain)
+        yield* words.pipe(Cycles.withCyclesStream({ ...withoutFinalUsage, usage: () => undefined }), Stream.runDrain)
         expect(yield* books).toEqual({ spent: 110, reserved: 0 })
         expect((yield* committed).at(-1)).toMatchObject(theEstimate)
       }).pipe(Effect.provide(live()))

@@ -1,10 +1,11 @@
 /**
- * What the compiler infers for the public functions. Nothing here runs: `pnpm check` compiles it, and a wrong type, or an
- * expected error that doesn't come, fails it.
+ * The types that the compiler infers for the public functions. `pnpm check` compiles this file, and fails if a type is
+ * wrong or an expected error is missing. The file is never run.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -85,7 +86,7 @@ const annotated = Cycles.withCycles({
   estimate,
   actual: (r: { readonly usage: { readonly total: number } }) => Amount.tokens(r.usage.total)
 })
-same(callModel("x").pipe(annotated)).as<Guarded<Reply, ModelError, Model>>() // still Reply, not the part that the callback names
+same(callModel("x").pipe(annotated)).as<Guarded<Reply, ModelError, Model>>() // Reply, not only the field that the callback uses
 // @ts-expect-error a guard that measures a reply can't wrap text
 Effect.succeed("text").pipe(annotated)
 
@@ -188,7 +189,7 @@ same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "failOnFi
   Guarded<void, LeaseLost>
 >()
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: "warn" }))).as<Guarded<void>>()
-same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: undefined }))).as<Guarded<void, LeaseLost>>() // an explicit undefined may be any policy
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: undefined }))).as<Guarded<void, LeaseLost>>() // an explicit undefined allows any policy
 declare const policy: Cycles.Heartbeat | undefined
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: policy }))).as<Guarded<void, LeaseLost>>()
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, onUnsettled: "fail" }))).as<Guarded<void, Unsettled>>()
@@ -244,7 +245,7 @@ pipe(estimate, Amount.sum(Amount.usd(1)))
 Amount.sum(estimate, dynamic)
 // @ts-expect-error a literal isn't an amount
 export const literal: Amount.Amount = { unit: "TOKENS", amount: -10n, toString: () => "" }
-same(Effect.void.pipe(Cycles.withCycles({ action, estimate: dynamic, actual: estimate }))).as<Guarded<void>>() // run-time check stays
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate: dynamic, actual: estimate }))).as<Guarded<void>>() // checked at run time
 export const anyUnit = Effect.void.pipe(
   // @ts-expect-error the estimate is in tokens, the actual amount may be in any unit
   Cycles.withCycles({ action, estimate, actual: dynamic })
@@ -280,7 +281,7 @@ same(
   )
 ).as<Stream.Stream<void, ModelError | Amount.UnitMismatch | CyclesError, Model | Cycles.Cycles>>()
 
-// ---- by hand
+// ---- reservations without a guard
 const held = Cycles.reserve({ action, estimate })
 same(held).as<Effect.Effect<Reservation.Active<"TOKENS">, CyclesError, Cycles.Cycles | Scope.Scope>>()
 same(Effect.flatMap(held, (_) => _.commit({ actual: estimate }))).as<
@@ -328,10 +329,10 @@ same(callModel("x").pipe(guard, Effect.provide([cyclesLayer, modelLayer]))).as<
 >()
 same(Reservation.record({ actual: estimate }).pipe(guard)).as<Guarded<void, Amount.UnitMismatch>>()
 
-// ---- house rules instead of a client-wide policy
-const house = { heartbeat: "cancel", onUnsettled: "fail" } as const
+// ---- options that several guards share
+const shared = { heartbeat: "cancel", onUnsettled: "fail" } as const
 same(
-  callModel("x").pipe(Cycles.withCycles({ ...house, action, estimate, actual: (r) => Amount.tokens(r.usage.total) }))
+  callModel("x").pipe(Cycles.withCycles({ ...shared, action, estimate, actual: (r) => Amount.tokens(r.usage.total) }))
 ).as<Guarded<Reply, ModelError | LeaseLost | Unsettled, Model>>()
 export const strictly = <A, Args extends ReadonlyArray<unknown> = [], U extends Amount.Unit = Amount.Unit>(
   options: Cycles.GuardOptions<A, Args, U, "cancel", "report", never>
@@ -349,8 +350,7 @@ export const anyKey = <const K extends string>(idempotencyKey: K) =>
 export const anyHeartbeat = <const H extends Cycles.Heartbeat>(heartbeat: H) =>
   Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat }))
 
-// ---- corners
-import * as Exit from "effect/Exit"
+// ---- special cases
 same(
   Effect.fn("x")(
     function* (n: number) {
@@ -383,8 +383,8 @@ same(
   )
 ).as<Stream.Stream<number, CyclesError, Cycles.Cycles>>()
 declare const flag: boolean
-// the one hole: an estimate that may be of either of two units takes an actual of one of them
-export const hole = Effect.void.pipe(
+// a known gap: an estimate of one of two units accepts an actual amount of either unit
+export const gap = Effect.void.pipe(
   Cycles.withCycles({ action, estimate: flag ? Amount.tokens(1) : Amount.usd(1), actual: Amount.tokens(1) })
 )
 

@@ -70,7 +70,7 @@ describe("CyclesClient", () => {
       }).pipe(
         Effect.provideService(
           CyclesTransport.CyclesTransport,
-          CyclesTransport.make(() => Effect.die("nothing is to be sent"))
+          CyclesTransport.make(() => Effect.die("a request was sent"))
         )
       )
     )

@@ -18,7 +18,7 @@ type Variables = Readonly<Record<string, string>>
 
 const required = { CYCLES_BASE_URL: "http://127.0.0.1:7878", CYCLES_API_KEY: "cyc_live_one" }
 
-/** The layer for Node as these variables have it; it writes no journal. */
+/** The layer for Node, configured by these variables, without a journal. */
 const built = (env: Variables) =>
   Effect.scoped(
     Layer.build(
@@ -36,7 +36,7 @@ const problemOf = (env: Variables) =>
     error.message.replaceAll(/\s*\n\s*/g, " ")
   )
 
-/** When something that always fails is tried, in milliseconds from its start. */
+/** The times of the attempts of an effect that always fails, in milliseconds from its start. */
 const attemptsOf = (schedule: Schedule.Schedule<unknown>) =>
   Effect.gen(function* () {
     const attempts: Array<number> = []

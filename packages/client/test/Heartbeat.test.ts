@@ -15,7 +15,7 @@ import { withSettlement } from "./support/settled.ts"
 
 const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
-/** A body that takes its time. */
+/** A body that takes some time. */
 const slow = (
   duration: Duration.Input,
   options?: { readonly ttl?: Duration.Input; readonly extendBy?: Duration.Input }
@@ -25,7 +25,7 @@ const slow = (
     Effect.forkChild({ startImmediately: true })
   )
 
-/** Lets every timer be late, as real ones are. */
+/** Delays every timer, because real timers are late. */
 const late =
   (byMs: number) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -108,7 +108,7 @@ describe("Heartbeat", () => {
 
   it.effect("ends an extend that was queued in time for its retry", () =>
     Effect.gen(function* () {
-      // There was no response for so long that the first call is an idle probe, and the other one waits for it.
+      // No response has arrived for so long that the first call is an idle probe, and the other call waits for it.
       yield* CyclesTest.inject("extend", Fault.noResponse, Fault.noResponse)
       const fibers = yield* Effect.forEach([1, 2], () => slow("6 minutes", { ttl: "5 minutes" }))
       yield* TestClock.adjust("6 minutes")
@@ -133,7 +133,7 @@ describe("Heartbeat", () => {
         }),
         Effect.forkChild({ startImmediately: true })
       )
-      // A process that dies sends no release: this one never arrives.
+      // A dead process sends no release, so this release is lost.
       yield* CyclesTest.always("release", Fault.requestLost)
       const first = yield* job
       yield* TestClock.adjust(diesAtMs)

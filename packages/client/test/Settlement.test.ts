@@ -13,10 +13,10 @@ import { noJournal } from "./support/journal.ts"
 import { action, books, live, operations, tokens } from "./support/live.ts"
 import { settlementOf, watchSettlements, withSettlement } from "./support/settled.ts"
 
-/** Without jitter, so that every instant is known: 0.5, 1, 2, 4, 8 s. */
+/** Without jitter, so that the delays are known: 0.5, 1, 2, 4, 8 s. */
 const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
-const act = settlementOf(Effect.void, { action, estimate: tokens(100), actual: () => tokens(42) })
+const guardedCall = settlementOf(Effect.void, { action, estimate: tokens(100), actual: () => tokens(42) })
 
 /** A journal that can't be written. */
 const broken = Layer.succeed(SettlementJournal.SettlementJournal, {
@@ -29,7 +29,7 @@ const broken = Layer.succeed(SettlementJournal.SettlementJournal, {
     })
 })
 
-/** Another client of the same tenant, over the transport and the journal that are there. */
+/** Another client of the same tenant, over the same transport and journal. */
 const another = Layer.unwrap(
   Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
     Cycles.layer({ baseUrl, apiKey, subject: { tenant }, retry: CyclesConfig.retryPolicy({ jitter: false }) })
@@ -48,7 +48,7 @@ describe("Settlement", () => {
     ])("retries %s once, immediately, with the same key", ([, fault]) =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", fault)
-        expect(yield* act).toMatchObject({ _tag: "Committed" })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Committed" })
         const keys = (yield* CyclesTest.requests("reserve")).map((sent) => sent.idempotencyKey)
         expect(keys).toHaveLength(2)
         expect(new Set(keys).size).toBe(1)
@@ -60,7 +60,7 @@ describe("Settlement", () => {
     it.effect("returns to the caller after a second ambiguous response, and releases in the background", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.responseLost, Fault.responseLost)
-        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "TransportError", mayHaveArrived: true })
+        expect(yield* Effect.flip(guardedCall)).toMatchObject({ _tag: "TransportError", mayHaveArrived: true })
         yield* Effect.yieldNow
         expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
@@ -71,7 +71,7 @@ describe("Settlement", () => {
     it.effect("returns to an interrupted caller immediately without a response, and releases", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.noResponse)
-        const fiber = yield* Effect.forkChild(act, { startImmediately: true })
+        const fiber = yield* Effect.forkChild(guardedCall, { startImmediately: true })
         yield* Fiber.interrupt(fiber)
         expect(Exit.hasInterrupts(yield* Fiber.await(fiber))).toBe(true)
         yield* Effect.yieldNow
@@ -83,7 +83,7 @@ describe("Settlement", () => {
     it.effect("doesn't retry a refusal", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.error(403, "FORBIDDEN"))
-        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "ApiError", status: 403, code: "FORBIDDEN" })
+        expect(yield* Effect.flip(guardedCall)).toMatchObject({ _tag: "ApiError", status: 403, code: "FORBIDDEN" })
         expect(yield* operations).toEqual(["reserve"])
       }).pipe(Effect.provide(live()))
     )
@@ -92,7 +92,7 @@ describe("Settlement", () => {
       Effect.gen(function* () {
         const busy = Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "3" })
         yield* CyclesTest.inject("reserve", busy)
-        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "ApiError", status: 429 })
+        expect(yield* Effect.flip(guardedCall)).toMatchObject({ _tag: "ApiError", status: 429 })
         yield* CyclesTest.inject("reserve", busy)
         const fiber = yield* Effect.void.pipe(
           Cycles.withCycles({ action, estimate: tokens(1), maxRetryAfter: "5 seconds" }),
@@ -109,7 +109,7 @@ describe("Settlement", () => {
     it.effect("fails after its timeout, to the millisecond", () =>
       Effect.gen(function* () {
         yield* CyclesTest.always("reserve", Fault.noResponse)
-        const fiber = yield* Effect.forkChild(Effect.exit(act), { startImmediately: true })
+        const fiber = yield* Effect.forkChild(Effect.exit(guardedCall), { startImmediately: true })
         yield* TestClock.adjust(19_999)
         expect(fiber.pollUnsafe()).toBeUndefined()
         yield* TestClock.adjust(1)
@@ -117,7 +117,7 @@ describe("Settlement", () => {
           _tag: "TransportError",
           kind: "timeout"
         })
-        // The client itself goes on until it has learned the id, and releases.
+        // The client continues until it knows the id, and then releases the reservation.
         yield* CyclesTest.clearFaults("reserve")
         yield* TestClock.adjust("11 seconds")
         yield* CyclesTest.expectNothingReserved()
@@ -130,7 +130,7 @@ describe("Settlement", () => {
       ["CR-CORE-001: a lost response", Fault.responseLost],
       ["a lost request", Fault.requestLost],
       ["CR-CORE-004: a wrong success status", Fault.replaced({ body: "{}", status: 201 })],
-      ["CR-CORE-004: a body that breaks the schema", Fault.replaced({ body: '{"status":"COMMITTED"}' })],
+      ["CR-CORE-004: a body that doesn't match the schema", Fault.replaced({ body: '{"status":"COMMITTED"}' })],
       ["a page of HTML with 200", Fault.replaced({ body: "<html>" })],
       ["500", Fault.error(500, "INTERNAL_ERROR")],
       ["a page of HTML with 502", Fault.response({ status: 502, body: {} })],
@@ -144,7 +144,7 @@ describe("Settlement", () => {
       Effect.gen(function* () {
         const seen = yield* watchSettlements
         yield* CyclesTest.inject("commit", fault)
-        expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: true, actual: tokens(42) })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Pending", isJournaled: true, actual: tokens(42) })
         yield* TestClock.adjust(499)
         expect(yield* CyclesTest.requests("commit")).toHaveLength(1)
         yield* TestClock.adjust(1)
@@ -167,9 +167,9 @@ describe("Settlement", () => {
               body: code === undefined ? {} : { error: code, message: "", request_id: "" }
             })
           )
-          // Without a code the reservation is read before anything is concluded.
+          // Without a code, the client reads the reservation first.
           if (code === undefined) yield* CyclesTest.inject("getReservation", Fault.error(410, "RESERVATION_EXPIRED"))
-          expect(yield* act).toMatchObject({ _tag: "Recovered", charged: tokens(42), shortfall: tokens(0) })
+          expect(yield* guardedCall).toMatchObject({ _tag: "Recovered", charged: tokens(42), shortfall: tokens(0) })
           const commit = (yield* CyclesTest.requests("commit"))[0]
           const event = (yield* CyclesTest.requests()).at(-1)
           expect(event?.operation).toBe("event")
@@ -203,7 +203,7 @@ describe("Settlement", () => {
         Effect.gen(function* () {
           const seen = yield* watchSettlements
           yield* CyclesTest.inject("commit", Fault.responseLost, Fault.error(409, code))
-          yield* act
+          yield* guardedCall
           yield* TestClock.adjust(500)
           expect(seen).toMatchObject([{ _tag: "Committed", isReadBack: true, charged: tokens(42) }])
           expect((yield* operations).slice(-2)).toEqual(["commit", "getReservation"])
@@ -251,7 +251,7 @@ describe("Settlement", () => {
             }
           })
         )
-        expect(yield* act).toMatchObject({ _tag: "Rejected", code: "RESERVATION_FINALIZED" })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Rejected", code: "RESERVATION_FINALIZED" })
         expect(yield* Stream.runCollect(Cycles.deadLetters)).toHaveLength(1)
       }).pipe(Effect.provide(exact))
     )
@@ -270,7 +270,7 @@ describe("Settlement", () => {
       Effect.gen(function* () {
         const seen = yield* watchSettlements
         yield* CyclesTest.inject("commit", Fault.error(status, code))
-        expect(yield* act).toMatchObject({ _tag: "Rejected", code, actual: tokens(42) })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Rejected", code, actual: tokens(42) })
         expect(seen).toMatchObject([{ _tag: "Rejected" }])
         const letters = yield* Stream.runCollect(Cycles.deadLetters)
         expect(letters.map((letter) => letter.reason.split(":")[0])).toEqual([code])
@@ -282,7 +282,7 @@ describe("Settlement", () => {
       Effect.gen(function* () {
         yield* CyclesTest.inject("commit", Fault.error(404, "NOT_FOUND"))
         yield* CyclesTest.inject("getReservation", Fault.error(404, "NOT_FOUND"))
-        expect(yield* act).toMatchObject({ _tag: "Rejected", code: "NOT_FOUND" })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Rejected", code: "NOT_FOUND" })
       }).pipe(Effect.provide(exact))
     )
 
@@ -290,7 +290,7 @@ describe("Settlement", () => {
       Effect.gen(function* () {
         const seen = yield* watchSettlements
         yield* CyclesTest.inject("commit", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "20" }))
-        yield* act
+        yield* guardedCall
         yield* TestClock.adjust(19_999)
         expect(seen).toEqual([])
         yield* TestClock.adjust(1)
@@ -302,7 +302,7 @@ describe("Settlement", () => {
       Effect.gen(function* () {
         const seen = yield* watchSettlements
         yield* CyclesTest.always("commit", Fault.requestLost)
-        yield* act
+        yield* guardedCall
         yield* TestClock.adjust(15_500)
         expect(seen).toMatchObject([{ _tag: "Pending", isJournaled: true }])
         expect(yield* CyclesTest.requests("commit")).toHaveLength(6)
@@ -315,7 +315,7 @@ describe("Settlement", () => {
     it.effect("flush retries a settlement immediately instead of after its backoff", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("commit", Fault.requestLost)
-        yield* act
+        yield* guardedCall
         expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(exact))
@@ -325,13 +325,13 @@ describe("Settlement", () => {
       Effect.gen(function* () {
         yield* CyclesTest.always("commit", Fault.duplicated)
         yield* CyclesTest.always("reserve", Fault.duplicated)
-        yield* act
+        yield* guardedCall
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
     )
 
-    it.effect("lets the caller wait until the end, or not at all", () =>
+    it.effect("lets the caller wait until it is final, or not at all", () =>
       Effect.gen(function* () {
         const options = { action, estimate: tokens(10), actual: () => tokens(4) }
         yield* CyclesTest.inject("commit", Fault.requestLost)
@@ -361,9 +361,9 @@ describe("Settlement", () => {
 
     it.effect("settles without a journal that fails, and logs it", () =>
       Effect.gen(function* () {
-        expect(yield* act).toMatchObject({ _tag: "Committed" })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Committed" })
         yield* CyclesTest.inject("commit", Fault.requestLost)
-        expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: false })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Pending", isJournaled: false })
         yield* Cycles.flush("1 second")
         expect(yield* books).toEqual({ spent: 84, reserved: 0 })
       }).pipe(Effect.provide(live({ retry: CyclesConfig.retryPolicy({ jitter: false }) }, { journal: broken })))
@@ -388,7 +388,7 @@ describe("Settlement", () => {
     it.effect("settles open reservations before it closes", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("commit", Fault.requestLost)
-        yield* act.pipe(Effect.provide(Layer.fresh(another)))
+        yield* guardedCall.pipe(Effect.provide(Layer.fresh(another)))
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(exact))
     )

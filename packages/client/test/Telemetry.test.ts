@@ -27,7 +27,7 @@ const recorder = () => {
   return { spans, layer }
 }
 
-/** A client, and the requests that leave it. */
+/** A client that records the requests it sends. */
 const watched = (requests: Array<HttpClientRequest.HttpClientRequest>) =>
   Layer.unwrap(
     Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
@@ -111,15 +111,15 @@ describe("Telemetry", () => {
       return Effect.gen(function* () {
         yield* Effect.void.pipe(
           Cycles.withCycles({ action, estimate: tokens(10), actual: () => tokens(4) }),
-          Effect.withSpan("mine")
+          Effect.withSpan("outer")
         )
-        const [mine, reserve, commit] = spans
+        const [outer, reserve, commit] = spans
         expect(spans.map((span) => [span.name, span.kind])).toEqual([
-          ["mine", "internal"],
+          ["outer", "internal"],
           ["Cycles.reserve", "client"],
           ["Cycles.commit", "client"]
         ])
-        expect(reserve && Option.getOrUndefined(reserve.parent)?.spanId).toBe(mine?.spanId)
+        expect(reserve && Option.getOrUndefined(reserve.parent)?.spanId).toBe(outer?.spanId)
         const id = reserve?.attributes.get("cycles.reservation_id")
         expect(id).toEqual(expect.any(String))
         expect(Object.fromEntries(reserve?.attributes ?? [])).toMatchObject({

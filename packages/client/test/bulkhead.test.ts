@@ -1,8 +1,15 @@
+import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import { Cycles } from "effect-cycles"
 import type { Priority } from "../src/internal/transport/bulkhead.ts"
 import * as Bulkhead from "../src/internal/transport/bulkhead.ts"
 import type { Timer } from "../src/internal/transport/timerQueue.ts"
+import { action, live, tokens } from "./support/live.ts"
 
 const priorities = ["lease", "settlement", "caller"] as const
 
@@ -59,9 +66,25 @@ const make = (maxConcurrency: number) => {
   }
 }
 
+const guardedCall = Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(1) }))
+
+/** Starts ten guarded bodies, and returns how many reserves have been sent before the first response. */
+const burst = Effect.gen(function* () {
+  const reserves = Effect.map(CyclesTest.requests("reserve"), (sent) => sent.length)
+  const before = yield* reserves
+  const fiber = yield* Effect.forkChild(
+    Effect.forEach(Array.from({ length: 10 }), () => guardedCall, { concurrency: "unbounded" }),
+    { startImmediately: true }
+  )
+  yield* TestClock.adjust(0)
+  return { sent: Effect.map(reserves, (count) => count - before), end: Fiber.await(fiber) }
+})
+
+const slow = Fault.requestLate(300)
+
 describe("bulkhead", () => {
   const Step = Schema.Struct({
-    act: Schema.Literals(["acquire", "acquire", "release", "withdraw"]),
+    kind: Schema.Literals(["acquire", "acquire", "release", "withdraw"]),
     priority: Schema.Literals(priorities),
     at: Schema.Natural
   })
@@ -72,16 +95,16 @@ describe("bulkhead", () => {
     ({ size, steps }) => {
       const test = make(size)
       const { bulkhead, count, guaranteed, inFlight, waiting } = test
-      for (const { act, at, priority } of steps) {
-        if (act === "acquire") for (let i = 0; i <= at % 8; i += 1) test.acquire(priority)
-        else if (act === "release" && inFlight.length > 0) test.release(at)
-        else if (act === "withdraw" && waiting.length > 0) test.withdraw(at)
+      for (const { at, kind, priority } of steps) {
+        if (kind === "acquire") for (let i = 0; i <= at % 8; i += 1) test.acquire(priority)
+        else if (kind === "release" && inFlight.length > 0) test.release(at)
+        else if (kind === "withdraw" && waiting.length > 0) test.withdraw(at)
         expect(inFlight.length).toBeLessThanOrEqual(size)
         expect([bulkhead.inFlight(), bulkhead.waiting()]).toEqual([inFlight.length, waiting.length])
         const free = size - inFlight.length
         for (const priority of new Set(waiting.map((one) => one.priority))) {
           const reserved = others(priority).reduce((sum, other) => sum + Math.max(0, guaranteed - count(other)), 0)
-          // A free place that a waiting call does not get is guaranteed to another priority; an extension gets any.
+          // If a call waits although a slot is free, the slot is reserved for another priority. An extension can use any slot.
           expect(free).toBeLessThanOrEqual(priority === "lease" || count(priority) < guaranteed ? 0 : reserved)
         }
       }
@@ -142,7 +165,7 @@ describe("bulkhead", () => {
     expect(test.granted).toEqual(first)
     const waiting = (["caller", "settlement", "lease"] as const).map(test.acquire)
     test.release(test.inFlight.indexOf("caller"))
-    // The place of the caller is guaranteed to callers.
+    // The slot of the caller is reserved for callers.
     expect(test.granted.at(-1)).toBe(waiting[0])
   })
 
@@ -162,5 +185,68 @@ describe("bulkhead", () => {
     }
     bulkhead.release("caller", 0)
     expect([done, bulkhead.inFlight(), bulkhead.waiting()]).toEqual([50_000, 0, 0])
+  })
+
+  describe("idle probe", () => {
+    it.effect("is sent alone, and the others follow its response", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.inject("reserve", slow)
+        const { end, sent } = yield* burst
+        expect(yield* sent).toBe(1)
+        yield* TestClock.adjust(299)
+        expect(yield* sent).toBe(1)
+        yield* TestClock.adjust(1)
+        expect(yield* sent).toBe(10)
+        expect(yield* end).toMatchObject({ _tag: "Success" })
+        yield* Effect.flatMap(CyclesServer.CyclesServer, (server) => server.assertNoneActive)
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("delays the others for at most one second", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.inject("reserve", Fault.requestLate(5_000))
+        const { end, sent } = yield* burst
+        yield* TestClock.adjust(999)
+        expect(yield* sent).toBe(1)
+        yield* TestClock.adjust(1)
+        expect(yield* sent).toBe(10)
+        yield* TestClock.adjust(4_000)
+        expect(yield* end).toMatchObject({ _tag: "Success" })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("releases the others when it is interrupted", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.inject("reserve", Fault.noResponse)
+        const first = yield* Effect.forkChild(guardedCall, { startImmediately: true })
+        const second = yield* Effect.forkChild(guardedCall, { startImmediately: true })
+        yield* TestClock.adjust(0)
+        expect((yield* CyclesTest.requests()).map(({ operation }) => operation)).toEqual(["reserve"])
+        yield* Fiber.interrupt(first)
+        yield* TestClock.adjust(0)
+        expect(yield* Fiber.await(second)).toMatchObject({ _tag: "Success" })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect.each([
+      ["the default of 50 s", {}, 50_000],
+      ["the configured time", { idleProbeAfter: "2 seconds" }, 2_000]
+    ] as const)("is a probe after %s, to the millisecond", ([, config, idleMs]) =>
+      Effect.gen(function* () {
+        yield* guardedCall
+        yield* TestClock.adjust(idleMs - 1)
+        yield* CyclesTest.inject("reserve", ...Array.from({ length: 10 }, () => slow))
+        const busy = yield* burst
+        expect(yield* busy.sent).toBe(10)
+        yield* TestClock.adjust(300)
+        yield* busy.end
+        yield* TestClock.adjust(idleMs)
+        yield* CyclesTest.inject("reserve", slow)
+        const idle = yield* burst
+        expect(yield* idle.sent).toBe(1)
+        yield* TestClock.adjust(300)
+        yield* idle.end
+      }).pipe(Effect.provide(live(config)))
+    )
   })
 })

@@ -14,7 +14,7 @@ import { settlementOf } from "./support/settled.ts"
 
 const statuses = [400, 401, 403, 404, 405, 409, 410, 418, 422, 429, 500, 502, 503, 504]
 
-/** No code at all is the page of a proxy. */
+/** `undefined` is the page of a proxy. */
 const codes = [...ErrorResponse.knownErrorCodes, "A_NEW_CODE", "constructor", undefined]
 
 const budgetCodes: ReadonlyArray<string | undefined> = [
@@ -25,14 +25,14 @@ const budgetCodes: ReadonlyArray<string | undefined> = [
   "DEBT_OUTSTANDING"
 ]
 
-/** Every pair of a status and a code, by the rules of the protocol written out once more. */
+/** The expected class of a status and a code. It repeats the rules of the protocol independently of the client. */
 const expected = (operation: string, status: number, code: string | undefined): string => {
   if (status === 429) return "throttled RateLimited"
   if (code === undefined) return status >= 500 ? "ambiguous Unavailable" : "ambiguous NotCycles"
   if (status >= 500) return "ambiguous ServerFault"
   if (status === 401 || status === 403) {
-    const own = code === "UNAUTHORIZED" ? "Unauthorized" : code === "FORBIDDEN" ? "Forbidden" : undefined
-    return `blocked ${own ?? (status === 401 ? "Unauthorized" : "Forbidden")}`
+    const named = code === "UNAUTHORIZED" ? "Unauthorized" : code === "FORBIDDEN" ? "Forbidden" : undefined
+    return `blocked ${named ?? (status === 401 ? "Unauthorized" : "Forbidden")}`
   }
   switch (code) {
     case "UNAUTHORIZED":
@@ -90,7 +90,7 @@ const describeError = (error: CyclesError.CyclesError): string => {
   return error._tag === "ApiError" ? `${errorClass} ${error.reason._tag}` : errorClass
 }
 
-/** One line for every pair of a status and a code. */
+/** One line for each status and code. */
 const tableOf = (judge: (errors: Effect.Success<ReturnType<typeof errorsOf>>, status: number) => string) =>
   Effect.forEach(
     statuses.flatMap((status) => codes.map((code) => [status, code] as const)),
@@ -132,26 +132,24 @@ describe("classify", () => {
     }).pipe(Effect.provide(live()))
   )
 
-  it.effect(
-    "treats a request as not applied only after a code that the server sends once it has looked up the key",
-    () =>
-      Effect.gen(function* () {
-        const table = yield* tableOf(({ reserve }) => String(Classify.classify(reserve).provesNothingHappened))
-        expect(table).toEqual(
-          tableBy((status, code) => {
-            const unproven = [
-              "LIMIT_EXCEEDED",
-              "INTERNAL_ERROR",
-              "UNAUTHORIZED",
-              "FORBIDDEN",
-              "A_NEW_CODE",
-              "constructor"
-            ]
-            const isCoded = code !== undefined && !unproven.includes(code)
-            return String(isCoded && ![401, 403, 429].includes(status) && status < 500)
-          })
-        )
-      }).pipe(Effect.provide(live()))
+  it.effect("treats a request as not applied only if the server returns this code after it has looked up the key", () =>
+    Effect.gen(function* () {
+      const table = yield* tableOf(({ reserve }) => String(Classify.classify(reserve).provesNothingHappened))
+      expect(table).toEqual(
+        tableBy((status, code) => {
+          const unproven = [
+            "LIMIT_EXCEEDED",
+            "INTERNAL_ERROR",
+            "UNAUTHORIZED",
+            "FORBIDDEN",
+            "A_NEW_CODE",
+            "constructor"
+          ]
+          const isCoded = code !== undefined && !unproven.includes(code)
+          return String(isCoded && ![401, 403, 429].includes(status) && status < 500)
+        })
+      )
+    }).pipe(Effect.provide(live()))
   )
 
   it.effect("classifies a response that is neither a success nor an error as ambiguous", () =>
@@ -189,7 +187,7 @@ describe("classify", () => {
   describe("guarded call", () => {
     const exact = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
-    const act = settlementOf(Effect.void, { action, estimate: tokens(100), actual: () => tokens(42) })
+    const guardedCall = settlementOf(Effect.void, { action, estimate: tokens(100), actual: () => tokens(42) })
 
     const sent = (operation: string) => Effect.map(operations, (all) => all.filter((one) => one === operation).length)
 
@@ -202,7 +200,7 @@ describe("classify", () => {
     ] as const)("charges spend with the next attempt after %d %s", ([status, code]) =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("commit", Fault.error(status, code))
-        expect((yield* act)._tag).toBe("Pending")
+        expect((yield* guardedCall)._tag).toBe("Pending")
         yield* TestClock.adjust("1 minute")
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
         expect(yield* sent("commit")).toBe(2)
@@ -212,7 +210,7 @@ describe("classify", () => {
     it.effect("retries an ambiguous reserve although its response has a budget code", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.error(503, "BUDGET_FROZEN"))
-        expect((yield* act)._tag).toBe("Committed")
+        expect((yield* guardedCall)._tag).toBe("Committed")
         expect(yield* sent("reserve")).toBe(2)
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(exact))
@@ -227,7 +225,7 @@ describe("classify", () => {
             body: { error: "RESERVATION_EXPIRED", message: 12, details: [], retry_after_ms: -1, cycles_evidence: "x" }
           })
         )
-        expect((yield* act)._tag).toBe("Recovered")
+        expect((yield* guardedCall)._tag).toBe("Recovered")
       }).pipe(Effect.provide(exact))
     )
 
@@ -239,7 +237,7 @@ describe("classify", () => {
           "commit",
           Fault.response({ status: 200, body: { status: "COMMITTED", charged, cycles_evidence } })
         )
-        expect(yield* act).toMatchObject({ _tag: "Committed", charged: tokens(42) })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Committed", charged: tokens(42) })
       }).pipe(Effect.provide(exact))
     )
 
@@ -254,7 +252,7 @@ describe("classify", () => {
           "commit",
           Fault.response({ status: 200, body: { status: "COMMITTED", charged: { unit: "TOKENS", amount: 42 } } })
         )
-        expect((yield* act)._tag).toBe("Committed")
+        expect((yield* guardedCall)._tag).toBe("Committed")
       }).pipe(Effect.provide(exact))
     )
   })

@@ -1,5 +1,5 @@
 /**
- * The table of a reservation's life, and that the client lives by it.
+ * The table of the lifecycle of a reservation, and its use by the client.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
@@ -19,8 +19,8 @@ const lost: Fault.Fault = Fault.requestLost
 
 const expired = Fault.error(410, "RESERVATION_EXPIRED")
 
-/** Runs a guarded call with these faults, and lets so much time pass. */
-const story = (
+/** Runs a guarded call with these faults while six hours pass. */
+const run = (
   faults: { readonly [operation in CyclesTest.Target]?: ReadonlyArray<Fault.Fault> | Fault.Fault },
   body: Effect.Effect<unknown, unknown> = Effect.void
 ) =>
@@ -36,7 +36,7 @@ const story = (
     yield* TestClock.adjust("3 hours")
   })
 
-/** Spend whose event isn't confirmed before the server forgets its key. */
+/** Spend whose event isn't confirmed until the server has deleted its key. */
 const forgotten = Effect.gen(function* () {
   yield* CyclesTest.inject("commit", expired)
   yield* CyclesTest.always("event", lost)
@@ -46,25 +46,25 @@ const forgotten = Effect.gen(function* () {
 
 const fails = Effect.fail("the body fails")
 
-const stories = [
-  story({}),
-  story({}, fails),
-  story({ reserve: [Fault.error(409, "BUDGET_EXCEEDED")] }),
-  story({ reserve: [lost] }),
-  story({ reserve: [lost, lost] }),
-  story({ reserve: [lost, lost, lost, lost] }),
-  story({ reserve: [lost, lost, Fault.error(409, "BUDGET_EXCEEDED")] }),
-  story({ reserve: lost }),
-  story({ commit: [lost] }),
-  story({ commit: [Fault.error(409, "BUDGET_FROZEN")] }),
-  story({ commit: lost }),
-  story({ commit: [expired] }),
-  story({ commit: [expired], event: [lost] }),
-  story({ commit: [expired], event: [Fault.error(409, "BUDGET_FROZEN")] }),
-  story({ commit: expired, event: lost }),
-  story({ release: [lost] }, fails),
-  story({ release: lost }, fails),
-  story({ commit: [lost, lost, lost, lost, lost, lost, Fault.error(409, "BUDGET_FROZEN")] }),
+const runs = [
+  run({}),
+  run({}, fails),
+  run({ reserve: [Fault.error(409, "BUDGET_EXCEEDED")] }),
+  run({ reserve: [lost] }),
+  run({ reserve: [lost, lost] }),
+  run({ reserve: [lost, lost, lost, lost] }),
+  run({ reserve: [lost, lost, Fault.error(409, "BUDGET_EXCEEDED")] }),
+  run({ reserve: lost }),
+  run({ commit: [lost] }),
+  run({ commit: [Fault.error(409, "BUDGET_FROZEN")] }),
+  run({ commit: lost }),
+  run({ commit: [expired] }),
+  run({ commit: [expired], event: [lost] }),
+  run({ commit: [expired], event: [Fault.error(409, "BUDGET_FROZEN")] }),
+  run({ commit: expired, event: lost }),
+  run({ release: [lost] }, fails),
+  run({ release: lost }, fails),
+  run({ commit: [lost, lost, lost, lost, lost, lost, Fault.error(409, "BUDGET_FROZEN")] }),
   forgotten
 ]
 
@@ -104,7 +104,7 @@ describe("lifecycle", () => {
     }
   )
 
-  it("can leave every state that isn't final, and no final one", () => {
+  it("has transitions from every state that isn't final, and from no final state", () => {
     for (const [state, row] of Object.entries(Lifecycle.transitions)) {
       const isEnd = ["refused", "settled", "recovered", "released", "lapsed", "deadLetter"].includes(state)
       expect([state, Object.keys(row).length === 0]).toEqual([state, isEnd])
@@ -122,32 +122,32 @@ describe("lifecycle", () => {
       ["reserving", "allowed", "active"]
     ])
   })
-})
 
-describe("a client", () => {
-  /** Every transition of the table, as `state event`. */
-  const all = Object.entries(Lifecycle.transitions).flatMap(([state, row]) =>
-    Object.keys(row).map((event) => `${state} ${event}`)
-  )
+  describe("client", () => {
+    /** Every transition of the table, as `state event`. */
+    const all = Object.entries(Lifecycle.transitions).flatMap(([state, row]) =>
+      Object.keys(row).map((event) => `${state} ${event}`)
+    )
 
-  it.effect("enters every state, and fires every event only in states that allow it", () =>
-    Effect.gen(function* () {
-      // Ages count from 2026 on: an earlier clock is wrong.
-      yield* TestClock.setTime(Date.UTC(2026, 5, 1))
-      const seen = new Set<string>()
-      const impossible: Array<string> = []
-      const observe = (from: string, event: string, to: string | undefined) => {
-        if (to === undefined) impossible.push(`${from} ${event}`)
-        else seen.add(`${from} ${event}`)
-      }
-      for (const story of stories) {
-        yield* story.pipe(
-          Effect.provide(live({ retry, flushTimeout: 0, scanInterval: "1 hour" })),
-          Effect.provideService(Lifecycle.CurrentObserver, observe)
-        )
-      }
-      expect(impossible).toEqual([])
-      expect(all.filter((transition) => !seen.has(transition))).toEqual([])
-    })
-  )
+    it.effect("enters every state, and fires every event only in states that allow it", () =>
+      Effect.gen(function* () {
+        // The clock must be in 2026 or later, because an earlier clock counts as wrong.
+        yield* TestClock.setTime(Date.UTC(2026, 5, 1))
+        const seen = new Set<string>()
+        const impossible: Array<string> = []
+        const observe = (from: string, event: string, to: string | undefined) => {
+          if (to === undefined) impossible.push(`${from} ${event}`)
+          else seen.add(`${from} ${event}`)
+        }
+        for (const run of runs) {
+          yield* run.pipe(
+            Effect.provide(live({ retry, flushTimeout: 0, scanInterval: "1 hour" })),
+            Effect.provideService(Lifecycle.CurrentObserver, observe)
+          )
+        }
+        expect(impossible).toEqual([])
+        expect(all.filter((transition) => !seen.has(transition))).toEqual([])
+      })
+    )
+  })
 })

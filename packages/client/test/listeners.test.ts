@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as Listeners from "../src/internal/runtime/listeners.ts"
 
-/** Starts to collect all values from now on. */
+/** Starts to collect all values. */
 const collect = <A>(listeners: Pick<Listeners.Listeners<A>, "stream">) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.forkChild(Stream.runCollect(listeners.stream), { startImmediately: true })

@@ -39,7 +39,7 @@ describe("denial", () => {
 
   it.effect.each([
     ["are refused", Fault.error(403, "FORBIDDEN")],
-    ["are no JSON", Fault.garbage],
+    ["aren't JSON", Fault.garbage],
     ["can't be requested", Fault.connectionRefused]
   ] as const)("is returned without the remaining amount if the balances %s", ([, fault]) =>
     Effect.gen(function* () {

@@ -1,5 +1,6 @@
 /**
- * A call ends once, in time, with a result or a typed error, and frees its slot, whatever its collaborators do.
+ * A call ends once, by its deadline, with a result or a typed error, and releases its slot, even if the transport, the
+ * tracer, the metrics or the logger fail.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -64,7 +65,7 @@ const make = (start: Start, options?: Partial<Connection>) =>
     return { sender, state }
   })
 
-/** Something that the types don't allow, as a program without types may pass it. */
+/** Calls back with a value that the types don't allow, as a program without types may do. */
 const untyped = (done: Done, value: unknown): void => void Reflect.apply(done, undefined, [value])
 
 /** Calls back with a value and returns nothing. */
@@ -79,7 +80,7 @@ const throwing = (): never => {
   throw new Error(`bug with ${secret}`)
 }
 
-/** An object all of whose fields throw. */
+/** An object whose fields all throw. */
 const hostile = new Proxy({}, { get: throwing, has: throwing, ownKeys: throwing, getPrototypeOf: throwing })
 
 const unknown = { _tag: "TransportError", kind: "unknown", mayHaveArrived: true, url: "http://cycles.local/v1/decide" }
@@ -301,7 +302,7 @@ describe("send", () => {
   describe("a response to a repeated request", () => {
     const coded = (code: string) => JSON.stringify({ error: code, message: "m", request_id: "r" })
 
-    /** The result of a call after its second request. */
+    /** The result of a call whose request was sent twice. */
     const resultOf = (status: number, body: string) =>
       Effect.gen(function* () {
         const { sender } = yield* make(callsBack(() => Exit.succeed({ status, headers: {}, body, attempts: 2 })))

@@ -20,18 +20,18 @@ const exact = live({ retry })
 
 const options = { action, estimate: tokens(100) }
 
-const act = settlementOf(Effect.void, { ...options, actual: () => tokens(42) })
+const guardedCall = settlementOf(Effect.void, { ...options, actual: () => tokens(42) })
 
-/** How many requests of an operation were sent. */
+/** The number of requests of an operation. */
 const count = (operation: string) => Effect.map(operations, (all) => all.filter((one) => one === operation).length)
 
-/** The requests of an operation, read. */
+/** The parsed requests of an operation. */
 const sent = (operation: string) =>
   Effect.map(CyclesTest.requests(), (requests) =>
     requests.flatMap((one) => (one.operation === operation ? [JSON.parse(one.body)] : []))
   )
 
-/** The next attempt of an operation leaves after so long, and not a millisecond before. */
+/** Asserts that the next attempt of an operation is sent after `ms`, and not a millisecond earlier. */
 const nextAfter = (operation: string, ms: number) =>
   Effect.gen(function* () {
     const before = yield* count(operation)
@@ -44,12 +44,12 @@ const nextAfter = (operation: string, ms: number) =>
 describe("settle", () => {
   describe("timeouts", () => {
     it.effect.each([
-      ["commit", act],
+      ["commit", guardedCall],
       ["release", Effect.fail("x").pipe(Cycles.withCycles(options), Effect.exit)]
-    ] as const)("the caller waits 10 s for a %s without a response, and then continues", ([operation, act]) =>
+    ] as const)("the caller waits 10 s for a %s without a response, and then continues", ([operation, guardedCall]) =>
       Effect.gen(function* () {
         yield* CyclesTest.inject(operation, Fault.noResponse)
-        const fiber = yield* Effect.forkChild(act, { startImmediately: true })
+        const fiber = yield* Effect.forkChild(guardedCall, { startImmediately: true })
         yield* TestClock.adjust(9_999)
         expect(fiber.pollUnsafe()).toBeUndefined()
         yield* TestClock.adjust(1)
@@ -62,7 +62,7 @@ describe("settle", () => {
     it.effect("a commit is retried after 0.5, 1, 2, 4 and 8 s, and then left to the journal", () =>
       Effect.gen(function* () {
         yield* CyclesTest.always("commit", Fault.requestLost)
-        yield* act
+        yield* guardedCall
         for (const ms of [500, 1_000, 2_000, 4_000, 8_000]) yield* nextAfter("commit", ms)
         yield* TestClock.adjust("30 seconds")
         expect(yield* count("commit")).toBe(6)
@@ -73,7 +73,7 @@ describe("settle", () => {
       Effect.gen(function* () {
         const soon = Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "1" })
         yield* CyclesTest.inject("commit", soon, soon, soon, Fault.requestLost)
-        yield* act
+        yield* guardedCall
         for (const ms of [1_000, 1_000, 2_000, 4_000]) yield* nextAfter("commit", ms)
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
       }).pipe(Effect.provide(exact))
@@ -82,7 +82,7 @@ describe("settle", () => {
     it.effect("a Retry-After of more than an hour counts as an hour", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("commit", Fault.error(503, "INTERNAL_ERROR", { "retry-after": "7200" }))
-        yield* act
+        yield* guardedCall
         yield* nextAfter("commit", 3_600_000)
       }).pipe(Effect.provide(live({ retry, ttl: "24 hours" })))
     )
@@ -106,9 +106,9 @@ describe("settle", () => {
 
     it.effect("an abandoned reserve is retried after 0.5, 1 and 2 s, and released", () =>
       Effect.gen(function* () {
-        // Two attempts of the caller's, then those of the client.
+        // Two attempts of the caller, then the attempts in the background.
         yield* CyclesTest.inject("reserve", ...Array.from({ length: 5 }, () => Fault.responseLost))
-        expect(yield* Effect.flip(act)).toMatchObject({ _tag: "TransportError" })
+        expect(yield* Effect.flip(guardedCall)).toMatchObject({ _tag: "TransportError" })
         for (const ms of [500, 1_000, 2_000]) yield* nextAfter("reserve", ms)
         const keys = (yield* sent("reserve")).map((body) => body.idempotency_key)
         expect([keys.length, new Set(keys).size]).toEqual([6, 1])
@@ -196,7 +196,7 @@ describe("settle", () => {
   })
 
   describe("defects of user callbacks", () => {
-    it.effect("commit the estimate, marked as estimated, before they surface", () =>
+    it.effect("commit the estimate, marked as estimated, before the guard dies", () =>
       Effect.gen(function* () {
         const bug = new Error("user bug")
         const thrower = () => {
@@ -217,14 +217,14 @@ describe("settle", () => {
             metadata: { actual_source: "estimate" }
           })
         }
-        yield* act
+        yield* guardedCall
         expect((yield* sent("commit")).at(-1)?.metadata?.actual_source).toBeUndefined()
       }).pipe(Effect.provide(exact))
     )
   })
 
   describe("known amount", () => {
-    // A program without type checks can pass an amount that no constructor has made.
+    // A program without type checks can pass an amount that wasn't made by a constructor.
     const plain: Amount.Amount<"TOKENS"> = Object.assign(JSON.parse('{"unit":"TOKENS"}'), { amount: 42n })
 
     it.effect("is committed if it is a plain object with the same fields", () =>
@@ -315,7 +315,7 @@ describe("settle", () => {
     it.effect("a pending commit is retried from memory by each scan", () =>
       Effect.gen(function* () {
         yield* CyclesTest.always("commit", Fault.requestLost)
-        expect(yield* act).toMatchObject({ _tag: "Pending", isJournaled: false })
+        expect(yield* guardedCall).toMatchObject({ _tag: "Pending", isJournaled: false })
         yield* TestClock.adjust("30 seconds")
         expect(yield* count("commit")).toBe(6)
         yield* CyclesTest.clearFaults("commit")

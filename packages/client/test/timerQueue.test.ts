@@ -15,7 +15,7 @@ const entry = (name: number): Named => ({ name, due: 0, pos: -1 })
 
 describe("timerQueue", () => {
   it.effect.prop(
-    "calls back in the order in which entries are due, whatever is scheduled, moved and cancelled",
+    "calls back in the order of the deadlines, after any sequence of schedule and cancel",
     {
       delays: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: -5, maximum: 1_000 }))),
       moved: Schema.Array(Schema.Natural),

@@ -1,6 +1,6 @@
 /**
- * Fault injection: every form of the client is run while one collaborator after another throws, hangs or misbehaves at each
- * of its calls. Afterwards the outcome and the ledger are checked.
+ * Fault injection: runs every form of the client with a fault in one call of a collaborator (the transport, the journal, a
+ * callback, the telemetry), for each call in turn. Then it checks the outcome and the ledger.
  *
  * A scenario is data and runs on virtual time. It has up to two processes that share a journal: faults are injected into the
  * first, and the second settles what the first one left unsettled.
@@ -24,7 +24,7 @@ export {
   singles,
   /** The scenarios without faults. */
   plain,
-  /** Scenarios with faults that hurt only together. */
+  /** Scenarios with faults that cause damage only in combination. */
   together,
   /** A scenario with a few random faults. */
   combination
@@ -100,7 +100,7 @@ const play = (scenario: Scenario): Effect.Effect<Report> =>
     }
     if (!injector.isCrashed && !scenario.closesEarly) {
       yield* TestClock.adjust(240_000)
-      violations.push(...(yield* calm(first, server)))
+      violations.push(...(yield* checkIdle(first, server)))
       controls += Processes.controlCalls
       const active = telemetry.valueOf("cycles_reservations_active")
       if (active !== 0 && !hasFault(injector.met, "metrics")) violations.push(`cycles_reservations_active is ${active}`)
@@ -124,7 +124,7 @@ const play = (scenario: Scenario): Effect.Effect<Report> =>
       yield* TestClock.adjust(60_000)
       if (scenario.hasKey) yield* call(second)
       yield* TestClock.adjust(180_000)
-      violations.push(...(yield* calm(second, server)))
+      violations.push(...(yield* checkIdle(second, server)))
       controls += Processes.controlCalls
       if ((yield* second.close) === undefined) violations.push("closing the layer of the second process never ended")
     }
@@ -142,7 +142,7 @@ const hasFault = (met: ReadonlySet<Fault>, site: string): boolean =>
   Array.from(met).some((fault) => fault.site.startsWith(site))
 
 /** Checks that nothing is left to settle and that the client still works. */
-const calm = (process: Process, server: CyclesServer.CyclesServer) =>
+const checkIdle = (process: Process, server: CyclesServer.CyclesServer) =>
   Effect.gen(function* () {
     const violations: Array<string> = []
     const active = (yield* server.reservations).filter(({ status }) => status === "ACTIVE")

@@ -65,7 +65,8 @@ export const CallSpec = Schema.Struct({
   /** Default `success`. */
   end: Schema.optionalKey(Schema.Literals(["success", "failure", "die", "interrupt"])),
   /**
-   * When the call is interrupted, from its start, including the reserve. Default: never, or after `bodyMs` if `end` is `interrupt`.
+   * When the call is interrupted, from its start, including the reserve. Default: never, or after `bodyMs` if `end` is
+   * `interrupt`.
    */
   interruptAfterMs: millis,
   idempotencyKey: Schema.optionalKey(Schema.String),

@@ -9,7 +9,7 @@ const runs = Number(process.env["CYCLES_INJECT_RUNS"] ?? 1_500)
 /** Decides which scenarios with one fault are left out, and which faults are combined. */
 const seed = Number(process.env["CYCLES_INJECT_SEED"] ?? 20_261_126)
 
-/** The scenario of a failure, as the failure prints it: nothing else is run. */
+/** The scenario of a failure, as printed by the test. If it is set, only this scenario is run. */
 const only = process.env["CYCLES_INJECT_SCENARIO"]
 
 const timeoutMs = Math.max(300_000, runs * 1_000)

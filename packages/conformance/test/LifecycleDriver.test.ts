@@ -1,3 +1,4 @@
+import { Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -18,14 +19,20 @@ const read = (spec: object) =>
 /** The problem of an invalid input. */
 const problemOf = (spec: object) => Effect.map(Effect.flip(read(spec)), ({ problem }) => problem)
 
-/** Runs a spec against a scripted server; returns the outcome and the requests. */
-const play = (spec: object, ...script: ReadonlyArray<readonly [string, FaultServer.Reaction]>) =>
+/** A server, and the fields with which the driver uses it. */
+const serve = Effect.map(FaultServer.make(), (server) => ({
+  ...server,
+  spec: { baseUrl: server.url, apiKey: Redacted.value(server.server.apiKey), tenant: server.server.tenant }
+}))
+
+/** Runs a spec against a server, with a fault for the first reserve. Returns the outcome and the requests. */
+const play = (spec: object, fault: Fault.Fault = Fault.none) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const server = yield* FaultServer.make()
-      for (const [operation, reaction] of script) server.script(operation, reaction)
-      const outcome = yield* Effect.flatMap(read({ baseUrl: server.url, ...spec }), LifecycleDriver.run)
-      return { outcome, seen: server.seen() }
+      const server = yield* serve
+      yield* server.inject("reserve", fault)
+      const outcome = yield* Effect.flatMap(read({ ...server.spec, ...spec }), LifecycleDriver.run)
+      return { outcome, received: server.received() }
     })
   )
 
@@ -94,21 +101,27 @@ describe("LifecycleDriver", () => {
 
   describe("run", () => {
     it.live.each(["withCycles", "reserve", "stream"] as const)(
-      "sends exactly the requests of the lifecycle, without a tenant: %s",
+      "sends exactly the requests of the lifecycle: %s",
       (form) =>
         Effect.gen(function* () {
-          const { outcome, seen } = yield* play({ form, actual: tokens(42) })
-          expect(seen.map(({ operation }) => operation)).toEqual(["reserve", "commit"])
-          expect(seen[0]?.body["subject"]).toEqual({ app: "lifecycle-driver" })
+          const { outcome, received } = yield* play({ form, actual: tokens(42) })
+          expect(received.map(({ operation }) => operation)).toEqual(["reserve", "commit"])
           expect([outcome.exit, outcome.settlement?._tag]).toEqual(["Success", "Committed"])
           expect(outcome.settlements).toHaveLength(1)
         })
     )
 
+    it.live("sends the subject app:lifecycle-driver if neither tenant nor subject is given", () =>
+      Effect.gen(function* () {
+        const { received } = yield* play({ tenant: null })
+        expect(received[0]?.json["subject"]).toEqual({ app: "lifecycle-driver" })
+      })
+    )
+
     it.live("merges tenant and subject into the subject of the requests", () =>
       Effect.gen(function* () {
-        const { seen } = yield* play({ tenant: "acme", subject: { agent: "planner" } })
-        expect(seen[0]?.body["subject"]).toEqual({ tenant: "acme", agent: "planner" })
+        const { received } = yield* play({ tenant: "acme", subject: { agent: "planner" } })
+        expect(received[0]?.json["subject"]).toEqual({ tenant: "acme", agent: "planner" })
       })
     )
 
@@ -125,19 +138,16 @@ describe("LifecycleDriver", () => {
 
     it.live("doesn't wait for the interrupt if the body ended before", () =>
       Effect.gen(function* () {
-        const { outcome } = yield* play({ end: "interrupt", interruptAfterMs: 600_000 }, [
-          "reserve",
-          FaultServer.refuse(409, "BUDGET_EXCEEDED")
-        ])
+        const { outcome } = yield* play({ end: "interrupt", interruptAfterMs: 600_000 }, Fault.denied)
         expect([outcome.exit, outcome.errors, outcome.settlement]).toEqual(["Failure", ["BudgetExceeded"], null])
       })
     )
 
     it.live("interrupts the call", () =>
       Effect.gen(function* () {
-        const { outcome, seen } = yield* play({ end: "interrupt", bodyMs: 50 })
+        const { outcome, received } = yield* play({ end: "interrupt", bodyMs: 50 })
         expect([outcome.exit, outcome.errors, outcome.settlement?._tag]).toEqual(["Interrupted", [], "Released"])
-        expect(seen.map(({ operation }) => operation)).toEqual(["reserve", "release"])
+        expect(received.map(({ operation }) => operation)).toEqual(["reserve", "release"])
       })
     )
 
@@ -145,7 +155,7 @@ describe("LifecycleDriver", () => {
       [{ baseUrl: "nonsense" }, "baseUrl"],
       [{ apiKey: "with space" }, "apiKey"],
       [{ timeoutMs: 0 }, "timeout"]
-    ] as const)("fails where the client can't be made: %j", ([spec, field]) =>
+    ] as const)("fails if the client can't be made: %j", ([spec, field]) =>
       Effect.gen(function* () {
         const { problem } = yield* Effect.flip(Effect.flatMap(read(spec), LifecycleDriver.run))
         expect(problem).toContain(`${field} must be`)
@@ -174,9 +184,9 @@ describe("LifecycleDriver", () => {
     it.live.each(["sqlite", "files"])("prints one line and exits with 0 when the journal can't be made: %s", (kind) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const server = yield* FaultServer.make()
+          const { spec } = yield* serve
           const journal = join(yield* file, "journal")
-          const { output, code, stderr } = yield* drive({ baseUrl: server.url, journal, journalKind: kind })
+          const { output, code, stderr } = yield* drive({ ...spec, journal, journalKind: kind })
           expect([code, output["exit"]]).toEqual([0, "Success"])
           expect(stderr).toMatch(/The settlement journal (could not be opened|failed)/)
         })
@@ -186,8 +196,8 @@ describe("LifecycleDriver", () => {
     it.live("prints one line and exits with 0 if the body dies", () =>
       Effect.scoped(
         Effect.gen(function* () {
-          const server = yield* FaultServer.make()
-          const { output, code } = yield* drive({ baseUrl: server.url, end: "die" })
+          const { spec } = yield* serve
+          const { output, code } = yield* drive({ ...spec, end: "die" })
           expect([code, output["exit"], output["errors"]]).toEqual([0, "Died", ["BodyDied"]])
         })
       )

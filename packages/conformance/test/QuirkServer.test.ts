@@ -21,14 +21,14 @@ const action = { kind: "llm.completion", name: "openai:gpt-5" }
 const serve = (options?: QuirkServer.Options) =>
   QuirkServer.make({ budgets: [{ unit: "TOKENS", allocated: 1_000_000 }], ...options })
 
-/** The client as a user has it on Node, all time limits at their defaults. */
+/** The client of a user on Node, with the default time limits. */
 const clientOf = ({ server, url }: QuirkServer.QuirkServer) =>
   NodeCycles.layer(
     { baseUrl: url, apiKey: server.apiKey, subject: { tenant: server.tenant } },
     { journal: SettlementJournal.layerMemory }
   )
 
-/** Acts once, and spends `spent`. */
+/** Runs one guarded call that spends `spent`. */
 const guardedCall = (spent: number) =>
   Effect.gen(function* () {
     const settled = yield* Deferred.make<Settlement.Settlement>()
@@ -52,7 +52,7 @@ const booksAre = ({ server }: QuirkServer.QuirkServer, spent: number) =>
     expect(yield* server.books("TOKENS")).toMatchObject({ spent: BigInt(spent), reserved: 0n })
   })
 
-/** What was read on the way. */
+/** The GET requests that were sent. */
 const readsOf = ({ counts }: QuirkServer.QuirkServer) =>
   Array.from(counts().requests.keys()).filter((operation) => operation.startsWith("GET"))
 

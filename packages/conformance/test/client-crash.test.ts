@@ -55,7 +55,7 @@ const makeStage = (kind: Work["kind"], settle: Settle, onCrash: OnCrash) =>
       clients: 1,
       ttlMs: 1_000
     })
-    /** A client in a separate process settles the records of the dead ones, and none is left. */
+    /** Settles the records of killed processes with a new client. Returns the result of the flush and the dead letters. */
     const replay = Effect.gen(function* () {
       const flushed = yield* Cycles.flush()
       const letters = yield* Stream.runCollect(Cycles.deadLetters)
@@ -134,7 +134,8 @@ const problemsOf = ({ log, server }: Stage, onCrash: OnCrash) =>
       const charge = charges.get(id)?.[0] ?? 0
       const total = reported.get(id)
       if (settled.has(id) && charge !== total) problems.push(`${id} was settled, and charged ${charge} of ${total}`)
-      // A total may be durable before its line is in the log. With `estimate`, the estimate is charged until there is a first total.
+      // A total may be durable before its line is in the log. With `estimate`, the estimate is charged until there is a first
+      // total.
       if (onCrash !== "expire" && charge < (recorded.get(id) ?? (onCrash === "estimate" ? 1 : 0)))
         problems.push(`${id} recorded ${recorded.get(id)}, and was charged ${charge}`)
       if (total !== undefined && charge > total) problems.push(`${id} reported ${total}, and was charged ${charge}`)

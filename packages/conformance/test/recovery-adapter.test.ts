@@ -4,8 +4,8 @@ import { runProgram } from "../src/internal/program.ts"
 
 describe("recovery-adapter", () => {
   it.live.each([
-    ["no JSON", "CR-CORE-001", "{ this is none"],
-    ["nothing", "CR-CORE-001", ""],
+    ["invalid JSON", "CR-CORE-001", "{ invalid"],
+    ["an empty input", "CR-CORE-001", ""],
     ["another scenario", "CR-CORE-001", '{"id":"CR-CORE-002"}'],
     ["the expected requests", "CR-CORE-001", '{"id":"CR-CORE-001","expected_requests":[]}'],
     ["an unknown id", "CR-CORE-999", '{"id":"CR-CORE-999"}'],

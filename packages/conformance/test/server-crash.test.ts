@@ -68,7 +68,7 @@ const worker = (client: CyclesClient.CyclesClient, name: string, random: (below:
         yield* client.event({ idempotencyKey: key, subject, action, actual: Amount.tokens(1 + random(9)) })
         continue
       }
-      // One of four expires.
+      // One of four reservations expires.
       const isLeft = random(4) === 0
       const { reservationId } = yield* client.reserve({
         idempotencyKey: key,
@@ -82,7 +82,7 @@ const worker = (client: CyclesClient.CyclesClient, name: string, random: (below:
         yield* client.extend(reservationId, { idempotencyKey: IdempotencyKey.make(`${key}-x`), extendByMs: 1_000 })
       const end = random(4)
       if (end === 0) yield* client.release(reservationId, { idempotencyKey: IdempotencyKey.make(`${key}-r`) })
-      // Sometimes more than was reserved.
+      // The actual amount may exceed the reserved amount.
       else if (end < 3)
         yield* client.commit(reservationId, {
           idempotencyKey: IdempotencyKey.make(`${key}-c`),

@@ -18,7 +18,7 @@ const folders: ReadonlyArray<readonly [name: string, prefix: string, path: strin
   ["effect-cycles", "/node", join(packages, "client/src/node")]
 ]
 
-/** Entry points that need an optional peer, which is why no root has them. */
+/** Entry points that need an optional peer, so no root exports them. */
 const needPeers = ["@effect-cycles/ai/GenaiPrices", "@effect-cycles/ai/GptTokenizer"]
 
 /** Every entry point, its name, its file: the roots, and each public module. */
@@ -45,7 +45,7 @@ const typesOf = (text: string): ReadonlyArray<string> => {
   return [...declared, ...listed].filter((name) => name !== "")
 }
 
-/** Values as they are imported, and types as they are written. */
+/** The exported values at run time, and the types in the source. */
 const surfaceOf = async ({ entry, path }: (typeof entries)[number]): Promise<string> => {
   const module: object = await import(entry)
   const values = Object.keys(module)
@@ -65,8 +65,8 @@ describe("public API", () => {
     "@effect-cycles/testing",
     "effect-cycles"
   ])("of %s matches the recorded one", async (name) => {
-    const own = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
-    const surface = await Promise.all(own.map(surfaceOf))
+    const ofPackage = entries.filter(({ entry }) => entry === name || entry.startsWith(`${name}/`))
+    const surface = await Promise.all(ofPackage.map(surfaceOf))
     expect(surface.length).toBeGreaterThan(0)
     await expect(`${surface.join("\n\n")}\n`).toMatchFileSnapshot(`surface/${name.split("/").at(-1)}.txt`)
   })

@@ -4,8 +4,8 @@
  * **Details**
  *
  * A number is read to 15 significant digits, which a double always holds, and rounded up to a whole amount: `usd(0.1 + 0.2)`
- * is 30 cents and `tokens(10 / 4)` is 3. If the amount has more than 15 digits, the number is read to all of its digits. Strings
- * and bigints are exact.
+ * is 30 cents and `tokens(10 / 4)` is 3. If the amount has more than 15 digits, the number is read to all of its digits.
+ * Strings and bigints are exact.
  *
  * **Gotchas**
  *
@@ -92,6 +92,7 @@ export const Unit: Schema.Codec<Unit, string> = Schema.StringForLiteralAutocompl
  * @since 0.1.0
  */
 export interface Amount<out U extends Unit = Unit> {
+  /** Identifies the type. */
   readonly [TypeId]: typeof TypeId
   /** The unit, such as `TOKENS`. */
   readonly unit: U
@@ -102,13 +103,15 @@ export interface Amount<out U extends Unit = Unit> {
 }
 
 /**
- * An exact amount of a unit, from -2^63 to 2^63-1. The remaining amount of a budget is one, since debt can make it negative.
+ * An exact amount of a unit, from -2^63 to 2^63-1. The remaining amount of a budget is a signed amount, because debt can make
+ * it negative.
  *
  * @see schema `SignedAmount` of the Cycles protocol
  * @category models
  * @since 0.1.0
  */
 export interface SignedAmount<out U extends Unit = Unit> {
+  /** Identifies the type. */
   readonly [SignedTypeId]: typeof SignedTypeId
   /** The unit, such as `TOKENS`. */
   readonly unit: U

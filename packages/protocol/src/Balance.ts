@@ -32,7 +32,7 @@ export const Balance = struct({
   debt: Schema.optionalKey(Amount),
   /** The size of the budget. */
   allocated: Schema.optionalKey(Amount),
-  /** The largest debt that is allowed. Absent or 0: none. */
+  /** The largest debt that is allowed. If it is absent or 0, no debt is allowed. */
   overdraftLimit: Schema.optionalKey(Amount),
   /** Whether the budget is over its limit. If true, the server refuses every new reservation. */
   isOverLimit: Schema.optionalKey(Schema.Boolean)

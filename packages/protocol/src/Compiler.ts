@@ -8,8 +8,8 @@
  *
  * **Gotchas**
  *
- * The code is generated with `new Function`. If that isn't allowed, as in workers or under a content security policy, messages are
- * interpreted as without `enable`.
+ * The code is generated with `new Function`. If that isn't allowed, as in workers or under a content security policy, messages
+ * are interpreted as without `enable`.
  *
  * @since 0.1.0
  */
@@ -22,8 +22,8 @@ import * as Operations from "./Operations.ts"
 let isEnabled = false
 
 /**
- * Compiles each request and response of the table of operations when it is first used. It affects the whole process and can't be undone;
- * further calls do nothing.
+ * Compiles each request and response of the table of operations when it is first used. It affects the whole process and can't
+ * be undone; further calls do nothing.
  *
  * @category compiler
  * @since 0.1.0

@@ -33,6 +33,7 @@ import * as Operations from "./Operations.ts"
  * @since 0.1.0
  */
 export class TenantKey extends HttpApiMiddleware.Service<TenantKey>()("@effect-cycles/protocol/TenantKey", {
+  /** The header with the API key. */
   security: { apiKey: HttpApiSecurity.apiKey({ in: "header", key: Headers.API_KEY }) }
 }) {}
 

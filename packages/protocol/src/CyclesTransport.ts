@@ -164,7 +164,7 @@ export const make = (
   })
 
 /**
- * Makes a transport from callbacks, which costs less than `make` for an HTTP library that has callbacks itself.
+ * Makes a transport from callbacks, which costs less than `make` if the HTTP library has callbacks.
  *
  * @category constructors
  * @since 0.1.0
@@ -259,7 +259,7 @@ const connecting: ReadonlySet<string> = new Set(["EHOSTUNREACH", "ENETUNREACH", 
 
 const maxLinks = 5
 
-/** The first code in a chain of causes. Reading a foreign error may throw, which counts as no code. */
+/** The first code in a chain of causes. Reading an error of a library may throw; then there is no code. */
 const codeOf = (cause: unknown): { readonly code: string | undefined; readonly isConnecting: boolean } => {
   try {
     let link = cause
@@ -271,7 +271,7 @@ const codeOf = (cause: unknown): { readonly code: string | undefined; readonly i
       link = next ?? (Array.isArray(errors) ? errors[0] : Reflect.get(link, "reason"))
     }
   } catch {
-    // A getter of a foreign error threw.
+    // A getter of the error threw.
   }
   return { code: undefined, isConnecting: false }
 }

@@ -1,5 +1,5 @@
 /**
- * Decisions: what a reserve would return, without reserving anything.
+ * Decisions: whether a reserve would be allowed, without reserving anything.
  *
  * @see schemas `DecisionRequest`, `DecisionResponse`, `DecisionEnum` and `DecisionReasonCode` of the Cycles protocol
  * @since 0.1.0
@@ -105,7 +105,7 @@ export const DecisionResponse = struct({
   retryAfterMs: Schema.optionalKey(Wire.natural),
   /** The scopes that were checked, from the top down. */
   affectedScopes: Schema.optionalKey(Schema.Array(Schema.String)),
-  /** Where the signed evidence of the decision is. */
+  /** A reference to the signed evidence of the decision. */
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
 })
 

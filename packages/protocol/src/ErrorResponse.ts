@@ -90,7 +90,7 @@ export const ErrorResponse = struct({
   retryAfterMs: Schema.optionalKey(Wire.natural),
   /** Further data about the error. Its fields are not part of the protocol. */
   details: Schema.optionalKey(Wire.unknownObject),
-  /** Where the signed evidence of the refusal is. */
+  /** A reference to the signed evidence of the refusal. */
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
 })
 

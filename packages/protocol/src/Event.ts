@@ -66,7 +66,7 @@ export const EventCreateResponse = struct({
   charged: Schema.optionalKey(Amount.Amount),
   /** The balances of the affected scopes after the charge. */
   balances: Schema.optionalKey(Schema.Array(Balance)),
-  /** Where the signed evidence of the event is. */
+  /** A reference to the signed evidence of the event. */
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
 })
 

@@ -141,7 +141,10 @@ export type EvidenceJwk = typeof EvidenceJwk.Type
  * @category schemas
  * @since 0.1.0
  */
-export const EvidenceJwks = Schema.Struct({ keys: Schema.Array(EvidenceJwk) })
+export const EvidenceJwks = Schema.Struct({
+  /** The keys, retired ones included. */
+  keys: Schema.Array(EvidenceJwk)
+})
 
 /**
  * The public keys that verify evidence, retired ones included.

@@ -77,7 +77,7 @@ export const RATE_LIMIT_REMAINING = "x-ratelimit-remaining"
 export const RATE_LIMIT_RESET = "x-ratelimit-reset"
 
 /**
- * Contains when to retry: seconds, or an HTTP date.
+ * Contains the time until a retry, in seconds, or its instant, as an HTTP date.
  *
  * @category names
  * @since 0.1.0

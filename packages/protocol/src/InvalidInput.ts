@@ -22,6 +22,14 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as Json from "./Json.ts"
 
 /**
+ * The `expected` text of a field that its object doesn't have.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const unknownField = "absent, because there is no such field"
+
+/**
  * One invalid field.
  *
  * @category models
@@ -47,10 +55,12 @@ export const fromIssue = (issue: SchemaIssue.Issue, input: unknown): ReadonlyArr
     const keys = (path ?? []).map((key) => (typeof key === "object" ? key.key : key))
     return {
       field: keys.length === 0 ? "request" : keys.map(String).join("."),
-      expected: message
-        .replace(/^Expected /, "")
-        .replace(/, got [^]*$/, "")
-        .replace(/^Missing key$/, "given"),
+      expected: inEnglish(
+        message
+          .replace(/^Expected /, "")
+          .replace(/, got [^]*$/, "")
+          .replace(/^Missing key$/, "given")
+      ),
       actual: showAt(input, keys)
     }
   })
@@ -71,6 +81,33 @@ export const message = (fields: ReadonlyArray<InvalidField>): string =>
 const format = SchemaIssue.makeFormatterStandardSchemaV1()
 
 const longest = 80
+
+/** Rewrites the descriptions that the schemas generate, which are types rather than texts. */
+const inEnglish = (expected: string): string => {
+  if (expected === "no excess property") return unknownField
+  const types = expected.split(" | ").filter((type) => type !== "undefined")
+  if (types.length > 1 && types.every((type) => /^"[^"]*"$/.test(type))) {
+    return `one of ${types.map((type) => type.slice(1, -1)).join(", ")}`
+  }
+  if (types.every((type) => Object.hasOwn(articles, type))) {
+    return types.map((type) => articles[type]).join(" or ")
+  }
+  return types
+    .join(" or ")
+    .replace(/^a value between (\S+) and (\S+)$/, "from $1 to $2")
+    .replace(/^a value with a length between (\S+) and (\S+)$/, "$1 to $2 characters")
+}
+
+/** Types as nouns with an article. */
+const articles: { readonly [type: string]: string } = {
+  string: "a string",
+  number: "a number",
+  bigint: "an integer",
+  boolean: "a boolean",
+  null: "null",
+  object: "an object",
+  array: "an array"
+}
 
 const valueAt = (input: unknown, keys: ReadonlyArray<PropertyKey>): unknown => {
   let value = input

@@ -152,7 +152,10 @@ export type Encode<Request extends Message = Message> = (
  * @category models
  * @since 0.1.0
  */
-export type Operation<R extends Row = Row> = R & { readonly method: "GET" | "POST" } & Derived<R["response"]>
+export type Operation<R extends Row = Row> = R & {
+  /** The HTTP method. */
+  readonly method: "GET" | "POST"
+} & Derived<R["response"]>
 
 /**
  * An operation with a request body. `Json.stringify` writes the result of `encode`.
@@ -161,7 +164,9 @@ export type Operation<R extends Row = Row> = R & { readonly method: "GET" | "POS
  * @since 0.1.0
  */
 export type Command<R extends CommandRow = CommandRow> = Operation<R> & {
+  /** The HTTP method. */
   readonly method: "POST"
+  /** Encodes a request. */
   readonly encode: Encode<R["request"]>
 }
 
@@ -172,7 +177,9 @@ export type Command<R extends CommandRow = CommandRow> = Operation<R> & {
  * @since 0.1.0
  */
 export type Search<R extends SearchRow = SearchRow> = Operation<R> & {
+  /** The HTTP method. */
   readonly method: "GET"
+  /** Encodes a query. */
   readonly encode: Encode<R["query"]>
 }
 

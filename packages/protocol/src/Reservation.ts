@@ -93,7 +93,7 @@ export const ReservationCreateRequest = struct({
   estimate: Amount.Sendable,
   /** The lifetime of the reservation, 1,000 to 86,400,000 milliseconds. Default 60,000. */
   ttlMs: Schema.optional(ttl),
-  /** How long after its end a reservation can still be committed, 0 to 60,000 milliseconds. Default 5,000. */
+  /** How long the reservation can still be committed after its lease has ended, 0 to 60,000 milliseconds. Default 5,000. */
   gracePeriodMs: Schema.optional(gracePeriod),
   /** What happens if the actual amount exceeds the estimate. Default `ALLOW_IF_AVAILABLE`. */
   overagePolicy: Schema.optional(OveragePolicy),
@@ -128,13 +128,13 @@ export const ReservationCreateResponse = struct({
   /** The reserved amount. */
   reserved: Schema.optionalKey(Amount.Amount),
   /**
-   * The end of the lease by the server's clock, in epoch milliseconds. Later instants than `Number.MAX_SAFE_INTEGER` are read as
-   * that number.
+   * The end of the lease by the server's clock, in epoch milliseconds. Later instants than `Number.MAX_SAFE_INTEGER` are read
+   * as that number.
    */
   expiresAtMs: Schema.optionalKey(Wire.instant),
   /**
-   * The rest of the lease when the response was made, in milliseconds; 0 if the reservation is no longer active. Heartbeats are
-   * scheduled by it.
+   * The remaining time of the lease when the server responded, in milliseconds; 0 if the reservation is no longer active. The
+   * client schedules heartbeats by it.
    */
   remainingTtlMs: Schema.optionalKey(Wire.natural),
   /** The path of the most specific scope. */
@@ -147,7 +147,7 @@ export const ReservationCreateResponse = struct({
   reasonCode: Schema.optionalKey(ReasonCode),
   /** When a retry may succeed, in milliseconds from now. */
   retryAfterMs: Schema.optionalKey(Wire.natural),
-  /** Where the signed evidence of the reserve is. */
+  /** A reference to the signed evidence of the reserve. */
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
 })
 
@@ -205,7 +205,7 @@ export const CommitResponse = struct({
   released: Schema.optionalKey(Amount.Amount),
   /** The balances of the affected scopes after the commit. */
   balances: Schema.optionalKey(Schema.Array(Balance)),
-  /** Where the signed evidence of the commit is. */
+  /** A reference to the signed evidence of the commit. */
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
 })
 
@@ -253,7 +253,7 @@ export const ReleaseResponse = struct({
   released: Amount.Amount,
   /** The balances of the affected scopes after the release. */
   balances: Schema.optionalKey(Schema.Array(Balance)),
-  /** Where the signed evidence of the release is. */
+  /** A reference to the signed evidence of the release. */
   cyclesEvidence: Schema.optionalKey(EvidenceRef)
 })
 
@@ -300,11 +300,11 @@ export const ExtendResponse = struct({
   /** Always `ACTIVE`. */
   status: Schema.Literal("ACTIVE"),
   /**
-   * The new end of the lease by the server's clock, in epoch milliseconds. Later instants than `Number.MAX_SAFE_INTEGER` are read
-   * as that number.
+   * The new end of the lease by the server's clock, in epoch milliseconds. Later instants than `Number.MAX_SAFE_INTEGER` are
+   * read as that number.
    */
   expiresAtMs: Wire.instant,
-  /** The rest of the lease when the response was made, in milliseconds. Heartbeats are scheduled by it. */
+  /** The remaining time of the lease when the server responded, in milliseconds. The client schedules heartbeats by it. */
   remainingTtlMs: Schema.optionalKey(Wire.natural),
   /** The balances of the affected scopes. */
   balances: Schema.optionalKey(Schema.Array(Balance))
@@ -358,7 +358,7 @@ export const ReservationDetail = struct({
   metadata: Schema.optionalKey(Wire.unknownObject),
   /** The metadata of the commit. */
   committedMetadata: Schema.optionalKey(Wire.unknownObject),
-  /** Where the signed evidence of the reserve and of the settlement is. */
+  /** References to the signed evidence of the reserve and of the settlement. */
   evidence: Schema.optionalKey(ReservationEvidence)
 })
 
@@ -371,7 +371,8 @@ export const ReservationDetail = struct({
 export type ReservationDetail = typeof ReservationDetail.Type
 
 /**
- * Schema of a reservation in a list. `metadata`, `committedMetadata` and `evidence` are present only if the query includes them.
+ * Schema of a reservation in a list. `metadata`, `committedMetadata` and `evidence` are present only if the query includes
+ * them.
  *
  * @see `GET /v1/reservations` of the Cycles protocol
  * @category schemas

@@ -1,5 +1,6 @@
 /**
- * The subject of spend: the path of budgets from the tenant to the toolset, and free-form dimensions for reports.
+ * The subject of spend: the budgets that are charged, from the tenant down to the toolset, and free-form dimensions for
+ * reports.
  *
  * @see schema `Subject` of the Cycles protocol
  * @since 0.1.0

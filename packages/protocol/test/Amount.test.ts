@@ -70,7 +70,7 @@ describe("Amount", () => {
         price: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))
       },
       ({ count, price }) => {
-        // A price of a billionth of a dollar, a tenth of a microcent.
+        // The unit of the price is a billionth of a dollar, which is a tenth of a microcent.
         const exact = BigInt(count) * BigInt(price)
         expect(Amount.usd(count * (price / 1e9)).amount).toBe((exact + 9n) / 10n)
       }
@@ -147,7 +147,7 @@ describe("Amount", () => {
       [Amount.usdMicrocents(max), "$92233720368.54775807"],
       [Amount.makeSigned("USD_MICROCENTS", -25_000_000), "-$0.25"],
       [Amount.makeSigned("RISK_POINTS", -3n), "-3 RISK_POINTS"]
-    ])("is exact and ungrouped", (amount, text) => {
+    ])("formats %s exactly, without grouping its digits", (amount, text) => {
       expect([String(amount), Amount.format(amount)]).toEqual([text, text])
     })
   })

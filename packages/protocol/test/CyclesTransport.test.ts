@@ -16,7 +16,7 @@ const request: CyclesTransport.TransportRequest = {
 
 const response: CyclesTransport.TransportResponse = { status: 200, headers: {}, body: "{}", attempts: 1 }
 
-const error = (fields: object) => Object.assign(new Error("m"), fields)
+const error = (fields: object) => Object.assign(new Error(JSON.stringify(fields)), fields)
 
 describe("CyclesTransport", () => {
   describe("make", () => {

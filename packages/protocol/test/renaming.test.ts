@@ -1,5 +1,5 @@
 /**
- * The functions that rename messages, interpreted and generated, return what the schemas return.
+ * The functions that rename messages, interpreted and generated, return the same values as the schemas.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Result from "effect/Result"
@@ -103,12 +103,12 @@ describe("renaming functions", () => {
   describe.each(responses)("response to %s", (name, schema) => {
     const decode = Schema.decodeUnknownResult(schema)
 
-    it.prop("reads what the schema decodes", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
+    it.prop("returns the same value as the schema", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
       const expected = Result.getOrThrow(decode(wire))
       for (const read of bothOf(() => Renaming.reading(schema), wire)) expect(read).toEqual(expected)
     })
 
-    it.prop("reads a text as the schema decodes it", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
+    it.prop("returns the same value for a text as the schema", { wire: Schema.toEncoded(schema) }, ({ wire }) => {
       const operation = operations.find((operation) => operation.name === name)
       const text = Json.stringify(wire)
       expect((operation ?? ErrorResponse).read(text)).toEqual(
@@ -116,7 +116,7 @@ describe("renaming functions", () => {
       )
     })
 
-    it.prop("writes what the schema encodes", { value: Schema.toType(schema) }, ({ value }) => {
+    it.prop("writes the same JSON as the schema", { value: Schema.toType(schema) }, ({ value }) => {
       const wire = Schema.encodeSync(schema)(value)
       for (const written of bothOf(() => Renaming.writing(schema), value)) expect(sent(written)).toEqual(sent(wire))
       const again = Schema.decodeUnknownSync(schema)(sent(wire))
@@ -125,7 +125,7 @@ describe("renaming functions", () => {
   })
 
   describe.each(requests)("request of %s", (name, schema, samples) => {
-    it.prop("writes what the schema encodes", { value: Schema.toType(samples) }, ({ value }) => {
+    it.prop("writes the same JSON as the schema", { value: Schema.toType(samples) }, ({ value }) => {
       const wire = sent(Result.getOrThrow(Schema.encodeUnknownResult(schema)(value)))
       for (const written of bothOf(() => Renaming.writing(schema), value)) expect(sent(written)).toEqual(wire)
       const operation = operations.find((operation) => operation.name === name)

@@ -5,12 +5,12 @@
  * **Details**
  *
  * - Time is Effect's `Clock`, so `TestClock` drives leases, expiry and retention.
- * - Responses match those of the reference server wherever a client can notice, except its defects.
+ * - All parts of a response that a client can observe match the reference server, except for its defects.
  *
  * **Gotchas**
  *
- * - The ledger lives in memory. `NodeCyclesServer` listens on a port and can use a data file.
- * - To lose or delay a response in a test, wrap `CyclesTransport`.
+ * - The ledger is kept in memory. `NodeCyclesServer` listens on a port and can use a data file.
+ * - It has no faults. `Fault` of `@effect-cycles/testing` loses or delays requests and responses.
  *
  * @see cycles-protocol-v0.yaml (runtime plane) and the governance specification (admin plane)
  * @since 0.1.0
@@ -27,6 +27,7 @@ import type { Request, Response, Server } from "./internal/call.ts"
 import type * as Commands from "./internal/context.ts"
 import * as Handler from "./internal/handler.ts"
 import { makeHttpClient } from "./internal/httpClient.ts"
+import * as Activity from "./internal/activity.ts"
 import * as Ids from "./internal/ids.ts"
 import type { Budget, Reservation as ReservationRow } from "./internal/model.ts"
 import { remaining } from "./internal/model.ts"
@@ -48,7 +49,7 @@ import { budgetId, makeMemory } from "./internal/store.ts"
  * @since 0.1.0
  */
 export interface BudgetOptions {
-  /** The scope below the tenant, such as `agent:planner` or `workspace:eng/app:chat`. Default: the tenant's own scope. */
+  /** The scope below the tenant, such as `agent:planner` or `workspace:eng/app:chat`. Default: the scope of the tenant. */
   readonly scope?: string | undefined
   /** The unit of all amounts of the budget. A scope has at most one budget per unit. */
   readonly unit: Amount.KnownUnit
@@ -188,7 +189,7 @@ export interface CyclesServer {
   readonly assertNoneActive: Effect.Effect<void>
   /**
    * Adds a rule that denies reserve and decide requests. A rule returns an error code to deny a request, or `undefined`. The
-   * first code wins; a missing budget is reported before any rule. Rules apply until `reset`.
+   * first code is used. A missing budget is reported before any rule runs. Rules apply until `reset`.
    */
   readonly denyWhen: (rule: (asked: Asked) => string | undefined) => Effect.Effect<void>
   /** Removes all rules of `denyWhen`. It changes no budget and no reservation. */
@@ -231,14 +232,19 @@ export const makeServer = (options?: {
   readonly adminKey?: string | undefined
   readonly makeId?: (() => string) | undefined
   readonly secrets?: Secrets | undefined
+  readonly warn?: ((message: string) => void) | undefined
+  readonly isSweptByTimer?: boolean | undefined
 }): Server => ({
   store: options?.store ?? makeMemory(),
   secrets: options?.secrets ?? makeSecure(),
   makeId: options?.makeId ?? Ids.uuidV7,
   makeRequestId: options?.makeId ?? Ids.uuidV4,
   meter: Policies.makeMeter(),
+  activity: Activity.make(),
   lastSettled: new Map(),
   adminKey: options?.adminKey ?? globalThis.crypto.randomUUID(),
+  warn: options?.warn ?? (() => {}),
+  isSweptByTimer: options?.isSweptByTimer ?? false,
   denyRules: []
 })
 

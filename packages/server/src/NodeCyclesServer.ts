@@ -5,7 +5,7 @@
  *
  * - Durability: a response is sent after the change it reports is on disk. All requests of one turn of the event loop share
  *   one transaction (group commit).
- * - It listens on the loopback interface by default. Without a data file the ledger ends with the process.
+ * - It listens on the loopback interface by default. Without a data file the ledger is lost when the process ends.
  * - Responses contain no stack trace, SQL or path: an internal error is a 500 with a request id.
  *
  * **Gotchas**
@@ -20,14 +20,19 @@
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { isUtf8 } from "node:buffer"
 import * as Http from "node:http"
+import * as Path from "node:path"
 import * as CyclesServer from "./CyclesServer.ts"
 import type { Request, Response, Server } from "./internal/call.ts"
 import type { Plane } from "./internal/handler.ts"
 import * as Handler from "./internal/handler.ts"
+import * as Page from "./internal/page.ts"
+import * as Ports from "./internal/ports.ts"
 import * as SqliteStore from "./internal/sqliteStore.ts"
 import { makeMemory } from "./internal/store.ts"
 
@@ -51,12 +56,47 @@ export interface Options {
   /** The key that clients of the admin plane send as `X-Admin-API-Key`. */
   readonly adminKey: string
   /**
-   * The path of the data file. A missing file is created; a file of an older format is copied and upgraded. Default: the
-   * ledger lives in memory.
+   * The path of the data file. A missing file is created; a file of an older format is copied and upgraded. Default: the ledger
+   * is kept in memory.
    */
   readonly data?: string | undefined
   /** Limits of one connection. Defaults: see `Limits`. */
   readonly limits?: Partial<Limits> | undefined
+  /**
+   * How often expired reservations return their budget. The reference server does so every 5 seconds. 0 returns it before the next
+   * response. Default: 0.
+   */
+  readonly sweepInterval?: Duration.Input | undefined
+  /**
+   * Whether `/` is a page with budgets, live reservations and the latest denials, and `/openapi.json` the description of the runtime
+   * plane. Except on the machine of the server, the page asks for the admin key. Default: false.
+   */
+  readonly page?: boolean | undefined
+  /** Called after each response, for a request log. Default: nothing. */
+  readonly onRequest?: ((request: HandledRequest) => void) | undefined
+  /** Called for a request that is accepted but does less than it asks for. Default: nothing. */
+  readonly onWarning?: ((message: string) => void) | undefined
+}
+
+/**
+ * A request and the outcome of its response.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandledRequest {
+  /** The HTTP method. */
+  readonly method: string
+  /** The path, without the query. */
+  readonly path: string
+  /** The HTTP status. */
+  readonly status: number
+  /** The time from the whole request to its response, including the write to the data file, in milliseconds. */
+  readonly durationMs: number
+  /** The id of the tenant whose key the request has, if any. */
+  readonly tenant: string | undefined
+  /** The code and the message of an error response. */
+  readonly error: { readonly code: string; readonly message: string } | undefined
 }
 
 /**
@@ -102,8 +142,8 @@ export interface Running {
  *
  * **Details**
  *
- * Reservations that expired while the server was down are expired before it listens. While it runs, it looks for expired
- * reservations with every request and every 5 seconds. Closing the scope closes all connections and the data file.
+ * Reservations that expired while the server was down are expired before it listens. While it runs, it expires reservations at
+ * every request and every 5 seconds, or only every `sweepInterval`. Closing the scope closes all connections and the data file.
  *
  * **Gotchas**
  *
@@ -136,34 +176,73 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
       }),
       (store) => Effect.sync(store.close)
     )
-    const server = CyclesServer.makeServer({ store, adminKey: options.adminKey })
-    const respond = groupCommit(server, () => clock.currentTimeMillisUnsafe())
+    const sweepIntervalMs = Duration.toMillis(options.sweepInterval ?? 0)
+    const server = CyclesServer.makeServer({
+      store,
+      adminKey: options.adminKey,
+      warn: options.onWarning,
+      isSweptByTimer: sweepIntervalMs > 0
+    })
+    const respond = groupCommit(server, () => clock.currentTimeMillisUnsafe(), options.onRequest)
     const host = options.host ?? "127.0.0.1"
     const isShared = options.adminPort === undefined
     // Reservations that expired while the server was down must not appear as ACTIVE in a response.
     while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
     const limits = { ...defaultLimits, ...options.limits }
-    const port = yield* listen(host, options.port, respond(isShared ? "both" : "runtime"), limits)
-    const adminPort =
-      options.adminPort === undefined ? port : yield* listen(host, options.adminPort, respond("admin"), limits)
-    // Expire reservations even if no request arrives.
-    yield* Effect.forkScoped(
-      Effect.forever(
-        Effect.andThen(
-          Effect.sleep(sweepMs),
-          Effect.sync(() => {
-            Handler.sweep(server, clock.currentTimeMillisUnsafe())
-            if (store.isDirty()) store.commit()
-          })
-        )
+    const page = options.page === true ? yield* makePage(server, options.data, sweepIntervalMs === 0) : undefined
+    const listenOn = (port: number, plane: Plane, otherPort: number | undefined) =>
+      Effect.catchIf(
+        listen(host, port, respond(plane), page, limits),
+        (error) => error.problem.includes("EADDRINUSE"),
+        ({ problem }) =>
+          Effect.flatMap(Ports.free(host, port, otherPort), (free) =>
+            Effect.fail(new ServerError({ problem: `${problem}. Port ${free} is free` }))
+          )
       )
-    )
+    const port = yield* listenOn(options.port, isShared ? "both" : "runtime", options.adminPort)
+    const adminPort = options.adminPort === undefined ? port : yield* listenOn(options.adminPort, "admin", port)
+    // Expire reservations even if no request arrives.
+    const interval = sweepIntervalMs > 0 ? sweepIntervalMs : defaultSweepMs
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(interval), sweepAll(server))))
     const hostname = host.includes(":") ? `[${host}]` : host
     return { url: `http://${hostname}:${port}`, adminUrl: `http://${hostname}:${adminPort}`, server }
   })
 
-/** The interval between sweeps; the reference server uses the same. */
-const sweepMs = 5_000
+/** Creates the page, and closes it with the scope. */
+const makePage = (
+  server: Server,
+  data: string | undefined,
+  isSwept: boolean
+): Effect.Effect<Page.Page, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const now = () => clock.currentTimeMillisUnsafe()
+    const page = Page.make({
+      server,
+      now,
+      store: data === undefined ? "Ledger in memory" : `Ledger in ${Path.basename(data)}`,
+      sweep: () => {
+        if (!isSwept) return
+        Handler.sweep(server, now())
+        if (server.store.isDirty()) server.store.commit()
+      }
+    })
+    return yield* Effect.acquireRelease(Effect.succeed(page), ({ close }) => Effect.sync(close))
+  })
+
+/** Sweeps in batches, between which requests are handled. */
+const sweepAll = (server: Server): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (true) {
+      const mayHaveMore = Handler.sweep(server, yield* Clock.currentTimeMillis)
+      if (server.store.isDirty()) server.store.commit()
+      if (!mayHaveMore) return
+      yield* Effect.yieldNow
+    }
+  })
+
+/** The interval between sweeps without requests; the reference server uses the same. */
+const defaultSweepMs = 5_000
 
 // ---------------------------------------------------------------------------------------------------------------------
 // group commit
@@ -175,7 +254,7 @@ type Respond = (request: Request, send: (response: Response) => void) => void
  * Handles requests, and sends their responses after the next commit. One transaction covers all requests of one turn of the
  * event loop, because syncing the file dominates the cost of a request.
  */
-const groupCommit = (server: Server, now: () => number) => {
+const groupCommit = (server: Server, now: () => number, onRequest: Options["onRequest"]) => {
   let pending: Array<() => void> = []
   let isScheduled = false
 
@@ -189,12 +268,32 @@ const groupCommit = (server: Server, now: () => number) => {
 
   return (plane: Plane): Respond =>
     (request, send) => {
+      const startedAt = performance.now()
       const response = Handler.handle(server, plane, request, now())
-      pending.push(() => send(response))
+      pending.push(() => {
+        send(response)
+        onRequest?.(handledRequest(request, response, performance.now() - startedAt))
+      })
       if (isScheduled) return
       isScheduled = true
       setImmediate(commit)
     }
+}
+
+const handledRequest = (
+  { method, url }: Request,
+  { body, headers, status }: Response,
+  durationMs: number
+): HandledRequest => {
+  const error: Readonly<Record<string, unknown>> = status < 400 || body === "" ? {} : Object(JSON.parse(body))
+  return {
+    method,
+    path: url.split("?", 1)[0] ?? "",
+    status,
+    durationMs,
+    tenant: headers[Headers.TENANT],
+    error: typeof error["error"] === "string" ? { code: error["error"], message: String(error["message"]) } : undefined
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -214,6 +313,7 @@ const listen = (
   host: string,
   port: number,
   respond: Respond,
+  page: Page.Page | undefined,
   limits: Limits
 ): Effect.Effect<number, ServerError, Scope.Scope> =>
   Effect.map(
@@ -228,7 +328,9 @@ const listen = (
             connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headersTimeoutMs / 4)),
             maxHeaderSize: 16_384
           },
-          (incoming, outgoing) => serve(incoming, outgoing, respond, limits.maxBodyBytes)
+          (incoming, outgoing) => {
+            if (page?.handle(incoming, outgoing) !== true) serve(incoming, outgoing, respond, limits.maxBodyBytes)
+          }
         )
         http.setTimeout(limits.stallTimeoutMs)
         http.once("error", (error) => {
@@ -263,14 +365,23 @@ const serve = (
     // If each character is one byte, latin1 avoids the encoding to UTF-8.
     outgoing.end(body, length === body.length ? "latin1" : "utf8")
   }
-  const respondTo = (body: string): void => {
+  const respondTo = (bytes: Buffer): void => {
     const { headers, method = "GET", url = "/" } = incoming
-    respond({ method, url, headers: hasSingleValues(headers) ? headers : singleValues(headers), body }, send)
+    respond(
+      {
+        method,
+        url,
+        headers: hasSingleValues(headers) ? headers : singleValues(headers),
+        body: bytes.toString("utf8"),
+        isMalformed: !isUtf8(bytes)
+      },
+      send
+    )
   }
   incoming.on("error", () => outgoing.destroy())
   if (incoming.method === "GET" || incoming.method === "HEAD") {
     incoming.resume()
-    respondTo("")
+    respondTo(noBytes)
     return
   }
   const chunks: Array<Buffer> = []
@@ -291,9 +402,11 @@ const serve = (
   })
   incoming.on("end", () => {
     if (size > maxBodyBytes) outgoing.end()
-    else respondTo(chunks.length === 1 ? String(chunks[0]) : Buffer.concat(chunks).toString("utf8"))
+    else respondTo(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
   })
 }
+
+const noBytes = Buffer.alloc(0)
 
 /** Sends a 413 that announces the end of the connection. */
 const rejectBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {

@@ -4,11 +4,21 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
 import * as Net from "node:net"
-import { connect, request, send, start, untilClosed } from "./support/sockets.ts"
-import { estimateBody } from "./support/testServer.ts"
+import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
+import { connect, createTenant, request, send, start, untilClosed } from "./support/sockets.ts"
+import { estimateBody, uniqueKey } from "./support/testServer.ts"
 
 const reserve = JSON.stringify(estimateBody("k", 1))
+
+/** Sends bytes, and returns the status and the error message. */
+const fetchBytes = (url: string, apiKey: string, bytes: Buffer) =>
+  Effect.promise(async () => {
+    const headers = { "x-cycles-api-key": apiKey, "content-type": "application/json" }
+    const response = await fetch(url, { method: "POST", headers, body: new Uint8Array(bytes) })
+    return [response.status, Object(await response.json()).message]
+  })
 
 /** Internals that no response may contain: a stack frame, a file, an error class, SQL. */
 const internals =
@@ -37,6 +47,30 @@ describe("NodeCyclesServer", () => {
         const { url } = yield* start()
         const error = yield* Effect.flip(start({ port: Number(new URL(url).port) }))
         expect(error.message).toMatch(/^The Cycles server can't run: can't listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/)
+      })
+    )
+  })
+
+  describe("serve", () => {
+    it.live("rejects bytes that are not UTF-8, in a body and in a URL", () =>
+      Effect.gen(function* () {
+        const { apiKey, url } = yield* start()
+        const reserveWith = (name: Buffer) => {
+          const [head = "", tail = ""] = JSON.stringify(
+            estimateBody(uniqueKey("k"), 1, { action: { kind: "k", name: "NAME" } })
+          ).split("NAME")
+          return fetchBytes(
+            `${url}/v1/reservations`,
+            apiKey,
+            Buffer.concat([Buffer.from(head), name, Buffer.from(tail)])
+          )
+        }
+        expect(yield* reserveWith(Buffer.from("é€😀"))).toEqual([200, undefined])
+        for (const bytes of [[0xe9], [0xc3], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80]]) {
+          expect(yield* reserveWith(Buffer.from(bytes))).toEqual([400, "Malformed request body: it isn't UTF-8"])
+        }
+        const raw = yield* send(url, request("GET", "/v1/balances?tenant=\u00e9", { "x-cycles-api-key": apiKey }))
+        expect(raw.status).toBe(400)
       })
     )
   })
@@ -225,6 +259,54 @@ describe("NodeCyclesServer", () => {
           })
         const { reservation_id } = yield* call("reservations", estimateBody("k", 1, { action: { kind: "k", name } }))
         expect((yield* call(`reservations/${reservation_id}`)).action.name).toBe(name)
+      })
+    )
+  })
+
+  describe("without requests", () => {
+    it.effect("expires reservations and removes old rows on a timer", () =>
+      Effect.gen(function* () {
+        const { adminUrl, server, url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K" })
+        const apiKey = yield* Effect.promise(() => createTenant(adminUrl))
+        yield* Effect.promise(() =>
+          fetch(`${url}/v1/reservations`, {
+            method: "POST",
+            headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
+            body: JSON.stringify(estimateBody("k", 5, { ttl_ms: 10_000, grace_period_ms: 0 }))
+          })
+        )
+        const reserved = () => server.store.budgets.get("TOKENS tenant:acme")?.reserved
+        yield* TestClock.adjust("10 seconds")
+        expect([reserved(), server.store.responses.size()]).toEqual([5n, 1])
+        yield* TestClock.adjust("5 seconds")
+        expect([reserved(), server.store.reservations.size()]).toEqual([0n, 1])
+        yield* TestClock.adjust("1 day")
+        expect([server.store.responses.size(), server.store.reservations.size()]).toEqual([0, 1])
+      })
+    )
+
+    it.effect("returns the budget of expired reservations only every sweepInterval, and settles none of them", () =>
+      Effect.gen(function* () {
+        const { adminUrl, url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", sweepInterval: "5 seconds" })
+        const apiKey = yield* Effect.promise(() => createTenant(adminUrl))
+        const call = (path: string, body?: object) =>
+          Effect.promise(async () => {
+            const response = await fetch(`${url}/v1/${path}`, {
+              method: body === undefined ? "GET" : "POST",
+              headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
+              ...(body === undefined ? undefined : { body: JSON.stringify(body) })
+            })
+            return { status: response.status, body: Object(await response.json()) }
+          })
+        const reserved = Effect.map(call("balances?tenant=acme"), ({ body }) => body.balances[0].reserved.amount)
+        yield* TestClock.adjust("1 second")
+        const { body } = yield* call("reservations", estimateBody("k", 5, { ttl_ms: 1_000, grace_period_ms: 0 }))
+        yield* TestClock.adjust("3 seconds")
+        expect(yield* reserved).toBe(5)
+        const commit = { idempotency_key: "c", actual: { unit: "TOKENS", amount: 1 } }
+        expect((yield* call(`reservations/${body.reservation_id}/commit`, commit)).status).toBe(410)
+        yield* TestClock.adjust("1 second")
+        expect(yield* reserved).toBe(0)
       })
     )
   })

@@ -42,7 +42,7 @@ describe("access", () => {
       const server = makeTestServer()
       createBudget(server, "workspace:eng", 100)
       createBudget(server, "workspace:hr", 100)
-      const key = createKey(server, { scope_filter: ["Workspace:Eng"] }).secret
+      const key = createKey(server, { scope_filter: ["workspace:Eng"] }).secret
       const inside = server.request(
         "reservations",
         estimateBody("i", 1, undefined, { workspace: "Eng", agent: "x" }),

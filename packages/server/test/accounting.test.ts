@@ -1,5 +1,5 @@
 /**
- * How reservations, charges, overage and debt change budgets along a path.
+ * The effects of reservations, charges, overage and debt on the budgets of a path.
  */
 import { describe, expect, it } from "@effect/vitest"
 import {

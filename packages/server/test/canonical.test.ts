@@ -1,5 +1,5 @@
 /**
- * When two bodies under the same idempotency key count as the same request.
+ * Whether two bodies with the same idempotency key count as the same request.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { createKey, makeTestServer } from "./support/testServer.ts"

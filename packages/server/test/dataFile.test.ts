@@ -1,5 +1,5 @@
 /**
- * Data files: rejected files, locks, upgrades, failed writes, and what the rows contain.
+ * Data files: rejected files, locks, upgrades, failed writes, and the content of rows.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

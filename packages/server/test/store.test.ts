@@ -151,7 +151,7 @@ describe.each(stores)("Store in %s", (_name, open, reopen, runs) => {
       for (let cursor = ""; ;) {
         count = 0
         const { body } = server.request(`reservations?limit=10${order}&cursor=${cursor}`)
-        // One row more than the page. Descending, also the other rows of the first and the last instant (3 rows each).
+        // One row more than the page. In descending order also the other rows of the first and the last instant (3 rows each).
         expect(count).toBeLessThanOrEqual(order === "" ? 11 + 5 : 11)
         const page = Schema.decodeUnknownSync(Page)(body)
         seen.push(...page.reservations.map((row) => ({ createdAtMs: row.created_at_ms, id: row.reservation_id })))
@@ -163,15 +163,8 @@ describe.each(stores)("Store in %s", (_name, open, reopen, runs) => {
     }
     store.close()
   })
-})
 
-const Page = Schema.Struct({
-  reservations: Schema.Array(Schema.Struct({ reservation_id: Schema.String, created_at_ms: Schema.Finite })),
-  next_cursor: Schema.NullOr(Schema.String)
-})
-
-describe("codec", () => {
-  it.each(stores)("restores bigints from %s even if BigInt.prototype.toJSON is defined", (_name, open, reopen) => {
+  it("restores bigints even if BigInt.prototype.toJSON is defined", () => {
     Reflect.defineProperty(BigInt.prototype, "toJSON", { value: () => "text", configurable: true })
     try {
       const store = open()
@@ -183,4 +176,9 @@ describe("codec", () => {
       Reflect.deleteProperty(BigInt.prototype, "toJSON")
     }
   })
+})
+
+const Page = Schema.Struct({
+  reservations: Schema.Array(Schema.Struct({ reservation_id: Schema.String, created_at_ms: Schema.Finite })),
+  next_cursor: Schema.NullOr(Schema.String)
 })

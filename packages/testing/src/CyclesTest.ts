@@ -1,6 +1,6 @@
 /**
- * For tests of programs that use Cycles: one Layer with the client, an embedded server in memory, a journal in memory, assertions
- * about the ledger, and faults between the client and the server.
+ * For tests of programs that use Cycles: one Layer with the client, an embedded server in memory, a journal in memory,
+ * assertions about the ledger, and faults between the client and the server.
  *
  * **Details**
  *
@@ -81,7 +81,7 @@ export type {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The embedded server and the client of a test.
+ * The options of the embedded server and of the client.
  *
  * @since 0.1.0
  * @category models
@@ -127,6 +127,7 @@ const TypeId = "~@effect-cycles/testing/CyclesTest"
  * @category models
  */
 export interface CyclesTest {
+  /** Identifies the service. */
   readonly [TypeId]: typeof TypeId
   /** See the function `inject`. */
   readonly inject: (operation: Target, ...faults: ReadonlyArray<Fault>) => Effect.Effect<void>
@@ -244,7 +245,8 @@ const toError = ({ active, expected, found }: Ledger.Mismatch): Effect.Effect<ne
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Applies these faults to the next requests of an operation, one fault to each request, after the faults that were injected before.
+ * Applies these faults to the next requests of an operation, one fault to each request, after the faults that were injected
+ * before.
  *
  * **Details**
  *
@@ -289,8 +291,8 @@ export const clearFaults = (operation?: Target): Effect.Effect<void, never, Cycl
   Effect.flatMap(CyclesTest, (test) => test.clearFaults(operation))
 
 /**
- * Returns the requests that the client has sent, oldest first, including those that met a fault. With an argument, it returns only
- * those of the operation. Headers are left out because they contain the API key.
+ * Returns the requests that the client has sent, oldest first, including those that met a fault. With an argument, it returns
+ * only those of the operation. Headers are left out because they contain the API key.
  *
  * @since 0.1.0
  * @category faults
@@ -328,8 +330,8 @@ export const expectCommitted = (
  *
  * **Gotchas**
  *
- * A reservation whose lease has expired isn't ACTIVE. Combine the assertion with `expectCommitted`, which fails if spend was lost
- * because of the expiry.
+ * A reservation whose lease has expired isn't ACTIVE. Combine the assertion with `expectCommitted`, which fails if spend was
+ * lost because of the expiry.
  *
  * @since 0.1.0
  * @category assertions

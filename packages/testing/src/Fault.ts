@@ -62,6 +62,7 @@ export interface Exchange {
  * @category models
  */
 export interface Fault {
+  /** Identifies the type. */
   readonly [TypeId]: typeof TypeId
   /** The name of the fault in error messages. */
   readonly name: string

@@ -64,7 +64,7 @@ describe("layer", () => {
     }).pipe(Effect.provide(CyclesTest.layer({ journal: SettlementJournal.layerNone })))
   )
 
-  it.effect("has its own ledger in each use", () =>
+  it.effect("makes a separate ledger in each use", () =>
     Effect.gen(function* () {
       yield* Effect.provide(call, TestLayer)
       yield* Effect.provide(CyclesTest.expectCommitted(Amount.tokens(0)), TestLayer)

@@ -1,5 +1,5 @@
 /**
- * Whichever faults the requests of guarded calls meet, the ledger finally shows the spend and nothing is reserved.
+ * With any faults of the requests of guarded calls, the ledger finally contains the spend and nothing is reserved.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { expect, it } from "@effect/vitest"
@@ -42,7 +42,7 @@ const Call = Schema.Struct({
 })
 
 it.effect.prop(
-  "the ledger shows the spend and nothing is reserved (200 runs)",
+  "the ledger contains the spend and nothing is reserved (200 runs)",
   { calls: Schema.NonEmptyArray(Call), script: Schema.Array(Step) },
   ({ calls, script }) =>
     Effect.gen(function* () {

@@ -1,18 +1,13 @@
 /**
- * One call of a provider, from its estimate to its settlement.
+ * One call of a provider, from its reservation to its settlement.
  *
- * It holds one reservation, or one for each unit; they live and die together. What is seen of the answer is noted as it
- * comes, so that whatever ends the call, what it used until then is known.
+ * A call has one reservation, or one for each unit. It collects the usage and the text of the response as they arrive, so
+ * that the spend is known however the call ends.
  */
-import type { Action } from "@effect-cycles/protocol/Action"
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Caps } from "@effect-cycles/protocol/Caps"
-import type { Metrics } from "@effect-cycles/protocol/Metrics"
-import type { Subject } from "@effect-cycles/protocol/Subject"
-import type { Cycles, LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type { LeaseLost } from "effect-cycles/Heartbeat"
 import type { Active } from "effect-cycles/Reservation"
-import type { Settlement } from "effect-cycles/Settlement"
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Cause from "effect/Cause"
@@ -20,291 +15,308 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import type { Span } from "effect/Tracer"
 import type { BudgetError } from "../CyclesAiError.ts"
-import type * as Estimator from "../Estimator.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usage from "../Usage.ts"
-import { utf8Length } from "./bytes.ts"
-import { spentBy } from "./outcome.ts"
+import { nameOf } from "./request.ts"
+import type { Guard, Request } from "./request.ts"
+import { quietly, safely } from "./safely.ts"
+import * as Observe from "./observe.ts"
+import { billedOf } from "./outcome.ts"
 import type { Part, StreamPart } from "./parts.ts"
+import * as Spend from "./spend.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the budget is charged in. */
-export type Units = "tokens" | "usd" | "both"
-
-/** What all calls of a guarded model have in common. */
-export interface Guard {
-  readonly cycles: Cycles
-  readonly units: Units
-  readonly pricing: Pricing.Pricing | undefined
-  readonly estimator: Estimator.Estimator
-  readonly lease: Omit<LeaseOptions, "onSettled">
-}
-
-/** What is asked for. */
-export interface Request {
-  readonly provider: string | undefined
-  readonly model: string
-  readonly action: Action
-  readonly subject: Subject | undefined
-  readonly metadata: Metadata | undefined
-  readonly inputTokens: number
-  readonly outputTokens: number
-  readonly span: Span
-  /** Runs with each settlement of the call. */
-  readonly onSettled: ((settlement: Settlement) => Effect.Effect<unknown>) | undefined
-}
-
-/** A call that may be made. */
+/** A call with budget. */
 export interface Call {
   readonly caps: ReadonlyArray<Caps>
-  /** Notes a part of the answer. Returns whether it tells what the call used. */
+  /** Marks that the request differs from the estimated one, so that its usage must not teach the estimator. */
+  readonly markChanged: () => void
+  /** Marks that the provider is called now. Before that, the call costs nothing. */
+  readonly begin: Effect.Effect<void>
+  /** Collects a part of the response. Returns whether it reports usage. */
   readonly see: (part: Part | StreamPart) => boolean
-  /** Notes what the call used, where no part of an answer tells it. */
-  readonly noteUsage: (told: { readonly inputTokens?: number | undefined }) => void
-  /** Charges what the answer told, where it told it. */
-  readonly settleSeen: Effect.Effect<void, BudgetError>
-  /** Charges, records or gives back by how the call ended; nothing where it is settled. */
-  readonly conclude: (exit: Exit.Exit<unknown, AiError.AiError>) => Effect.Effect<void, BudgetError>
+  /** Sets the input tokens that the provider reported, for responses without parts. */
+  readonly seeInput: (inputTokens: number | undefined) => void
+  /** Why the response ended, if it has ended. */
+  readonly finishReason: () => Response.FinishReason | undefined
+  /** Whether any part of a response has arrived. */
+  readonly hasResponse: () => boolean
+  /** Fails with `LeaseLost` when a lease is lost, with the heartbeat policy `cancel`. */
+  readonly untilLost: Effect.Effect<never, BudgetError>
+  /** Commits the reported usage, if there is one. */
+  readonly commitReported: Effect.Effect<void, BudgetError>
+  /** Settles the call by its outcome, unless it is settled. The scope of the call does so at the latest. */
+  readonly conclude: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void, BudgetError>
 }
-
-/** The name of a model in estimates and in actions. */
-export const nameOf = (provider: string | undefined, model: string): string =>
-  provider === undefined ? model : `${provider}:${model}`
 
 // ---------------------------------------------------------------------------------------------------------------------
 // open
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reserves what the call is estimated at, in the current scope. */
+/** Reserves the highest cost of a call, in the current scope. */
 export const open = (guard: Guard, request: Request): Effect.Effect<Call, BudgetError, Scope.Scope> =>
   Effect.gen(function* () {
-    const startedAtMs = yield* Clock.currentTimeMillis
     const name = nameOf(request.provider, request.model)
-    const estimated = Usage.make(request.inputTokens, request.outputTokens)
-    const price = (usage: Usage.Usage, model: string, serviceTier: string | undefined) =>
-      guard.pricing === undefined
-        ? Effect.fail(new Pricing.UnknownModel({ provider: request.provider, model }))
-        : guard.pricing.price({ provider: request.provider, model, usage, serviceTier, atMs: startedAtMs })
+    const openedAtMs = yield* Clock.currentTimeMillis
+    const prices = Spend.pricesOf(guard.pricing, request, openedAtMs)
 
     const estimates: Array<Amount.Amount> = []
-    if (guard.units !== "usd") estimates.push(Amount.tokens(Usage.total(estimated)))
-    if (guard.units !== "tokens") estimates.push(yield* price(estimated, request.model, undefined))
-    // One after the other: what the first unit refuses isn't asked of the second.
+    if (guard.units !== "usd") estimates.push(Amount.tokens(request.estimate.tokens + request.outputTokens))
+    if (guard.units !== "tokens") estimates.push(yield* prices.maximum)
+    let call: OpenCall | undefined
+    const conclude = (hold: Hold) => (exit: Exit.Exit<unknown, unknown>) =>
+      quietly(call === undefined ? Effect.asVoid(hold.release("not_sent")) : call.conclude(exit))
+    // In sequence: a call that the first budget denies isn't reserved in the second one.
     const holds = yield* Effect.forEach(estimates, (estimate) =>
-      guard.cycles.reserve({
-        ...guard.lease,
-        action: request.action,
-        estimate,
-        subject: request.subject,
-        metadata: request.metadata,
-        onSettled: request.onSettled
-      })
-    )
-    for (const hold of holds) annotate(request.span, hold)
-
-    let finish: Response.FinishPart | undefined
-    let used: Usage.Usage | undefined
-    let modelId: string | undefined
-    let outputBytes = 0
-    let isAnswered = false
-    /** Whether the provider told what the input was; what was only counted teaches nothing. */
-    let isInputTold = false
-    /** What has been charged, in the order of the holds; nothing until then. */
-    let charged: ReadonlyArray<Amount.Amount> | undefined
-    /** Whether nothing more is to be settled. */
-    let isReleased = false
-
-    const counted = () => Usage.make(request.inputTokens, guard.estimator.output(name, outputBytes))
-
-    const see = (part: Part | StreamPart): boolean => {
-      isAnswered = true
-      switch (part.type) {
-        case "text":
-        case "reasoning":
-          outputBytes += utf8Length(part.text)
-          return false
-        case "text-delta":
-        case "reasoning-delta":
-        case "tool-params-delta":
-          outputBytes += utf8Length(part.delta)
-          return false
-        case "tool-call":
-          outputBytes += utf8Length(part.name) + utf8Length(JSON.stringify(part.params) ?? "")
-          return false
-        case "response-metadata":
-          modelId = part.modelId ?? modelId
-          return false
-        case "finish": {
-          finish = part
-          const told = Usage.fromResponse(part.usage, counted())
-          const { total, uncached } = part.usage.inputTokens
-          isInputTold = isInputTold || total !== undefined || uncached !== undefined
-          if (told !== undefined && (used === undefined || Usage.total(told) > Usage.total(used))) used = told
-          return told !== undefined
-        }
-        default:
-          return false
-      }
-    }
-
-    const remember = (amounts: ReadonlyArray<Amount.Amount>): void => {
-      charged = amounts
-    }
-
-    /** What the call cost in the unit of a hold, and whether that is an estimate. */
-    const costOf = (hold: Hold, usage: Usage.Usage): Effect.Effect<Amount.Amount, Pricing.UnknownModel> => {
-      if (hold.estimate.unit === "TOKENS") return Effect.succeed(Amount.tokens(Usage.total(usage)))
-      const reported = finish === undefined || usage !== used ? undefined : Pricing.reportedCost(finish)
-      if (reported !== undefined) return Effect.succeed(reported)
-      const tier = finish === undefined ? undefined : serviceTierOf(finish)
-      return Effect.catch(price(usage, modelId ?? request.model, tier), () => price(usage, request.model, tier))
-    }
-
-    const spendOf = (hold: Hold, usage: Usage.Usage, isEstimated: boolean): Effect.Effect<Spend> =>
-      Effect.gen(function* () {
-        const latencyMs = (yield* Clock.currentTimeMillis) - startedAtMs
-        const metrics = metricsOf(usage, latencyMs, modelId ?? request.model, finish?.reason)
-        return yield* Effect.match(costOf(hold, usage), {
-          onFailure: () => ({ actual: hold.estimate, isEstimated: true, metrics }),
-          onSuccess: (actual) => ({ actual, isEstimated, metrics })
-        })
-      })
-
-    const commit = (usage: Usage.Usage, isEstimated: boolean): Effect.Effect<void, BudgetError> =>
-      Effect.suspend(() => {
-        charged = []
-        if (!isEstimated && isInputTold) guard.estimator.learn(name, request.inputTokens, usage.inputTokens)
-        return Effect.flatMap(
-          Effect.forEach(
-            holds,
-            (hold) =>
-              Effect.flatMap(spendOf(hold, usage, isEstimated), (spend) =>
-                Effect.map(
-                  Effect.catchTag(hold.commit(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch)),
-                  (settlement) => {
-                    annotateCharge(request.span, settlement)
-                    return spend.actual
-                  }
-                )
-              ),
-            { concurrency: "unbounded" }
-          ),
-          (amounts) => Effect.sync(() => remember(amounts))
-        )
-      })
-
-    /** A later part told of more than was charged: known spend is not lost. */
-    const chargeMore = (amounts: ReadonlyArray<Amount.Amount>, usage: Usage.Usage): Effect.Effect<void, BudgetError> =>
-      Effect.forEach(holds, (hold, i) =>
-        Effect.flatMap(spendOf(hold, usage, false), (spend) => {
-          const before = amounts[i]?.amount ?? spend.actual.amount
-          const more = spend.actual.amount - before
-          if (more <= 0n || hold.id === undefined) return Effect.succeed(amounts[i] ?? spend.actual)
-          const event = guard.cycles.event({
-            action: request.action,
-            actual: Amount.make(spend.actual.unit, more),
-            subject: hold.subject,
-            metadata: { reservation_id: hold.id }
-          })
-          return Effect.as(event, spend.actual)
-        })
-      ).pipe(Effect.map(remember))
-
-    const settleSeen: Effect.Effect<void, BudgetError> = Effect.suspend(() => {
-      if (used === undefined || isReleased) return Effect.void
-      return Effect.uninterruptible(charged === undefined ? commit(used, false) : chargeMore(charged, used))
-    })
-
-    const release = (reason: string): Effect.Effect<void, BudgetError> =>
-      Effect.suspend(() => {
-        isReleased = true
-        return Effect.forEach(holds, (hold) => hold.release(reason), { discard: true })
-      })
-
-    /** Leaves the end to the reservation's own policy, which knows what was used. */
-    const record: Effect.Effect<void> = Effect.suspend(() =>
-      Effect.forEach(
-        holds,
-        (hold) => Effect.flatMap(spendOf(hold, counted(), true), (spend) => Effect.orDie(hold.record(spend))),
-        { discard: true }
+      Effect.tapError(
+        guard.cycles.reserve({
+          ...guard.lease,
+          action: request.action,
+          estimate,
+          subject: request.subject,
+          metadata: request.metadata,
+          onSettled: (settlement) =>
+            Effect.andThen(
+              Observe.settlement(request.span, name, estimate, settlement),
+              Effect.suspend(() => request.onSettled?.(settlement) ?? Effect.void)
+            )
+        }),
+        (error) => Observe.denial(name, error)
+      ).pipe(
+        // The scope closes in reverse order, so the call is settled before the policy of its reservation applies.
+        Effect.tap((hold) => Effect.addFinalizer(conclude(hold)))
       )
     )
-
-    return {
-      caps: holds.flatMap((hold) => (hold.caps === undefined ? [] : [hold.caps])),
-      see,
-      noteUsage: ({ inputTokens }) => {
-        isAnswered = true
-        if (inputTokens === undefined) return
-        used = Usage.make(inputTokens, 0)
-        isInputTold = true
-      },
-      settleSeen,
-      conclude: (exit) =>
-        Effect.suspend(() => {
-          if (charged !== undefined || isReleased) return Effect.void
-          if (used !== undefined) return settleSeen
-          if (Exit.isSuccess(exit)) return commit(counted(), true)
-          const failed = exit.cause.reasons.find(Cause.isFailReason)
-          if (failed === undefined) return isAnswered ? record : Effect.void
-          if (isAnswered) return commit(counted(), true)
-          return spentBy[failed.error.reason._tag] === "before" ? release("provider_refused") : commit(estimated, true)
-        })
-    }
+    for (const hold of holds) Observe.reservation(request.span, hold)
+    call = new OpenCall(guard, request, name, prices, holds)
+    return call
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
-// helpers
+// the state of a call
 // ---------------------------------------------------------------------------------------------------------------------
 
 type Hold = Active<Amount.Unit, LeaseLost>
 
-/** What is charged to a hold. */
-interface Spend {
-  readonly actual: Amount.Amount
-  readonly isEstimated: boolean
-  readonly metrics: Metrics
-}
+class OpenCall implements Call {
+  readonly caps: ReadonlyArray<Caps>
+  readonly #guard: Guard
+  readonly #request: Request
+  readonly #name: string
+  readonly #prices: Spend.Prices
+  readonly #holds: ReadonlyArray<Hold>
+  /** When the provider was called. */
+  #begunAtMs: number | undefined
+  #finish: Response.FinishPart | undefined
+  /** The usage that was reported, in full each time. Of contradictory reports the most expensive one counts. */
+  #reports: Array<Usage.Usage> = []
+  /** Calls of tools that the provider runs, by the name of the tool. */
+  readonly #toolCalls = new Map<string, number>()
+  /** The largest cost that the provider reported. */
+  #cost: Amount.Amount | undefined
+  #modelId: string | undefined
+  #output = ""
+  #hasResponse = false
+  /** Whether the provider reported the input; a counted one must not teach the estimator. */
+  #isInputReported = false
+  #isConcluded = false
+  #isChanged = false
+  #state: "open" | "committed" | "released" = "open"
 
-const metricsOf = (
-  usage: Usage.Usage,
-  latencyMs: number,
-  model: string,
-  finishReason: Response.FinishReason | undefined
-): Metrics => ({
-  tokensInput: usage.inputTokens,
-  tokensOutput: usage.outputTokens,
-  latencyMs: Math.max(0, Math.floor(latencyMs)),
-  modelVersion: model.slice(0, 128),
-  custom: {
-    cache_read_tokens: usage.cacheReadTokens,
-    cache_write_tokens: usage.cacheWriteTokens,
-    reasoning_tokens: usage.reasoningTokens,
-    ...(finishReason === undefined ? undefined : { finish_reason: finishReason })
+  constructor(guard: Guard, request: Request, name: string, prices: Spend.Prices, holds: ReadonlyArray<Hold>) {
+    this.#guard = guard
+    this.#request = request
+    this.#name = name
+    this.#prices = prices
+    this.#holds = holds
+    this.caps = holds.flatMap((hold) => (hold.caps === undefined ? [] : [hold.caps]))
   }
-})
 
-const serviceTierOf = (finish: Response.FinishPart): string | undefined => {
-  const openai: unknown = finish.metadata["openai"]
-  if (typeof openai !== "object" || openai === null || !("serviceTier" in openai)) return undefined
-  return typeof openai.serviceTier === "string" ? openai.serviceTier : undefined
-}
+  readonly begin: Effect.Effect<void> = Effect.clockWith((clock) =>
+    Effect.sync(() => {
+      this.#begunAtMs = clock.currentTimeMillisUnsafe()
+    })
+  )
 
-const annotate = (span: Span, hold: Hold): void => {
-  const suffix = hold.estimate.unit === "TOKENS" ? "" : `.${hold.estimate.unit.toLowerCase()}`
-  if (hold.id !== undefined) span.attribute(`cycles.reservation_id${suffix}`, hold.id)
-  span.attribute(`cycles.decision${suffix}`, hold.decision)
-}
+  markChanged(): void {
+    this.#isChanged = true
+  }
 
-const annotateCharge = (span: Span, settlement: Settlement): void => {
-  span.attribute("cycles.settlement", settlement._tag)
-  if (settlement._tag === "Committed" || settlement._tag === "Recovered") {
-    const suffix = settlement.charged.unit === "TOKENS" ? "" : `.${settlement.charged.unit.toLowerCase()}`
-    span.attribute(`cycles.charged${suffix}`, settlement.charged.amount)
+  see(part: Part | StreamPart): boolean {
+    this.#hasResponse = true
+    switch (part.type) {
+      case "text":
+      case "reasoning":
+        this.#output += part.text
+        return false
+      case "text-delta":
+      case "reasoning-delta":
+      case "tool-params-delta":
+        this.#output += part.delta
+        return false
+      case "tool-call":
+        this.#output += part.name + textOf(part.params)
+        if (part.providerExecuted === true) {
+          const tool = this.#request.providerTools.get(part.name) ?? part.name
+          this.#toolCalls.set(tool, (this.#toolCalls.get(tool) ?? 0) + 1)
+        }
+        return false
+      case "response-metadata":
+        this.#modelId = part.modelId ?? this.#modelId
+        return false
+      case "finish":
+        return this.#seeFinish(part)
+      default:
+        return false
+    }
+  }
+
+  #seeFinish(part: Response.FinishPart): boolean {
+    this.#finish = part
+    const cost = safely(() => Pricing.reportedCost(part))
+    if (cost !== undefined && (this.#cost === undefined || cost.amount > this.#cost.amount)) this.#cost = cost
+    const reported = safely(() => Usage.fromFinish(part, this.#counted()))
+    if (reported === undefined) return false
+    if (safely(() => Usage.hasInput(part)) === true) this.#isInputReported = true
+    this.#reports.push(reported)
+    const [first, second] = this.#reports
+    if (this.#reports.length > maxReports && first !== undefined && second !== undefined) {
+      this.#reports.splice(0, 2, Usage.larger(first, second))
+    }
+    return true
+  }
+
+  seeInput(inputTokens: number | undefined): void {
+    this.#hasResponse = true
+    if (inputTokens === undefined || !(inputTokens > 0)) return
+    this.#reports = [Usage.make(inputTokens, 0)]
+    this.#isInputReported = true
+  }
+
+  finishReason(): Response.FinishReason | undefined {
+    return this.#finish?.reason
+  }
+
+  hasResponse(): boolean {
+    return this.#hasResponse
+  }
+
+  get untilLost(): Effect.Effect<never, BudgetError> {
+    return Effect.raceAllFirst(this.#holds.map((hold) => hold.untilLost))
+  }
+
+  get commitReported(): Effect.Effect<void, BudgetError> {
+    return Effect.suspend(() => {
+      if (this.#reports.length === 0 || this.#state === "released") return Effect.void
+      const reports = [...this.#reports]
+      return Effect.uninterruptible(
+        this.#state === "open" ? this.#commit(reports, false) : this.#record(reports, false)
+      )
+    })
+  }
+
+  conclude(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void, BudgetError> {
+    return Effect.suspend(() => {
+      if (this.#isConcluded) return Effect.void
+      this.#isConcluded = true
+      if (this.#state !== "open") return Effect.void
+      if (this.#begunAtMs === undefined) return this.#release("not_sent")
+      if (this.#reports.length > 0) return this.commitReported
+      if (Exit.isSuccess(exit)) return this.#commit([this.#counted()], true)
+      if (this.#hasResponse) return this.#record([this.#counted()], true)
+      const failed = exit.cause.reasons.find(Cause.isFailReason)?.error
+      // A failure of something else than the model shows nothing about the bill.
+      const billed = AiError.isAiError(failed) ? billedOf(failed) : "input"
+      if (billed === "nothing") return this.#release("provider_refused")
+      if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate
+      return this.#record([Usage.make(this.#request.estimate.tokens, 0)], true)
+    })
+  }
+
+  /** The usage as far as it can be counted. */
+  #counted(): Usage.Usage {
+    const output = safely(() => this.#guard.estimator.output(this.#name, this.#output)) ?? 0
+    return Usage.make(this.#request.estimate.tokens, output, { toolCalls: Object.fromEntries(this.#toolCalls) })
+  }
+
+  /** The spend of the most expensive usage. */
+  #spend(hold: Hold, usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<Spend.Spend> {
+    return Effect.gen({ self: this }, function* () {
+      const nowMs = yield* Clock.currentTimeMillis
+      const spends = yield* Effect.forEach(usages, (usage) =>
+        Spend.make(this.#prices, hold.estimate, {
+          usage,
+          isEstimated,
+          reportedCost: this.#cost,
+          servedModel: this.#modelId,
+          finish: this.#finish,
+          latencyMs: nowMs - (this.#begunAtMs ?? nowMs)
+        })
+      )
+      return spends.reduce((most, spend) => (spend.actual.amount > most.actual.amount ? spend : most))
+    })
+  }
+
+  #commit(usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<void, BudgetError> {
+    this.#state = "committed"
+    const committed = Effect.forEach(
+      this.#holds,
+      (hold) =>
+        Effect.flatMap(this.#spend(hold, usages, isEstimated), (spend) =>
+          Effect.catchTag(hold.commit(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))
+        ),
+      { concurrency: "unbounded", discard: true }
+    )
+    if (isEstimated) return committed
+    const usage = usages.reduce((most, usage) => (Usage.total(usage) > Usage.total(most) ? usage : most))
+    this.#teach(usage)
+    return Effect.andThen(Observe.usage(this.#name, usage), committed)
+  }
+
+  /**
+   * Records the spend. An open reservation is settled by its policy when the scope closes. After the commit, the client
+   * charges what exceeds the committed amount.
+   */
+  #record(usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<void, BudgetError> {
+    return Effect.forEach(
+      this.#holds,
+      (hold) => Effect.flatMap(this.#spend(hold, usages, isEstimated), (spend) => recordIn(hold, spend)),
+      { discard: true }
+    )
+  }
+
+  /** Records the whole estimate: the provider may have generated as much as was reserved. */
+  get #recordEstimate(): Effect.Effect<void, BudgetError> {
+    return Effect.forEach(this.#holds, (hold) => recordIn(hold, { actual: hold.estimate, isEstimated: true }), {
+      discard: true
+    })
+  }
+
+  #release(reason: string): Effect.Effect<void, BudgetError> {
+    this.#state = "released"
+    return Effect.forEach(this.#holds, (hold) => hold.release(reason), { discard: true })
+  }
+
+  #teach(usage: Usage.Usage): void {
+    if (this.#isChanged) return
+    safely(() =>
+      this.#guard.estimator.learn(this.#request.estimate, {
+        inputTokens: this.#isInputReported ? usage.inputTokens : undefined,
+        outputTokens: Math.max(0, usage.outputTokens - usage.reasoningTokens),
+        output: this.#output
+      })
+    )
   }
 }
+
+/** More reports than this are merged. */
+const maxReports = 8
+
+const recordIn = (hold: Hold, spend: Parameters<Hold["record"]>[0]): Effect.Effect<void, BudgetError> =>
+  Effect.catchTag(hold.record(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))
+
+const textOf = (params: unknown): string => safely(() => JSON.stringify(params)) ?? ""

@@ -1,5 +1,5 @@
 /**
- * One request for embeddings: reserved by its bytes, charged by the usage that the provider tells.
+ * One request for embeddings, from its reservation to its settlement.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
@@ -10,11 +10,15 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { fromBudget } from "../CyclesAiError.ts"
+import * as Body from "./body.ts"
 import * as Call from "./call.ts"
-import { guardOf, names, quietly } from "./guard.ts"
+import * as Caps from "./caps.ts"
+import { nameOf } from "./request.ts"
+import type { Units } from "./request.ts"
+import { guardOf, names } from "./guard.ts"
 
 interface Options extends LeaseOptions {
-  readonly units?: Call.Units | undefined
+  readonly units?: Units | undefined
   readonly action?: Action | undefined
   readonly subject?: Subject | undefined
   readonly metadata?: Metadata | undefined
@@ -22,13 +26,13 @@ interface Options extends LeaseOptions {
   readonly model?: string | undefined
 }
 
-/** Makes a request for embeddings, held to the budget. */
+/** Makes a request for embeddings under a reservation. */
 export type Embed = (
   inputs: ReadonlyArray<string>,
   ask: Effect.Effect<EmbeddingModel.EmbedManyResponse, AiError.AiError>
 ) => Effect.Effect<EmbeddingModel.EmbedManyResponse, AiError.AiError>
 
-/** How requests of an embedding model are made. */
+/** Makes the function that guards the requests of an embedding model. */
 export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
   Effect.gen(function* () {
     const guard = yield* guardOf(options)
@@ -40,7 +44,8 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
           const asked = yield* names
           const provider = options.provider ?? named.provider ?? asked.provider
           const model = options.model ?? named.model ?? asked.model ?? "unknown"
-          const name = Call.nameOf(provider, model)
+          const name = nameOf(provider, model)
+          const span = yield* Effect.orDie(Effect.currentSpan)
           const call = yield* Effect.mapError(
             Call.open(guard, {
               provider,
@@ -48,22 +53,24 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
               action: options.action ?? { kind: "llm.embedding", name: name.slice(0, 256) },
               subject: options.subject,
               metadata: options.metadata,
-              inputTokens: yield* guard.estimator.input({
+              estimate: yield* guard.estimator.input({
                 model: name,
                 prompt: Prompt.make(inputs.join("\n")),
                 tools: []
               }),
               outputTokens: 0,
-              span: yield* Effect.orDie(Effect.currentSpan),
+              providerTools: new Map(),
+              span,
               onSettled: options.onSettled
             }),
             (error) => fromBudget(method, error)
           )
+          yield* Caps.cooldown(call.caps, span)
+          const untilLost = Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
           return yield* Effect.uninterruptibleMask((restore) =>
-            Effect.flatMap(Effect.exit(restore(ask)), (exit): ReturnType<Embed> => {
-              if (Exit.isFailure(exit))
-                return Effect.andThen(quietly(call.conclude(exit)), Effect.failCause(exit.cause))
-              call.noteUsage(exit.value.usage)
+            Effect.flatMap(Body.run(restore, Effect.andThen(call.begin, ask), untilLost), (exit): ReturnType<Embed> => {
+              if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+              call.seeInput(exit.value.usage.inputTokens)
               const concluded = Effect.mapError(call.conclude(exit), (error) => fromBudget(method, error))
               return Effect.as(concluded, exit.value)
             })

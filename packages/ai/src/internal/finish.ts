@@ -1,61 +1,64 @@
 /**
- * From the answer of a call to its charge: noted as it passes, charged before anything is made of it, and given on as a
- * provider would give it.
+ * From the response of a call to its settlement. The response is collected as it passes, charged before anything else happens
+ * with it, and returned as a provider would return it.
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { fromBudget } from "../CyclesAiError.ts"
+import * as Body from "./body.ts"
 import { assumeServed, assumeServedStream } from "./assume.ts"
-import { quietly } from "./guard.ts"
 import * as Parts from "./parts.ts"
 import type { Ready } from "./prepare.ts"
 
-/** Makes a call, charges it, and gives its parts as a provider would. */
+/** Makes a call, charges it, and returns its parts as a provider would. */
 export const whole = <R>(
   ready: Ready,
   ask: Effect.Effect<ReadonlyArray<Parts.Part>, AiError.AiError, R>
 ): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> =>
   Effect.uninterruptibleMask((restore) => {
     assumeServed(ask)
-    const limited = ready.withLimit === undefined ? ask : Effect.updateContext(ask, ready.withLimit)
-    return Effect.flatMap(Effect.exit(restore(limited)), (exit) => {
-      if (Exit.isFailure(exit)) {
-        return Effect.andThen(quietly(ready.call.conclude(exit)), Effect.failCause(exit.cause))
-      }
+    const called = Effect.andThen(ready.call.begin, Effect.updateContext(ask, ready.prepareContext))
+    return Effect.flatMap(Body.run(restore, called, untilLost(ready)), (exit) => {
+      if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
       for (const part of exit.value) ready.call.see(part)
-      return Effect.andThen(
-        Effect.mapError(ready.call.conclude(exit), (error) => fromBudget(ready.method, error)),
-        Effect.map(refuseHidden(ready, exit.value), () => exit.value.map(Parts.encode))
-      )
+      return Effect.gen(function* () {
+        yield* Effect.mapError(ready.call.conclude(exit), (error) => fromBudget(ready.method, error))
+        yield* ready.checkLimit
+        yield* refuseHidden(ready, exit.value)
+        return exit.value.map(Parts.encode)
+      })
     })
   })
 
-/** Notes a stream as it passes, and charges it as soon as it tells what it used. */
+/** Collects a stream as it passes, and charges it as soon as it reports its usage. */
 export const streamed = <R>(
   ready: Ready,
   stream: Stream.Stream<Parts.StreamPart, AiError.AiError, R>
 ): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      yield* Effect.addFinalizer((exit) => quietly(ready.call.conclude(asOfModel(exit))))
+      yield* Effect.addFinalizer(() => ready.checkLimit)
       assumeServedStream(stream)
-      const limited = ready.withLimit === undefined ? stream : Stream.updateContext(stream, ready.withLimit)
-      return Stream.mapArrayEffect(limited, (parts) => {
-        let tells = false
-        for (const part of parts) tells = ready.call.see(part) || tells
+      yield* ready.call.begin
+      const called = Stream.interruptWhen(Stream.updateContext(stream, ready.prepareContext), untilLost(ready))
+      return Stream.mapArrayEffect(called, (parts) => {
+        let hasUsage = false
+        for (const part of parts) hasUsage = ready.call.see(part) || hasUsage
         const encoded = mapAll(parts, Parts.encodeStream)
-        if (!tells && ready.hidden.size === 0) return Effect.succeed(encoded)
-        const settled = Effect.mapError(ready.call.settleSeen, (error) => fromBudget(ready.method, error))
-        return Effect.as(Effect.andThen(settled, refuseHidden(ready, parts)), encoded)
+        if (!hasUsage && ready.hidden.size === 0) return Effect.succeed(encoded)
+        const committed = Effect.mapError(ready.call.commitReported, (error) => fromBudget(ready.method, error))
+        return Effect.as(Effect.andThen(committed, refuseHidden(ready, parts)), encoded)
       })
     })
   )
 
-/** A model that calls a tool it was not shown fails as it does where the program doesn't offer that tool. */
+const untilLost = ({ call, method }: Ready): Effect.Effect<never, AiError.AiError> =>
+  Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
+
+/** Fails if the model calls a tool that the caps don't allow, as if the program didn't have the tool. */
 const refuseHidden = (
   ready: Ready,
   parts: ReadonlyArray<Parts.Part | Parts.StreamPart>
@@ -73,13 +76,6 @@ const refuseHidden = (
           })
         })
       )
-}
-
-/** The end of a stream's scope: what fails it, besides the model, says nothing about the model. */
-const asOfModel = (exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, AiError.AiError> => {
-  if (Exit.isSuccess(exit)) return Exit.void
-  const failed = exit.cause.reasons.find(Cause.isFailReason)
-  return failed !== undefined && AiError.isAiError(failed.error) ? Exit.fail(failed.error) : Exit.interrupt()
 }
 
 const mapAll = <A, B>(values: readonly [A, ...Array<A>], f: (value: A) => B): [B, ...Array<B>] => {

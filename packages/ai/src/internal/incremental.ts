@@ -1,15 +1,15 @@
 /**
  * Incremental prompts over a guarded model.
  *
- * The model inside looks up the previous response itself, and asks again with the whole prompt where the provider refuses the
- * incremental one. The model outside would do the same once more: what it asks a second time is answered as the first time.
+ * The inner model looks up the previous response itself, and repeats the request with the whole prompt if the provider refuses
+ * the incremental one. The outer model would repeat it once more, so its second request returns the failure of the first one.
  */
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
-/** Asks once for each request of the model outside. */
+/** Calls the inner model once for each request of the outer model. */
 export interface Incremental {
   readonly once: <A, R>(
     request: LanguageModel.ProviderOptions,
@@ -21,7 +21,7 @@ export interface Incremental {
   ) => Stream.Stream<A, AiError.AiError, R>
 }
 
-/** What was refused, by the span of the request, which both attempts have in common. */
+/** Makes the memory of refused requests. Both attempts of a request have the same span. */
 export const make = (): Incremental => {
   const refused = new WeakMap<LanguageModel.ProviderOptions["span"], AiError.AiError>()
   const before = (request: LanguageModel.ProviderOptions): AiError.AiError | undefined =>

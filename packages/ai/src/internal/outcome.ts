@@ -1,34 +1,74 @@
 /**
- * Whether a failed model call has spent: by the reason of its failure.
+ * Decides from a failure of the model whether the provider may bill the call.
  *
- * What fails before the provider answers has spent nothing and is released. What fails on the answer has spent: the usage is
- * charged where it was seen, the estimate where it wasn't.
+ * A response with a status of 400 or more is a refusal and costs nothing, whatever its body is. So does a failure before the
+ * request is sent. Any other failure may have cost something.
  */
 import type * as AiError from "effect/ai/AiError"
 
-/** Whether a failure came before or after the provider's answer. */
-export type Spent = "before" | "after"
+/**
+ * - `nothing`: the request wasn't sent, or the provider refused it.
+ * - `input`: the request may have been processed, but no response is known. At least its input may be billed.
+ * - `response`: the provider responded, but the response can't be used. Input and output are billed.
+ */
+export type Billed = "nothing" | "input" | "response"
 
-/** Every reason of `effect/ai`, and when it arises. */
-export const spentBy: { readonly [Tag in AiError.AiErrorReason["_tag"]]: Spent } = {
-  RateLimitError: "before",
-  QuotaExhaustedError: "before",
-  AuthenticationError: "before",
-  ContentPolicyError: "before",
-  InvalidRequestError: "before",
-  InternalProviderError: "before",
-  NetworkError: "before",
-  UnsupportedSchemaError: "before",
-  InvalidUserInputError: "before",
-  ToolConfigurationError: "before",
-  ToolkitRequiredError: "before",
-  // What a provider answers with a status that it has no reason for.
-  UnknownError: "before",
-  InvalidResponseError: "after",
-  InvalidOutputError: "after",
-  StructuredOutputError: "after",
-  ToolNotFoundError: "after",
-  ToolParameterValidationError: "after",
-  InvalidToolResultError: "after",
-  ToolResultEncodingError: "after"
+/** What a failure shows about the bill, if no part of a response was received. */
+export const billedOf = ({ reason }: AiError.AiError): Billed => {
+  const status = "http" in reason ? reason.http?.response?.status : undefined
+  if (status !== undefined && status >= 400) return "nothing"
+  if (reason._tag === "NetworkError") return isSent(reason) ? "input" : "nothing"
+  return billedBy[reason._tag]
+}
+
+const billedBy: { readonly [Tag in Exclude<AiError.AiErrorReason["_tag"], "NetworkError">]: Billed } = {
+  // The provider refused the request.
+  RateLimitError: "nothing",
+  QuotaExhaustedError: "nothing",
+  AuthenticationError: "nothing",
+  InvalidRequestError: "nothing",
+  // The request wasn't made.
+  UnsupportedSchemaError: "nothing",
+  InvalidUserInputError: "nothing",
+  ToolConfigurationError: "nothing",
+  ToolkitRequiredError: "nothing",
+  // Providers also report these within a response with status 200, which may be billed.
+  ContentPolicyError: "input",
+  InternalProviderError: "input",
+  UnknownError: "input",
+  // The response can't be used.
+  InvalidResponseError: "response",
+  InvalidOutputError: "response",
+  StructuredOutputError: "response",
+  ToolNotFoundError: "response",
+  ToolParameterValidationError: "response",
+  InvalidToolResultError: "response",
+  ToolResultEncodingError: "response"
+}
+
+/** Whether the request may have reached the provider. */
+const isSent = (error: AiError.NetworkError): boolean => {
+  if (error.reason !== "TransportError") return false
+  return !texts(error.cause, error.description ?? "").some((text) => noConnection.test(text))
+}
+
+/** Codes of failures before a connection exists. */
+const noConnection = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT/
+
+const maxLinks = 8
+
+/** The messages and codes of a chain of causes. Reading them may throw, because the objects come from libraries. */
+const texts = (cause: unknown, first: string): ReadonlyArray<string> => {
+  const all = [first]
+  try {
+    let link = cause
+    for (let i = 0; i < maxLinks && typeof link === "object" && link !== null; i++) {
+      if ("code" in link && typeof link.code === "string") all.push(link.code)
+      if ("message" in link && typeof link.message === "string") all.push(link.message)
+      link = "cause" in link ? link.cause : "reason" in link ? link.reason : undefined
+    }
+  } catch {
+    // An unreadable cause proves nothing.
+  }
+  return all
 }

@@ -1,6 +1,5 @@
 /**
- * The parts of an answer, as a provider would have sent them: the guarded model is a provider to the model that the program
- * sees.
+ * The parts of a response in the form in which a provider returns them: the guarded model is the provider of the outer model.
  */
 import * as AiError from "effect/ai/AiError"
 import * as Response from "effect/ai/Response"
@@ -9,19 +8,19 @@ import type * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-/** Tools by name, as a model is shown them. */
+/** Tools by name. */
 export type Tools = Record<string, Tool.Any>
 
-/** A part of an answer whose tool calls have not been validated. */
+/** A part of a response whose tool calls have not been validated. */
 export type Part = Response.Part<Tools, "deferred">
 
-/** A part of a streamed answer whose tool calls have not been validated. */
+/** A part of a streamed response whose tool calls have not been validated. */
 export type StreamPart = Response.StreamPart<Tools, "deferred">
 
 const encodeRare = Schema.encodeUnknownSync(Response.Part())
 const encodeRareStream = Schema.encodeUnknownSync(Response.StreamPart())
 
-/** A part as a provider sends it. Plain parts are the same in both forms; a tool's result goes on as it came. */
+/** Encodes a part. Plain parts are the same in both forms; a tool's result stays encoded. */
 export const encode = (part: Part): Response.PartEncoded => {
   switch (part.type) {
     case "text":
@@ -35,7 +34,7 @@ export const encode = (part: Part): Response.PartEncoded => {
   }
 }
 
-/** As `encode`, for a stream: nearly all of its parts are plain. */
+/** Encodes a part of a stream. Nearly all of them are plain. */
 export const encodeStream = (part: StreamPart): Response.StreamPartEncoded => {
   switch (part.type) {
     case "text-start":
@@ -56,7 +55,7 @@ export const encodeStream = (part: StreamPart): Response.StreamPartEncoded => {
   }
 }
 
-/** A toolkit that shows tools to a model and runs none of them. */
+/** Makes a toolkit that declares tools and runs none of them. */
 export const shown = (tools: ReadonlyArray<Tool.Any>): Toolkit.WithHandler<Tools> => ({
   tools: Object.fromEntries(tools.map((tool) => [tool.name, tool])),
   handle: (name) =>

@@ -1,64 +1,85 @@
 /**
- * From the request of a model to a call that may be made: named, estimated, reserved, held to its caps.
+ * From a request to a call that may be made: names, output limit, estimate, reservation and caps.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
-import type { Cycles, LeaseOptions, Metadata } from "effect-cycles/Cycles"
+import type { Cycles } from "effect-cycles/Cycles"
+import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
+import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import type { Settlement } from "effect-cycles/Settlement"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { CapNotObeyed, fromBudget } from "../CyclesAiError.ts"
+import { fromBudget } from "../CyclesAiError.ts"
+import type { UnsupportedLimit } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
-import { byProvider } from "../OutputLimit.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
+import { nameOf } from "./request.ts"
+import type { Units } from "./request.ts"
 import { guardOf, names } from "./guard.ts"
+import * as Limit from "./limit.ts"
+import * as Observe from "./observe.ts"
 import * as Parts from "./parts.ts"
+import type { Transformers } from "./transformers.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How the model is called. */
+/** The method of the model that is called. */
 export type Method = "generateText" | "generateObject" | "streamText"
 
-/** A call that is about to be made. */
+/**
+ * A call that is about to be made.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface CallInfo {
+  /** The method of the model. */
   readonly method: Method
+  /** The provider's name, if it is known, as in `openai`. */
   readonly provider: string | undefined
+  /** The model's name, as in `gpt-5`; `unknown` if it isn't known. */
   readonly model: string
+  /** The prompt. */
   readonly prompt: Prompt.Prompt
 }
 
-/** What can be said of the calls of a guarded model. */
-export interface Options<R = never> extends Omit<LeaseOptions, "dryRun" | "onSettled"> {
+/** The options that guards of models share. */
+export interface Options<R = never> extends Omit<LeaseOptions, "onSettled"> {
   /**
-   * Runs once with the settlement of each reservation of a call, also if the call failed or was interrupted; with the units
-   * `both` a call has two. See `Cycles.LeaseOptions`.
+   * Runs once with the settlement of each reservation of a call, also if the call failed or was interrupted. With the units
+   * `both` a call has two reservations. See `Cycles.LeaseOptions`.
    */
   readonly onSettled?: ((settlement: Settlement, call: CallInfo) => Effect.Effect<unknown, never, R>) | undefined
-  readonly units?: Call.Units | undefined
-  /** Default: kind `llm.completion`, name `provider:model`. */
+  /** The units that calls are charged in. Default `tokens`. The other two need `Pricing`. */
+  readonly units?: Units | undefined
+  /** The action of the reservation. Default: kind `llm.completion`, name `provider:model`. */
   readonly action?: Action | ((call: CallInfo) => Action) | undefined
-  /** Merged into the ambient subject, nearest wins. */
+  /** The subject, merged into the current subject field by field. */
   readonly subject?: Subject | ((call: CallInfo) => Subject) | undefined
-  /** JSON, kept with the reservation. */
+  /** JSON that is stored with the reservation. */
   readonly metadata?: Metadata | ((call: CallInfo) => Metadata) | undefined
-  /** Where it isn't told by `Model.ProviderName`, as in `openai`. */
+  /** The provider's name. Default: `Model.ProviderName`, if it is in the context. */
   readonly provider?: string | undefined
-  /** Where it isn't told by `Model.ModelName`, as in `gpt-5`. */
+  /** The model's name. Default: the model in the provider's settings, or else `Model.ModelName`. */
   readonly model?: string | undefined
   /**
-   * The most tokens that a call may generate, at least 1. The provider is told, where it is known how. Default: the
-   * provider's setting in the context of the call; where there is none, 4,096 are reserved and the provider is told nothing.
+   * The highest number of tokens that a call may generate, an integer of at least 1. It is reserved and given to the provider.
+   * The provider's setting in the context of the call can lower it. Default: that setting, or else 4,096 plus the tokens that
+   * the settings assign to thinking.
    */
   readonly maxOutputTokens?: number | undefined
-  /** How the provider is told its output limit. Default: by the provider's name, for those of `OutputLimit`. */
+  /**
+   * How the provider is given the output limit. Default: by the provider's name, from `OutputLimit.byProvider`. A call of any
+   * other provider fails with `UnsupportedLimit`, unless this is set.
+   */
   readonly outputLimit?: OutputLimit | undefined
 }
 
@@ -66,7 +87,7 @@ export interface Options<R = never> extends Omit<LeaseOptions, "dryRun" | "onSet
 export interface Ready {
   readonly method: Method
   readonly call: Call.Call
-  /** What the model inside is asked. */
+  /** The request to the inner model. */
   readonly ask: {
     readonly prompt: Prompt.Prompt
     readonly toolkit: Toolkit.WithHandler<Parts.Tools>
@@ -74,13 +95,15 @@ export interface Ready {
     readonly disableToolCallResolution: true
     readonly toolCallValidation: "deferred"
   }
-  /** Tools that the program offers and the caps hide. */
+  /** The tools of the program that the caps don't allow. */
   readonly hidden: ReadonlySet<string>
-  /** Sets the output limit of the provider, where there is one to set. */
-  readonly withLimit: ((context: Context.Context<never>) => Context.Context<never>) | undefined
+  /** Changes the context of the inner model: sets the output limit and turns off its span transformer. */
+  readonly prepareContext: (context: Context.Context<never>) => Context.Context<never>
+  /** Checks after the call whether the provider has read the output limit. */
+  readonly checkLimit: Effect.Effect<void>
 }
 
-/** Makes calls ready. */
+/** Prepares a call. */
 export type Prepare = (
   method: Method,
   request: LanguageModel.ProviderOptions
@@ -90,29 +113,26 @@ export type Prepare = (
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How calls of a model are made ready. */
-export const make = <R>(options: Options<R>): Effect.Effect<Prepare, never, Cycles | R> =>
+/** Makes the function that prepares the calls of a model. */
+export const make = <R>(options: Options<R>, transformers: Transformers): Effect.Effect<Prepare, never, Cycles | R> =>
   Effect.gen(function* () {
     const services = yield* Effect.context<R>()
     const { onSettled } = options
     const named = yield* names
-    const { maxOutputTokens } = options
-    if (maxOutputTokens !== undefined && !(Number.isSafeInteger(maxOutputTokens) && maxOutputTokens > 0)) {
-      throw new RangeError(`maxOutputTokens must be an integer of at least 1, got ${maxOutputTokens}`)
-    }
+    const limits = Limit.make(options)
     const guard = yield* guardOf(options)
 
     return (method, request) =>
       Effect.gen(function* () {
         const context = yield* Effect.context<never>()
-        const asked = yield* names
-        const provider = options.provider ?? named.provider ?? asked.provider
-        const model = options.model ?? named.model ?? asked.model ?? "unknown"
-        const limit = options.outputLimit ?? (provider === undefined ? undefined : byProvider[provider])
-        const settled = limit?.get(context)
+        const called = yield* names
+        const provider = options.provider ?? named.provider ?? called.provider
+        const model = limits.modelOf(provider, context) ?? options.model ?? named.model ?? called.model ?? "unknown"
+        const name = nameOf(provider, model)
+        const wanted = yield* limits.want(provider, model, context)
         const info: CallInfo = { method, provider, model, prompt: request.prompt }
-        const inputTokens = yield* guard.estimator.input({
-          model: Call.nameOf(provider, model),
+        const estimate = yield* guard.estimator.input({
+          model: name,
           prompt: request.prompt,
           tools: request.tools,
           schema: request.responseFormat.type === "json" ? request.responseFormat.schema : undefined
@@ -120,19 +140,17 @@ export const make = <R>(options: Options<R>): Effect.Effect<Prepare, never, Cycl
         const call = yield* Call.open(guard, {
           provider,
           model,
-          action: given(options.action, info) ?? {
-            kind: "llm.completion",
-            name: Call.nameOf(provider, model).slice(0, 256)
-          },
+          action: given(options.action, info) ?? { kind: "llm.completion", name: name.slice(0, 256) },
           subject: given(options.subject, info),
           metadata: given(options.metadata, info),
-          inputTokens,
-          outputTokens: smallest(maxOutputTokens, settled) ?? defaultOutputTokens,
+          estimate,
+          outputTokens: wanted.tokens,
+          providerTools: providerTools(request.tools),
           span: request.span,
           onSettled:
             onSettled === undefined ? undefined : (settlement) => Effect.provide(onSettled(settlement, info), services)
         })
-        return yield* obey(method, request, call, { provider, limit, settled, wanted: maxOutputTokens })
+        return yield* obey(method, request, call, wanted, transformers)
       }).pipe(Effect.mapError((error) => fromBudget(method, error)))
   })
 
@@ -140,65 +158,54 @@ export const make = <R>(options: Options<R>): Effect.Effect<Prepare, never, Cycl
 // caps
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Holds a call to its caps, before it is made. */
+/** Applies the caps of the reservations to a call. */
 const obey = (
   method: Method,
   request: LanguageModel.ProviderOptions,
   call: Call.Call,
-  output: {
-    readonly provider: string | undefined
-    readonly limit: OutputLimit | undefined
-    /** What the context of the call says. */
-    readonly settled: number | undefined
-    /** What the options say. */
-    readonly wanted: number | undefined
-  }
-): Effect.Effect<Ready, CapNotObeyed> =>
+  wanted: Limit.Wanted,
+  transformers: Transformers
+): Effect.Effect<Ready, UnsupportedLimit> =>
   Effect.gen(function* () {
     const { caps } = call
     const { span } = request
 
     const capped = Caps.smallest(caps, (one) => one.maxTokens)
-    if (capped !== undefined && output.limit === undefined) {
-      return yield* new CapNotObeyed({ cap: "max_tokens", provider: output.provider })
-    }
-    const wanted = smallest(output.wanted, output.settled)
-    const target = smallest(wanted, capped)
-    if (capped !== undefined && (wanted === undefined || capped < wanted)) {
-      yield* Caps.tell(span, "max_tokens", { limit: capped })
+    const limit = yield* wanted.apply(capped)
+    if (capped !== undefined && capped < wanted.tokens) {
+      yield* Observe.cap(span, "max_tokens", { limit: capped })
     }
 
     const isLastStep = Caps.smallest(caps, (one) => one.maxStepsRemaining) === 0 && request.tools.length > 0
-    if (isLastStep) yield* Caps.tell(span, "max_steps_remaining", { limit: 0 })
-    const allowed = Caps.allowedTools(caps, request.tools)
-    if (allowed.length < request.tools.length) {
-      yield* Caps.tell(span, "tool_lists", { hidden: request.tools.length - allowed.length })
+    if (isLastStep) yield* Observe.cap(span, "max_steps_remaining", { limit: 0 })
+    const tools = Caps.allowedTools(caps, request.tools)
+    if (tools.length < request.tools.length) {
+      call.markChanged()
+      yield* Observe.cap(span, "tool_lists", { hidden: request.tools.length - tools.length })
     }
-    const tools = isLastStep ? [] : allowed
+    // The tools stay in the request, because the prompt may refer to them.
+    const toolChoice = isLastStep
+      ? "none"
+      : tools.length === request.tools.length
+        ? request.toolChoice
+        : Caps.choiceOf(request.toolChoice, tools)
+    const callable = isLastStep ? [] : tools
 
-    const cooldownMs = Caps.largest(caps, (one) => one.cooldownMs)
-    if (cooldownMs !== undefined && cooldownMs > 0) {
-      yield* Caps.tell(span, "cooldown_ms", { wait: cooldownMs })
-      yield* Effect.sleep(cooldownMs)
-    }
+    yield* Caps.cooldown(caps, span)
 
-    const { limit } = output
     return {
       method,
       call,
       ask: {
         prompt: request.prompt,
         toolkit: Parts.shown(tools),
-        toolChoice:
-          tools.length === request.tools.length ? request.toolChoice : Caps.choiceOf(request.toolChoice, tools),
+        toolChoice,
         disableToolCallResolution: true,
         toolCallValidation: "deferred"
       },
-      hidden: new Set(request.tools.flatMap((tool) => (tools.includes(tool) ? [] : [tool.name]))),
-      withLimit:
-        limit === undefined || target === undefined || target === output.settled
-          ? undefined
-          : (context) => limit.set(context, target)
+      hidden: new Set(request.tools.flatMap((tool) => (callable.includes(tool) ? [] : [tool.name]))),
+      prepareContext: (context) => limit.set(transformers.withoutInner(context)),
+      checkLimit: limit.check(call, span)
     }
   })
 
@@ -206,17 +213,16 @@ const obey = (
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What an answer is reserved with where nobody says how long it may be. */
-const defaultOutputTokens = 4_096
-
 const given = <A>(value: A | ((call: CallInfo) => A) | undefined, call: CallInfo): A | undefined =>
   isFunction(value) ? value(call) : value
 
 const isFunction = <A>(value: A | ((call: CallInfo) => A) | undefined): value is (call: CallInfo) => A =>
   typeof value === "function"
 
-const smallest = (...limits: ReadonlyArray<number | undefined>): number | undefined =>
-  limits.reduce<number | undefined>(
-    (least, limit) => (limit === undefined ? least : Math.min(least ?? limit, limit)),
-    undefined
+/** The tools that the provider runs itself: the provider's name of each tool by its name. */
+const providerTools = (tools: ReadonlyArray<Tool.Any>): ReadonlyMap<string, string> =>
+  new Map(
+    tools.flatMap((tool) =>
+      Tool.isProviderDefined(tool) && !tool.requiresHandler ? [[tool.name, tool.providerName] as const] : []
+    )
   )

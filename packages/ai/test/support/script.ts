@@ -1,5 +1,5 @@
 /**
- * A model that says what a script says, and an embedded server whose books tell what was charged for it.
+ * A model with scripted responses, and an embedded server with the amounts that were charged for them.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest } from "@effect-cycles/testing"
@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as CyclesModel from "../../src/CyclesModel.ts"
 
-/** What a model answers, whole or in parts, and how it fails after them. */
+/** A response of the model, and its failure after it. */
 export interface Turn {
   readonly parts: ReadonlyArray<Response.PartEncoded | Response.StreamPartEncoded>
   readonly fails?: AiError.AiError | undefined
@@ -22,7 +22,7 @@ export interface Turn {
   readonly hangs?: boolean | undefined
 }
 
-/** What the model was asked, in order. */
+/** The requests to the model, in order, and its next responses. */
 export class Script extends Context.Service<
   Script,
   {
@@ -31,13 +31,13 @@ export class Script extends Context.Service<
   }
 >()("test/Script") {}
 
-/** Usage as a provider tells it. */
+/** Usage as a provider reports it. */
 export const usage = (input: number | undefined, output: number | undefined): typeof Response.Usage.Encoded => ({
   inputTokens: { uncached: input, total: input, cacheRead: undefined, cacheWrite: undefined },
   outputTokens: { total: output, text: output, reasoning: undefined }
 })
 
-/** The end of an answer. */
+/** The end of a response. */
 export const finish = (
   input: number | undefined,
   output: number | undefined,
@@ -62,7 +62,10 @@ export const toolCall = (name: string, params: unknown, id = "call-1"): Response
 export const failure = (reason: AiError.AiErrorReason): AiError.AiError =>
   AiError.make({ module: "Script", method: "ask", reason })
 
-/** The settings of the scripted provider, as the real one has them. */
+/** A refusal of the provider. */
+export const rateLimited = new AiError.RateLimitError({})
+
+/** The settings of the scripted provider, under the key of `@effect/ai-openai`. */
 export const OpenAiConfig = Context.Service<object, { readonly [field: string]: unknown }>(
   "@effect/ai-openai/OpenAiLanguageModel/Config"
 )
@@ -70,7 +73,9 @@ export const OpenAiConfig = Context.Service<object, { readonly [field: string]: 
 const next = (script: Script["Service"], options: LanguageModel.ProviderOptions) =>
   Effect.contextWith((context: Context.Context<never>) =>
     Effect.sync((): Turn => {
-      script.asked.push({ options, config: Context.getOrUndefined(context, OpenAiConfig) })
+      const config = Context.getOrUndefined(context, OpenAiConfig)
+      // As the provider packages do it: a copy of the settings goes into the request.
+      script.asked.push({ options, config: config === undefined ? undefined : { ...config } })
       return script.turns.shift() ?? { parts: [text("Nothing is scripted"), finish(1, 1)] }
     })
   )
@@ -79,7 +84,7 @@ const isWhole = (part: Turn["parts"][number]): part is Response.PartEncoded => !
 const isStreamed = (part: Turn["parts"][number]): part is Response.StreamPartEncoded =>
   part.type !== "text" && part.type !== "reasoning"
 
-/** The model as it is, without a guard. */
+/** The model without a guard. */
 export const bare: Layer.Layer<LanguageModel.LanguageModel | Model.ProviderName | Model.ModelName, never, Script> =
   Layer.effect(
     LanguageModel.LanguageModel,
@@ -104,7 +109,7 @@ export const bare: Layer.Layer<LanguageModel.LanguageModel | Model.ProviderName 
     Layer.merge(Layer.succeedContext(Context.add(Context.make(Model.ProviderName, "openai"), Model.ModelName, "gpt-5")))
   )
 
-/** What a test can use. */
+/** The services of a test. */
 export type World = Layer.Success<ReturnType<typeof CyclesTest.layer>> | Script
 
 /** A server with 10,000 tokens and 1 dollar, a client, and a script. */
@@ -125,7 +130,7 @@ export const commits = Effect.map(CyclesTest.requests("commit"), (sent) =>
   sent.map(({ body }): unknown => JSON.parse(body))
 )
 
-/** The guarded model, and the rest of the world. */
+/** The guarded model and the services of a test. */
 export const guarded = (
   turns: ReadonlyArray<Turn>,
   options?: CyclesModel.Options,
@@ -133,13 +138,13 @@ export const guarded = (
 ): Layer.Layer<LanguageModel.LanguageModel | World> =>
   CyclesModel.layer(options).pipe(Layer.provide(bare), Layer.provideMerge(world(turns, server)))
 
-/** What the tenant's budget has spent and holds, in tokens. */
+/** The spent and the reserved tokens of the tenant's budget. */
 export const books = Effect.gen(function* () {
   const { reserved, spent } = yield* (yield* CyclesServer.CyclesServer).books("TOKENS")
   return { spent: Number(spent), reserved: Number(reserved) }
 })
 
-/** A tracer that keeps its spans. */
+/** A tracer that collects its spans. */
 export const recorder = () => {
   const spans: Array<Tracer.NativeSpan> = []
   const tracer = Tracer.make({

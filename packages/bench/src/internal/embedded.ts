@@ -1,6 +1,6 @@
 /**
- * Runs the embedded server in a separate process: `embedded.ts [FOLDER]`, in memory, or with a data file in the folder. Each `start`
- * begins with an empty ledger.
+ * Runs the embedded server in a separate process: `embedded.ts [FOLDER]`, in memory, or with a data file in the folder. Each
+ * `start` begins with an empty ledger.
  */
 import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,6 @@
 /**
- * A folder for journals and data files on the disk of this repository. A temporary folder may be in memory, where durable writes
- * cost nothing.
+ * A folder for journals and data files on the disk of this repository. A temporary folder may be in memory, where durable
+ * writes cost nothing.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

@@ -1,8 +1,9 @@
 /**
- * Runs one row of the stream benchmark in a separate process: `parts.ts ROW`. The model is scripted, the server runs in process, and
- * each part is a chunk, as from a provider.
+ * Runs one row of the stream benchmark in a separate process: `parts.ts ROW`. The model is scripted, the server runs in
+ * process, and each part is a chunk, as from a provider.
  */
 import * as CyclesModel from "@effect-cycles/ai/CyclesModel"
+import * as OutputLimit from "@effect-cycles/ai/OutputLimit"
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
@@ -55,7 +56,10 @@ const client = Layer.unwrap(
   Layer.provide(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000_000_000_000 }] }))
 )
 
-const guarded = CyclesModel.layer().pipe(Layer.provide(scripted), Layer.provide(client))
+const guarded = CyclesModel.layer({ outputLimit: OutputLimit.none }).pipe(
+  Layer.provide(scripted),
+  Layer.provide(client)
+)
 
 const toolkit = Toolkit.make(Tool.make("look", { success: Schema.String }))
 

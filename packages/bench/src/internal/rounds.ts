@@ -1,6 +1,6 @@
 /**
- * Runs all candidates in rounds, in an order that is shuffled for each round, so that other load on the machine affects all rows
- * equally.
+ * Runs all candidates in rounds, in an order that is shuffled for each round, so that other load on the machine affects all
+ * rows equally.
  */
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"

@@ -62,6 +62,14 @@ export interface Options {
  * Provides the journal as files. An operation fails with `JournalError` if the folder can't be used, and the next
  * operation tries again.
  *
+ * **Example** (Sharing a folder with other Cycles clients)
+ *
+ * ```ts
+ * import { JournalFiles } from "effect-cycles/node"
+ *
+ * export const JournalLive = JournalFiles.layer({ folder: "/var/lib/agent/commit-journal" })
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */
@@ -201,11 +209,11 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     for (const id of await Files.list(openOf(folder))) {
       const lock = id === open.owner() || !OwnerLock.isId(id) ? undefined : OwnerLock.lockDead(owners, id)
       if (lock === undefined) continue
-      const mine = openOf(folder, id)
+      const openFolder = openOf(folder, id)
       try {
-        all.push(await Scan.adopt(folder, mine, owner, unreadable))
+        all.push(await Scan.adopt(folder, openFolder, owner, unreadable))
       } finally {
-        lock.release(!(await Files.exists(mine).catch(() => true)))
+        lock.release(!(await Files.exists(openFolder).catch(() => true)))
       }
     }
     return { found: all.flatMap(({ found }) => found), problems: all.flatMap(({ problems }) => problems) }
@@ -235,10 +243,10 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
         "bury",
         letter.record.reservationId,
         async (folder) => {
-          const graves = deadLettersOf(folder)
-          Folder.make(graves)
-          await Files.writeTemporary(graves, RecordFiles.letterText(letter), (file) =>
-            RecordFolder.place(graves, file, letter.record, "replace")
+          const letters = deadLettersOf(folder)
+          Folder.make(letters)
+          await Files.writeTemporary(letters, RecordFiles.letterText(letter), (file) =>
+            RecordFolder.place(letters, file, letter.record, "replace")
           )
           await RecordFolder.remove(folder, letter.record)
           const path = ownOpen(folder, letter.record.reservationId)
@@ -271,13 +279,13 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
         record.reservationId,
         async (folder) => {
           const id = open.acquire(ownersOf(folder))
-          const mine = openOf(folder, id)
+          const openFolder = openOf(folder, id)
           // The lock file was deleted. Records under the old id would be taken for those of a dead owner.
-          if (registered !== undefined && registered !== id) Folder.rename(openOf(folder, registered), mine)
+          if (registered !== undefined && registered !== id) Folder.rename(openOf(folder, registered), openFolder)
           registered = id
-          Folder.make(mine)
-          await Files.writeTemporary(mine, RecordFiles.recordText(record), (file) =>
-            Files.move(file, Path.join(mine, RecordFiles.openNameOf(record.reservationId)))
+          Folder.make(openFolder)
+          await Files.writeTemporary(openFolder, RecordFiles.recordText(record), (file) =>
+            Files.move(file, Path.join(openFolder, RecordFiles.openNameOf(record.reservationId)))
           )
         },
         open.putting

@@ -61,6 +61,18 @@ export interface Options {
  * Provides the journal in a SQLite file. The file is opened by the first operation and closed with the layer. An
  * operation fails with `JournalError` if the file can't be opened, and the next operation tries again.
  *
+ * **Example** (Choosing the path of the file)
+ *
+ * ```ts
+ * import { Redacted } from "effect"
+ * import { JournalSqlite, NodeCycles } from "effect-cycles/node"
+ *
+ * export const CyclesLive = NodeCycles.layer(
+ *   { baseUrl: "https://cycles.example.com", apiKey: Redacted.make("cyc_live_example") },
+ *   { journal: JournalSqlite.layer({ filename: "/var/lib/agent/journal.sqlite" }) }
+ * )
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -120,23 +120,25 @@ export const layerConfig = (
   config?: Config.Wrap<CyclesConfig>
 ): Layer.Layer<Cycles.Cycles | CyclesClient, Config.ConfigError> =>
   Layer.unwrap(
-    Effect.map(
-      Config.all({
+    Effect.gen(function* () {
+      const settings = yield* Config.all({
         config: config === undefined ? ConfigModule.config : Config.unwrap(config),
         connectTimeout: Config.option(
           Env.duration("CYCLES_CONNECT_TIMEOUT", { minimum: "1 millis", maximum: "1 hour" })
         ),
         isJournaled: Config.withDefault(Env.flag("CYCLES_JOURNAL_ENABLED"), true),
         folder: Config.option(Config.NonEmptyString("CYCLES_JOURNAL_DIR"))
-      }),
-      ({ config, connectTimeout, folder, isJournaled }) =>
-        layer(config, {
-          connectTimeout: Option.getOrUndefined(connectTimeout),
-          journal: !isJournaled
-            ? layerNone
-            : Option.isSome(folder)
-              ? JournalFiles.layer({ folder: folder.value })
-              : undefined
-        })
-    )
+      })
+      const connectTimeout = Option.getOrUndefined(settings.connectTimeout)
+      yield* Env.warnIfShort("CYCLES_READ_TIMEOUT", settings.config.timeout)
+      yield* Env.warnIfShort("CYCLES_CONNECT_TIMEOUT", connectTimeout)
+      return layer(settings.config, {
+        connectTimeout,
+        journal: !settings.isJournaled
+          ? layerNone
+          : Option.isSome(settings.folder)
+            ? JournalFiles.layer({ folder: settings.folder.value })
+            : undefined
+      })
+    })
   )

@@ -72,6 +72,19 @@ export interface Options {
  * Provides the transport. Its connections are closed with the layer. Dies with a `RangeError` if an option is out of
  * range.
  *
+ * **Example** (Using the transport with another journal)
+ *
+ * ```ts
+ * import { Layer, Redacted } from "effect"
+ * import { Cycles, SettlementJournal } from "effect-cycles"
+ * import { NodeTransport } from "effect-cycles/node"
+ *
+ * export const CyclesLive = Cycles.layer({
+ *   baseUrl: "https://cycles.example.com",
+ *   apiKey: Redacted.make("cyc_live_example")
+ * }).pipe(Layer.provide([NodeTransport.layer({ connectTimeout: "1 second" }), SettlementJournal.layerMemory]))
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -1,5 +1,5 @@
 /**
- * Base URLs: accepted ones work, others are refused when the client is made, and none shows a password.
+ * Base URLs: valid ones work, others are refused when the client is made, and no password is shown.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -15,7 +15,7 @@ import { nodeClient, normalizedBaseUrl } from "../support/clients.ts"
 
 const decide = Cycles.decide({ action, estimate: tokens(1) })
 
-/** The normalized base URL, or that it is refused when the client is made. */
+/** The normalized base URL, or `refused` if the client can't be made. */
 const normalized = (baseUrl: string) =>
   Effect.map(Effect.exit(normalizedBaseUrl(baseUrl)), (exit) =>
     Exit.isSuccess(exit) ? exit.value : Cause.squash(exit.cause) instanceof RangeError ? "refused" : "defect"
@@ -58,7 +58,7 @@ describe("base URL", () => {
     it.live(`works with ${what}`, () =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { apiKey, url } = yield* serveBridged(() => "respond")
+          const { apiKey, url } = yield* serveBridged
           const config = { baseUrl: change(url), apiKey: Redacted.make(apiKey), subject: { tenant: "acme" } }
           expect(yield* Effect.provide(decide, nodeClient(config))).toMatchObject({ decision: "ALLOW" })
         })

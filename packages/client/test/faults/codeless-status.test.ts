@@ -1,6 +1,6 @@
 /**
- * Error pages of proxies: a status without an error code says nothing about the request. What is ambiguous stays so until a
- * response with a code decides it.
+ * Error pages of proxies: a status without an error code proves nothing about the request. The outcome stays ambiguous until a
+ * response has a code.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
@@ -115,7 +115,7 @@ describe("release", () => {
     [401, "UNAUTHORIZED"],
     [403, "FORBIDDEN"]
   ] as const) {
-    it.effect(`is retried after one ${status} ${code}, which says nothing about the reservation`, () =>
+    it.effect(`is retried after one ${status} ${code}, which proves nothing about the reservation`, () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("release", Fault.error(status, code))
         yield* Effect.exit(Effect.fail("the body fails").pipe(Cycles.withCycles(options)))

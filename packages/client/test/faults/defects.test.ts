@@ -1,5 +1,5 @@
 /**
- * Tracers, loggers, metrics and journals that throw, die or hang: none of it is the outcome of the body, and the spend is
+ * Tracers, loggers, metrics and journals that throw, die or hang: the outcome of the body stays the same, and the spend is
  * settled.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
@@ -50,7 +50,7 @@ const forms: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown, Cyc
   ["settle: wait", Cycles.withCycles(Effect.void, { ...options, actual: tokens(42), settle: "wait" })]
 ]
 
-/** The body's success is the outcome, the spend is in the ledger, and nothing is open. */
+/** Asserts that the outcome is the body's success, the spend is in the ledger, and nothing is unsettled. */
 const succeeds = <A, E, R>(form: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const outcome = yield* outcomeWithin("3 minutes", form)
@@ -65,7 +65,7 @@ const succeeds = <A, E, R>(form: Effect.Effect<A, E, R>) =>
     yield* CyclesTest.expectNothingReserved()
   })
 
-/** The body's success is the outcome and the spend is charged, although the journal may be unable to report it. */
+/** Asserts that the outcome is the body's success and the spend is charged, even if the journal fails. */
 const survives = <A, E, R>(form: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const outcome = yield* outcomeWithin("3 minutes", form)

@@ -72,8 +72,8 @@ const kinds = [
 ] as const
 
 /**
- * Lets five minutes of virtual time pass. The client writes to the disk in the background, and there is no event to wait for, so
- * each step takes some real time too.
+ * Lets five minutes of virtual time pass. The client writes to the disk in the background, and there is no event to wait for,
+ * so each step takes some real time too.
  */
 const pass = Effect.gen(function* () {
   for (let turn = 0; turn < 20; turn++) {
@@ -185,8 +185,8 @@ describe("process killed right after background settlements", () => {
       () =>
         Effect.scoped(
           Effect.gen(function* () {
-            // The server takes reservations and never responds to a commit.
-            const { apiKey, url } = yield* serveBridged((path) => (path.endsWith("/commit") ? "hang" : "respond"))
+            const { apiKey, test, url } = yield* serveBridged
+            yield* test.always("commit", Fault.noResponse)
             const folder = temporaryFolder()
             const child = spawn(process.execPath, [settleAndDie, url, apiKey, join(folder, file)], { stdio: "ignore" })
             yield* Effect.promise(() => new Promise((resolve) => child.once("exit", resolve)))

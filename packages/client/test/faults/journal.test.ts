@@ -24,11 +24,11 @@ const options = { action, estimate: tokens(100) }
 
 const lost = Fault.requestLost
 
-/** A server with faults in front of it and a journal, without a client. */
+/** A server with faults and a journal, without a client. */
 const stage = (journal: FaultyJournal) =>
   Layer.merge(CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 100_000 }] }), journal.layer)
 
-/** A process: a client over the server and the journal of the stage. */
+/** A client process that uses the server and the journal of the stage. */
 const process = Layer.unwrap(
   Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
     Cycles.layer({ baseUrl, apiKey, subject: { tenant }, retry, flushTimeout: 0 })
@@ -103,7 +103,7 @@ describe("store", () => {
   const other = record("r1", { commitBody: '{"idempotency_key":"commit-k","actual":{"unit":"TOKENS","amount":7}}' })
 
   for (const [name, make] of stores) {
-    it.live(`in ${name} doesn't replace a record by another one of the same reservation`, () =>
+    it.live(`in ${name} keeps two different records of one reservation`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -112,7 +112,7 @@ describe("store", () => {
       }).pipe(Effect.scoped, Effect.provide(make()))
     )
 
-    it.live(`in ${name} doesn't remove a record by the name of another one`, () =>
+    it.live(`in ${name} removes only the given one of two records of a reservation`, () =>
       Effect.gen(function* () {
         const journal = yield* (yield* SettlementJournal.SettlementJournal).open(owner)
         yield* journal.put(record("r1"))
@@ -128,8 +128,8 @@ describe("store", () => {
 describe("settle: background", () => {
   const background = { ...options, settle: "background", actual: tokens(42) } as const
 
-  /** The record is in the journal when the caller goes on, however long writing takes. */
-  const isDurable = <A, E, R>(run: Effect.Effect<A, E, R>) => {
+  /** Asserts that the record is in the journal when the caller continues, even if writing takes long. */
+  const expectDurable = <A, E, R>(run: Effect.Effect<A, E, R>) => {
     const journal = faultyJournal()
     journal.always("put", 100)
     return Effect.gen(function* () {
@@ -147,15 +147,15 @@ describe("settle: background", () => {
   }
 
   it.effect("withCycles returns when the record is in the journal", () =>
-    isDurable(Cycles.withCycles(Effect.void, background))
+    expectDurable(Cycles.withCycles(Effect.void, background))
   )
 
   it.effect("withCycles fails once the recorded spend is in the journal", () =>
-    isDurable(Cycles.withCycles(Effect.fail("the body fails"), { ...background, onFailure: "estimate" }))
+    expectDurable(Cycles.withCycles(Effect.fail("the body fails"), { ...background, onFailure: "estimate" }))
   )
 
   it.effect("withCyclesStream ends when the record is in the journal", () =>
-    isDurable(
+    expectDurable(
       Stream.make(1).pipe(
         Cycles.withCyclesStream({ ...options, settle: "background", usage: () => tokens(42) }),
         Stream.runDrain
@@ -164,7 +164,7 @@ describe("settle: background", () => {
   )
 
   it.effect("a commit by hand returns when the record is in the journal", () =>
-    isDurable(
+    expectDurable(
       Effect.scoped(
         Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
           reservation.commit({ actual: tokens(42) })
@@ -174,7 +174,7 @@ describe("settle: background", () => {
   )
 
   it.effect("a scope closes when the record is in the journal", () =>
-    isDurable(
+    expectDurable(
       Effect.scoped(
         Effect.flatMap(Cycles.reserve({ ...options, settle: "background" }), (reservation) =>
           reservation.record({ actual: tokens(42) })
@@ -185,7 +185,7 @@ describe("settle: background", () => {
 })
 
 describe("journal that can't be opened", () => {
-  /** The server can't be reached until the attempts are used up, and long after that the spend is in the ledger. */
+  /** Makes the server unreachable until the attempts are used up. Asserts that the spend is in the ledger long after that. */
   const spendSurvives = (journal: FaultyJournal) =>
     Effect.gen(function* () {
       yield* CyclesTest.always("commit", lost)

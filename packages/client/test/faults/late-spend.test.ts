@@ -25,7 +25,7 @@ const later = (spend: Effect.Effect<void, Amount.UnitMismatch, Reservation.Reser
   Effect.asVoid(Effect.forkDetach(Effect.delay(spend, "1 second")))
 
 /** Asserts the charged amount, and that nothing is reserved. */
-const charged = (spent: number) =>
+const expectCharged = (spent: number) =>
   Effect.gen(function* () {
     yield* TestClock.adjust("2 minutes")
     expect(yield* books).toEqual({ spent, reserved: 0 })
@@ -33,12 +33,12 @@ const charged = (spent: number) =>
   })
 
 describe("spend recorded after the settlement", () => {
-  it.effect("by a detached fiber is charged, as far as it exceeds what was committed (record)", () =>
+  it.effect("by a detached fiber is charged, less the committed amount (record)", () =>
     Effect.gen(function* () {
       yield* later(Reservation.record({ actual: tokens(8) })).pipe(
         Cycles.withCycles({ ...options, actual: () => tokens(1) })
       )
-      yield* charged(8)
+      yield* expectCharged(8)
     }).pipe(Effect.provide(stage))
   )
 
@@ -48,7 +48,7 @@ describe("spend recorded after the settlement", () => {
         Effect.andThen(later(Reservation.add(tokens(7)))),
         Cycles.withCycles(options)
       )
-      yield* charged(8)
+      yield* expectCharged(8)
     }).pipe(Effect.provide(stage))
   )
 
@@ -70,7 +70,7 @@ describe("spend recorded after the settlement", () => {
         Cycles.withCycles(options),
         Effect.exit
       )
-      yield* charged(8)
+      yield* expectCharged(8)
     }).pipe(Effect.provide(stage))
   )
 
@@ -80,11 +80,11 @@ describe("spend recorded after the settlement", () => {
         Cycles.withCyclesStream({ ...options, usage: () => tokens(1) }),
         Stream.runDrain
       )
-      yield* charged(8)
+      yield* expectCharged(8)
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("names the reservation it belongs to", () =>
+  it.effect("by a detached fiber is charged as an event with the id of its reservation", () =>
     Effect.gen(function* () {
       yield* later(Reservation.record({ actual: tokens(8) })).pipe(
         Cycles.withCycles({ ...options, actual: () => tokens(1) })
@@ -111,7 +111,7 @@ describe("spend recorded after the settlement", () => {
             yield* reservation.record({ actual: tokens(8) })
           })
         )
-        yield* charged(8)
+        yield* expectCharged(8)
       }).pipe(Effect.provide(stage))
     )
   }
@@ -120,7 +120,7 @@ describe("spend recorded after the settlement", () => {
     Effect.gen(function* () {
       const reservation = yield* Effect.scoped(Cycles.reserve(options))
       yield* reservation.record({ actual: tokens(8) })
-      yield* charged(8)
+      yield* expectCharged(8)
     }).pipe(Effect.provide(stage))
   )
 })
@@ -182,7 +182,7 @@ describe("body that completes while it is interrupted", () => {
         })
         yield* TestClock.adjust("1 second")
         yield* Effect.forkDetach(Fiber.interrupt(fiber), { startImmediately: true })
-        yield* charged(42)
+        yield* expectCharged(42)
         expect(outcomeOf(fiber.pollUnsafe())).not.toBe("never")
       }).pipe(Effect.provide(stage))
     )
@@ -193,7 +193,7 @@ describe("body that completes while it is interrupted", () => {
       yield* Effect.forkDetach(Effect.timeout(Cycles.withCycles(paid, measured), "1 second"), {
         startImmediately: true
       })
-      yield* charged(42)
+      yield* expectCharged(42)
     }).pipe(Effect.provide(stage))
   )
 
@@ -202,7 +202,7 @@ describe("body that completes while it is interrupted", () => {
       yield* Effect.forkDetach(Effect.race(Cycles.withCycles(paid, measured), Effect.sleep("1 second")), {
         startImmediately: true
       })
-      yield* charged(42)
+      yield* expectCharged(42)
     }).pipe(Effect.provide(stage))
   )
 
@@ -212,7 +212,7 @@ describe("body that completes while it is interrupted", () => {
       const fiber = yield* Effect.forkDetach(Cycles.withCycles(body, measured), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       yield* Effect.forkDetach(Fiber.interrupt(fiber), { startImmediately: true })
-      yield* charged(42)
+      yield* expectCharged(42)
     }).pipe(Effect.provide(stage))
   )
 })

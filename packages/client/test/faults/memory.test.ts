@@ -19,7 +19,7 @@ const options = { action, estimate: tokens(100) }
 
 const rich = { server: { budgets: [{ unit: "TOKENS", allocated: 100_000_000 }] } } as const
 
-/** How many of these are still there after a while. */
+/** The number of references that are still alive after garbage collection. */
 const alive = (refs: ReadonlyArray<WeakRef<object>>) =>
   Effect.gen(function* () {
     for (let turn = 0; turn < 5; turn++) {

@@ -20,7 +20,7 @@ describe("BigInt.prototype.toJSON of the program", () => {
 
   const rich = { server: { budgets: [{ unit: "TOKENS", allocated: 2n ** 62n }] } } as const
 
-  /** As many programs do, so that `JSON.stringify` does not throw. */
+  /** Defines `toJSON` as many programs do, so that `JSON.stringify` doesn't throw. */
   const define = Effect.sync(() => {
     Reflect.defineProperty(BigInt.prototype, "toJSON", {
       configurable: true,
@@ -94,7 +94,7 @@ describe("wrong clock", () => {
         expect(yield* Stream.runCollect(Cycles.deadLetters)).toEqual([])
         expect((yield* books).spent).toBe(42)
       }).pipe(Effect.provide(live({}, { journal: journal.layer })))
-      // Before the client starts: it would scan the journal once a minute of all these years.
+      // Set the time before the client starts. Otherwise it would scan the journal every minute of these years.
       return Effect.andThen(TestClock.setTime(now), replay)
     })
   }

@@ -20,7 +20,7 @@ const stage = live({ retry: CyclesConfig.retryPolicy({ jitter: false }) })
 
 const options = { action, estimate: tokens(100) }
 
-/** Options of a program that no compiler has checked. */
+/** Options that no compiler has checked. */
 const unchecked = (text: string): Cycles.LeaseOptions<"warn"> => JSON.parse(text)
 
 /** The message of a failure, in lower case: some options have other names on the wire. */
@@ -61,15 +61,17 @@ describe("invalid option", () => {
   for (const [form, run] of forms) {
     for (const [name, given] of wrong) {
       const value = Object.values(given)[0]
-      it.effect(`fails ${form} before anything is sent, naming itself (${name}: ${show(value)})`, () =>
-        Effect.gen(function* () {
-          const guarded = Effect.asVoid(Effect.suspend(() => run(given)))
-          const fiber = yield* Effect.forkDetach(guarded, { startImmediately: true })
-          yield* TestClock.adjust("1 minute")
-          expect(yield* operations).toEqual([])
-          expect(problemOf(fiber.pollUnsafe())).toContain(name.toLowerCase())
-          yield* CyclesTest.expectNothingReserved()
-        }).pipe(provideUnclosed(stage))
+      it.effect(
+        `makes ${form} fail with an error that names it, before anything is sent (${name}: ${show(value)})`,
+        () =>
+          Effect.gen(function* () {
+            const guarded = Effect.asVoid(Effect.suspend(() => run(given)))
+            const fiber = yield* Effect.forkDetach(guarded, { startImmediately: true })
+            yield* TestClock.adjust("1 minute")
+            expect(yield* operations).toEqual([])
+            expect(problemOf(fiber.pollUnsafe())).toContain(name.toLowerCase())
+            yield* CyclesTest.expectNothingReserved()
+          }).pipe(provideUnclosed(stage))
       )
     }
   }
@@ -86,7 +88,7 @@ describe("invalid option", () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("fails withCycles before anything is sent, naming itself (onUnsettled: explode)", () =>
+  it.effect("makes withCycles fail with an error that names it, before anything is sent (onUnsettled: explode)", () =>
     Effect.gen(function* () {
       const exit = yield* Cycles.withCycles(Effect.void, {
         ...options,

@@ -6,10 +6,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/testing/TestClock"
-import type { ServerResponse } from "node:http"
 import * as Net from "node:net"
 import { Cycles, CyclesConfig } from "effect-cycles"
-import type { Reaction } from "../support/bridge.ts"
 import { serveBridged } from "../support/bridge.ts"
 import { action, books, live, tokens } from "../support/live.ts"
 import { outcomeOf } from "../support/outcomes.ts"
@@ -23,38 +21,27 @@ const configOf = (url: string, apiKey: string) => ({
   subject: { tenant: "acme" }
 })
 
-const coded = (status: number, code: string) => (outgoing: ServerResponse) =>
-  void outgoing
-    .writeHead(status, { "content-type": "application/json" })
-    .end(JSON.stringify({ error: code, message: code, request_id: "r" }))
-
-const html = (status: number) => (outgoing: ServerResponse) =>
-  void outgoing.writeHead(status, { "content-type": "text/html" }).end("<html>an error page</html>")
-
-const second: ReadonlyArray<readonly [string, Reaction]> = [
-  ["a 429", coded(429, "LIMIT_EXCEEDED")],
-  ["a 401", coded(401, "UNAUTHORIZED")],
-  ["a 403", coded(403, "FORBIDDEN")],
-  ["a 404 page", html(404)],
-  ["a 429 page", html(429)]
+const secondResponses: ReadonlyArray<readonly [string, Fault.Fault]> = [
+  ["a 429", Fault.error(429, "LIMIT_EXCEEDED")],
+  ["a 401", Fault.error(401, "UNAUTHORIZED")],
+  ["a 403", Fault.error(403, "FORBIDDEN")],
+  ["a 404 page", Fault.status(404)],
+  ["a 429 page", Fault.status(429)]
 ]
 
-/** Leaves a connection behind that is free: one takes its next request a moment after its response. */
+/**
+ * Leaves an idle connection. After the first response it takes a moment until the connection is idle, so there are two
+ * requests.
+ */
 const warmUp = Effect.andThen(Cycles.decide(options), Cycles.decide(options))
 
 describe("request that is processed, then cut off and sent again", () => {
-  /** The first request of a path is processed and cut; the second gets this response; later ones are processed. */
-  const cutThen = (path: string, reaction: Reaction) =>
-    serveBridged((url, before) => {
-      if (url !== path || before > 1) return "respond"
-      return before === 0 ? "process and cut" : reaction
-    })
-
-  for (const [what, reaction] of second) {
+  for (const [what, fault] of secondResponses) {
     it.live(`leaves nothing reserved after ${what} to the second reserve`, () =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { apiKey, server, url } = yield* cutThen("/v1/reservations", reaction)
+          const { apiKey, server, test, url } = yield* serveBridged
+          yield* test.inject("reserve", Fault.responseLost, fault)
           yield* Effect.gen(function* () {
             yield* warmUp
             yield* Effect.exit(Cycles.withCycles(Effect.void, { ...options, actual: tokens(0) }))
@@ -68,7 +55,8 @@ describe("request that is processed, then cut off and sent again", () => {
     it.live(`doesn't report an event as refused after ${what} to the second request`, () =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { apiKey, server, url } = yield* cutThen("/v1/events", reaction)
+          const { apiKey, server, test, url } = yield* serveBridged
+          yield* test.inject("event", Fault.responseLost, fault)
           const exit = yield* Effect.gen(function* () {
             yield* warmUp
             return yield* Effect.exit(Cycles.event({ action, actual: tokens(42) }))
@@ -145,24 +133,9 @@ describe("100 Continue", () => {
   )
 })
 
-describe("response without an end", () => {
-  const sizeMb = 128
-
-  /** Blanks, then JSON that the protocol allows. */
-  const huge = (outgoing: ServerResponse): void => {
-    const blanks = Buffer.alloc(1024 * 1024, " ")
-    let left = sizeMb
-    outgoing.on("error", () => {})
-    outgoing.writeHead(200, { "content-type": "application/json" })
-    const write = (): void => {
-      while (left > 0) {
-        left -= 1
-        if (!outgoing.write(blanks)) return void outgoing.once("drain", write)
-      }
-      outgoing.end(JSON.stringify({ decision: "ALLOW", affected_scopes: [] }))
-    }
-    write()
-  }
+describe("response larger than the limit", () => {
+  /** 128 MB of blanks, then JSON that the protocol allows. */
+  const body = `${" ".repeat(128 * 1024 * 1024)}{"decision":"ALLOW","affected_scopes":[]}`
 
   for (const [name, client] of [
     ["undici", nodeClient],
@@ -173,7 +146,8 @@ describe("response without an end", () => {
       () =>
         Effect.scoped(
           Effect.gen(function* () {
-            const { apiKey, url } = yield* serveBridged(() => huge)
+            const { apiKey, test, url } = yield* serveBridged
+            yield* test.always("decide", Fault.response({ body }))
             const exit = yield* Effect.exit(Cycles.decide(options)).pipe(Effect.provide(client(configOf(url, apiKey))))
             expect(["ProtocolError", "TransportError"]).toContain(outcomeOf(exit))
           })

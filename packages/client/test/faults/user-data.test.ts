@@ -1,5 +1,5 @@
 /**
- * Metrics, metadata and other values of the caller that can't be read: the spend is committed all the same.
+ * Metrics, metadata and other values of the caller that can't be read: the spend is still committed.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
@@ -37,20 +37,20 @@ const throwing = (): Json => ({
 })
 
 const unreadable: ReadonlyArray<readonly [what: string, make: () => Json]> = [
-  ["hold a getter that throws", throwing],
-  ["hold a revoked proxy", revoked],
+  ["contain a getter that throws", throwing],
+  ["contain a revoked proxy", revoked],
   ["are 20,000 levels deep", () => nested(20_000)]
 ]
 
-/** Metrics whose own fields throw. */
+/** Metrics whose fields throw. */
 const throwingMetrics = (): Metrics.Metrics => ({
   get tokensInput(): number {
     throw new Error("a getter of the caller")
   }
 })
 
-/** The spend is charged, nothing is reserved, and a flush is complete. */
-const isCommitted = Effect.gen(function* () {
+/** Asserts that the spend is charged, nothing is reserved, and a flush is complete. */
+const expectSettled = Effect.gen(function* () {
   yield* TestClock.adjust("1 minute")
   expect(yield* books).toEqual({ spent: 42, reserved: 0 })
   yield* CyclesTest.expectNothingReserved()
@@ -61,7 +61,7 @@ const commits = <A, E>(title: string, run: () => Effect.Effect<A, E, Cycles.Cycl
   it.effect(title, () =>
     Effect.gen(function* () {
       yield* Effect.exit(Effect.suspend(run))
-      yield* isCommitted
+      yield* expectSettled
     }).pipe(Effect.provide(stage))
   )
 
@@ -91,7 +91,7 @@ describe("user data", () => {
           actual: () => tokens(42),
           metrics: () => ({ custom: throwing() })
         }).pipe(Effect.exit)
-        yield* isCommitted
+        yield* expectSettled
         expect(Exit.hasDies(exit)).toBe(true)
       }).pipe(Effect.provide(stage))
     )

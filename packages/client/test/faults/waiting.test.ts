@@ -1,5 +1,5 @@
 /**
- * How long callers wait, and which calls get a slot when there are few.
+ * The maximum time for which callers wait, and the order in which waiting calls get slots.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
@@ -18,7 +18,7 @@ const options = { action, estimate: tokens(100) }
 
 const rich = { server: { budgets: [{ unit: "TOKENS", allocated: 100_000_000 }] } } as const
 
-/** Starts so many of an effect at once. */
+/** Starts an effect `count` times concurrently. */
 const startAll = <A, E, R>(count: number, effect: Effect.Effect<A, E, R>) =>
   Effect.forEach(Array.from({ length: count }), () => Effect.forkDetach(effect, { startImmediately: true }))
 
@@ -108,7 +108,7 @@ describe("a caller waits for at most one timeout, queueing included,", () => {
 describe("leases", () => {
   it.effect("are kept if there are enough slots for all of them", () =>
     Effect.gen(function* () {
-      // 200 extends of 440 ms over 8 places take 11 s; a fixed eighth of the places would take 88 s.
+      // 200 extends of 440 ms in 8 slots take 11 s. With a fixed eighth of the slots they would take 88 s.
       yield* CyclesTest.always("extend", Fault.requestLate(440))
       const fibers = yield* startAll(
         200,

@@ -7,10 +7,12 @@ import type { SettlementJournal } from "effect-cycles"
 import { JournalFiles } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import * as Fs from "node:fs/promises"
 import { join } from "node:path"
+import { vi } from "vitest"
 import { fingerprint } from "../../src/internal/config/fingerprint.ts"
-import { durableSuite, using } from "../suites/durableSuite.ts"
+import { durableSuite, pendingIds, using } from "../suites/durableSuite.ts"
 import { journalSuite } from "../suites/journalSuite.ts"
 import { owner, record } from "./records.ts"
 import { temporaryFolder } from "./support.ts"
@@ -25,6 +27,15 @@ durableSuite({
 })
 
 journalSuite("files", () => JournalFiles.layer({ folder: temporaryFolder() }))
+
+const wipe = (...paths: ReadonlyArray<string>) => {
+  for (const path of paths) rmSync(path, { recursive: true, force: true })
+}
+
+const allFiles = (folder: string) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name)
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)
 
@@ -72,16 +83,16 @@ describe("JournalFiles", () => {
   it.live("CR-DURABLE-007: reads a record under an old name, renames it, and keeps its unknown fields", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      const own = join(folder, owner.fingerprint)
-      mkdirSync(own, { recursive: true })
-      writeFileSync(join(own, "r_1.json"), JSON.stringify({ ...written, reservation_id: "r/1" }))
-      writeFileSync(join(own, "v2-r_1.json"), JSON.stringify({ ...written, reservation_id: "v2-r/1" }))
+      const ownerFolder = join(folder, owner.fingerprint)
+      mkdirSync(ownerFolder, { recursive: true })
+      writeFileSync(join(ownerFolder, "r_1.json"), JSON.stringify({ ...written, reservation_id: "r/1" }))
+      writeFileSync(join(ownerFolder, "v2-r_1.json"), JSON.stringify({ ...written, reservation_id: "v2-r/1" }))
       const records = yield* using(files(folder), pending)
       expect(records).toMatchObject([
         { reservationId: "r/1", mode: "commit", commitBody: '{"a":1}' },
         { reservationId: "v2-r/1", mode: "commit", commitBody: '{"a":1}' }
       ])
-      expect(readdirSync(own).toSorted()).toEqual(["r/1", "v2-r/1"].map(fileName).toSorted())
+      expect(readdirSync(ownerFolder).toSorted()).toEqual(["r/1", "v2-r/1"].map(fileName).toSorted())
     })
   )
 
@@ -89,28 +100,28 @@ describe("JournalFiles", () => {
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) => journal.put(record("good")))
-      const own = join(folder, owner.fingerprint)
-      writeFileSync(join(own, "v2-a.json"), "{")
-      writeFileSync(join(own, "v2-b.json"), JSON.stringify({ ...written, version: 2 }))
-      writeFileSync(join(own, "v2-c.json"), JSON.stringify({ ...written, mode: null }))
+      const ownerFolder = join(folder, owner.fingerprint)
+      writeFileSync(join(ownerFolder, "v2-a.json"), "{")
+      writeFileSync(join(ownerFolder, "v2-b.json"), JSON.stringify({ ...written, version: 2 }))
+      writeFileSync(join(ownerFolder, "v2-c.json"), JSON.stringify({ ...written, mode: null }))
       const records = yield* using(files(folder), pending)
       expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
-      expect(readdirSync(own).filter((name) => name.endsWith(".corrupt"))).toHaveLength(3)
+      expect(readdirSync(ownerFolder).filter((name) => name.endsWith(".corrupt"))).toHaveLength(3)
     })
   )
 
   it.live("CR-DURABLE-007: never replaces a record by an earlier state under an old name", () =>
     Effect.gen(function* () {
       for (const old of ["commit", "event"] as const) {
-        for (const own of ["commit", "event"] as const) {
+        for (const current of ["commit", "event"] as const) {
           // Old names are both before and after the new ones in the order of names.
           for (const id of ["r/1", "w/1"]) {
             const folder = temporaryFolder()
-            yield* using(files(folder), (journal) => journal.put(record(id, { mode: own })))
+            yield* using(files(folder), (journal) => journal.put(record(id, { mode: current })))
             const path = join(folder, owner.fingerprint, fileName(id))
-            const text = readFileSync(path, "utf8").replace(`"mode":"${own}"`, `"mode":"${old}"`)
+            const text = readFileSync(path, "utf8").replace(`"mode":"${current}"`, `"mode":"${old}"`)
             writeFileSync(join(folder, owner.fingerprint, `${id.replace("/", "_")}.json`), text)
-            const mode = old === "event" ? old : own
+            const mode = old === "event" ? old : current
             for (const _ of [1, 2]) {
               expect(yield* using(files(folder), pending)).toEqual([record(id, { mode })])
               expect(readdirSync(join(folder, owner.fingerprint))).toEqual([fileName(id)])
@@ -125,27 +136,27 @@ describe("JournalFiles", () => {
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) => journal.put(record("r1")))
-      const own = join(folder, owner.fingerprint)
-      writeFileSync(join(own, "r1.json"), JSON.stringify({ ...written, mode: "event" }))
+      const ownerFolder = join(folder, owner.fingerprint)
+      writeFileSync(join(ownerFolder, "r1.json"), JSON.stringify({ ...written, mode: "event" }))
       expect(yield* using(files(folder), pending)).toEqual([record("r1")])
-      expect(readdirSync(own)).toEqual(["r1.json.corrupt", fileName("r1")])
+      expect(readdirSync(ownerFolder)).toEqual(["r1.json.corrupt", fileName("r1")])
     })
   )
 
   it.live("CR-DURABLE-007: keeps the record under the old name if the file under the new one is damaged", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      const own = join(folder, owner.fingerprint)
-      mkdirSync(own, { recursive: true })
-      writeFileSync(join(own, "r1.json"), JSON.stringify(written))
-      writeFileSync(join(own, fileName("r1")), "{")
+      const ownerFolder = join(folder, owner.fingerprint)
+      mkdirSync(ownerFolder, { recursive: true })
+      writeFileSync(join(ownerFolder, "r1.json"), JSON.stringify(written))
+      writeFileSync(join(ownerFolder, fileName("r1")), "{")
       yield* using(files(folder), (journal) =>
         Effect.gen(function* () {
           yield* pending(journal)
           expect(yield* pending(journal)).toMatchObject([{ reservationId: "r1", commitBody: '{"a":1}' }])
         })
       )
-      expect(readdirSync(own)).toEqual([fileName("r1"), `${fileName("r1")}.corrupt`])
+      expect(readdirSync(ownerFolder)).toEqual([fileName("r1"), `${fileName("r1")}.corrupt`])
     })
   )
 
@@ -153,21 +164,21 @@ describe("JournalFiles", () => {
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) => journal.put(record("good")))
-      const own = join(folder, owner.fingerprint)
-      writeFileSync(join(own, fileName("other")), JSON.stringify(written))
-      writeFileSync(join(own, "v2-other.json"), JSON.stringify(written))
+      const ownerFolder = join(folder, owner.fingerprint)
+      writeFileSync(join(ownerFolder, fileName("other")), JSON.stringify(written))
+      writeFileSync(join(ownerFolder, "v2-other.json"), JSON.stringify(written))
       const logs: Array<string> = []
       const records = yield* using(files(folder), pending).pipe(loggedInto(logs))
       expect(records.map((one) => String(one.reservationId))).toEqual(["good"])
       expect(logs).toHaveLength(1)
       for (const name of [fileName("other"), "v2-other.json"]) {
-        expect(readdirSync(own)).toContain(`${name}.corrupt`)
+        expect(readdirSync(ownerFolder)).toContain(`${name}.corrupt`)
         expect(logs[0]).toContain(name)
       }
     })
   )
 
-  it.live("reports a file that can't be read once, leaves it alone, and reads the others", () =>
+  it.live("reports a file that can't be read once, leaves it unchanged, and reads the others", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
       yield* using(files(folder), (journal) =>
@@ -176,10 +187,10 @@ describe("JournalFiles", () => {
           journal.bury({ record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 })
         )
       )
-      const own = join(folder, owner.fingerprint)
-      for (const where of [own, join(own, "dead-letters")]) {
+      const ownerFolder = join(folder, owner.fingerprint)
+      for (const where of [ownerFolder, join(ownerFolder, "dead-letters")]) {
         mkdirSync(join(where, "a folder.json"))
-        // A file that even root can't open.
+        // A file that not even root can open.
         symlinkSync("a loop.json", join(where, "a loop.json"))
       }
       const logs: Array<string> = []
@@ -195,7 +206,7 @@ describe("JournalFiles", () => {
       expect(logs).toHaveLength(2)
       for (const line of logs)
         expect(line).toMatch(/a folder\.json can't be read: EISDIR.*a loop\.json can't be read: ELOOP/)
-      expect(readdirSync(own)).toEqual(expect.arrayContaining(["a folder.json", "a loop.json"]))
+      expect(readdirSync(ownerFolder)).toEqual(expect.arrayContaining(["a folder.json", "a loop.json"]))
     })
   )
 
@@ -204,10 +215,10 @@ describe("JournalFiles", () => {
       const folder = temporaryFolder()
       const letter = { record: record("dead"), reason: "BUDGET_FROZEN: frozen", diedAtMs: 7 }
       yield* using(files(folder), (journal) => journal.bury(letter))
-      const graves = join(folder, owner.fingerprint, "dead-letters")
-      writeFileSync(join(graves, fileName("other")), JSON.stringify(written))
+      const letters = join(folder, owner.fingerprint, "dead-letters")
+      writeFileSync(join(letters, fileName("other")), JSON.stringify(written))
       expect(yield* using(files(folder), (journal) => Stream.runCollect(journal.deadLetters))).toEqual([letter])
-      expect(readdirSync(graves)).toContain(`${fileName("other")}.corrupt`)
+      expect(readdirSync(letters)).toContain(`${fileName("other")}.corrupt`)
     })
   )
 
@@ -227,16 +238,16 @@ describe("JournalFiles", () => {
   it.live("removes temporary files only after an hour", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      const own = join(folder, owner.fingerprint)
-      mkdirSync(own, { recursive: true })
+      const ownerFolder = join(folder, owner.fingerprint)
+      mkdirSync(ownerFolder, { recursive: true })
       const hourAgo = Date.now() / 1_000 - 3_601
-      // One that can't be removed stops nothing.
-      mkdirSync(join(own, "folder.tmp"))
-      utimesSync(join(own, "folder.tmp"), hourAgo, hourAgo)
-      for (const name of ["old.json.1.aa.tmp", "young.json.1.bb.tmp"]) writeFileSync(join(own, name), "")
-      utimesSync(join(own, "old.json.1.aa.tmp"), hourAgo, hourAgo)
+      // An entry that can't be removed doesn't stop the scan.
+      mkdirSync(join(ownerFolder, "folder.tmp"))
+      utimesSync(join(ownerFolder, "folder.tmp"), hourAgo, hourAgo)
+      for (const name of ["old.json.1.aa.tmp", "young.json.1.bb.tmp"]) writeFileSync(join(ownerFolder, name), "")
+      utimesSync(join(ownerFolder, "old.json.1.aa.tmp"), hourAgo, hourAgo)
       yield* using(files(folder), pending)
-      expect(readdirSync(own)).toEqual(["folder.tmp", "young.json.1.bb.tmp"])
+      expect(readdirSync(ownerFolder)).toEqual(["folder.tmp", "young.json.1.bb.tmp"])
     })
   )
 
@@ -247,6 +258,151 @@ describe("JournalFiles", () => {
       expect(child.signal).toBe("SIGKILL")
       const records = yield* using(files(folder), pending)
       expect(records.map((one) => String(one.reservationId))).toEqual(["from-the-child"])
+    })
+  )
+
+  it.live("recreates a deleted folder, and keeps later writes", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          yield* journal.put(record("before"))
+          for (const gone of [folder, join(folder, owner.fingerprint)]) {
+            wipe(gone)
+            yield* journal.put(record("r1"))
+            yield* journal.put(record("r1", { commitBody: '{"a":1}' }))
+            yield* journal.putOpen(record("open"))
+            yield* journal.bury({ record: record("dead"), reason: "TOO_OLD: old", diedAtMs: 7 })
+            yield* using(files(folder), (other) =>
+              Effect.gen(function* () {
+                expect(yield* pendingIds(other)).toEqual(["r1", "r1"])
+                expect(yield* other.isDecided(record("dead").reservationId)).toBe(true)
+                expect(yield* other.adoptOpen).toBe(0)
+              })
+            )
+          }
+          wipe(folder)
+          expect(yield* pendingIds(journal)).toEqual([])
+          yield* journal.remove(record("r1"))
+          yield* journal.removeOpen(record("open").reservationId)
+        })
+      )
+    })
+  )
+
+  it.live("leaves no temporary file when a write fails", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      const handle = yield* Effect.promise(() => Fs.open(join(folder, "any"), "w"))
+      const FileHandle: Record<"writeFile" | "sync", () => Promise<void>> = Object.getPrototypeOf(handle)
+      yield* Effect.promise(() => handle.close())
+      wipe(join(folder, "any"))
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          const full = () => Promise.reject(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }))
+          for (const method of ["writeFile", "sync"] as const) {
+            const spy = vi.spyOn(FileHandle, method).mockImplementation(full)
+            for (const [operation, effect] of [
+              ["put", journal.put(record("r1"))],
+              ["putOpen", journal.putOpen(record("r1"))],
+              ["bury", journal.bury({ record: record("r1"), reason: "TOO_OLD: old", diedAtMs: 7 })]
+            ] as const) {
+              const error = yield* Effect.flip(effect)
+              expect(error).toMatchObject({ _tag: "JournalError", operation })
+              expect(error.message).toContain("no space left")
+            }
+            spy.mockRestore()
+          }
+          expect(allFiles(join(folder, owner.fingerprint)).filter((name) => !name.endsWith(".lock"))).toEqual([])
+          // These files prevent the moves.
+          for (const name of ["further", "dead-letters", "open"]) {
+            wipe(join(folder, owner.fingerprint, name))
+            writeFileSync(join(folder, owner.fingerprint, name), "")
+          }
+          yield* journal.put(record("r1"))
+          for (const effect of [
+            journal.put(record("r1", { commitBody: '{"a":1}' })),
+            journal.putOpen(record("r1")),
+            journal.bury({ record: record("r1"), reason: "TOO_OLD: old", diedAtMs: 7 })
+          ]) {
+            expect((yield* Effect.flip(effect))._tag).toBe("JournalError")
+          }
+          expect(allFiles(folder).filter((name) => name.endsWith(".tmp"))).toEqual([])
+          for (const name of ["further", "dead-letters", "open"]) wipe(join(folder, owner.fingerprint, name))
+          yield* journal.put(record("r1", { commitBody: '{"a":1}' }))
+          yield* journal.putOpen(record("r1"))
+          expect(yield* pendingIds(journal)).toEqual(["r1", "r1"])
+        })
+      )
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
+  )
+
+  it.live("fails with a JournalError while its path is too long or not a folder, and recovers afterwards", () =>
+    Effect.gen(function* () {
+      const long = join(temporaryFolder(), "x".repeat(300))
+      const error = yield* Effect.flip(using(files(long), (journal) => journal.put(record("r1"))))
+      expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
+      const folder = join(temporaryFolder(), "journal")
+      writeFileSync(folder, "")
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          for (const effect of [
+            journal.put(record("r1")),
+            journal.remove(record("r1")),
+            journal.putOpen(record("r1")),
+            journal.adoptOpen,
+            Stream.runDrain(journal.pending),
+            Stream.runDrain(journal.deadLetters)
+          ]) {
+            expect(yield* Effect.flip(Effect.asVoid(effect))).toMatchObject({ _tag: "JournalError", operation: "open" })
+          }
+          rmSync(folder)
+          yield* journal.put(record("r1"))
+          expect(yield* pendingIds(journal)).toEqual(["r1"])
+        })
+      )
+    })
+  )
+
+  it.live("works without node:sqlite, except for open records", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          yield* journal.put(record("r1"))
+          yield* journal.put(record("r2"))
+          yield* journal.remove(record("r1"))
+          yield* journal.bury({ record: record("r3"), reason: "TOO_OLD: old", diedAtMs: 7 })
+          expect((yield* Effect.flip(journal.putOpen(record("r4")))).message).toContain("node:sqlite")
+          yield* journal.put(record("r4"))
+          yield* journal.removeOpen(record("r4").reservationId)
+          // No process can be proven dead.
+          mkdirSync(join(folder, owner.fingerprint, "open", "0".repeat(32)), { recursive: true })
+          expect(yield* journal.adoptOpen).toBe(0)
+          expect(yield* pendingIds(journal)).toEqual(["r2", "r4"])
+          expect(yield* journal.isDecided(record("r3").reservationId)).toBe(true)
+        })
+      )
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
+  )
+
+  it.live("stores only the first record of a reservation under the name that other clients read", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          yield* journal.put(record("r1"))
+          const ownerFolder = join(folder, owner.fingerprint)
+          const shown = () => readdirSync(ownerFolder).filter((name) => name.endsWith(".json"))
+          const first = shown()
+          expect(first).toHaveLength(1)
+          yield* journal.put(record("r1", { commitBody: '{"a":1}' }))
+          yield* journal.putOpen(record("r2"))
+          yield* journal.bury({ record: record("r3"), reason: "TOO_OLD: old", diedAtMs: 7 })
+          expect(shown()).toEqual(first)
+        })
+      )
     })
   )
 })

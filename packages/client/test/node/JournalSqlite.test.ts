@@ -5,7 +5,17 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { JournalSqlite } from "effect-cycles/node"
 import { spawnSync } from "node:child_process"
-import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { vi } from "vitest"
@@ -24,6 +34,13 @@ durableSuite({
 })
 
 journalSuite("SQLite", () => JournalSqlite.layer({ filename: join(temporaryFolder(), "journal.sqlite") }))
+
+/** The records that a new process reads at the path. */
+const found = (filename: string) => using(sqlite(filename), pendingIds)
+
+const wipe = (...paths: ReadonlyArray<string>) => {
+  for (const path of paths) rmSync(path, { recursive: true, force: true })
+}
 
 /** One turn of the event loop. */
 const turn = Effect.promise(() => new Promise((resolve) => void setImmediate(resolve)))
@@ -139,7 +156,7 @@ describe("JournalSqlite", () => {
         Effect.gen(function* () {
           expect(yield* pendingIds(journal)).toEqual(["r1"])
           const put = yield* Effect.forkChild(journal.put(record("r2")), { startImmediately: true })
-          // The event loop goes on while the record waits.
+          // The event loop isn't blocked while the record waits.
           for (let i = 0; i < 10; i++) yield* turn
           expect(put.pollUnsafe()).toBeUndefined()
           other.exec("ROLLBACK")
@@ -243,7 +260,7 @@ describe("JournalSqlite", () => {
     })
   )
 
-  it.live("refuses a newer format and another program's file, and leaves them alone", () =>
+  it.live("refuses a newer format and another program's file, and leaves them unchanged", () =>
     Effect.gen(function* () {
       const newer = join(temporaryFolder(), "journal.sqlite")
       yield* using(sqlite(newer), (journal) => journal.put(record("r1")))
@@ -280,4 +297,161 @@ describe("JournalSqlite", () => {
       expect(seen.toSorted()).toEqual(["from-the-child", "r1", "r2"])
     })
   )
+
+  describe("open file", () => {
+    for (const [what, lose] of [
+      ["its file was deleted", (filename: string) => wipe(filename)],
+      ["its file and its log were deleted", (filename: string) => wipe(filename, `${filename}-wal`, `${filename}-shm`)],
+      ["its folder was deleted", (filename: string) => wipe(join(filename, ".."))],
+      ["its file was moved", (filename: string) => renameSync(filename, join(temporaryFolder(), "moved"))],
+      ["its folder was moved", (filename: string) => renameSync(join(filename, ".."), temporaryFolder())]
+    ] as const) {
+      it.live(`writes to the path again after ${what}`, () =>
+        Effect.gen(function* () {
+          const filename = join(temporaryFolder(), "journal", "journal.sqlite")
+          yield* using(sqlite(filename), (journal) =>
+            Effect.gen(function* () {
+              yield* journal.put(record("before"))
+              for (const round of [1, 2]) {
+                lose(filename)
+                yield* Effect.forEach([1, 2, 3], (n) => journal.put(record(`r${round}${n}`)), {
+                  concurrency: "unbounded"
+                })
+                expect(yield* found(filename)).toEqual([1, 2, 3].map((n) => `r${round}${n}`))
+              }
+              lose(filename)
+              expect(yield* pendingIds(journal)).toEqual([])
+              lose(filename)
+              yield* journal.putOpen(record("open"))
+              yield* journal.bury({ record: record("dead"), reason: "TOO_OLD: old", diedAtMs: 7 })
+              expect(yield* using(sqlite(filename), (other) => other.adoptOpen)).toBe(0)
+            })
+          )
+        })
+      )
+    }
+
+    it.live("leaves a complete file behind when it was moved", () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        const moved = join(temporaryFolder(), "journal.sqlite")
+        yield* using(sqlite(filename), (journal) =>
+          Effect.gen(function* () {
+            yield* journal.put(record("before"))
+            renameSync(filename, moved)
+            yield* journal.put(record("after"))
+          })
+        )
+        expect(yield* found(filename)).toEqual(["after"])
+        expect(yield* found(moved)).toContain("before")
+      })
+    )
+
+    it.live("loses nothing when only its log was deleted", () =>
+      Effect.gen(function* () {
+        for (const ends of [["-wal"], ["-shm"], ["-wal", "-shm"]]) {
+          const filename = join(temporaryFolder(), "journal.sqlite")
+          yield* using(sqlite(filename), (journal) =>
+            Effect.gen(function* () {
+              yield* journal.put(record("r1"))
+              wipe(...ends.map((end) => `${filename}${end}`))
+              yield* journal.put(record("r2"))
+              if (ends.includes("-wal")) expect(yield* found(filename)).toEqual(["r1", "r2"])
+            })
+          )
+          expect(yield* found(filename)).toEqual(["r1", "r2"])
+        }
+      })
+    )
+
+    it.live("writes to another journal that was moved to its path", () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        const other = join(temporaryFolder(), "journal.sqlite")
+        yield* using(sqlite(other), (journal) => journal.put(record("other")))
+        yield* using(sqlite(filename), (journal) =>
+          Effect.gen(function* () {
+            yield* journal.put(record("before"))
+            renameSync(other, filename)
+            yield* journal.put(record("after"))
+            expect(yield* pendingIds(journal)).toEqual(["after", "other"])
+          })
+        )
+        expect(yield* found(filename)).toEqual(["after", "other"])
+      })
+    )
+
+    it.live("writes durably after the file was truncated", () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        yield* using(sqlite(filename), (journal) =>
+          Effect.gen(function* () {
+            yield* journal.put(record("before"))
+            wipe(`${filename}-wal`)
+            truncateSync(filename)
+            yield* journal.put(record("after"))
+            expect(yield* found(filename)).toContain("after")
+          })
+        )
+      })
+    )
+
+    it.live("reports no write as durable while something else is at its path", () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        yield* using(sqlite(filename), (journal) =>
+          Effect.gen(function* () {
+            yield* journal.put(record("before"))
+            wipe(filename)
+            writeFileSync(filename, "these are my notes, which are not a database, and long enough")
+            for (const operation of [journal.put(record("r1")), journal.putOpen(record("r1"))]) {
+              expect(yield* Effect.flip(operation)).toMatchObject({ _tag: "JournalError", operation: "open" })
+            }
+            wipe(filename)
+            mkdirSync(filename)
+            expect(yield* Effect.flip(journal.put(record("r1")))).toMatchObject({ operation: "open" })
+            wipe(filename)
+            yield* journal.put(record("r2"))
+            expect(yield* found(filename)).toEqual(["r2"])
+          })
+        )
+      })
+    )
+  })
+
+  it.live("fails without node:sqlite on first use, not before", () =>
+    Effect.gen(function* () {
+      const filename = join(temporaryFolder(), "journal.sqlite")
+      yield* using(sqlite(filename), (journal) =>
+        Effect.gen(function* () {
+          vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
+          const error = yield* Effect.flip(journal.put(record("r1")))
+          expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
+          expect(error.message).toContain("node:sqlite")
+          vi.restoreAllMocks()
+          yield* journal.put(record("r1"))
+          expect(yield* pendingIds(journal)).toEqual(["r1"])
+        })
+      )
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
+  )
+
+  describe("unreadable row", () => {
+    it.live("is set aside once, also if its text isn't UTF-8", () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        yield* using(sqlite(filename), (journal) =>
+          Effect.andThen(journal.put(record("r1")), journal.put(record("r2")))
+        )
+        const db = new DatabaseSync(filename)
+        db.exec("UPDATE records SET commit_body = CAST(x'7bff' AS TEXT) WHERE reservation_id = 'r1'")
+        db.close()
+        for (const _ of [1, 2]) expect(yield* found(filename)).toEqual(["r2"])
+        const after = new DatabaseSync(filename)
+        const { n } = { ...after.prepare("SELECT count(*) AS n FROM quarantine").get() }
+        expect(n).toBeLessThan(2)
+        after.close()
+      })
+    )
+  })
 })

@@ -1,24 +1,28 @@
 /**
- * The client with its Node layers, and mistakes that newcomers make: one clear error, a body that never starts,
- * no request that could reserve budget, and nothing reserved.
+ * The client with its Node layers, and common mistakes: each gives one clear error, the body doesn't start, and nothing
+ * is reserved.
  */
 import { CyclesServer } from "@effect-cycles/server"
-import { CyclesTest } from "@effect-cycles/testing"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import { readdirSync } from "node:fs"
 import { Amount, Cycles } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
+import { afterEach, vi } from "vitest"
+import { serveBridged } from "../support/bridge.ts"
 import { action, books, live, operations, tokens } from "../support/live.ts"
+import { settlementOf } from "../support/settled.ts"
 import { listen, refusingUrl } from "./loopback.ts"
 import { temporaryFolder } from "./support.ts"
 
-/** A client as these variables make it; it keeps no journal. */
+/** A client configured by these variables, without a journal. */
 const fromEnvironment = (env: Readonly<Record<string, string>>) =>
   NodeCycles.layerConfig().pipe(
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { CYCLES_JOURNAL_ENABLED: "no", ...env } })))
@@ -36,6 +40,40 @@ const attempt = (estimate: () => Amount.Amount = () => tokens(1)) =>
     ).pipe(Effect.exit)
     return { started, error: Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "none" }
   })
+
+afterEach(() => {
+  vi.unstubAllEnvs()
+  vi.restoreAllMocks()
+})
+
+/** Settles a call whose commits never get a response, with the default journal in a new home folder. */
+const settle = Effect.gen(function* () {
+  const home = temporaryFolder()
+  vi.stubEnv("HOME", home)
+  const warnings: Array<string> = []
+  const logger = Logger.make(({ logLevel, message }) => {
+    if (logLevel === "Warn") warnings.push(String(message))
+  })
+  const { apiKey, test, url } = yield* serveBridged
+  yield* test.always("commit", Fault.responseLost)
+  const options = { action, estimate: tokens(100), actual: tokens(42) }
+  const settlement = yield* settlementOf(Effect.void, options).pipe(
+    Effect.provide(
+      NodeCycles.layer({
+        baseUrl: url,
+        apiKey: Redacted.make(apiKey),
+        subject: { tenant: "acme" },
+        flushTimeout: "1 millis"
+      }).pipe(Layer.provideMerge(Logger.layer([logger])))
+    )
+  )
+  return { home, settlement, warnings }
+})
+
+const filesIn = (home: string): ReadonlyArray<string> =>
+  readdirSync(home, { recursive: true })
+    .map(String)
+    .filter((name) => /\.(json|sqlite)$/.test(name))
 
 describe("NodeCycles", () => {
   describe("layerConfig", () => {
@@ -59,7 +97,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: `TransportError: No response to the reserve from ${url}/v1/reservations (refused, the request was not sent): ECONNREFUSED`
+          error: `TransportError: No response to the reserve from ${url}/v1/reservations (refused, the request was not sent): ECONNREFUSED; is the server running at ${url}?`
         })
       })
     )
@@ -74,7 +112,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; that isn't a response of a Cycles server: is the base URL right?`
+          error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; the response is an HTML page: is the base URL ${server.url} right?`
         })
         // A status without a code proves nothing: the request is retried, and then repeated to release a possible reservation.
         expect(server.requests.slice(0, 2)).toEqual(["POST /v1/reservations", "POST /v1/reservations"])
@@ -91,7 +129,7 @@ describe("NodeCycles", () => {
         )
         expect(outcome).toEqual({
           started: false,
-          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body isn't JSON`
+          error: `ProtocolError: The response 200 to the reserve from ${server.url}/v1/reservations breaks the protocol: the body isn't JSON; the response is an HTML page: is the base URL ${server.url} right?`
         })
         expect(new Set(server.requests)).toEqual(new Set(["POST /v1/reservations"]))
       })
@@ -122,7 +160,7 @@ describe("NodeCycles", () => {
         const outcome = yield* attempt()
         expect(outcome.started).toBe(false)
         expect(outcome.error).toMatch(
-          /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .*; is the API key right, not revoked, and is its tenant active\? \(request .+\)$/
+          /^ApiError: http:\/\/cycles\.local\/v1\/reservations refused the reserve with 401 UNAUTHORIZED: .* \(request .+\); check the API key \(CYCLES_API_KEY\): it is unknown, revoked or expired, or its tenant isn't active$/
         )
         expect(yield* books).toEqual({ spent: 0, reserved: 0 })
         expect(yield* operations).toEqual(["reserve"])
@@ -157,6 +195,30 @@ describe("NodeCycles", () => {
         expect(yield* (yield* CyclesServer.CyclesServer).reservations).toEqual([])
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(live()))
+    )
+  })
+
+  describe("default journal", () => {
+    it.live("is in SQLite", () =>
+      Effect.gen(function* () {
+        const { home, settlement, warnings } = yield* settle
+        expect(settlement).toMatchObject({ _tag: "Pending", isJournaled: true })
+        expect(filesIn(home)).toEqual([".effect-cycles/journal.sqlite"])
+        expect(warnings.filter((warning) => warning.includes("node:sqlite"))).toEqual([])
+      })
+    )
+
+    it.live("is in files, with a warning, if the runtime has no node:sqlite", () =>
+      Effect.gen(function* () {
+        const original = process.getBuiltinModule
+        vi.spyOn(process, "getBuiltinModule").mockImplementation((id: string) =>
+          id === "node:sqlite" ? undefined : original(id)
+        )
+        const { home, settlement, warnings } = yield* settle
+        expect(settlement).toMatchObject({ _tag: "Pending", isJournaled: true })
+        expect(filesIn(home)).toEqual([expect.stringMatching(/^\.runcycles\/commit-journal\/[^/]+\/[^/]+\.json$/)])
+        expect(warnings).toContainEqual(expect.stringContaining("This runtime has no node:sqlite"))
+      })
     )
   })
 })

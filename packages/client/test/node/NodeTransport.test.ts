@@ -60,17 +60,17 @@ const text = (url: string) => Effect.map(exchange(url), ({ body }) => body)
 
 const over = (options?: NodeTransport.Options) => Effect.provide(NodeTransport.layer(options))
 
-/** A dispatcher of the user's. */
+/** A custom dispatcher. */
 const agent = Effect.acquireRelease(
   Effect.sync(() => new Agent()),
   (agent) => Effect.promise(() => agent.destroy())
 )
 
 /** Waits until the client has detected the state of its connection. */
-const disconnected = (agent: Agent, act: () => void) =>
+const disconnected = (agent: Agent, cause: () => void) =>
   Effect.callback<void>((resume) => {
     agent.once("disconnect", () => resume(Effect.void))
-    act()
+    cause()
   })
 
 /** The server's reaction to a request. */
@@ -162,7 +162,7 @@ describe("NodeTransport", () => {
 
     it.live.each<readonly [string, (outgoing: ServerResponse) => void]>([
       [
-        "that say so",
+        "with a content-length",
         (outgoing) => {
           outgoing.writeHead(200, { "content-length": "100000" }).write("x")
         }
@@ -205,7 +205,7 @@ describe("NodeTransport", () => {
       [200, { _tag: "ProtocolError", status: 200, problem: "the body isn't JSON" }],
       [502, { _tag: "ApiError", status: 502, code: undefined, isRetryable: true }],
       [404, { _tag: "ApiError", status: 404, code: undefined, isRetryable: false }]
-    ])("with a web page and %i fail with an error that names it", ([status, expected]) =>
+    ])("with a web page and %i fail with an error for this status", ([status, expected]) =>
       Effect.gen(function* () {
         const server = yield* listen((outgoing) => html(outgoing, status))
         expect(yield* Effect.flip(decide.pipe(Effect.provide(client(server.url))))).toMatchObject(expected)
@@ -280,7 +280,7 @@ describe("NodeTransport", () => {
           problem: "ECONNREFUSED"
         })
         expect(error.message).toMatch(
-          /^No response to the decide from http:\/\/127\.0\.0\.1:\d+\/v1\/decide \(refused, the request was not sent\): ECONNREFUSED$/
+          /^No response to the decide from http:\/\/127\.0\.0\.1:\d+\/v1\/decide \(refused, the request was not sent\): ECONNREFUSED; is the server running at http:\/\/127\.0\.0\.1:\d+\?$/
         )
         expect(error).toMatchObject({ cause: [{ code: "ECONNREFUSED", syscall: "connect", address: "127.0.0.1" }] })
       })

@@ -1,8 +1,18 @@
 import { describe, expect, it } from "@effect/vitest"
-import { chmodSync, statSync, writeFileSync } from "node:fs"
+import * as Effect from "effect/Effect"
+import { JournalFiles, JournalSqlite } from "effect-cycles/node"
+import { chmodSync, readdirSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { vi } from "vitest"
 import * as Folder from "../../src/node/internal/folder.ts"
+import { using } from "../suites/durableSuite.ts"
+import { owner, record } from "./records.ts"
 import { temporaryFolder } from "./support.ts"
+
+const allFiles = (folder: string) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name)
 
 const rights = (path: string) => statSync(path).mode & 0o777
 
@@ -29,4 +39,19 @@ describe("folder", () => {
     expect(() => Folder.make(join(file, "a", "b"))).toThrow("ENOTDIR")
     expect(() => Folder.make("/proc/nope/a/b")).toThrow(/ENOENT|EACCES|EPERM|EROFS/)
   })
+
+  it.live("uses the folder in HOME, or the home folder of the user if HOME is empty or missing", () =>
+    Effect.gen(function* () {
+      const home = temporaryFolder()
+      vi.stubEnv("HOME", home)
+      yield* using(JournalSqlite.layer(), (journal) => journal.put(record("r1")))
+      expect(statSync(join(home, ".effect-cycles", "journal.sqlite")).isFile()).toBe(true)
+      yield* using(JournalFiles.layer(), (journal) => journal.put(record("r1")))
+      expect(allFiles(join(home, ".runcycles", "commit-journal", owner.fingerprint))).toHaveLength(1)
+      vi.stubEnv("HOME", undefined)
+      expect(Folder.expand("~/x")).toMatch(/^\/.+\/x$/)
+      vi.stubEnv("HOME", "")
+      expect(Folder.expand("~/x")).toMatch(/^\/.+\/x$/)
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.unstubAllEnvs())))
+  )
 })

@@ -73,22 +73,22 @@ describe("journal of format 1", () => {
     it.live(`is read with all its fields, and settled (${name})`, () => {
       const layer = make()
       return Effect.gen(function* () {
-        for (const whose of [owner, other]) {
+        for (const journalOwner of [owner, other]) {
           yield* using(
             layer,
             (journal) =>
               Effect.gen(function* () {
-                expect(yield* Stream.runCollect(journal.pending)).toEqual(recordsOf(whose))
-                expect(yield* Stream.runCollect(journal.deadLetters)).toEqual([letterOf(whose)])
-                for (const one of recordsOf(whose)) {
+                expect(yield* Stream.runCollect(journal.pending)).toEqual(recordsOf(journalOwner))
+                expect(yield* Stream.runCollect(journal.deadLetters)).toEqual([letterOf(journalOwner)])
+                for (const one of recordsOf(journalOwner)) {
                   expect(yield* journal.isDecided(one.reservationId)).toBe(true)
                   yield* journal.put({ ...one, mode: "event", notBeforeMs: 1 })
                   yield* journal.remove(one)
                 }
-                yield* journal.forget(letterOf(whose))
+                yield* journal.forget(letterOf(journalOwner))
                 expect(yield* Stream.runCollect(journal.deadLetters)).toEqual([])
               }),
-            whose
+            journalOwner
           )
           yield* using(
             layer,
@@ -96,7 +96,7 @@ describe("journal of format 1", () => {
               Effect.gen(function* () {
                 expect(yield* Stream.runCollect(journal.pending)).toEqual([])
               }),
-            whose
+            journalOwner
           )
         }
       })
@@ -116,7 +116,7 @@ describe("journal of format 1", () => {
       expect(statSync(`${filename}.v1.bak`).mode & 0o777).toBe(0o600)
       expect(idsIn(`${filename}.v1.bak`)).toEqual(["a/b\\c ..: é", "in-the-log", "r1", "r2"])
       expect(idsIn(filename)).toEqual(["a/b\\c ..: é", "in-the-log", "new", "r1", "r2"])
-      // The old client goes on.
+      // The old client continues.
       insert.run(owner.fingerprint, owner.baseUrl, "later", "commit", "{}", null, 2, 0)
       old.close()
       expect(idsIn(filename)).toContain("later")

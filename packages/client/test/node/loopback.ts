@@ -18,7 +18,7 @@ export interface Loopback {
   readonly bodies: ReadonlyArray<string>
   /** Every connection that was made. */
   readonly sockets: ReadonlyArray<Socket>
-  /** Waits until the first request is there. */
+  /** Waits until the first request has arrived. */
   readonly arrived: Effect.Effect<void>
   /** Waits until every connection that was made is closed. */
   readonly closed: Effect.Effect<void>

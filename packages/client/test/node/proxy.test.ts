@@ -20,7 +20,7 @@ const exchange = (url: string) =>
 
 const variables = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
 
-/** This process with these variables and no others of the kind. */
+/** Sets these proxy variables and removes all others. */
 const environment = (env: Readonly<Record<string, string>>) =>
   Effect.sync(() => {
     for (const name of variables) vi.stubEnv(name, env[name])

@@ -1,5 +1,5 @@
 /**
- * Puts a record into the journal that is named on the command line, and dies without a word as soon as put has returned.
+ * Puts a record into the journal that is named on the command line, and kills itself as soon as put has returned.
  */
 import * as Effect from "effect/Effect"
 import { SettlementJournal } from "effect-cycles"

@@ -19,5 +19,5 @@ export const record = (
   ...changes
 })
 
-/** Whose records they are. */
+/** The owner of the records. */
 export const owner: SettlementJournal.JournalOwner = { baseUrl: "http://localhost", fingerprint: "68c905017df7dbfc" }

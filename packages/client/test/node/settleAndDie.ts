@@ -1,5 +1,5 @@
 /**
- * Guards 50 bodies whose settlements go on in the background, and dies without a word as soon as all have returned. Its
+ * Guards 50 bodies whose settlements continue in the background, and kills itself as soon as all have returned. Its
  * arguments: the base URL and the journal.
  */
 import * as Effect from "effect/Effect"

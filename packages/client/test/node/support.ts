@@ -1,5 +1,5 @@
 /**
- * Folders that are gone after the test.
+ * Folders that are removed after the test.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -1,6 +1,6 @@
 /**
- * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped, and records
- * of an older client.
+ * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped, and
+ * records of an older client.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -15,51 +15,54 @@ import { join } from "node:path"
 import { vi } from "vitest"
 import { owner, record } from "../node/records.ts"
 
+/** A journal on disk. */
 export interface Store {
   readonly name: string
-  /** The path of a journal that isn't there yet. */
+  /** The path of a journal that doesn't exist yet. */
   readonly target: () => string
   readonly layer: (target: string) => Layer.Layer<SettlementJournal.SettlementJournal>
   /** The folder of the locks. */
   readonly owners: (target: string) => string
 }
 
+/** Passes an open journal to `body`, and closes it when `body` has ended. */
 export const using = <A, E>(
   layer: Layer.Layer<SettlementJournal.SettlementJournal>,
   body: (journal: SettlementJournal.Journal) => Effect.Effect<A, E, Scope.Scope>,
-  whose = owner
+  journalOwner = owner
 ) =>
-  Effect.flatMap(SettlementJournal.SettlementJournal, (store) => Effect.flatMap(store.open(whose), body)).pipe(
+  Effect.flatMap(SettlementJournal.SettlementJournal, (store) => Effect.flatMap(store.open(journalOwner), body)).pipe(
     Effect.scoped,
     Effect.provide(layer)
   )
 
+/** The reservation ids of the pending records. */
 export const pendingIds = (journal: SettlementJournal.Journal) =>
   Effect.map(Stream.runCollect(journal.pending), (records) => records.map((one) => String(one.reservationId)))
 
-/** Has a child that is ready adopt; how many records became pending. */
+/** Makes a child adopt, and returns the number of records that became pending. */
 export const adoptInChild = (child: ChildProcess): Effect.Effect<number> =>
   Effect.promise(async () => {
-    const count = said(child)
+    const count = nextLine(child)
     child.stdin?.write("go\n")
     return Number(await count)
   })
 
-/** Starts a child; it is killed with the scope. */
+/** Starts a child process. It is killed when the scope closes. */
 export const start = (...args: ReadonlyArray<string>) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const child = spawn(process.execPath, [join(import.meta.dirname, "../node/journalChild.ts"), ...args], {
         stdio: ["pipe", "pipe", "inherit"]
       })
-      await said(child)
+      await nextLine(child)
       return child
     }),
     (child) => kill(child)
   )
 
 /** The next line that a child prints. */
-const said = (child: ChildProcess): Promise<string> =>
+const nextLine = (child: ChildProcess): Promise<string> =>
   new Promise((resolve, reject) => {
     child.stdout?.once("data", (data: Buffer) => resolve(data.toString().trim()))
     child.once("exit", () => reject(new Error("the child has ended")))
@@ -73,6 +76,7 @@ const kill = (child: ChildProcess) =>
     await ended
   })
 
+/** Declares the tests of the contract. */
 export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store): void =>
   void describe(`open records (${name})`, () => {
     const test = (what: string, body: () => Effect.Effect<void, unknown>) => it.live(what, body, 60_000)
@@ -108,7 +112,7 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         const counts = yield* Effect.all([...inHandles, ...inChildren], { concurrency: "unbounded" })
         yield* using(layer(target), (journal) =>
           Effect.gen(function* () {
-            // One that finds another at work leaves the rest to it.
+            // A handle that finds another one adopting leaves the rest to it.
             const late = yield* journal.adoptOpen
             expect(counts.reduce((sum, count) => sum + count, late)).toBe(60)
             const expected = ["a", "b", "c"].flatMap((prefix) => Array.from({ length: 20 }, (_, n) => `${prefix}${n}`))
@@ -148,9 +152,9 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
     test("are not touched while another layer of this process has them", () =>
       Effect.gen(function* () {
         const target = makeTarget()
-        yield* using(layer(target), (mine) =>
+        yield* using(layer(target), (first) =>
           Effect.gen(function* () {
-            yield* mine.putOpen(record("r1"))
+            yield* first.putOpen(record("r1"))
             for (const _ of [1, 2]) {
               // Opening and closing the journal again must not drop the lock either.
               const found = yield* using(layer(target), (other) => Effect.andThen(other.adoptOpen, pendingIds(other)))
@@ -217,19 +221,19 @@ export const durableSuite = ({ layer, name, owners, target: makeTarget }: Store)
         )
       }).pipe(Effect.scoped))
 
-    test("survive the deletion of their live handle's lock, once it writes again", () =>
+    test("stay open if the lock of their live handle is deleted and the handle writes again", () =>
       Effect.gen(function* () {
         const target = makeTarget()
-        yield* using(layer(target), (mine) =>
+        yield* using(layer(target), (first) =>
           Effect.gen(function* () {
-            yield* mine.putOpen(record("r1"))
+            yield* first.putOpen(record("r1"))
             rmSync(owners(target), { recursive: true })
-            yield* mine.putOpen(record("r2"))
+            yield* first.putOpen(record("r2"))
             expect(readdirSync(owners(target))).toHaveLength(1)
             expect(yield* using(layer(target), (other) => other.adoptOpen)).toBe(0)
-            yield* mine.put(record("r1"))
-            yield* mine.put(record("r2"))
-            expect(yield* pendingIds(mine)).toEqual(["r1", "r2"])
+            yield* first.put(record("r1"))
+            yield* first.put(record("r2"))
+            expect(yield* pendingIds(first)).toEqual(["r1", "r2"])
           })
         )
         expect(yield* using(layer(target), (journal) => journal.adoptOpen)).toBe(0)

@@ -10,7 +10,8 @@ import * as Stream from "effect/Stream"
 import { Identifiers, SettlementJournal } from "effect-cycles"
 import { owner, record } from "../node/records.ts"
 
-const open = (whose = owner) => Effect.flatMap(SettlementJournal.SettlementJournal, (journal) => journal.open(whose))
+const open = (journalOwner = owner) =>
+  Effect.flatMap(SettlementJournal.SettlementJournal, (journal) => journal.open(journalOwner))
 
 const pending = (journal: SettlementJournal.Journal) => Stream.runCollect(journal.pending)
 
@@ -40,7 +41,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
   describe(`SettlementJournal (${name})`, () => {
     describe("put", () => {
       test(
-        "stores exactly what pending returns, digit by digit",
+        "stores records exactly, without rounding a number",
         Effect.gen(function* () {
           const journal = yield* open()
           const one = record("r1", { mode: "event", notBeforeMs: 5 })
@@ -63,7 +64,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "keeps records of one reservation with different bodies, and replaces each by its own",
+        "keeps records of one reservation with different bodies, and replaces only the one with the same body",
         Effect.gen(function* () {
           const journal = yield* open()
           const all = [1, 2, 3].map((n) => record("r1", { commitBody: body(n), recordedAtMs: n }))
@@ -112,13 +113,13 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       test(
         "emits no record of another owner",
         Effect.gen(function* () {
-          const mine = yield* open()
-          const theirs = yield* open({ ...owner, fingerprint: "8baba538fb970da4" })
-          yield* mine.put(record("r1"))
-          yield* mine.bury(letterOf(record("r2")))
-          expect(yield* ids(theirs)).toEqual([])
-          expect(yield* letters(theirs)).toEqual([])
-          expect(yield* theirs.isDecided(idOf("r1"))).toBe(false)
+          const one = yield* open()
+          const another = yield* open({ ...owner, fingerprint: "8baba538fb970da4" })
+          yield* one.put(record("r1"))
+          yield* one.bury(letterOf(record("r2")))
+          expect(yield* ids(another)).toEqual([])
+          expect(yield* letters(another)).toEqual([])
+          expect(yield* another.isDecided(idOf("r1"))).toBe(false)
         })
       )
 
@@ -199,7 +200,7 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
           yield* journal.put(record(odd))
           yield* journal.remove(record("r1"))
           yield* journal.remove(record("never"))
-          // A removal need not be durable when it returns; the next write completes it.
+          // A removal may not be durable when it returns. The next write completes it.
           yield* journal.put(record(odd))
           expect(yield* ids(journal)).toEqual([odd])
         })
@@ -310,12 +311,12 @@ export const journalSuite = (name: string, make: () => Layer.Layer<SettlementJou
       )
 
       test(
-        "is never adopted while its handle lives, by this or another handle",
+        "isn't adopted by any handle while the handle that wrote it is alive",
         Effect.gen(function* () {
-          const mine = yield* open()
+          const one = yield* open()
           const other = yield* open()
-          yield* mine.putOpen(record("r1"))
-          expect(yield* mine.adoptOpen).toBe(0)
+          yield* one.putOpen(record("r1"))
+          expect(yield* one.adoptOpen).toBe(0)
           expect(yield* other.adoptOpen).toBe(0)
           expect(yield* ids(other)).toEqual([])
         })

@@ -9,7 +9,7 @@ import type { CyclesConfig } from "effect-cycles"
 import { Cycles, CyclesClient, CyclesTransport, SettlementJournal } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
 
-/** The base URL as a client normalizes it; dies with the `RangeError` of one that is refused. */
+/** The normalized base URL. Dies with a `RangeError` if it is refused. */
 export const normalizedBaseUrl = (baseUrl: string) =>
   Effect.suspend(() => CyclesClient.make({ baseUrl, apiKey: Redacted.make("cyc_live_0123456789") })).pipe(
     Effect.map((client) => client.baseUrl),

@@ -11,7 +11,7 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { SettlementJournal } from "effect-cycles"
 
-const boom = (what: string) => new Error(`${what} is broken`)
+const brokenError = (what: string) => new Error(`${what} is broken`)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // telemetry
@@ -27,14 +27,14 @@ const providing =
       let hasThrown = false
       const fail = (): never => {
         hasThrown = true
-        throw boom(what)
+        throw brokenError(what)
       }
       return Effect.tap(provide(fail)(effect), () =>
         hasThrown ? Effect.void : Effect.die(new Error(`${what} never threw`))
       )
     })
 
-/** Provides a tracer one method of which throws for the spans of an operation. */
+/** Provides a tracer that throws in one of its methods, for the spans of an operation. */
 export const throwingTracer = (method: "span" | "attribute" | "end", operation: string): Provide =>
   providing(`the tracer's ${method}`, (fail) => {
     const tracer = Tracer.make({
@@ -53,7 +53,7 @@ export const throwingLogger: Provide = providing("the logger", (fail) =>
   Effect.provide(Logger.layer([Logger.make(fail)]))
 )
 
-/** Provides metrics that throw when one whose name contains a text is updated. */
+/** Provides metrics that throw when a metric with this text in its name is updated. */
 export const throwingMetrics = (name: string): Provide =>
   providing(`the metric ${name}`, (fail) => {
     class Registry<V> extends Map<string, V> {
@@ -68,7 +68,7 @@ export const throwingMetrics = (name: string): Provide =>
 // the journal
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What an operation of a journal does instead; a number delays it by so many milliseconds. */
+/** The fault of a journal operation. A number delays it by that many milliseconds. */
 export type JournalFault = "throw" | "die" | "fail" | "hang" | number
 
 /** The operations that can be faulty. */
@@ -88,9 +88,9 @@ export const faultyJournal = () => {
       case undefined:
         return real
       case "throw":
-        throw boom(`the journal's ${operation}`)
+        throw brokenError(`the journal's ${operation}`)
       case "die":
-        return Effect.die(boom(`the journal's ${operation}`))
+        return Effect.die(brokenError(`the journal's ${operation}`))
       case "fail":
         return Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "the disk is full" }))
       case "hang":
@@ -153,7 +153,7 @@ export type FaultyJournal = ReturnType<typeof faultyJournal>
 // running
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Provides a layer that is never closed, so that a collaborator which hangs can't hold up the end of the test. */
+/** Provides a layer that is never closed, so that a hanging collaborator can't delay the end of the test. */
 export const provideUnclosed =
   <ROut, E2, RIn>(layer: Layer.Layer<ROut, E2, RIn>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -8,16 +8,16 @@ import type * as Layer from "effect/Layer"
 import { Amount } from "effect-cycles"
 import type { CyclesConfig, SettlementJournal } from "effect-cycles"
 
-/** What a test asks for. */
+/** The action of the tests. */
 export const action = { kind: "llm.completion", name: "openai:gpt-5" }
 
-/** Tokens. */
+/** Makes an amount of tokens. */
 export const tokens = Amount.tokens
 
-/** What a test can use. */
+/** The services of a test. */
 export type Live = Layer.Success<ReturnType<typeof CyclesTest.layer>>
 
-/** The whole, with 1,000 tokens for the tenant. */
+/** The client and the server, with 1,000 tokens for the tenant. */
 export const live = (
   config?: Partial<CyclesConfig.CyclesConfig>,
   options?: {
@@ -35,7 +35,7 @@ export const live = (
 /** The operations that the client has sent, in order. */
 export const operations = Effect.map(CyclesTest.requests(), (sent) => sent.map(({ operation }) => operation))
 
-/** What the tenant's budget has spent and holds. */
+/** The spent and the reserved amount of the tenant's budget. */
 export const books = Effect.gen(function* () {
   const server = yield* CyclesServer.CyclesServer
   const { reserved, spent } = yield* server.books("TOKENS")

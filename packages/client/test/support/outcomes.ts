@@ -7,10 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as TestClock from "effect/testing/TestClock"
 
-/** `success`, the tag of a failure, `defect`, `interrupt`, or `never` where it has not ended. */
+/** `success`, the tag of a failure, `defect`, `interrupt`, or `never` if the effect hasn't ended. */
 export type Outcome = string
 
-/** How an exit counts; `undefined` is one that has not come. */
+/** The outcome of an exit; `undefined` if there is no exit yet. */
 export const outcomeOf = (exit: Exit.Exit<unknown, unknown> | undefined): Outcome => {
   if (exit === undefined) return "never"
   if (Exit.isSuccess(exit)) return "success"
@@ -20,7 +20,7 @@ export const outcomeOf = (exit: Exit.Exit<unknown, unknown> | undefined): Outcom
   return typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : "failure"
 }
 
-/** Runs an effect while so much virtual time passes, and says how it ended. What still runs is left alone. */
+/** Runs an effect while virtual time passes, and returns its outcome. An effect that hasn't ended continues. */
 export const outcomeWithin = <A, E, R>(
   duration: Duration.Input,
   effect: Effect.Effect<A, E, R>

@@ -1,5 +1,5 @@
 /**
- * `pnpm --silent lifecycle-driver < story.json`: prints one line of JSON. The exit code is 0 if the call was run, whatever its
+ * `pnpm --silent lifecycle-driver < call.json`: prints one line of JSON. The exit code is 0 if the call was run, whatever its
  * result, and 2 if the input is invalid.
  */
 import * as Json from "@effect-cycles/protocol/Json"

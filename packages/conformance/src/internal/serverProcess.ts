@@ -17,7 +17,7 @@ export interface Served {
 export const serve = (...args: ReadonlyArray<string>): Effect.Effect<Served, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.callback<Served>((resume) => {
-      const child = spawn(process.execPath, [bin, "--port", "0", "--admin-key", "K", ...args])
+      const child = spawn(process.execPath, [bin, "serve", "--port", "0", "--admin-key", "K", ...args])
       const gone = new Promise<void>((resolve) => child.once("close", () => resolve()))
       const kill = Effect.promise(async () => {
         child.kill("SIGKILL")

@@ -16,13 +16,13 @@ export const shared = (...path: ReadonlyArray<string>): string => {
 }
 
 /**
- * Returns whether a file exists. If not, a warning says which tests are skipped. With `CYCLES_REQUIRE_SPEC=true` its
+ * Returns whether a file exists. If not, a warning says which tests are skipped. With `CYCLES_REQUIRE_SHARED=1` its
  * absence is an error, so that a machine that has the files can't skip them by mistake.
  */
 export const isThere = (...path: ReadonlyArray<string>): boolean => {
   if (existsSync(shared(...path))) return true
-  if (process.env["CYCLES_REQUIRE_SPEC"] === "true") {
-    throw new Error(`${shared(...path)} is missing, and CYCLES_REQUIRE_SPEC=true requires it`)
+  if (process.env["CYCLES_REQUIRE_SHARED"] === "1") {
+    throw new Error(`${shared(...path)} is missing, and CYCLES_REQUIRE_SHARED=1 requires it`)
   }
   console.warn(`skipped: the tests that read ${path.join("/")}, which isn't in the public repository`)
   return false

@@ -58,7 +58,8 @@ export const register = <A, I>(
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Returns a function that renames what the encoded side of a schema accepts, or `undefined` if a plan can't express the schema.
+ * Returns a function that renames values that the encoded side of a schema accepts, or `undefined` if a plan can't express the
+ * schema.
  */
 export function reading<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => A) | undefined
 export function reading({ ast }: Schema.Top): ((wire: never) => unknown) | undefined {
@@ -66,18 +67,20 @@ export function reading({ ast }: Schema.Top): ((wire: never) => unknown) | undef
 }
 
 /**
- * Returns a function that renames what the type side of a schema accepts, or `undefined` if a plan can't express the schema.
+ * Returns a function that renames values that the type side of a schema accepts, or `undefined` if a plan can't express the
+ * schema.
  */
 export function writing<A, I>(schema: Schema.Codec<A, I>): ((value: A) => I) | undefined
 export function writing({ ast }: Schema.Top): ((value: never) => unknown) | undefined {
   return lazily(ast, "write")
 }
 
-let isCompiling = false
+/** The code generator. A bundle contains it only if the program calls `compile`. */
+let generate: typeof generated | undefined
 
 /** Generates code for every function that is first used after this call. */
 export const compile = (): void => {
-  isCompiling = true
+  generate = generated
 }
 
 /** A process uses few of the messages, so each function is made on its first use. */
@@ -85,7 +88,7 @@ const lazily = (ast: SchemaAST.AST, direction: Direction): ((value: never) => un
   const plan = planOf(ast, direction)
   if (plan === undefined) return undefined
   let rename = (value: never): unknown => {
-    rename = (isCompiling ? generated(plan, direction) : undefined) ?? interpreted(plan)
+    rename = generate?.(plan, direction) ?? interpreted(plan)
     return rename(value)
   }
   return (value) => rename(value)
@@ -139,7 +142,7 @@ const planOf = (ast: SchemaAST.AST, direction: Direction): Plan | undefined => {
 }
 
 /**
- * A type side with more checks than were registered has no fast path for reading: the encoded side doesn't check them.
+ * A codec with more checks than were registered has no fast path for reading, because its encoded side lacks those checks.
  */
 const converted = (ast: SchemaAST.AST, [link]: SchemaAST.Encoding, direction: Direction): Plan | undefined => {
   const known = conversions.get(link.transformation)

@@ -6,8 +6,8 @@
 export const isRoundingError = (value: number): boolean => value < 0 && value >= -1e-12
 
 /**
- * Rounds a number up to an integer. Returns 0 for a rounding error, and `undefined` for any other negative number, for NaN, and for
- * a number above 2^53-1.
+ * Rounds a number up to an integer. Returns 0 for a rounding error, and `undefined` for any other negative number, for NaN, and
+ * for a number above 2^53-1.
  */
 export const toInteger = (value: number): bigint | undefined => {
   if (typeof value !== "number") return undefined

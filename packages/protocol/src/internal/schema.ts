@@ -166,8 +166,8 @@ export type Unreadable = string
 /**
  * Returns a function that parses the text of a response.
  *
- * A response that the encoded side of the schema accepts is only renamed. Any other response (an invalid field, a null, a number
- * that a double can't hold) is decoded with the whole schema, which returns it or describes the problem.
+ * A response that the encoded side of the schema accepts is only renamed. Any other response (an invalid field, a null, a
+ * number that a double can't hold) is decoded with the whole schema, which returns it or describes the problem.
  */
 export const reader = <A, I>(
   schema: Schema.Codec<A, I>,
@@ -177,7 +177,7 @@ export const reader = <A, I>(
   const decode = leniently(Schema.decodeUnknownResult(schema), lenient)
   const isPlain = Schema.is(wire)
   const rename = Renaming.reading(schema)
-  // The schema doesn't check free JSON: its numbers must not be rounded, and the nulls that it accepts must be dropped.
+  // Free-form JSON may contain integers that must stay exact, and fields may be null, which counts as absent.
   const parse = isOpen(wire.ast) ? Json.parseAnswer : JSON.parse
   const readAll = (text: string): Result.Result<A, Unreadable> =>
     Result.flatMap(parsed(Json.parseAnswer, text), (json) => Result.mapError(decode(json), (error) => error.message))

@@ -68,13 +68,16 @@ export const authorizeTenantOrAdmin = (call: Call, permission: string): KeyCalle
 }
 
 /** Returns the API key that manages budgets and policies, or `undefined` for the admin key. */
-export const ownerOf = (call: Call, permission: string): Owner => {
-  if (isAdmin(call)) return undefined
+export const ownerOf = (call: Call, permission: string | undefined): Owner =>
+  isAdmin(call) ? undefined : keyOf(call, permission)
+
+/** Returns the API key of a request to the admin plane. Throws a 403 if it lacks the permission. */
+export const keyOf = (call: Call, permission: string | undefined): ApiKey => {
   const secret = headerOf(call, Headers.API_KEY)
   if (secret === undefined) throw unauthorized("Missing X-Cycles-API-Key header")
   const result = Keys.checkKey(call.context, call.server.secrets, secret)
   if ("reason" in result) throw forbidden(`Invalid API key: ${result.reason}`)
-  if (!Policies.hasPermission(result.key.permissions, permission)) {
+  if (permission !== undefined && !Policies.hasPermission(result.key.permissions, permission)) {
     throw new ErrorResponse(403, "INSUFFICIENT_PERMISSIONS", `API key lacks required permission: ${permission}`)
   }
   return result.key

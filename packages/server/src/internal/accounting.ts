@@ -166,8 +166,8 @@ export const spend = (budget: Budget, amount: bigint): Budget => inInt64({ ...bu
 /**
  * Charges more than was reserved. `base` is the reserved amount, already subtracted from `reserved` of the given budgets.
  *
- * A budget without overdraft cuts the charge for all budgets to its remaining amount, but not below `base`. Budgets with
- * overdraft take the part of that charge which they can't cover as debt.
+ * A budget without overdraft cuts the charge for all budgets to its remaining amount, but not below `base`. A budget with
+ * overdraft records the part of the charge that it can't cover as debt.
  */
 export const overage = (
   budgets: ReadonlyArray<Budget>,

@@ -7,6 +7,7 @@
  */
 import * as Headers from "@effect-cycles/protocol/Headers"
 import * as Json from "@effect-cycles/protocol/Json"
+import type { Activity } from "./activity.ts"
 import type { JsonResponse } from "./response.ts"
 import type { BudgetRequest, Context } from "./context.ts"
 import type { Meter } from "./policies.ts"
@@ -26,6 +27,8 @@ export interface Request {
   readonly url: string
   readonly headers: { readonly [name: string]: string | undefined }
   readonly body: string
+  /** Whether the bytes of the body are not UTF-8. Such a request is rejected. Default: false. */
+  readonly isMalformed?: boolean
 }
 
 /** An HTTP response. */
@@ -45,9 +48,15 @@ export interface Server {
   readonly makeRequestId: () => string
   /** Counts calls for rate limits. */
   readonly meter: Meter
+  /** The latest denials. */
+  readonly activity: Activity
   /** The time of the last settlement by tenant, in epoch milliseconds. */
   readonly lastSettled: Map<string, number>
   readonly adminKey: string
+  /** Reports a request that is accepted but does less than it asks for. */
+  readonly warn: (message: string) => void
+  /** Whether a timer expires overdue reservations, so that requests need not. */
+  readonly isSweptByTimer: boolean
   /** Rules of a test; the first returned code denies the request. */
   readonly denyRules: Array<(request: BudgetRequest) => string | undefined>
 }
@@ -70,8 +79,11 @@ export interface Call {
 // requests
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Rejects a URL with a malformed percent escape, so that later decoding can't throw. */
+/** Rejects a URL with an unescaped character or a malformed percent escape, so that later decoding can't throw. */
 export const checkPercentEncoding = (url: string): void => {
+  if (!/^[\x21-\x7e]*$/.test(url)) {
+    throw invalidRequest("The path or the query has a character that must be percent-encoded as UTF-8")
+  }
   if (!url.includes("%")) return
   try {
     decodeURIComponent(url)
@@ -101,6 +113,7 @@ export const queryOf = ({ search }: Call): URLSearchParams => new URLSearchParam
 
 /** Parses the body of a request, which must be a JSON object. */
 export const bodyOf = (call: Call): Readonly<Record<string, unknown>> => {
+  if (call.request.isMalformed === true) throw invalidRequest("Malformed request body: it isn't UTF-8")
   if (call.request.body === "") throw invalidRequest("Malformed request body: it is empty")
   const type = (call.request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? ""
   if (type !== "application/json" && !(type.startsWith("application/") && type.endsWith("+json"))) {
@@ -145,6 +158,14 @@ export const methodNotAllowed = (call: Call, allowed: ReadonlyArray<string>): Er
   new ErrorResponse(405, "INVALID_REQUEST", `Request method '${call.request.method}' is not supported`, {
     headers: { allow: allowed.join(",") }
   })
+
+/** The 404 for an unknown path. A method that no path supports, such as TRACE, is a 405 instead. */
+export const noSuchPath = (call: Call): ErrorResponse =>
+  methods.has(call.request.method)
+    ? new ErrorResponse(404, "NOT_FOUND", `There is no ${Parse.shown(call.path)}`)
+    : methodNotAllowed(call, [])
+
+const methods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
 /** The response to OPTIONS. */
 export const optionsResponse = (call: Call, allowed: ReadonlyArray<string>): JsonResponse => {

@@ -31,8 +31,8 @@ const significantFields = (body: string): Readonly<Record<string, unknown>> => {
 export const canonicalBody = (body: string): string => canonical(significantFields(body))
 
 /**
- * The canonical form of a reserve request. Explicit defaults of `dry_run` and `grace_period_ms` count as absent, but an explicit
- * `ttl_ms` doesn't, as in the reference server.
+ * The canonical form of a reserve request. Explicit defaults of `dry_run` and `grace_period_ms` count as absent, but an
+ * explicit `ttl_ms` doesn't, as in the reference server.
  */
 export const canonicalReserveBody = (body: string): string => {
   const { dry_run, grace_period_ms, ...rest } = {

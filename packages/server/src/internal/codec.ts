@@ -10,15 +10,15 @@ import type { Reservation } from "./model.ts"
 /** The only key of an object that represents a bigint. */
 const int64Key = "\u0000int64"
 
-/** The only key of an object that represents a user object which itself has a reserved key. Its value lists keys and values. */
+/** The only key of an object that represents an object of the user with a reserved key. Its value lists keys and values. */
 const escapeKey = "\u0000object"
 
 /** Encodes a JSON value that may contain bigints. */
 export const encode = (value: unknown): string =>
   JSON.stringify(value, function (this: object, key, inner: unknown) {
     // The program may define `BigInt.prototype.toJSON`, which runs before this function. Read the original value.
-    const own: unknown = Reflect.get(this, key)
-    if (typeof own === "bigint") return { [int64Key]: own.toString() }
+    const original: unknown = Reflect.get(this, key)
+    if (typeof original === "bigint") return { [int64Key]: original.toString() }
     return hasReservedKey(inner) ? { [escapeKey]: Object.entries(inner).flat() } : inner
   })
 

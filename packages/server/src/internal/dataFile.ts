@@ -70,8 +70,8 @@ const isEmpty = (filename: string): boolean => {
 
 /**
  * Validates the header before SQLite opens the file: opening and closing a file that a killed server left checkpoints its log,
- * which changes the file. If there is a rollback journal, the header may be incomplete, so `checkVersion` runs only after SQLite
- * has recovered the file.
+ * which changes the file. If there is a rollback journal, the header may be incomplete, so `checkVersion` runs only after
+ * SQLite has recovered the file.
  */
 const checkHeader = (filename: string, newest: number): void => {
   if (Fs.existsSync(`${filename}-journal`)) return

@@ -11,7 +11,7 @@ import { requireAdmin } from "./access.ts"
 import * as Admin from "./admin/routes.ts"
 import type { JsonResponse } from "./response.ts"
 import type { Call, Request, Response, Server } from "./call.ts"
-import { checkPercentEncoding, toErrorResponse, traceIdOf } from "./call.ts"
+import { checkPercentEncoding, methodNotAllowed, optionsResponse, toErrorResponse, traceIdOf } from "./call.ts"
 import * as Runtime from "./runtimeRoutes.ts"
 import * as Sweep from "./sweep.ts"
 
@@ -44,6 +44,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
       makeId: server.makeId,
       meter: server.meter,
       lastSettled: server.lastSettled,
+      warn: server.warn,
       deny: (budgetRequest) => {
         for (const rule of server.denyRules) {
           const code = rule(budgetRequest)
@@ -61,7 +62,7 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
   }
   try {
     checkPercentEncoding(request.url)
-    Sweep.sweep(call.context)
+    if (!server.isSweptByTimer) Sweep.sweep(call.context)
     const response = healthOf(call, isAdminPath) ?? (isAdminPath ? Admin.respond(call) : Runtime.respond(call))
     return {
       status: response.status,
@@ -73,26 +74,29 @@ export const handle = (server: Server, plane: Plane, request: Request, nowMs: nu
   }
 }
 
-/** Expires and removes what is due, in batches. Returns whether more may be due. */
+/** Expires reservations and removes rows that are due, in batches. Returns whether more may be due. */
 export const sweep = (server: Server, nowMs: number): boolean => Sweep.sweep({ store: server.store, nowMs })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // health
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The response to a health check, if the path is one. The admin plane requires the admin key for it. */
+/** The response to a health check; `undefined` for any other path. The admin plane requires the admin key for it. */
 const healthOf = (call: Call, isAdminPath: boolean): JsonResponse | undefined => {
-  switch (call.path) {
-    case "/actuator/health":
-      if (isAdminPath) requireAdmin(call)
-      return { status: 200, body: healthy }
-    case "/actuator/health/readiness":
-    case "/actuator/health/liveness":
-      call.headers["content-type"] = "application/vnd.spring-boot.actuator.v3+json"
-      return { status: 200, body: healthy }
-    default:
-      return undefined
-  }
+  if (!healthPaths.has(call.path)) return undefined
+  const isSummary = call.path === "/actuator/health"
+  const { method } = call.request
+  if (method === "OPTIONS") return optionsResponse(call, ["GET"])
+  if (isSummary && isAdminPath) requireAdmin(call)
+  if (method !== "GET" && method !== "HEAD") throw methodNotAllowed(call, ["GET"])
+  if (!isSummary) call.headers["content-type"] = "application/vnd.spring-boot.actuator.v3+json"
+  return { status: 200, body: healthy }
 }
+
+const healthPaths: ReadonlySet<string> = new Set([
+  "/actuator/health",
+  "/actuator/health/readiness",
+  "/actuator/health/liveness"
+])
 
 const healthy = JSON.stringify({ status: "UP" })

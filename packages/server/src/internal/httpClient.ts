@@ -20,7 +20,7 @@ export const makeHttpClient = (handle: (request: Request) => Effect.Effect<Respo
             ? { "content-type": request.body.contentType }
             : undefined)
         },
-        body: request.body._tag === "Uint8Array" ? utf8.decode(request.body.body) : ""
+        ...(request.body._tag === "Uint8Array" ? decode(request.body.body) : { body: "" })
       }),
       (response) => {
         const hasBody = response.body !== "" && request.method !== "HEAD"
@@ -37,4 +37,13 @@ export const makeHttpClient = (handle: (request: Request) => Effect.Effect<Respo
     )
   )
 
-const utf8 = new TextDecoder()
+/** Decodes as a socket does: a byte order mark is kept, and bytes that aren't UTF-8 are reported. */
+const decode = (bytes: Uint8Array): Pick<Request, "body" | "isMalformed"> => {
+  try {
+    return { body: utf8.decode(bytes) }
+  } catch {
+    return { body: "", isMalformed: true }
+  }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

@@ -1,6 +1,6 @@
 /**
- * The commands of the ledger: reserve, decide, commit, release, extend and events. `accounting.ts` computes the amounts. Callers
- * are already authorized.
+ * The commands of the ledger: reserve, decide, commit, release, extend and events. `accounting.ts` computes the amounts.
+ * Callers are already authorized.
  *
  * The ledger is deterministic: the time and new ids are inputs, so the same commands lead to the same state. A command either
  * completes or throws an `ErrorResponse` before it changes anything, so all scopes of a reservation change together.

@@ -1,8 +1,8 @@
 /**
  * The format of data files, and upgrades from older formats.
  *
- * Format 1 stored all rows as JSON in one table, `things`. Format 2 has separate tables for reservations and responses (`answers`),
- * with columns for the fields that are searched.
+ * Format 1 stored all rows as JSON in one table, `things`. Format 2 has separate tables for reservations and responses
+ * (`answers`), with columns for the fields that are searched.
  */
 import type { Format, Migration } from "./dataFile.ts"
 import type { Reservation, StoredResponse } from "./model.ts"

@@ -3,6 +3,7 @@
  */
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
+import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaJITCompiler from "effect/schema/SchemaJITCompiler"
@@ -49,8 +50,8 @@ const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [0x
 /**
  * Creates a parser from a schema.
  *
- * The strict decoder, which reports unknown fields, is slow. A value that has only known fields goes to a fast decoder, which is
- * compiled just in time if the platform allows it. The strict decoder runs for all other values, and to explain a failure.
+ * The strict decoder, which reports unknown fields, is slow. A value that has only known fields goes to a fast decoder, which
+ * is compiled just in time if the platform allows it. The strict decoder runs for all other values, and to explain a failure.
  */
 export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
   SchemaJITCompiler.enable(schema.ast)
@@ -61,11 +62,28 @@ export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) 
     const fast = hasOnlyKnownFields(raw) ? decode(raw) : undefined
     const result = fast !== undefined && Result.isSuccess(fast) ? fast : decodeStrict(raw)
     if (Result.isSuccess(result)) return result.success
-    throw invalidRequest(
-      `Validation failed: ${InvalidInput.message(InvalidInput.fromIssue(result.failure.issue, raw))}`
-    )
+    const problems = InvalidInput.fromIssue(result.failure.issue, raw).map(problemOf)
+    throw invalidRequest(`Validation failed: ${problems.join("; ")}`)
   }
 }
+
+/** Describes an invalid field without its value if that may be a secret or belongs to an unknown field. */
+const problemOf = ({ actual, expected, field }: InvalidInput.InvalidField): string => {
+  const name = isSecret.test(field) ? "(hidden)" : field.slice(0, 80)
+  if (expected === InvalidInput.unknownField) return `there is no field ${name}`
+  return namesSecret.test(field) || namesSecret.test(actual) || isSecret.test(actual)
+    ? `${name} must be ${expected}`
+    : `${name} must be ${expected}, got ${actual}`
+}
+
+/** The beginning of a text from a request, for an error message. A text with the secret of an API key is hidden. */
+export const shown = (text: string): string => (isSecret.test(text) ? "(hidden)" : text.slice(0, 80))
+
+/** Matches the secret of an API key. */
+const isSecret = /cyc_(?:live|test)_\S/i
+
+/** Matches the names of fields whose values are secrets. */
+const namesSecret = /secret|password|authorization|api[_-]?key/i
 
 /** Whether the encoded form of a schema has a field. */
 export const hasField = <A, I>(schema: Schema.Codec<A, I>, name: string): boolean => {
@@ -100,7 +118,8 @@ const makeFieldCheck = (ast: SchemaAST.AST): ((value: unknown) => boolean) => {
 
 /**
  * Parses a request of the runtime plane, given without nulls. Metadata may be any JSON object and is returned unchanged.
- * Like the reference server, it accepts numbers and booleans as values of dimensions and as the reason of a release.
+ * Like the reference server, it accepts numbers and booleans as values of dimensions and as the reason of a release, and
+ * 64-bit integers as the time of the client.
  */
 export const withMetadata = <A extends { readonly metadata?: unknown }>(
   parse: (raw: object) => A,
@@ -109,10 +128,11 @@ export const withMetadata = <A extends { readonly metadata?: unknown }>(
   const { metadata, ...rest } = raw
   if (metadata !== undefined && !isRecord(metadata))
     throw invalidRequest("Validation failed: metadata must be an object")
-  const { reason, subject } = rest
+  const { client_time_ms: time, reason, subject } = rest
   const request = parse({
     ...rest,
-    ...(typeof reason === "number" || typeof reason === "boolean" ? { reason: String(reason) } : undefined),
+    ...(isScalar(reason) ? { reason: String(reason) } : undefined),
+    ...(isLargeInt64(time) ? { client_time_ms: Number.MAX_SAFE_INTEGER } : undefined),
     ...(isRecord(subject) && isRecord(subject["dimensions"])
       ? { subject: { ...subject, dimensions: withStringValues(subject["dimensions"]) } }
       : undefined)
@@ -126,12 +146,14 @@ export type OpenMetadata<A> = Omit<A, "metadata"> & {
 }
 
 const withStringValues = (values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
-  Object.fromEntries(
-    Object.entries(values).map(([key, value]) => [
-      key,
-      typeof value === "number" || typeof value === "boolean" ? String(value) : value
-    ])
-  )
+  Object.fromEntries(Object.entries(values).map(([key, value]) => [key, isScalar(value) ? String(value) : value]))
+
+/** Whether a value is converted where a string is expected. `Json.parse` returns integers above 2^53-1 as bigints. */
+const isScalar = (value: unknown): value is number | bigint | boolean =>
+  typeof value === "number" || typeof value === "bigint" || typeof value === "boolean"
+
+/** Whether a value is an instant that a number can't hold. The server validates the time of the client, and ignores it. */
+const isLargeInt64 = (value: unknown): boolean => typeof value === "bigint" && value > 0n && value <= Limits.maxInt64
 
 /** Parses a body and removes its nulls. */
 export const body = (text: string): Readonly<Record<string, unknown>> => {
@@ -144,7 +166,7 @@ const needsNullHandling = /null|__proto__|\\u/
 
 /**
  * Replaces null by undefined, except in metadata and custom metrics. Fields are kept, so that an unknown field is rejected even
- * if it is null. Null dimensions are removed, because their names are the user's.
+ * if it is null. Null dimensions are removed, because users choose their names.
  */
 export const withoutNulls = (value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
   const result: Record<string, unknown> = {}
@@ -175,7 +197,7 @@ export const parameter = (query: URLSearchParams, name: string): string | undefi
 export const integer = (name: string, text: string, minimum: number, maximum: number): number => {
   const value = /^-?\d{1,9}$/.test(text) ? Number(text) : Number.NaN
   if (!(value >= minimum && value <= maximum)) {
-    throw invalidRequest(`${name} must be an integer from ${minimum} to ${maximum}, got ${text.slice(0, 40)}`)
+    throw invalidRequest(`${name} must be an integer from ${minimum} to ${maximum}, got ${shown(text)}`)
   }
   return value
 }
@@ -184,7 +206,7 @@ export const integer = (name: string, text: string, minimum: number, maximum: nu
 export const literal = <A extends string>(name: string, text: string, allowed: ReadonlyArray<A>): A => {
   const match = allowed.find((candidate) => candidate === text)
   if (match === undefined) {
-    throw invalidRequest(`Invalid ${name}: ${text.slice(0, 40)}. Must be one of: ${allowed.join(", ")}`)
+    throw invalidRequest(`Invalid ${name}: ${shown(text)}. Must be one of: ${allowed.join(", ")}`)
   }
   return match
 }
@@ -201,8 +223,7 @@ export const boolean = (query: URLSearchParams, name: string): boolean | undefin
 /** Parses an instant parameter (ISO 8601 with a zone) into epoch milliseconds. */
 export const instant = (name: string, text: string): number => {
   const value = /[+-]\d{4}$/.test(text) ? Number.NaN : parseInstant(text)
-  if (Number.isNaN(value))
-    throw invalidRequest(`${name} must be an ISO 8601 instant with a zone, got ${text.slice(0, 40)}`)
+  if (Number.isNaN(value)) throw invalidRequest(`${name} must be an ISO 8601 instant with a zone, got ${shown(text)}`)
   return value
 }
 

@@ -1,5 +1,5 @@
 /**
- * Policies: which of them apply to a path, and their rate limits. Also the scope filters and permissions of API keys.
+ * Finds the policies that apply to a path, and applies their rate limits, the scope filters of API keys, and permissions.
  *
  * Each field of the effective policy comes from the matching policy with the highest priority that defines it.
  *
@@ -103,17 +103,17 @@ export const checkRateLimit = (
  */
 export const matchesPattern = (pattern: string, scope: string): boolean => {
   // Stored scopes are in lower case.
-  const wanted = pattern.toLowerCase().split("/")
+  const patternParts = pattern.toLowerCase().split("/")
   const given = scope.split("/")
-  const parts = wanted[0]?.startsWith("tenant:") === true ? given : given.slice(-wanted.length)
+  const parts = patternParts[0]?.startsWith("tenant:") === true ? given : given.slice(-patternParts.length)
   return (
-    wanted.every((part, i) => {
+    patternParts.every((part, i) => {
       const actual = parts[i]
       if (actual === undefined) return false
-      if (part === "*") return i === wanted.length - 1
+      if (part === "*") return i === patternParts.length - 1
       return part.endsWith(":*") ? actual.startsWith(part.slice(0, -1)) : part === actual
     }) &&
-    (wanted[wanted.length - 1] === "*" || parts.length === wanted.length)
+    (patternParts[patternParts.length - 1] === "*" || parts.length === patternParts.length)
   )
 }
 

@@ -86,7 +86,7 @@ const pageByCreation = (
 ): ReadonlyArray<Reservation> => {
   const isAscending = sort.direction === "asc"
   const at = after === undefined ? undefined : Number(after.key)
-  // Descending starts at the end of the instant, because its rows still ascend by id.
+  // In descending order the page starts at the end of the instant, because rows of one instant ascend by id.
   const place =
     after === undefined || at === undefined
       ? undefined
@@ -243,8 +243,8 @@ const filterOf = (query: URLSearchParams): ((reservation: Reservation) => boolea
   const tests: Array<(reservation: Reservation) => boolean> = []
   const status = query.get("status")
   if (status !== null) {
-    const wanted = Parse.literal("status filter", status, ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"])
-    tests.push((reservation) => reservation.status === wanted)
+    const known = Parse.literal("status filter", status, ["ACTIVE", "COMMITTED", "RELEASED", "EXPIRED"])
+    tests.push((reservation) => reservation.status === known)
   }
   const key = query.get("idempotency_key")
   if (key !== null) tests.push((reservation) => reservation.idempotencyKey === key)

@@ -5,6 +5,8 @@
  *
  * @see `Operations` of `@effect-cycles/protocol`
  */
+import type { Action } from "@effect-cycles/protocol/Action"
+import type { Amount } from "@effect-cycles/protocol/Amount"
 import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Operations from "@effect-cycles/protocol/Operations"
 import * as Subject from "@effect-cycles/protocol/Subject"
@@ -20,12 +22,12 @@ import {
 } from "./access.ts"
 import type { JsonResponse } from "./response.ts"
 import type { Call } from "./call.ts"
-import { bodyOf, optionsResponse, queryOf, checkKeyHeader, setUnlimited, methodNotAllowed } from "./call.ts"
+import { bodyOf, optionsResponse, queryOf, checkKeyHeader, setUnlimited, methodNotAllowed, noSuchPath } from "./call.ts"
 import type { Caller, Context } from "./context.ts"
 import * as Ledger from "./ledger.ts"
 import * as Parse from "./parse.ts"
 import * as Queries from "./queries.ts"
-import { invalidRequest, notFound, ErrorResponse } from "./errorResponse.ts"
+import { ErrorResponse, invalidRequest, notFound } from "./errorResponse.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // respond
@@ -64,7 +66,7 @@ const matchPath = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>
 /** Returns the methods of a path. Authenticates first, so that callers without a valid key can't find out which paths exist. */
 const allowedMethods = (call: Call, found: ReadonlyArray<{ readonly method: string }>): ReadonlyArray<string> => {
   authenticate(call)
-  if (found.length === 0) throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)
+  if (found.length === 0) throw noSuchPath(call)
   return found.map(({ method }) => method)
 }
 
@@ -78,6 +80,11 @@ type Handle = (call: Call, id: string) => JsonResponse
 interface KeyedRequest {
   readonly idempotencyKey: string
   readonly metadata?: unknown
+}
+
+type SubjectRequest = KeyedRequest & {
+  readonly subject: Subject.Subject
+  readonly action: Action
 }
 
 /** Creates the function that authenticates and authorizes the caller of an operation. */
@@ -101,7 +108,7 @@ const requestParser = <A extends KeyedRequest, I>(
   return (call) => {
     const raw = bodyOf(call)
     if (!hasMetadata && Object.hasOwn(raw, "metadata")) {
-      throw invalidRequest("Validation failed: metadata must be no excess property")
+      throw invalidRequest("Validation failed: there is no field metadata")
     }
     const request = Parse.withMetadata(parse, raw)
     checkKeyHeader(call, request.idempotencyKey)
@@ -110,9 +117,10 @@ const requestParser = <A extends KeyedRequest, I>(
 }
 
 /** The handler of a command whose body has a subject. */
-const onSubject = <A extends KeyedRequest & { readonly subject: Subject.Subject }, I>(
+const onSubject = <A extends SubjectRequest, I>(
   operation: { readonly auth: "apiKey"; readonly request: Schema.Codec<A, I> },
   permission: string,
+  amountOf: (request: Parse.OpenMetadata<A>) => Amount,
   run: (context: Context, caller: Caller, request: Parse.OpenMetadata<A>, body: string) => JsonResponse
 ): Handle => {
   const caller = callerOf(operation, permission)
@@ -120,10 +128,36 @@ const onSubject = <A extends KeyedRequest & { readonly subject: Subject.Subject 
   return (call) => {
     const who = caller(call)
     const request = parse(call)
-    checkScopeFilter(who, Subject.scopes(request.subject))
-    return run(call.context, who, request, call.request.body)
+    const scopes = Subject.scopes(request.subject)
+    checkScopeFilter(who, scopes)
+    const { amount, unit } = amountOf(request)
+    const deny = (code: string, message: string): void =>
+      call.server.activity.deny({
+        atMs: call.context.nowMs,
+        scope: scopes[scopes.length - 1] ?? "",
+        action: request.action,
+        unit,
+        amount,
+        code,
+        message
+      })
+    try {
+      const response = run(call.context, who, request, call.request.body)
+      // A decision and a dry run respond with 200.
+      if (response.body.startsWith(denied)) deny(String(Object(JSON.parse(response.body))["reason_code"]), "")
+      return response
+    } catch (error) {
+      if (error instanceof ErrorResponse && isDenial(error)) deny(error.code, error.message)
+      throw error
+    }
   }
 }
+
+const denied = '{"decision":"DENY"'
+
+/** Whether a call failed because of a budget, a policy or a rule, and not because of its request. */
+const isDenial = ({ code, status }: ErrorResponse): boolean =>
+  (status === 404 || status === 409 || status === 429) && code !== "IDEMPOTENCY_MISMATCH"
 
 /** The handler of a command whose path names a reservation. */
 const onReservation = <A extends KeyedRequest, I, C extends KeyCaller | "admin">(
@@ -161,9 +195,9 @@ const getCaller = callerOf(getReservation, "reservations:list")
 const balanceCaller = callerOf(balances, "balances:read")
 
 const handlers: { readonly [Name in Operations.Name]: Handle } = {
-  reserve: onSubject(reserve, "reservations:create", Ledger.reserve),
-  decide: onSubject(decide, "reservations:create", Ledger.decide),
-  event: onSubject(event, "reservations:commit", Ledger.event),
+  reserve: onSubject(reserve, "reservations:create", (_) => _.estimate, Ledger.reserve),
+  decide: onSubject(decide, "reservations:create", (_) => _.estimate, Ledger.decide),
+  event: onSubject(event, "reservations:commit", (_) => _.actual, Ledger.event),
   commit: onReservation(commit.request, callerOf(commit, "reservations:commit"), Ledger.commit),
   release: onReservation(release.request, callerOf(release, "reservations:release"), Ledger.release),
   extend: onReservation(extend.request, callerOf(extend, "reservations:extend"), Ledger.extend),

@@ -4,6 +4,7 @@
 import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import { invalidRequest } from "./errorResponse.ts"
+import * as Parse from "./parse.ts"
 
 /** Validates and returns a scope or a pattern. A pattern may end in `kind:*` (any id) or `/*` (all scopes below). */
 export const parse = (name: string, scope: string, options: { readonly wildcards: boolean }): string => {
@@ -42,6 +43,21 @@ export const parse = (name: string, scope: string, options: { readonly wildcards
     }
   })
   return scope
+}
+
+/**
+ * Throws unless an entry of the scope filter of a key is one segment, `kind:id` or `kind:*`. The reference server accepts any text
+ * but never matches others, so that the key could do nothing there.
+ */
+export const checkFilterEntry = (entry: string): void => {
+  const colon = entry.indexOf(":")
+  const [kind, id] = [entry.slice(0, Math.max(0, colon)), entry.slice(colon + 1)]
+  const levels: ReadonlyArray<string> = Subject.fields
+  if (levels.includes(kind) && (id === "*" || (id.length <= Limits.maxSubjectValue && idPattern.test(id)))) return
+  throw invalidRequest(
+    `scope_filter entry '${Parse.shown(entry)}' must be one segment, '<kind>:<id>' or '<kind>:*', with a kind of ` +
+      levels.join(", ")
+  )
 }
 
 const idPattern = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/

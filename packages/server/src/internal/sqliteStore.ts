@@ -1,9 +1,9 @@
 /**
  * A store in a SQLite file.
  *
- * Writes are buffered in memory and flushed by `commit` in one transaction (WAL, `synchronous=FULL`). Several reservations of one
- * batch change the same budget, which is then written once. Tenants, keys, budgets and policies are few and always in memory.
- * Recent reservations are cached, which covers nearly all reads.
+ * Writes are buffered in memory and flushed by `commit` in one transaction (WAL, `synchronous=FULL`). Several reservations of
+ * one batch change the same budget, which is then written once. Tenants, keys, budgets and policies are few and always in
+ * memory. Recent reservations are cached, which covers nearly all reads.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Format } from "./dataFile.ts"
@@ -28,7 +28,10 @@ const makeStore = (db: DatabaseSync): Store => {
   let isInTransaction = false
   let failure: unknown
 
-  /** Writes within the open transaction. After a failed write nothing is committed any more, because a command may be half written. */
+  /**
+   * Writes within the open transaction. After a failed write nothing is committed any more, because a command may be half
+   * written.
+   */
   const transact: Transact = (write) => {
     if (failure !== undefined) throw failure
     try {

@@ -28,6 +28,26 @@ describe("budgets", () => {
     expect(create()).toBe("409 TENANT_CLOSED")
   })
 
+  it("stores a period and a rollover policy without effect, and warns", () => {
+    const warnings: Array<string> = []
+    const server = makeTestServer(undefined, (message) => warnings.push(message))
+    const create = (agent: string, more: object) =>
+      server.admin("POST", "budgets", budgetBody(`tenant:acme/agent:${agent}`, more)).body
+    const period = { period_start: "2023-01-01T00:00:00Z", period_end: "2023-02-01T00:00:00Z" }
+    expect(create("a", { ...period, rollover_policy: "CARRY_FORWARD" })).toMatchObject(period)
+    create("b", { rollover_policy: "CAP_AT_ALLOCATED" })
+    create("c", { rollover_policy: "NONE" })
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^period_start and period_end and rollover_policy of the TOKENS budget .*agent:a have no effect/
+      ),
+      expect.stringMatching(/^rollover_policy of the TOKENS budget .*agent:b has no effect/)
+    ])
+    server.nowMs += 90 * 86_400_000
+    const lookup = server.admin("GET", `budgets/lookup?${budgetQuery("tenant:acme/agent:a")}`).body
+    expect(lookup).toMatchObject({ allocated: tokens(10), remaining: tokens(10), status: "ACTIVE" })
+  })
+
   it("clears is_over_limit of a budget without debt on any patch", () => {
     const server = makeTestServer()
     createBudget(server, "agent:a", 10)

@@ -35,6 +35,41 @@ describe("keys", () => {
     expect(server.admin("POST", "api-keys/nothing", {}).status).toBe(405)
   })
 
+  it("rejects a reason of more than 512 characters, and revokes nothing", () => {
+    const server = makeTestServer()
+    const { id } = createKey(server)
+    const revoke = (length: number) => server.admin("DELETE", `api-keys/${id}?reason=${"r".repeat(length)}`)
+    expect(errorOf(revoke(513))).toBe("400 INVALID_REQUEST")
+    expect(columnOf(server.admin("GET", "api-keys?status=REVOKED"), "keys", "key_id")).toEqual([])
+    expect(revoke(512).body["revoked_reason"]).toHaveLength(512)
+  })
+
+  it("rejects an entry of a scope filter that the reference server never matches", () => {
+    const server = makeTestServer()
+    const { id } = createKey(server)
+    const create = (entry: string) =>
+      server.admin("POST", "api-keys", { tenant_id: "acme", name: "k", scope_filter: ["workspace:eng", entry] })
+    for (const entry of [
+      "",
+      "*",
+      "workspace",
+      "workspace:",
+      ":eng",
+      "Workspace:eng",
+      "team:eng",
+      "agent:a*",
+      "tenant:acme/workspace:eng",
+      "tenant:acme/*"
+    ]) {
+      expect(errorOf(create(entry))).toBe("400 INVALID_REQUEST")
+      expect(errorOf(server.admin("PATCH", `api-keys/${id}`, { scope_filter: [entry] }))).toBe("400 INVALID_REQUEST")
+    }
+    for (const entry of ["tenant:acme", "workspace:Eng.1", "agent:*"]) {
+      expect(create(entry).status).toBe(201)
+      expect(server.admin("PATCH", `api-keys/${id}`, { scope_filter: [entry] }).status).toBe(200)
+    }
+  })
+
   it("revokes a key once, and rejects changes to a revoked key", () => {
     const server = makeTestServer()
     const { id } = createKey(server)

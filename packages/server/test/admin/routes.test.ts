@@ -2,7 +2,8 @@
  * Routing, content types and trace ids of the admin plane.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { errorOf, makeTestServer } from "../support/testServer.ts"
+import * as Handler from "../../src/internal/handler.ts"
+import { createKey, errorOf, makeTestServer } from "../support/testServer.ts"
 
 describe("admin routes", () => {
   it("returns the methods of a path without a key, and requires a key for everything else", () => {
@@ -15,6 +16,26 @@ describe("admin routes", () => {
     })
     expect(send("GET", "auth/validate").status).toBe(405)
     expect(send("GET", "admin/tenants").status).toBe(401)
+  })
+
+  it("rejects TRACE and other unknown methods with 405 on every path, and an unknown path with 404", () => {
+    const server = makeTestServer()
+    const key = createKey(server).secret
+    const send = (method: string, path: string) =>
+      server.send(method, path, { "x-admin-api-key": "K", "x-cycles-api-key": key }).status
+    for (const path of ["balances?tenant=acme", "nothing", "admin/tenants", "admin/nothing", "auth/validate"]) {
+      expect(["TRACE", "PROPFIND", "get"].map((method) => send(method, path))).toEqual([405, 405, 405])
+    }
+    expect(["nothing", "admin/nothing"].map((path) => send("GET", path))).toEqual([404, 404])
+  })
+
+  it("accepts only GET, HEAD and OPTIONS for health checks", () => {
+    const server = makeTestServer()
+    for (const url of ["/actuator/health", "/actuator/health/readiness", "/actuator/health/liveness"]) {
+      const statusOf = (method: string) =>
+        Handler.handle(server.internals, "both", { method, url, headers: {}, body: "" }, server.nowMs).status
+      expect(["GET", "HEAD", "OPTIONS", "POST", "TRACE"].map(statusOf)).toEqual([200, 200, 200, 405, 405])
+    }
   })
 
   it("accepts only bodies with a JSON content type", () => {

@@ -37,8 +37,8 @@ export interface TestServer {
 }
 
 /** Creates a server whose tenant `acme` has a budget of 1,000,000 tokens. */
-export const makeTestServer = (store?: Store): TestServer => {
-  const internals = CyclesServer.makeServer({ store, adminKey: "K" })
+export const makeTestServer = (store?: Store, warn?: (message: string) => void): TestServer => {
+  const internals = CyclesServer.makeServer({ store, adminKey: "K", warn })
   let apiKey = ""
   const send = (
     method: string,

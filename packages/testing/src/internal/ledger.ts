@@ -1,5 +1,5 @@
 /**
- * Comparisons of the embedded server's ledger with the expectations of a test.
+ * Compares the ledger of the embedded server with the expectations of a test.
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import { format, make } from "@effect-cycles/protocol/Amount"

@@ -8,6 +8,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles } from "effect-cycles"
 import { CyclesTest } from "@effect-cycles/testing"
 
+/** The action of the tests. */
 export const action = { kind: "llm.completion", name: "openai:gpt-5" }
 
 /** A server with 1,000 tokens for the tenant. */

@@ -51,11 +51,11 @@ export const isPlainPublic = (baseUrl: string): boolean => {
 }
 
 /**
- * Whether a host is local or private. `URL` has normalized it: IPv4 with four decimals, IPv6 in brackets, names in
- * lower case.
+ * Whether a host is local or private. `URL` has normalized it: IPv4 with four decimals, IPv6 in brackets and in its
+ * shortest form, all in lower case.
  */
 const isPrivateHost = (host: string): boolean => {
-  if (host.startsWith("[")) return isPrivateV6(groupsOf(host.slice(1, -1)))
+  if (host.startsWith("[")) return isPrivateV6(host)
   const v4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(host)
   if (v4 !== null) return isPrivateV4(Number(v4[1]), Number(v4[2]))
   const name = host.replace(/\.$/, "")
@@ -72,23 +72,10 @@ const isPrivateV4 = (first: number, second: number): boolean =>
   (first === 172 && second >= 16 && second <= 31) ||
   (first === 169 && second === 254)
 
-const isPrivateV6 = (groups: ReadonlyArray<number>): boolean => {
-  const [first = 0, , , , , sixth = 0, seventh = 0, eighth = 0] = groups
-  if (groups.slice(0, 5).every((group) => group === 0)) {
-    // ::1, :: and IPv4-mapped addresses.
-    if (sixth === 0 && seventh === 0 && eighth <= 1) return true
-    if (sixth === 0xffff) return isPrivateV4(seventh >> 8, seventh & 0xff)
-  }
-  return (first & 0xfe00) === 0xfc00 || (first & 0xffc0) === 0xfe80
-}
-
-/** The eight groups of an IPv6 address that `URL` has normalized: hexadecimal, with at most one `::`. */
-const groupsOf = (host: string): ReadonlyArray<number> => {
-  const [before = "", after] = host.split("::")
-  const read = (part: string): ReadonlyArray<number> =>
-    part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16))
-  if (after === undefined) return read(before)
-  const start = read(before)
-  const end = read(after)
-  return [...start, ...Array.from({ length: 8 - start.length - end.length }, () => 0), ...end]
+/** Whether an address in brackets is `::`, `::1`, unique local, link-local, or a private IPv4 address. */
+const isPrivateV6 = (host: string): boolean => {
+  const mapped = /^\[::ffff:([\da-f]+):[\da-f]+\]$/.exec(host)
+  if (mapped === null) return /^\[(::1?\]|f[cd][\da-f]{2}:|fe[89ab][\da-f]:)/.test(host)
+  const group = Number.parseInt(mapped[1] ?? "", 16)
+  return isPrivateV4(group >> 8, group & 0xff)
 }

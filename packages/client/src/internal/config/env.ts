@@ -6,6 +6,7 @@ import * as Limits from "@effect-cycles/protocol/Limits"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -104,6 +105,20 @@ export const subject: Config.Config<Subject.Subject> = Config.map(
   ),
   (values) => Object.fromEntries(values.filter(([, value]) => value !== ""))
 )
+
+/**
+ * Warns of a timeout that is so short that it is probably meant in seconds: other clients of the protocol read the same variables in
+ * seconds.
+ */
+export const warnIfShort = (variable: string, timeout: Duration.Input | undefined): Effect.Effect<void> => {
+  const ms = timeout === undefined ? Infinity : Duration.toMillis(timeout)
+  return ms < suspiciousMs
+    ? Effect.logWarning(`${variable} is ${ms} ms. Numbers without a unit are milliseconds; for seconds write "${ms} s"`)
+    : Effect.void
+}
+
+/** No server responds reliably in less. */
+const suspiciousMs = 100
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers

@@ -8,6 +8,7 @@
  * @see journal format 1 of the client recovery profile
  */
 import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
 
 /**
@@ -33,11 +34,7 @@ export const fingerprint = (options: {
       key,
       256
     )
-    return hex(new Uint8Array(bits)).slice(0, 16)
+    return Hex.encode(new Uint8Array(bits)).slice(0, 16)
   })
-
-/** Bytes as hexadecimal digits. */
-export const hex = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 
 const utf8 = new TextEncoder()

@@ -1,5 +1,5 @@
 /**
- * Reserves an estimate without leaving a reservation behind.
+ * Reserves an estimate, and releases the reservation if its caller doesn't get it.
  *
  * After an ambiguous response the request is repeated once with the same key. If that response is ambiguous too, or if
  * the caller is interrupted, the caller continues immediately. In the background the client repeats the request until
@@ -110,7 +110,7 @@ const repeat = (engine: Engine, prepared: Prepared): Effect.Effect<Response, Cyc
     return send(engine, prepared, "caller")
   })
 
-/** No attempt succeeded. If one may have taken effect, releases the reservation in the background. */
+/** Fails with the error of the attempts. If one of them may have taken effect, releases the reservation in the background. */
 const refused = (
   engine: Engine,
   prepared: Prepared,
@@ -123,7 +123,12 @@ const refused = (
     return error
   }
   return Effect.andThen(
-    continueInBackground(engine, prepared, last === undefined ? 0 : classify(last).minimumDelayMs),
+    continueInBackground(
+      engine,
+      prepared,
+      last === undefined ? 0 : classify(last).minimumDelayMs,
+      attempts.every(isForeign)
+    ),
     error
   )
 }
@@ -202,20 +207,39 @@ const denied = (prepared: Prepared, response: Response): BudgetExceeded =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The caller has stopped waiting: continues in the background. */
-const continueInBackground = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> =>
+const continueInBackground = (
+  engine: Engine,
+  prepared: Prepared,
+  minimumDelayMs: number,
+  isForeign = false
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     prepared.life.fire("abandoned")
-    return engine.background.run(releaseAbandoned(engine, prepared, minimumDelayMs))
+    return engine.background.run(releaseAbandoned(engine, prepared, minimumDelayMs, isForeign))
   })
+
+/**
+ * Whether a page shows that there is no Cycles server at the URL. It proves nothing, because a proxy may have replaced a
+ * response, but nothing suggests that budget is reserved.
+ */
+const isForeign = (error: CyclesError): boolean =>
+  (error._tag === "ApiError" && error.code === undefined && error.status < 500 && error.status !== 429) ||
+  (error._tag === "ProtocolError" && error.hint !== undefined)
 
 /**
  * Repeats the request with the same key to learn the id, and releases the reservation. It stops if a response proves
  * that nothing was reserved.
  *
- * A caller may retry with the same caller-supplied key. It gets the time of one call to do so, and a reservation in use
- * again isn't released.
+ * A caller may retry with the same caller-supplied key. The release therefore starts after the timeout of one call, and skips a
+ * reservation that is in use again.
  */
-const releaseAbandoned = (engine: Engine, prepared: Prepared, minimumDelayMs: number): Effect.Effect<void> => {
+const releaseAbandoned = (
+  engine: Engine,
+  prepared: Prepared,
+  minimumDelayMs: number,
+  wereForeign: boolean
+): Effect.Effect<void> => {
+  let areForeign = wereForeign
   const { isCallerSupplied, key, life, stem } = prepared
   const isInUse = () => isCallerSupplied && engine.keys.has(key)
   const nothingLeft = Retry.ended<void>(undefined)
@@ -235,6 +259,7 @@ const releaseAbandoned = (engine: Engine, prepared: Prepared, minimumDelayMs: nu
               return Effect.as(Release.run(engine, { id, stem, reason: "reserve_abandoned", life }), nothingLeft)
             },
             onFailure: (error): Effect.Effect<Retry.Attempt<void>> => {
+              areForeign &&= isForeign(error)
               const { minimumDelayMs, provesNothingHappened } = classify(error)
               if (provesNothingHappened && error._tag !== "TransportError") {
                 life.fire("refused")
@@ -255,6 +280,7 @@ const releaseAbandoned = (engine: Engine, prepared: Prepared, minimumDelayMs: nu
     yield* Retry.continueAfter({ retry: engine.config.retry, background: engine.background }, first, attempt, (last) =>
       Effect.suspend(() => {
         life.fire("gaveUp")
+        if (areForeign) return Effect.void
         return Log.warning(`An abandoned reservation may stay reserved until its lease ends: ${last.because}`)
       })
     )

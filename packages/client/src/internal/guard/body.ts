@@ -48,7 +48,7 @@ const waitOrLose = <A, E>(
   )
 
 /**
- * If the body has a result, it counts even if the caller was interrupted. Otherwise the cause is the caller's
+ * Returns the result of the body, if there is one, even if the caller was interrupted. Otherwise the cause is the caller's
  * interruption.
  */
 const afterInterrupt = <A, E>(exit: Exit.Exit<A, E>, cause: Cause.Cause<never>): Exit.Exit<A, E> =>

@@ -1,5 +1,5 @@
 /**
- * Guards an effect: reserves, runs the body, and settles by its exit. Only the wait for the reserve, the body and
+ * Guards an effect: reserves, runs the body, and settles according to its exit. Only the wait for the reserve, the body and
  * `onSettled` are interruptible.
  */
 import type { Action } from "@effect-cycles/protocol/Action"

@@ -29,8 +29,8 @@ export const announce = <R>(
       Effect.suspend(() => onSettled(settlement))
     )
     // If the caller is already interrupted, run `onSettled` without interruption, so that it still gets its settlement.
-    const waiting = Effect.flatMap(Effect.exit(restore(Effect.void)), (asked) =>
-      Effect.exit(Exit.isFailure(asked) ? run : restore(run))
+    const waiting = Effect.flatMap(Effect.exit(restore(Effect.void)), (interruption) =>
+      Effect.exit(Exit.isFailure(interruption) ? run : restore(run))
     )
     return Effect.flatMap(waiting, (waited) => {
       // The caller was interrupted. Its interruption takes effect when the guard ends.

@@ -73,8 +73,8 @@ export const reserve = <R>(
           yield* Effect.orDie(settle(engine, handle, Plan.release("scope_closed")))
           return yield* Effect.interrupt
         }
-        const own = yield* Scope.fork(scope)
-        yield* Scope.addFinalizerExit(own, (exit) =>
+        const reservationScope = yield* Scope.fork(scope)
+        yield* Scope.addFinalizerExit(reservationScope, (exit) =>
           handle.isDecided
             ? Effect.void
             : closing.start(
@@ -84,7 +84,7 @@ export const reserve = <R>(
                   Effect.provide(announce(engine, leaveAsIs, handle, options.onSettled, settlement), context)
               )
         )
-        return scopedOf(engine, handle, own, options.onSettled, context)
+        return scopedOf(engine, handle, reservationScope, options.onSettled, context)
       })
     )
   })
@@ -92,7 +92,7 @@ export const reserve = <R>(
 const scopedOf = <R>(
   engine: Engine,
   handle: Handle,
-  own: Scope.Closeable,
+  reservationScope: Scope.Closeable,
   onSettled: OnSettled<R> | undefined,
   context: Context.Context<R>
 ): Scoped => ({
@@ -101,7 +101,7 @@ const scopedOf = <R>(
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const settlement = yield* settle(engine, handle, plan)
-        yield* Scope.close(own, Exit.void)
+        yield* Scope.close(reservationScope, Exit.void)
         yield* Effect.provide(announce(engine, restore, handle, onSettled, settlement), context)
         return settlement
       })
@@ -125,7 +125,11 @@ export function activeOf(engine: Engine, scoped: Scoped): unknown {
     ...viewOf(scoped.handle, hooksOf(engine)),
     commit: (options) => commit(scoped, options),
     release: (reason) => scoped.settle(Plan.release((reason ?? "released_by_caller").slice(0, maxReason))),
-    extend: (by) => extend(engine, scoped.handle, by)
+    extend: (by) => extend(engine, scoped.handle, by),
+    untilLost: Effect.suspend(() => {
+      const { onLost } = scoped.handle
+      return onLost === undefined ? Effect.never : Effect.flatMap(Deferred.await(onLost), Effect.fail)
+    })
   }
   return active
 }

@@ -3,6 +3,7 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import type { BalanceQuery } from "@effect-cycles/protocol/Balance"
 import type { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
+import * as Operations from "@effect-cycles/protocol/Operations"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -17,7 +18,7 @@ import { fingerprint } from "../config/fingerprint.ts"
 import { messageOf } from "../config/time.ts"
 import * as Heartbeat from "../lease/heartbeat.ts"
 import { combine, isAmbiguous } from "../protocol/classify.ts"
-import * as Operations from "../protocol/operations.ts"
+import * as Calls from "../protocol/operations.ts"
 import { pages } from "../protocol/pages.ts"
 import * as Requests from "../protocol/requests.ts"
 import type { Engine } from "../reservation/engine.ts"
@@ -92,18 +93,16 @@ const completed = <A extends Request>(engine: Engine, options: A) =>
 /** Returns the decision that a reserve would get now. */
 export const decide = (engine: Engine, options: Request & { readonly estimate: Amount }) =>
   Effect.gen(function* () {
-    const body = yield* Requests.decisionRequest(yield* completed(engine, options))
-    const call = engine.sender.send(Operations.decide(body, { action: options.action, requested: options.estimate }))
+    const body = yield* Requests.bodyOf(Operations.decide, yield* completed(engine, options))
+    const call = engine.sender.send(Calls.decide(body, { action: options.action, requested: options.estimate }))
     return yield* Retry.waitingAtMost(call, engine.config.policies.maxRetryAfterMs)
   })
 
 /** Charges spend that was never reserved. After an ambiguous response it repeats the request once with the same key. */
 export const event = (engine: Engine, options: Request & { readonly actual: Amount }) =>
   Effect.gen(function* () {
-    const body = yield* Requests.eventRequest(yield* completed(engine, options))
-    const call = engine.sender.send(
-      Operations.event(body, "caller", { action: options.action, requested: options.actual })
-    )
+    const body = yield* Requests.bodyOf(Operations.event, yield* completed(engine, options))
+    const call = engine.sender.send(Calls.event(body, "caller", { action: options.action, requested: options.actual }))
     return yield* Effect.catchIf(call, isAmbiguous, (first) =>
       Effect.mapError(call, (second) => combine([first, second]))
     )
@@ -115,7 +114,7 @@ export const balances = (engine: Engine, query: BalanceQuery | undefined) =>
     Effect.map(CurrentSubject, (ambient) => {
       const { dimensions: _, ...subject } = subjectOf(engine.config.subject, ambient, undefined)
       const page = (query: BalanceQuery) =>
-        Effect.flatMap(Requests.balanceQuery(query), (text) => engine.sender.send(Operations.balances(text)))
+        Effect.flatMap(Requests.queryOf(Operations.balances, query), (text) => engine.sender.send(Calls.balances(text)))
       return pages({ ...subject, ...query }, page, (response) => response.balances)
     })
   )

@@ -53,7 +53,7 @@ export interface Beat extends Entry {
 
 /** Extends leases. */
 export interface Heartbeat {
-  /** Starts extending a lease, from the response to its reserve. */
+  /** Starts to extend a lease. `response` is the response to its reserve. */
   readonly start: (
     reservation: Pick<Beat, "reservationId" | "onLost">,
     options: Lease.Options,

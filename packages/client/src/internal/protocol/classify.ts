@@ -75,7 +75,7 @@ export const rows = {
     conflict: "readBack",
     invalid: "reject"
   },
-  /** An event has no reservation: none to read, and none that could have ended. */
+  /** An event has no reservation that could be read or that could have ended. */
   event: {
     ambiguous: "retry",
     denied: "reject",
@@ -138,7 +138,7 @@ export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean =
 export const combine = (attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]): CyclesError => {
   const [last = attempts[0]] = attempts.slice(-1)
   if (attempts.length === 1 || !mayHaveHappened(attempts)) return last
-  // A throttled response leaves doubt, but reads like a refusal: it must not hide a lost attempt.
+  // A throttled response looks like a refusal. It must not hide that an earlier attempt may have taken effect.
   const inDoubt = attempts.findLast(isAmbiguous)
   if (inDoubt === undefined || inDoubt === last) return last
   return new TransportError({

@@ -6,6 +6,7 @@ import type { BalanceQuery } from "@effect-cycles/protocol/Balance"
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
 import type { EvidenceId, ReservationId } from "@effect-cycles/protocol/Identifiers"
+import * as Operations from "@effect-cycles/protocol/Operations"
 import type {
   CommitRequest,
   ExtendRequest,
@@ -26,29 +27,33 @@ interface KeyOptions {
 /** The operations of the protocol. */
 export const fromSender = (baseUrl: string, { send }: Sender) => {
   const listReservations = (query?: ReservationListQuery, options?: KeyOptions) =>
-    Effect.flatMap(Encode.reservationQuery(query ?? {}), (text) => send(Wire.listReservations(text, keyOf(options))))
+    Effect.flatMap(Encode.queryOf(Operations.listReservations, query ?? {}), (text) =>
+      send(Wire.listReservations(text, keyOf(options)))
+    )
   const balances = (query: BalanceQuery) =>
-    Effect.flatMap(Encode.balanceQuery(query), (text) => send(Wire.balances(text)))
+    Effect.flatMap(Encode.queryOf(Operations.balances, query), (text) => send(Wire.balances(text)))
 
   return {
     "~effect-cycles/CyclesClient": "~effect-cycles/CyclesClient",
     baseUrl,
     reserve: (request: ReservationCreateRequest) =>
-      Effect.flatMap(Encode.createRequest(request), (body) =>
+      Effect.flatMap(Encode.bodyOf(Operations.reserve, request), (body) =>
         send(Wire.reserve(body, { action: request.action, requested: request.estimate }, "caller"))
       ),
     commit: (id: ReservationId, request: CommitRequest) =>
-      Effect.flatMap(Encode.commitRequest(request), (body) => send(Wire.commit(id, body))),
+      Effect.flatMap(Encode.bodyOf(Operations.commit, request), (body) => send(Wire.commit(id, body))),
     release: (id: ReservationId, request: ReleaseRequest, options?: KeyOptions) =>
-      Effect.flatMap(Encode.releaseRequest(request), (body) => send(Wire.release(id, body, keyOf(options)))),
+      Effect.flatMap(Encode.bodyOf(Operations.release, request), (body) =>
+        send(Wire.release(id, body, keyOf(options)))
+      ),
     extend: (id: ReservationId, request: ExtendRequest) =>
-      Effect.flatMap(Encode.extendRequest(request), (body) => send(Wire.extend(id, body))),
+      Effect.flatMap(Encode.bodyOf(Operations.extend, request), (body) => send(Wire.extend(id, body))),
     decide: (request: DecisionRequest) =>
-      Effect.flatMap(Encode.decisionRequest(request), (body) =>
+      Effect.flatMap(Encode.bodyOf(Operations.decide, request), (body) =>
         send(Wire.decide(body, { action: request.action, requested: request.estimate }))
       ),
     event: (request: EventCreateRequest) =>
-      Effect.flatMap(Encode.eventRequest(request), (body) =>
+      Effect.flatMap(Encode.bodyOf(Operations.event, request), (body) =>
         send(Wire.event(body, "caller", { action: request.action, requested: request.actual }))
       ),
     getReservation: (id: ReservationId, options?: KeyOptions) =>

@@ -25,15 +25,15 @@ interface Row<A extends object> extends Pick<Operations.Operation, "auth" | "met
  */
 const callOf = <A extends object>({ auth, method, name, pathOf, read, status }: Row<A>, id?: string) => {
   const path = pathOf(id)
-  const isRight = Result.isSuccess(path)
+  const isValid = Result.isSuccess(path)
   return {
     operation: name,
     method,
-    path: isRight ? path.success : "",
+    path: isValid ? path.success : "",
     status,
     read,
     auth: auth === "none" ? auth : "apiKey",
-    invalid: isRight ? undefined : invalid(name, path.failure)
+    invalid: isValid ? undefined : invalid(name, path.failure)
   } as const
 }
 

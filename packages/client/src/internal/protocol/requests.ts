@@ -18,37 +18,27 @@ import { invalidRequest } from "./invalid.ts"
 // requests of the caller
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The body of a decide. */
-export const decisionRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("decide", Operations.decide.encode, request)
+/** An operation that encodes requests. */
+interface Encoder<A extends object> {
+  readonly name: Operation
+  readonly encode: (input: unknown) => Result.Result<A, Schema.SchemaError>
+}
 
-/** The body of a reserve. */
-export const createRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("reserve", Operations.reserve.encode, request)
+/** The body of a request. */
+export const bodyOf = (operation: Encoder<object>, request: unknown): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(encoded(operation, request), Json.stringify)
 
-/** The body of a commit. */
-export const commitRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("commit", Operations.commit.encode, request)
-
-/** The body of a release. */
-export const releaseRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("release", Operations.release.encode, request)
-
-/** The body of an extend. */
-export const extendRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("extend", Operations.extend.encode, request)
-
-/** The body of an event. */
-export const eventRequest = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  body("event", Operations.event.encode, request)
-
-/** The query of a list of reservations, with the question mark. */
-export const reservationQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked("listReservations", Operations.listReservations.encode, request), queryText)
-
-/** The query of a list of balances, with the question mark. */
-export const balanceQuery = (request: unknown): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked("balances", Operations.balances.encode, request), queryText)
+/** The query of a request, with the question mark. */
+export const queryOf = (operation: Encoder<object>, request: unknown): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(encoded(operation, request), (fields) => {
+    const params = new URLSearchParams()
+    for (const [name, value] of Object.entries(fields)) {
+      if (Array.isArray(value)) params.set(name, value.join(","))
+      else if (value !== undefined) params.set(name, String(value))
+    }
+    const text = params.toString()
+    return text === "" ? "" : `?${text}`
+  })
 
 /** The body of a reserve, and its parts that a later event repeats. */
 export interface ReserveText {
@@ -59,7 +49,7 @@ export interface ReserveText {
 
 /** The body of a reserve, or the fields that are invalid. */
 export const reserveText = (request: unknown): Result.Result<ReserveText, InvalidRequest> =>
-  Result.map(written("reserve", Operations.reserve.encode, request), (wire) => {
+  Result.map(written(Operations.reserve, request), (wire) => {
     const subject = Json.stringify(wire.subject)
     const action = Json.stringify(wire.action)
     const { action: _action, subject: _subject, ...rest } = wire
@@ -94,7 +84,7 @@ export interface Spend {
 }
 
 /** The body of a commit. */
-export const commitText = (spend: Spend): string => `{${spendText(spend, marker(spend))}}`
+export const commitText = (spend: Spend): string => `{${spendText(spend, metadataOf(spend))}}`
 
 /** The body of an event that charges spend after the reservation has ended. */
 export const eventText = (
@@ -103,7 +93,7 @@ export const eventText = (
   recovered: { readonly reservationId: string; readonly reason: RecoveryReason }
 ): string =>
   `{${spendText(spend, {
-    ...marker(spend),
+    ...metadataOf(spend),
     recovered_reservation_id: JSON.stringify(recovered.reservationId),
     recovery_reason: JSON.stringify(recovered.reason)
   })},"${names.subject}":${reserve.subject},"${names.action}":${reserve.action}}`
@@ -143,12 +133,10 @@ const names = {
   extendByMs: Operations.wireName("extendByMs")
 } as const
 
-type Encode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
-
 /** The metadata fields that the client itself adds. */
 const ownMetadata: ReadonlySet<string> = new Set(["actual_source", "recovered_reservation_id", "recovery_reason"])
 
-const marker = ({ extras, isEstimated }: Spend): Fields =>
+const metadataOf = ({ extras, isEstimated }: Spend): Fields =>
   isEstimated ? { ...extras.metadata, actual_source: '"estimate"' } : extras.metadata
 
 const spendText = ({ actual, extras, key, latencyMs }: Spend, metadata: Fields): string => {
@@ -181,21 +169,8 @@ const parseObject = (text: string): Readonly<Record<string, unknown>> | undefine
   }
 }
 
-const written = <A>(operation: Operation, encode: Encode<A>, input: unknown): Result.Result<A, InvalidRequest> =>
-  Result.mapError(encode(input), (error) => invalidRequest(operation, error, input))
+const written = <A extends object>({ encode, name }: Encoder<A>, input: unknown): Result.Result<A, InvalidRequest> =>
+  Result.mapError(encode(input), (error) => invalidRequest(name, error, input))
 
-const checked = <A>(operation: Operation, encode: Encode<A>, input: unknown): Effect.Effect<A, InvalidRequest> =>
-  Effect.suspend(() => Effect.fromResult(written(operation, encode, input)))
-
-const body = <A>(operation: Operation, encode: Encode<A>, input: unknown): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(checked(operation, encode, input), Json.stringify)
-
-const queryText = (fields: object): string => {
-  const params = new URLSearchParams()
-  for (const [name, value] of Object.entries(fields)) {
-    if (Array.isArray(value)) params.set(name, value.join(","))
-    else if (value !== undefined) params.set(name, String(value))
-  }
-  const text = params.toString()
-  return text === "" ? "" : `?${text}`
-}
+const encoded = <A extends object>(operation: Encoder<A>, input: unknown): Effect.Effect<A, InvalidRequest> =>
+  Effect.suspend(() => Effect.fromResult(written(operation, input)))

@@ -128,8 +128,8 @@ export class Handle {
   }
 
   /**
-   * Returns the caller's amount if it has the unit of the estimate. Accepts any object with the fields of an amount: it
-   * doesn't type-check, but known spend must not be lost. Throws if the value isn't an amount.
+   * Returns the caller's amount if it has the unit of the estimate. Also accepts another object with the fields of an amount,
+   * which the compiler refuses, so that known spend isn't lost. Throws if the value isn't an amount.
    */
   inUnit(given: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> {
     const { unit } = this.prepared.estimate

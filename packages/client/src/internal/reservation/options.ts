@@ -5,15 +5,11 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
-import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import * as Brand from "effect/Brand"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
 import { InvalidRequest } from "../../CyclesError.ts"
-import type { Heartbeat } from "../../Heartbeat.ts"
 import type { Metadata } from "../../Reservation.ts"
 import type { Settlement } from "../../Settlement.ts"
 import { CurrentSubject, none } from "../../Subject.ts"
@@ -24,24 +20,16 @@ import type { Progress } from "../transport/call.ts"
 import * as Keys from "./keys.ts"
 import { Lifecycle } from "./lifecycle.ts"
 import type { Observer } from "./lifecycle.ts"
-import type { Policies, Resolved } from "./policies.ts"
+import type { PolicyOptions, Resolved } from "./policies.ts"
+import * as Policies from "./policies.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The options that all guards share, without the refinements of the public types. */
-export interface LeaseOptions<R = never> {
-  readonly ttl?: Duration.Input | undefined
-  readonly extendBy?: Duration.Input | undefined
-  readonly gracePeriod?: Duration.Input | undefined
-  readonly overagePolicy?: OveragePolicy | undefined
+export interface LeaseOptions<R = never> extends PolicyOptions {
   readonly dryRun?: boolean | undefined
-  readonly onFailure?: OnFailure | undefined
-  readonly onCrash?: OnCrash | undefined
-  readonly settle?: Settle | undefined
-  readonly maxRetryAfter?: Duration.Input | undefined
-  readonly heartbeat?: Heartbeat | undefined
   readonly onSettled?: OnSettled<R> | undefined
 }
 
@@ -73,7 +61,7 @@ export interface Prepared {
   /** The scopes of the subject, for error responses without scopes. */
   readonly scopes: ReadonlyArray<string>
   readonly isDryRun: boolean
-  readonly policies: Policies
+  readonly policies: Policies.Policies
   readonly life: Lifecycle
   /** Whether the request may have been sent. If not, nothing is reserved. */
   readonly progress: Progress
@@ -131,10 +119,10 @@ export const prepare = (
 export const subjectOf = (
   configured: Subject.Subject,
   ambient: Subject.Subject,
-  own: Subject.Subject | undefined
+  ofCall: Subject.Subject | undefined
 ): Subject.Subject => {
   const outer = ambient === none ? configured : Subject.merge(configured, ambient)
-  return own === undefined ? outer : Subject.merge(outer, own)
+  return ofCall === undefined ? outer : Subject.merge(outer, ofCall)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -145,25 +133,16 @@ export const subjectOf = (
 const checkedKey = Brand.nominal<IdempotencyKey>()
 
 /** The policies of a call. Default: those of the client. */
-const policiesOf = (config: Resolved, options: ReserveOptions<unknown>): Result.Result<Policies, InvalidRequest> => {
-  const own = names.some((name) => options[name] !== undefined)
-  if (!own) return Result.succeed(config.policies)
+const policiesOf = (
+  config: Resolved,
+  options: ReserveOptions<unknown>
+): Result.Result<Policies.Policies, InvalidRequest> => {
+  const hasPolicies = names.some((name) => options[name] !== undefined)
+  if (!hasPolicies) return Result.succeed(config.policies)
   const problems: Array<Problem> = []
-  const read = Limits.reader(problems)
-  const { policies } = config
-  read.literal("onUnsettled", options.onUnsettled)
-  const ttlMs = read.duration("ttl", options.ttl) ?? policies.ttlMs
-  const result: Policies = {
-    ttlMs,
-    extendByMs: read.duration("extendBy", options.extendBy) ?? config.extendByMs ?? ttlMs,
-    gracePeriodMs: read.duration("gracePeriod", options.gracePeriod) ?? policies.gracePeriodMs,
-    maxRetryAfterMs: read.duration("maxRetryAfter", options.maxRetryAfter) ?? policies.maxRetryAfterMs,
-    overagePolicy: read.literal("overagePolicy", options.overagePolicy) ?? policies.overagePolicy,
-    heartbeat: read.literal("heartbeat", options.heartbeat) ?? policies.heartbeat,
-    onFailure: read.literal("onFailure", options.onFailure) ?? policies.onFailure,
-    onCrash: read.literal("onCrash", options.onCrash) ?? policies.onCrash,
-    settle: read.literal("settle", options.settle) ?? policies.settle
-  }
+  const reader = Limits.reader(problems)
+  reader.literal("onUnsettled", options.onUnsettled)
+  const result = Policies.read(reader, options, config.policies, config.extendByMs)
   return problems.length === 0
     ? Result.succeed(result)
     : Result.fail(new InvalidRequest({ operation: "reserve", fields: problems }))

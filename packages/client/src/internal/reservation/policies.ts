@@ -1,6 +1,7 @@
 /** The policies of a client with all defaults, validated and in milliseconds. */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
+import type * as Duration from "effect/Duration"
 import type * as Schedule from "effect/Schedule"
 import type { CyclesConfig, OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
@@ -24,6 +25,19 @@ export interface Policies {
   readonly settle: Settle
 }
 
+/** The options of a client or of a call that set policies. */
+export interface PolicyOptions {
+  readonly ttl?: Duration.Input | undefined
+  readonly extendBy?: Duration.Input | undefined
+  readonly gracePeriod?: Duration.Input | undefined
+  readonly maxRetryAfter?: Duration.Input | undefined
+  readonly overagePolicy?: OveragePolicy | undefined
+  readonly heartbeat?: Heartbeat | undefined
+  readonly onFailure?: OnFailure | undefined
+  readonly onCrash?: OnCrash | undefined
+  readonly settle?: Settle | undefined
+}
+
 /** The configuration of a client. */
 export interface Resolved {
   readonly baseUrl: string
@@ -38,35 +52,57 @@ export interface Resolved {
   readonly scanIntervalMs: number
 }
 
+const defaults: Policies = {
+  ttlMs: 60_000,
+  extendByMs: 60_000,
+  gracePeriodMs: undefined,
+  maxRetryAfterMs: 0,
+  overagePolicy: undefined,
+  heartbeat: "warn",
+  onFailure: "partial",
+  onCrash: "expire",
+  settle: "attempt"
+}
+
 /** Adds the defaults. Throws a `RangeError` with every option that is out of range. */
 export const resolve = (
   config: CyclesConfig,
   { baseUrl, timeoutMs }: Pick<Connection, "baseUrl" | "timeoutMs">
 ): Resolved => {
   const problems: Array<Problem> = []
-  const read = Limits.reader(problems)
-  const ttlMs = read.duration("ttl", config.ttl) ?? 60_000
-  const extendByMs = read.duration("extendBy", config.extendBy)
+  const reader = Limits.reader(problems)
+  const policies = read(reader, config, defaults, undefined)
   const resolved: Resolved = {
     baseUrl,
     subject: config.subject ?? none,
-    extendByMs,
-    policies: {
-      ttlMs,
-      extendByMs: extendByMs ?? ttlMs,
-      gracePeriodMs: read.duration("gracePeriod", config.gracePeriod),
-      maxRetryAfterMs: read.duration("maxRetryAfter", config.maxRetryAfter) ?? 0,
-      overagePolicy: read.literal("overagePolicy", config.overagePolicy),
-      heartbeat: "warn",
-      onFailure: read.literal("onFailure", config.onFailure) ?? "partial",
-      onCrash: read.literal("onCrash", config.onCrash) ?? "expire",
-      settle: read.literal("settle", config.settle) ?? "attempt"
-    },
+    extendByMs: config.extendBy === undefined ? undefined : policies.extendByMs,
+    policies,
     retry: config.retry ?? retryPolicy(),
     timeoutMs,
-    flushTimeoutMs: read.duration("flushTimeout", config.flushTimeout) ?? 10_000,
-    scanIntervalMs: read.duration("scanInterval", config.scanInterval) ?? 60_000
+    flushTimeoutMs: reader.duration("flushTimeout", config.flushTimeout) ?? 10_000,
+    scanIntervalMs: reader.duration("scanInterval", config.scanInterval) ?? 60_000
   }
   if (problems.length > 0) throw new RangeError(messageOf(problems))
   return resolved
+}
+
+/** Reads policies. An absent `extendBy` is `extendByMs` or, if that is absent too, the `ttl`. */
+export const read = (
+  reader: Limits.Reader,
+  options: PolicyOptions,
+  defaults: Policies,
+  extendByMs: number | undefined
+): Policies => {
+  const ttlMs = reader.duration("ttl", options.ttl) ?? defaults.ttlMs
+  return {
+    ttlMs,
+    extendByMs: reader.duration("extendBy", options.extendBy) ?? extendByMs ?? ttlMs,
+    gracePeriodMs: reader.duration("gracePeriod", options.gracePeriod) ?? defaults.gracePeriodMs,
+    maxRetryAfterMs: reader.duration("maxRetryAfter", options.maxRetryAfter) ?? defaults.maxRetryAfterMs,
+    overagePolicy: reader.literal("overagePolicy", options.overagePolicy) ?? defaults.overagePolicy,
+    heartbeat: reader.literal("heartbeat", options.heartbeat) ?? defaults.heartbeat,
+    onFailure: reader.literal("onFailure", options.onFailure) ?? defaults.onFailure,
+    onCrash: reader.literal("onCrash", options.onCrash) ?? defaults.onCrash,
+    settle: reader.literal("settle", options.settle) ?? defaults.settle
+  }
 }

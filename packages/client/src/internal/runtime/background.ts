@@ -24,7 +24,7 @@ export interface Background {
   readonly wake: Effect.Effect<void>
   /** Waits up to a limit until no work is left. Returns whether none is left. */
   readonly idle: (limitMs: number) => Effect.Effect<boolean>
-  /** The number of running pieces of work. */
+  /** The number of running effects. */
   readonly size: Effect.Effect<number>
 }
 

@@ -2,9 +2,11 @@
  * Runs effects of collaborators, such as a journal or a callback, that may die, never return, or ignore interruption.
  * The caller waits for a limited time.
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
 import type { Timer, TimerQueue } from "../transport/timerQueue.ts"
 
 /**
@@ -39,4 +41,14 @@ export const exitWithin = <A, E, R>(
         fiber.interruptUnsafe()
       })
     })
+  )
+
+/** Ends a stream that emits nothing within the time limit. It then interrupts the stream without waiting. */
+export const pulledWithin = <A, E, R>(
+  timers: TimerQueue<Timer>,
+  limitMs: number,
+  stream: Stream.Stream<A, E, R>
+): Stream.Stream<A, E, R> =>
+  Stream.transformPull(stream, (pull) =>
+    Effect.succeed(Effect.flatMap(exitWithin(timers, limitMs, pull), (exit) => exit ?? Cause.done()))
   )

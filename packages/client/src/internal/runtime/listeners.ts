@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
+/** Values for any number of streams. */
 export interface Listeners<A> {
   /** Sends a value to every open stream. */
   readonly publish: (value: A) => void
@@ -18,7 +19,7 @@ export const make = <A>(capacity: number): Listeners<A> => {
   let isEnded = false
   const listen = Effect.acquireRelease(
     Effect.sync(() => {
-      const listener: Listener<A> = { held: [], wake: nothing }
+      const listener: Listener<A> = { buffered: [], wake: nothing }
       listeners.add(listener)
       return listener
     }),
@@ -26,7 +27,7 @@ export const make = <A>(capacity: number): Listeners<A> => {
   )
   const take = (listener: Listener<A>): Effect.Effect<readonly [A, ...Array<A>], Cause.Done> =>
     Effect.suspend(() => {
-      const [first, ...rest] = listener.held.splice(0)
+      const [first, ...rest] = listener.buffered.splice(0)
       if (first !== undefined) return Effect.succeed([first, ...rest] as const)
       if (isEnded) return Cause.done()
       return Effect.callback<void>((resume) => {
@@ -39,7 +40,7 @@ export const make = <A>(capacity: number): Listeners<A> => {
   return {
     publish: (value) => {
       for (const listener of listeners) {
-        if (listener.held.push(value) > capacity) listener.held.shift()
+        if (listener.buffered.push(value) > capacity) listener.buffered.shift()
         listener.wake()
       }
     },
@@ -51,8 +52,9 @@ export const make = <A>(capacity: number): Listeners<A> => {
   }
 }
 
+/** One open stream. */
 interface Listener<A> {
-  readonly held: Array<A>
+  readonly buffered: Array<A>
   /** Resumes a waiting consumer. */
   wake: () => void
 }

@@ -24,7 +24,7 @@ import type {
   SettlementJournal
 } from "../../SettlementJournal.ts"
 import type { Timer, TimerQueue } from "../transport/timerQueue.ts"
-import { exitWithin } from "./bounded.ts"
+import { exitWithin, pulledWithin } from "./bounded.ts"
 import * as Log from "./log.ts"
 import * as Metrics from "./metrics.ts"
 
@@ -88,8 +88,8 @@ export interface Outbox {
   readonly forgetOpen: (reservationId: ReservationId) => Effect.Effect<void>
   /**
    * Scans all spend that no fiber is settling: adopts the open records of dead processes, writes unjournaled spend, and
-   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal
-   * was seen.
+   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal could be
+   * read.
    */
   readonly scan: (handlers: {
     readonly parked: (spend: Spend) => Effect.Effect<void>
@@ -257,8 +257,8 @@ export const make = (options: {
       )
 
     /**
-     * Adopts the records of dead processes, and returns whether it could. A second caller waits for the first one: until
-     * the records are adopted, the journal shows neither caller that they are pending.
+     * Adopts the records of dead processes, and returns whether it could. A second caller waits for the first
+     * one, because the journal doesn't return these records as pending before they are adopted.
      */
     const adopt = (limitMs: number): Effect.Effect<boolean> =>
       Semaphore.withPermit(
@@ -276,8 +276,8 @@ export const make = (options: {
     const scanJournal = (found: (record: JournalRecord) => Effect.Effect<void>): Effect.Effect<boolean> =>
       Effect.gen(function* () {
         let count = 0
-        const records = Stream.unwrap(Effect.map(opened, ({ pending }) => pending)).pipe(
-          Stream.timeout(journalReadMs),
+        const pending = Stream.unwrap(Effect.map(opened, ({ pending }) => pending))
+        const records = pulledWithin(timers, journalReadMs, pending).pipe(
           Stream.tap(() => Effect.sync(() => void (count += 1))),
           Stream.filter((record) => record.baseUrl === owner.baseUrl && !isKnown(record))
         )

@@ -66,7 +66,7 @@ export const pending = (spend: Spend, because: string): Pending =>
 // one attempt
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** When the caller stops waiting. */
+/** The time at which the caller stops waiting. */
 interface Deadline {
   readonly clock: Clock.Clock
   readonly endsAtMs: number
@@ -84,7 +84,9 @@ const within = <A>(
   send: (timeoutMs: number) => Effect.Effect<A>
 ): Effect.Effect<A | Retry.Again> => {
   const timeoutMs = leftMs(deadline)
-  return timeoutMs > 0 ? send(timeoutMs) : Effect.succeed(unknown(spend, "there was no time left for it", 0))
+  return timeoutMs > 0
+    ? send(timeoutMs)
+    : Effect.succeed(unknown(spend, "there was no time left for another request", 0))
 }
 
 const byCommit = (runtime: Runtime, spend: Spend, deadline: Deadline): Effect.Effect<Attempted> =>
@@ -269,7 +271,7 @@ const settled = (
 const warnOfShortfall = (settlement: Committed | Recovered): Effect.Effect<void> =>
   Log.warning(
     `Reservation ${settlement.reservationId}: ${settlement.shortfall} of ${settlement.actual} was not charged; ` +
-      `the budget doesn't show this spend`
+      `the budget doesn't include this spend`
   )
 
 /** Gives up: moves the spend to the dead letters. */

@@ -3,9 +3,9 @@
  * it sends every record that no fiber of this process is settling, unchanged. Several processes may do so at the same
  * time, because the idempotency keys prevent a second charge.
  *
- * An event isn't sent again after the server may have forgotten its key, because it might be charged twice. It becomes
- * a dead letter. The age of a record is measured by the server's clock. A record from before 2026 was written with a
- * wrong clock, so its age is unknown, and it is sent.
+ * An event isn't sent again if the server may have deleted its key, because it could be charged twice. Its record becomes a
+ * dead letter. The age of a record is measured by the server's clock. A record from before 2026 was written with a wrong clock,
+ * so its age is unknown, and it is sent.
  *
  * @see client recovery profile CR-DURABLE-001 to 006. The reference server keeps the key of an event for 7 days, and
  * the key of a commit as long as the reservation (30 days), after which a commit can't be charged twice.
@@ -15,8 +15,8 @@ import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { JournalRecord } from "../../SettlementJournal.ts"
 import type { Engine } from "../reservation/engine.ts"
@@ -40,7 +40,7 @@ export const forever = (engine: Engine): Effect.Effect<never> =>
     })
   )
 
-/** Scans the outbox once. Returns whether the whole journal was seen. */
+/** Scans the outbox once. Returns whether the whole journal could be read. */
 export const scan = (engine: Engine): Effect.Effect<boolean> =>
   engine.outbox.scan({
     parked: (spend) => retry(engine, spend),
@@ -56,7 +56,7 @@ const recover = (engine: Engine, record: JournalRecord): Effect.Effect<void> =>
   Effect.gen(function* () {
     const spend = read(engine, record)
     if (spend === undefined) {
-      const reason = "the record holds no amount that can be read"
+      const reason = "the record has no readable amount"
       yield* engine.outbox.buryRecord(record, reason)
       yield* Effect.withFiber((fiber) => Effect.sync(() => Metrics.unrecorded(fiber.context)))
       return yield* Log.error(
@@ -97,7 +97,7 @@ const attemptOnce = (engine: Engine, spend: Spend, isTooOld: boolean): Effect.Ef
             engine,
             spend,
             "TOO_OLD",
-            "the record is older than the server remembers idempotency keys of events"
+            "the record is older than the time for which the server keeps idempotency keys of events"
           )
         : yield* Commit.attempt(engine, spend, engine.config.timeoutMs)
       if (attempted._tag === "Again") {
@@ -139,13 +139,13 @@ const Charge = Schema.Struct({
   metadata: Schema.optionalKey(Schema.Unknown)
 })
 
-const decodeCharge = Schema.decodeUnknownOption(Charge)
+const decodeCharge = Schema.decodeUnknownResult(Charge)
 
-const chargeOf = ({ commitBody }: JournalRecord): Option.Option<typeof Charge.Type> => {
+const chargeOf = ({ commitBody }: JournalRecord): typeof Charge.Type | undefined => {
   try {
-    return decodeCharge(Json.parse(commitBody))
+    return Result.getOrUndefined(decodeCharge(Json.parse(commitBody)))
   } catch {
-    return Option.none()
+    return undefined
   }
 }
 
@@ -154,12 +154,12 @@ const isEstimate = Schema.is(Schema.Struct({ actual_source: Schema.Literal("esti
 
 const read = (engine: Engine, record: JournalRecord): Spend | undefined => {
   const charge = chargeOf(record)
-  if (Option.isNone(charge)) return undefined
+  if (charge === undefined) return undefined
   return {
     record,
     life: new Lifecycle("pending", engine.observer),
-    actual: charge.value.actual,
-    isEstimated: isEstimate(charge.value.metadata),
+    actual: charge.actual,
+    isEstimated: isEstimate(charge.metadata),
     estimate: undefined,
     subject: undefined,
     action: undefined,

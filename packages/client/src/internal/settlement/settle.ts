@@ -31,8 +31,8 @@ import * as Release from "./release.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Settles a reservation by a plan, or fails with `AlreadySettled`. Whether it is settled is checked and decided in one
- * step, so that of two fibers only one settles. The caller makes it uninterruptible.
+ * Settles a reservation by a plan, or fails with `AlreadySettled`. The check and the decision are one step, so that only one of
+ * two fibers settles. The caller makes it uninterruptible.
  */
 export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement, AlreadySettled> =>
   Effect.suspend((): Effect.Effect<Settlement, AlreadySettled> => {

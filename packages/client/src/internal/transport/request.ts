@@ -23,12 +23,12 @@ export const make = ({ adminKey, apiKey, baseUrl }: Connection): Requests => {
   }
   return {
     build: (call, span) => {
-      const own = headers[call.auth][call.method]
+      const fixed = headers[call.auth][call.method]
       const trace = span === undefined ? undefined : Span.traceparent(span)
       return {
         method: call.method,
         url: baseUrl + call.path,
-        headers: trace === undefined ? own : { ...own, [ProtocolHeaders.TRACEPARENT]: trace },
+        headers: trace === undefined ? fixed : { ...fixed, [ProtocolHeaders.TRACEPARENT]: trace },
         body: call.body,
         // The heartbeat itself retries an ambiguous extension. All other POST requests have an idempotency key.
         isRepeatable: call.operation !== "extend",

@@ -12,6 +12,8 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type { CyclesError } from "../../CyclesError.ts"
 import { ApiError, BudgetExceeded, ProtocolError, TransportError } from "../../CyclesError.ts"
+import { ruleOf } from "../models/errorCodes.ts"
+import * as Hints from "./hints.ts"
 import type { Call, Meta, WithMeta } from "./call.ts"
 import type { Redactor } from "./redact.ts"
 import type { End } from "./transport.ts"
@@ -84,9 +86,10 @@ const read = <A extends object>(
     return Exit.fail(attempts <= 1 || countsAfterRepeat(error) ? error : afterRepeat(call, origin, error))
   }
   const parsed = parse(call, text)
-  return Result.isFailure(parsed)
-    ? Exit.fail(protocolError(call, status, meta, origin, parsed.failure.problem, parsed.failure.cause))
-    : Exit.succeed(Object.assign(parsed.success, { meta }))
+  if (Result.isSuccess(parsed)) return Exit.succeed(Object.assign(parsed.success, { meta }))
+  const { cause, problem } = parsed.failure
+  const hint = isPage(text) ? Hints.ofPage(status, text, origin.redactor.text(origin.url())) : undefined
+  return Exit.fail(protocolError(call, status, meta, origin, problem, cause, hint))
 }
 
 /** Returns how a response violates its type; nothing if it is valid. */
@@ -136,7 +139,8 @@ const protocolError = <A extends object>(
   meta: ProtocolHeaders.ResponseMeta,
   { redactor, url }: Origin,
   problem: string,
-  cause?: unknown
+  cause?: unknown,
+  hint?: string
 ): ProtocolError =>
   new ProtocolError({
     operation: call.operation,
@@ -144,7 +148,8 @@ const protocolError = <A extends object>(
     problem: redactor.text(problem),
     requestId: meta.requestId,
     url: redactor.text(url()),
-    cause: redactor.cause(cause)
+    cause: redactor.cause(cause),
+    hint
   })
 
 const refusal = <A extends object>(
@@ -163,7 +168,8 @@ const refusal = <A extends object>(
     requestId: body?.requestId ?? meta.requestId,
     traceId: body?.traceId ?? meta.traceId
   }
-  if (body !== undefined && budgetCodes.has(body.error) && !isDecidedByStatus(status)) {
+  // A 410 is about the reservation, whatever its code.
+  if (body !== undefined && status !== 410 && ruleOf(call.operation, status, body.error).class === "denied") {
     return new BudgetExceeded({
       ...common,
       code: body.error,
@@ -172,29 +178,18 @@ const refusal = <A extends object>(
       scopes: call.about?.scopes ?? []
     })
   }
+  const from = redactor.text(url())
   return new ApiError({
     ...common,
     status,
     code: body?.error,
     details: body?.details,
-    url: redactor.text(url())
+    url: from,
+    hint: body === undefined ? Hints.ofPage(status, text, from) : Hints.ofRefusal(status, body.error, call.about, meta)
   })
 }
 
-/**
- * Whether the status decides, regardless of the error code: the caller is unauthorized or throttled, the reservation is
- * gone, or the server failed and may have acted. The budget doesn't deny the request in these cases.
- */
-const isDecidedByStatus = (status: number): boolean =>
-  status === 401 || status === 403 || status === 410 || status === 429 || status >= 500
-
-const budgetCodes: ReadonlySet<string> = new Set([
-  "BUDGET_EXCEEDED",
-  "BUDGET_FROZEN",
-  "BUDGET_CLOSED",
-  "OVERDRAFT_LIMIT_EXCEEDED",
-  "DEBT_OUTSTANDING"
-])
+const isPage = (body: string): boolean => /^\s*</.test(body)
 
 /**
  * Whether the response to a repeated request also counts for the first one. The server checks the key and the rate
@@ -227,7 +222,8 @@ const timedOut = <A extends object>(call: Call<A>, origin: Origin, wasSent: bool
     kind: "timeout",
     mayHaveArrived: wasSent,
     problem: wasSent ? `no response within ${limit}` : `too many other calls were in flight for ${limit}`,
-    url: origin.redactor.text(origin.url())
+    url: origin.redactor.text(origin.url()),
+    hint: wasSent ? Hints.ofTimeout(origin.limitMs) : undefined
   })
 }
 
@@ -235,15 +231,20 @@ const failed = <A extends object>(
   call: Call<A>,
   { redactor, url }: Origin,
   failure: TransportFailure
-): TransportError =>
-  new TransportError({
+): TransportError => {
+  const problem = typeof failure.problem === "string" ? redactor.text(failure.problem) : "the exchange broke off"
+  const cause = redactor.cause(failure.cause)
+  const from = redactor.text(url())
+  return new TransportError({
     operation: call.operation,
     kind: kinds.has(failure.kind) ? failure.kind : "unknown",
     mayHaveArrived: failure.mayHaveArrived !== false,
-    problem: typeof failure.problem === "string" ? redactor.text(failure.problem) : "the exchange broke off",
-    url: redactor.text(url()),
-    cause: redactor.cause(failure.cause)
+    problem,
+    url: from,
+    cause,
+    hint: Hints.ofFailure(problem, cause, from)
   })
+}
 
 const kinds: ReadonlySet<string> = new Set(["refused", "interrupted", "tooLarge", "unknown"])
 

@@ -2,8 +2,8 @@
  * Sends one call of the protocol: from request text to validated response or typed error.
  *
  * It doesn't retry or journal. A call has a deadline, a slot in the bulkhead and a span, and its errors don't contain
- * the request. Even if a transport, a tracer or a metric misbehaves, a call ends once, by its deadline, and
- * releases its slot.
+ * the request. Even if a transport, a tracer or a metric throws, or a transport hangs, a call ends once, by its
+ * deadline, and releases its slot.
  */
 import { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"

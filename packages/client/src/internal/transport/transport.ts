@@ -1,6 +1,6 @@
 /**
  * One HTTP exchange: waits for a slot in the bulkhead, sends the request, and ends with a response, at its deadline, or
- * when it is abandoned. Even if the transport misbehaves, an exchange ends once and releases its slot.
+ * when it is abandoned. Even if the transport throws or hangs, an exchange ends once and releases its slot.
  */
 import type * as CyclesTransport from "@effect-cycles/protocol/CyclesTransport"
 import type * as Clock from "effect/Clock"

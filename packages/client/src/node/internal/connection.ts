@@ -5,6 +5,7 @@ import * as Folder from "./folder.ts"
 import * as Format from "./journalFormat.ts"
 import * as Sqlite from "./sqlite.ts"
 
+/** An open file of a journal. */
 export interface Connection extends ReturnType<typeof connect> {}
 
 /**
@@ -38,16 +39,16 @@ export const connect = (path: string) => {
  * the file.
  */
 const prepare = (path: string): string => {
-  const wanted = Folder.expand(path)
-  Folder.make(Path.dirname(wanted))
+  const expanded = Folder.expand(path)
+  Folder.make(Path.dirname(expanded))
   try {
     // Don't open an existing file: closing it would release the locks of this process on it.
-    Fs.closeSync(Fs.openSync(wanted, "wx", 0o600))
+    Fs.closeSync(Fs.openSync(expanded, "wx", 0o600))
   } catch (error) {
-    if (!Fs.existsSync(wanted)) throw error
+    if (!Fs.existsSync(expanded)) throw error
   }
   // Processes that use different links to the file must use the same folder of owners.
-  const filename = Fs.realpathSync(wanted)
+  const filename = Fs.realpathSync(expanded)
   Fs.chmodSync(filename, 0o600)
   return filename
 }
@@ -108,9 +109,9 @@ const statements = (db: Sqlite.Database) => {
   const columns = "fingerprint, base_url, reservation_id, mode, commit_body, event_body, recorded_at_ms, not_before_ms"
   const insert = (table: string, more: ReadonlyArray<string>) =>
     `INSERT INTO ${table} (${[columns, ...more].join(", ")}) VALUES (?, ?, ?, ?, ?, ?, ?, ?${", ?".repeat(more.length)})`
-  const whose = "WHERE fingerprint = ? AND base_url = ?"
-  const one = `${whose} AND reservation_id = ? AND commit_body = ?`
-  const own = `${whose} AND owner = ? AND reservation_id = ?`
+  const ofOwner = "WHERE fingerprint = ? AND base_url = ?"
+  const ofRecord = `${ofOwner} AND reservation_id = ? AND commit_body = ?`
+  const ofHandle = `${ofOwner} AND owner = ? AND reservation_id = ?`
   return {
     quarantine: db.prepare("INSERT INTO quarantine VALUES (?, ?)"),
     records: {
@@ -118,9 +119,9 @@ const statements = (db: Sqlite.Database) => {
         `${insert("records", [])} ON CONFLICT DO UPDATE SET mode = excluded.mode, event_body = excluded.event_body, ` +
           "recorded_at_ms = excluded.recorded_at_ms, not_before_ms = excluded.not_before_ms"
       ),
-      select: exact(`SELECT * FROM records ${whose} ORDER BY recorded_at_ms, reservation_id`),
-      has: db.prepare(`SELECT 1 FROM records ${whose} AND reservation_id = ? LIMIT 1`),
-      remove: db.prepare(`DELETE FROM records ${one}`)
+      select: exact(`SELECT * FROM records ${ofOwner} ORDER BY recorded_at_ms, reservation_id`),
+      has: db.prepare(`SELECT 1 FROM records ${ofOwner} AND reservation_id = ? LIMIT 1`),
+      remove: db.prepare(`DELETE FROM records ${ofRecord}`)
     },
     letters: {
       put: db.prepare(
@@ -128,9 +129,9 @@ const statements = (db: Sqlite.Database) => {
           "event_body = excluded.event_body, recorded_at_ms = excluded.recorded_at_ms, " +
           "not_before_ms = excluded.not_before_ms, reason = excluded.reason, died_at_ms = excluded.died_at_ms"
       ),
-      select: exact(`SELECT * FROM dead_letters ${whose} ORDER BY died_at_ms, reservation_id`),
-      has: db.prepare(`SELECT 1 FROM dead_letters ${whose} AND reservation_id = ? LIMIT 1`),
-      remove: db.prepare(`DELETE FROM dead_letters ${one}`)
+      select: exact(`SELECT * FROM dead_letters ${ofOwner} ORDER BY died_at_ms, reservation_id`),
+      has: db.prepare(`SELECT 1 FROM dead_letters ${ofOwner} AND reservation_id = ? LIMIT 1`),
+      remove: db.prepare(`DELETE FROM dead_letters ${ofRecord}`)
     },
     open: {
       put: db.prepare(
@@ -138,13 +139,13 @@ const statements = (db: Sqlite.Database) => {
           "commit_body = excluded.commit_body, event_body = excluded.event_body, " +
           "recorded_at_ms = excluded.recorded_at_ms, not_before_ms = excluded.not_before_ms"
       ),
-      remove: db.prepare(`DELETE FROM open_records ${own}`),
-      owners: db.prepare(`SELECT DISTINCT owner FROM open_records ${whose}`),
-      reown: db.prepare(`UPDATE open_records SET owner = ? ${whose} AND owner = ?`),
+      remove: db.prepare(`DELETE FROM open_records ${ofHandle}`),
+      owners: db.prepare(`SELECT DISTINCT owner FROM open_records ${ofOwner}`),
+      reown: db.prepare(`UPDATE open_records SET owner = ? ${ofOwner} AND owner = ?`),
       adopt: db.prepare(
-        `INSERT INTO records SELECT ${columns} FROM open_records ${whose} AND owner = ? ON CONFLICT DO NOTHING`
+        `INSERT INTO records SELECT ${columns} FROM open_records ${ofOwner} AND owner = ? ON CONFLICT DO NOTHING`
       ),
-      removeAll: db.prepare(`DELETE FROM open_records ${whose} AND owner = ?`)
+      removeAll: db.prepare(`DELETE FROM open_records ${ofOwner} AND owner = ?`)
     }
   }
 }

@@ -15,9 +15,9 @@ import type { Undici } from "./undici.ts"
 /** The connections to a server. */
 export interface Connections {
   /** The dispatcher for a first request, which may use an idle connection. */
-  readonly kept: (origin: string) => Sends
+  readonly kept: (origin: string) => Dispatching
   /** The dispatcher for a repeated request. With the option `reset`, each request gets a new connection. */
-  readonly fresh: (origin: string) => Sends
+  readonly fresh: (origin: string) => Dispatching
   /** Whether undici itself sends the request. If so, a request that it never started was never sent. */
   readonly isUndici: boolean
   /** Whether the error means that the server had closed an idle connection. */
@@ -25,12 +25,12 @@ export interface Connections {
 }
 
 /** The part of a dispatcher that the transport uses. */
-export interface Sends {
+export interface Dispatching {
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean
 }
 
 /** Uses a custom dispatcher. It isn't closed, and no request is repeated. */
-export const over = (dispatcher: Sends): Connections => ({
+export const over = (dispatcher: Dispatching): Connections => ({
   kept: () => dispatcher,
   fresh: () => dispatcher,
   isUndici: false,
@@ -56,15 +56,15 @@ export const make = (
       Effect.acquireRelease(Effect.sync(make), (made) => Effect.ignoreCause(Effect.promise(() => made.destroy())))
     const kept = yield* closed(() => new undici.Agent({ ...common, connect }))
     const fresh = yield* closed(() => new undici.Agent({ ...common, connect }))
-    const proxied = new Map<string, Sends>()
+    const proxied = new Map<string, Dispatching>()
     for (const uri of Proxy.uris(options.proxies)) {
       proxied.set(
         uri,
         yield* closed(() => new undici.ProxyAgent({ ...common, uri, connectTimeout: options.connectTimeoutMs }))
       )
     }
-    const chosen = new Map<string, Sends | undefined>()
-    const proxyFor = (origin: string): Sends | undefined => {
+    const chosen = new Map<string, Dispatching | undefined>()
+    const proxyFor = (origin: string): Dispatching | undefined => {
       if (proxied.size === 0) return undefined
       if (!chosen.has(origin)) {
         const uri = Proxy.uriFor(options.proxies, origin)

@@ -119,8 +119,8 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#isOver) return
-    const isSwallowed = this.#attempts === 1 && !this.#hasResponse && this.#connections.isStale(error)
-    if (isSwallowed && this.#request.isRepeatable) this.send()
+    const wasLost = this.#attempts === 1 && !this.#hasResponse && this.#connections.isStale(error)
+    if (wasLost && this.#request.isRepeatable) this.send()
     else this.#fail(error)
   }
 

@@ -37,6 +37,7 @@ export const removeOldTemporaries = async (folder: string): Promise<void> => {
   }
 }
 
+/** Whether a file name is that of a temporary file. */
 export const isTemporary = (name: string): boolean => name.endsWith(extension)
 
 const extension = ".tmp"

@@ -12,6 +12,7 @@ import * as Sqlite from "./sqlite.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The file of a journal and its queue of work. */
 export interface File {
   /**
    * Runs work in one transaction with all other waiting work. Work that only reads doesn't wait for a lock. `done` is
@@ -30,6 +31,7 @@ export interface File {
 /** One piece of work. It runs again if the transaction fails or if the file isn't at its path any more. */
 export type Work = (connection: Connection) => void
 
+/** Work in the queue. */
 interface Waiting {
   readonly kind: "read" | "write"
   readonly work: Work

@@ -44,12 +44,12 @@ export const checkUntouched = (filename: string): void => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The format of a file. A file whose creation was interrupted counts as empty. */
-const inspect = (filename: string, db: Sqlite.Database): "empty" | "v1" | "current" => {
-  const { application, ours, tables, version } = { ...db.prepare(formatOf).get() }
+export const inspect = (filename: string, db: Sqlite.Database): "empty" | "v1" | "current" => {
+  const { application, journalTables, tables, version } = { ...db.prepare(formatOf).get() }
   if (tables === 0 && version === 0 && (application === 0 || application === applicationId)) return "empty"
   if (application !== applicationId) throw new Error(`${filename} is not a journal of this client`)
-  if (version === formatVersion) return ours === 4 ? "current" : "empty"
-  if (version === 1) return ours === 3 ? "v1" : "empty"
+  if (version === formatVersion) return journalTables === 4 ? "current" : "empty"
+  if (version === 1) return journalTables === 3 ? "v1" : "empty"
   throw new Error(`${filename} has format ${String(version)}; this client reads format ${formatVersion} and older`)
 }
 
@@ -64,7 +64,7 @@ const formatOf = `
     (SELECT user_version FROM pragma_user_version) AS version,
     (SELECT count(*) FROM sqlite_schema WHERE type = 'table') AS tables,
     (SELECT count(*) FROM sqlite_schema
-      WHERE name IN ('records', 'dead_letters', 'open_records', 'quarantine')) AS ours`
+      WHERE name IN ('records', 'dead_letters', 'open_records', 'quarantine')) AS journalTables`
 
 // ---------------------------------------------------------------------------------------------------------------------
 // tables

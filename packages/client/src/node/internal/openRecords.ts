@@ -7,6 +7,7 @@
  */
 import * as OwnerLock from "./ownerLock.ts"
 
+/** The open records and the lock of one handle. */
 export interface OpenRecords {
   /** Whether the store may hold an open record of this handle for a reservation. */
   readonly has: (id: string) => boolean

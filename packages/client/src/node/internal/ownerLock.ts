@@ -17,6 +17,7 @@ import * as Sqlite from "./sqlite.ts"
 // the lock of this handle
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The lock of one handle. */
 export interface OwnerLock {
   /** The owner id of the lock; undefined if it isn't held. */
   readonly id: () => string | undefined
@@ -29,6 +30,7 @@ export interface OwnerLock {
   readonly release: () => void
 }
 
+/** An acquired lock. */
 interface Held {
   readonly id: string
   readonly path: string
@@ -134,8 +136,8 @@ export const sweep = (folder: string): void => {
 const maxSwept = 100
 
 /**
- * Locks a file; undefined if that proves nothing, for example if the file belongs to another user. A file that is
- * damaged could be read, so no owner has locked it.
+ * Locks a file; undefined if it can't be locked: an owner has locked it, or it belongs to another user. A damaged file
+ * could be read, so no owner has locked it.
  */
 const tryLock = (path: string): Sqlite.Database | "damaged" | undefined => {
   try {

@@ -1,5 +1,6 @@
 /**
- * The proxy of the environment for a URL: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, the lower-case variables first.
+ * The proxy of the environment for a URL: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Lower-case variables
+ * have precedence.
  */
 import * as Net from "node:net"
 

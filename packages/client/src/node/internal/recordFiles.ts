@@ -65,8 +65,10 @@ const fieldsOf = (record: JournalRecord): string =>
   `"event_fallback_body":${record.eventBody ?? "null"},` +
   `"recorded_at_ms":${record.recordedAtMs},"not_before_ms":${record.notBeforeMs}`
 
+/** The text of a file with a record. */
 export const recordText = (record: JournalRecord): string => `{${fieldsOf(record)}}`
 
+/** The text of a file with a dead letter. */
 export const letterText = (letter: DeadLetter): string =>
   `{${fieldsOf(letter.record)},"reason":${JSON.stringify(letter.reason)},"died_at_ms":${letter.diedAtMs}}`
 

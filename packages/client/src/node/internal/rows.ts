@@ -2,6 +2,7 @@
 import { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type { DeadLetter, JournalRecord } from "../../SettlementJournal.ts"
 
+/** A row of a table, as SQLite returns it. */
 export type Row = Readonly<Record<string, unknown>>
 
 /** The record of a row; undefined if it is invalid. */

@@ -2,6 +2,7 @@
 import * as Predicate from "effect/Predicate"
 import type * as NodeSqlite from "node:sqlite"
 
+/** An open database. */
 export type Database = NodeSqlite.DatabaseSync
 
 /** Opens a database. It doesn't wait for locks, because that would block the event loop. */

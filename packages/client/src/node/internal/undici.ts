@@ -1,4 +1,4 @@
-/** Loads undici, an optional peer dependency. Bun replaces it by a shim without `dispatch`. */
+/** Loads undici, an optional peer dependency. Bun replaces it with a shim without `dispatch`. */
 import * as Effect from "effect/Effect"
 import type * as Module from "undici"
 

@@ -1,4 +1,4 @@
-/** Makes a tenant for each test of a contract, and short forms of the calls on its behalf. */
+/** Makes a tenant for each test of a contract, and functions that send its requests. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Balance } from "@effect-cycles/protocol/Balance"
 import type { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"

@@ -12,7 +12,7 @@ const { tokens } = Amount
 export const ledger = ({ test }: Declare): void => {
   describe("idempotency", () => {
     test(
-      "applies a repeated request once and returns the same response, also six at a time",
+      "applies a repeated request once and returns the same response, even if six are concurrent",
       one(100),
       ({ balanceAt, client, reserve }) =>
         Effect.gen(function* () {

@@ -221,15 +221,15 @@ export const lifecycle = ({ test, timed }: Declare): void => {
   describe("release", () => {
     test("returns the whole amount, also for the administrator", both(10, 10), ({ balanceAt, client, reserveId }) =>
       Effect.gen(function* () {
-        const own = yield* reserveId(4, { agent: "a" })
+        const agentReservation = yield* reserveId(4, { agent: "a" })
         const other = yield* reserveId(6, { agent: "a" })
         const release = { idempotencyKey: newKey(), reason: "no longer needed" }
-        expect((yield* client.release(own, release)).released).toEqual(tokens(4))
+        expect((yield* client.release(agentReservation, release)).released).toEqual(tokens(4))
         expect((yield* client.release(other, release, { as: "admin" })).released).toEqual(tokens(6))
         for (const scope of [undefined, "agent:a"]) {
           expect(yield* balanceAt(scope)).toMatchObject({ spent: 0n, reserved: 0n, remaining: 10n })
         }
-        expect((yield* client.getReservation(own)).status).toBe("RELEASED")
+        expect((yield* client.getReservation(agentReservation)).status).toBe("RELEASED")
       })
     )
   })

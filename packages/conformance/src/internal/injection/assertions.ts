@@ -1,4 +1,4 @@
-/** What must hold after a scenario, whatever faults were injected. */
+/** The assertions after a scenario. They apply to every combination of faults. */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type { DeadLetter } from "effect-cycles/SettlementJournal"
@@ -43,17 +43,17 @@ const ofExit = (
   isRepeat: boolean
 ): ReadonlyArray<string> => {
   const hasFault = (prefix: string): boolean => Array.from(met).some(({ site }) => site.startsWith(prefix))
-  const own = ["callback.actual", "callback.metrics", "callback.recordMetrics", "callback.usage", "callback.cost"]
-  const mayDie = scenario.ending === "defect" || own.some(hasFault)
+  const callbacks = ["callback.actual", "callback.metrics", "callback.recordMetrics", "callback.usage", "callback.cost"]
+  const mayDie = scenario.ending === "defect" || callbacks.some(hasFault)
   const got = describe(exit)
-  if (got.startsWith("died") && !mayDie) return [`a defect that isn't the caller's own: ${got}`]
+  if (got.startsWith("died") && !mayDie) return [`a defect that the caller's code didn't throw: ${got}`]
   const mayBeGivenUp = observation.wasInterrupted || scenario.ending === "timeout"
   if (observation.beganAtMs === undefined) {
     if (mayBeGivenUp && (got === "interrupted" || got === "failed: TimeoutError")) return []
     if (scenario.form === "event" && Exit.isSuccess(exit)) return []
-    if (Exit.isSuccess(exit) || got.startsWith("died") || got === "interrupted") return [`without any work: ${got}`]
+    if (Exit.isSuccess(exit) || got.startsWith("died") || got === "interrupted") return [`the body didn't run: ${got}`]
     if (!hasFault("transport") && !(isRepeat && got === "failed: AlreadySettled"))
-      return [`no work, for no reason: ${got}`]
+      return [`the body didn't run, although no fault prevents it: ${got}`]
     return []
   }
   const expected = expectedExits(scenario, observation)

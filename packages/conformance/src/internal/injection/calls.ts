@@ -10,7 +10,7 @@ import * as Cycles from "effect-cycles/Cycles"
 import * as Reservation from "effect-cycles/Reservation"
 import type { Settlement } from "effect-cycles/Settlement"
 import type { Injector, Site } from "./faults.ts"
-import { boom } from "./faults.ts"
+import { injectedDefect } from "./faults.ts"
 import type { Scenario } from "./scenario.ts"
 import { actual, estimate, lateTotal, perElement, recorded } from "./scenario.ts"
 
@@ -159,9 +159,9 @@ const common = ({ scenario, observation, injector }: Stage) => ({
     if (!injector.isCrashed) observation.settlements.push(settlement)
     switch (injector.next("callback.onSettled")) {
       case "throw":
-        throw boom("callback.onSettled")
+        throw injectedDefect("callback.onSettled")
       case "die":
-        return Effect.die(boom("callback.onSettled"))
+        return Effect.die(injectedDefect("callback.onSettled"))
       case "interrupt":
         return Effect.interrupt
       case "hang":
@@ -279,9 +279,11 @@ const work = (stage: Stage): Effect.Effect<number, string, Reservation.Reservati
     yield* endOf(stage)
     return actual
   })
-  const isDeaf = scenario.ending === "uninterruptible"
+  const isUninterruptible = scenario.ending === "uninterruptible"
   return Effect.onExit(
-    isDeaf ? Effect.uninterruptible(Effect.andThen(body, (used) => Effect.as(Effect.sleep(2_000), used))) : body,
+    isUninterruptible
+      ? Effect.uninterruptible(Effect.andThen(body, (used) => Effect.as(Effect.sleep(2_000), used)))
+      : body,
     (exit) => noteEnd(stage, exit)
   )
 }
@@ -309,26 +311,26 @@ const amountOf = ({ injector, observation }: Stage, site: Site, amount: number):
   if (fault !== undefined && !injector.isCrashed) observation.isUnknown = true
   switch (fault) {
     case "throw":
-      throw boom(site)
+      throw injectedDefect(site)
     case "wrongUnit":
-      return lying(Amount.credits(amount))
+      return unchecked(Amount.credits(amount))
     case "noAmount":
-      return lying("seven tokens")
+      return unchecked("seven tokens")
     default:
       return Amount.tokens(amount)
   }
 }
 
 /** A value that a caller without type checks may return. */
-function lying<A>(value: unknown): A
-function lying(value: unknown): unknown {
+function unchecked<A>(value: unknown): A
+function unchecked(value: unknown): unknown {
   return value
 }
 
 const metricsOf = ({ injector }: Stage, site: Site): Metrics => {
   switch (injector.next(site)) {
     case "throw":
-      if (site === "callback.metrics") throw boom(site)
+      if (site === "callback.metrics") throw injectedDefect(site)
       return getter(site)
     case "invalid":
       return { tokensInput: -1 }
@@ -337,7 +339,7 @@ const metricsOf = ({ injector }: Stage, site: Site): Metrics => {
     case "deep": {
       let custom: Record<string, unknown> = {}
       for (let level = 0; level < 20_000; level += 1) custom = { custom }
-      return lying({ custom })
+      return unchecked({ custom })
     }
     default:
       return { tokensInput: 1 }
@@ -348,6 +350,6 @@ const getter = (site: Site): Metrics =>
   Object.defineProperty({}, "tokensInput", {
     enumerable: true,
     get: () => {
-      throw boom(site)
+      throw injectedDefect(site)
     }
   })

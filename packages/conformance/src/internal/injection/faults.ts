@@ -1,5 +1,8 @@
 /**
  * The collaborators of the client, the faults of each, and the counter that selects the call that a fault is injected into.
+ *
+ * The faults are data, so that a scenario can be printed and repeated. `transport.ts` maps those of the transport to `Fault` of
+ * `@effect-cycles/testing`; that package has no faults of other collaborators.
  */
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -169,4 +172,4 @@ export class Injector {
 }
 
 /** The defect of a collaborator that throws. */
-export const boom = (site: Site): Error => new Error(`injected: ${site}`)
+export const injectedDefect = (site: Site): Error => new Error(`injected: ${site}`)

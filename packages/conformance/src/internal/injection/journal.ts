@@ -9,7 +9,7 @@ import * as Stream from "effect/Stream"
 import type { DeadLetter, Journal, JournalRecord } from "effect-cycles/SettlementJournal"
 import { JournalError, SettlementJournal, TypeId } from "effect-cycles/SettlementJournal"
 import type { Injector, Site } from "./faults.ts"
-import { boom } from "./faults.ts"
+import { injectedDefect } from "./faults.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // store
@@ -25,21 +25,21 @@ export class Store {
 
   /** The operations of one handle. */
   handle(injector: Injector): Journal {
-    const me = {}
-    const mine = new Map<string, JournalRecord>()
-    this.#owners.set(me, injector)
-    this.open.set(me, mine)
+    const handle = {}
+    const openRecords = new Map<string, JournalRecord>()
+    this.#owners.set(handle, injector)
+    this.open.set(handle, openRecords)
     return {
       put: (record) =>
         Effect.sync(() => {
           this.records.set(identityOf(record), record)
-          mine.delete(record.reservationId)
+          openRecords.delete(record.reservationId)
         }),
       remove: (record) => Effect.sync(() => void this.records.delete(identityOf(record))),
       bury: (letter) =>
         Effect.sync(() => {
           this.records.delete(identityOf(letter.record))
-          mine.delete(letter.record.reservationId)
+          openRecords.delete(letter.record.reservationId)
           this.letters.set(identityOf(letter.record), letter)
         }),
       pending: Stream.suspend(() => Stream.fromIterable(Array.from(this.records.values()))),
@@ -51,8 +51,8 @@ export class Store {
             Array.from(this.records.values()).some((record) => record.reservationId === id) ||
             Array.from(this.letters.values()).some(({ record }) => record.reservationId === id)
         ),
-      putOpen: (record) => Effect.sync(() => void mine.set(record.reservationId, record)),
-      removeOpen: (id) => Effect.sync(() => void mine.delete(id)),
+      putOpen: (record) => Effect.sync(() => void openRecords.set(record.reservationId, record)),
+      removeOpen: (id) => Effect.sync(() => void openRecords.delete(id)),
       adoptOpen: Effect.sync(() => {
         let count = 0
         for (const [owner, records] of this.open) {
@@ -140,9 +140,9 @@ const meet = <A>(
     case undefined:
       return inOrder(injector, real)
     case "throw":
-      throw boom(site)
+      throw injectedDefect(site)
     case "die":
-      return Effect.die(boom(site))
+      return Effect.die(injectedDefect(site))
     case "fail":
       return failure
     case "hang":
@@ -180,9 +180,9 @@ const pending = (journal: Journal, injector: Injector) => {
   const failure = new JournalError({ operation: "read", problem: "the disk is broken" })
   switch (fault) {
     case "throw":
-      throw boom("journal.pending")
+      throw injectedDefect("journal.pending")
     case "die":
-      return Effect.succeed(Stream.die(boom("journal.pending")))
+      return Effect.succeed(Stream.die(injectedDefect("journal.pending")))
     case "fail":
       return Effect.succeed(Stream.fail(failure))
     case "failAfter":

@@ -10,7 +10,7 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Cycles from "effect-cycles/Cycles"
 import { retryPolicy } from "effect-cycles/CyclesConfig"
-import { boom, Injector } from "./faults.ts"
+import { injectedDefect, Injector } from "./faults.ts"
 import type { Fault } from "./faults.ts"
 import * as Journal from "./journal.ts"
 import type { Telemetry } from "./telemetry.ts"
@@ -71,7 +71,7 @@ export const start = (
 const retry = (injector: Injector): Schedule.Schedule<unknown> =>
   retryPolicy({ jitter: false }).pipe(
     Schedule.modifyDelay(({ duration }) =>
-      injector.next("retry") === "die" ? Effect.die(boom("retry")) : Effect.succeed(duration)
+      injector.next("retry") === "die" ? Effect.die(injectedDefect("retry")) : Effect.succeed(duration)
     )
   )
 
@@ -80,8 +80,8 @@ const retry = (injector: Injector): Schedule.Schedule<unknown> =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Runs an effect while virtual time passes, up to a limit. Returns `undefined` if it hasn't ended by then. Time doesn't pass until
- * `hasBegun` returns true: computing a digest takes turns of the event loop but no virtual time.
+ * Runs an effect while virtual time passes, up to a limit. Returns `undefined` if it hasn't ended by then. Time doesn't pass
+ * until `hasBegun` returns true: computing a digest takes turns of the event loop but no virtual time.
  */
 export const until = <A, E, R>(limitMs: number, effect: Effect.Effect<A, E, R>, hasBegun = () => true) =>
   Effect.gen(function* () {

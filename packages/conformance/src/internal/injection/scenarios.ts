@@ -1,6 +1,6 @@
 /**
- * The scenarios of the suite: scenarios without faults, the same scenarios with one fault each, selected combinations of faults,
- * and random combinations.
+ * The scenarios of the suite: scenarios without faults, the same scenarios with one fault each, selected combinations of
+ * faults, and random combinations.
  */
 import { generator } from "../generator.ts"
 import type { Fault, Site } from "./faults.ts"

@@ -5,12 +5,12 @@ import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Tracer from "effect/Tracer"
 import type { Injector, Site } from "./faults.ts"
-import { boom } from "./faults.ts"
+import { injectedDefect } from "./faults.ts"
 
 /** The log messages and metrics of a process. */
 export interface Telemetry {
   readonly messages: Array<string>
-  /** The value of a counter or gauge, all labels together; those of a label if one is given. */
+  /** The value of a counter or gauge, summed over all labels, or over those with the given value. */
   readonly valueOf: (name: string, label?: string) => number
   /** Runs an effect with this tracer, logger and registry. */
   readonly provide: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -20,7 +20,7 @@ export interface Telemetry {
 export const make = (injector: Injector): Telemetry => {
   const messages: Array<string> = []
   const throwIf = (site: Site): void => {
-    if (injector.next(site) === "throw") throw boom(site)
+    if (injector.next(site) === "throw") throw injectedDefect(site)
   }
 
   class Span extends Tracer.NativeSpan {

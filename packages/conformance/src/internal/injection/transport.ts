@@ -1,16 +1,20 @@
 /**
- * A transport over the embedded server that loses, delays, repeats and garbles what the injector says. A response takes
- * 20 ms of virtual time.
+ * A transport over the embedded server that applies the injected faults. A response takes 20 ms of virtual time.
+ *
+ * Faults of a transport that keeps its contract are those of `@effect-cycles/testing`; the others, which call back wrongly,
+ * throw or end the process, can't be expressed there.
  */
 import type { TransportFailure, TransportRequest, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import type { CyclesServer } from "@effect-cycles/server/CyclesServer"
+import { transport as serverTransport } from "@effect-cycles/server/CyclesServer"
+import * as Fault from "@effect-cycles/testing/Fault"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import { CyclesTransport, fromStart } from "effect-cycles/CyclesTransport"
+import { CyclesTransport, fromStart, make, send } from "effect-cycles/CyclesTransport"
 import type { Injector } from "./faults.ts"
-import { boom } from "./faults.ts"
+import { injectedDefect } from "./faults.ts"
 
 type Done = (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
 
@@ -27,163 +31,121 @@ const slowMs = 9_500
 export const layer = (server: CyclesServer, injector: Injector): Layer.Layer<CyclesTransport> =>
   Layer.succeed(
     CyclesTransport,
-    fromStart((request, context, done) => start(server, injector, request, context(), done))
+    fromStart((request, context, done) => start(server, injector, request, context, done))
   )
 
 const start = (
   server: CyclesServer,
   injector: Injector,
   request: TransportRequest,
-  context: Context.Context<never>,
+  context: () => Context.Context<never>,
   done: Done
 ): (() => void) => {
-  let isAbandoned = false
-  const abandon = (): void => {
-    isAbandoned = true
-  }
-  const fault = injector.next("transport")
-  const [kind = "", status = "", code = ""] = (fault ?? "").split(" ")
+  const [kind = "", status = "", code = ""] = (injector.next("transport") ?? "").split(" ")
   if (kind === "crash") injector.crash()
-  if (injector.isCrashed) return abandon
+  if (injector.isCrashed) return () => {}
+  const respond = send(serverTransport(server), request)
 
-  const process = (): TransportResponse => respond(server, request, context)
-  /** Calls back later. An abandoned exchange isn't called back, except by a transport that breaks its contract. */
-  const later = (
-    exit: () => Exit.Exit<TransportResponse, TransportFailure>,
-    afterMs = latencyMs,
-    evenAbandoned = false
-  ) => {
-    Effect.runForkWith(context)(
-      Effect.andThen(
-        Effect.sleep(afterMs),
-        Effect.sync(() => {
-          if (!injector.isCrashed && (evenAbandoned || !isAbandoned)) done(exit())
-        })
-      )
+  /** Runs an exchange, and calls back after the latency. A process that was killed isn't called back. */
+  const exchange = (outcome: Effect.Effect<TransportResponse, TransportFailure>, done: Done, afterMs = latencyMs) =>
+    make(() => Effect.flatten(Effect.tap(Effect.exit(outcome), () => Effect.sleep(afterMs)))).start(
+      request,
+      context,
+      (exit) => {
+        if (!injector.isCrashed) done(exit)
+      }
     )
-    return abandon
-  }
-  const succeed = (response: TransportResponse, afterMs?: number, evenAbandoned?: boolean) =>
-    later(() => Exit.succeed(response), afterMs, evenAbandoned)
 
   switch (kind) {
-    case "loseRequest":
-      return later(() => Exit.fail(reset))
-    case "loseResponse":
-      process()
-      return later(() => Exit.fail(reset))
-    case "hang":
-      process()
-      return abandon
-    case "hangBefore":
-      return abandon
     case "tooLate":
-      return succeed(process(), tooLateMs, true)
-    case "slow":
-      return succeed(process(), slowMs)
-    case "duplicate":
-      process()
-      return succeed({ ...process(), attempts: 2 })
-    case "repeatedPage":
-      process()
-      return succeed({ ...page(Number(status)), attempts: 2 })
-    case "garbage":
-      return succeed({ ...process(), body: "<html>it works</html>" })
-    case "emptyObject":
-      return succeed({ ...process(), body: "{}" })
-    case "wrongTypes":
-      return succeed({ ...process(), body: '{"status":7,"charged":"much","reservation_id":[],"decision":null}' })
+      exchange(respond, done, tooLateMs)
+      return () => {}
     case "doneTwice": {
-      const response = process()
-      succeed(response)
-      return succeed(page(500), latencyMs, true)
+      const abandon = exchange(respond, done)
+      exchange(Effect.succeed({ ...htmlPage, status: 500, attempts: 1 }), done)
+      return abandon
     }
     case "doneWithNothing":
-      process()
       // A transport without type checks may do this.
-      return later(() => Reflect.get({}, "nothing"))
+      return exchange(respond, () => done(Reflect.get({}, "nothing")))
     case "doneWithGetters":
-      return succeed(throwing(process()))
-    case "attemptsMissing":
-      return succeed({ ...process(), attempts: Number.NaN })
+      return exchange(Effect.map(respond, throwing), done)
     case "throw":
-      throw boom("transport")
+      throw injectedDefect("transport")
     case "throwAfter":
-      process()
-      throw boom("transport")
-    case "die":
-      process()
-      return later(() => Exit.die(boom("transport")))
-    case "cancelThrows":
-      succeed(process(), tooLateMs)
+      exchange(respond, () => {})
+      throw injectedDefect("transport")
+    case "cancelThrows": {
+      const abandon = exchange(respond, done, tooLateMs)
       return () => {
-        isAbandoned = true
-        throw boom("transport")
+        abandon()
+        throw injectedDefect("transport")
       }
+    }
     case "atOnce":
-      done(Exit.succeed(process()))
-      return abandon
-    case "page":
-      return succeed(page(Number(status)))
-    case "pageAfter":
-      process()
-      return succeed(page(Number(status)))
-    case "code":
-      return succeed(refusal(Number(status), code))
-    case "codeAfter":
-      process()
-      return succeed(refusal(Number(status), code))
+      return make(() => respond).start(request, context, done)
     case "crashAfter":
-      process()
+      exchange(respond, () => {})
       injector.crash()
-      return abandon
+      return () => {}
     default:
-      return succeed(process())
+      return exchange(faultOf(kind, Number(status), code).run({ operation: undefined, request, send: respond }), done)
   }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// responses
+// faults
 // ---------------------------------------------------------------------------------------------------------------------
 
-const respond = (
-  server: CyclesServer,
-  { body, headers, method, url }: TransportRequest,
-  context: Context.Context<never>
-): TransportResponse => {
-  const { pathname, search } = new URL(url)
-  const response = Effect.runSyncWith(context)(
-    server.handle({ method, url: pathname + search, headers, body: body ?? "" })
-  )
-  return { ...response, attempts: 1 }
+/** The fault of a kind that a transport can have without breaking its contract. */
+const faultOf = (kind: string, status: number, code: string): Fault.Fault => {
+  switch (kind) {
+    case "loseRequest":
+      return Fault.requestLost
+    case "loseResponse":
+      return Fault.responseLost
+    case "hang":
+      return Fault.make("hang", ({ send }) => Effect.andThen(send, Effect.never))
+    case "hangBefore":
+      return Fault.noResponse
+    case "slow":
+      return Fault.late(slowMs - latencyMs)
+    case "duplicate":
+      return Fault.make("duplicate", ({ send }) => Effect.map(Effect.andThen(send, send), repeated))
+    case "repeatedPage":
+      return Fault.make("repeatedPage", ({ send }) => Effect.as(send, repeated({ ...htmlPage, status, attempts: 1 })))
+    case "garbage":
+      return Fault.garbage
+    case "emptyObject":
+      return Fault.replaced({ body: {} })
+    case "wrongTypes":
+      return Fault.replaced({ body: { status: 7, charged: "much", reservation_id: [], decision: null } })
+    case "attemptsMissing":
+      return Fault.make(kind, ({ send }) => Effect.map(send, (response) => ({ ...response, attempts: Number.NaN })))
+    case "die":
+      return Fault.make("die", ({ send }) => Effect.andThen(send, Effect.die(injectedDefect("transport"))))
+    case "page":
+      return Fault.status(status)
+    case "pageAfter":
+      return Fault.replaced({ ...htmlPage, status })
+    case "code":
+      return Fault.error(status, code, status === 429 ? { "retry-after": "2" } : undefined)
+    case "codeAfter":
+      return Fault.replaced({ status, body: { error: code, message: "injected by the test", request_id: "injected" } })
+    default:
+      return Fault.none
+  }
 }
 
-const reset: TransportFailure = {
-  kind: "interrupted",
-  mayHaveArrived: true,
-  problem: "ECONNRESET",
-  cause: Object.assign(new Error("reset"), { code: "ECONNRESET" })
-}
+const htmlPage = { body: "<html>an error page</html>", headers: { "content-type": "text/html" } }
 
-/** A page of a proxy: no code of the protocol. */
-const page = (status: number): TransportResponse => ({
-  status,
-  headers: { "content-type": "text/html" },
-  body: "<html>an error page</html>",
-  attempts: 1
-})
+/** A response to the second attempt of a transport that repeats a request. */
+const repeated = (response: TransportResponse): TransportResponse => ({ ...response, attempts: 2 })
 
-const refusal = (status: number, code: string): TransportResponse => ({
-  status,
-  headers: { "content-type": "application/json", ...(status === 429 ? { "retry-after": "2" } : undefined) },
-  body: JSON.stringify({ error: code, message: "refused by the test", request_id: "req" }),
-  attempts: 1
-})
-
-/** A response whose parts can't be read. */
+/** A response whose body can't be read. */
 const throwing = (response: TransportResponse): TransportResponse =>
   Object.defineProperty({ ...response }, "body", {
     get: () => {
-      throw boom("transport")
+      throw injectedDefect("transport")
     }
   })

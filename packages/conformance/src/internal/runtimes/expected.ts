@@ -18,8 +18,8 @@ export const quickstartLines: ReadonlyArray<string> = [
 /** The lines for one durable journal. */
 export const journalLines: ReadonlyArray<string> = [
   "1 pending",
-  "0 adopted of a living owner",
-  "1 adopted of a dead owner",
+  "0 adopted of a running process",
+  "1 adopted of a killed process",
   "2 pending",
   "0 pending"
 ]

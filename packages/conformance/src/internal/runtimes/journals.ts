@@ -7,13 +7,17 @@ import { JournalFiles, JournalSqlite } from "effect-cycles/node"
 import type * as Layer from "effect/Layer"
 import { join } from "node:path"
 
+/** The store of a journal. */
 export type Kind = "sqlite" | "files"
 
+/** A journal in a folder. */
 export const layer = (kind: Kind, folder: string): Layer.Layer<SettlementJournal.SettlementJournal> =>
   kind === "sqlite" ? JournalSqlite.layer({ filename: join(folder, "journal.sqlite") }) : JournalFiles.layer({ folder })
 
+/** The owner of the records. */
 export const owner = { baseUrl: "http://localhost", fingerprint: "0123456789abcdef" }
 
+/** A record with this reservation id. */
 export const record = (id: string): SettlementJournal.JournalRecord => ({
   reservationId: ReservationId.make(id),
   baseUrl: owner.baseUrl,

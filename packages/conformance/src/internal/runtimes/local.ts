@@ -1,6 +1,6 @@
 /**
- * The program for Node, Bun and Deno, which have ports and files: the quickstart against an embedded server in this process, then
- * with `NodeCycles` against one on a port, then a record in each durable journal. It prints the lines, and exits with 1 if
+ * The program for Node, Bun and Deno, which have ports and files: the quickstart against an embedded server in this process,
+ * then with `NodeCycles` against one on a port, then a record in each durable journal. It prints the lines, and exits with 1 if
  * anything fails.
  */
 import * as SettlementJournal from "effect-cycles/SettlementJournal"
@@ -24,8 +24,8 @@ const served = Effect.gen(function* () {
 })
 
 /**
- * A decided and an open record are written and found by a second handle; the open record of a process that was killed is
- * adopted, and that of this process isn't. Then all are removed.
+ * Writes a decided and an open record, and finds them by a second handle. Adopts the open record of a killed process, but not
+ * the one of this process. Then removes all records.
  */
 const journaled = (kind: Journals.Kind) =>
   Effect.gen(function* () {
@@ -37,10 +37,11 @@ const journaled = (kind: Journals.Kind) =>
       const count = Effect.map(records, ({ length }) => `${length} pending`)
       yield* first.put(Journals.record("decided"))
       yield* first.putOpen(Journals.record("open"))
-      const lines = [yield* count, `${yield* second.adoptOpen} adopted of a living owner`]
+      const lines = [yield* count, `${yield* second.adoptOpen} adopted of a running process`]
       const { signal } = spawnSync(process.execPath, [join(import.meta.dirname, "killed.ts"), kind, where])
-      if (signal !== "SIGKILL") throw new Error(`the process was to be killed, and was not: ${signal}`)
-      lines.push(`${yield* second.adoptOpen} adopted of a dead owner`, yield* count)
+      if (signal !== "SIGKILL")
+        throw new Error(`the process should have been killed, but ended with the signal ${signal}`)
+      lines.push(`${yield* second.adoptOpen} adopted of a killed process`, yield* count)
       yield* first.removeOpen(Journals.record("open").reservationId)
       for (const record of yield* records) yield* first.remove(record)
       return [...lines, yield* count]

@@ -5,7 +5,7 @@ import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 
-/** Starts the server in a scope; returns how a client reaches it. */
+/** Starts the server in a scope, and returns the configuration of a client. */
 export const serve = Effect.gen(function* () {
   const adminKey = crypto.randomUUID()
   const { adminUrl, url } = yield* NodeCyclesServer.make({ port: 0, adminKey })

@@ -5,21 +5,17 @@ import * as Cycles from "effect-cycles/Cycles"
 import * as CyclesTransport from "effect-cycles/CyclesTransport"
 import * as SettlementJournal from "effect-cycles/SettlementJournal"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { quickstart } from "./quickstart.ts"
 
-/** Runs the quickstart against the server that the bindings name; returns its lines. */
+/** Runs the quickstart against the server in the bindings, and returns its lines. */
 export const run = (env: { readonly BASE_URL: string; readonly API_KEY: string }): Promise<ReadonlyArray<string>> =>
   Effect.runPromise(
     Effect.provide(
       quickstart,
       Cycles.layer({ baseUrl: env.BASE_URL, apiKey: Redacted.make(env.API_KEY), subject: { tenant: "acme" } }).pipe(
-        Layer.provide([
-          Layer.provide(CyclesTransport.layerHttpClient, FetchHttpClient.layer),
-          SettlementJournal.layerMemory
-        ])
+        Layer.provide([CyclesTransport.layerFetch, SettlementJournal.layerMemory])
       )
     )
   )

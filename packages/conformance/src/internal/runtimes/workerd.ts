@@ -10,11 +10,13 @@ import { createRequire } from "node:module"
 import { basename, join } from "node:path"
 import { serve } from "./serve.ts"
 
+/** A running worker. */
 interface Worker {
   readonly dispatchFetch: (url: string) => Promise<Response>
   readonly dispose: () => Promise<void>
 }
 
+/** The part of Miniflare that this program uses. */
 interface Module {
   readonly Miniflare: new (options: {
     readonly modules: ReadonlyArray<{ readonly type: "ESModule"; readonly path: string; readonly contents: string }>

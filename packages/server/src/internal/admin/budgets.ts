@@ -12,9 +12,10 @@ import { json, idempotent } from "../response.ts"
 import { money } from "../accounting.ts"
 import { canonical } from "../canonical.ts"
 import type { Context } from "../context.ts"
-import type { Budget } from "../model.ts"
+import type { ApiKey, Budget } from "../model.ts"
 import { remaining } from "../model.ts"
 import * as Parse from "../parse.ts"
+import * as Policies from "../policies.ts"
 import { forbidden, invalidRequest, ErrorResponse } from "../errorResponse.ts"
 import * as Scopes from "../scopes.ts"
 import { budgetId, dayMs } from "../store.ts"
@@ -88,7 +89,22 @@ export const createBudget = (context: Context, owner: Owner, body: object): Json
     updatedAtMs: undefined
   }
   context.store.budgets.put(budget)
+  warnOfPeriod(context, budget)
   return json(201, budgetRow(budget))
+}
+
+/** Warns of fields that are stored without effect, as in the reference server. */
+const warnOfPeriod = (context: Context, budget: Budget): void => {
+  const names = [
+    budget.periodStart === undefined ? [] : ["period_start"],
+    budget.periodEnd === undefined ? [] : ["period_end"],
+    budget.rolloverPolicy === undefined || budget.rolloverPolicy === "NONE" ? [] : ["rollover_policy"]
+  ].flat()
+  if (names.length === 0) return
+  context.warn(
+    `${names.join(" and ")} of the ${budget.unit} budget ${budget.scope} ${names.length === 1 ? "has" : "have"} no effect: ` +
+      "no budget resets by itself. Reset it with POST /v1/admin/budgets/fund and the operation RESET_SPENT"
+  )
 }
 
 /** `GET /v1/admin/budgets/lookup` */
@@ -114,6 +130,23 @@ export const listBudgets = (context: Context, owner: Owner, query: URLSearchPara
     id: tenantId === undefined ? (budget) => `${budget.tenantId}|${budget.id}` : id,
     row: budgetRow
   })
+}
+
+/** `GET /v1/balances`: the active budgets of a tenant, in the order of creation. */
+export const listBalances = (context: Context, key: ApiKey, query: URLSearchParams): JsonResponse => {
+  const prefix = query.get("scope_prefix") ?? ""
+  checkScopeFilter(key, prefix)
+  const unit = optionalLiteral(query, "unit", Amount.knownUnits)
+  const limit = Parse.parameter(query, "limit")
+  if (limit !== undefined) Parse.integer("limit", limit, 1, 100)
+  const rows = Array.from(context.store.budgets.ofOwner(key.tenantId)).filter(
+    (budget) =>
+      budget.status === "ACTIVE" &&
+      budget.scope.startsWith(prefix) &&
+      (unit === undefined || budget.unit === unit) &&
+      Policies.scopeFilterAllows(key.scopeFilter, Scopes.withAncestors(budget.scope))
+  )
+  return page(query, rows, { name: "balances", id: (budget) => budget.id, row: budgetRow })
 }
 
 const sortKeys: SortKeys<Budget> = {
@@ -311,7 +344,7 @@ const requiredParameter = (query: URLSearchParams, name: string): string => {
 
 const unitOf = (query: URLSearchParams): Amount.KnownUnit => {
   const text = requiredParameter(query, "unit").trim()
-  if (!Amount.isKnownUnit(text)) throw invalidRequest(`Invalid value for parameter 'unit': ${text.slice(0, 40)}`)
+  if (!Amount.isKnownUnit(text)) throw invalidRequest(`Invalid value for parameter 'unit': ${Parse.shown(text)}`)
   return text
 }
 

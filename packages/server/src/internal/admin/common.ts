@@ -17,17 +17,28 @@ import * as Scopes from "../scopes.ts"
 
 /** A string with a length from minimum to maximum. */
 export const stringOfLength = (minimum: number, maximum: number) =>
-  Schema.String.check(Schema.isBetweenLength(minimum, maximum))
+  Schema.String.check(
+    Schema.isBetweenLength(minimum, maximum, {
+      expected: minimum === 0 ? `at most ${maximum} characters` : `${minimum} to ${maximum} characters`
+    })
+  )
+
+/** A string that is not blank, of limited length. */
+export const notBlank = (maximum: number) => stringOfLength(1, maximum).check(isNotBlank)
+
+const isNotBlank = Schema.isPattern(/\S/, { expected: "a text that is not blank" })
 
 /** A string that is not blank. */
-export const notBlank = (maximum: number) =>
-  stringOfLength(1, maximum).check(Schema.isPattern(/\S/, { expected: "a text that is not blank" }))
+export const NotBlank = Schema.String.check(isNotBlank)
+
+const integer = (minimum: number, maximum: number) =>
+  Schema.Int.check(Schema.isBetween({ minimum, maximum }, { expected: `an integer from ${minimum} to ${maximum}` }))
 
 /** An integer of at least minimum and at most 2^31-1, the limit of the reference server. */
-export const count = (minimum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum: 2_147_483_647 }))
+export const count = (minimum: number) => integer(minimum, 2_147_483_647)
 
 /** A lifetime in milliseconds, from 1 second to 1 day. */
-export const ttl = Schema.Int.check(Schema.isBetween({ minimum: 1_000, maximum: 86_400_000 }))
+export const ttl = integer(1_000, 86_400_000)
 
 /** Any JSON object. */
 export const metadata = Schema.optional(Schema.Record(Schema.String, Schema.Unknown))
@@ -35,14 +46,13 @@ export const metadata = Schema.optional(Schema.Record(Schema.String, Schema.Unkn
 /** A unit of the protocol. */
 export const unit = Schema.Literals(Amount.knownUnits)
 
-/** An optional instant: ISO 8601 with a zone. */
-export const instant = Schema.optional(
-  Schema.String.check(
-    Schema.makeFilter((text) =>
-      Number.isNaN(Parse.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined
-    )
-  )
+/** Whether a text is an instant: ISO 8601 with a zone. */
+export const isInstant = Schema.makeFilter((text: string) =>
+  Number.isNaN(Parse.parseInstant(text)) ? "Expected an ISO 8601 instant with a zone" : undefined
 )
+
+/** An optional instant. */
+export const instant = Schema.optional(Schema.String.check(isInstant))
 
 /** Formats epoch milliseconds as ISO 8601 in UTC. */
 export const iso = (ms: number): string => new Date(ms).toISOString()
@@ -69,7 +79,7 @@ export const checkScopeFilter = (owner: Owner, scope: string | null): void => {
   }
 }
 
-/** The tenant of a new object: that of the API key, or that in the body of a request with the admin key. */
+/** The tenant of a new object: the tenant of the API key or, with the admin key, the tenant in the body. */
 export const tenantFor = (owner: Owner, requested: string | undefined): string => {
   if (owner === undefined) {
     if (requested === undefined || requested.trim() === "") {
@@ -85,7 +95,7 @@ export const tenantFor = (owner: Owner, requested: string | undefined): string =
   return owner.tenantId
 }
 
-/** The tenant of a query: that of the API key, or that in the query of a request with the admin key. */
+/** The tenant of a query: the tenant of the API key or, with the admin key, the tenant in the query. */
 export const queriedTenant = (owner: Owner, query: URLSearchParams): string => {
   const requested = owner?.tenantId ?? Parse.parameter(query, "tenant_id")
   if (requested === undefined) {
@@ -97,6 +107,17 @@ export const queriedTenant = (owner: Owner, query: URLSearchParams): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 // lists
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** A `reason` parameter of at most 512 characters, or `undefined` if it is empty. */
+export const reasonOf = (query: URLSearchParams): string | undefined => {
+  const reason = query.get("reason") ?? ""
+  if (reason.length > maxReason) {
+    throw invalidRequest(`reason must have at most ${maxReason} characters, got ${reason.length}`)
+  }
+  return reason === "" ? undefined : reason
+}
+
+const maxReason = 512
 
 /** Parses an optional parameter with a fixed set of values. */
 export const optionalLiteral = <A extends string>(
@@ -110,10 +131,10 @@ export const optionalLiteral = <A extends string>(
 
 /** Creates the case-insensitive filter of the parameter `search`. */
 export const searchFilter = (query: URLSearchParams): ((...texts: ReadonlyArray<string>) => boolean) => {
-  const wanted = Parse.parameter(query, "search")?.toLowerCase()
-  if (wanted === undefined) return () => true
-  if (wanted.length > maxSearch) throw invalidRequest(`search exceeds maxLength ${maxSearch} (got ${wanted.length})`)
-  return (...texts) => texts.some((text) => text.toLowerCase().includes(wanted))
+  const search = Parse.parameter(query, "search")?.toLowerCase()
+  if (search === undefined) return () => true
+  if (search.length > maxSearch) throw invalidRequest(`search exceeds maxLength ${maxSearch} (got ${search.length})`)
+  return (...texts) => texts.some((text) => text.toLowerCase().includes(search))
 }
 
 const maxSearch = 128
@@ -178,6 +199,6 @@ export const page = <A>(
 const wholeNumber = (name: string, text: string): number => {
   const value = /^[+-]?\d{1,10}$/.test(text) ? Number(text) : Number.NaN
   if (!(Math.abs(value) <= 2_147_483_647))
-    throw invalidRequest(`Invalid value for parameter '${name}': ${text.slice(0, 40)}`)
+    throw invalidRequest(`Invalid value for parameter '${name}': ${Parse.shown(text)}`)
   return value
 }

@@ -11,6 +11,7 @@ import type { ApiKey, Tenant } from "../model.ts"
 import * as Parse from "../parse.ts"
 import { invalidRequest, ErrorResponse } from "../errorResponse.ts"
 import type { Secrets } from "../secrets.ts"
+import * as Scopes from "../scopes.ts"
 import { dayMs } from "../store.ts"
 import type { SortKeys } from "./common.ts"
 import {
@@ -18,7 +19,9 @@ import {
   iso,
   metadata,
   notBlank,
+  NotBlank,
   page,
+  reasonOf,
   searchFilter,
   sorted,
   stringOfLength,
@@ -66,6 +69,7 @@ export const createKey = (context: Context, secrets: Secrets, body: object): Jso
   const request = parseKey(body)
   checkNotClosed(context, request.tenant_id)
   checkPermissions(request.permissions)
+  request.scope_filter?.forEach(Scopes.checkFilterEntry)
   checkActive(context, request.tenant_id)
   const expiresAt = utc(request.expires_at) ?? iso(context.nowMs + defaultKeyLifetimeMs)
   const secret = secrets.make()
@@ -126,15 +130,11 @@ const sortKeys: SortKeys<ApiKey> = {
 
 /** `DELETE /v1/admin/api-keys/{id}` */
 export const revokeKey = (context: Context, id: string, query: URLSearchParams): JsonResponse => {
+  const reason = reasonOf(query)
   const key = keyOf(context, id)
   checkNotClosed(context, key.tenantId)
   if (key.revokedAt !== undefined) throw new ErrorResponse(409, "KEY_REVOKED", `API key already revoked: ${id}`)
-  const reason = query.get("reason") ?? ""
-  const revoked = {
-    ...key,
-    revokedAt: iso(context.nowMs),
-    revokedReason: reason === "" ? undefined : reason
-  }
+  const revoked = { ...key, revokedAt: iso(context.nowMs), revokedReason: reason }
   context.store.keys.put(revoked)
   return json(200, keyRow(revoked))
 }
@@ -148,6 +148,7 @@ export const patchKey = (context: Context, id: string, body: object): JsonRespon
   checkNotClosed(context, key.tenantId)
   if (key.revokedAt !== undefined) throw new ErrorResponse(409, "INVALID_REQUEST", "Cannot modify a REVOKED key")
   checkPermissions(request.permissions)
+  request.scope_filter?.forEach(Scopes.checkFilterEntry)
   const changed: ApiKey = {
     ...key,
     name: request.name ?? key.name,
@@ -169,11 +170,11 @@ const keyOf = (context: Context, id: string): ApiKey => {
 
 const checkPermissions = (requested: ReadonlyArray<string> | undefined): void => {
   for (const permission of requested ?? []) {
-    if (!permissions.has(permission)) throw invalidRequest(`Unrecognized permission: ${permission}`)
+    if (!permissions.has(permission)) throw invalidRequest(`Unrecognized permission: ${Parse.shown(permission)}`)
   }
 }
 
-const parseValidation = Parse.request(Schema.Struct({ key_secret: notBlank(Number.MAX_SAFE_INTEGER) }))
+const parseValidation = Parse.request(Schema.Struct({ key_secret: NotBlank }))
 
 /** `POST /v1/auth/validate` */
 export const validateKey = (context: Context, secrets: Secrets, body: object): JsonResponse => {
@@ -194,8 +195,8 @@ export const validateKey = (context: Context, secrets: Secrets, body: object): J
 }
 
 /**
- * The validation result of an unknown secret: a secret with the prefix of a key counts as that key, mistyped. It scans all
- * keys, so only the admin plane uses it.
+ * The validation result of an unknown secret. A secret with the prefix of a key counts as a mistyped secret of that key. It
+ * scans all keys, so only the admin plane uses it.
  */
 const closestKey = (context: Context, secret: string): { readonly reason: string; readonly tenantId: string } => {
   const prefix = prefixOf(secret)
@@ -220,7 +221,7 @@ export const checkKey = (
   return tenant.status === "SUSPENDED" ? { reason: "TENANT_SUSPENDED", tenantId: key.tenantId } : { key, tenant }
 }
 
-/** Why a key is no longer valid, if so. */
+/** The reason why a key is no longer valid; `undefined` if it is valid. */
 const inactiveReason = ({ nowMs }: { readonly nowMs: number }, key: ApiKey): string | undefined =>
   key.revokedAt !== undefined ? "KEY_REVOKED" : key.expiresAtMs <= nowMs ? "KEY_EXPIRED" : undefined
 

@@ -1,16 +1,16 @@
 /**
  * The admin plane: its paths and methods, and the command or query behind each.
  *
- * It covers tenants, API keys, budgets, policies and the validation of keys. Other paths of the specification get a 404.
+ * It covers tenants, API keys, budgets, balances, policies, and the validation and introspection of keys. Other paths of the specification get a 404.
  *
  * @see the paths of the governance specification
  */
-import { ownerOf, requireAdmin } from "../access.ts"
+import { keyOf, ownerOf, requireAdmin } from "../access.ts"
 import type { JsonResponse } from "../response.ts"
 import type { Call } from "../call.ts"
-import { bodyOf, optionsResponse, queryOf, methodNotAllowed } from "../call.ts"
-import { ErrorResponse } from "../errorResponse.ts"
+import { bodyOf, optionsResponse, queryOf, methodNotAllowed, noSuchPath } from "../call.ts"
 import * as Budgets from "./budgets.ts"
+import { introspect } from "./introspect.ts"
 import * as Keys from "./keys.ts"
 import * as Policies from "./policies.ts"
 import * as Tenants from "./tenants.ts"
@@ -24,28 +24,26 @@ export const isPath = (path: string): boolean => path.startsWith("/v1/admin/") |
 
 /** Handles a request of the admin plane. */
 export const respond = (call: Call): JsonResponse => {
-  const { context, server } = call
-  const [, space, resource, id, more] = call.segments
+  const [, , , id] = call.segments
   const method = call.request.method === "HEAD" ? "GET" : call.request.method
   const body = () => bodyOf(call)
-  if (space === "auth") {
-    if (resource === "validate" && id === undefined) {
-      if (method !== "POST") throw methodNotAllowed(call, ["POST"])
-      requireAdmin(call)
-      return Keys.validateKey(context, server.secrets, body())
-    }
-  } else if (space === "admin" && more === undefined) {
-    const name = `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
-    const route = Object.hasOwn(routes, name) ? routes[name] : undefined
-    if (route !== undefined) {
-      if (method === "OPTIONS") return optionsResponse(call, Object.keys(route))
-      const run = Object.hasOwn(route, method) ? route[method] : undefined
-      if (run === undefined) throw methodNotAllowed(call, Object.keys(route))
-      return run(call, id === undefined ? "" : decodeURIComponent(id), queryOf(call), body)
-    }
+  const name = routeOf(call.path, call.segments)
+  const route = Object.hasOwn(routes, name) ? routes[name] : undefined
+  if (route !== undefined) {
+    if (method === "OPTIONS") return optionsResponse(call, Object.keys(route))
+    const run = Object.hasOwn(route, method) ? route[method] : undefined
+    if (run === undefined) throw methodNotAllowed(call, Object.keys(route))
+    return run(call, id === undefined ? "" : decodeURIComponent(id), queryOf(call), body)
   }
   requireAdmin(call)
-  throw new ErrorResponse(404, "NOT_FOUND", `There is no ${call.path}`)
+  throw noSuchPath(call)
+}
+
+/** The name of the route of a path: without `/v1/admin/`, and with `*` for an id. */
+const routeOf = (path: string, [, space, resource, id, more]: ReadonlyArray<string>): string => {
+  if (space !== "admin") return path
+  if (more !== undefined) return ""
+  return `${resource ?? ""}${id === undefined ? "" : resource === "budgets" ? `/${id}` : "/*"}`
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -65,6 +63,13 @@ const byAdmin =
 const optionalBody = (call: Call, body: () => object): object => (call.request.body === "" ? {} : body())
 
 const routes: Readonly<Partial<Record<string, Readonly<Partial<Record<string, Route>>>>>> = {
+  "/v1/auth/validate": {
+    POST: byAdmin(({ context, server }, _id, _query, body) => Keys.validateKey(context, server.secrets, body()))
+  },
+  "/v1/auth/introspect": { GET: (call) => introspect(ownerOf(call, undefined)) },
+  "/v1/balances": {
+    GET: (call, _id, query) => Budgets.listBalances(call.context, keyOf(call, "balances:read"), query)
+  },
   tenants: {
     POST: byAdmin(({ context }, _id, _query, body) => Tenants.createTenant(context, body())),
     GET: byAdmin(({ context }, _id, query) => Tenants.listTenants(context, query))

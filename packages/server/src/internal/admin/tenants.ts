@@ -31,7 +31,7 @@ const statuses = ["ACTIVE", "SUSPENDED", "CLOSED"] as const
 const TenantMetadata = Schema.Record(
   Schema.String,
   Schema.Union([Schema.String, Schema.Finite, Schema.BigInt, Schema.Boolean, Schema.Null])
-).check(Schema.isMaxProperties(32))
+).check(Schema.isMaxProperties(32, { expected: "an object of at most 32 fields" }))
 
 const tenantFields = {
   default_commit_overage_policy: Schema.optional(OveragePolicy),
@@ -43,7 +43,9 @@ const tenantFields = {
 
 const parseTenant = Parse.request(
   Schema.Struct({
-    tenant_id: stringOfLength(3, 64).check(Schema.isPattern(/^[a-z0-9-]+$/)),
+    tenant_id: stringOfLength(3, 64).check(
+      Schema.isPattern(/^[a-z0-9-]+$/, { expected: "lower-case letters, digits and hyphens" })
+    ),
     name: notBlank(256),
     parent_tenant_id: Schema.optional(Schema.String),
     reservation_expiry_policy: Schema.optional(Schema.Literals(["AUTO_RELEASE", "MANUAL_CLEANUP", "GRACE_ONLY"])),
@@ -84,6 +86,11 @@ export const createTenant = (context: Context, body: object): JsonResponse => {
     closedAtMs: undefined
   }
   context.store.tenants.put(tenant)
+  if (tenant.expiryPolicy !== undefined && tenant.expiryPolicy !== "AUTO_RELEASE") {
+    context.warn(
+      `reservation_expiry_policy ${tenant.expiryPolicy} of tenant ${tenant.id} has no effect: an expired reservation is released`
+    )
+  }
   return json(201, tenantRow(tenant))
 }
 

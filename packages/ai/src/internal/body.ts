@@ -1,0 +1,30 @@
+/**
+ * Runs the call of a provider in its own fiber, so that an interruption or a lost lease can't discard a response that was paid
+ * for.
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+
+/** Restores the interruptibility of the caller. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * Runs a body and returns its exit. The caller makes it uninterruptible; `restore` makes the wait interruptible. If the wait is
+ * interrupted, or `untilLost` fails, the body is interrupted. Its result counts if it has one all the same.
+ */
+export const run = <A, R>(
+  restore: Restore,
+  body: Effect.Effect<A, AiError.AiError, R>,
+  untilLost: Effect.Effect<never, AiError.AiError>
+): Effect.Effect<Exit.Exit<A, AiError.AiError>, never, R> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkChild(body, { startImmediately: true })
+    const waited = yield* Effect.exit(restore(Effect.raceFirst(Fiber.await(fiber), untilLost)))
+    if (Exit.isSuccess(waited)) return waited.value
+    yield* Fiber.interrupt(fiber)
+    const exit = yield* Fiber.await(fiber)
+    return Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.failCause(waited.cause) : exit
+  })

@@ -1,0 +1,160 @@
+/**
+ * Usage that providers report in the metadata of a response, in their own formats: `usage` of OpenAI, Anthropic, OpenRouter and
+ * compatible servers, and `usageMetadata` of Google.
+ */
+import { toolName } from "./modelNames.ts"
+import { count, items, keys, read } from "./unknown.ts"
+
+/** Counts of one report. Those that a format doesn't have are `undefined`. */
+export interface Reported {
+  readonly inputTokens: number | undefined
+  readonly outputTokens: number | undefined
+  readonly cacheReadTokens: number | undefined
+  readonly cacheWriteTokens: number | undefined
+  readonly cacheWriteHourTokens: number | undefined
+  readonly inputAudioTokens: number | undefined
+  readonly inputImageTokens: number | undefined
+  readonly reasoningTokens: number | undefined
+  readonly outputAudioTokens: number | undefined
+  readonly outputImageTokens: number | undefined
+  readonly toolCalls: { readonly [tool: string]: number }
+}
+
+/** The reports in the metadata of a response, of every provider in it. */
+export const reportsOf = (metadata: unknown): ReadonlyArray<Reported> =>
+  keys(metadata).flatMap((provider) => {
+    const own = read(metadata, provider)
+    const reports: Array<Reported> = []
+    const usage = read(own, "usage")
+    if (isObject(usage)) reports.push(fromUsage(usage))
+    const google = read(own, "usageMetadata")
+    if (isObject(google)) reports.push(fromGoogle(google))
+    const searches = items(read(own, "groundingMetadata", "webSearchQueries")).length
+    if (searches > 0) reports.push({ ...nothing, toolCalls: { web_search: searches } })
+    return reports
+  })
+
+/** The sum of the counts that are given, or `undefined` if none is. */
+export const sum = (...counts: ReadonlyArray<number | undefined>): number | undefined =>
+  counts.reduce<number | undefined>((all, one) => (one === undefined ? all : (all ?? 0) + one), undefined)
+
+/** The largest of the counts that are given, or `undefined` if none is. */
+export const largest = (...counts: ReadonlyArray<number | undefined>): number | undefined =>
+  counts.reduce<number | undefined>((all, one) => (one === undefined ? all : Math.max(all ?? 0, one)), undefined)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// formats
+// ---------------------------------------------------------------------------------------------------------------------
+
+const fromUsage = (usage: unknown): Reported => {
+  const input = either(usage, "prompt_tokens_details", "input_tokens_details", "promptTokensDetails")
+  const output = either(usage, "completion_tokens_details", "output_tokens_details", "completionTokensDetails")
+  const of = (value: unknown, ...names: ReadonlyArray<string>) => count(either(value, ...names))
+
+  // Anthropic and Bedrock: the cache isn't part of the input. Servers with `prompt_tokens` include it.
+  const cacheRead = of(usage, "cache_read_input_tokens", "cacheReadInputTokens")
+  const minutes = of(read(usage, "cache_creation"), "ephemeral_5m_input_tokens")
+  const hour = of(read(usage, "cache_creation"), "ephemeral_1h_input_tokens")
+  const cacheWrite = largest(of(usage, "cache_creation_input_tokens", "cacheWriteInputTokens"), sum(minutes, hour))
+  const uncached = of(usage, "input_tokens", "inputTokens")
+  const inputTokens =
+    of(usage, "prompt_tokens", "promptTokens") ??
+    (uncached === undefined ? undefined : sum(uncached, cacheRead, cacheWrite))
+
+  const reasoningTokens = of(output, "reasoning_tokens", "reasoningTokens", "thinking_tokens")
+  const reported = of(usage, "completion_tokens", "output_tokens", "completionTokens", "outputTokens")
+  return {
+    ...nothing,
+    inputTokens,
+    outputTokens: withReasoning(reported, reasoningTokens, inputTokens, of(usage, "total_tokens", "totalTokens")),
+    cacheReadTokens: cacheRead ?? of(input, "cached_tokens", "cachedTokens") ?? of(usage, "prompt_cache_hit_tokens"),
+    cacheWriteTokens: cacheWrite ?? of(input, "cache_write_tokens", "cacheWriteTokens"),
+    cacheWriteHourTokens: hour,
+    inputAudioTokens: of(input, "audio_tokens", "audioTokens"),
+    inputImageTokens: sum(of(input, "image_tokens", "imageTokens"), of(input, "video_tokens", "videoTokens")),
+    reasoningTokens,
+    outputAudioTokens: of(output, "audio_tokens", "audioTokens"),
+    outputImageTokens: of(output, "image_tokens", "imageTokens"),
+    toolCalls: toolCallsOf(either(usage, "server_tool_use", "serverToolUse"))
+  }
+}
+
+const fromGoogle = (usage: unknown): Reported => {
+  const of = (name: string) => count(read(usage, name))
+  const tokens = (modality: string, ...lists: ReadonlyArray<string>): number | undefined =>
+    sum(
+      ...lists.flatMap((list) =>
+        items(read(usage, list)).flatMap((item) =>
+          read(item, "modality") === modality ? [count(read(item, "tokenCount"))] : []
+        )
+      )
+    )
+  const prompt = ["promptTokensDetails", "toolUsePromptTokensDetails"]
+  const inputTokens = sum(of("promptTokenCount"), of("toolUsePromptTokenCount"))
+  const reasoningTokens = of("thoughtsTokenCount")
+  // The thoughts aren't part of the candidates.
+  const outputTokens = sum(of("candidatesTokenCount") ?? of("responseTokenCount"), reasoningTokens)
+  return {
+    ...nothing,
+    inputTokens,
+    outputTokens: withReasoning(outputTokens, undefined, inputTokens, of("totalTokenCount")),
+    cacheReadTokens: of("cachedContentTokenCount"),
+    inputAudioTokens: tokens("AUDIO", ...prompt),
+    inputImageTokens: sum(tokens("IMAGE", ...prompt), tokens("VIDEO", ...prompt)),
+    reasoningTokens,
+    outputAudioTokens: tokens("AUDIO", "candidatesTokensDetails", "responseTokensDetails"),
+    outputImageTokens: tokens("IMAGE", "candidatesTokensDetails", "responseTokensDetails")
+  }
+}
+
+/**
+ * All output tokens. Reasoning is apart from the reported output if it is larger, or if input and output don't add up to the
+ * total of the same report.
+ */
+const withReasoning = (
+  output: number | undefined,
+  reasoning: number | undefined,
+  input: number | undefined,
+  total: number | undefined
+): number | undefined => {
+  const added = reasoning !== undefined && reasoning > (output ?? 0) ? sum(output, reasoning) : output
+  const rest = total === undefined || input === undefined ? undefined : Math.max(0, total - input)
+  return largest(added, rest)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const nothing: Reported = {
+  inputTokens: undefined,
+  outputTokens: undefined,
+  cacheReadTokens: undefined,
+  cacheWriteTokens: undefined,
+  cacheWriteHourTokens: undefined,
+  inputAudioTokens: undefined,
+  inputImageTokens: undefined,
+  reasoningTokens: undefined,
+  outputAudioTokens: undefined,
+  outputImageTokens: undefined,
+  toolCalls: {}
+}
+
+/** Counts such as `web_search_requests`, by the name of the tool. */
+const toolCallsOf = (value: unknown): { readonly [tool: string]: number } =>
+  Object.fromEntries(
+    keys(value).flatMap((key) => {
+      const calls = key.endsWith("_requests") ? count(read(value, key)) : undefined
+      return calls === undefined || calls === 0 ? [] : [[toolName(key), calls]]
+    })
+  )
+
+const either = (value: unknown, ...names: ReadonlyArray<string>): unknown => {
+  for (const name of names) {
+    const found = read(value, name)
+    if (found !== undefined && found !== null) return found
+  }
+  return undefined
+}
+
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null

@@ -1,0 +1,56 @@
+/**
+ * Idempotency keys of tool calls.
+ *
+ * Providers don't agree on ids: local and compatible servers repeat them, leave them empty, start them again in each
+ * round, or make them very long. A key is therefore made from the namespace, the id, and the number of the call among
+ * the calls with this id.
+ *
+ * Different calls never share a key. A short id consists of characters that the other parts of a key don't contain; any
+ * other id is hashed. The text after the last `:` thus identifies the call, and the text before it is the namespace.
+ */
+import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
+
+/** Makes the keys of the calls of one guarded toolkit. */
+export interface ToolKeys {
+  /**
+   * Numbers a call, synchronously, and returns the effect that makes its key. Without a namespace there is no key, and
+   * the client makes a random one.
+   */
+  readonly next: (toolName: string, toolCallId: string | undefined) => Effect.Effect<string | undefined>
+}
+
+/** The largest length of a namespace. */
+export const maxNamespace = 100
+
+/** Makes keys. Throws a `RangeError` if the namespace has an invalid length. */
+export const make = (namespace: string | undefined): ToolKeys => {
+  if (namespace === undefined) return { next: () => Effect.undefined }
+  if (typeof namespace !== "string" || namespace.length === 0 || namespace.length > maxNamespace) {
+    const actual = typeof namespace === "string" ? `${namespace.length} characters` : typeof namespace
+    throw new RangeError(`namespace must be a string of 1 to ${maxNamespace} characters, got ${actual}`)
+  }
+  const counts = new Map<string, number>()
+  return {
+    next: (toolName, toolCallId) => {
+      const isNamed = toolCallId === undefined || toolCallId === ""
+      const id = isNamed ? toolName : toolCallId
+      const kind = isNamed ? "@" : ""
+      const ordinal = (counts.get(kind + id) ?? 0) + 1
+      counts.set(kind + id, ordinal)
+      const suffix = ordinal === 1 ? "" : `#${ordinal}`
+      const text = isPlain.test(id) ? Effect.succeed(id) : Effect.map(digest(id), (hex) => `=${hex}`)
+      return Effect.map(text, (text) => `${namespace}:${kind}${text}${suffix}`)
+    }
+  }
+}
+
+/** Ids that are part of a key as they are. None contains `:`, `@`, `=` or `#`. */
+const isPlain = /^[\w.-]{1,128}$/
+
+/** The SHA-256 of an id, in hexadecimal. JSON escapes lone surrogates, which UTF-8 would replace. */
+const digest = (id: string): Effect.Effect<string> =>
+  Effect.map(
+    Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(id)))),
+    (bytes) => Hex.encode(new Uint8Array(bytes))
+  )
