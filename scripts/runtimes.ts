@@ -98,7 +98,8 @@ const { undici: _, ...requiredPeers } = peers
 
 /** Installs the tarballs as a user would, and copies the programs. */
 const installApp = (name: string, more: Readonly<Record<string, string>>): string | undefined => {
-  const target = install(name, { ...tarballs, ...requiredPeers, effect: versionOf("effect"), ...more })
+  const platform = { "@effect/platform-node": versionOf("@effect/platform-node") }
+  const target = install(name, { ...tarballs, ...requiredPeers, ...platform, effect: versionOf("effect"), ...more })
   if (target === undefined) return undefined
   cpSync(programs, join(target, "runtimes"), { recursive: true })
   cpSync(join(programs, "../temporaryFolder.ts"), join(target, "temporaryFolder.ts"))

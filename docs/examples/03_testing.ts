@@ -1,4 +1,5 @@
 /** A program tested on the embedded server: a lost response, a denial and a late response. It needs no test runner. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -66,15 +67,12 @@ const mismatch = section(
   }).pipe(Effect.provide(TestLayer))
 )
 
-await Effect.runPromise(
-  Effect.provide(
-    Effect.gen(function* () {
-      yield* lost
-      yield* denied
-      yield* late
-      yield* mismatch
-    }),
-    TestClock.layer()
-  )
+NodeRuntime.runMain(
+  Effect.gen(function* () {
+    yield* lost
+    yield* denied
+    yield* late
+    yield* mismatch
+    console.log("\nDone.")
+  }).pipe(Effect.provide(TestClock.layer()))
 )
-console.log("\nDone.")

@@ -1,6 +1,7 @@
 /**
  * The stage of the examples: a server to play on, readable output, and checks that end the program.
  */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { NodeCyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -25,7 +26,7 @@ export interface Connection {
 /** A step did not come out as it should. */
 class Wrong extends Schema.TaggedError<Wrong>()("Wrong", { what: Schema.String }) {
   override get message(): string {
-    return `WRONG: ${this.what}`
+    return `The example failed: ${this.what}`
   }
 }
 
@@ -59,16 +60,17 @@ export const withServer = <E extends { readonly message: string }>(
             body: JSON.stringify(body)
           })
           const text = await response.text()
-          if (!/^\s*\{/.test(text)) throw new Error(`${adminUrl}${path} is not a Cycles server's: ${text.slice(0, 60)}`)
-          const answer: unknown = JSON.parse(text)
-          if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(answer)}`)
-          return Object(answer)
+          if (!/^\s*\{/.test(text))
+            throw new Error(`${adminUrl}${path} isn't a response of a Cycles server: ${text.slice(0, 60)}`)
+          const parsed: unknown = JSON.parse(text)
+          if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(parsed)}`)
+          return Object(parsed)
         },
         catch: (cause) =>
           new Wrong({
             what:
               cause instanceof TypeError
-                ? `no server answers at ${adminUrl}`
+                ? `no Cycles server responds at ${adminUrl}: start it, or check CYCLES_ADMIN_URL`
                 : cause instanceof Error
                   ? cause.message
                   : String(cause)
@@ -78,7 +80,10 @@ export const withServer = <E extends { readonly message: string }>(
     console.log(`\n0. The administrator's part, on ${baseUrl}`)
     const health = yield* Effect.tryPromise({
       try: () => fetch(`${baseUrl}/actuator/health`),
-      catch: () => new Wrong({ what: `no server answers at ${baseUrl}` })
+      catch: () =>
+        new Wrong({
+          what: `no Cycles server responds at ${baseUrl}: start it, or unset CYCLES_BASE_URL to use an embedded server`
+        })
     })
     yield* say(health.status === 200 ? "health: UP" : `this server guards its health page (${health.status})`)
     const tenant = `quick-${crypto.randomUUID().slice(0, 8)}`
@@ -106,10 +111,7 @@ export const withServer = <E extends { readonly message: string }>(
     })
     console.log("\nDone.")
   })
-  Effect.runPromise(Effect.scoped(program)).catch((error: unknown) => {
-    console.error(`\n${error instanceof Error ? error.message : String(error)}`)
-    process.exitCode = 1
-  })
+  NodeRuntime.runMain(Effect.scoped(program))
 }
 
 interface Place {
@@ -122,7 +124,11 @@ const server = Effect.suspend((): Effect.Effect<Place, Wrong | NodeCyclesServer.
   const { CYCLES_ADMIN_API_KEY, CYCLES_ADMIN_URL, CYCLES_BASE_URL } = process.env
   if (CYCLES_BASE_URL !== undefined) {
     return CYCLES_ADMIN_API_KEY === undefined
-      ? Effect.fail(new Wrong({ what: "CYCLES_BASE_URL is set, and CYCLES_ADMIN_API_KEY is not" }))
+      ? Effect.fail(
+          new Wrong({
+            what: "CYCLES_BASE_URL is set, but CYCLES_ADMIN_API_KEY isn't: set the key of the admin plane, or unset CYCLES_BASE_URL"
+          })
+        )
       : Effect.succeed({
           baseUrl: CYCLES_BASE_URL,
           adminUrl: CYCLES_ADMIN_URL ?? CYCLES_BASE_URL,
