@@ -23,6 +23,7 @@ interface Locator {
   readonly isVisible: () => Promise<boolean>
   readonly getAttribute: (name: string) => Promise<string | null>
   readonly waitFor: () => Promise<void>
+  readonly first: () => Locator
 }
 
 interface Page {
@@ -285,7 +286,7 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
       order.push(await focused(page))
       if (order.at(-1) === "pause") await page.keyboard.press("Space")
     }
-    equal("the order", order.slice(0, 3), ["Skip to budgets", "pause", "openapi.json"])
+    equal("the order", order.slice(0, 3), ["Skip to budgets", "pause", "API"])
     equal("paused", await page.locator("#pause").getAttribute("aria-pressed"), "true")
     const before = await page.locator("#budget-list").textContent()
     await server.post("/v1/reservations", reserveBody(11_000, { agent: "summarizer-of-long-documents" }))
@@ -327,6 +328,12 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
     equal("the width", await narrow.evaluate("document.documentElement.scrollWidth <= innerWidth"), true)
     await shoot(narrow, "page-narrow")
     await narrow.close()
+  })
+  await check("describes the API without other hosts", async () => {
+    const docs = await open(`${server.url}/docs`, "light")
+    await docs.getByText("Returns the decision that a reserve would get", { exact: false }).first().waitFor()
+    await shoot(docs, "docs-light")
+    await docs.close()
   })
   await check("connects again after a restart of the server", async () => {
     await server.stop()

@@ -129,6 +129,18 @@ describe("page", () => {
     })
   )
 
+  it.live("shows the API with scripts that are allowed by their hashes", () =>
+    Effect.gen(function* () {
+      const { url } = yield* start({ page: true })
+      const { head, status } = yield* send(url, request("HEAD", "/docs"))
+      expect(status).toBe(200)
+      expect(head).toMatch(
+        /content-security-policy: default-src 'none'; script-src 'sha256-\S+' 'sha256-\S+'; style-src/
+      )
+      expect(head.match(/content-security-policy/g)).toHaveLength(1)
+    })
+  )
+
   it.live("describes the runtime plane in openapi.json", () =>
     Effect.gen(function* () {
       const { url } = yield* start({ page: true })
