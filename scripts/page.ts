@@ -332,6 +332,7 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
   await check("describes the API without other hosts", async () => {
     const docs = await open(`${server.url}/docs`, "light")
     await docs.getByText("Returns the decision that a reserve would get", { exact: false }).first().waitFor()
+    equal("links to services", await docs.locator(".api-reference-toolbar").isVisible(), false)
     await shoot(docs, "docs-light")
     await docs.close()
   })

@@ -23,7 +23,7 @@ export const render = async (): Promise<ApiPage> => {
     withDefaultFonts: false,
     hideTestRequestButton: true,
     // These lead to services of other hosts.
-    customCss: ".api-reference-toolbar, .open-api-client-button { display: none }"
+    customCss: ".api-reference-toolbar, .open-api-client-button { display: none !important }"
   }
   const { dispose, handler } = HttpRouter.toWebHandler(
     HttpApiScalar.layer(CyclesApi.CyclesApi, { path: "/docs", scalar }).pipe(Layer.provide(HttpServer.layerServices)),
