@@ -41,6 +41,15 @@ const format = (unit, amount) => {
   return `${value < 0n ? "-" : ""}$${(absolute / microcentsPerDollar).toLocaleString("en-US")}.${cents}`
 }
 
+/** A scope that may be broken after each level. */
+const scopeOf = (scope) => {
+  const node = element("span", "")
+  scope.split("/").forEach((level, i, levels) => {
+    node.append(i < levels.length - 1 ? `${level}/` : level, document.createElement("wbr"))
+  })
+  return node
+}
+
 /** A unit as people call it. */
 const unitName = (unit) => (unit === "USD_MICROCENTS" ? "dollars" : unit.toLowerCase().replaceAll("_", " "))
 
@@ -77,7 +86,7 @@ const barOf = ({ debt, remaining, reserved, spent, unit }) => {
 
 const budgetOf = (budget) => {
   const { allocated, debt, isOverLimit, overdraftLimit, remaining, reserved, scope, spent, status, unit } = budget
-  const title = element("h3", "", element("span", "", scope), element("span", "unit", unitName(unit)))
+  const title = element("h3", "", scopeOf(scope), element("span", "unit", unitName(unit)))
   if (status !== "ACTIVE") title.append(element("span", "state", status.toLowerCase()))
   if (isOverLimit) title.append(element("span", "state", "over limit"))
   const amounts = element("dl", "")
@@ -100,7 +109,7 @@ const reservationOf = ({ action, amount, expiresAtMs, scope, unit }) => {
   return element(
     "tr",
     "",
-    element("td", "", scope),
+    element("td", "", scopeOf(scope)),
     element("td", "", action),
     element("td", "number", `${format(unit, amount)} ${unitName(unit)}`),
     left
@@ -114,7 +123,7 @@ const denialOf = ({ action, amount, atMs, code, message, scope, unit }) => {
     "tr",
     "",
     element("td", "time", new Date(atMs).toLocaleTimeString()),
-    element("td", "", scope),
+    element("td", "", scopeOf(scope)),
     element("td", "", action),
     element("td", "number", `${format(unit, amount)} ${unitName(unit)}`),
     reason

@@ -71,6 +71,7 @@ const untilPrinted = ({ child, printed }: Started, text: string): Effect.Effect<
   Effect.callback<void>((resume) => {
     const check = () => (printed().includes(text) ? resume(Effect.void) : undefined)
     child.stdout?.on("data", check)
+    child.stderr?.on("data", check)
     check()
   })
 
@@ -130,6 +131,18 @@ describe("cycles-server", () => {
           request("GET", "/v1/admin/tenants", { "x-admin-api-key": adminUrl?.[2] ?? "" })
         )
         expect(admin.status).toBe(200)
+        const budget = {
+          tenant_id: "acme",
+          scope: "tenant:acme/agent:a",
+          unit: "TOKENS",
+          allocated: { unit: "TOKENS", amount: 1 },
+          period_end: "2100-01-01T00:00:00Z"
+        }
+        yield* send(
+          adminUrl?.[1] ?? "",
+          request("POST", "/v1/admin/budgets", { "x-admin-api-key": adminUrl?.[2] ?? "" }, JSON.stringify(budget))
+        )
+        yield* untilPrinted(started, "Warning: period_end of the TOKENS budget tenant:acme/agent:a has no effect")
         started.child.kill("SIGINT")
         expect(yield* started.exited).toBe(0)
       })

@@ -4,9 +4,8 @@
  * It is read-only. Its events need no key if the request comes from this machine: it arrives on a loopback address, names a loopback
  * host, which excludes DNS rebinding, and wasn't forwarded by a proxy. Other requests need the admin key.
  */
-import * as CyclesApi from "@effect-cycles/protocol/CyclesApi"
 import * as Headers from "@effect-cycles/protocol/Headers"
-import { readFileSync } from "node:fs"
+import { readFile } from "node:fs/promises"
 import type * as Http from "node:http"
 import type { Server } from "./call.ts"
 import { constantTimeEqual } from "./secrets.ts"
@@ -50,8 +49,10 @@ export const make = (options: Options): Page => {
         return true
       }
       if (load !== undefined) {
-        const { body, type } = load()
-        respond(outgoing, 200, type, incoming.method === "HEAD" ? "" : body)
+        load().then(
+          ({ body, headers, type }) => respond(outgoing, 200, type, incoming.method === "HEAD" ? "" : body, headers),
+          () => respond(outgoing, 500, "text/plain; charset=utf-8", "The page is damaged: install the package again")
+        )
       } else if (isFromThisMachine(incoming) || hasAdminKey(incoming, options.server)) {
         events.add(outgoing, incoming.method === "HEAD")
       } else {
@@ -120,29 +121,38 @@ const hasAdminKey = ({ headers }: Http.IncomingMessage, { adminKey }: Server): b
 interface File {
   readonly type: string
   readonly body: string
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Reads a file at its first request. The folder is at the same place for `src` and `dist`. */
-const file = (name: string, type: string): (() => File) =>
-  once(() => ({ type, body: readFileSync(urlOf(name), "utf8") }))
+const file = (name: string, type: string): (() => Promise<File>) =>
+  once(async () => ({ type, body: await readFile(new URL(`../../page/${name}`, import.meta.url), "utf8") }))
 
-const urlOf = (name: string): URL => new URL(`../../page/${name}`, import.meta.url)
-
-const once = <A>(make: () => A): (() => A) => {
-  let made: { readonly value: A } | undefined
-  return () => (made ??= { value: make() }).value
+/** Repeats the result of the first call. */
+const once = <A>(make: () => Promise<A>): (() => Promise<A>) => {
+  let made: Promise<A> | undefined
+  return () => (made ??= make())
 }
 
 const eventsPath = "/page/events"
 
-const files: ReadonlyMap<string, () => File> = new Map([
+/** The description of the API, whose modules are loaded at the first request. */
+const openApi = async (): Promise<File> => {
+  const CyclesApi = await import("@effect-cycles/protocol/CyclesApi")
+  return { type: "application/json", body: `${JSON.stringify(CyclesApi.openApi(), null, 2)}\n` }
+}
+
+const docs = async (): Promise<File> => {
+  const { html, policy } = await (await import("./apiPage.ts")).render()
+  return { type: "text/html; charset=utf-8", body: html, headers: { "content-security-policy": policy } }
+}
+
+const files: ReadonlyMap<string, () => Promise<File>> = new Map([
   ["/", file("index.html", "text/html; charset=utf-8")],
   ["/page/app.js", file("app.js", "text/javascript; charset=utf-8")],
   ["/page/style.css", file("style.css", "text/css; charset=utf-8")],
-  [
-    "/openapi.json",
-    once(() => ({ type: "application/json", body: `${JSON.stringify(CyclesApi.openApi(), null, 2)}\n` }))
-  ]
+  ["/openapi.json", once(openApi)],
+  ["/docs", once(docs)]
 ])
 
 // ---------------------------------------------------------------------------------------------------------------------
