@@ -212,8 +212,8 @@ describe("LifecycleDriver", () => {
     )
   })
 
-  describe("README", () => {
-    const page = readFileSync(join(import.meta.dirname, "../README.md"), "utf8")
+  describe("page for maintainers", () => {
+    const page = readFileSync(join(import.meta.dirname, "../../../docs/maintainers/conformance.md"), "utf8")
     const section = page.slice(page.indexOf("## lifecycle-driver"), page.indexOf("## recovery-adapter"))
 
     it("documents every field of the input, in order", () => {
