@@ -66,7 +66,7 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
 
     const estimates: Array<Amount.Amount> = []
     if (guard.units !== "usd") estimates.push(Amount.tokens(request.estimate.tokens + request.outputTokens))
-    if (guard.units !== "tokens") estimates.push(yield* prices.maximum)
+    if (guard.units !== "tokens") estimates.push(yield* Effect.tap(prices.maximum, Spend.checkDollars("maximum")))
     let call: OpenCall | undefined
     const conclude = (hold: Hold) => (exit: Exit.Exit<unknown, unknown>) =>
       quietly(call === undefined ? Effect.asVoid(hold.release("not_sent")) : call.conclude(exit))
@@ -263,14 +263,17 @@ class OpenCall implements Call {
 
   #commit(usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<void, BudgetError> {
     this.#state = "committed"
-    const committed = Effect.forEach(
-      this.#holds,
-      (hold) =>
-        Effect.flatMap(this.#spend(hold, usages, isEstimated), (spend) =>
-          Effect.catchTag(hold.commit(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
+    const committed = Effect.gen({ self: this }, function* () {
+      // Here and not in the fibers of the commits, which an interruption of the call doesn't reach.
+      const spends = yield* Effect.forEach(this.#holds, (hold) =>
+        Effect.map(this.#spend(hold, usages, isEstimated), (spend) => ({ hold, spend }))
+      )
+      // A commit that fails doesn't stop the other one.
+      const exits = yield* Effect.forEach(spends, ({ hold, spend }) => Effect.exit(commitTo(hold, spend)), {
+        concurrency: "unbounded"
+      })
+      yield* Exit.asVoidAll(exits)
+    })
     if (isEstimated) return committed
     const usage = usages.reduce((most, usage) => (Usage.total(usage) > Usage.total(most) ? usage : most))
     this.#teach(usage)
@@ -315,6 +318,9 @@ class OpenCall implements Call {
 
 /** More reports than this are merged. */
 const maxReports = 8
+
+const commitTo = (hold: Hold, spend: Spend.Spend): Effect.Effect<void, BudgetError> =>
+  Effect.catchTag(hold.commit(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))
 
 const recordIn = (hold: Hold, spend: Parameters<Hold["record"]>[0]): Effect.Effect<void, BudgetError> =>
   Effect.catchTag(hold.record(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))

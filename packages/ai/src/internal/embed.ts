@@ -15,7 +15,7 @@ import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
 import type { Units } from "./request.ts"
-import { guardOf, names } from "./guard.ts"
+import { estimate as estimateOf, guardOf, names } from "./guard.ts"
 
 interface Options extends LeaseOptions {
   readonly units?: Units | undefined
@@ -53,7 +53,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
               action: options.action ?? { kind: "llm.embedding", name: name.slice(0, 256) },
               subject: options.subject,
               metadata: options.metadata,
-              estimate: yield* guard.estimator.input({
+              estimate: yield* estimateOf(guard, {
                 model: name,
                 prompt: Prompt.make(inputs.join("\n")),
                 tools: []

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Estimator from "../Estimator.ts"
 import { Pricing } from "../Pricing.ts"
 import type { Guard, Units } from "./request.ts"
+import { count } from "./unknown.ts"
 
 /** What all calls of a model share, from the services in the context. */
 export const guardOf = (
@@ -22,6 +23,17 @@ export const guardOf = (
       estimator: Option.getOrElse(yield* Effect.serviceOption(Estimator.Estimator), () => Estimator.make()),
       lease: options
     }
+  })
+
+/** Estimates the input of a call as an integer. Dies if the estimator returns a negative number or NaN. */
+export const estimate = ({ estimator }: Guard, request: Estimator.Request): Effect.Effect<Estimator.Estimate> =>
+  Effect.flatMap(estimator.input(request), (estimate) => {
+    const tokens = count(estimate.tokens)
+    return tokens === undefined
+      ? Effect.die(
+          new RangeError(`Estimator.input must return a finite number of tokens of at least 0, got ${estimate.tokens}`)
+        )
+      : Effect.succeed(tokens === estimate.tokens ? estimate : { ...estimate, tokens })
   })
 
 /** The names that `Model` provides. */

@@ -21,7 +21,7 @@ import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
 import type { Units } from "./request.ts"
-import { guardOf, names } from "./guard.ts"
+import { estimate as estimateOf, guardOf, names } from "./guard.ts"
 import * as Limit from "./limit.ts"
 import * as Observe from "./observe.ts"
 import * as Parts from "./parts.ts"
@@ -131,7 +131,7 @@ export const make = <R>(options: Options<R>, transformers: Transformers): Effect
         const name = nameOf(provider, model)
         const wanted = yield* limits.want(provider, model, context)
         const info: CallInfo = { method, provider, model, prompt: request.prompt }
-        const estimate = yield* guard.estimator.input({
+        const estimate = yield* estimateOf(guard, {
           model: name,
           prompt: request.prompt,
           tools: request.tools,
