@@ -39,11 +39,13 @@ export interface Call {
   readonly begin: Effect.Effect<void>
   /** Collects a part of the response. Returns whether it reports usage. */
   readonly see: (part: Part | StreamPart) => boolean
+  /** Marks that the response has ended, also one without parts. */
+  readonly seeEnd: () => void
   /** Sets the input tokens that the provider reported, for responses without parts. */
   readonly seeInput: (inputTokens: number | undefined) => void
   /** Why the response ended, if it has ended. */
   readonly finishReason: () => Response.FinishReason | undefined
-  /** Whether any part of a response has arrived. */
+  /** Whether the provider has responded, although the response may be empty or unusable. */
   readonly hasResponse: () => boolean
   /** Fails with `LeaseLost` when a lease is lost, with the heartbeat policy `cancel`. */
   readonly untilLost: Effect.Effect<never, BudgetError>
@@ -190,6 +192,10 @@ class OpenCall implements Call {
     return true
   }
 
+  seeEnd(): void {
+    this.#hasResponse = true
+  }
+
   seeInput(inputTokens: number | undefined): void {
     this.#hasResponse = true
     if (inputTokens === undefined || !(inputTokens > 0)) return
@@ -232,6 +238,7 @@ class OpenCall implements Call {
       // A failure of something else than the model shows nothing about the bill.
       const billed = AiError.isAiError(failed) ? billedOf(failed) : "input"
       if (billed === "nothing") return this.#release("provider_refused")
+      if (billed === "response") this.#hasResponse = true
       if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate
       return this.#record([Usage.make(this.#request.estimate.tokens, 0)], true)
     })
