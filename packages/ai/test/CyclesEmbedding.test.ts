@@ -2,9 +2,12 @@ import { CyclesServer } from "@effect-cycles/server"
 import { describe, expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Model from "effect/ai/Model"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
@@ -120,4 +123,30 @@ describe("CyclesEmbedding", () => {
       )
     )
   )
+
+  it.effect("guarding a guarded model logs a warning", () => {
+    const messages: Array<string> = []
+    const logger = Logger.make(({ message }) => void messages.push(String(message)))
+    return Effect.gen(function* () {
+      yield* CyclesEmbedding.make(yield* EmbeddingModel.EmbeddingModel)
+      expect(messages).toEqual([
+        "CyclesEmbedding guards a model that is guarded already: every request is charged twice"
+      ])
+    }).pipe(Effect.provide(Logger.layer([logger])), Effect.provide(guarded(model(9))))
+  })
+
+  it.effect("keeps the names of the provider and of the model in the context", () => {
+    const names = Layer.succeedContext(
+      Context.make(Model.ProviderName, "openai").pipe(Context.add(Model.ModelName, "text-embedding-4"))
+    )
+    const layer = CyclesEmbedding.layer().pipe(
+      Layer.provide(Layer.merge(model(9), names)),
+      Layer.provideMerge(S.world([]))
+    )
+    return Effect.gen(function* () {
+      const context = yield* Effect.context<never>()
+      expect(Context.getOrUndefined(context, Model.ProviderName)).toBe("openai")
+      expect(Context.getOrUndefined(context, Model.ModelName)).toBe("text-embedding-4")
+    }).pipe(Effect.provide(layer))
+  })
 })

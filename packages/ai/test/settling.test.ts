@@ -144,6 +144,21 @@ describe.each(methods)("a failed call of %s", (_, call) => {
   )
 })
 
+it.effect("a stream that is interrupted before the provider is asked costs nothing", () =>
+  Effect.gen(function* () {
+    for (let steps = 0; steps < 40; steps++) {
+      const { asked, spent } = yield* Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(stream, { startImmediately: true })
+        for (let step = 0; step < steps; step++) yield* Effect.yieldNow
+        yield* Fiber.interrupt(fiber)
+        expect((yield* S.books).reserved).toBe(0)
+        return { asked: (yield* S.Script).asked.length, spent: (yield* S.books).spent }
+      }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }])))
+      expect(spent > 0).toBe(asked > 0)
+    }
+  })
+)
+
 describe("a response", () => {
   const response = [S.text('{"a":"b"}'), S.delta("Hi"), S.finish(12, 5)]
 

@@ -44,8 +44,8 @@ export const streamed = <R>(
     Effect.gen(function* () {
       yield* Effect.addFinalizer((exit) => end(ready, exit))
       assumeServedStream(stream)
-      yield* ready.call.begin
-      const called = Stream.interruptWhen(Stream.updateContext(stream, ready.prepareContext), untilLost(ready))
+      const begun = Stream.unwrap(Effect.as(ready.call.begin, Stream.updateContext(stream, ready.prepareContext)))
+      const called = Stream.interruptWhen(begun, untilLost(ready))
       const ended = Stream.onEnd(
         called,
         Effect.sync(() => ready.call.seeEnd())

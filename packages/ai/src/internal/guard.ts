@@ -4,6 +4,7 @@
 import { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions } from "effect-cycles/Cycles"
 import * as Model from "effect/ai/Model"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Estimator from "../Estimator.ts"
@@ -44,3 +45,9 @@ export const names: Effect.Effect<{ readonly provider: string | undefined; reado
       model: Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
     }
   })
+
+/** The services that `Model` provides, for the context of a guarded model. */
+export const namesInContext: Effect.Effect<Context.Context<never>> = Effect.map(
+  Effect.context<never>(),
+  Context.pick(Model.ProviderName, Model.ModelName)
+)
