@@ -6,6 +6,11 @@
  *
  * Embeddings of different subjects aren't batched, so that each subject is charged for its own.
  *
+ * **Gotchas**
+ *
+ * An interrupted `embed` doesn't interrupt the request of its batch, as with the inner model. The request is charged when it
+ * ends. An interrupted `embedMany` interrupts its request.
+ *
  * @since 0.1.0
  */
 import type { Action } from "@effect-cycles/protocol/Action"

@@ -178,18 +178,19 @@ const obey = (
 
     const isLastStep = Caps.smallest(caps, (one) => one.maxStepsRemaining) === 0 && request.tools.length > 0
     if (isLastStep) yield* Observe.cap(span, "max_steps_remaining", { limit: 0 })
-    const tools = Caps.allowedTools(caps, request.tools)
-    if (tools.length < request.tools.length) {
-      call.markChanged()
-      yield* Observe.cap(span, "tool_lists", { hidden: request.tools.length - tools.length })
+    const allowed = Caps.allowedTools(caps, request.tools)
+    // Some providers refuse a prompt that refers to tools if the request has none.
+    const shown = allowed.length === 0 && Caps.refersToTools(request.prompt) ? request.tools : allowed
+    if (allowed.length < request.tools.length) {
+      if (shown.length < request.tools.length) call.markChanged()
+      yield* Observe.cap(span, "tool_lists", { hidden: request.tools.length - allowed.length })
     }
-    // The tools stay in the request, because the prompt may refer to them.
     const toolChoice = isLastStep
       ? "none"
-      : tools.length === request.tools.length
+      : allowed.length === request.tools.length
         ? request.toolChoice
-        : Caps.choiceOf(request.toolChoice, tools)
-    const callable = isLastStep ? [] : tools
+        : Caps.choiceOf(request.toolChoice, allowed)
+    const callable = isLastStep ? [] : allowed
 
     yield* Caps.cooldown(caps, span)
 
@@ -198,7 +199,7 @@ const obey = (
       call,
       ask: {
         prompt: request.prompt,
-        toolkit: Parts.shown(tools),
+        toolkit: Parts.shown(shown),
         toolChoice,
         disableToolCallResolution: true,
         toolCallValidation: "deferred"
