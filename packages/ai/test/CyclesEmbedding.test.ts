@@ -1,4 +1,5 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
@@ -32,8 +33,13 @@ const model = (inputTokens: number | undefined, fails?: AiError.AiErrorReason) =
     })
   )
 
-const guarded = (inner: ReturnType<typeof model>, allocated = 10_000, caps?: CyclesServer.CapsOptions) =>
-  CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4" }).pipe(
+const guarded = (
+  inner: ReturnType<typeof model>,
+  allocated = 10_000,
+  caps?: CyclesServer.CapsOptions,
+  options?: CyclesEmbedding.Options
+) =>
+  CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4", ...options }).pipe(
     Layer.provide(inner),
     Layer.provideMerge(S.world([], { budgets: [{ unit: "TOKENS", allocated, ...(caps && { caps }) }] }))
   )
@@ -107,6 +113,17 @@ describe("CyclesEmbedding", () => {
       yield* Fiber.join(fiber)
       expect(batches).toEqual([2])
     }).pipe(Effect.provide(guarded(model(9), 10_000, { cooldown_ms: 2_000 })))
+  )
+
+  it.effect("isn't asked if the lease is lost during the cooldown, with the heartbeat policy cancel", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+      const fiber = yield* Effect.forkChild(Effect.flip(embedMany), { startImmediately: true })
+      yield* TestClock.adjust("20 minutes")
+      expect(CyclesAiError.causeOf(yield* Fiber.join(fiber))?._tag).toBe("LeaseLost")
+      expect(batches).toEqual([])
+      expect((yield* S.books).reserved).toBe(0)
+    }).pipe(Effect.provide(guarded(model(9), 10_000, { cooldown_ms: 600_000 }, { heartbeat: "cancel" })))
   )
 
   it.effect("charges the estimate of a request whose response was lost", () =>

@@ -406,6 +406,26 @@ describe("options", () => {
       }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }], { heartbeat: "cancel" })))
     )
 
+    it.effect("cancel ends the cooldown if the lease is lost, and the provider isn't called", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+        const fiber = yield* Effect.forkChild(Effect.flip(call), { startImmediately: true })
+        yield* TestClock.adjust("20 minutes")
+        const error = yield* Fiber.join(fiber)
+        expect(AiError.isAiError(error) && CyclesAiError.causeOf(error)?._tag).toBe("LeaseLost")
+        expect((yield* S.Script).asked).toEqual([])
+        yield* CyclesTest.expectNothingReserved()
+      }).pipe(
+        Effect.provide(
+          S.guarded(
+            [],
+            { heartbeat: "cancel" },
+            { budgets: [{ unit: "TOKENS", allocated: 10_000, caps: { cooldown_ms: 600_000 } }] }
+          )
+        )
+      )
+    )
+
     it.effect("warn lets the provider's call continue if the lease is lost", () =>
       Effect.gen(function* () {
         yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))

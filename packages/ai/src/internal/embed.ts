@@ -65,8 +65,8 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
             }),
             (error) => fromBudget(method, error)
           )
-          yield* Caps.cooldown(call.caps, span)
           const untilLost = Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
+          yield* Effect.raceFirst(Caps.cooldown(call.caps, span), untilLost)
           return yield* Effect.uninterruptibleMask((restore) =>
             Effect.flatMap(Body.run(restore, Effect.andThen(call.begin, ask), untilLost), (exit): ReturnType<Embed> => {
               if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)

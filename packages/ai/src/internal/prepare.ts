@@ -15,7 +15,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { fromBudget } from "../CyclesAiError.ts"
-import type { UnsupportedLimit } from "../CyclesAiError.ts"
+import type { BudgetError } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
@@ -165,7 +165,7 @@ const obey = (
   call: Call.Call,
   wanted: Limit.Wanted,
   transformers: Transformers
-): Effect.Effect<Ready, UnsupportedLimit> =>
+): Effect.Effect<Ready, BudgetError> =>
   Effect.gen(function* () {
     const { caps } = call
     const { span } = request
@@ -192,7 +192,7 @@ const obey = (
         : Caps.choiceOf(request.toolChoice, allowed)
     const callable = isLastStep ? [] : allowed
 
-    yield* Caps.cooldown(caps, span)
+    yield* Effect.raceFirst(Caps.cooldown(caps, span), call.untilLost)
 
     return {
       method,
