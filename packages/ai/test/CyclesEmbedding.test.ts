@@ -79,7 +79,9 @@ describe("CyclesEmbedding", () => {
 
   it.effect("fails with a denial before the provider is called", () =>
     Effect.gen(function* () {
-      expect(CyclesAiError.isDenied(yield* Effect.flip(embedMany))).toBe(true)
+      const error = yield* Effect.flip(embedMany)
+      expect(CyclesAiError.isDenied(error)).toBe(true)
+      expect(error.message).toMatch(/^CyclesEmbedding\.embedMany: Budget denied/)
       expect(batches).toEqual([])
     }).pipe(Effect.provide(guarded(model(9), 1)))
   )
