@@ -57,13 +57,14 @@ export const isDenied = (error: AiError.AiError): boolean => causeOf(error)?._ta
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes the error of a model call from an error of the client or of the guard.
+ * Makes the error of a model call from an error of the client or of the guard. `module` is the module that the error names,
+ * `CyclesModel` by default.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const fromBudget = (method: string, error: BudgetError): AiError.AiError =>
-  AiError.make({ module: "CyclesModel", method, reason: reasonOf(error) })
+export const fromBudget = (method: string, error: BudgetError, module = "CyclesModel"): AiError.AiError =>
+  AiError.make({ module, method, reason: reasonOf(error) })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors

@@ -6,6 +6,11 @@
  *
  * Embeddings of different subjects aren't batched, so that each subject is charged for its own.
  *
+ * **Gotchas**
+ *
+ * An interrupted `embed` doesn't interrupt the request of its batch, as with the inner model. The request is charged when it
+ * ends. An interrupted `embedMany` interrupts its request.
+ *
  * @since 0.1.0
  */
 import type { Action } from "@effect-cycles/protocol/Action"
@@ -19,6 +24,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Guarded from "./internal/embed.ts"
+import { namesInContext } from "./internal/guard.ts"
 import type { Units } from "./internal/request.ts"
 import type { Pricing } from "./Pricing.ts"
 
@@ -56,7 +62,7 @@ export interface Options<U extends Units = "tokens"> extends Omit<LeaseOptions, 
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Guards an embedding model.
+ * Guards an embedding model. Logs a warning if the model is guarded already, because each guard charges.
  *
  * @category constructors
  * @since 0.1.0
@@ -65,11 +71,15 @@ export const make = <const U extends Units = "tokens">(
   inner: EmbeddingModel.EmbeddingModel,
   options?: Options<U>
 ): Effect.Effect<EmbeddingModel.EmbeddingModel, never, Cycles | (U extends "tokens" ? never : Pricing)> =>
-  Effect.flatMap(Guarded.make(options ?? {}), (guarded) =>
-    EmbeddingModel.make({
+  Effect.gen(function* () {
+    if (guardedModels.has(inner)) {
+      yield* Effect.logWarning("CyclesEmbedding guards a model that is guarded already: every request is charged twice")
+    }
+    const embed = yield* Guarded.make(options ?? {})
+    const guarded = yield* EmbeddingModel.make({
       embedMany: ({ inputs }) =>
         Effect.map(
-          guarded(
+          embed(
             inputs,
             Effect.suspend(() => inner.embedMany(inputs))
           ),
@@ -80,14 +90,16 @@ export const make = <const U extends Units = "tokens">(
         ),
       batchKey: (context) => [Context.get(context, CurrentSubject), options?.batchKey?.(context)]
     })
-  )
+    guardedModels.add(guarded)
+    return guarded
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // layers
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Guards the embedding model in the context.
+ * Guards the embedding model in the context. The names of the provider and of the model stay in the context.
  *
  * @category layers
  * @since 0.1.0
@@ -99,7 +111,15 @@ export const layer = <const U extends Units = "tokens">(
   never,
   EmbeddingModel.EmbeddingModel | Cycles | (U extends "tokens" ? never : Pricing)
 > =>
-  Layer.effect(
-    EmbeddingModel.EmbeddingModel,
-    Effect.flatMap(EmbeddingModel.EmbeddingModel, (inner) => make(inner, options))
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const guarded = yield* make(yield* EmbeddingModel.EmbeddingModel, options)
+      return Context.add(yield* namesInContext, EmbeddingModel.EmbeddingModel, guarded)
+    })
   )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const guardedModels = new WeakSet<EmbeddingModel.EmbeddingModel>()

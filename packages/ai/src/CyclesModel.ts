@@ -20,13 +20,13 @@
  */
 import { Cycles } from "effect-cycles/Cycles"
 import * as LanguageModel from "effect/ai/LanguageModel"
-import * as Model from "effect/ai/Model"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { Units as CallUnits } from "./internal/request.ts"
 import * as Finish from "./internal/finish.ts"
+import { namesInContext } from "./internal/guard.ts"
 import * as Incremental from "./internal/incremental.ts"
 import * as StructuredObject from "./internal/object.ts"
 import * as Prepare from "./internal/prepare.ts"
@@ -170,8 +170,7 @@ export const layer = <const U extends Units = "tokens", R = never>(
   Layer.effectContext(
     Effect.gen(function* () {
       const guarded = yield* make(yield* LanguageModel.LanguageModel, options)
-      const names = Context.pick(Model.ProviderName, Model.ModelName)(yield* Effect.context<never>())
-      return Context.add(names, LanguageModel.LanguageModel, guarded)
+      return Context.add(yield* namesInContext, LanguageModel.LanguageModel, guarded)
     })
   )
 

@@ -20,6 +20,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import { limit as limitIn } from "./internal/unknown.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -36,7 +37,10 @@ export interface OutputLimit {
   readonly isEnforced?: boolean | undefined
   /** The lowest limit that the provider accepts. A lower one fails with `UnsupportedLimit`. Default 1. */
   readonly minimum?: number | undefined
-  /** The limit in the context of a call, if there is one. */
+  /**
+   * The limit in the context of a call, if there is one. Fractions round down. A value that isn't a finite number of at least 0
+   * counts as no limit.
+   */
   readonly get: (context: Context.Context<never>) => number | undefined
   /**
    * Returns the context with the limit. `onRead` must run whenever the provider reads the limit; if it never runs, the
@@ -120,7 +124,7 @@ export const settingWith = (
   }
   return {
     minimum,
-    get: (context) => countOf(at(settingsOf(context), path)),
+    get: (context) => limitIn(at(settingsOf(context), path)),
     set: (context, limit, onRead) => {
       const before = settingsOf(context) ?? {}
       const settings = thinking === undefined ? before : withThinkingBelow(before, thinking, limit)
@@ -131,22 +135,32 @@ export const settingWith = (
       return typeof name === "string" && name !== "" ? name : undefined
     },
     thinking: (context) =>
-      thinking === undefined ? undefined : countOf(at(settingsOf(context), [...thinking.path, thinking.budget]))
+      thinking === undefined ? undefined : limitIn(at(settingsOf(context), [...thinking.path, thinking.budget]))
   }
 }
 
 /**
- * Combines the limits of several packages that use the same provider name: the limit is set for each of them.
+ * Combines the limits of several packages that use the same provider name: the limit is set for each of them. The limit of the
+ * call is the smallest of those in the context.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const shared = (...limits: ReadonlyArray<OutputLimit>): OutputLimit => ({
+  isEnforced: limits.length === 0 || limits.some(({ isEnforced = true }) => isEnforced),
   minimum: Math.max(1, ...limits.map((limit) => limit.minimum ?? 1)),
-  get: (context) => smallest(...limits.map((limit) => limit.get(context))),
+  get: (context) =>
+    chosen(
+      Math.min,
+      limits.map((limit) => limitIn(limit.get(context)))
+    ),
   set: (context, tokens, onRead) => limits.reduce((all, limit) => limit.set(all, tokens, onRead), context),
   model: (context) => limits.map((limit) => limit.model?.(context)).find((name) => name !== undefined),
-  thinking: (context) => limits.map((limit) => limit.thinking?.(context)).find((tokens) => tokens !== undefined)
+  thinking: (context) =>
+    chosen(
+      Math.max,
+      limits.map((limit) => limitIn(limit.thinking?.(context)))
+    )
 })
 
 /**
@@ -274,12 +288,12 @@ const isSettings = (value: unknown): value is Settings => typeof value === "obje
 const at = (settings: unknown, path: ReadonlyArray<string>): unknown =>
   path.reduce<unknown>((value, name) => (isSettings(value) ? value[name] : undefined), settings)
 
-const countOf = (value: unknown): number | undefined =>
-  typeof value === "number" && value >= 0 ? Math.floor(value) : undefined
-
-const smallest = (...limits: ReadonlyArray<number | undefined>): number | undefined => {
+const chosen = (
+  choose: (...limits: ReadonlyArray<number>) => number,
+  limits: ReadonlyArray<number | undefined>
+): number | undefined => {
   const known = limits.filter((limit) => limit !== undefined)
-  return known.length === 0 ? undefined : Math.min(...known)
+  return known.length === 0 ? undefined : choose(...known)
 }
 
 /** Copies the settings with a field. If `onRead` is given, the field is a getter that runs it. */
@@ -288,22 +302,47 @@ const withField = (settings: Settings, path: ReadonlyArray<string>, value: unkno
   if (name === undefined) return settings
   const inner = settings[name]
   const field = rest.length === 0 ? value : withField(isSettings(inner) ? inner : {}, rest, value, onRead)
-  const others = Object.fromEntries(Object.entries(settings).filter(([key]) => key !== name))
-  if (onRead === undefined || rest.length > 0) return { ...others, [name]: field }
-  return Object.defineProperty(others, name, {
+  return Object.defineProperty(copyOf(settings), name, {
     enumerable: true,
     configurable: true,
     get: () => {
-      onRead()
+      if (rest.length === 0) onRead?.()
       return field
     }
   })
 }
 
+/**
+ * A copy of settings that may be a class instance, a proxy or frozen. Its accessors run on the original, because they may use
+ * private fields of a class.
+ */
+const copyOf = (settings: Settings): Settings => {
+  const prototype: unknown = Object.getPrototypeOf(settings)
+  const copy: Settings = Object.create(isSettings(prototype) ? prototype : null)
+  const accessors = (of: object, isOwn: boolean): void => {
+    for (const key of Reflect.ownKeys(of)) {
+      const descriptor = Object.getOwnPropertyDescriptor(of, key)
+      if (descriptor === undefined || Object.hasOwn(copy, key)) continue
+      if (isOwn && "value" in descriptor) {
+        Object.defineProperty(copy, key, { ...descriptor, configurable: true, writable: true })
+      } else if (descriptor.get !== undefined) {
+        const { enumerable = false } = descriptor
+        const get = (): unknown => Reflect.get(settings, key)
+        Object.defineProperty(copy, key, { enumerable, configurable: true, get })
+      }
+    }
+  }
+  accessors(settings, true)
+  for (let of = prototype; isSettings(of) && of !== Object.prototype; of = Object.getPrototypeOf(of)) {
+    accessors(of, false)
+  }
+  return copy
+}
+
 /** Lowers the budget for thinking below the limit, or turns thinking off if too little is left. */
 const withThinkingBelow = (settings: Settings, thinking: ThinkingOptions, limit: number): Settings => {
   const before = at(settings, thinking.path)
-  const budget = countOf(at(before, [thinking.budget]))
+  const budget = limitIn(at(before, [thinking.budget]))
   if (!isSettings(before) || budget === undefined || budget < limit) return settings
   const lowered = limit - 1
   const after = lowered < thinking.minimum ? thinking.off : { ...before, [thinking.budget]: lowered }

@@ -189,9 +189,17 @@ const TypeId = "~@effect-cycles/ai/Pricing"
 export interface Pricing {
   /** Marks the value as a `Pricing`. */
   readonly [TypeId]: typeof TypeId
-  /** The price of a call, in USD_MICROCENTS. Fails if the model or a dimension of its usage has no price. */
+  /**
+   * The price of a call, in USD_MICROCENTS. Fails if the model or a dimension of its usage has no price.
+   *
+   * A guarded model charges its estimate if this fails, dies, returns another unit or takes longer than 5 seconds.
+   */
   readonly price: (call: Call) => Effect.Effect<Amount.Amount, PriceError>
-  /** The highest price that a call can have, in USD_MICROCENTS. Fails if the model or a provider-run tool has no price. */
+  /**
+   * The highest price that a call can have, in USD_MICROCENTS. Fails if the model or a provider-run tool has no price.
+   *
+   * A guarded model isn't called if this fails or dies. If it returns another unit, the call dies with a `TypeError`.
+   */
   readonly maximum: (request: Request) => Effect.Effect<Amount.Amount, PriceError>
 }
 

@@ -1,10 +1,14 @@
 import { CyclesServer } from "@effect-cycles/server"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Model from "effect/ai/Model"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
@@ -29,8 +33,13 @@ const model = (inputTokens: number | undefined, fails?: AiError.AiErrorReason) =
     })
   )
 
-const guarded = (inner: ReturnType<typeof model>, allocated = 10_000, caps?: CyclesServer.CapsOptions) =>
-  CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4" }).pipe(
+const guarded = (
+  inner: ReturnType<typeof model>,
+  allocated = 10_000,
+  caps?: CyclesServer.CapsOptions,
+  options?: CyclesEmbedding.Options
+) =>
+  CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4", ...options }).pipe(
     Layer.provide(inner),
     Layer.provideMerge(S.world([], { budgets: [{ unit: "TOKENS", allocated, ...(caps && { caps }) }] }))
   )
@@ -70,7 +79,9 @@ describe("CyclesEmbedding", () => {
 
   it.effect("fails with a denial before the provider is called", () =>
     Effect.gen(function* () {
-      expect(CyclesAiError.isDenied(yield* Effect.flip(embedMany))).toBe(true)
+      const error = yield* Effect.flip(embedMany)
+      expect(CyclesAiError.isDenied(error)).toBe(true)
+      expect(error.message).toMatch(/^CyclesEmbedding\.embedMany: Budget denied/)
       expect(batches).toEqual([])
     }).pipe(Effect.provide(guarded(model(9), 1)))
   )
@@ -106,6 +117,17 @@ describe("CyclesEmbedding", () => {
     }).pipe(Effect.provide(guarded(model(9), 10_000, { cooldown_ms: 2_000 })))
   )
 
+  it.effect("isn't asked if the lease is lost during the cooldown, with the heartbeat policy cancel", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+      const fiber = yield* Effect.forkChild(Effect.flip(embedMany), { startImmediately: true })
+      yield* TestClock.adjust("20 minutes")
+      expect(CyclesAiError.causeOf(yield* Fiber.join(fiber))?._tag).toBe("LeaseLost")
+      expect(batches).toEqual([])
+      expect((yield* S.books).reserved).toBe(0)
+    }).pipe(Effect.provide(guarded(model(9), 10_000, { cooldown_ms: 600_000 }, { heartbeat: "cancel" })))
+  )
+
   it.effect("charges the estimate of a request whose response was lost", () =>
     Effect.gen(function* () {
       yield* Effect.flip(embedMany)
@@ -120,4 +142,30 @@ describe("CyclesEmbedding", () => {
       )
     )
   )
+
+  it.effect("guarding a guarded model logs a warning", () => {
+    const messages: Array<string> = []
+    const logger = Logger.make(({ message }) => void messages.push(String(message)))
+    return Effect.gen(function* () {
+      yield* CyclesEmbedding.make(yield* EmbeddingModel.EmbeddingModel)
+      expect(messages).toEqual([
+        "CyclesEmbedding guards a model that is guarded already: every request is charged twice"
+      ])
+    }).pipe(Effect.provide(Logger.layer([logger])), Effect.provide(guarded(model(9))))
+  })
+
+  it.effect("keeps the names of the provider and of the model in the context", () => {
+    const names = Layer.succeedContext(
+      Context.make(Model.ProviderName, "openai").pipe(Context.add(Model.ModelName, "text-embedding-4"))
+    )
+    const layer = CyclesEmbedding.layer().pipe(
+      Layer.provide(Layer.merge(model(9), names)),
+      Layer.provideMerge(S.world([]))
+    )
+    return Effect.gen(function* () {
+      const context = yield* Effect.context<never>()
+      expect(Context.getOrUndefined(context, Model.ProviderName)).toBe("openai")
+      expect(Context.getOrUndefined(context, Model.ModelName)).toBe("text-embedding-4")
+    }).pipe(Effect.provide(layer))
+  })
 })

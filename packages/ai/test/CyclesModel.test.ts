@@ -5,6 +5,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Chat from "effect/ai/Chat"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as ResponseIdTracker from "effect/ai/ResponseIdTracker"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Cause from "effect/Cause"
@@ -550,6 +551,30 @@ describe("CyclesModel", () => {
           ])
         )
       )
+    )
+
+    it.effect.each([
+      ["are removed", "Find it", []],
+      [
+        "stay in a request whose prompt refers to tools",
+        [
+          { role: "user", content: "Find it" },
+          { role: "assistant", content: [{ type: "tool-call", id: "1", name: "Search", params: {} }] },
+          { role: "tool", content: [{ type: "tool-result", id: "1", name: "Search", isFailure: false, result: {} }] }
+        ],
+        ["Search", "Mail"]
+      ]
+    ] satisfies ReadonlyArray<readonly [string, Prompt.RawInput, ReadonlyArray<string>]>)(
+      "tools of which the lists allow none %s, with the choice none",
+      ([, prompt, names]) =>
+        Effect.gen(function* () {
+          yield* LanguageModel.generateText({ prompt, toolkit, toolChoice: "required" }).pipe(
+            Effect.provide(handlers(Effect.succeed({ hits: 1 })))
+          )
+          const [asked] = (yield* S.Script).asked
+          expect(asked?.options.tools.map((tool) => tool.name)).toEqual(names)
+          expect(asked?.options.toolChoice).toBe("none")
+        }).pipe(Effect.provide(capped({ tool_allowlist: ["Other"] }, [turn])))
     )
 
     it.effect("cooldown_ms waits before the call", () =>

@@ -112,4 +112,73 @@ describe("OutputLimit", () => {
     expect(OutputLimit.none.isEnforced).toBe(false)
     expect(OutputLimit.none.set(context, 1)).toBe(context)
   })
+  describe("shared", () => {
+    const own = OutputLimit.setting("my/Config", "max_tokens")
+
+    it("is enforced if any of its limits is", () => {
+      expect(OutputLimit.shared(OutputLimit.none).isEnforced).toBe(false)
+      expect(OutputLimit.shared(OutputLimit.none, own).isEnforced).toBe(true)
+      expect(OutputLimit.shared(own).isEnforced).toBe(true)
+    })
+
+    it("has the smallest of the limits in the context and the largest budget for thinking", () => {
+      const context = Context.make(settings(keys.anthropic), {
+        max_tokens: 900,
+        thinking: { budget_tokens: 500 }
+      }).pipe(Context.add(settings(keys.openRouter), { max_tokens: 800, reasoning: { max_tokens: 700 } }))
+      const both = OutputLimit.shared(OutputLimit.anthropic, OutputLimit.openRouter)
+      expect(both.get(context)).toBe(800)
+      expect(both.thinking?.(context)).toBe(700)
+    })
+  })
+
+  describe("the settings in the context", () => {
+    class Inner {
+      readonly max_output_tokens = 50
+      readonly #topP = 0.5
+      get temperature() {
+        return 0.3
+      }
+      get topP() {
+        return this.#topP
+      }
+    }
+    const settingsWith = (max: number) => ({ max_output_tokens: max, temperature: 0.3, topP: 0.5 })
+    const hidden = Object.create(null, {
+      max_output_tokens: { value: 50 },
+      temperature: { value: 0.3 },
+      topP: { value: 0.5 }
+    })
+
+    it.each([
+      ["frozen", Object.freeze(settingsWith(50))],
+      ["a class instance with accessors and private fields", new Inner()],
+      ["a proxy", new Proxy(settingsWith(50), {})],
+      ["without prototype, and not enumerable", hidden]
+    ])("may be %s", (_, config) => {
+      const context = Context.make(settings(keys.openAi), config)
+      const after = Context.get(OutputLimit.openAi.set(context, 20), settings(keys.openAi))
+      expect(OutputLimit.openAi.get(context)).toBe(50)
+      expect([after["max_output_tokens"], after["temperature"], after["topP"]]).toEqual([20, 0.3, 0.5])
+      expect(Object.getPrototypeOf(after)).toBe(Object.getPrototypeOf(config))
+      expect(config["max_output_tokens"]).toBe(50)
+    })
+
+    it.each([
+      ["100", 100],
+      [" 100.7 ", 100],
+      [100n, 100],
+      [100.7, 100],
+      [0, 0],
+      [-1, undefined],
+      [NaN, undefined],
+      [Infinity, undefined],
+      ["many", undefined],
+      ["", undefined],
+      [null, undefined],
+      [1e300, 2 ** 40]
+    ])("with the limit %s give %s", (limit, expected) => {
+      expect(OutputLimit.openAi.get(contextOf("openAi", { max_output_tokens: limit }))).toBe(expected)
+    })
+  })
 })

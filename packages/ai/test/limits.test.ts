@@ -4,7 +4,7 @@
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
 import * as Context from "effect/Context"
@@ -31,14 +31,16 @@ interface Provider {
   readonly fails?: AiError.AiError
   /** The output tokens that it reports. */
   readonly output?: number
+  /** Its response. */
+  readonly parts?: []
 }
 
 const openAiKey = "@effect/ai-openai/OpenAiLanguageModel/Config"
 
 /** A provider that copies the settings of each call as the provider packages do. */
-const providerOf = ({ fails, key = openAiKey, name = "openai", output = 5, reason }: Provider = {}) => {
+const providerOf = ({ fails, key = openAiKey, name = "openai", output = 5, parts, reason }: Provider = {}) => {
   const requests: Array<Settings> = []
-  const parts = [S.text("Hi"), S.finish(12, output, reason)]
+  const end = S.finish(12, output, reason)
   const read = Effect.contextWith((context: Context.Context<never>) =>
     Effect.suspend(() => {
       const config =
@@ -50,9 +52,8 @@ const providerOf = ({ fails, key = openAiKey, name = "openai", output = 5, reaso
   const model = Layer.effect(
     LanguageModel.LanguageModel,
     LanguageModel.make({
-      generateText: () => Effect.as(read, parts),
-      streamText: () =>
-        Stream.unwrap(Effect.as(read, Stream.fromIterable([S.delta("Hi"), S.finish(12, output, reason)])))
+      generateText: () => Effect.as(read, parts ?? [S.text("Hi"), end]),
+      streamText: () => Stream.unwrap(Effect.as(read, Stream.fromIterable(parts ?? [S.delta("Hi"), end])))
     })
   )
   const names =
@@ -207,6 +208,27 @@ describe("output limit", () => {
         expect(error.reason._tag).toBe("RateLimitError")
         expect(provider.requests.length).toBe(2)
       }).pipe(Effect.provide(guarded(provider)))
+    })
+
+    it.effect.each([
+      ["empty", {}],
+      ["unusable", { fails: S.failure(new AiError.InvalidOutputError({ description: "not a response" })) }]
+    ] as const)("that the provider doesn't read is detected by a response that is %s", ([, response]) => {
+      const provider = providerOf({ key: null, parts: [], ...response })
+      return Effect.gen(function* () {
+        yield* Effect.exit(call)
+        const error = yield* Effect.flip(call)
+        expect(CyclesAiError.causeOf(error)).toMatchObject({ _tag: "UnsupportedLimit", reason: "notRead" })
+        expect(provider.requests.length).toBe(1)
+      }).pipe(Effect.provide(guarded(provider)))
+    })
+
+    it.effect.each([NaN, Infinity, -1])("ignores the limit %s of an OutputLimit", (limit) => {
+      const provider = providerOf()
+      return Effect.gen(function* () {
+        yield* call
+        expect(provider.requests).toEqual([{ max_output_tokens: 4_096 }])
+      }).pipe(Effect.provide(guarded(provider, { outputLimit: { ...OutputLimit.openAi, get: () => limit } })))
     })
 
     it.effect("at its default logs a hint once if it cuts a response", () => {

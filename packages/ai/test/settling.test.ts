@@ -144,6 +144,21 @@ describe.each(methods)("a failed call of %s", (_, call) => {
   )
 })
 
+it.effect("a stream that is interrupted before the provider is asked costs nothing", () =>
+  Effect.gen(function* () {
+    for (let steps = 0; steps < 40; steps++) {
+      const { asked, spent } = yield* Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(stream, { startImmediately: true })
+        for (let step = 0; step < steps; step++) yield* Effect.yieldNow
+        yield* Fiber.interrupt(fiber)
+        expect((yield* S.books).reserved).toBe(0)
+        return { asked: (yield* S.Script).asked.length, spent: (yield* S.books).spent }
+      }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }])))
+      expect(spent > 0).toBe(asked > 0)
+    }
+  })
+)
+
 describe("a response", () => {
   const response = [S.text('{"a":"b"}'), S.delta("Hi"), S.finish(12, 5)]
 
@@ -389,6 +404,26 @@ describe("options", () => {
         expect(AiError.isAiError(error) && CyclesAiError.causeOf(error)?._tag).toBe("LeaseLost")
         yield* CyclesTest.expectNothingReserved()
       }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }], { heartbeat: "cancel" })))
+    )
+
+    it.effect("cancel ends the cooldown if the lease is lost, and the provider isn't called", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+        const fiber = yield* Effect.forkChild(Effect.flip(call), { startImmediately: true })
+        yield* TestClock.adjust("20 minutes")
+        const error = yield* Fiber.join(fiber)
+        expect(AiError.isAiError(error) && CyclesAiError.causeOf(error)?._tag).toBe("LeaseLost")
+        expect((yield* S.Script).asked).toEqual([])
+        yield* CyclesTest.expectNothingReserved()
+      }).pipe(
+        Effect.provide(
+          S.guarded(
+            [],
+            { heartbeat: "cancel" },
+            { budgets: [{ unit: "TOKENS", allocated: 10_000, caps: { cooldown_ms: 600_000 } }] }
+          )
+        )
+      )
     )
 
     it.effect("warn lets the provider's call continue if the lease is lost", () =>

@@ -545,6 +545,7 @@ describe("CyclesToolkit.guard", () => {
         const error = yield* Effect.flip(call(guarded, "Send", { to: [] }))
         if (!AiError.isAiError(error)) return expect.fail("not an AiError")
         expect(CyclesAiError.causeOf(error)?._tag).toMatch(/^(Transport|Api|Protocol)Error$/)
+        expect([error.module, error.method]).toEqual(["CyclesToolkit", "Send.handle"])
         yield* CyclesTest.clearFaults()
       }).pipe(Effect.provide(world()))
     )

@@ -39,11 +39,13 @@ export interface Call {
   readonly begin: Effect.Effect<void>
   /** Collects a part of the response. Returns whether it reports usage. */
   readonly see: (part: Part | StreamPart) => boolean
+  /** Marks that the response has ended, also one without parts. */
+  readonly seeEnd: () => void
   /** Sets the input tokens that the provider reported, for responses without parts. */
   readonly seeInput: (inputTokens: number | undefined) => void
   /** Why the response ended, if it has ended. */
   readonly finishReason: () => Response.FinishReason | undefined
-  /** Whether any part of a response has arrived. */
+  /** Whether the provider has responded, although the response may be empty or unusable. */
   readonly hasResponse: () => boolean
   /** Fails with `LeaseLost` when a lease is lost, with the heartbeat policy `cancel`. */
   readonly untilLost: Effect.Effect<never, BudgetError>
@@ -66,7 +68,7 @@ export const open = (guard: Guard, request: Request): Effect.Effect<Call, Budget
 
     const estimates: Array<Amount.Amount> = []
     if (guard.units !== "usd") estimates.push(Amount.tokens(request.estimate.tokens + request.outputTokens))
-    if (guard.units !== "tokens") estimates.push(yield* prices.maximum)
+    if (guard.units !== "tokens") estimates.push(yield* Effect.tap(prices.maximum, Spend.checkDollars("maximum")))
     let call: OpenCall | undefined
     const conclude = (hold: Hold) => (exit: Exit.Exit<unknown, unknown>) =>
       quietly(call === undefined ? Effect.asVoid(hold.release("not_sent")) : call.conclude(exit))
@@ -190,6 +192,10 @@ class OpenCall implements Call {
     return true
   }
 
+  seeEnd(): void {
+    this.#hasResponse = true
+  }
+
   seeInput(inputTokens: number | undefined): void {
     this.#hasResponse = true
     if (inputTokens === undefined || !(inputTokens > 0)) return
@@ -232,6 +238,7 @@ class OpenCall implements Call {
       // A failure of something else than the model shows nothing about the bill.
       const billed = AiError.isAiError(failed) ? billedOf(failed) : "input"
       if (billed === "nothing") return this.#release("provider_refused")
+      if (billed === "response") this.#hasResponse = true
       if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate
       return this.#record([Usage.make(this.#request.estimate.tokens, 0)], true)
     })
@@ -263,14 +270,17 @@ class OpenCall implements Call {
 
   #commit(usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<void, BudgetError> {
     this.#state = "committed"
-    const committed = Effect.forEach(
-      this.#holds,
-      (hold) =>
-        Effect.flatMap(this.#spend(hold, usages, isEstimated), (spend) =>
-          Effect.catchTag(hold.commit(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
+    const committed = Effect.gen({ self: this }, function* () {
+      // Here and not in the fibers of the commits, which an interruption of the call doesn't reach.
+      const spends = yield* Effect.forEach(this.#holds, (hold) =>
+        Effect.map(this.#spend(hold, usages, isEstimated), (spend) => ({ hold, spend }))
+      )
+      // A commit that fails doesn't stop the other one.
+      const exits = yield* Effect.forEach(spends, ({ hold, spend }) => Effect.exit(commitTo(hold, spend)), {
+        concurrency: "unbounded"
+      })
+      yield* Exit.asVoidAll(exits)
+    })
     if (isEstimated) return committed
     const usage = usages.reduce((most, usage) => (Usage.total(usage) > Usage.total(most) ? usage : most))
     this.#teach(usage)
@@ -315,6 +325,9 @@ class OpenCall implements Call {
 
 /** More reports than this are merged. */
 const maxReports = 8
+
+const commitTo = (hold: Hold, spend: Spend.Spend): Effect.Effect<void, BudgetError> =>
+  Effect.catchTag(hold.commit(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))
 
 const recordIn = (hold: Hold, spend: Parameters<Hold["record"]>[0]): Effect.Effect<void, BudgetError> =>
   Effect.catchTag(hold.record(spend), "UnitMismatch", (mismatch) => Effect.die(mismatch))

@@ -3,6 +3,7 @@
  */
 import * as Caps from "@effect-cycles/protocol/Caps"
 import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
 import type { Span } from "effect/Tracer"
@@ -28,6 +29,13 @@ const largest = (caps: ReadonlyArray<Caps.Caps>, time: ValueOf): number | undefi
 /** The tools that all caps allow. */
 export const allowedTools = (caps: ReadonlyArray<Caps.Caps>, tools: ReadonlyArray<Tool.Any>): ReadonlyArray<Tool.Any> =>
   tools.filter((tool) => caps.every((one) => Caps.isToolAllowed(one, tool.name)))
+
+/** Whether a prompt has calls of tools or their results. */
+export const refersToTools = ({ content }: Prompt.Prompt): boolean =>
+  content.some(
+    ({ content }) =>
+      typeof content !== "string" && content.some(({ type }) => type === "tool-call" || type === "tool-result")
+  )
 
 /** The tool choice of a request that has only some of the tools. */
 export const choiceOf = (

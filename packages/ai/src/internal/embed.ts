@@ -10,12 +10,13 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { fromBudget } from "../CyclesAiError.ts"
+import type { BudgetError } from "../CyclesAiError.ts"
 import * as Body from "./body.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
 import type { Units } from "./request.ts"
-import { guardOf, names } from "./guard.ts"
+import { estimate as estimateOf, guardOf, names } from "./guard.ts"
 
 interface Options extends LeaseOptions {
   readonly units?: Units | undefined
@@ -37,7 +38,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
   Effect.gen(function* () {
     const guard = yield* guardOf(options)
     const named = yield* names
-    const method = "embedMany"
+    const failed = (error: BudgetError): AiError.AiError => fromBudget("embedMany", error, "CyclesEmbedding")
     return (inputs, ask) =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -53,7 +54,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
               action: options.action ?? { kind: "llm.embedding", name: name.slice(0, 256) },
               subject: options.subject,
               metadata: options.metadata,
-              estimate: yield* guard.estimator.input({
+              estimate: yield* estimateOf(guard, {
                 model: name,
                 prompt: Prompt.make(inputs.join("\n")),
                 tools: []
@@ -63,15 +64,15 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
               span,
               onSettled: options.onSettled
             }),
-            (error) => fromBudget(method, error)
+            failed
           )
-          yield* Caps.cooldown(call.caps, span)
-          const untilLost = Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
+          const untilLost = Effect.mapError(call.untilLost, failed)
+          yield* Effect.raceFirst(Caps.cooldown(call.caps, span), untilLost)
           return yield* Effect.uninterruptibleMask((restore) =>
             Effect.flatMap(Body.run(restore, Effect.andThen(call.begin, ask), untilLost), (exit): ReturnType<Embed> => {
               if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
               call.seeInput(exit.value.usage.inputTokens)
-              const concluded = Effect.mapError(call.conclude(exit), (error) => fromBudget(method, error))
+              const concluded = Effect.mapError(call.conclude(exit), failed)
               return Effect.as(concluded, exit.value)
             })
           )

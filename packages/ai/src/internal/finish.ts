@@ -12,6 +12,7 @@ import * as Body from "./body.ts"
 import { assumeServed, assumeServedStream } from "./assume.ts"
 import * as Parts from "./parts.ts"
 import type { Ready } from "./prepare.ts"
+import { quietly } from "./safely.ts"
 
 /** Makes a call, charges it, and returns its parts as a provider would. */
 export const whole = <R>(
@@ -22,8 +23,9 @@ export const whole = <R>(
     assumeServed(ask)
     const called = Effect.andThen(ready.call.begin, Effect.updateContext(ask, ready.prepareContext))
     return Effect.flatMap(Body.run(restore, called, untilLost(ready)), (exit) => {
-      if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)
+      if (Exit.isFailure(exit)) return Effect.andThen(end(ready, exit), Effect.failCause(exit.cause))
       for (const part of exit.value) ready.call.see(part)
+      ready.call.seeEnd()
       return Effect.gen(function* () {
         yield* Effect.mapError(ready.call.conclude(exit), (error) => fromBudget(ready.method, error))
         yield* ready.checkLimit
@@ -40,11 +42,15 @@ export const streamed = <R>(
 ): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      yield* Effect.addFinalizer(() => ready.checkLimit)
+      yield* Effect.addFinalizer((exit) => end(ready, exit))
       assumeServedStream(stream)
-      yield* ready.call.begin
-      const called = Stream.interruptWhen(Stream.updateContext(stream, ready.prepareContext), untilLost(ready))
-      return Stream.mapArrayEffect(called, (parts) => {
+      const begun = Stream.unwrap(Effect.as(ready.call.begin, Stream.updateContext(stream, ready.prepareContext)))
+      const called = Stream.interruptWhen(begun, untilLost(ready))
+      const ended = Stream.onEnd(
+        called,
+        Effect.sync(() => ready.call.seeEnd())
+      )
+      return Stream.mapArrayEffect(ended, (parts) => {
         let hasUsage = false
         for (const part of parts) hasUsage = ready.call.see(part) || hasUsage
         const encoded = mapAll(parts, Parts.encodeStream)
@@ -54,6 +60,10 @@ export const streamed = <R>(
       })
     })
   )
+
+/** Settles a call that returns no more parts, and then checks its limit. */
+const end = ({ call, checkLimit }: Ready, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.andThen(quietly(call.conclude(exit)), checkLimit)
 
 const untilLost = ({ call, method }: Ready): Effect.Effect<never, AiError.AiError> =>
   Effect.mapError(call.untilLost, (error) => fromBudget(method, error))

@@ -4,11 +4,13 @@
 import { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions } from "effect-cycles/Cycles"
 import * as Model from "effect/ai/Model"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Estimator from "../Estimator.ts"
 import { Pricing } from "../Pricing.ts"
 import type { Guard, Units } from "./request.ts"
+import { count } from "./unknown.ts"
 
 /** What all calls of a model share, from the services in the context. */
 export const guardOf = (
@@ -24,6 +26,17 @@ export const guardOf = (
     }
   })
 
+/** Estimates the input of a call as an integer. Dies if the estimator returns a negative number or NaN. */
+export const estimate = ({ estimator }: Guard, request: Estimator.Request): Effect.Effect<Estimator.Estimate> =>
+  Effect.flatMap(estimator.input(request), (estimate) => {
+    const tokens = count(estimate.tokens)
+    return tokens === undefined
+      ? Effect.die(
+          new RangeError(`Estimator.input must return a finite number of tokens of at least 0, got ${estimate.tokens}`)
+        )
+      : Effect.succeed(tokens === estimate.tokens ? estimate : { ...estimate, tokens })
+  })
+
 /** The names that `Model` provides. */
 export const names: Effect.Effect<{ readonly provider: string | undefined; readonly model: string | undefined }> =
   Effect.gen(function* () {
@@ -32,3 +45,9 @@ export const names: Effect.Effect<{ readonly provider: string | undefined; reado
       model: Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
     }
   })
+
+/** The services that `Model` provides, for the context of a guarded model. */
+export const namesInContext: Effect.Effect<Context.Context<never>> = Effect.map(
+  Effect.context<never>(),
+  Context.pick(Model.ProviderName, Model.ModelName)
+)

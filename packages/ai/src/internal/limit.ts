@@ -11,6 +11,7 @@ import { byProvider } from "../OutputLimit.ts"
 import type * as Call from "./call.ts"
 import { nameOf } from "./request.ts"
 import * as Observe from "./observe.ts"
+import { limit as limitIn, maxCount } from "./unknown.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -77,11 +78,11 @@ export const make = ({ maxOutputTokens, outputLimit }: Options): Limits => {
           Effect.fail(new UnsupportedLimit({ reason, limit, minimum, provider, model }))
 
         const found = limitOf(provider)
-        const inContext = found?.get(context)
+        const inContext = limitIn(found?.get(context))
         const isDefault = maxOutputTokens === undefined && inContext === undefined
         const tokens = isDefault
-          ? defaultLimit + (found?.thinking?.(context) ?? 0)
-          : Math.min(maxOutputTokens ?? Infinity, inContext ?? Infinity)
+          ? Math.min(defaultLimit + (limitIn(found?.thinking?.(context)) ?? 0), maxCount)
+          : Math.min(maxOutputTokens ?? maxCount, inContext ?? maxCount)
 
         if (found === undefined) return refuse("unknownProvider", tokens)
         if (unread.has(name)) return refuse("notRead", tokens)

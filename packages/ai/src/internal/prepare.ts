@@ -15,13 +15,13 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { fromBudget } from "../CyclesAiError.ts"
-import type { UnsupportedLimit } from "../CyclesAiError.ts"
+import type { BudgetError } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
 import type { Units } from "./request.ts"
-import { guardOf, names } from "./guard.ts"
+import { estimate as estimateOf, guardOf, names } from "./guard.ts"
 import * as Limit from "./limit.ts"
 import * as Observe from "./observe.ts"
 import * as Parts from "./parts.ts"
@@ -131,7 +131,7 @@ export const make = <R>(options: Options<R>, transformers: Transformers): Effect
         const name = nameOf(provider, model)
         const wanted = yield* limits.want(provider, model, context)
         const info: CallInfo = { method, provider, model, prompt: request.prompt }
-        const estimate = yield* guard.estimator.input({
+        const estimate = yield* estimateOf(guard, {
           model: name,
           prompt: request.prompt,
           tools: request.tools,
@@ -165,7 +165,7 @@ const obey = (
   call: Call.Call,
   wanted: Limit.Wanted,
   transformers: Transformers
-): Effect.Effect<Ready, UnsupportedLimit> =>
+): Effect.Effect<Ready, BudgetError> =>
   Effect.gen(function* () {
     const { caps } = call
     const { span } = request
@@ -178,27 +178,28 @@ const obey = (
 
     const isLastStep = Caps.smallest(caps, (one) => one.maxStepsRemaining) === 0 && request.tools.length > 0
     if (isLastStep) yield* Observe.cap(span, "max_steps_remaining", { limit: 0 })
-    const tools = Caps.allowedTools(caps, request.tools)
-    if (tools.length < request.tools.length) {
-      call.markChanged()
-      yield* Observe.cap(span, "tool_lists", { hidden: request.tools.length - tools.length })
+    const allowed = Caps.allowedTools(caps, request.tools)
+    // Some providers refuse a prompt that refers to tools if the request has none.
+    const shown = allowed.length === 0 && Caps.refersToTools(request.prompt) ? request.tools : allowed
+    if (allowed.length < request.tools.length) {
+      if (shown.length < request.tools.length) call.markChanged()
+      yield* Observe.cap(span, "tool_lists", { hidden: request.tools.length - allowed.length })
     }
-    // The tools stay in the request, because the prompt may refer to them.
     const toolChoice = isLastStep
       ? "none"
-      : tools.length === request.tools.length
+      : allowed.length === request.tools.length
         ? request.toolChoice
-        : Caps.choiceOf(request.toolChoice, tools)
-    const callable = isLastStep ? [] : tools
+        : Caps.choiceOf(request.toolChoice, allowed)
+    const callable = isLastStep ? [] : allowed
 
-    yield* Caps.cooldown(caps, span)
+    yield* Effect.raceFirst(Caps.cooldown(caps, span), call.untilLost)
 
     return {
       method,
       call,
       ask: {
         prompt: request.prompt,
-        toolkit: Parts.shown(tools),
+        toolkit: Parts.shown(shown),
         toolChoice,
         disableToolCallResolution: true,
         toolCallValidation: "deferred"

@@ -1,7 +1,11 @@
 /**
  * Runs code whose failure must not change the outcome of a call.
  */
+import type * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import type { BudgetError } from "../CyclesAiError.ts"
 
 /**
@@ -18,3 +22,22 @@ export const safely = <A>(run: () => A): A | undefined => {
     return undefined
   }
 }
+
+/**
+ * Waits for code of the user within a settlement, which isn't interruptible. The wait ends after a time limit, or when the
+ * caller is interrupted. A caller that is interrupted already, such as a finalizer, waits for the time limit.
+ */
+export const atMost = <A, E>(
+  effect: Effect.Effect<A, E>,
+  limit: Duration.Input
+): Effect.Effect<A, E | Cause.TimeoutError> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkChild(Effect.interruptible(Effect.timeout(effect, limit)), {
+      startImmediately: true
+    })
+    const isInterrupted = Exit.isFailure(yield* Effect.exit(Effect.interruptible(Effect.void)))
+    const done = Fiber.await(fiber)
+    yield* Effect.exit(isInterrupted ? done : Effect.interruptible(done))
+    yield* Fiber.interrupt(fiber)
+    return yield* Fiber.join(fiber)
+  })

@@ -2,12 +2,13 @@
  * The amount and the metrics that a call is charged with.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Limits from "@effect-cycles/protocol/Limits"
 import type { Metrics } from "@effect-cycles/protocol/Metrics"
 import type * as Response from "effect/ai/Response"
 import * as Effect from "effect/Effect"
 import * as Pricing from "../Pricing.ts"
 import * as Usage from "../Usage.ts"
-import { safely } from "./safely.ts"
+import { atMost, safely } from "./safely.ts"
 import type { Request } from "./request.ts"
 
 /** The prices of one call. */
@@ -74,7 +75,8 @@ export const make = (prices: Prices, estimate: Amount.Amount, known: Known): Eff
     return Effect.succeed({ actual: known.reportedCost, isEstimated: false, metrics })
   const { finish } = known
   const tier = finish === undefined ? undefined : safely(() => Pricing.serviceTier(finish))
-  return Effect.matchCauseEffect(prices.price(usage, known.servedModel, tier), {
+  const price = Effect.tap(atMost(prices.price(usage, known.servedModel, tier), priceTimeLimit), checkDollars("price"))
+  return Effect.matchCauseEffect(price, {
     onSuccess: (actual) => Effect.succeed({ actual, isEstimated, metrics }),
     onFailure: (cause) =>
       Effect.as(Effect.logWarning("A model call has no price and is charged with its estimate", cause), {
@@ -85,10 +87,25 @@ export const make = (prices: Prices, estimate: Amount.Amount, known: Known): Eff
   })
 }
 
+/** Dies if a function of `Pricing` returned something else than an amount of dollars. */
+export const checkDollars =
+  (method: "price" | "maximum") =>
+  (amount: Amount.Amount): Effect.Effect<void> =>
+    Amount.isAmount(amount) && amount.unit === "USD_MICROCENTS"
+      ? Effect.void
+      : Effect.die(
+          new TypeError(
+            `Pricing.${method} must return an amount in USD_MICROCENTS, got ${safely(() => String(amount))}`
+          )
+        )
+
+/** How long a response waits for its price. */
+const priceTimeLimit = "5 seconds"
+
 const metricsOf = ({ finish, latencyMs, usage }: Known, model: string): Metrics => ({
-  tokensInput: usage.inputTokens,
-  tokensOutput: usage.outputTokens,
-  latencyMs: Math.max(0, Math.floor(latencyMs)),
+  tokensInput: Math.min(usage.inputTokens, Limits.maxMetric),
+  tokensOutput: Math.min(usage.outputTokens, Limits.maxMetric),
+  latencyMs: Math.min(Math.max(0, Math.floor(latencyMs)), Limits.maxMetric),
   modelVersion: model.slice(0, 128),
   custom: {
     cache_read_tokens: usage.cacheReadTokens,

@@ -103,7 +103,7 @@ export const run = <T extends Tool.Any, E, R>(
       /** The cause of a failed pull: the error of the guard, or else the cause of the handler. */
       const causeOf = (cause: Cause.Cause<PullError>): Cause.Cause<AiError.AiError | E> => {
         const error = guardErrorOf(cause)
-        if (error !== undefined) return Cause.fail(fromBudget(`${tool.name}.handle`, error))
+        if (error !== undefined) return Cause.fail(fromBudget(`${tool.name}.handle`, error, "CyclesToolkit"))
         return state.failure ?? withoutFails(cause)
       }
 

@@ -47,6 +47,18 @@ export const count = (value: unknown): number | undefined => {
     : undefined
 }
 
+/**
+ * A limit: a finite number of at least 0, as a number, a bigint or a decimal string, rounded down to an integer and limited to
+ * `maxCount`. Other values are `undefined`.
+ */
+export const limit = (value: unknown): number | undefined => {
+  const isDecimal = typeof value === "string" && /^\s*\d+(?:\.\d*)?\s*$/.test(value)
+  const number = typeof value === "bigint" || isDecimal ? Number(value) : value
+  return typeof number === "number" && Number.isFinite(number) && number >= 0
+    ? Math.min(Math.floor(number), maxCount)
+    : undefined
+}
+
 /** A string that isn't blank. */
 export const text = (value: unknown): string | undefined =>
   typeof value === "string" && value.trim() !== "" ? value.trim() : undefined
