@@ -204,7 +204,7 @@ const play = (story: typeof Story.Type, onTurn: (root: Run.Summary, members: Rea
   })
 
 it.effect.prop(
-  "the sum over a tree of runs is what the server charged, and nothing stays held (500 trees)",
+  "the sum over a tree of runs is what the server charged, and nothing stays held (300 trees)",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
@@ -221,11 +221,11 @@ it.effect.prop(
         spent: bookOf(summary).charged
       })
     }).pipe(Effect.provide(rich())),
-  { arbitrary: { runs: 500 }, timeout: 60_000 }
+  { arbitrary: { runs: 300 }, timeout: 60_000 }
 )
 
 it.effect.prop(
-  "no branch spends more than it inherited at any time, if calls stay within their estimates (500 trees)",
+  "no branch spends more than it inherited at any time, if calls stay within their estimates (300 trees)",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
@@ -249,5 +249,5 @@ it.effect.prop(
       })
       expect([0, 120]).toContain(turnsChecked)
     }).pipe(Effect.provide(rich())),
-  { arbitrary: { runs: 500 }, timeout: 60_000 }
+  { arbitrary: { runs: 300 }, timeout: 60_000 }
 )
