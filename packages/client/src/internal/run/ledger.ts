@@ -53,6 +53,8 @@ export class Ledger {
   uncertain = 0
   readonly #settings: Settings
   readonly #parent: Ledger | undefined
+  /** This run and the runs around it. */
+  readonly #chain: ReadonlyArray<Ledger>
   readonly #books = new Map<Amount.Unit, Book>()
   readonly #children: Array<Ledger> = []
   readonly #uncovered = new Set<Amount.Unit>()
@@ -61,6 +63,7 @@ export class Ledger {
   constructor(settings: Settings) {
     this.#settings = settings
     this.#parent = settings.parent
+    this.#chain = settings.parent === undefined ? [this] : [this, ...settings.parent.#chain]
     this.id = settings.id
     this.name = settings.name
     for (const { amount, unit } of settings.budgets) this.#book(unit).allocated = amount
@@ -121,14 +124,14 @@ export class Ledger {
   /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
   markUncovered(unit: Amount.Unit): boolean {
     if (this.#uncovered.has(unit)) return false
-    for (const run of this.#chain()) if (run.#books.get(unit)?.allocated !== undefined) return false
-    for (const run of this.#chain()) run.#uncovered.add(unit)
+    for (const run of this.#chain) if (run.#books.get(unit)?.allocated !== undefined) return false
+    for (const run of this.#chain) run.#uncovered.add(unit)
     return true
   }
 
   /** The denial by the nearest run that has ended. */
   #ended(asked: Asked): BudgetExceeded | undefined {
-    for (const run of this.#chain()) if (run.#isEnded) return run.#deny("RUN_ENDED", asked, undefined)
+    for (const run of this.#chain) if (run.#isEnded) return run.#deny("RUN_ENDED", asked, undefined)
     return undefined
   }
 
@@ -140,7 +143,7 @@ export class Ledger {
     const other = sameSpend.get(asked.amount.unit)
     if (other === undefined) return undefined
     let denying: Ledger | undefined
-    for (const run of this.#chain()) {
+    for (const run of this.#chain) {
       if (run.#books.get(asked.amount.unit)?.allocated !== undefined) return undefined
       if (denying !== undefined || run.#settings.uncovered === "allow") continue
       if (run.#books.get(other)?.allocated !== undefined) denying = run
@@ -170,14 +173,9 @@ export class Ledger {
     })
   }
 
-  /** This run and the runs around it. */
-  *#chain(): Iterable<Ledger> {
-    for (let run: Ledger | undefined = this; run !== undefined; run = run.#parent) yield run
-  }
-
   /** The runs with a budget that limits this one. Above a carved budget the room is already held. */
   *#ceilings(unit: Amount.Unit): Iterable<{ readonly run: Ledger; readonly left: bigint }> {
-    for (const run of this.#chain()) {
+    for (const run of this.#chain) {
       const book = run.#books.get(unit)
       if (book?.allocated === undefined) continue
       yield { run, left: book.allocated - book.charged - book.held }
@@ -197,7 +195,7 @@ export class Ledger {
   /** Returns what is held for a call, and charges what it has spent. */
   charge(unit: Amount.Unit, amount: bigint, held = 0n): void {
     this.#move(unit, -held, amount)
-    if (amount > 0n) for (const run of this.#chain()) run.#announce(unit)
+    if (amount > 0n) for (const run of this.#chain) run.#announce(unit)
   }
 
   /** Raises the budget of this run. Returns a denial if it is carved, and the runs around it have no room. */
