@@ -118,7 +118,7 @@ export const event = (engine: Engine, options: Request & { readonly actual: Amou
     return yield* Effect.onExit(sent, (exit) =>
       Effect.suspend(() => {
         if (Exit.isFailure(exit)) return Effect.void
-        run.calls += 1
+        run.countCall(1)
         run.charge(unit, amount)
         return run.markUncovered(unit) ? warnUncovered(run, unit) : Effect.void
       })

@@ -48,9 +48,6 @@ export interface Asked {
 export class Ledger {
   readonly id: string
   readonly name: string
-  calls = 0
-  denials = 0
-  uncertain = 0
   readonly #settings: Settings
   readonly #parent: Ledger | undefined
   /** This run and the runs around it. */
@@ -58,6 +55,9 @@ export class Ledger {
   readonly #books = new Map<Amount.Unit, Book>()
   readonly #children: Array<Ledger> = []
   readonly #uncovered = new Set<Amount.Unit>()
+  #calls = 0
+  #denials = 0
+  #uncertain = 0
   #isEnded = false
 
   constructor(settings: Settings) {
@@ -79,7 +79,7 @@ export class Ledger {
         const denial =
           parent.#ended({ action: undefined, amount }) ?? parent.#withoutRoom({ action: undefined, amount })
         if (denial !== undefined) {
-          parent.denials += 1
+          parent.countDenial()
           return denial
         }
       }
@@ -112,13 +112,15 @@ export class Ledger {
   /** Returns the denial of a guarded call, and counts it. */
   check(asked: Asked): BudgetExceeded | undefined {
     const denial = this.#ended(asked) ?? this.#uncoveredDenial(asked) ?? this.#withoutRoom(asked)
-    if (denial !== undefined) this.denials += 1
+    if (denial !== undefined) this.countDenial()
     return denial
   }
 
-  /** Returns the denial of spend that exceeds its estimate by `more`. */
-  overrun(asked: Asked, more: bigint): BudgetExceeded | undefined {
-    return this.#withoutRoom(asked, more)
+  /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
+  checkOverrun(asked: Asked, more: bigint): BudgetExceeded | undefined {
+    const denial = this.#withoutRoom(asked, more)
+    if (denial !== undefined) this.countDenial()
+    return denial
   }
 
   /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
@@ -186,6 +188,21 @@ export class Ledger {
   // -------------------------------------------------------------------------------------------------------------------
   // changes
   // -------------------------------------------------------------------------------------------------------------------
+
+  /** Counts a call: 1 if it is admitted, -1 if there is no reservation in the end. */
+  countCall(change: 1 | -1): void {
+    this.#calls += change
+  }
+
+  /** Counts a denial. */
+  countDenial(): void {
+    this.#denials += 1
+  }
+
+  /** Counts a call whose charge isn't confirmed (1), or is confirmed now (-1). */
+  countUncertain(change: 1 | -1): void {
+    this.#uncertain += change
+  }
 
   /** Holds an amount. A negative amount is returned. */
   hold(unit: Amount.Unit, amount: bigint): void {
@@ -280,9 +297,9 @@ export class Ledger {
       name: this.name,
       status: this.#isEnded ? "ended" : "running",
       budgets: Array.from(this.#books, ([unit, book]) => budgetOf(unit, book)),
-      calls: this.calls,
-      denials: this.denials,
-      uncertain: this.uncertain,
+      calls: this.#calls,
+      denials: this.#denials,
+      uncertain: this.#uncertain,
       uncovered: Array.from(this.#uncovered),
       children: this.#children.map((child) => child.summary())
     }

@@ -25,7 +25,7 @@ export class Ticket {
     this.#held = asked.amount.amount
     this.isFirstUncovered = ledger.markUncovered(this.#unit)
     ledger.hold(this.#unit, this.#held)
-    ledger.calls += 1
+    ledger.countCall(1)
   }
 
   get #unit(): Unit {
@@ -42,18 +42,15 @@ export class Ticket {
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#ledger.hold(this.#unit, -this.#held)
-    this.#ledger.calls -= 1
-    if (isDenied) this.#ledger.denials += 1
+    this.#ledger.countCall(-1)
+    if (isDenied) this.#ledger.countDenial()
   }
 
   /** Known spend: the hold grows with it, even if a run has no room, since it is already spent. */
   grow(total: bigint): void {
     const more = total - this.#held
     if (!this.#isOpen || more <= 0n) return
-    if (this.#overrun === undefined) {
-      this.#overrun = this.#ledger.overrun({ ...this.#asked, amount: Amount.make(this.#unit, total) }, more)
-      if (this.#overrun !== undefined) this.#ledger.denials += 1
-    }
+    this.#overrun ??= this.#ledger.checkOverrun({ ...this.#asked, amount: Amount.make(this.#unit, total) }, more)
     this.#held = total
     this.#ledger.hold(this.#unit, more)
   }
@@ -74,6 +71,6 @@ export class Ticket {
   markCertain(isCertain: boolean): void {
     if (this.#isUncertain === !isCertain) return
     this.#isUncertain = !isCertain
-    this.#ledger.uncertain += isCertain ? -1 : 1
+    this.#ledger.countUncertain(isCertain ? -1 : 1)
   }
 }
