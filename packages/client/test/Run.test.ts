@@ -12,6 +12,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, Run } from "effect-cycles"
 import { action, books, live, operations, tokens } from "./support/live.ts"
 import { amounts, denialOf, remaining, rich, settle, spend, spendAfter, spendIn, warningsOf } from "./support/runs.ts"
+import { settlementOf } from "./support/settled.ts"
 
 const budget = (amount: number, options?: Omit<Run.Options, "budget">) =>
   Run.make({ ...options, budget: tokens(amount) })
@@ -170,10 +171,18 @@ describe("Run", () => {
         expect(yield* amounts(run)).toEqual({ spent: 100, held: 0 })
         yield* TestClock.adjust("1 hour")
         expect(yield* run.summary).toMatchObject({ uncertain: 0 })
-        yield* CyclesTest.inject("commit", Fault.error(403, "FORBIDDEN"))
-        yield* Run.within(spend(100), run)
+        yield* CyclesTest.inject("commit", Fault.error(404, "NOT_FOUND"))
+        yield* CyclesTest.inject("getReservation", Fault.error(404, "NOT_FOUND"))
+        const rejected = yield* settlementOf(Effect.void, { action, estimate: tokens(100) }).pipe(Run.within(run))
+        expect(rejected).toMatchObject({ _tag: "Rejected" })
         expect(yield* run.summary).toMatchObject({ uncertain: 1 })
         expect(yield* amounts(run)).toEqual({ spent: 200, held: 0 })
+        // A settlement in the background is unconfirmed until its commit has succeeded.
+        yield* CyclesTest.inject("commit", Fault.noResponse)
+        yield* Run.within(Cycles.withCycles(Effect.void, { action, estimate: tokens(100), settle: "background" }), run)
+        expect(yield* run.summary).toMatchObject({ uncertain: 2 })
+        yield* TestClock.adjust("1 hour")
+        expect(yield* run.summary).toMatchObject({ uncertain: 1 })
       }).pipe(Effect.scoped, Effect.provide(rich()))
     )
 

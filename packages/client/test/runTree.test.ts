@@ -189,6 +189,20 @@ describe("Run", () => {
       }).pipe(Effect.scoped, Effect.provide(rich()))
     )
 
+    it.effect("lets a denied call run again with the same caller-supplied key", () =>
+      Effect.gen(function* () {
+        const run = yield* budget(100)
+        const call = Cycles.withCycles(Effect.void, { action, estimate: tokens(150), idempotencyKey: "key-1" })
+        expect(yield* denialOf(Run.within(call, run))).toMatchObject({ code: "RUN_BUDGET_EXCEEDED" })
+        yield* run.raise(tokens(50))
+        yield* Run.within(call, run)
+        expect(yield* amounts(run)).toEqual({ spent: 150, held: 0 })
+        // The server has settled it, so it isn't charged again.
+        expect(yield* Effect.flip(Run.within(call, yield* budget(500)))).toMatchObject({ _tag: "AlreadySettled" })
+        expect(yield* books).toEqual({ spent: 150, reserved: 0 })
+      }).pipe(Effect.scoped, Effect.provide(rich()))
+    )
+
     it.effect("takes the amount of a carved budget from the parent, and fails if it has no room", () =>
       Effect.gen(function* () {
         const parent = yield* budget(250, { name: "parent" })
