@@ -106,7 +106,12 @@ export type {
 export interface Options {
   /** The name in denials, as in `run:flights`. Not empty. Default: `run`. */
   readonly name?: string | undefined
-  /** The id, which is the metadata `run_id` of each reservation. Not empty. Default: a random UUID. */
+  /**
+   * The id, which is the metadata `run_id` of each reservation. Not empty. Default: a random UUID.
+   *
+   * A call with a caller-supplied idempotency key doesn't send a random id, because a repeated request must be the same
+   * as the first one. If a job may run again with the same keys, give it the same id again.
+   */
   readonly id?: string | undefined
   /** The budget, or at most one budget for each unit. Default: none; the run then only counts. */
   readonly budget?: Amount.Amount | ReadonlyArray<Amount.Amount> | undefined
@@ -302,6 +307,7 @@ const validated = ({ budget, id, name, thresholds = defaultThresholds }: Options
     budgets,
     name: name ?? "run",
     id: id ?? globalThis.crypto.randomUUID(),
+    isIdGenerated: id === undefined,
     thresholds: Array.from(new Set(thresholds)).toSorted((a, b) => a - b)
   }
 }

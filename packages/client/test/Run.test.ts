@@ -50,11 +50,22 @@ describe("Run", () => {
           Cycles.withBudget(tokens(10), { id: "job-2" })
         )
         yield* spendIn(tokens(1))
+        // A repeated request must be the same as the first one, so it can't contain a random id.
+        const keyed = (idempotencyKey: string) =>
+          Cycles.withCycles(Effect.void, { action, estimate: tokens(1), idempotencyKey })
+        yield* keyed("key-1").pipe(Cycles.withBudget(tokens(10)))
+        expect(yield* Effect.flip(keyed("key-1").pipe(Cycles.withBudget(tokens(10))))).toMatchObject({
+          _tag: "AlreadySettled"
+        })
+        yield* keyed("key-2").pipe(Cycles.withBudget(tokens(10), { id: "job-3" }))
         const bodies = (yield* CyclesTest.requests("reserve")).map(({ body }): unknown => JSON.parse(body))
         expect(bodies).toMatchObject([
           { metadata: { run_id: "job-1" } },
           { metadata: { run_id: "job-2", step: 2 } },
-          expect.not.objectContaining({ metadata: expect.anything() })
+          expect.not.objectContaining({ metadata: expect.anything() }),
+          expect.not.objectContaining({ metadata: expect.anything() }),
+          expect.not.objectContaining({ metadata: expect.anything() }),
+          { metadata: { run_id: "job-3" } }
         ])
       }).pipe(Effect.provide(rich()))
     )

@@ -88,6 +88,7 @@ export const prepare = (
     const { gracePeriodMs, overagePolicy, ttlMs } = policies.success
     const subject = subjectOf(config.subject, fiber.getRef(CurrentSubject), options.subject)
     const run = fiber.getRef(CurrentRun)?.[TypeId]
+    const runId = run?.idFor(options.idempotencyKey !== undefined)
     const key = options.idempotencyKey ?? makeKey()
     const text = Requests.reserveText({
       idempotencyKey: key,
@@ -98,7 +99,7 @@ export const prepare = (
       gracePeriodMs,
       overagePolicy,
       dryRun: options.dryRun === true ? true : undefined,
-      metadata: run === undefined ? options.metadata : { run_id: run.id, ...options.metadata }
+      metadata: runId === undefined ? options.metadata : { run_id: runId, ...options.metadata }
     })
     if (Result.isFailure(text)) return Effect.fail(text.failure)
     return Effect.map(Keys.stemOf(key), (stem): Prepared => ({

@@ -19,7 +19,7 @@ export const TypeId = "~effect-cycles/Run"
 export interface Run {
   /** Identifies the run, and holds its ledger. */
   readonly [TypeId]: Ledger
-  /** The id, as in the metadata `run_id` of each reservation that is made within the run. */
+  /** The id, as in the metadata `run_id` of the reservations that are made within the run. See `Options.id`. */
   readonly id: string
   /** The name, as in the scope `run:<name>` of a denial. */
   readonly name: string

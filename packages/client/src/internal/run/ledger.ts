@@ -16,6 +16,8 @@ import type { BudgetSummary, Summary, Threshold } from "./summary.ts"
 /** The settings of a run, validated. */
 export interface Settings {
   readonly id: string
+  /** Whether the id is random, so that a repetition of the job has another one. */
+  readonly isIdGenerated: boolean
   readonly name: string
   /** At most one for each unit. */
   readonly budgets: ReadonlyArray<Amount.Amount>
@@ -67,6 +69,14 @@ export class Ledger {
     this.id = settings.id
     this.name = settings.name
     for (const { amount, unit } of settings.budgets) this.#book(unit).allocated = amount
+  }
+
+  /**
+   * The id for the metadata of a reserve. A repeated request must be the same as the first one, so a request with a
+   * caller-supplied key doesn't contain a random id.
+   */
+  idFor(isKeyCallerSupplied: boolean): string | undefined {
+    return isKeyCallerSupplied && this.#settings.isIdGenerated ? undefined : this.id
   }
 
   /** Adds the run to its parent, and holds a carved budget there. Returns a denial if the parent has no room for it. */
