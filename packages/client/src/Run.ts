@@ -153,7 +153,7 @@ export interface Options {
  *
  * **Details**
  *
- * An ended run denies every new call with the code `RUN_ENDED`. The spend of calls that were open goes on counting.
+ * An ended run denies every new call with the code `RUN_ENDED`. The spend of calls that were open is still counted.
  *
  * **Gotchas**
  *
