@@ -25,6 +25,7 @@ const layers = [
   "guard",
   "settlement",
   "reservation",
+  "run",
   "lease",
   "runtime",
   "protocol",
@@ -33,7 +34,7 @@ const layers = [
   "config"
 ] as const
 
-const services: ReadonlySet<string> = new Set(["Cycles", "CyclesClient", "CyclesTransport", "index"])
+const services: ReadonlySet<string> = new Set(["Cycles", "CyclesClient", "CyclesTransport", "Run", "index"])
 
 /** The index of the layer of a client file, by its path below `src`. Files of the Node entry point have no layer. */
 const layerOf = (path: string): number | undefined => {

@@ -18,6 +18,7 @@ import type { Subject } from "@effect-cycles/protocol/Subject"
 import { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type { Settlement } from "effect-cycles/Settlement"
+import { CurrentRun } from "effect-cycles/Run"
 import { CurrentSubject } from "effect-cycles/Subject"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Context from "effect/Context"
@@ -88,7 +89,12 @@ export const make = <const U extends Units = "tokens">(
             usage: { inputTokens: usage.inputTokens }
           })
         ),
-      batchKey: (context) => [Context.get(context, CurrentSubject), options?.batchKey?.(context)]
+      batchKey: (context) => [
+        Context.get(context, CurrentSubject),
+        // A function is compared by its identity: one run is one batch, and two runs with the same id are two.
+        Context.get(context, CurrentRun)?.remaining,
+        options?.batchKey?.(context)
+      ]
     })
     guardedModels.add(guarded)
     return guarded

@@ -46,7 +46,7 @@
  * of the protocol
  * @since 0.1.0
  */
-import type { Unit } from "@effect-cycles/protocol/Amount"
+import type { Amount, Unit } from "@effect-cycles/protocol/Amount"
 import type { Balance, BalanceQuery } from "@effect-cycles/protocol/Balance"
 import type { DecisionResponse } from "@effect-cycles/protocol/Decision"
 import type { EventCreateResponse } from "@effect-cycles/protocol/Event"
@@ -54,14 +54,15 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CyclesClient, Response } from "./CyclesClient.ts"
 import * as Client from "./CyclesClient.ts"
 import type { CyclesConfig } from "./CyclesConfig.ts"
 import * as ConfigModule from "./CyclesConfig.ts"
-import type { AlreadySettled, CyclesError } from "./CyclesError.ts"
+import type { AlreadySettled, BudgetExceeded, CyclesError } from "./CyclesError.ts"
 import type { CyclesTransport } from "./CyclesTransport.ts"
 import type { Heartbeat, LeaseLost } from "./Heartbeat.ts"
 import * as Env from "./internal/config/env.ts"
@@ -86,6 +87,7 @@ import type {
 import type { Engine } from "./internal/reservation/engine.ts"
 import { layerHeaderNames } from "./internal/transport/redact.ts"
 import type { Active, Reservation } from "./Reservation.ts"
+import * as Run from "./Run.ts"
 import type { SettlementEvent, Unsettled } from "./Settlement.ts"
 import type { DeadLetter, JournalError, SettlementJournal } from "./SettlementJournal.ts"
 
@@ -477,6 +479,77 @@ export function withCyclesStream<A, E, R, U extends Unit, V extends Unit, R2>(
   if (Stream.isStream(first)) return second === undefined ? undefined : guard(first, second)
   return (self: Stream.Stream<A, E, R>) => guard(self, first)
 }
+
+/**
+ * Runs an effect as a run with a budget: all guards inside it share the budget, and calls that don't fit fail with
+ * `BudgetExceeded` without a request. The short form of `Run.make` and `Run.within`.
+ *
+ * **Details**
+ *
+ * - The budget is one amount, or at most one for each unit. `options` are those of `Run.make`.
+ * - Inside another run, the effect becomes its child. The run ends with the effect.
+ *
+ * **Gotchas**
+ *
+ * The ledger of the run is in this process. The budgets of the server apply as well.
+ *
+ * **Errors**
+ *
+ * `BudgetExceeded` with `share: "carve"`, if the parent has no room for the budget. Dies with a `RangeError` if an option
+ * is out of range.
+ *
+ * **Example** (Two dollars for a whole agent)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Amount, Cycles } from "effect-cycles"
+ *
+ * const ask = (prompt: string) =>
+ *   Effect.succeed({ text: `You said: ${prompt}`, cost: Amount.usd("0.01") }).pipe(
+ *     Cycles.withCycles({
+ *       action: { kind: "llm.completion", name: "openai:gpt-5" },
+ *       estimate: Amount.usd("0.10"),
+ *       actual: (reply) => reply.cost
+ *     })
+ *   )
+ *
+ * export const agent = Effect.forEach(["Find a flight", "Book it"], ask, { concurrency: 2 }).pipe(
+ *   Cycles.withBudget(Amount.usd("2.00"), { name: "flights" })
+ * )
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withBudget: {
+  (
+    budget: Amount | ReadonlyArray<Amount>,
+    options?: Omit<Run.Options, "budget">
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BudgetExceeded, R>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    budget: Amount | ReadonlyArray<Amount>,
+    options?: Omit<Run.Options, "budget">
+  ): Effect.Effect<A, E | BudgetExceeded, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    budget: Amount | ReadonlyArray<Amount>,
+    options?: Omit<Run.Options, "budget">
+  ): Effect.Effect<A, E | BudgetExceeded, R> =>
+    // The scope of the run isn't the `Scope` of the effect.
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        return yield* Run.make({ ...options, budget }).pipe(
+          Effect.provideService(Scope.Scope, scope),
+          Effect.flatMap((run) => restore(Run.within(self, run))),
+          Effect.onExit((exit) => Scope.close(scope, exit))
+        )
+      })
+    )
+)
 
 /**
  * Reserves an estimate and returns a reservation that the program settles itself, with `commit` or `release`.

@@ -127,7 +127,8 @@ export type CyclesError = BudgetExceeded | ApiError | TransportError | ProtocolE
 
 /**
  * The budget denies the request: too little remains, the budget is frozen or closed, its overdraft limit is reached, a
- * debt is outstanding, or the decision is `DENY`.
+ * debt is outstanding, or the decision is `DENY`. A run denies with the codes `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED` and
+ * `RUN_ENDED`.
  *
  * Nothing was reserved or charged, and the body didn't start. The same request is denied again until the budget
  * changes, so `isRetryable` is false.
@@ -146,11 +147,12 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   action: Schema.optional(Action),
   /** The requested amount. */
   requested: Schema.optional(Amount),
-  /** The scopes that the server checked, from the tenant down. */
+  /** The scopes that the server checked, from the tenant down; `run:<name>` if a run denied the call. */
   scopes: Schema.Array(Schema.String),
   /**
-   * The amount left in `limitingScope` after the denial of a reserve. Absent if the balances couldn't be read within a
-   * second, or if the tenant has more than 200 budgets.
+   * The amount left in `limitingScope` after the denial of a reserve, or in the run that denied the call; negative if it
+   * has spent more than its budget. Absent if the balances couldn't be read within a second, or if the tenant has more
+   * than 200 budgets.
    */
   remaining: Schema.optional(SignedAmount),
   /** The scope that has least left. */
@@ -162,7 +164,16 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   /** The server's id of the request. */
   requestId: Schema.optional(Schema.String),
   /** The W3C trace id of the request. */
-  traceId: Schema.optional(Schema.String)
+  traceId: Schema.optional(Schema.String),
+  /** The run that denied the call. Absent if the server did. No request was sent for the denied call. */
+  run: Schema.optional(
+    Schema.Struct({
+      /** The id of the run. */
+      id: Schema.String,
+      /** The name of the run. */
+      name: Schema.String
+    })
+  )
 }) {
   /** Always false: the same request is denied again until the budget changes. */
   get isRetryable(): boolean {
@@ -175,8 +186,16 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
     const scopes = this.scopes.length === 0 ? "" : ` on ${this.scopes.join(", ")}`
     const left = this.remaining === undefined ? "" : `, ${this.remaining} left${inScope(this.limitingScope)}`
     const request = this.requestId === undefined ? "" : `, request ${this.requestId}`
-    return `Budget denied: ${this.operation}${amount}${action}${scopes} (${this.code}${left}${request})`
+    return `Budget denied: ${this.operation}${amount}${action}${scopes} (${this.code}${left}${request})${adviceOf(this)}`
   }
+}
+
+/** What to do about a denial by a run, if its code and amounts don't show it. */
+const adviceOf = ({ code, requested, run }: BudgetExceeded): string => {
+  if (run === undefined) return ""
+  if (code === "RUN_ENDED") return "; the run has ended: start work that outlives it with Run.outside"
+  if (code !== "RUN_UNCOVERED") return ""
+  return `; the run has no budget in ${requested?.unit ?? "this unit"}: add one, or set uncovered to "allow"`
 }
 
 const inScope = (scope: string | undefined): string => (scope === undefined ? "" : ` in ${scope}`)

@@ -17,7 +17,7 @@ import type { CyclesConfig } from "effect-cycles/CyclesConfig"
 import type { AlreadySettled, BudgetExceeded, CyclesError, InvalidRequest } from "effect-cycles/CyclesError"
 import type { CyclesTransport } from "effect-cycles/CyclesTransport"
 import type { LeaseLost } from "effect-cycles/Heartbeat"
-import { Amount, Cycles, Reservation } from "effect-cycles"
+import { Amount, Cycles, Reservation, Run } from "effect-cycles"
 import type { Settlement, Unsettled } from "effect-cycles/Settlement"
 import type { SettlementJournal } from "effect-cycles/SettlementJournal"
 
@@ -427,6 +427,19 @@ declare const inside: Reservation.Reservation
 export const commitInside = inside.commit
 // @ts-expect-error the guard releases, not the body
 export const releaseInside = inside.release
+
+// ---- runs
+same(callModel("x").pipe(Cycles.withBudget(Amount.tokens(1)))).as<
+  Effect.Effect<Reply, ModelError | BudgetExceeded, Model>
+>()
+same(Cycles.withBudget(Effect.scope, [Amount.tokens(1), Amount.credits(1)], { share: "carve" })).as<
+  Effect.Effect<Scope.Scope, BudgetExceeded, Scope.Scope>
+>()
+same(Run.make({ budget: Amount.tokens(1) })).as<Effect.Effect<Run.Run, BudgetExceeded, Scope.Scope>>()
+declare const run: Run.Run
+same(callModel("x").pipe(Run.within(run))).as<Effect.Effect<Reply, ModelError, Model>>()
+same(Run.withinStream(Stream.fromEffect(callModel("x")), run)).as<Stream.Stream<Reply, ModelError, Model>>()
+same(callModel("x").pipe(Run.outside)).as<Effect.Effect<Reply, ModelError, Model>>()
 
 // ---- layers
 same(Cycles.layer(config)).as<Layer.Layer<Cycles.Cycles | CyclesClient, never, CyclesTransport | SettlementJournal>>()

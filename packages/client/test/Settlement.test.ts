@@ -342,7 +342,7 @@ describe("Settlement", () => {
         expect((yield* Fiber.join(waiting))[0]).toMatchObject({ _tag: "Committed" })
         yield* CyclesTest.inject("commit", Fault.noResponse)
         const [settlement] = yield* Effect.void.pipe(withSettlement({ ...options, settle: "background" }))
-        expect(settlement).toMatchObject({ _tag: "Pending" })
+        expect(settlement).toMatchObject({ _tag: "Pending", isJournaled: true })
         yield* TestClock.adjust(10_500)
         expect(yield* books).toEqual({ spent: 8, reserved: 0 })
       }).pipe(Effect.provide(exact))

@@ -8,6 +8,7 @@
  * @see HEARTBEAT GUIDANCE of the protocol ("CREATE timeout ... one immediate retry")
  */
 import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,6 +20,9 @@ import * as Operations from "../protocol/operations.ts"
 import type { Engine } from "../reservation/engine.ts"
 import { Handle } from "../reservation/handle.ts"
 import type { Prepared } from "../reservation/options.ts"
+import type { Ledger } from "../run/ledger.ts"
+import { admit } from "../run/ticket.ts"
+import { warnUncovered } from "../run/uncovered.ts"
 import * as Metrics from "../runtime/metrics.ts"
 import * as Log from "../runtime/log.ts"
 import * as Retry from "../runtime/retry.ts"
@@ -51,7 +55,14 @@ export const acquire = (
       Effect.flatMap(restore(withRemaining(engine, prepared, error)), Effect.fail)
     )
   // Every guarded call runs this, so it avoids a generator.
-  if (!isCallerSupplied) return explained(Effect.flatMap(response, (response) => accept(engine, prepared, response)))
+  if (!isCallerSupplied) {
+    return explained(
+      withinRun(
+        prepared,
+        Effect.flatMap(response, (response) => accept(engine, prepared, response))
+      )
+    )
+  }
   const acquired = Effect.gen(function* () {
     const made = yield* response
     yield* assertOpen(engine, prepared, made)
@@ -59,9 +70,46 @@ export const acquire = (
   })
   return Effect.suspend(() => {
     engine.keys.acquire(key)
-    return Effect.onError(explained(acquired), () => Effect.sync(() => engine.keys.release(key)))
+    return Effect.onError(explained(withinRun(prepared, acquired)), () => Effect.sync(() => engine.keys.release(key)))
   })
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the run
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Holds the estimate in the run of the caller, and makes the reservation only if there is room. If there is no
+ * reservation in the end, returns the hold.
+ */
+const withinRun = <E>(
+  prepared: Prepared,
+  acquired: Effect.Effect<Handle, E>
+): Effect.Effect<Handle, E | BudgetExceeded> =>
+  prepared.run === undefined ? acquired : admitted(prepared.run, prepared, acquired)
+
+const admitted = <E>(
+  run: Ledger,
+  prepared: Prepared,
+  acquired: Effect.Effect<Handle, E>
+): Effect.Effect<Handle, E | BudgetExceeded> =>
+  Effect.suspend((): Effect.Effect<Handle, E | BudgetExceeded> => {
+    const asked = { action: prepared.action, amount: prepared.estimate }
+    const admission = prepared.isDryRun ? run.check(asked) : admit(run, asked)
+    if (admission === undefined) return acquired
+    if (isBudgetExceeded(admission)) {
+      prepared.life.fire("refused")
+      return Effect.fail(admission)
+    }
+    const held = Effect.map(
+      Effect.onError(acquired, (cause) => Effect.sync(() => admission.giveBack(isBudgetExceeded(Cause.squash(cause))))),
+      (handle) => {
+        handle.ticket = admission
+        return handle
+      }
+    )
+    return admission.isFirstUncovered ? Effect.andThen(warnUncovered(run, prepared.estimate.unit), held) : held
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the request

@@ -8,6 +8,7 @@ import type { Subject } from "@effect-cycles/protocol/Subject"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CyclesConfig } from "../../CyclesConfig.ts"
@@ -27,6 +28,8 @@ import { CurrentObserver } from "../reservation/lifecycle.ts"
 import * as Limits from "../reservation/limits.ts"
 import { subjectOf } from "../reservation/options.ts"
 import * as Policies from "../reservation/policies.ts"
+import { CurrentRun, TypeId } from "../run/current.ts"
+import { warnUncovered } from "../run/uncovered.ts"
 import { exitWithin } from "../runtime/bounded.ts"
 import * as Retry from "../runtime/retry.ts"
 import * as Runtime from "../runtime/runtime.ts"
@@ -98,13 +101,27 @@ export const decide = (engine: Engine, options: Request & { readonly estimate: A
     return yield* Retry.waitingAtMost(call, engine.config.policies.maxRetryAfterMs)
   })
 
-/** Charges spend that was never reserved. After an ambiguous response it repeats the request once with the same key. */
+/**
+ * Charges spend that was never reserved, to the run of the caller as well. After an ambiguous response it repeats the
+ * request once with the same key.
+ */
 export const event = (engine: Engine, options: Request & { readonly actual: Amount }) =>
   Effect.gen(function* () {
+    const run = (yield* CurrentRun)?.[TypeId]
     const body = yield* Requests.bodyOf(Operations.event, yield* completed(engine, options))
     const call = engine.sender.send(Calls.event(body, "caller", { action: options.action, requested: options.actual }))
-    return yield* Effect.catchIf(call, isAmbiguous, (first) =>
+    const sent = Effect.catchIf(call, isAmbiguous, (first) =>
       Effect.mapError(call, (second) => combine([first, second]))
+    )
+    if (run === undefined) return yield* sent
+    const { amount, unit } = options.actual
+    return yield* Effect.onExit(sent, (exit) =>
+      Effect.suspend(() => {
+        if (Exit.isFailure(exit)) return Effect.void
+        run.countCall(1)
+        run.charge(unit, amount)
+        return run.markUncovered(unit) ? warnUncovered(run, unit) : Effect.void
+      })
     )
   })
 

@@ -14,13 +14,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type { AlreadySettled, CyclesError } from "../../CyclesError.ts"
+import type { AlreadySettled, BudgetExceeded, CyclesError } from "../../CyclesError.ts"
 import type { LeaseLost } from "../../Heartbeat.ts"
 import type { Metadata } from "../../Reservation.ts"
 import { Reservation } from "../../Reservation.ts"
 import type { Engine } from "../reservation/engine.ts"
 import type { Handle, Late } from "../reservation/handle.ts"
 import type { LeaseOptions } from "../reservation/options.ts"
+import type { Ticket } from "../run/ticket.ts"
 import type { SpendHooks } from "../reservation/view.ts"
 import { afterRecording, isJournaled, viewOf } from "../reservation/view.ts"
 import * as Log from "../runtime/log.ts"
@@ -67,7 +68,8 @@ export const guard = <A, E, R, V extends Amount.Unit, R2>(
       const counted = isJournaled(handle)
         ? Stream.mapArrayEffect(self, (chunk) => meter.countDurably(handle, hooks, chunk))
         : Stream.mapArray(self, (chunk) => meter.count(handle, chunk))
-      return keepingLease(handle, Stream.provideService(counted, Reservation, viewOf(handle, hooks)))
+      const provided = Stream.provideService(counted, Reservation, viewOf(handle, hooks))
+      return keepingLease(handle, withinRun(handle, provided))
     })
   )
 
@@ -109,6 +111,7 @@ class Meter<A, V extends Amount.Unit> {
     }
     const element = chunk[chunk.length - 1]
     if (element !== undefined) this.#last = { element }
+    if (handle.ticket !== undefined) this.#grow(handle, handle.ticket)
     return chunk
   }
 
@@ -128,7 +131,8 @@ class Meter<A, V extends Amount.Unit> {
       handle.markSpendUnknown()
       this.#defect = { thrown }
     }
-    if (Exit.isFailure(exit) && !isLostAtEnd(handle, exit.cause)) return Plan.forFailure(handle, exit.cause)
+    if (Exit.isFailure(exit) && !isLostAtEnd(handle, exit.cause) && !isCut(handle, exit.cause))
+      return Plan.forFailure(handle, exit.cause)
     return this.#isMeasured && handle.recorded === undefined && !handle.isSpendUnknown
       ? Plan.release("nothing_used")
       : Plan.forSuccess(handle)
@@ -146,6 +150,16 @@ class Meter<A, V extends Amount.Unit> {
         ? Effect.die(thrown)
         : Log.error("The usage of a guarded stream could not be computed", Cause.die(thrown))
     })
+  }
+
+  /** Holds the total so far in the run. If it can't be computed, the end of the stream reports it. */
+  #grow(handle: Handle, ticket: Ticket): void {
+    try {
+      const total = this.#total()
+      if (total !== undefined) ticket.grow(Result.getOrThrow(handle.inUnit(total)).amount)
+    } catch {
+      // The plan computes the same total, and reports the defect.
+    }
   }
 
   /** Records the total so far, unless the body itself has recorded more. */
@@ -166,6 +180,24 @@ class Meter<A, V extends Amount.Unit> {
     const amount = final ?? this.#used
     return amount === undefined || cost === undefined ? amount : cost(amount)
   }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the run
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Whether the stream fails only because its run has no room for more spend. */
+const isCut = (handle: Handle, cause: Cause.Cause<unknown>): boolean =>
+  handle.ticket?.overrun !== undefined && Cause.squash(cause) === handle.ticket.overrun
+
+/** Fails the stream after the chunk whose spend exceeds the budget of the run, without pulling the next one. */
+const withinRun = <A, E, R>(
+  { ticket }: Handle,
+  stream: Stream.Stream<A, E, R>
+): Stream.Stream<A, E | BudgetExceeded, R> => {
+  if (ticket === undefined) return stream
+  const hasRoom = Effect.suspend(() => (ticket.overrun === undefined ? Effect.void : Effect.fail(ticket.overrun)))
+  return Stream.transformPull(stream, (pull) => Effect.succeed(Effect.andThen(hasRoom, pull)))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import { AlreadySettled } from "../../CyclesError.ts"
 import { LeaseLost } from "../../Heartbeat.ts"
 import type { Beat } from "../lease/heartbeat.ts"
 import * as Extras from "../protocol/extras.ts"
+import type { Ticket } from "../run/ticket.ts"
 import type { Prepared } from "./options.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -44,6 +45,8 @@ export class Handle {
   readonly startedAtMs: number
   /** The lease in the heartbeat; absent in a dry run. */
   beat: Beat | undefined = undefined
+  /** The share of the call in its run; absent without a run and in a dry run. */
+  ticket: Ticket | undefined = undefined
   #recorded: Recorded | undefined = undefined
   #extras: Extras.Extras = Extras.none
   #isSpendUnknown = false
@@ -149,6 +152,7 @@ export class Handle {
     if (Result.isFailure(recorded)) return Result.fail(recorded.failure)
     this.#isSpendUnknown = wasUnknown
     this.#recorded = recorded.success
+    this.ticket?.grow(recorded.success.amount.amount)
     return Result.succeed(this.#late(recorded.success.amount))
   }
 
@@ -157,6 +161,7 @@ export class Handle {
     const amount = Amount.make(total.unit, total.amount - this.#settled)
     this.#settled = total.amount
     this.#lateCount += 1
+    this.ticket?.chargeLate(amount.amount)
     return { amount, ordinal: this.#lateCount }
   }
 
@@ -192,6 +197,7 @@ export class Handle {
     this.#settled = settled
     this.#settledBy = event === "commitDecided" ? "commit" : "release"
     if (this.id !== undefined) this.prepared.life.fire(event)
+    this.ticket?.settle(settled)
     return true
   }
 

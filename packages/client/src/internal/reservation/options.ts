@@ -13,6 +13,8 @@ import { InvalidRequest } from "../../CyclesError.ts"
 import type { Metadata } from "../../Reservation.ts"
 import type { Settlement } from "../../Settlement.ts"
 import { CurrentSubject, none } from "../../Subject.ts"
+import { CurrentRun, TypeId } from "../run/current.ts"
+import type { Ledger } from "../run/ledger.ts"
 import type { Problem } from "../config/time.ts"
 import * as Limits from "./limits.ts"
 import * as Requests from "../protocol/requests.ts"
@@ -62,6 +64,8 @@ export interface Prepared {
   readonly scopes: ReadonlyArray<string>
   readonly isDryRun: boolean
   readonly policies: Policies.Policies
+  /** The run of the caller, if any. */
+  readonly run: Ledger | undefined
   readonly life: Lifecycle
   /** Whether the request may have been sent. If not, nothing is reserved. */
   readonly progress: Progress
@@ -83,6 +87,8 @@ export const prepare = (
     if (Result.isFailure(policies)) return Effect.fail(policies.failure)
     const { gracePeriodMs, overagePolicy, ttlMs } = policies.success
     const subject = subjectOf(config.subject, fiber.getRef(CurrentSubject), options.subject)
+    const run = fiber.getRef(CurrentRun)?.[TypeId]
+    const runId = run?.idFor(options.idempotencyKey !== undefined)
     const key = options.idempotencyKey ?? makeKey()
     const text = Requests.reserveText({
       idempotencyKey: key,
@@ -93,7 +99,7 @@ export const prepare = (
       gracePeriodMs,
       overagePolicy,
       dryRun: options.dryRun === true ? true : undefined,
-      metadata: options.metadata
+      metadata: runId === undefined ? options.metadata : { run_id: runId, ...options.metadata }
     })
     if (Result.isFailure(text)) return Effect.fail(text.failure)
     return Effect.map(Keys.stemOf(key), (stem): Prepared => ({
@@ -107,6 +113,7 @@ export const prepare = (
       scopes: Subject.scopes(subject),
       isDryRun: options.dryRun === true,
       policies: policies.success,
+      run,
       life: new Lifecycle("reserving", observer),
       progress: { hasLeft: false }
     }))

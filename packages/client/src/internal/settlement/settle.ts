@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { AlreadySettled } from "../../CyclesError.ts"
 import type { Settlement } from "../../Settlement.ts"
-import { Unreserved } from "../../Settlement.ts"
+import { isSettled, Unreserved } from "../../Settlement.ts"
 import { nowMs } from "../config/time.ts"
 import * as Extras from "../protocol/extras.ts"
 import * as Requests from "../protocol/requests.ts"
@@ -88,20 +88,26 @@ const waitByPolicy = <A extends Settlement>(
 ): Effect.Effect<Settlement> => {
   const toTheEnd = (first: Retry.Attempt<A>) =>
     Effect.tap(continueAfter(first), (settlement) => finish(engine, handle, settlement))
+  const { ticket } = handle
+  const pendingFor = (because: string): Settlement => {
+    const settlement = pending(because)
+    ticket?.markCertain(isSettled(settlement))
+    return settlement
+  }
   switch (handle.prepared.policies.settle) {
     case "wait":
       return Effect.flatMap(attempt, toTheEnd)
     case "background":
-      return Effect.as(
-        engine.background.run(Effect.flatMap(attempt, toTheEnd)),
-        pending("the settlement continues in the background")
-      )
+      return Effect.suspend(() => {
+        const settlement = pendingFor("the settlement continues in the background")
+        return Effect.as(engine.background.run(Effect.flatMap(attempt, toTheEnd)), settlement)
+      })
     case "attempt":
-      return Effect.flatMap(attempt, (first) =>
-        first._tag === "Ended"
-          ? Effect.as(finish(engine, handle, first.value), first.value)
-          : Effect.as(engine.background.run(toTheEnd(first)), pending(first.because))
-      )
+      return Effect.flatMap(attempt, (first) => {
+        if (first._tag === "Ended") return Effect.as(finish(engine, handle, first.value), first.value)
+        const settlement = pendingFor(first.because)
+        return Effect.as(engine.background.run(toTheEnd(first)), settlement)
+      })
   }
 }
 
@@ -111,6 +117,7 @@ const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.
     Metrics.active(-1, fiber.context)
     if (handle.id !== undefined) engine.outbox.releaseEnded(handle.id)
     if (handle.beat !== undefined) engine.heartbeat.stop(handle.beat)
+    handle.ticket?.markCertain(isSettled(settlement))
     const { action, subject } = handle.prepared
     return engine.announce({ settlement, subject, action })
   })

@@ -1,0 +1,313 @@
+/**
+ * Runs: one budget for a whole job, shared by every guarded call inside it.
+ *
+ * **Details**
+ *
+ * - A run is ambient: `within` sets it for an effect, `withinStream` for a stream, and forked fibers inherit it. Every
+ *   guard inside asks it first: `withCycles`, `withCyclesStream`, `reserve`, and the models, tools and embeddings of
+ *   `@effect-cycles/ai`, even if their Layer was built outside the run.
+ * - The estimate is checked and held in the run, and in every run around it, before a request is sent. Parallel calls
+ *   can't use the same room twice. A call that doesn't fit fails with `BudgetExceeded`, and the server gets no request.
+ * - When a call ends, its estimate is returned and its actual cost is charged to the run. What the server charges
+ *   doesn't matter: a run counts what was really spent, and settlements that are late don't stop it.
+ * - A run made within another run is its child. With `share: "remaining"` it can use what its parent has left; with
+ *   `share: "carve"` its budget is set aside in the parent from the start.
+ * - Tokens and dollars measure the same spend. A guard in one of them fails with the code `RUN_UNCOVERED` if the runs
+ *   have budgets only in the other. Other units without a budget aren't limited: the summary lists them, and the run
+ *   logs one warning for each.
+ *
+ * The codes of denials are `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED` and `RUN_ENDED`. The field `run` of the error has the
+ * run that denied the call.
+ *
+ * **Gotchas**
+ *
+ * - The ledger of a run is in the memory of this process. A job that spans processes, or that must not start at zero
+ *   after a crash, needs a budget on the server.
+ * - Fibers that are forked inside a run keep it after its end, and are denied. Start a service that outlives the run
+ *   with `outside`.
+ * - A run keeps the summaries of its children. Make the runs of a service that doesn't end with `parent: "none"`.
+ * - A dry run is checked against the run and isn't counted. An event with a repeated idempotency key is counted again.
+ *
+ * **Example** (A budget for a job, and a part of it for a helper)
+ *
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import { Amount, Cycles, Run } from "effect-cycles"
+ *
+ * const ask = (prompt: string) =>
+ *   Effect.succeed({ text: `You said: ${prompt}`, tokens: 42 }).pipe(
+ *     Cycles.withCycles({
+ *       action: { kind: "llm.completion", name: "openai:gpt-5" },
+ *       estimate: Amount.tokens(1_000),
+ *       actual: (reply) => Amount.tokens(reply.tokens)
+ *     })
+ *   )
+ *
+ * export const job = Effect.scoped(
+ *   Effect.gen(function* () {
+ *     const run = yield* Run.make({ name: "report", budget: Amount.tokens(20_000) })
+ *     const report = yield* Effect.gen(function* () {
+ *       const notes = yield* ask("Collect").pipe(
+ *         Cycles.withBudget(Amount.tokens(5_000), { name: "notes", share: "carve" })
+ *       )
+ *       return yield* ask(`Summarize ${notes.text}`)
+ *     }).pipe(Run.within(run))
+ *     yield* Console.log(`${yield* run.spent("TOKENS")} spent`)
+ *     return report.text
+ *   })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import { dual } from "effect/Function"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { BudgetExceeded } from "./CyclesError.ts"
+import type { Run } from "./internal/run/current.ts"
+import { CurrentRun, TypeId } from "./internal/run/current.ts"
+import { Ledger } from "./internal/run/ledger.ts"
+import type { Threshold } from "./internal/run/summary.ts"
+import * as Log from "./internal/runtime/log.ts"
+
+export {
+  /** The run of the current fiber. Default: none. */
+  CurrentRun
+} from "./internal/run/current.ts"
+
+export type {
+  /** A budget for a whole job. */
+  Run
+} from "./internal/run/current.ts"
+
+export type {
+  /** The spend of a run in one unit. */
+  BudgetSummary,
+  /** The state of a run and its children. */
+  Summary,
+  /** A fraction of a budget that a run has spent. */
+  Threshold
+} from "./internal/run/summary.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The options of a run.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The name in denials, as in `run:flights`. Not empty. Default: `run`. */
+  readonly name?: string | undefined
+  /**
+   * The id, which is the metadata `run_id` of each reservation. Not empty. Default: a random UUID.
+   *
+   * A call with a caller-supplied idempotency key doesn't send a random id, because a repeated request must be the same
+   * as the first one. If a job may run again with the same keys, give it the same id again.
+   */
+  readonly id?: string | undefined
+  /** The budget, or at most one budget for each unit. Default: none; the run then only counts. */
+  readonly budget?: Amount.Amount | ReadonlyArray<Amount.Amount> | undefined
+  /** The parent: the run of the current fiber, or none. Default: `ambient`. */
+  readonly parent?: "ambient" | "none" | undefined
+  /**
+   * How a child uses the budget of its parent. Without a parent it has no effect. Default: `remaining`.
+   *
+   * - `remaining`: the child may use its own budget and whatever its parent still has. Children share it.
+   * - `carve`: the budget of the child is held in the parent from the start, and the rest is returned at its end. `make`
+   *   fails with `BudgetExceeded` if it doesn't fit.
+   */
+  readonly share?: "remaining" | "carve" | undefined
+  /**
+   * What happens to a guard in tokens if the runs around it have budgets in dollars only, and the reverse. Default:
+   * `deny`.
+   *
+   * - `deny`: the guard fails with the code `RUN_UNCOVERED`, since the budget would be ignored.
+   * - `allow`: the spend is counted and not limited.
+   *
+   * It applies to the budgets of this run. A child can't allow what its parent denies.
+   */
+  readonly uncovered?: "deny" | "allow" | undefined
+  /** The fractions of each budget that `onThreshold` reports, greater than 0. Default: 0.8 and 0.95. */
+  readonly thresholds?: ReadonlyArray<number> | undefined
+  /**
+   * Runs once for each threshold and unit, when the charged amount reaches it. It runs in a fiber in the scope of the
+   * run, so the end of the run interrupts it. A defect is logged, and changes nothing.
+   */
+  readonly onThreshold?: ((reached: Threshold) => Effect.Effect<void>) | undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// make
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Makes a run that ends with the current scope. Guards use it inside `within` and `withinStream`.
+ *
+ * **Details**
+ *
+ * An ended run denies every new call with the code `RUN_ENDED`. The spend of calls that were open is still counted.
+ *
+ * **Gotchas**
+ *
+ * Dies with a `RangeError` if two budgets have the same unit, or if an option is out of range.
+ *
+ * **Errors**
+ *
+ * `BudgetExceeded` with `share: "carve"`, if the parent has no room for the budget or has ended.
+ *
+ * **Example** (Reporting what a run has used)
+ *
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import { Amount, Run } from "effect-cycles"
+ *
+ * export const program = Effect.scoped(
+ *   Effect.gen(function* () {
+ *     const run = yield* Run.make({
+ *       name: "flights",
+ *       budget: [Amount.usd("2.00"), Amount.riskPoints(50)],
+ *       onThreshold: ({ at, charged }) => Console.log(`${at * 100} % used: ${charged}`)
+ *     })
+ *     const { budgets } = yield* run.summary
+ *     for (const { charged, remaining } of budgets) yield* Console.log(`${charged} spent, ${remaining} left`)
+ *   })
+ * )
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: Options): Effect.Effect<Run, BudgetExceeded, Scope.Scope> =>
+  Effect.gen(function* () {
+    const given = validated(options)
+    const ambient = options.parent === "none" ? undefined : yield* CurrentRun
+    const onThreshold = options.onThreshold === undefined ? undefined : yield* notifier(options.onThreshold)
+    const ledger = new Ledger({
+      ...given,
+      parent: ambient?.[TypeId],
+      share: options.share ?? "remaining",
+      uncovered: options.uncovered ?? "deny",
+      onThreshold
+    })
+    yield* Effect.acquireRelease(
+      Effect.suspend(() => {
+        const denial = ledger.open()
+        return denial === undefined ? Effect.void : Effect.fail(denial)
+      }),
+      () => Effect.sync(() => ledger.end())
+    )
+    return fromLedger(ledger)
+  })
+
+const fromLedger = (ledger: Ledger): Run => ({
+  [TypeId]: ledger,
+  id: ledger.id,
+  name: ledger.name,
+  remaining: (unit) => Effect.sync(() => Option.fromUndefinedOr(ledger.remaining(unit))),
+  spent: (unit) => Effect.sync(() => ledger.spent(unit)),
+  held: (unit) => Effect.sync(() => ledger.held(unit)),
+  raise: (by) =>
+    Effect.suspend(() => {
+      const denial = ledger.raise(by)
+      return denial === undefined ? Effect.void : Effect.fail(denial)
+    }),
+  summary: Effect.sync(() => ledger.summary())
+})
+
+/** Returns a function that starts the callback in the current scope. */
+const notifier = (
+  onThreshold: (reached: Threshold) => Effect.Effect<void>
+): Effect.Effect<(reached: Threshold) => void, never, Scope.Scope> =>
+  Effect.map(FiberSet.makeRuntime<never, void, never>(), (start) => (reached) => {
+    start(
+      Effect.catchCause(
+        Effect.suspend(() => onThreshold(reached)),
+        (cause) => Log.error(`onThreshold of the run ${reached.run.name} died`, cause)
+      )
+    )
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// combinators
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Runs an effect within a run: its guards use the budget of the run.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const within: {
+  (run: Run): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, run: Run): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, run: Run): Effect.Effect<A, E, R> =>
+  Effect.provideService(self, CurrentRun, run)
+)
+
+/**
+ * Runs a stream within a run, wherever it is consumed.
+ *
+ * **Gotchas**
+ *
+ * A stream reserves when it is consumed. One that an effect returns from `within` is consumed outside the run, unless it
+ * is wrapped in `withinStream`.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const withinStream: {
+  (run: Run): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+  <A, E, R>(self: Stream.Stream<A, E, R>, run: Run): Stream.Stream<A, E, R>
+} = dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, run: Run): Stream.Stream<A, E, R> =>
+  Stream.provideService(self, CurrentRun, run)
+)
+
+/**
+ * Runs an effect without a run, even inside one. Use it to start a service that outlives the run.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const outside = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(self, CurrentRun, undefined)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// options
+// ---------------------------------------------------------------------------------------------------------------------
+
+const defaultThresholds: ReadonlyArray<number> = [0.8, 0.95]
+
+/** Adds the defaults. Throws a `RangeError` if an option is out of range. */
+const validated = ({ budget, id, name, thresholds = defaultThresholds }: Options) => {
+  const budgets = budget === undefined ? [] : "unit" in budget ? [budget] : budget
+  const units = new Set<Amount.Unit>()
+  for (const amount of budgets) {
+    if (!Amount.isAmount(amount)) throw new RangeError("budget: expected amounts as Amount.usd and the like make them")
+    if (units.has(amount.unit))
+      throw new RangeError(`budget: expected at most one for each unit, got two in ${amount.unit}`)
+    units.add(amount.unit)
+  }
+  for (const at of thresholds) {
+    if (!(at > 0 && at < Number.POSITIVE_INFINITY)) {
+      throw new RangeError(`thresholds: expected fractions greater than 0, got ${at}`)
+    }
+  }
+  for (const [field, value] of [["id", id] as const, ["name", name] as const]) {
+    if (value === "") throw new RangeError(`${field}: expected at least one character, got none`)
+  }
+  return {
+    budgets,
+    name: name ?? "run",
+    id: id ?? globalThis.crypto.randomUUID(),
+    isIdGenerated: id === undefined,
+    thresholds: Array.from(new Set(thresholds)).toSorted((a, b) => a - b)
+  }
+}

@@ -1,0 +1,62 @@
+/** The run of the current fiber. */
+import type { Amount, Unit } from "@effect-cycles/protocol/Amount"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { BudgetExceeded } from "../../CyclesError.ts"
+import type { Ledger } from "./ledger.ts"
+import type { Summary } from "./summary.ts"
+
+/** Identifies a run. */
+export const TypeId = "~effect-cycles/Run"
+
+/**
+ * A budget for a whole job, made by `Run.make`. All amounts include the spend of its children.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Run {
+  /** Identifies the run, and holds its ledger. */
+  readonly [TypeId]: Ledger
+  /** The id, as in the metadata `run_id` of the reservations that are made within the run. See `Options.id`. */
+  readonly id: string
+  /** The name, as in the scope `run:<name>` of a denial. */
+  readonly name: string
+  /**
+   * The amount that a guarded call could still reserve: the least that this run or a run around it has left, at least
+   * 0. None if none of them has a budget in the unit.
+   */
+  readonly remaining: (unit: Unit) => Effect.Effect<Option.Option<Amount>>
+  /** The spent amount. It includes spend that the server hasn't confirmed yet. */
+  readonly spent: (unit: Unit) => Effect.Effect<Amount>
+  /** The estimates of the guarded calls that run now, and what is left of carved budgets. */
+  readonly held: (unit: Unit) => Effect.Effect<Amount>
+  /**
+   * Raises the budget in the unit of the amount. Calls that start later can use it.
+   *
+   * **Details**
+   *
+   * - The budgets of the runs around it stay the same.
+   * - If the run is carved out of its parent, the amount is held there. Fails with `BudgetExceeded` if there is no room
+   *   for it.
+   *
+   * **Gotchas**
+   *
+   * Dies with a `RangeError` if the run has no budget in this unit.
+   */
+  readonly raise: (by: Amount) => Effect.Effect<void, BudgetExceeded>
+  /** The state of the run and its children, at any time. */
+  readonly summary: Effect.Effect<Summary>
+}
+
+/**
+ * The run of the current fiber. Default: none.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const CurrentRun: Context.Reference<Run | undefined> = Context.Reference<Run | undefined>(
+  "effect-cycles/Run/CurrentRun",
+  { defaultValue: () => undefined }
+)

@@ -1,0 +1,344 @@
+/**
+ * The ledger of one run: what it may spend, has spent and holds in each unit.
+ *
+ * Every method is synchronous. A check and the hold that follows it therefore are one step over all ancestors, and
+ * parallel calls can't use the same room twice.
+ *
+ * An amount that is held or charged in a run is also held or charged in every run around it. The exception is a run
+ * with `share: "carve"`: as long as it is open, its parent holds the whole unspent budget instead of the single holds.
+ */
+import type { Action } from "@effect-cycles/protocol/Action"
+import * as Amount from "@effect-cycles/protocol/Amount"
+import { maxInt64 } from "@effect-cycles/protocol/Limits"
+import { BudgetExceeded } from "../../CyclesError.ts"
+import type { BudgetSummary, Summary, Threshold } from "./summary.ts"
+
+/** The settings of a run, validated. */
+export interface Settings {
+  readonly id: string
+  /** Whether the id is random, so that a repetition of the job has another one. */
+  readonly isIdGenerated: boolean
+  readonly name: string
+  /** At most one for each unit. */
+  readonly budgets: ReadonlyArray<Amount.Amount>
+  readonly parent: Ledger | undefined
+  readonly share: "remaining" | "carve"
+  readonly uncovered: "deny" | "allow"
+  /** Ascending. */
+  readonly thresholds: ReadonlyArray<number>
+  readonly onThreshold: ((reached: Threshold) => void) | undefined
+}
+
+/** The amounts of a run in one unit. */
+interface Book {
+  allocated: bigint | undefined
+  charged: bigint
+  held: bigint
+  /** The amount that is held in the parent for a carved budget. Absent if nothing is carved, or if the run has ended. */
+  carved: bigint | undefined
+  /** The number of thresholds that have been reached. */
+  reached: number
+}
+
+/** A request of a guarded call for room in a run. */
+export interface Asked {
+  readonly action: Action | undefined
+  readonly amount: Amount.Amount
+}
+
+/** The ledger of one run. */
+export class Ledger {
+  readonly id: string
+  readonly name: string
+  readonly #settings: Settings
+  readonly #parent: Ledger | undefined
+  /** This run and the runs around it. */
+  readonly #chain: ReadonlyArray<Ledger>
+  readonly #books = new Map<Amount.Unit, Book>()
+  readonly #children: Array<Ledger> = []
+  readonly #uncovered = new Set<Amount.Unit>()
+  #calls = 0
+  #denials = 0
+  #uncertain = 0
+  #isEnded = false
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+    this.#parent = settings.parent
+    this.#chain = settings.parent === undefined ? [this] : [this, ...settings.parent.#chain]
+    this.id = settings.id
+    this.name = settings.name
+    for (const { amount, unit } of settings.budgets) this.#book(unit).allocated = amount
+  }
+
+  /**
+   * The id for the metadata of a reserve. A repeated request must be the same as the first one, so a request with a
+   * caller-supplied key doesn't contain a random id.
+   */
+  idFor(isKeyCallerSupplied: boolean): string | undefined {
+    return isKeyCallerSupplied && this.#settings.isIdGenerated ? undefined : this.id
+  }
+
+  /** Adds the run to its parent, and holds a carved budget there. Returns a denial if the parent has no room for it. */
+  open(): BudgetExceeded | undefined {
+    const parent = this.#parent
+    if (parent === undefined) return undefined
+    const { budgets, share } = this.#settings
+    if (share === "carve") {
+      for (const amount of budgets) {
+        const denial =
+          parent.#ended({ action: undefined, amount }) ?? parent.#withoutRoom({ action: undefined, amount })
+        if (denial !== undefined) {
+          parent.countDenial()
+          return denial
+        }
+      }
+      for (const { amount, unit } of budgets) {
+        this.#book(unit).carved = amount
+        parent.#move(unit, amount, 0n)
+      }
+    }
+    parent.#children.push(this)
+    return undefined
+  }
+
+  /** Ends the run: it denies from now on, and returns the unspent part of a carved budget. */
+  end(): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    for (const [unit, book] of this.#books) {
+      if (book.carved === undefined) continue
+      const { carved } = book
+      book.carved = undefined
+      // The parent holds what calls that are still open hold.
+      if (this.#parent !== undefined) this.#parent.#move(unit, book.held - carved, 0n)
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // checks
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** Returns the denial of a guarded call, and counts it. */
+  check(asked: Asked): BudgetExceeded | undefined {
+    const denial = this.#ended(asked) ?? this.#uncoveredDenial(asked) ?? this.#withoutRoom(asked)
+    if (denial !== undefined) this.countDenial()
+    return denial
+  }
+
+  /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
+  checkOverrun(asked: Asked, more: bigint): BudgetExceeded | undefined {
+    const denial = this.#withoutRoom(asked, more)
+    if (denial !== undefined) this.countDenial()
+    return denial
+  }
+
+  /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
+  markUncovered(unit: Amount.Unit): boolean {
+    if (this.#uncovered.has(unit)) return false
+    for (const run of this.#chain) if (run.#books.get(unit)?.allocated !== undefined) return false
+    for (const run of this.#chain) run.#uncovered.add(unit)
+    return true
+  }
+
+  /** The denial by the nearest run that has ended. */
+  #ended(asked: Asked): BudgetExceeded | undefined {
+    for (const run of this.#chain) if (run.#isEnded) return run.#deny("RUN_ENDED", asked, undefined)
+    return undefined
+  }
+
+  /**
+   * The denial of a call in tokens if the chain has budgets in dollars only, and the reverse: both measure the same
+   * spend, so that the budget would be ignored.
+   */
+  #uncoveredDenial(asked: Asked): BudgetExceeded | undefined {
+    const other = sameSpend.get(asked.amount.unit)
+    if (other === undefined) return undefined
+    let denying: Ledger | undefined
+    for (const run of this.#chain) {
+      if (run.#books.get(asked.amount.unit)?.allocated !== undefined) return undefined
+      if (denying !== undefined || run.#settings.uncovered === "allow") continue
+      if (run.#books.get(other)?.allocated !== undefined) denying = run
+    }
+    return denying === undefined ? undefined : denying.#deny("RUN_UNCOVERED", asked, undefined)
+  }
+
+  /** The denial by the nearest run that has less than the amount left. */
+  #withoutRoom(asked: Asked, amount = asked.amount.amount): BudgetExceeded | undefined {
+    const { unit } = asked.amount
+    for (const { left, run } of this.#ceilings(unit)) {
+      if (amount > left) return run.#deny("RUN_BUDGET_EXCEEDED", asked, left)
+    }
+    return undefined
+  }
+
+  #deny(code: string, { action, amount }: Asked, left: bigint | undefined): BudgetExceeded {
+    const remaining = left === undefined ? undefined : Amount.makeSigned(amount.unit, clamp(left, -maxInt64))
+    return new BudgetExceeded({
+      operation: "reserve",
+      code,
+      action,
+      requested: amount,
+      scopes: [`run:${this.name}`],
+      remaining,
+      run: { id: this.id, name: this.name }
+    })
+  }
+
+  /** The runs with a budget that limits this one. Above a carved budget the room is already held. */
+  *#ceilings(unit: Amount.Unit): Iterable<{ readonly run: Ledger; readonly left: bigint }> {
+    for (const run of this.#chain) {
+      const book = run.#books.get(unit)
+      if (book?.allocated === undefined) continue
+      yield { run, left: book.allocated - book.charged - book.held }
+      if (book.carved !== undefined) return
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // changes
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** Counts a call: 1 if it is admitted, -1 if there is no reservation in the end. */
+  countCall(change: 1 | -1): void {
+    this.#calls += change
+  }
+
+  /** Counts a denial. */
+  countDenial(): void {
+    this.#denials += 1
+  }
+
+  /** Counts a call whose charge isn't confirmed (1), or is confirmed now (-1). */
+  countUncertain(change: 1 | -1): void {
+    this.#uncertain += change
+  }
+
+  /** Holds an amount. A negative amount is returned. */
+  hold(unit: Amount.Unit, amount: bigint): void {
+    this.#move(unit, amount, 0n)
+  }
+
+  /** Returns what is held for a call, and charges what it has spent. */
+  charge(unit: Amount.Unit, amount: bigint, held = 0n): void {
+    this.#move(unit, -held, amount)
+    if (amount > 0n) for (const run of this.#chain) run.#announce(unit)
+  }
+
+  /** Raises the budget of this run. Returns a denial if it is carved, and the runs around it have no room. */
+  raise(by: Amount.Amount): BudgetExceeded | undefined {
+    const { amount, unit } = by
+    const book = this.#books.get(unit)
+    if (book?.allocated === undefined) throw new RangeError(`The run ${this.name} has no budget in ${unit} to raise`)
+    if (book.carved !== undefined && this.#parent !== undefined) {
+      const more = unspent({ ...book, allocated: book.allocated + amount }) - book.carved
+      const asked: Asked = { action: undefined, amount: by }
+      const denial = this.#parent.#ended(asked) ?? this.#parent.#withoutRoom(asked, more)
+      if (denial !== undefined) return denial
+    }
+    book.allocated += amount
+    this.#move(unit, 0n, 0n)
+    return undefined
+  }
+
+  /** Changes this run and the runs around it. */
+  #move(unit: Amount.Unit, held: bigint, charged: bigint): void {
+    const book = this.#book(unit)
+    book.held += held
+    book.charged += charged
+    if (this.#parent === undefined) return
+    if (book.carved === undefined) return this.#parent.#move(unit, held, charged)
+    const carved = unspent(book)
+    const more = carved - book.carved
+    book.carved = carved
+    this.#parent.#move(unit, more, charged)
+  }
+
+  #announce(unit: Amount.Unit): void {
+    const { onThreshold, thresholds } = this.#settings
+    const book = this.#books.get(unit)
+    if (onThreshold === undefined || book?.allocated === undefined || this.#isEnded) return
+    const { allocated, charged } = book
+    const used = allocated === 0n ? Number.POSITIVE_INFINITY : Number(charged) / Number(allocated)
+    for (let at = thresholds[book.reached]; at !== undefined && used >= at; at = thresholds[book.reached]) {
+      book.reached += 1
+      onThreshold({
+        at,
+        charged: amountOf(unit, charged),
+        allocated: amountOf(unit, allocated),
+        run: { id: this.id, name: this.name }
+      })
+    }
+  }
+
+  #book(unit: Amount.Unit): Book {
+    const known = this.#books.get(unit)
+    if (known !== undefined) return known
+    const book: Book = { allocated: undefined, charged: 0n, held: 0n, carved: undefined, reached: 0 }
+    this.#books.set(unit, book)
+    return book
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // queries
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** The least amount left in the runs that limit this one; nothing if no run has a budget in the unit. */
+  remaining(unit: Amount.Unit): Amount.Amount | undefined {
+    let least: bigint | undefined
+    for (const { left } of this.#ceilings(unit)) if (least === undefined || left < least) least = left
+    return least === undefined ? undefined : amountOf(unit, least)
+  }
+
+  /** The spent amount. */
+  spent(unit: Amount.Unit): Amount.Amount {
+    return amountOf(unit, this.#books.get(unit)?.charged ?? 0n)
+  }
+
+  /** The held amount. */
+  held(unit: Amount.Unit): Amount.Amount {
+    return amountOf(unit, this.#books.get(unit)?.held ?? 0n)
+  }
+
+  /** The state of the run and its children. */
+  summary(): Summary {
+    return {
+      id: this.id,
+      name: this.name,
+      status: this.#isEnded ? "ended" : "running",
+      budgets: Array.from(this.#books, ([unit, book]) => budgetOf(unit, book)),
+      calls: this.#calls,
+      denials: this.#denials,
+      uncertain: this.#uncertain,
+      uncovered: Array.from(this.#uncovered),
+      children: this.#children.map((child) => child.summary())
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The units that measure the same spend. */
+const sameSpend: ReadonlyMap<Amount.Unit, Amount.Unit> = new Map([
+  ["TOKENS", "USD_MICROCENTS"],
+  ["USD_MICROCENTS", "TOKENS"]
+])
+
+/** The amount that the parent holds for a carved budget: the unspent rest, or what is held if calls hold more. */
+const unspent = ({ allocated = 0n, charged, held }: Book): bigint =>
+  allocated - charged > held ? allocated - charged : held
+
+const clamp = (amount: bigint, least: bigint): bigint =>
+  amount < least ? least : amount > maxInt64 ? maxInt64 : amount
+
+const amountOf = (unit: Amount.Unit, amount: bigint): Amount.Amount => Amount.make(unit, clamp(amount, 0n))
+
+const budgetOf = (unit: Amount.Unit, { allocated, charged, held }: Book): BudgetSummary => ({
+  unit,
+  allocated: allocated === undefined ? undefined : amountOf(unit, allocated),
+  charged: amountOf(unit, charged),
+  held: amountOf(unit, held),
+  remaining: allocated === undefined ? undefined : amountOf(unit, allocated - charged - held)
+})

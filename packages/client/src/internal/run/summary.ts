@@ -1,0 +1,68 @@
+/** The plain values that a run returns: its summary and the thresholds that it has reached. */
+import type { Amount, Unit } from "@effect-cycles/protocol/Amount"
+
+/**
+ * The spend of a run in one unit. It includes the spend of its children.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BudgetSummary {
+  /** The unit. */
+  readonly unit: Unit
+  /** The budget of the run in this unit. Absent if it has none. */
+  readonly allocated: Amount | undefined
+  /** The spent amount. Spend that the server hasn't confirmed yet is included. */
+  readonly charged: Amount
+  /** The estimates of guarded calls that run now, and what is left of the budgets of children that are carved out. */
+  readonly held: Amount
+  /** `allocated` less `charged` and `held`, at least 0. Absent if the run has no budget in this unit. */
+  readonly remaining: Amount | undefined
+}
+
+/**
+ * The state of a run and its children.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Summary {
+  /** The id of the run. */
+  readonly id: string
+  /** The name of the run. */
+  readonly name: string
+  /** Whether the run still admits guarded calls. */
+  readonly status: "running" | "ended"
+  /** The spend in each unit that has a budget or that was used, children included. */
+  readonly budgets: ReadonlyArray<BudgetSummary>
+  /** The number of guarded calls that the run and the server have admitted, and of charged events; children excluded. */
+  readonly calls: number
+  /**
+   * The number of guarded calls that the run, a run around it or the server denied, and of streams that were cut
+   * because the budget was used up; children excluded.
+   */
+  readonly denials: number
+  /** The number of calls whose charge the server hasn't confirmed, or has rejected; children excluded. */
+  readonly uncertain: number
+  /** The units that were used although neither this run nor a run around it has a budget in them. */
+  readonly uncovered: ReadonlyArray<Unit>
+  /** The runs that were made within this run, in order. */
+  readonly children: ReadonlyArray<Summary>
+}
+
+/**
+ * A fraction of a budget that a run has spent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Threshold {
+  /** The fraction from the option `thresholds`, such as 0.8. */
+  readonly at: number
+  /** The spent amount, children included. */
+  readonly charged: Amount
+  /** The budget of the run in the same unit. */
+  readonly allocated: Amount
+  /** The run. */
+  readonly run: { readonly id: string; readonly name: string }
+}
