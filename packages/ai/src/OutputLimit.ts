@@ -140,8 +140,12 @@ export const settingWith = (
 }
 
 /**
- * Combines the limits of several packages that use the same provider name: the limit is set for each of them. The limit of the
- * call is the smallest of those in the context.
+ * Combines the limits of several packages that use the same provider name: the limit is set for each of them.
+ *
+ * **Details**
+ *
+ * The limit of a call is the smallest of those in the context, and the tokens for thinking are the largest. The model is that of
+ * the first package whose settings replace it. The result isn't enforced only if none of the limits is.
  *
  * @category constructors
  * @since 0.1.0
