@@ -145,7 +145,7 @@ export const settingWith = (
  * **Details**
  *
  * The limit of a call is the smallest of those in the context, and the tokens for thinking are the largest. The model is that of
- * the first package whose settings replace it. The result isn't enforced only if none of the limits is.
+ * the first package whose settings replace it. The result is enforced if any of the limits is.
  *
  * @category constructors
  * @since 0.1.0
