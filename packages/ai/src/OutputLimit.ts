@@ -79,9 +79,9 @@ export interface ThinkingOptions {
   readonly path: ReadonlyArray<string>
   /** The field of the settings with the budget in tokens, as in `budget_tokens`. */
   readonly budget: string
-  /** The lowest budget that the provider accepts. */
+  /** The lowest budget that every model of the provider accepts. */
   readonly minimum: number
-  /** The settings that turn thinking off. */
+  /** The settings if a budget would be below `minimum`: those that turn thinking off, or that leave the budget to the model. */
   readonly off: Readonly<Record<string, unknown>>
 }
 
@@ -140,8 +140,12 @@ export const settingWith = (
 }
 
 /**
- * Combines the limits of several packages that use the same provider name: the limit is set for each of them. The limit of the
- * call is the smallest of those in the context.
+ * Combines the limits of several packages that use the same provider name: the limit is set for each of them.
+ *
+ * **Details**
+ *
+ * The limit of a call is the smallest of those in the context, and the tokens for thinking are the largest. The model is that of
+ * the first package whose settings replace it. The result is enforced if any of the limits is.
  *
  * @category constructors
  * @since 0.1.0
@@ -222,7 +226,8 @@ export const anthropic: OutputLimit = settingWith(
 )
 
 /**
- * `@effect/ai-google`.
+ * `@effect/ai-google`. The smallest thinking budget depends on the model and is at most 512 tokens, and not every model can turn
+ * thinking off. With less than 512 tokens the budget is removed, so that the model chooses it.
  *
  * @category providers
  * @since 0.1.0
@@ -234,8 +239,8 @@ export const google: OutputLimit = settingWith(
     thinking: {
       path: ["generationConfig", "thinkingConfig"],
       budget: "thinkingBudget",
-      minimum: 128,
-      off: { thinkingBudget: 0 }
+      minimum: 512,
+      off: {}
     }
   }
 )
@@ -339,7 +344,7 @@ const copyOf = (settings: Settings): Settings => {
   return copy
 }
 
-/** Lowers the budget for thinking below the limit, or turns thinking off if too little is left. */
+/** Lowers the budget for thinking below the limit, or replaces the settings for thinking if too little is left. */
 const withThinkingBelow = (settings: Settings, thinking: ThinkingOptions, limit: number): Settings => {
   const before = at(settings, thinking.path)
   const budget = limitIn(at(before, [thinking.budget]))

@@ -115,10 +115,11 @@ export const make = (inputTokens: number, outputTokens: number, details?: Partia
  *
  * - A count that is missing, negative or not finite isn't reported. Neither is a total of 0: a call has input, and a response
  *   without output has a `counted` output of 0.
- * - If neither total is reported, the result is `undefined`, and the caller decides what the call cost: nothing, or `counted`.
+ * - If neither a total nor the sum is reported, the result is `undefined`, and the caller decides what the call cost: nothing, or `counted`.
  *   Usage of `{ inputTokens: 0, outputTokens: 0 }` is this case.
  * - If one total is reported, the other comes from `counted`. If only a part of a total is reported, such as cache reads, the
- *   total is at least that part.
+ *   total is at least that part. If the provider also reports the sum, as `total_tokens`, the missing total is at least the rest
+ *   of it.
  * - Some providers report reasoning tokens that aren't part of the output total. They are added if there are more of them than
  *   the total, if text and reasoning exceed the total, or if the provider's own report in `finish.metadata` shows it, as
  *   Google's does.
@@ -133,12 +134,17 @@ export const fromFinish = (
   finish: Pick<Response.FinishPart, "usage" | "metadata">,
   counted: Usage
 ): Usage | undefined => {
-  const { details, input, inputParts, output, outputParts } = reportOf(finish)
-  const isReported = largest(input, output, inputParts, outputParts) !== undefined
+  const { details, input, inputParts, output, outputParts, total } = reportOf(finish)
+  const isReported = largest(input, output, inputParts, outputParts, total) !== undefined
   if (!isReported && Object.keys(details.toolCalls).length === 0) return undefined
+  const inputTokens = Math.max(input ?? clamp(counted.inputTokens), inputParts ?? 0)
+  const outputTokens = Math.max(output ?? clamp(counted.outputTokens), outputParts ?? 0)
+  // A total that input and output don't add up to shows what the missing one is. If both are missing, the rest counts as output,
+  // which costs more.
+  const rest = Math.max(0, (total ?? 0) - inputTokens - outputTokens)
   return make(
-    Math.max(input ?? clamp(counted.inputTokens), inputParts ?? 0),
-    Math.max(output ?? clamp(counted.outputTokens), outputParts ?? 0),
+    inputTokens + (input === undefined && output !== undefined ? rest : 0),
+    outputTokens + (output === undefined ? rest : 0),
     { ...details, toolCalls: mergeCalls(counted.toolCalls, details.toolCalls) }
   )
 }
@@ -201,6 +207,8 @@ interface Report {
   /** The sum of the parts of a total, if there are any. */
   readonly inputParts: number | undefined
   readonly outputParts: number | undefined
+  /** The sum of both totals, if it is reported by itself. */
+  readonly total: number | undefined
   readonly details: Details
 }
 
@@ -240,6 +248,7 @@ const reportOf = (finish: unknown): Report => {
     ),
     inputParts: positive(inputParts),
     outputParts: positive(largest(reasoning, sum(outputAudio, outputImage))),
+    total: positive(most("totalTokens")),
     details: make(0, 0, {
       cacheReadTokens: cacheRead ?? 0,
       cacheWriteTokens: cacheWrite ?? 0,

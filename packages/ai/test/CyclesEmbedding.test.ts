@@ -151,7 +151,7 @@ describe("CyclesEmbedding", () => {
       expect(messages).toEqual([
         "CyclesEmbedding guards a model that is guarded already: every request is charged twice"
       ])
-    }).pipe(Effect.provide(Logger.layer([logger])), Effect.provide(guarded(model(9))))
+    }).pipe(Effect.provide(Layer.merge(guarded(model(9)), Logger.layer([logger]))))
   })
 
   it.effect("keeps the names of the provider and of the model in the context", () => {

@@ -87,7 +87,7 @@ describe("OutputLimit", () => {
       [
         "google",
         (n) => ({ generationConfig: { thinkingConfig: { thinkingBudget: n } } }),
-        { generationConfig: { thinkingConfig: { thinkingBudget: 0 } } }
+        { generationConfig: { thinkingConfig: {} } }
       ]
     ]
 
@@ -101,9 +101,16 @@ describe("OutputLimit", () => {
       expect(configOf(name, context)).toMatchObject(config(1_999))
     })
 
-    it.each(thinking)("%s turns thinking off if the limit leaves too little for it", (name, config, off) => {
+    it.each(thinking)("%s replaces the settings if the limit leaves too little for it", (name, config, off) => {
       const context = limits[name].set(contextOf(name, config(8_000)), 100)
       expect(configOf(name, context)).toMatchObject(off)
+      expect(configOf(name, context)).not.toMatchObject(config(99))
+    })
+
+    it.each([100, 300, 511])("google has no budget below 512 tokens, which some models refuse: %s", (limit) => {
+      const config = { generationConfig: { thinkingConfig: { includeThoughts: true, thinkingBudget: 8_000 } } }
+      const context = limits.google.set(contextOf("google", config), limit)
+      expect(configOf("google", context)).toEqual({ generationConfig: { maxOutputTokens: limit, thinkingConfig: {} } })
     })
   })
 

@@ -238,6 +238,20 @@ describe("Usage", () => {
         { xai: { usage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 170 } } },
         Usage.make(100, 70, { reasoningTokens: 20 })
       ],
+      ["the sum alone", none, { local: { usage: { total_tokens: 500 } } }, Usage.make(11, 489)],
+      ["a sum below the counted tokens", none, { local: { usage: { total_tokens: 5 } } }, Usage.make(11, 7)],
+      [
+        "the sum and the input",
+        none,
+        { local: { usage: { prompt_tokens: 100, total_tokens: 500 } } },
+        Usage.make(100, 400)
+      ],
+      [
+        "the sum and the output",
+        { inputTokens: {}, outputTokens: { total: 20 } },
+        { google: { usageMetadata: { totalTokenCount: 500 } } },
+        Usage.make(480, 20)
+      ],
       [
         "web searches without token counts",
         none,

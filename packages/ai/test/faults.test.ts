@@ -2,7 +2,7 @@
  * Guarded models whose prices, estimators and providers misbehave: responses are returned, and nothing stays reserved.
  */
 import { CyclesServer } from "@effect-cycles/server"
-import { CyclesTest } from "@effect-cycles/testing"
+import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Cause from "effect/Cause"
@@ -16,6 +16,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Amount } from "effect-cycles"
 import * as CyclesModel from "../src/CyclesModel.ts"
 import * as Estimator from "../src/Estimator.ts"
+import * as OutputLimit from "../src/OutputLimit.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as S from "./support/script.ts"
 
@@ -157,5 +158,66 @@ describe.each(methods)("usage of %s", (_, call) => {
         yield* call
         expect(yield* S.books).toEqual({ spent: 10_000, reserved: 0 })
       }).pipe(Effect.provide(S.guarded([{ parts: [S.text('{"a":"b"}'), S.delta("Hi"), S.finish(tokens, tokens)] }])))
+  )
+})
+
+describe.each(methods)("an interruption of %s at any time", (_, call) => {
+  /** A provider that takes a second for each part, or for the whole response. */
+  const slow = (progress: { asked: number; finished: number }) => {
+    const part = <A>(value: A, isLast: boolean) =>
+      Effect.gen(function* () {
+        progress.asked++
+        yield* Effect.sleep("1 second")
+        if (isLast) progress.finished++
+        return value
+      })
+    return Layer.effect(
+      LanguageModel.LanguageModel,
+      LanguageModel.make({
+        generateText: () => part([S.text('{"a":"b"}'), S.finish(10, 10)], true),
+        streamText: () =>
+          Stream.fromIterable([S.delta("a"), S.finish(10, 10), S.delta("b")]).pipe(
+            Stream.rechunk(1),
+            Stream.mapEffect((one) => part(one, one.type === "finish"))
+          )
+      })
+    )
+  }
+
+  it.effect.each(Array.from({ length: 15 }, (_, i) => i * 500))(
+    "(after %d ms) leaves nothing reserved and charges what was used, once",
+    (interruptedAtMs) => {
+      const progress = { asked: 0, finished: 0 }
+      const model = CyclesModel.layer({
+        units: "both",
+        provider: "openai",
+        model: "gpt-5",
+        outputLimit: OutputLimit.none
+      })
+      return Effect.gen(function* () {
+        yield* Effect.forEach(["reserve", "commit", "release"] as const, (operation) =>
+          CyclesTest.always(operation, Fault.late("1 second"))
+        )
+        const fiber = yield* Effect.forkChild(call, { startImmediately: true })
+        const advance = Effect.andThen(settle, TestClock.adjust(500))
+        yield* Effect.forEach(Array.from({ length: interruptedAtMs / 500 }), () => advance)
+        const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+        yield* Effect.forEach(Array.from({ length: 20 }), () => advance)
+        yield* Fiber.join(interruption)
+
+        const { reserved, spent } = yield* allBooks
+        expect(reserved).toEqual([0, 0])
+        if (progress.finished > 0) expect(spent).toEqual([20, 2_000])
+        else expect(spent.map((amount) => amount > 0)).toEqual([progress.asked > 0, progress.asked > 0])
+      }).pipe(
+        Effect.provide(
+          model.pipe(
+            Layer.provide(slow(progress)),
+            Layer.provide(Layer.succeed(Pricing.Pricing, prices)),
+            Layer.provideMerge(S.world([]))
+          )
+        )
+      )
+    }
   )
 })

@@ -200,12 +200,18 @@ describe("output limit", () => {
       )
     })
 
-    it.effect("isn't suspected after a call that failed before its response", () => {
-      const provider = providerOf({ key: null, fails: S.failure(S.rateLimited) })
+    it.effect.each([
+      ["RateLimitError", S.rateLimited],
+      [
+        "ToolResultEncodingError",
+        new AiError.ToolResultEncodingError({ toolName: "A", toolResult: 1, description: "no" })
+      ]
+    ] as const)("isn't suspected after a call that failed before its response: %s", ([tag, reason]) => {
+      const provider = providerOf({ key: null, fails: S.failure(reason) })
       return Effect.gen(function* () {
         yield* Effect.flip(call)
         const error = yield* Effect.flip(call)
-        expect(error.reason._tag).toBe("RateLimitError")
+        expect(error.reason._tag).toBe(tag)
         expect(provider.requests.length).toBe(2)
       }).pipe(Effect.provide(guarded(provider)))
     })

@@ -245,4 +245,29 @@ describe("Usage", () => {
       expect(read(value === 0 ? { ...report, total_tokens: 0n } : report)).toBeUndefined()
     })
   })
+
+  const fail = (): never => {
+    throw new Error("unreadable")
+  }
+  const revoked = Proxy.revocable({}, {})
+  revoked.revoke()
+  const unreadable = [
+    ["a proxy that throws", new Proxy({}, { get: fail, has: fail, ownKeys: fail, getPrototypeOf: fail })],
+    ["a revoked proxy", revoked.proxy]
+  ] as const
+
+  it.each(unreadable)("treats %s as missing", (_, report) => {
+    expect(Usage.fromOpenAi(report)).toBeUndefined()
+    expect(Usage.fromAnthropic(report)).toBeUndefined()
+    expect(Usage.fromAiSdk(report)).toBeUndefined()
+    expect(Usage.fromGoogle(report)).toBeUndefined()
+    expect(Usage.fromOllama(report)).toBeUndefined()
+    expect(Usage.fromBedrock(report)).toBeUndefined()
+  })
+
+  it("treats a list that can't be read as missing", () => {
+    const list = Proxy.revocable([], {})
+    list.revoke()
+    expect(Usage.fromGoogle({ promptTokenCount: 5, promptTokensDetails: list.proxy })).toEqual(make(5, 0))
+  })
 })

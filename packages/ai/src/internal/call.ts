@@ -22,7 +22,7 @@ import { nameOf } from "./request.ts"
 import type { Guard, Request } from "./request.ts"
 import { quietly, safely } from "./safely.ts"
 import * as Observe from "./observe.ts"
-import { billedOf } from "./outcome.ts"
+import { billedOf, isUnusable } from "./outcome.ts"
 import type { Part, StreamPart } from "./parts.ts"
 import * as Spend from "./spend.ts"
 
@@ -238,7 +238,7 @@ class OpenCall implements Call {
       // A failure of something else than the model shows nothing about the bill.
       const billed = AiError.isAiError(failed) ? billedOf(failed) : "input"
       if (billed === "nothing") return this.#release("provider_refused")
-      if (billed === "response") this.#hasResponse = true
+      if (AiError.isAiError(failed) && isUnusable(failed)) this.#hasResponse = true
       if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate
       return this.#record([Usage.make(this.#request.estimate.tokens, 0)], true)
     })

@@ -21,6 +21,12 @@ export const billedOf = ({ reason }: AiError.AiError): Billed => {
   return billedBy[reason._tag]
 }
 
+/** Whether a failure is that of a response that can't be read. The others may precede the request. */
+export const isUnusable = ({ reason }: AiError.AiError): boolean =>
+  reason._tag === "InvalidResponseError" ||
+  reason._tag === "InvalidOutputError" ||
+  reason._tag === "StructuredOutputError"
+
 const billedBy: { readonly [Tag in Exclude<AiError.AiErrorReason["_tag"], "NetworkError">]: Billed } = {
   // The provider refused the request.
   RateLimitError: "nothing",

@@ -4,6 +4,8 @@
  * The parameters are structural: the SDKs aren't dependencies, and a response of a compatible server is accepted as well. All
  * fields are optional and may be null. A count that isn't a finite number of at least 0 is treated as missing.
  */
+import { largest, sum } from "./reported.ts"
+import * as Unknown from "./unknown.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -245,8 +247,9 @@ export type ProviderUsage = ReturnType<typeof usageOf>
 export const fromOpenAi = (
   usage: OpenAiChatUsage | OpenAiResponsesUsage | null | undefined
 ): ProviderUsage | undefined => {
-  const input = objectOf(field(usage, "prompt_tokens_details")) ?? field(usage, "input_tokens_details")
-  const output = objectOf(field(usage, "completion_tokens_details")) ?? field(usage, "output_tokens_details")
+  const input = objectOf(Unknown.read(usage, "prompt_tokens_details")) ?? Unknown.read(usage, "input_tokens_details")
+  const output =
+    objectOf(Unknown.read(usage, "completion_tokens_details")) ?? Unknown.read(usage, "output_tokens_details")
   return read({
     input: count(usage, "prompt_tokens") ?? count(usage, "input_tokens"),
     output: count(usage, "completion_tokens") ?? count(usage, "output_tokens"),
@@ -274,9 +277,9 @@ export const fromOpenAi = (
  * @since 0.1.0
  */
 export const fromAnthropic = (usage: AnthropicUsage | null | undefined): ProviderUsage | undefined => {
-  const written = field(usage, "cache_creation")
+  const written = Unknown.read(usage, "cache_creation")
   const hour = count(written, "ephemeral_1h_input_tokens")
-  const tools = field(usage, "server_tool_use")
+  const tools = Unknown.read(usage, "server_tool_use")
   const cacheRead = count(usage, "cache_read_input_tokens")
   const cacheWrite = largest(
     count(usage, "cache_creation_input_tokens"),
@@ -288,7 +291,7 @@ export const fromAnthropic = (usage: AnthropicUsage | null | undefined): Provide
     cacheRead,
     cacheWrite,
     cacheWriteHour: hour,
-    reasoning: count(field(usage, "output_tokens_details"), "thinking_tokens"),
+    reasoning: count(Unknown.read(usage, "output_tokens_details"), "thinking_tokens"),
     toolCalls: {
       web_search: count(tools, "web_search_requests"),
       web_fetch: count(tools, "web_fetch_requests")
@@ -309,11 +312,11 @@ export const fromAnthropic = (usage: AnthropicUsage | null | undefined): Provide
  * @since 0.1.0
  */
 export const fromAiSdk = (usage: AiSdkUsage | AiSdkCallUsage | null | undefined): ProviderUsage | undefined => {
-  const inputs = objectOf(field(usage, "inputTokens"))
-  const outputs = objectOf(field(usage, "outputTokens"))
-  const input = field(usage, "inputTokenDetails")
-  const output = field(usage, "outputTokenDetails")
-  const raw = field(usage, "raw")
+  const inputs = objectOf(Unknown.read(usage, "inputTokens"))
+  const outputs = objectOf(Unknown.read(usage, "outputTokens"))
+  const input = Unknown.read(usage, "inputTokenDetails")
+  const output = Unknown.read(usage, "outputTokenDetails")
+  const raw = Unknown.read(usage, "raw")
   const cacheRead = count(inputs, "cacheRead") ?? count(input, "cacheReadTokens")
   const cacheWrite = count(inputs, "cacheWrite") ?? count(input, "cacheWriteTokens")
   const reasoning = count(outputs, "reasoning") ?? count(output, "reasoningTokens")
@@ -347,13 +350,13 @@ export const fromAiSdk = (usage: AiSdkUsage | AiSdkCallUsage | null | undefined)
 export const fromGoogle = (usage: GoogleUsage | null | undefined): ProviderUsage | undefined => {
   const input = (...modalities: ReadonlyArray<string>) =>
     sum(
-      ofModality(field(usage, "promptTokensDetails"), modalities),
-      ofModality(field(usage, "toolUsePromptTokensDetails"), modalities)
+      ofModality(Unknown.read(usage, "promptTokensDetails"), modalities),
+      ofModality(Unknown.read(usage, "toolUsePromptTokensDetails"), modalities)
     )
   const output = (...modalities: ReadonlyArray<string>) =>
     largest(
-      ofModality(field(usage, "candidatesTokensDetails"), modalities),
-      ofModality(field(usage, "responseTokensDetails"), modalities)
+      ofModality(Unknown.read(usage, "candidatesTokensDetails"), modalities),
+      ofModality(Unknown.read(usage, "responseTokensDetails"), modalities)
     )
   const reasoning = count(usage, "thoughtsTokenCount")
   return read({
@@ -454,33 +457,15 @@ const usageOf = (report: Report, inputTokens: number, outputTokens: number) => {
 /** A part that is larger than its total isn't included in it. */
 const whole = (total: number, part: number): number => (part > total ? total + part : total)
 
-const field = (value: unknown, name: string): unknown =>
-  typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined
-
 const objectOf = (value: unknown): object | undefined =>
   typeof value === "object" && value !== null ? value : undefined
 
-/** Above every model's context by far; keeps sums exact. */
-const maxCount = 2 ** 40
-
-const count = (value: unknown, name: string): Read => {
-  const found = field(value, name)
-  return typeof found === "number" && Number.isFinite(found) && found >= 0
-    ? Math.min(Math.ceil(found), maxCount)
-    : undefined
-}
-
-/** The sum of the counts that are there. */
-const sum = (...counts: ReadonlyArray<Read>): Read =>
-  counts.reduce((all, one) => (one === undefined ? all : (all ?? 0) + one), undefined)
-
-const largest = (...counts: ReadonlyArray<Read>): Read =>
-  counts.reduce((all, one) => (one === undefined ? all : Math.max(all ?? 0, one)), undefined)
+const count = (value: unknown, name: string): Read => Unknown.count(Unknown.read(value, name))
 
 /** The tokens of some modalities. */
 const ofModality = (details: unknown, modalities: ReadonlyArray<unknown>): Read =>
-  Array.isArray(details)
-    ? sum(
-        ...details.filter((one) => modalities.includes(field(one, "modality"))).map((one) => count(one, "tokenCount"))
-      )
-    : undefined
+  sum(
+    ...Unknown.items(details).flatMap((one) =>
+      modalities.includes(Unknown.read(one, "modality")) ? [count(one, "tokenCount")] : []
+    )
+  )

@@ -9,6 +9,7 @@ import { count, items, keys, read } from "./unknown.ts"
 export interface Reported {
   readonly inputTokens: number | undefined
   readonly outputTokens: number | undefined
+  readonly totalTokens: number | undefined
   readonly cacheReadTokens: number | undefined
   readonly cacheWriteTokens: number | undefined
   readonly cacheWriteHourTokens: number | undefined
@@ -63,10 +64,12 @@ const fromUsage = (usage: unknown): Reported => {
 
   const reasoningTokens = of(output, "reasoning_tokens", "reasoningTokens", "thinking_tokens")
   const reported = of(usage, "completion_tokens", "output_tokens", "completionTokens", "outputTokens")
+  const totalTokens = of(usage, "total_tokens", "totalTokens")
   return {
     ...nothing,
     inputTokens,
-    outputTokens: withReasoning(reported, reasoningTokens, inputTokens, of(usage, "total_tokens", "totalTokens")),
+    outputTokens: withReasoning(reported, reasoningTokens, inputTokens, totalTokens),
+    totalTokens,
     cacheReadTokens: cacheRead ?? of(input, "cached_tokens", "cachedTokens") ?? of(usage, "prompt_cache_hit_tokens"),
     cacheWriteTokens: cacheWrite ?? of(input, "cache_write_tokens", "cacheWriteTokens"),
     cacheWriteHourTokens: hour,
@@ -94,10 +97,12 @@ const fromGoogle = (usage: unknown): Reported => {
   const reasoningTokens = of("thoughtsTokenCount")
   // The thoughts aren't part of the candidates.
   const outputTokens = sum(of("candidatesTokenCount") ?? of("responseTokenCount"), reasoningTokens)
+  const totalTokens = of("totalTokenCount")
   return {
     ...nothing,
     inputTokens,
-    outputTokens: withReasoning(outputTokens, undefined, inputTokens, of("totalTokenCount")),
+    outputTokens: withReasoning(outputTokens, undefined, inputTokens, totalTokens),
+    totalTokens,
     cacheReadTokens: of("cachedContentTokenCount"),
     inputAudioTokens: tokens("AUDIO", ...prompt),
     inputImageTokens: sum(tokens("IMAGE", ...prompt), tokens("VIDEO", ...prompt)),
@@ -129,6 +134,7 @@ const withReasoning = (
 const nothing: Reported = {
   inputTokens: undefined,
   outputTokens: undefined,
+  totalTokens: undefined,
   cacheReadTokens: undefined,
   cacheWriteTokens: undefined,
   cacheWriteHourTokens: undefined,
