@@ -8,9 +8,7 @@ import { folder, pages, programsOf, run } from "../programs.ts"
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** The code of these guides is compiled, or run by another test. */
-const withoutPrograms = ["07-embedded-server", "08-providers", "10-operations", "18-runs"].map(
-  (name) => `docs/guide/${name}.md`
-)
+const withoutPrograms = ["10-operations", "18-runs"].map((name) => `docs/guide/${name}.md`)
 
 const guides = pages.filter((page) => page.startsWith("docs/guide/"))
 
