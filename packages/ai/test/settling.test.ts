@@ -62,7 +62,10 @@ describe.each(methods)("a failed call of %s", (_, call) => {
   it.effect.each([
     ["in its cause", { cause: new Error("failed", { cause: { code: "ECONNREFUSED" } }) }],
     ["in its description", { description: "connect ECONNREFUSED 127.0.0.1:443" }],
-    ["for the name", { cause: { reason: { message: "getaddrinfo ENOTFOUND api.example" } } }]
+    ["of the name, in an error of HttpClient", { cause: { reason: { cause: { code: "ENOTFOUND" } } } }],
+    ["of an untrusted certificate", { cause: { cause: { code: "DEPTH_ZERO_SELF_SIGNED_CERT" } } }],
+    ["of Bun", { cause: { code: "ConnectionRefused" } }],
+    ["of connecting to an unreachable host", { cause: { code: "EHOSTUNREACH", syscall: "connect" } }]
   ] as const)("costs nothing if no connection was made: the code is %s", ([, fields]) =>
     Effect.gen(function* () {
       yield* Effect.flip(call)
@@ -72,6 +75,7 @@ describe.each(methods)("a failed call of %s", (_, call) => {
 
   it.effect.each([
     ["a lost connection", network({ description: "socket hang up" })],
+    ["an open connection to a host that became unreachable", network({ cause: { code: "EHOSTUNREACH" } })],
     [
       "an unreadable cause",
       network({

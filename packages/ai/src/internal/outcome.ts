@@ -4,6 +4,7 @@
  * A response with a status of 400 or more is a refusal and costs nothing, whatever its body is. So does a failure before the
  * request is sent. Any other failure may have cost something.
  */
+import { failureOf } from "@effect-cycles/protocol/CyclesTransport"
 import type * as AiError from "effect/ai/AiError"
 
 /**
@@ -53,28 +54,8 @@ const billedBy: { readonly [Tag in Exclude<AiError.AiErrorReason["_tag"], "Netwo
 }
 
 /** Whether the request may have reached the provider. */
-const isSent = (error: AiError.NetworkError): boolean => {
-  if (error.reason !== "TransportError") return false
-  return !texts(error.cause, error.description ?? "").some((text) => noConnection.test(text))
-}
+const isSent = ({ cause, description, reason }: AiError.NetworkError): boolean =>
+  reason === "TransportError" && [cause, { code: codeIn(description) }].every((one) => failureOf(one).mayHaveArrived)
 
-/** Codes of failures before a connection exists. */
-const noConnection = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT/
-
-const maxLinks = 8
-
-/** The messages and codes of a chain of causes. Reading them may throw, because the objects come from libraries. */
-const texts = (cause: unknown, first: string): ReadonlyArray<string> => {
-  const all = [first]
-  try {
-    let link = cause
-    for (let i = 0; i < maxLinks && typeof link === "object" && link !== null; i++) {
-      if ("code" in link && typeof link.code === "string") all.push(link.code)
-      if ("message" in link && typeof link.message === "string") all.push(link.message)
-      link = "cause" in link ? link.cause : "reason" in link ? link.reason : undefined
-    }
-  } catch {
-    // An unreadable cause proves nothing.
-  }
-  return all
-}
+/** The code of the system in a description, as in `connect ECONNREFUSED 127.0.0.1:443`. */
+const codeIn = (description: string | undefined): string | undefined => /\bE[A-Z_]{3,}\b/.exec(description ?? "")?.[0]
