@@ -3,6 +3,7 @@
  * provider accepts. Its reason is written for the model: what was refused and why, that the tool didn't run, and what to
  * do instead.
  */
+import { isToolAllowed } from "@effect-cycles/protocol/Caps"
 import type { Caps } from "@effect-cycles/protocol/Caps"
 import type { AlreadySettled, BudgetExceeded } from "effect-cycles/CyclesError"
 import * as Tool from "effect/ai/Tool"
@@ -22,7 +23,7 @@ export interface RefusedBy {
 export const denied = <T extends Tool.Any>(tool: T, error: BudgetExceeded | AlreadySettled): Tool.HandlerResult<T> =>
   resultOf(tool, error._tag === "BudgetExceeded" ? exceeded(tool, error) : repeated(tool))
 
-/** The denial of a call by a cap of its own reservation. */
+/** The denial of a call by a cap of its reservation. */
 export const refused = <T extends Tool.Any>(tool: T, by: RefusedBy): Tool.HandlerResult<T> => resultOf(tool, by.reason)
 
 /** The denial of a call by the rule `deny`. */
@@ -32,12 +33,8 @@ export const forbidden = <T extends Tool.Any>(tool: T): Tool.HandlerResult<T> =>
 /** The cap of a reservation that refuses a call of a tool, if there is one. */
 export const refusalOf = (tool: Tool.Any, caps: Caps): RefusedBy | undefined => {
   const { name } = tool
-  const { maxStepsRemaining, toolAllowlist, toolDenylist } = caps
-  if (toolAllowlist !== undefined && toolAllowlist.length > 0) {
-    if (!toolAllowlist.includes(name)) return listed(name, "tool_allowlist")
-  } else if (toolDenylist?.includes(name) === true) {
-    return listed(name, "tool_denylist")
-  }
+  const { maxStepsRemaining, toolAllowlist = [] } = caps
+  if (!isToolAllowed(caps, name)) return listed(name, toolAllowlist.length > 0 ? "tool_allowlist" : "tool_denylist")
   if (maxStepsRemaining !== 0) return undefined
   return {
     cap: "max_steps_remaining",
