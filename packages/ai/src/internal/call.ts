@@ -125,9 +125,8 @@ class OpenCall implements Call {
   #hasResponse = false
   /** Whether the provider reported the input; a counted one must not teach the estimator. */
   #isInputReported = false
-  #isConcluded = false
   #isChanged = false
-  #state: "open" | "committed" | "released" = "open"
+  #state: "open" | "recorded" | "committed" | "released" = "open"
 
   constructor(guard: Guard, request: Request, name: string, prices: Spend.Prices, holds: ReadonlyArray<Hold>) {
     this.#guard = guard
@@ -227,8 +226,6 @@ class OpenCall implements Call {
 
   conclude(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void, BudgetError> {
     return Effect.suspend(() => {
-      if (this.#isConcluded) return Effect.void
-      this.#isConcluded = true
       if (this.#state !== "open") return Effect.void
       if (this.#begunAtMs === undefined) return this.#release("not_sent")
       if (this.#reports.length > 0) return this.commitReported
@@ -239,7 +236,7 @@ class OpenCall implements Call {
       const billed = AiError.isAiError(failed) ? billedOf(failed) : "input"
       if (billed === "nothing") return this.#release("provider_refused")
       if (AiError.isAiError(failed) && isUnusable(failed)) this.#hasResponse = true
-      if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate
+      if (billed === "response" || this.#guard.lease.onFailure === "estimate") return this.#recordEstimate()
       return this.#record([Usage.make(this.#request.estimate.tokens, 0)], true)
     })
   }
@@ -292,6 +289,7 @@ class OpenCall implements Call {
    * charges what exceeds the committed amount.
    */
   #record(usages: ReadonlyArray<Usage.Usage>, isEstimated: boolean): Effect.Effect<void, BudgetError> {
+    if (this.#state === "open") this.#state = "recorded"
     return Effect.forEach(
       this.#holds,
       (hold) => Effect.flatMap(this.#spend(hold, usages, isEstimated), (spend) => recordIn(hold, spend)),
@@ -300,7 +298,8 @@ class OpenCall implements Call {
   }
 
   /** Records the whole estimate: the provider may have generated as much as was reserved. */
-  get #recordEstimate(): Effect.Effect<void, BudgetError> {
+  #recordEstimate(): Effect.Effect<void, BudgetError> {
+    this.#state = "recorded"
     return Effect.forEach(this.#holds, (hold) => recordIn(hold, { actual: hold.estimate, isEstimated: true }), {
       discard: true
     })
