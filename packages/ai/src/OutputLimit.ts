@@ -20,7 +20,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import { limit as limitIn } from "./internal/unknown.ts"
+import { extreme, limit as limitIn } from "./internal/unknown.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -154,14 +154,14 @@ export const shared = (...limits: ReadonlyArray<OutputLimit>): OutputLimit => ({
   isEnforced: limits.length === 0 || limits.some(({ isEnforced = true }) => isEnforced),
   minimum: Math.max(1, ...limits.map((limit) => limit.minimum ?? 1)),
   get: (context) =>
-    chosen(
+    extreme(
       Math.min,
       limits.map((limit) => limitIn(limit.get(context)))
     ),
   set: (context, tokens, onRead) => limits.reduce((all, limit) => limit.set(all, tokens, onRead), context),
   model: (context) => limits.map((limit) => limit.model?.(context)).find((name) => name !== undefined),
   thinking: (context) =>
-    chosen(
+    extreme(
       Math.max,
       limits.map((limit) => limitIn(limit.thinking?.(context)))
     )
@@ -292,14 +292,6 @@ const isSettings = (value: unknown): value is Settings => typeof value === "obje
 
 const at = (settings: unknown, path: ReadonlyArray<string>): unknown =>
   path.reduce<unknown>((value, name) => (isSettings(value) ? value[name] : undefined), settings)
-
-const chosen = (
-  choose: (...limits: ReadonlyArray<number>) => number,
-  limits: ReadonlyArray<number | undefined>
-): number | undefined => {
-  const known = limits.filter((limit) => limit !== undefined)
-  return known.length === 0 ? undefined : choose(...known)
-}
 
 /** Copies the settings with a field. If `onRead` is given, the field is a getter that runs it. */
 const withField = (settings: Settings, path: ReadonlyArray<string>, value: unknown, onRead?: () => void): Settings => {

@@ -8,23 +8,26 @@ import type * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
 import type { Span } from "effect/Tracer"
 import * as Observe from "./observe.ts"
+import { extreme } from "./unknown.ts"
 
-/** Waits for the longest cooldown of the caps. */
-export const cooldown = (
+/** Waits for the longest cooldown of the caps, or until the lease is lost. */
+export const cooldown = <E = never>(
   caps: ReadonlyArray<Caps.Caps>,
   span: Span | undefined,
+  untilLost: Effect.Effect<never, E> = Effect.never,
   detail?: Record<string, unknown>
-): Effect.Effect<void> => {
+): Effect.Effect<void, E> => {
   const ms = largest(caps, (one) => one.cooldownMs)
   if (ms === undefined || ms <= 0) return Effect.void
-  return Effect.andThen(Observe.cap(span, "cooldown_ms", { wait: ms, ...detail }), Effect.sleep(ms))
+  const waited = Effect.raceFirst(Effect.sleep(ms), untilLost)
+  return Effect.andThen(Observe.cap(span, "cooldown_ms", { wait: ms, ...detail }), waited)
 }
 
 /** The smallest of a limit among several caps. */
 export const smallest = (caps: ReadonlyArray<Caps.Caps>, limit: ValueOf): number | undefined =>
-  chosen(caps, limit, Math.min)
+  extreme(Math.min, caps.map(limit))
 
-const largest = (caps: ReadonlyArray<Caps.Caps>, time: ValueOf): number | undefined => chosen(caps, time, Math.max)
+const largest = (caps: ReadonlyArray<Caps.Caps>, time: ValueOf): number | undefined => extreme(Math.max, caps.map(time))
 
 /** The tools that all caps allow. */
 export const allowedTools = (caps: ReadonlyArray<Caps.Caps>, tools: ReadonlyArray<Tool.Any>): ReadonlyArray<Tool.Any> =>
@@ -51,13 +54,3 @@ export const choiceOf = (
 }
 
 type ValueOf = (caps: Caps.Caps) => number | undefined
-
-const chosen = (
-  caps: ReadonlyArray<Caps.Caps>,
-  valueOf: ValueOf,
-  choose: (a: number, b: number) => number
-): number | undefined =>
-  caps.reduce<number | undefined>((before, one) => {
-    const value = valueOf(one)
-    return value === undefined ? before : choose(before ?? value, value)
-  }, undefined)

@@ -16,7 +16,7 @@ import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
 import type { Units } from "./request.ts"
-import { estimate as estimateOf, guardOf, names } from "./guard.ts"
+import { estimate as estimateOf, guardOf, names, namesOf } from "./guard.ts"
 
 interface Options extends LeaseOptions {
   readonly units?: Units | undefined
@@ -42,9 +42,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
     return (inputs, ask) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const asked = yield* names
-          const provider = options.provider ?? named.provider ?? asked.provider
-          const model = options.model ?? named.model ?? asked.model ?? "unknown"
+          const { model = "unknown", provider } = yield* namesOf(options, named)
           const name = nameOf(provider, model)
           const span = yield* Effect.orDie(Effect.currentSpan)
           const call = yield* Effect.mapError(
@@ -67,7 +65,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
             failed
           )
           const untilLost = Effect.mapError(call.untilLost, failed)
-          yield* Effect.raceFirst(Caps.cooldown(call.caps, span), untilLost)
+          yield* Caps.cooldown(call.caps, span, untilLost)
           return yield* Effect.uninterruptibleMask((restore) =>
             Effect.flatMap(Body.run(restore, Effect.andThen(call.begin, ask), untilLost), (exit): ReturnType<Embed> => {
               if (Exit.isFailure(exit)) return Effect.failCause(exit.cause)

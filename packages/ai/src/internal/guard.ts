@@ -37,14 +37,26 @@ export const estimate = ({ estimator }: Guard, request: Estimator.Request): Effe
       : Effect.succeed(tokens === estimate.tokens ? estimate : { ...estimate, tokens })
   })
 
+/** The names of a provider and of its model. */
+export interface Names {
+  readonly provider: string | undefined
+  readonly model: string | undefined
+}
+
 /** The names that `Model` provides. */
-export const names: Effect.Effect<{ readonly provider: string | undefined; readonly model: string | undefined }> =
-  Effect.gen(function* () {
-    return {
-      provider: Option.getOrUndefined(yield* Effect.serviceOption(Model.ProviderName)),
-      model: Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
-    }
-  })
+export const names: Effect.Effect<Names> = Effect.gen(function* () {
+  return {
+    provider: Option.getOrUndefined(yield* Effect.serviceOption(Model.ProviderName)),
+    model: Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
+  }
+})
+
+/** The names of a call: those of the options, or else of the guarded model, or else of the call's context. */
+export const namesOf = (options: Partial<Names>, made: Names): Effect.Effect<Names> =>
+  Effect.map(names, (called) => ({
+    provider: options.provider ?? made.provider ?? called.provider,
+    model: options.model ?? made.model ?? called.model
+  }))
 
 /** The services that `Model` provides, for the context of a guarded model. */
 export const namesInContext: Effect.Effect<Context.Context<never>> = Effect.map(

@@ -21,7 +21,7 @@ import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
 import type { Units } from "./request.ts"
-import { estimate as estimateOf, guardOf, names } from "./guard.ts"
+import { estimate as estimateOf, guardOf, names, namesOf } from "./guard.ts"
 import * as Limit from "./limit.ts"
 import * as Observe from "./observe.ts"
 import * as Parts from "./parts.ts"
@@ -125,9 +125,8 @@ export const make = <R>(options: Options<R>, transformers: Transformers): Effect
     return (method, request) =>
       Effect.gen(function* () {
         const context = yield* Effect.context<never>()
-        const called = yield* names
-        const provider = options.provider ?? named.provider ?? called.provider
-        const model = limits.modelOf(provider, context) ?? options.model ?? named.model ?? called.model ?? "unknown"
+        const { provider, ...called } = yield* namesOf(options, named)
+        const model = limits.modelOf(provider, context) ?? called.model ?? "unknown"
         const name = nameOf(provider, model)
         const wanted = yield* limits.want(provider, model, context)
         const info: CallInfo = { method, provider, model, prompt: request.prompt }
@@ -192,7 +191,7 @@ const obey = (
         : Caps.choiceOf(request.toolChoice, allowed)
     const callable = isLastStep ? [] : allowed
 
-    yield* Effect.raceFirst(Caps.cooldown(caps, span), call.untilLost)
+    yield* Caps.cooldown(caps, span, call.untilLost)
 
     return {
       method,

@@ -59,6 +59,15 @@ export const limit = (value: unknown): number | undefined => {
     : undefined
 }
 
+/** The smallest or the largest of the numbers that are known, by `Math.min` or `Math.max`. */
+export const extreme = (
+  choose: (...numbers: ReadonlyArray<number>) => number,
+  numbers: ReadonlyArray<number | undefined>
+): number | undefined => {
+  const known = numbers.filter((number) => number !== undefined)
+  return known.length === 0 ? undefined : choose(...known)
+}
+
 /** A string that isn't blank. */
 export const text = (value: unknown): string | undefined =>
   typeof value === "string" && value.trim() !== "" ? value.trim() : undefined
