@@ -13,7 +13,7 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
 
 /**
  * Runs a body and returns its exit. The caller makes it uninterruptible; `restore` makes the wait interruptible. If the wait is
- * interrupted, or `untilLost` fails, the body is interrupted. Its result counts if it has one all the same.
+ * interrupted, or `untilLost` fails, the body is interrupted. If it still ends with a result, that result is returned.
  */
 export const run = <A, R>(
   restore: Restore,

@@ -1,4 +1,4 @@
-/** The spend of a tool call: what its handler records, and the total to commit when it has succeeded. */
+/** The spend of a tool call: the total that its handler records, and the amount to commit after a success. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Reservation } from "effect-cycles/Reservation"
 import type * as Tool from "effect/ai/Tool"
@@ -13,7 +13,7 @@ export interface Thrown {
 
 /** The spend of one call. */
 export class Spend {
-  /** The reservation for the handler. It notes each recorded total. */
+  /** The reservation for the handler. It keeps the recorded total. */
   readonly reservation: Reservation
   readonly #inner: Reservation
   #recorded: { readonly amount: Amount.Amount; readonly isEstimated: boolean } | undefined = undefined
