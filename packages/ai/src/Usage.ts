@@ -14,9 +14,10 @@
  */
 import type * as Response from "effect/ai/Response"
 import { toolName } from "./internal/modelNames.ts"
-import type { Reported } from "./internal/reported.ts"
-import { largest, reportsOf, sum } from "./internal/reported.ts"
-import { count, keys, maxCount, read } from "./internal/unknown.ts"
+import { reportsOf } from "./internal/usage/metadata.ts"
+import type { Reported } from "./internal/usage/report.ts"
+import { largest, sum } from "./internal/usage/report.ts"
+import { count, countAt, keys, maxCount, read } from "./internal/unknown.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -67,7 +68,12 @@ export interface Usage {
  */
 export type Details = Omit<Usage, "inputTokens" | "outputTokens">
 
-export { fromAiSdk, fromAnthropic, fromBedrock, fromGoogle, fromOllama, fromOpenAi } from "./internal/providerUsage.ts"
+export { fromAiSdk } from "./internal/usage/aiSdk.ts"
+export { fromAnthropic } from "./internal/usage/anthropic.ts"
+export { fromBedrock } from "./internal/usage/bedrock.ts"
+export { fromGoogle } from "./internal/usage/google.ts"
+export { fromOllama } from "./internal/usage/ollama.ts"
+export { fromOpenAi } from "./internal/usage/openAi.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
@@ -213,7 +219,7 @@ interface Report {
 }
 
 const reportOf = (finish: unknown): Report => {
-  const of = (side: "inputTokens" | "outputTokens", name: string) => count(read(finish, "usage", side, name))
+  const of = (side: "inputTokens" | "outputTokens", name: string) => countAt(finish, "usage", side, name)
   const reports = reportsOf(read(finish, "metadata"))
   const most = (name: Exclude<keyof Reported, "toolCalls">) => largest(...reports.map((report) => report[name]))
 
@@ -275,7 +281,7 @@ const mergeCalls = (...all: ReadonlyArray<unknown>): { readonly [tool: string]: 
   for (const calls of all) {
     for (const key of keys(calls)) {
       const name = toolName(key)
-      merged.set(name, Math.max(merged.get(name) ?? 0, count(read(calls, key)) ?? 0))
+      merged.set(name, Math.max(merged.get(name) ?? 0, countAt(calls, key) ?? 0))
     }
   }
   return Object.fromEntries(merged)

@@ -9,7 +9,7 @@ import { calcPrice, updatePrices } from "@pydantic/genai-prices"
 import { ratesOf } from "./card.ts"
 import * as Decimal from "./decimal.ts"
 import type { Bracket, Card, Kind } from "./rates.ts"
-import { count, items, keys, read } from "./unknown.ts"
+import { countAt, isObject, items, keys, read } from "./unknown.ts"
 
 /** The card of a model at a time, or `undefined` if the catalogue has no such model or its entry is invalid. */
 export const find = (provider: string | undefined, model: string, atMs: number): Card | undefined => {
@@ -119,7 +119,7 @@ const rateAt = (price: unknown, above: number): Decimal.Scaled => {
 }
 
 const start = (tier: unknown): number => {
-  const from = count(read(tier, "start"))
+  const from = countAt(tier, "start")
   if (from === undefined) throw new TypeError("The start of a tier isn't a count")
   return from
 }
@@ -142,5 +142,3 @@ const isProvider = (value: unknown): value is Provider =>
   })
 
 const isArrayOf = (value: unknown, is: (item: unknown) => boolean): boolean => Array.isArray(value) && value.every(is)
-
-const isObject = (value: unknown): boolean => typeof value === "object" && value !== null

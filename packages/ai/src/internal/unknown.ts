@@ -30,7 +30,7 @@ export const keys = (value: unknown): ReadonlyArray<string> => {
 
 /** The items of an array, at most `maxItems`. */
 export const items = (value: unknown): ReadonlyArray<unknown> => {
-  const length = count(read(value, "length")) ?? 0
+  const length = countAt(value, "length") ?? 0
   try {
     if (!Array.isArray(value)) return []
   } catch {
@@ -47,6 +47,10 @@ export const count = (value: unknown): number | undefined => {
     : undefined
 }
 
+/** The count at a path, or `undefined`. */
+export const countAt = (value: unknown, ...path: ReadonlyArray<string>): number | undefined =>
+  count(read(value, ...path))
+
 /**
  * A limit: a finite number of at least 0, as a number, a bigint or a decimal string, rounded down to an integer and limited to
  * `maxCount`. Other values are `undefined`.
@@ -58,6 +62,9 @@ export const limit = (value: unknown): number | undefined => {
     ? Math.min(Math.floor(number), maxCount)
     : undefined
 }
+
+/** Whether a value is an object and not null. */
+export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
 /** A string that isn't blank. */
 export const text = (value: unknown): string | undefined =>

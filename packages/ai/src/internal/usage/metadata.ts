@@ -1,47 +1,25 @@
 /**
- * Usage that providers report in the metadata of a response, in their own formats: `usage` of OpenAI, Anthropic, OpenRouter and
+ * Usage that providers report in the metadata of a response, each in a different format: `usage` of OpenAI, Anthropic, OpenRouter and
  * compatible servers, and `usageMetadata` of Google.
  */
-import { toolName } from "./modelNames.ts"
-import { count, items, keys, read } from "./unknown.ts"
-
-/** Counts of one report. Those that a format doesn't have are `undefined`. */
-export interface Reported {
-  readonly inputTokens: number | undefined
-  readonly outputTokens: number | undefined
-  readonly totalTokens: number | undefined
-  readonly cacheReadTokens: number | undefined
-  readonly cacheWriteTokens: number | undefined
-  readonly cacheWriteHourTokens: number | undefined
-  readonly inputAudioTokens: number | undefined
-  readonly inputImageTokens: number | undefined
-  readonly reasoningTokens: number | undefined
-  readonly outputAudioTokens: number | undefined
-  readonly outputImageTokens: number | undefined
-  readonly toolCalls: { readonly [tool: string]: number }
-}
+import { toolName } from "../modelNames.ts"
+import { count, countAt, isObject, items, keys, read } from "../unknown.ts"
+import type { Reported } from "./report.ts"
+import { largest, sum } from "./report.ts"
 
 /** The reports in the metadata of a response, of every provider in it. */
 export const reportsOf = (metadata: unknown): ReadonlyArray<Reported> =>
   keys(metadata).flatMap((provider) => {
-    const own = read(metadata, provider)
+    const entry = read(metadata, provider)
     const reports: Array<Reported> = []
-    const usage = read(own, "usage")
+    const usage = read(entry, "usage")
     if (isObject(usage)) reports.push(fromUsage(usage))
-    const google = read(own, "usageMetadata")
+    const google = read(entry, "usageMetadata")
     if (isObject(google)) reports.push(fromGoogle(google))
-    const searches = items(read(own, "groundingMetadata", "webSearchQueries")).length
-    if (searches > 0) reports.push({ ...nothing, toolCalls: { web_search: searches } })
+    const searches = items(read(entry, "groundingMetadata", "webSearchQueries")).length
+    if (searches > 0) reports.push({ toolCalls: { web_search: searches } })
     return reports
   })
-
-/** The sum of the counts that are given, or `undefined` if none is. */
-export const sum = (...counts: ReadonlyArray<number | undefined>): number | undefined =>
-  counts.reduce<number | undefined>((all, one) => (one === undefined ? all : (all ?? 0) + one), undefined)
-
-/** The largest of the counts that are given, or `undefined` if none is. */
-export const largest = (...counts: ReadonlyArray<number | undefined>): number | undefined =>
-  counts.reduce<number | undefined>((all, one) => (one === undefined ? all : Math.max(all ?? 0, one)), undefined)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // formats
@@ -66,7 +44,6 @@ const fromUsage = (usage: unknown): Reported => {
   const reported = of(usage, "completion_tokens", "output_tokens", "completionTokens", "outputTokens")
   const totalTokens = of(usage, "total_tokens", "totalTokens")
   return {
-    ...nothing,
     inputTokens,
     outputTokens: withReasoning(reported, reasoningTokens, inputTokens, totalTokens),
     totalTokens,
@@ -83,12 +60,12 @@ const fromUsage = (usage: unknown): Reported => {
 }
 
 const fromGoogle = (usage: unknown): Reported => {
-  const of = (name: string) => count(read(usage, name))
+  const of = (name: string) => countAt(usage, name)
   const tokens = (modality: string, ...lists: ReadonlyArray<string>): number | undefined =>
     sum(
       ...lists.flatMap((list) =>
         items(read(usage, list)).flatMap((item) =>
-          read(item, "modality") === modality ? [count(read(item, "tokenCount"))] : []
+          read(item, "modality") === modality ? [countAt(item, "tokenCount")] : []
         )
       )
     )
@@ -99,7 +76,6 @@ const fromGoogle = (usage: unknown): Reported => {
   const outputTokens = sum(of("candidatesTokenCount") ?? of("responseTokenCount"), reasoningTokens)
   const totalTokens = of("totalTokenCount")
   return {
-    ...nothing,
     inputTokens,
     outputTokens: withReasoning(outputTokens, undefined, inputTokens, totalTokens),
     totalTokens,
@@ -113,8 +89,8 @@ const fromGoogle = (usage: unknown): Reported => {
 }
 
 /**
- * All output tokens. Reasoning is apart from the reported output if it is larger, or if input and output don't add up to the
- * total of the same report.
+ * All output tokens. The reported output excludes reasoning if there is more reasoning than output, or if input and output don't
+ * add up to the total of the same report.
  */
 const withReasoning = (
   output: number | undefined,
@@ -131,26 +107,11 @@ const withReasoning = (
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-const nothing: Reported = {
-  inputTokens: undefined,
-  outputTokens: undefined,
-  totalTokens: undefined,
-  cacheReadTokens: undefined,
-  cacheWriteTokens: undefined,
-  cacheWriteHourTokens: undefined,
-  inputAudioTokens: undefined,
-  inputImageTokens: undefined,
-  reasoningTokens: undefined,
-  outputAudioTokens: undefined,
-  outputImageTokens: undefined,
-  toolCalls: {}
-}
-
 /** Counts such as `web_search_requests`, by the name of the tool. */
 const toolCallsOf = (value: unknown): { readonly [tool: string]: number } =>
   Object.fromEntries(
     keys(value).flatMap((key) => {
-      const calls = key.endsWith("_requests") ? count(read(value, key)) : undefined
+      const calls = key.endsWith("_requests") ? countAt(value, key) : undefined
       return calls === undefined || calls === 0 ? [] : [[toolName(key), calls]]
     })
   )
@@ -162,5 +123,3 @@ const either = (value: unknown, ...names: ReadonlyArray<string>): unknown => {
   }
   return undefined
 }
-
-const isObject = (value: unknown): boolean => typeof value === "object" && value !== null
