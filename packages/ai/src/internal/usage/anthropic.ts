@@ -1,9 +1,9 @@
 /**
  * Usage of Anthropic's messages.
  */
-import { countAt } from "../unknown.ts"
+import { countAt, read } from "../unknown.ts"
 import type { Count, ProviderUsage } from "./report.ts"
-import { largest, sum, usageOf } from "./report.ts"
+import { largest, sum, toolCallsOf, usageOf } from "./report.ts"
 
 /**
  * The `usage` of Anthropic's messages, and of the events `message_start` and `message_delta`.
@@ -60,9 +60,6 @@ export const fromAnthropic = (usage: AnthropicUsage | null | undefined): Provide
     cacheWriteTokens: cacheWrite,
     cacheWriteHourTokens: hour,
     reasoningTokens: countAt(usage, "output_tokens_details", "thinking_tokens"),
-    toolCalls: {
-      web_search: countAt(usage, "server_tool_use", "web_search_requests"),
-      web_fetch: countAt(usage, "server_tool_use", "web_fetch_requests")
-    }
+    toolCalls: toolCallsOf(read(usage, "server_tool_use"))
   })
 }

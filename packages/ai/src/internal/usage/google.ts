@@ -2,7 +2,7 @@
  * Usage of Gemini.
  */
 import { countAt, items, read } from "../unknown.ts"
-import type { Count, ProviderUsage } from "./report.ts"
+import type { Count, ProviderUsage, Reported } from "./report.ts"
 import { largest, sum, usageOf } from "./report.ts"
 
 /** Token counts by modality. */
@@ -49,20 +49,25 @@ export interface GoogleUsage {
  * @category constructors
  * @since 0.1.0
  */
-export const fromGoogle = (usage: GoogleUsage | null | undefined): ProviderUsage | undefined => {
-  const input = (...modalities: ReadonlyArray<string>) =>
+export const fromGoogle = (usage: GoogleUsage | null | undefined): ProviderUsage | undefined =>
+  usageOf(readGoogle(usage))
+
+/** The counts of a `usageMetadata`. */
+export const readGoogle = (usage: unknown): Reported => {
+  const tokens = (list: string, ...modalities: ReadonlyArray<unknown>) =>
     sum(
-      ofModality(read(usage, "promptTokensDetails"), modalities),
-      ofModality(read(usage, "toolUsePromptTokensDetails"), modalities)
+      ...items(read(usage, list)).map((one) =>
+        modalities.includes(read(one, "modality")) ? countAt(one, "tokenCount") : undefined
+      )
     )
+  const input = (...modalities: ReadonlyArray<string>) =>
+    sum(tokens("promptTokensDetails", ...modalities), tokens("toolUsePromptTokensDetails", ...modalities))
   const output = (...modalities: ReadonlyArray<string>) =>
-    largest(
-      ofModality(read(usage, "candidatesTokensDetails"), modalities),
-      ofModality(read(usage, "responseTokensDetails"), modalities)
-    )
+    largest(tokens("candidatesTokensDetails", ...modalities), tokens("responseTokensDetails", ...modalities))
   const reasoning = countAt(usage, "thoughtsTokenCount")
-  return usageOf({
+  return {
     inputTokens: sum(countAt(usage, "promptTokenCount"), countAt(usage, "toolUsePromptTokenCount")),
+    // The thoughts aren't part of the candidates.
     outputTokens: sum(largest(countAt(usage, "candidatesTokenCount"), countAt(usage, "responseTokenCount")), reasoning),
     totalTokens: countAt(usage, "totalTokenCount"),
     cacheReadTokens: countAt(usage, "cachedContentTokenCount"),
@@ -71,13 +76,5 @@ export const fromGoogle = (usage: GoogleUsage | null | undefined): ProviderUsage
     inputImageTokens: input("IMAGE", "VIDEO"),
     outputAudioTokens: output("AUDIO"),
     outputImageTokens: output("IMAGE", "VIDEO")
-  })
+  }
 }
-
-/** The tokens of some modalities. */
-const ofModality = (details: unknown, modalities: ReadonlyArray<unknown>): number | undefined =>
-  sum(
-    ...items(details).map((one) =>
-      modalities.includes(read(one, "modality")) ? countAt(one, "tokenCount") : undefined
-    )
-  )

@@ -2,10 +2,10 @@
  * Usage that providers report in the metadata of a response, each in a different format: `usage` of OpenAI, Anthropic, OpenRouter and
  * compatible servers, and `usageMetadata` of Google.
  */
-import { toolName } from "../modelNames.ts"
-import { count, countAt, isObject, items, keys, read } from "../unknown.ts"
+import { count, isObject, items, keys, read } from "../unknown.ts"
+import { readGoogle } from "./google.ts"
 import type { Reported } from "./report.ts"
-import { largest, sum } from "./report.ts"
+import { largest, sum, toolCallsOf } from "./report.ts"
 
 /** The reports in the metadata of a response, of every provider in it. */
 export const reportsOf = (metadata: unknown): ReadonlyArray<Reported> =>
@@ -54,38 +54,15 @@ const fromUsage = (usage: unknown): Reported => {
     inputImageTokens: sum(of(input, "image_tokens", "imageTokens"), of(input, "video_tokens", "videoTokens")),
     reasoningTokens,
     outputAudioTokens: of(output, "audio_tokens", "audioTokens"),
-    outputImageTokens: of(output, "image_tokens", "imageTokens"),
+    outputImageTokens: sum(of(output, "image_tokens", "imageTokens"), of(output, "video_tokens", "videoTokens")),
     toolCalls: toolCallsOf(either(usage, "server_tool_use", "serverToolUse"))
   }
 }
 
 const fromGoogle = (usage: unknown): Reported => {
-  const of = (name: string) => countAt(usage, name)
-  const tokens = (modality: string, ...lists: ReadonlyArray<string>): number | undefined =>
-    sum(
-      ...lists.flatMap((list) =>
-        items(read(usage, list)).flatMap((item) =>
-          read(item, "modality") === modality ? [countAt(item, "tokenCount")] : []
-        )
-      )
-    )
-  const prompt = ["promptTokensDetails", "toolUsePromptTokensDetails"]
-  const inputTokens = sum(of("promptTokenCount"), of("toolUsePromptTokenCount"))
-  const reasoningTokens = of("thoughtsTokenCount")
-  // The thoughts aren't part of the candidates.
-  const outputTokens = sum(of("candidatesTokenCount") ?? of("responseTokenCount"), reasoningTokens)
-  const totalTokens = of("totalTokenCount")
-  return {
-    inputTokens,
-    outputTokens: withReasoning(outputTokens, undefined, inputTokens, totalTokens),
-    totalTokens,
-    cacheReadTokens: of("cachedContentTokenCount"),
-    inputAudioTokens: tokens("AUDIO", ...prompt),
-    inputImageTokens: sum(tokens("IMAGE", ...prompt), tokens("VIDEO", ...prompt)),
-    reasoningTokens,
-    outputAudioTokens: tokens("AUDIO", "candidatesTokensDetails", "responseTokensDetails"),
-    outputImageTokens: tokens("IMAGE", "candidatesTokensDetails", "responseTokensDetails")
-  }
+  const report = readGoogle(usage)
+  const { inputTokens, outputTokens, totalTokens } = report
+  return { ...report, outputTokens: withReasoning(outputTokens, undefined, inputTokens, totalTokens) }
 }
 
 /**
@@ -106,15 +83,6 @@ const withReasoning = (
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** Counts such as `web_search_requests`, by the name of the tool. */
-const toolCallsOf = (value: unknown): { readonly [tool: string]: number } =>
-  Object.fromEntries(
-    keys(value).flatMap((key) => {
-      const calls = key.endsWith("_requests") ? countAt(value, key) : undefined
-      return calls === undefined || calls === 0 ? [] : [[toolName(key), calls]]
-    })
-  )
 
 const either = (value: unknown, ...names: ReadonlyArray<string>): unknown => {
   for (const name of names) {

@@ -3,7 +3,22 @@
  */
 import { countAt, isObject, read } from "../unknown.ts"
 import type { Count, ProviderUsage } from "./report.ts"
-import { usageOf } from "./report.ts"
+import { sum, toolCallsOf, usageOf } from "./report.ts"
+
+interface InputDetails {
+  readonly cached_tokens?: Count
+  readonly cache_write_tokens?: Count
+  readonly audio_tokens?: Count
+  readonly image_tokens?: Count
+  readonly video_tokens?: Count
+}
+
+interface OutputDetails {
+  readonly reasoning_tokens?: Count
+  readonly audio_tokens?: Count
+  readonly image_tokens?: Count
+  readonly video_tokens?: Count
+}
 
 /**
  * The `usage` of OpenAI's chat completions and of servers that are compatible with them.
@@ -19,20 +34,11 @@ export interface OpenAiChatUsage {
   /** The sum. If it is larger than the two counts, the difference is output that they leave out. */
   readonly total_tokens?: Count
   /** The parts of the input. */
-  readonly prompt_tokens_details?:
-    | {
-        readonly cached_tokens?: Count
-        readonly cache_write_tokens?: Count
-        readonly audio_tokens?: Count
-        readonly image_tokens?: Count
-      }
-    | null
-    | undefined
+  readonly prompt_tokens_details?: InputDetails | null | undefined
   /** The parts of the output. */
-  readonly completion_tokens_details?:
-    | { readonly reasoning_tokens?: Count; readonly audio_tokens?: Count; readonly image_tokens?: Count }
-    | null
-    | undefined
+  readonly completion_tokens_details?: OutputDetails | null | undefined
+  /** Calls of OpenRouter's tools. */
+  readonly server_tool_use?: { readonly web_search_requests?: Count } | null | undefined
 }
 
 /**
@@ -49,20 +55,9 @@ export interface OpenAiResponsesUsage {
   /** The sum. If it is larger than the two counts, the difference is output that they leave out. */
   readonly total_tokens?: Count
   /** The parts of the input. */
-  readonly input_tokens_details?:
-    | {
-        readonly cached_tokens?: Count
-        readonly cache_write_tokens?: Count
-        readonly audio_tokens?: Count
-        readonly image_tokens?: Count
-      }
-    | null
-    | undefined
+  readonly input_tokens_details?: InputDetails | null | undefined
   /** The parts of the output. */
-  readonly output_tokens_details?:
-    | { readonly reasoning_tokens?: Count; readonly audio_tokens?: Count; readonly image_tokens?: Count }
-    | null
-    | undefined
+  readonly output_tokens_details?: OutputDetails | null | undefined
 }
 
 /**
@@ -104,8 +99,9 @@ export const fromOpenAi = (
     cacheWriteTokens: countAt(input, "cache_write_tokens"),
     reasoningTokens: countAt(output, "reasoning_tokens"),
     inputAudioTokens: countAt(input, "audio_tokens"),
-    inputImageTokens: countAt(input, "image_tokens"),
+    inputImageTokens: sum(countAt(input, "image_tokens"), countAt(input, "video_tokens")),
     outputAudioTokens: countAt(output, "audio_tokens"),
-    outputImageTokens: countAt(output, "image_tokens")
+    outputImageTokens: sum(countAt(output, "image_tokens"), countAt(output, "video_tokens")),
+    toolCalls: toolCallsOf(read(usage, "server_tool_use"))
   })
 }

@@ -5,6 +5,8 @@
  * accepted as well. All fields are optional and may be null. A count that isn't a finite number of at least 0 is treated as
  * missing.
  */
+import { toolName } from "../modelNames.ts"
+import { countAt, keys } from "../unknown.ts"
 
 /** A count in the report of a provider, as its SDK declares it. */
 export type Count = number | null | undefined
@@ -22,7 +24,7 @@ export interface Reported {
   readonly reasoningTokens?: number | undefined
   readonly outputAudioTokens?: number | undefined
   readonly outputImageTokens?: number | undefined
-  readonly toolCalls?: { readonly [tool: string]: number | undefined } | undefined
+  readonly toolCalls?: { readonly [tool: string]: number } | undefined
 }
 
 /**
@@ -42,25 +44,19 @@ export const usageOf = (report: Reported): ProviderUsage | undefined => {
   return inputTokens + outputTokens === 0 ? undefined : withTotals(report, inputTokens, outputTokens)
 }
 
-const withTotals = (report: Reported, inputTokens: number, outputTokens: number) => {
-  const toolCalls: Record<string, number> = {}
-  for (const [name, calls] of Object.entries(report.toolCalls ?? {})) {
-    if (calls !== undefined && calls > 0) toolCalls[name] = calls
-  }
-  return {
-    inputTokens,
-    cacheReadTokens: report.cacheReadTokens ?? 0,
-    cacheWriteTokens: report.cacheWriteTokens ?? 0,
-    cacheWriteHourTokens: report.cacheWriteHourTokens ?? 0,
-    inputAudioTokens: report.inputAudioTokens ?? 0,
-    inputImageTokens: report.inputImageTokens ?? 0,
-    outputTokens,
-    reasoningTokens: report.reasoningTokens ?? 0,
-    outputAudioTokens: report.outputAudioTokens ?? 0,
-    outputImageTokens: report.outputImageTokens ?? 0,
-    toolCalls
-  }
-}
+const withTotals = (report: Reported, inputTokens: number, outputTokens: number) => ({
+  inputTokens,
+  cacheReadTokens: report.cacheReadTokens ?? 0,
+  cacheWriteTokens: report.cacheWriteTokens ?? 0,
+  cacheWriteHourTokens: report.cacheWriteHourTokens ?? 0,
+  inputAudioTokens: report.inputAudioTokens ?? 0,
+  inputImageTokens: report.inputImageTokens ?? 0,
+  outputTokens,
+  reasoningTokens: report.reasoningTokens ?? 0,
+  outputAudioTokens: report.outputAudioTokens ?? 0,
+  outputImageTokens: report.outputImageTokens ?? 0,
+  toolCalls: report.toolCalls ?? {}
+})
 
 /** A part that is larger than its total isn't included in the total. */
 const whole = (total: number, part: number): number => (part > total ? total + part : total)
@@ -72,3 +68,12 @@ export const sum = (...counts: ReadonlyArray<number | undefined>): number | unde
 /** The largest of the defined counts, or `undefined` if there are none. */
 export const largest = (...counts: ReadonlyArray<number | undefined>): number | undefined =>
   counts.reduce<number | undefined>((all, one) => (one === undefined ? all : Math.max(all ?? 0, one)), undefined)
+
+/** Counts such as `web_search_requests`, by the name of the tool. */
+export const toolCallsOf = (value: unknown): { readonly [tool: string]: number } =>
+  Object.fromEntries(
+    keys(value).flatMap((key) => {
+      const calls = key.endsWith("_requests") ? countAt(value, key) : undefined
+      return calls === undefined || calls === 0 ? [] : [[toolName(key), calls]]
+    })
+  )
