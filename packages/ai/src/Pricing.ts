@@ -26,17 +26,14 @@
  * @since 0.1.0
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
-import type * as Response from "effect/ai/Response"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { cardOf, policyOf } from "./internal/card.ts"
 import * as Decimal from "./internal/decimal.ts"
 import { isDated } from "./internal/modelNames.ts"
+import { asEffect, UnknownModel, type UnknownPrice } from "./internal/priceErrors.ts"
 import * as Rates from "./internal/rates.ts"
-import { keys, read, text } from "./internal/unknown.ts"
 import * as Usage from "./Usage.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -178,6 +175,10 @@ export interface Options {
  */
 export type PriceError = UnknownModel | UnknownPrice
 
+export { UnknownModel, UnknownPrice } from "./internal/priceErrors.ts"
+
+export { reportedCost, serviceTier } from "./internal/reportedPrice.ts"
+
 const TypeId = "~@effect-cycles/ai/Pricing"
 
 /**
@@ -309,65 +310,6 @@ export const fromTable = (table: { readonly [model: string]: Prices }, options?:
 }
 
 /**
- * The cost that the provider reports, or `undefined` if it reports none: OpenRouter's `usage.cost` in dollars.
- *
- * For a call with the user's own provider key, OpenRouter's `cost` is its fee only. The result is the fee plus
- * `cost_details.upstream_inference_cost`, or `undefined` if the upstream cost isn't reported.
- *
- * @category getters
- * @since 0.1.0
- */
-export const reportedCost = (finish: Pick<Response.FinishPart, "metadata">): Amount.Amount | undefined => {
-  const usage = read(finish, "metadata", "openrouter", "usage")
-  const fee = dollarsAt(usage, "cost")
-  const details = read(usage, "cost_details") ?? read(usage, "costDetails")
-  const parts = [
-    dollarsAt(details, "upstream_inference_prompt_cost") ?? dollarsAt(details, "upstreamInferencePromptCost"),
-    dollarsAt(details, "upstream_inference_completions_cost") ?? dollarsAt(details, "upstreamInferenceCompletionsCost")
-  ]
-  const upstream =
-    dollarsAt(details, "upstream_inference_cost") ??
-    dollarsAt(details, "upstreamInferenceCost") ??
-    (parts.every((part) => part === undefined)
-      ? undefined
-      : parts.reduce<bigint>((all, part) => all + (part ?? 0n), 0n))
-  const flag = read(usage, "is_byok") ?? read(usage, "isByok")
-  // Without the flag, a cost below the upstream cost can only be the fee.
-  const hasOwnKey = typeof flag === "boolean" ? flag : upstream !== undefined && upstream > (fee ?? 0n)
-  if (!hasOwnKey) return fee === undefined ? undefined : Decimal.toAmount(fee, 1n)
-  return upstream === undefined || upstream === 0n ? undefined : Decimal.toAmount((fee ?? 0n) + upstream, 1n)
-}
-
-/**
- * The service tier that the provider reports, in lower case, as in `flex` or `default`, or `undefined` if it reports none.
- *
- * Reads the metadata of every provider: `serviceTier` or `service_tier`, in it or in its `usage`, as OpenAI, Anthropic, Groq,
- * OpenRouter and Bedrock report it, and Google's `usageMetadata.trafficType`. Anthropic's `speed: "fast"` is the tier `fast`.
- *
- * @category getters
- * @since 0.1.0
- */
-export const serviceTier = (finish: Pick<Response.FinishPart, "metadata">): string | undefined => {
-  const metadata = read(finish, "metadata")
-  const tiers = keys(metadata).flatMap((provider) => {
-    const own = read(metadata, provider)
-    const usage = read(own, "usage")
-    if (text(read(usage, "speed")) === "fast") return ["fast"]
-    const traffic = text(read(own, "usageMetadata", "trafficType"))
-      ?.toLowerCase()
-      .replace(/^on_demand_/, "")
-    const values = [own, usage, read(own, "usageMetadata")].flatMap((one) => [
-      read(one, "serviceTier"),
-      read(one, "service_tier")
-    ])
-    return [...values.map((value) => text(value) ?? text(read(value, "type"))), traffic].flatMap((tier) =>
-      tier === undefined ? [] : [tier.toLowerCase()]
-    )
-  })
-  return tiers.find((tier) => !isRegular(tier)) ?? tiers[0]
-}
-
-/**
  * An amount of dollars from a computation, rounded up to a whole microcent. A positive amount is at least a microcent, a
  * negative one is 0, and one above 92,233,720,368.54775807 dollars is that amount.
  *
@@ -393,68 +335,3 @@ export const fromDollars = (dollars: number): Amount.Amount => {
  */
 export const layerStatic = (table: { readonly [model: string]: Prices }, options?: Options): Layer.Layer<Pricing> =>
   Layer.sync(Pricing, () => fromTable(table, options))
-
-// ---------------------------------------------------------------------------------------------------------------------
-// errors
-// ---------------------------------------------------------------------------------------------------------------------
-
-/**
- * The model has no price. If it is returned by `maximum`, the call wasn't made.
- *
- * Add the model to the prices, or choose a `fallback`.
- *
- * @category errors
- * @since 0.1.0
- */
-export class UnknownModel extends Schema.TaggedError<UnknownModel>()("UnknownModel", {
-  /** The name of the provider. */
-  provider: Schema.optional(Schema.String),
-  /** The name of the model. */
-  model: Schema.String
-}) {
-  override get message(): string {
-    return `No price is known for the model ${nameOf(this)}: add it to the prices, or choose a fallback price`
-  }
-}
-
-/**
- * The model has prices, but none for a dimension of the call, such as cache writes, audio, a service tier or web searches. If it
- * is returned by `maximum`, the call wasn't made.
- *
- * Add the price of the dimension to the model, or choose `unknownDimension: "base"`.
- *
- * @category errors
- * @since 0.1.0
- */
-export class UnknownPrice extends Schema.TaggedError<UnknownPrice>()("UnknownPrice", {
-  /** The name of the provider. */
-  provider: Schema.optional(Schema.String),
-  /** The name of the model. */
-  model: Schema.String,
-  /** The field of `Prices` that is missing, as in `cacheWrite`, `tools.web_search` or `tiers.priority`. */
-  dimension: Schema.String
-}) {
-  override get message(): string {
-    return `No price is known for ${this.dimension} of the model ${nameOf(this)}: add it to the model's prices, or choose unknownDimension: "base"`
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
-
-const nameOf = (error: { readonly provider?: string | undefined; readonly model: string }): string =>
-  error.provider === undefined ? error.model : `${error.provider}:${error.model}`
-
-const asEffect = (
-  { model, provider }: { readonly provider: string | undefined; readonly model: string },
-  priced: Rates.Priced
-): Effect.Effect<Amount.Amount, UnknownPrice> =>
-  Effect.fromResult(Result.mapError(priced, (dimension) => new UnknownPrice({ provider, model, dimension })))
-
-const isRegular = (tier: string): boolean => (Rates.tierOf(tier) ?? "standard") === "standard"
-
-const dollarsAt = (value: unknown, name: string): Decimal.Scaled | undefined => {
-  const dollars = read(value, name)
-  return typeof dollars === "number" ? Decimal.parse(dollars) : undefined
-}
