@@ -14,7 +14,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -220,19 +219,16 @@ describe("a response", () => {
 
   it.effect("that costs more than is left is charged what is left, and the rest is a shortfall", () => {
     const settlements: Array<Settlement.Settlement> = []
-    const messages: Array<string> = []
-    const logger = Logger.make(({ message }) => {
-      messages.push(String(message))
-    })
+    const logs = S.logs()
     return Effect.gen(function* () {
       yield* ask
       expect(yield* S.books).toEqual({ spent: 5_000, reserved: 0 })
       expect(settlements).toMatchObject([{ _tag: "Committed", shortfall: { amount: 45_010n } }])
       const metric = Metric.withAttributes(AiTelemetry.shortfallTotal, { model: "openai:gpt-5", unit: "TOKENS" })
       expect((yield* Metric.value(metric)).count).toBe(45_010)
-      expect(messages.some((message) => message.includes("45010 TOKENS"))).toBe(true)
+      expect(logs.messages.some((message) => message.includes("45010 TOKENS"))).toBe(true)
     }).pipe(
-      Effect.provide(Logger.layer([logger])),
+      Effect.provide(logs.layer),
       Effect.provideService(Metric.MetricRegistry, new Map()),
       Effect.provide(
         S.guarded(
@@ -381,17 +377,14 @@ describe("options", () => {
   })
 
   it.effect("guarding a guarded model logs a warning", () => {
-    const messages: Array<string> = []
-    const logger = Logger.make(({ message }) => {
-      messages.push(String(message))
-    })
+    const logs = S.logs()
     return Effect.gen(function* () {
       const inner = yield* Effect.provide(LanguageModel.LanguageModel, S.bare)
       const once = yield* CyclesModel.make(inner)
-      expect(messages).toEqual([])
+      expect(logs.messages).toEqual([])
       yield* CyclesModel.make(once)
-      expect(messages).toEqual(["CyclesModel guards a model that is guarded already: every call is charged twice"])
-    }).pipe(Effect.provide([Logger.layer([logger]), S.world([])]))
+      expect(logs.messages).toEqual(["CyclesModel guards a model that is guarded already: every call is charged twice"])
+    }).pipe(Effect.provide([logs.layer, S.world([])]))
   })
 
   describe.each(methods)("heartbeat for %s", (_, call) => {

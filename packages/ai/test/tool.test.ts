@@ -33,8 +33,7 @@ import {
   deniedResult,
   ledger,
   reservations,
-  world,
-  logged
+  world
 } from "./support/toolkit.ts"
 
 describe("CyclesToolkit.guard", () => {
@@ -320,8 +319,9 @@ describe("CyclesToolkit.guard", () => {
         const guarded = yield* guard({ estimate, actual: Amount.riskPoints(3) }, () =>
           Effect.as(record(6), { sent: 1 })
         )
-        const { messages } = yield* logged(call(guarded, "Send", { to: [] }))
-        expect(messages).toEqual([expect.stringContaining("below the recorded total")])
+        const logs = S.logs()
+        yield* Effect.provide(call(guarded, "Send", { to: [] }), logs.layer)
+        expect(logs.warnings).toEqual([expect.stringContaining("below the recorded total")])
         expect(yield* ledger).toEqual({ spent: 6, reserved: 0 })
       }).pipe(Effect.provide(world()))
     )
