@@ -6,8 +6,8 @@
  *
  * - The model that the provider reports is looked up first, then `requestedModel`, then `fallback`.
  * - As with `Pricing.fromTable`, a usage with a dimension that the catalogue doesn't price fails with `UnknownPrice`, unless
- *   `unknownDimension` is `"base"`. Image input without a separate price has the price of input tokens, which is what the
- *   catalogue means by it.
+ *   `unknownDimension` is `"base"`. Image input without a separate price has the price of input tokens, as in the
+ *   catalogue.
  * - The catalogue has no service tiers. `flex` and `batch` have the regular prices; other tiers need the option `tiers`.
  *
  * **Gotchas**
@@ -50,7 +50,7 @@ import * as Pricing from "./Pricing.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * What the catalogue doesn't have.
+ * Prices that the catalogue doesn't have.
  *
  * @category models
  * @since 0.1.0

@@ -1,14 +1,15 @@
 /**
  * Prices of model calls, for budgets in `USD_MICROCENTS`.
  *
- * `Pricing` is a service with two functions: `price` is the price of a call that was made, and `maximum` is the highest price
- * that a call can have, which is reserved before the call. `fromTable` makes it from a table; `GenaiPrices` has a catalogue.
+ * `Pricing` is a service with two functions: `price` returns the price of a finished call, and `maximum` returns the highest
+ * price that a call can have, which is reserved before the call. `fromTable` makes the service from a table, `GenaiPrices` from a
+ * catalogue.
  *
  * **Details**
  *
  * - Money is exact: prices are decimals, counts are integers, and a price rounds up once, to a whole microcent.
  * - `price(call) <= maximum(request)` if the usage of the call has at most the tokens of the request, each tool of
- *   `providerTools` ran at most `toolCallsPerRequest` times, and the service tier is that of the request, if it is known.
+ *   `providerTools` ran at most `toolCallsPerRequest` times, and the call has the service tier of the request, if that is known.
  * - A model without a price fails with `UnknownModel`, unless there is a `fallback`. A usage with a dimension that the prices
  *   don't cover, such as audio or web searches, fails with `UnknownPrice`, unless `unknownDimension` is `"base"`.
  *
@@ -41,7 +42,7 @@ import * as Usage from "./Usage.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * A call that was made, whose price is asked for.
+ * A finished call, for `price`.
  *
  * @category models
  * @since 0.1.0
@@ -112,7 +113,7 @@ export interface TierPrices extends TokenPrices {
  */
 export interface Prices extends TierPrices {
   /**
-   * Prices of service tiers by name, as in `priority`: a factor for all token prices, or prices of their own. `flex` and `batch`
+   * Prices of service tiers by name, as in `priority`: a factor for all token prices, or separate prices. `flex` and `batch`
    * have the regular prices by default, which are never too low; other tiers have no default.
    */
   readonly tiers?: { readonly [tier: string]: string | number | TierPrices } | undefined
@@ -126,7 +127,7 @@ export interface Prices extends TierPrices {
 }
 
 /**
- * A call whose highest possible price is asked for, before it is made.
+ * A call before it is made, for `maximum`.
  *
  * @category models
  * @since 0.1.0
@@ -142,14 +143,14 @@ export interface Request {
   readonly outputTokens: number
   /** The names of the tools that the provider may run itself, as in `web_search`. */
   readonly providerTools: ReadonlyArray<string>
-  /** The service tier that the request asks for. If it is `undefined` or `auto`, the most expensive tier applies. */
+  /** The requested service tier. If it is `undefined` or `auto`, the most expensive tier applies. */
   readonly serviceTier: string | undefined
   /** The time of the call, in milliseconds since 1970. */
   readonly atMs: number
 }
 
 /**
- * What happens if prices are missing.
+ * How missing prices are handled.
  *
  * @category models
  * @since 0.1.0
@@ -158,8 +159,8 @@ export interface Options {
   /** The prices of models that have none. Default: such a model fails with `UnknownModel`. */
   readonly fallback?: Prices | undefined
   /**
-   * What a dimension without a price costs. `"refuse"` fails with `UnknownPrice`. `"base"` charges cache writes, audio and
-   * images as plain tokens, service tiers at the regular prices, and tool calls as nothing, which may be too low. Default:
+   * The price of a dimension that has none. `"refuse"` fails with `UnknownPrice`. `"base"` charges cache writes, audio and
+   * images as plain tokens, service tiers at the regular prices, and nothing for tool calls, which may be too low. Default:
    * `"refuse"`.
    */
   readonly unknownDimension?: "refuse" | "base" | undefined

@@ -1,13 +1,13 @@
 /**
  * The tokens and the tool calls of a model call.
  *
- * Providers report usage in different shapes, and some of it only in their metadata. `fromFinish` reads them all into one shape,
+ * Providers report usage in different shapes, and some of it only in their metadata. `fromFinish` reads all of it into one shape,
  * which has everything that a price depends on.
  *
  * **Details**
  *
- * - Counts are integers from 0 to 2^40, whatever was reported. Fractions round up.
- * - Reported usage is untrusted input: no shape of it makes a function of this module throw.
+ * - Counts are integers from 0 to 2^40, even if other values were reported. Fractions round up.
+ * - Reported usage is untrusted input: the functions of this module never throw.
  * - If reports contradict each other, the larger count applies, so that known spend isn't lost.
  *
  * @since 0.1.0
@@ -24,7 +24,7 @@ import { count, countAt, keys, maxCount, read } from "./internal/unknown.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * What a model call used. Counts are integers of at least 0.
+ * The usage of a model call. Counts are integers of at least 0.
  *
  * `inputTokens` and `outputTokens` are totals; the other token counts are parts of them. A part that the provider doesn't
  * report is 0.
@@ -121,13 +121,13 @@ export const make = (inputTokens: number, outputTokens: number, details?: Partia
  *
  * - A count that is missing, negative or not finite isn't reported. Neither is a total of 0: a call has input, and a response
  *   without output has a `counted` output of 0.
- * - If neither a total nor the sum is reported, the result is `undefined`, and the caller decides what the call cost: nothing, or `counted`.
- *   Usage of `{ inputTokens: 0, outputTokens: 0 }` is this case.
+ * - If neither a total nor the sum is reported, the result is `undefined`, and the caller charges nothing or `counted`.
+ *   This includes a usage of `{ inputTokens: 0, outputTokens: 0 }`.
  * - If one total is reported, the other comes from `counted`. If only a part of a total is reported, such as cache reads, the
  *   total is at least that part. If the provider also reports the sum, as `total_tokens`, the missing total is at least the rest
  *   of it.
  * - Some providers report reasoning tokens that aren't part of the output total. They are added if there are more of them than
- *   the total, if text and reasoning exceed the total, or if the provider's own report in `finish.metadata` shows it, as
+ *   the total, if text and reasoning exceed the total, or if the report in `finish.metadata` shows it, as
  *   Google's does.
  * - Cache lifetimes, audio, images and tool calls come from `finish.metadata`: `usage` of Anthropic, OpenRouter and other
  *   providers that report it, and `usageMetadata` and `groundingMetadata` of Google. Tool calls are merged with those of
@@ -145,7 +145,7 @@ export const fromFinish = (
   if (!isReported && Object.keys(details.toolCalls).length === 0) return undefined
   const inputTokens = Math.max(input ?? clamp(counted.inputTokens), inputParts ?? 0)
   const outputTokens = Math.max(output ?? clamp(counted.outputTokens), outputParts ?? 0)
-  // A total that input and output don't add up to shows what the missing one is. If both are missing, the rest counts as output,
+  // If the total is larger than input and output, the rest belongs to the missing one. If both are missing, the rest counts as output,
   // which costs more.
   const rest = Math.max(0, (total ?? 0) - inputTokens - outputTokens)
   return make(
@@ -205,7 +205,7 @@ export const larger = (self: Usage, that: Usage): Usage => {
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the provider reported, in `usage` and in its metadata. */
+/** The counts that the provider reported, in `usage` and in its metadata. */
 interface Report {
   /** The totals, if they are known. */
   readonly input: number | undefined

@@ -1,5 +1,5 @@
 /**
- * The catalogue of `@pydantic/genai-prices`: from its prices of a model to a `Card`, and its update.
+ * The catalogue of `@pydantic/genai-prices`: from its prices of a model to a `Card`, and updates of the catalogue.
  *
  * The package finds the model and the date's prices. The price is computed here, because the package computes with binary
  * fractions and refuses usage whose kinds overlap.
@@ -68,7 +68,7 @@ const unusableKey = /(?:_hours|_mchars|_gpixels|_kpages|messages_kcount|rerank_s
 const cardOf = (id: string, prices: unknown): Card => {
   const names = keys(prices)
   const starts = names.flatMap((name) => items(read(prices, name, "tiers")).map((tier) => start(tier)))
-  // A model without any price is unknown, unless its name says that it's free.
+  // A model without any price is unknown, unless its name ends in `:free`.
   const isFree = names.length === 0 && id.endsWith(":free")
   const bracket = (above: number): Bracket => ({
     above,

@@ -26,7 +26,7 @@ export interface AiSdkUsage {
   readonly totalTokens?: Count
   /** The tokens of an embedding. */
   readonly tokens?: Count
-  /** The provider's own report. Only its total is read, which may be larger than the counts. */
+  /** The report of the provider. Only its total is read, which may be larger than the counts. */
   readonly raw?: object | null | undefined
 }
 
@@ -43,7 +43,7 @@ export interface AiSdkCallUsage {
     | undefined
   /** The output. */
   readonly outputTokens?: { readonly total?: Count; readonly text?: Count; readonly reasoning?: Count } | undefined
-  /** The provider's own report. Only its total is read, which may be larger than the counts. */
+  /** The report of the provider. Only its total is read, which may be larger than the counts. */
   readonly raw?: object | null | undefined
 }
 

@@ -6,7 +6,7 @@ import type { Count, ProviderUsage } from "./report.ts"
 import { usageOf } from "./report.ts"
 
 /**
- * A response of Ollama, which has its counts itself.
+ * A response of Ollama, whose counts are fields of the response.
  *
  * @category models
  * @since 0.1.0
