@@ -92,7 +92,7 @@ describe("CyclesEmbedding", () => {
     }).pipe(Effect.provide(guarded(model(9, new AiError.RateLimitError({})))))
   )
 
-  it.effect("charges each subject for its own embeddings, also if they are requested at the same time", () =>
+  it.effect("charges each subject for its embeddings, even if they are requested at the same time", () =>
     Effect.gen(function* () {
       const { embed } = yield* EmbeddingModel.EmbeddingModel
       const embedFor = (agent: string, text: string) => Cycles.withSubject(embed(text), { agent })
@@ -116,7 +116,7 @@ describe("CyclesEmbedding", () => {
     }).pipe(Effect.provide(guarded(model(9), 10_000, { cooldown_ms: 2_000 })))
   )
 
-  it.effect("isn't asked if the lease is lost during the cooldown, with the heartbeat policy cancel", () =>
+  it.effect("isn't called if the lease is lost during the cooldown, with the heartbeat policy cancel", () =>
     Effect.gen(function* () {
       yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
       const fiber = yield* Effect.forkChild(Effect.flip(embedMany), { startImmediately: true })

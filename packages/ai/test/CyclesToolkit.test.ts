@@ -96,7 +96,7 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
     )
 
-    it.effect("asks for approval if the budget requires it", () =>
+    it.effect("requests approval if the budget requires it", () =>
       Effect.gen(function* () {
         const guarded = CyclesToolkit.guard(toolkit, { Send: { estimate, approval: ({ to }) => to.length > 2 } })
         const response = yield* LanguageModel.generateText({ prompt: "Write to them", toolkit: guarded }).pipe(

@@ -70,7 +70,7 @@ describe.each(methods)("prices of %s", (_, call) => {
     }).pipe(Effect.provide(priced(Pricing.make(price, prices.maximum))))
   )
 
-  it.effect("that aren't there after 5 seconds are replaced by the estimate", () =>
+  it.effect("that take longer than 5 seconds are replaced by the estimate", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(call, { startImmediately: true })
       yield* settle

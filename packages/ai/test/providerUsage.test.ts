@@ -192,7 +192,7 @@ describe("Usage", () => {
           outputImageTokens: 7
         })
       ],
-      ["the first chunk, whose prompt is all there is", { promptTokenCount: 20, totalTokenCount: 20 }, make(20, 0)],
+      ["the first chunk, which has no output", { promptTokenCount: 20, totalTokenCount: 20 }, make(20, 0)],
       ["a total above the sum", { promptTokenCount: 20, candidatesTokenCount: 30, totalTokenCount: 55 }, make(20, 35)],
       ["a live session", { promptTokenCount: 20, responseTokenCount: 30 }, make(20, 30)],
       ["nothing", {}, undefined]
@@ -240,7 +240,7 @@ describe("Usage", () => {
   const Report = Schema.Record(Schema.Literals(names), Inner)
 
   describe.each(readers)("%s", (_name, read) => {
-    it.prop("returns nothing or counts of at least 0 whose parts fit, whatever was reported", [Report], ([report]) => {
+    it.prop("returns undefined or counts of at least 0 whose parts fit, for any report", [Report], ([report]) => {
       const usage = read(report)
       if (usage === undefined) return
       const { toolCalls, ...counts } = usage

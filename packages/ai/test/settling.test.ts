@@ -143,7 +143,7 @@ describe.each(methods)("a failed call of %s", (_, call) => {
   )
 })
 
-it.effect("a stream that is interrupted before the provider is asked costs nothing", () =>
+it.effect("a stream that is interrupted before the provider is called costs nothing", () =>
   Effect.gen(function* () {
     for (let steps = 0; steps < 40; steps++) {
       const { asked, spent } = yield* Effect.gen(function* () {
@@ -217,7 +217,7 @@ describe("a response", () => {
     )
   })
 
-  it.effect("that costs more than is left is charged what is left, and the rest is a shortfall", () => {
+  it.effect("that exceeds the budget is charged the remaining budget, and the rest is a shortfall", () => {
     const settlements: Array<Settlement.Settlement> = []
     const logs = S.logs()
     return Effect.gen(function* () {
@@ -447,7 +447,7 @@ describe("options", () => {
     }).pipe(Effect.provide(S.world([])))
   )
 
-  it.effect("tools that caps remove from the request teach the estimator nothing", () => {
+  it.effect("a call whose tools were removed by caps doesn't change later estimates", () => {
     let lessons = 0
     const estimator: Estimator.Estimator = { ...Estimator.make(), learn: () => lessons++ }
     const Shell = Tool.make("Shell", { success: Schema.String })
