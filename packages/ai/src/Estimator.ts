@@ -10,8 +10,8 @@
  * - The usage of finished calls corrects later estimates of the same model. A hidden prompt raises a constant part, a
  *   vocabulary that needs more tokens raises a factor, and attachments have separate factors. Text is never estimated below
  *   the weights.
- * - `fromTokenizer` counts by a tokenizer, for at most 50 ms per request by default. The rest, and everything if the tokenizer fails, is
- *   counted by features.
+ * - `fromTokenizer` counts by a tokenizer, for at most 50 ms per request by default. The rest, and everything if the tokenizer
+ *   fails, is counted by features.
  *
  * **Gotchas**
  *

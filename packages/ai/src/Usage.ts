@@ -145,8 +145,8 @@ export const fromFinish = (
   if (!isReported && Object.keys(details.toolCalls).length === 0) return undefined
   const inputTokens = Math.max(input ?? clamp(counted.inputTokens), inputParts ?? 0)
   const outputTokens = Math.max(output ?? clamp(counted.outputTokens), outputParts ?? 0)
-  // If the total is larger than input and output, the rest belongs to the missing one. If both are missing, the rest counts as output,
-  // which costs more.
+  // If the total is larger than input and output, the rest belongs to the missing one. If both are missing, the rest counts as
+  // output, which costs more.
   const rest = Math.max(0, (total ?? 0) - inputTokens - outputTokens)
   return make(
     inputTokens + (input === undefined && output !== undefined ? rest : 0),

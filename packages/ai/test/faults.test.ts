@@ -185,7 +185,7 @@ describe.each(methods)("an interruption of %s at any time", (_, call) => {
   }
 
   it.effect.each(Array.from({ length: 15 }, (_, i) => i * 500))(
-    "(after %d ms) leaves nothing reserved and charges what was used, once",
+    "(after %d ms) leaves nothing reserved and charges the usage once",
     (interruptedAtMs) => {
       const progress = { asked: 0, finished: 0 }
       const model = CyclesModel.layer({

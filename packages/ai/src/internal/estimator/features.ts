@@ -1,7 +1,7 @@
 /**
  * One pass over a text that counts the features that determine how many tokens it takes. The features don't depend on a model.
  */
-import { Class, classes, groupOf, isSpaced } from "./characters.ts"
+import { Class, classes, groupOf, isAsciiLetter, isDigit, isSpaced } from "./characters.ts"
 import { indexOf, levels, size } from "./weights.ts"
 
 const at = {
@@ -262,9 +262,5 @@ const spaceBefore = (next: number): number => {
   if (isAsciiLetter(next)) return at.spaceLetter
   return isDigit(next) ? at.spaceDigit : at.spaceSign
 }
-
-const isDigit = (unit: number): boolean => unit >= 48 && unit < 58
-
-const isAsciiLetter = (unit: number): boolean => (unit | 32) >= 97 && (unit | 32) <= 122
 
 const isLatin = (unit: number): boolean => (unit >= 0xc0 && unit < 0x250) || (unit >= 0x1e00 && unit < 0x1f00)

@@ -37,7 +37,7 @@ const ringSize = 32
 /** The number of calls from which the most extreme ones are dropped. */
 const trusted = 8
 
-/** After four calls of at least this size whose estimates are too low by this factor, the model is assumed to have another vocabulary. */
+/** After four calls of at least this size whose estimates are too low by this factor, the model has another vocabulary. */
 const large = 2_000
 const tooLow = 1.05
 
@@ -46,7 +46,7 @@ interface Ratio {
   calls: number
 }
 
-/** Makes the corrections of a model, which start without any effect. `cap` is the largest slope until large calls prove to be too low. */
+/** Makes the corrections of a model, initially none. `cap` is the largest slope until the estimates of large calls are too low. */
 export const make = (cap: number): Line => {
   const ring: Array<readonly [text: number, truth: number]> = []
   const ratios = new Map<string, Ratio>()
