@@ -46,6 +46,10 @@ export interface GoogleUsage {
  *
  * All output is the sum of the candidates and the thoughts. In a stream, every chunk reports the totals so far.
  *
+ * **Gotchas**
+ *
+ * `toolCalls` is empty: Gemini reports its web searches in `groundingMetadata`, outside of the usage.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -71,7 +71,8 @@ export interface OpenAiResponsesUsage {
  *
  * **Gotchas**
  *
- * A stream of chat completions reports its usage only with `stream_options: { include_usage: true }`, in its last chunk.
+ * A stream of chat completions reports its usage only with `stream_options: { include_usage: true }`, in its last chunk. OpenRouter
+ * reports web searches in the usage, and they are `toolCalls`. OpenAI reports its tool calls outside of the usage.
  *
  * **Example** (Reading a response of chat completions)
  *
