@@ -87,7 +87,7 @@ describe("CyclesToolkit.guard", () => {
       }).pipe(Effect.provide(world({ cooldown_ms: 30_000 })))
     )
 
-    it.effect("an interruption during the cooldown releases the reservation, whatever onFailure is", () =>
+    it.effect("an interruption during the cooldown releases the reservation with every onFailure", () =>
       Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(call(yield* refused, "Send", { to: [] }))
         yield* TestClock.adjust("10 seconds")
