@@ -10,8 +10,8 @@
  * - The usage of finished calls corrects later estimates of the same model. A hidden prompt raises a constant part, a
  *   vocabulary that needs more tokens raises a factor, and attachments have separate factors. Text is never estimated below
  *   the weights.
- * - `fromTokenizer` counts by a tokenizer for at most 50 ms per request. The rest, and everything if the tokenizer fails, is
- *   counted by features.
+ * - `fromTokenizer` counts by a tokenizer, for at most 50 ms per request by default. The rest, and everything if the tokenizer
+ *   fails, is counted by features.
  *
  * **Gotchas**
  *
@@ -88,11 +88,11 @@ export type Attachment = Prompt.FilePart
  */
 export interface Options {
   /**
-   * Returns the tokens of an attachment, or `undefined` to use the rule of the provider. Later estimates are corrected by the
-   * usage of calls either way. If it throws or returns a negative number or NaN, the rule of the provider is used.
+   * Returns the tokens of an attachment, or `undefined` to use the rule of the provider. The usage of calls corrects later
+   * estimates in both cases. If it throws or returns a negative number or NaN, the rule of the provider is used.
    *
    * By default images are counted by their size, PDFs by pages, recordings by seconds, and texts such as JSON as text. An
-   * address of a file that isn't an image counts 50,000 tokens.
+   * address of a file that isn't an image counts 52,500 tokens.
    */
   readonly attachmentTokens?: ((attachment: Attachment) => number | undefined) | undefined
 }
@@ -163,7 +163,7 @@ export interface Estimator {
   /** Returns the tokens of a response or of a part of it, an integer of at least 0. */
   readonly output: (model: string, text: string) => number
   /**
-   * Corrects later estimates by the usage of a call. Call it for finished calls whose request was sent as it was estimated.
+   * Corrects later estimates by the usage of a call. Call it for finished calls whose request was sent unchanged.
    * Usage that is missing, negative, zero or NaN is ignored.
    */
   readonly learn: (estimate: Estimate, actual: Actual) => void
@@ -319,6 +319,6 @@ const fromCount = (
   }
 }
 
-/** Whether reported usage is a number of tokens that a call can have. */
+/** Whether a reported number of tokens is possible for a call. */
 const isCount = (tokens: number | undefined): tokens is number =>
   tokens !== undefined && tokens > 0 && tokens <= mostTokens

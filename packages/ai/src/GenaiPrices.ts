@@ -6,8 +6,8 @@
  *
  * - The model that the provider reports is looked up first, then `requestedModel`, then `fallback`.
  * - As with `Pricing.fromTable`, a usage with a dimension that the catalogue doesn't price fails with `UnknownPrice`, unless
- *   `unknownDimension` is `"base"`. Image input without a separate price has the price of input tokens, which is what the
- *   catalogue means by it.
+ *   `unknownDimension` is `"base"`. Image input without a separate price has the price of input tokens, as in the
+ *   catalogue.
  * - The catalogue has no service tiers. `flex` and `batch` have the regular prices; other tiers need the option `tiers`.
  *
  * **Gotchas**
@@ -33,16 +33,15 @@
  *
  * @since 0.1.0
  */
-import type * as Amount from "@effect-cycles/protocol/Amount"
 import { REMOTE_DATA_JSON_URL } from "@pydantic/genai-prices"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { dollarsOf, policyOf, scale, toolsOf } from "./internal/card.ts"
 import * as Catalogue from "./internal/catalogue.ts"
+import { asEffect } from "./internal/priceErrors.ts"
 import * as Rates from "./internal/rates.ts"
 import * as Pricing from "./Pricing.ts"
 
@@ -51,7 +50,7 @@ import * as Pricing from "./Pricing.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * What the catalogue doesn't have.
+ * Prices that the catalogue doesn't have.
  *
  * @category models
  * @since 0.1.0
@@ -207,11 +206,5 @@ export const layerRefreshing = (options?: RefreshOptions): Layer.Layer<Pricing.P
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
-
-const asEffect = (
-  { model, provider }: { readonly provider: string | undefined; readonly model: string },
-  priced: Rates.Priced
-): Effect.Effect<Amount.Amount, Pricing.UnknownPrice> =>
-  Effect.fromResult(Result.mapError(priced, (dimension) => new Pricing.UnknownPrice({ provider, model, dimension })))
 
 const defaultRetry = Schedule.min([Schedule.exponential(Duration.minutes(1)), Schedule.spaced(Duration.hours(1))])

@@ -1,14 +1,15 @@
 /**
  * Prices of model calls, for budgets in `USD_MICROCENTS`.
  *
- * `Pricing` is a service with two functions: `price` is the price of a call that was made, and `maximum` is the highest price
- * that a call can have, which is reserved before the call. `fromTable` makes it from a table; `GenaiPrices` has a catalogue.
+ * `Pricing` is a service with two functions: `price` returns the price of a finished call, and `maximum` returns the highest
+ * price that a call can have, which is reserved before the call. `fromTable` makes the service from a table, `GenaiPrices` from a
+ * catalogue.
  *
  * **Details**
  *
  * - Money is exact: prices are decimals, counts are integers, and a price rounds up once, to a whole microcent.
  * - `price(call) <= maximum(request)` if the usage of the call has at most the tokens of the request, each tool of
- *   `providerTools` ran at most `toolCallsPerRequest` times, and the service tier is that of the request, if it is known.
+ *   `providerTools` ran at most `toolCallsPerRequest` times, and the call has the service tier of the request, if that is known.
  * - A model without a price fails with `UnknownModel`, unless there is a `fallback`. A usage with a dimension that the prices
  *   don't cover, such as audio or web searches, fails with `UnknownPrice`, unless `unknownDimension` is `"base"`.
  *
@@ -26,17 +27,14 @@
  * @since 0.1.0
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
-import type * as Response from "effect/ai/Response"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { cardOf, policyOf } from "./internal/card.ts"
 import * as Decimal from "./internal/decimal.ts"
 import { isDated } from "./internal/modelNames.ts"
+import { asEffect, UnknownModel, type UnknownPrice } from "./internal/priceErrors.ts"
 import * as Rates from "./internal/rates.ts"
-import { keys, read, text } from "./internal/unknown.ts"
 import * as Usage from "./Usage.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -44,7 +42,7 @@ import * as Usage from "./Usage.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * A call that was made, whose price is asked for.
+ * A finished call, for `price`.
  *
  * @category models
  * @since 0.1.0
@@ -115,7 +113,7 @@ export interface TierPrices extends TokenPrices {
  */
 export interface Prices extends TierPrices {
   /**
-   * Prices of service tiers by name, as in `priority`: a factor for all token prices, or prices of their own. `flex` and `batch`
+   * Prices of service tiers by name, as in `priority`: a factor for all token prices, or separate prices. `flex` and `batch`
    * have the regular prices by default, which are never too low; other tiers have no default.
    */
   readonly tiers?: { readonly [tier: string]: string | number | TierPrices } | undefined
@@ -129,7 +127,7 @@ export interface Prices extends TierPrices {
 }
 
 /**
- * A call whose highest possible price is asked for, before it is made.
+ * A call before it is made, for `maximum`.
  *
  * @category models
  * @since 0.1.0
@@ -145,14 +143,14 @@ export interface Request {
   readonly outputTokens: number
   /** The names of the tools that the provider may run itself, as in `web_search`. */
   readonly providerTools: ReadonlyArray<string>
-  /** The service tier that the request asks for. If it is `undefined` or `auto`, the most expensive tier applies. */
+  /** The requested service tier. If it is `undefined` or `auto`, the most expensive tier applies. */
   readonly serviceTier: string | undefined
   /** The time of the call, in milliseconds since 1970. */
   readonly atMs: number
 }
 
 /**
- * What happens if prices are missing.
+ * How missing prices are handled.
  *
  * @category models
  * @since 0.1.0
@@ -161,8 +159,8 @@ export interface Options {
   /** The prices of models that have none. Default: such a model fails with `UnknownModel`. */
   readonly fallback?: Prices | undefined
   /**
-   * What a dimension without a price costs. `"refuse"` fails with `UnknownPrice`. `"base"` charges cache writes, audio and
-   * images as plain tokens, service tiers at the regular prices, and tool calls as nothing, which may be too low. Default:
+   * The price of a dimension that has none. `"refuse"` fails with `UnknownPrice`. `"base"` charges cache writes, audio and
+   * images as plain tokens, service tiers at the regular prices, and nothing for tool calls, which may be too low. Default:
    * `"refuse"`.
    */
   readonly unknownDimension?: "refuse" | "base" | undefined
@@ -177,6 +175,10 @@ export interface Options {
  * @since 0.1.0
  */
 export type PriceError = UnknownModel | UnknownPrice
+
+export { UnknownModel, UnknownPrice } from "./internal/priceErrors.ts"
+
+export { reportedCost, serviceTier } from "./internal/reportedPrice.ts"
 
 const TypeId = "~@effect-cycles/ai/Pricing"
 
@@ -309,65 +311,6 @@ export const fromTable = (table: { readonly [model: string]: Prices }, options?:
 }
 
 /**
- * The cost that the provider reports, or `undefined` if it reports none: OpenRouter's `usage.cost` in dollars.
- *
- * For a call with the user's own provider key, OpenRouter's `cost` is its fee only. The result is the fee plus
- * `cost_details.upstream_inference_cost`, or `undefined` if the upstream cost isn't reported.
- *
- * @category getters
- * @since 0.1.0
- */
-export const reportedCost = (finish: Pick<Response.FinishPart, "metadata">): Amount.Amount | undefined => {
-  const usage = read(finish, "metadata", "openrouter", "usage")
-  const fee = dollarsAt(usage, "cost")
-  const details = read(usage, "cost_details") ?? read(usage, "costDetails")
-  const parts = [
-    dollarsAt(details, "upstream_inference_prompt_cost") ?? dollarsAt(details, "upstreamInferencePromptCost"),
-    dollarsAt(details, "upstream_inference_completions_cost") ?? dollarsAt(details, "upstreamInferenceCompletionsCost")
-  ]
-  const upstream =
-    dollarsAt(details, "upstream_inference_cost") ??
-    dollarsAt(details, "upstreamInferenceCost") ??
-    (parts.every((part) => part === undefined)
-      ? undefined
-      : parts.reduce<bigint>((all, part) => all + (part ?? 0n), 0n))
-  const flag = read(usage, "is_byok") ?? read(usage, "isByok")
-  // Without the flag, a cost below the upstream cost can only be the fee.
-  const hasOwnKey = typeof flag === "boolean" ? flag : upstream !== undefined && upstream > (fee ?? 0n)
-  if (!hasOwnKey) return fee === undefined ? undefined : Decimal.toAmount(fee, 1n)
-  return upstream === undefined || upstream === 0n ? undefined : Decimal.toAmount((fee ?? 0n) + upstream, 1n)
-}
-
-/**
- * The service tier that the provider reports, in lower case, as in `flex` or `default`, or `undefined` if it reports none.
- *
- * Reads the metadata of every provider: `serviceTier` or `service_tier`, in it or in its `usage`, as OpenAI, Anthropic, Groq,
- * OpenRouter and Bedrock report it, and Google's `usageMetadata.trafficType`. Anthropic's `speed: "fast"` is the tier `fast`.
- *
- * @category getters
- * @since 0.1.0
- */
-export const serviceTier = (finish: Pick<Response.FinishPart, "metadata">): string | undefined => {
-  const metadata = read(finish, "metadata")
-  const tiers = keys(metadata).flatMap((provider) => {
-    const own = read(metadata, provider)
-    const usage = read(own, "usage")
-    if (text(read(usage, "speed")) === "fast") return ["fast"]
-    const traffic = text(read(own, "usageMetadata", "trafficType"))
-      ?.toLowerCase()
-      .replace(/^on_demand_/, "")
-    const values = [own, usage, read(own, "usageMetadata")].flatMap((one) => [
-      read(one, "serviceTier"),
-      read(one, "service_tier")
-    ])
-    return [...values.map((value) => text(value) ?? text(read(value, "type"))), traffic].flatMap((tier) =>
-      tier === undefined ? [] : [tier.toLowerCase()]
-    )
-  })
-  return tiers.find((tier) => !isRegular(tier)) ?? tiers[0]
-}
-
-/**
  * An amount of dollars from a computation, rounded up to a whole microcent. A positive amount is at least a microcent, a
  * negative one is 0, and one above 92,233,720,368.54775807 dollars is that amount.
  *
@@ -393,68 +336,3 @@ export const fromDollars = (dollars: number): Amount.Amount => {
  */
 export const layerStatic = (table: { readonly [model: string]: Prices }, options?: Options): Layer.Layer<Pricing> =>
   Layer.sync(Pricing, () => fromTable(table, options))
-
-// ---------------------------------------------------------------------------------------------------------------------
-// errors
-// ---------------------------------------------------------------------------------------------------------------------
-
-/**
- * The model has no price. If it is returned by `maximum`, the call wasn't made.
- *
- * Add the model to the prices, or choose a `fallback`.
- *
- * @category errors
- * @since 0.1.0
- */
-export class UnknownModel extends Schema.TaggedError<UnknownModel>()("UnknownModel", {
-  /** The name of the provider. */
-  provider: Schema.optional(Schema.String),
-  /** The name of the model. */
-  model: Schema.String
-}) {
-  override get message(): string {
-    return `No price is known for the model ${nameOf(this)}: add it to the prices, or choose a fallback price`
-  }
-}
-
-/**
- * The model has prices, but none for a dimension of the call, such as cache writes, audio, a service tier or web searches. If it
- * is returned by `maximum`, the call wasn't made.
- *
- * Add the price of the dimension to the model, or choose `unknownDimension: "base"`.
- *
- * @category errors
- * @since 0.1.0
- */
-export class UnknownPrice extends Schema.TaggedError<UnknownPrice>()("UnknownPrice", {
-  /** The name of the provider. */
-  provider: Schema.optional(Schema.String),
-  /** The name of the model. */
-  model: Schema.String,
-  /** The field of `Prices` that is missing, as in `cacheWrite`, `tools.web_search` or `tiers.priority`. */
-  dimension: Schema.String
-}) {
-  override get message(): string {
-    return `No price is known for ${this.dimension} of the model ${nameOf(this)}: add it to the model's prices, or choose unknownDimension: "base"`
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
-
-const nameOf = (error: { readonly provider?: string | undefined; readonly model: string }): string =>
-  error.provider === undefined ? error.model : `${error.provider}:${error.model}`
-
-const asEffect = (
-  { model, provider }: { readonly provider: string | undefined; readonly model: string },
-  priced: Rates.Priced
-): Effect.Effect<Amount.Amount, UnknownPrice> =>
-  Effect.fromResult(Result.mapError(priced, (dimension) => new UnknownPrice({ provider, model, dimension })))
-
-const isRegular = (tier: string): boolean => (Rates.tierOf(tier) ?? "standard") === "standard"
-
-const dollarsAt = (value: unknown, name: string): Decimal.Scaled | undefined => {
-  const dollars = read(value, name)
-  return typeof dollars === "number" ? Decimal.parse(dollars) : undefined
-}

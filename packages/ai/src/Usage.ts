@@ -1,29 +1,30 @@
 /**
  * The tokens and the tool calls of a model call.
  *
- * Providers report usage in different shapes, and some of it only in their metadata. `fromFinish` reads them all into one shape,
+ * Providers report usage in different shapes, and some of it only in their metadata. `fromFinish` reads all of it into one shape,
  * which has everything that a price depends on.
  *
  * **Details**
  *
- * - Counts are integers from 0 to 2^40, whatever was reported. Fractions round up.
- * - Reported usage is untrusted input: no shape of it makes a function of this module throw.
+ * - Counts are integers from 0 to 2^40, even if other values were reported. Fractions round up.
+ * - Reported usage is untrusted input: the functions of this module never throw.
  * - If reports contradict each other, the larger count applies, so that known spend isn't lost.
  *
  * @since 0.1.0
  */
 import type * as Response from "effect/ai/Response"
 import { toolName } from "./internal/modelNames.ts"
-import type { Reported } from "./internal/reported.ts"
-import { largest, reportsOf, sum } from "./internal/reported.ts"
-import { count, keys, maxCount, read } from "./internal/unknown.ts"
+import { reportsOf } from "./internal/usage/metadata.ts"
+import type { Reported } from "./internal/usage/report.ts"
+import { largest, sum } from "./internal/usage/report.ts"
+import { count, countAt, keys, maxCount, read } from "./internal/unknown.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * What a model call used. Counts are integers of at least 0.
+ * The usage of a model call. Counts are integers of at least 0.
  *
  * `inputTokens` and `outputTokens` are totals; the other token counts are parts of them. A part that the provider doesn't
  * report is 0.
@@ -67,7 +68,12 @@ export interface Usage {
  */
 export type Details = Omit<Usage, "inputTokens" | "outputTokens">
 
-export { fromAiSdk, fromAnthropic, fromBedrock, fromGoogle, fromOllama, fromOpenAi } from "./internal/providerUsage.ts"
+export { fromAiSdk } from "./internal/usage/aiSdk.ts"
+export { fromAnthropic } from "./internal/usage/anthropic.ts"
+export { fromBedrock } from "./internal/usage/bedrock.ts"
+export { fromGoogle } from "./internal/usage/google.ts"
+export { fromOllama } from "./internal/usage/ollama.ts"
+export { fromOpenAi } from "./internal/usage/openAi.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
@@ -115,13 +121,13 @@ export const make = (inputTokens: number, outputTokens: number, details?: Partia
  *
  * - A count that is missing, negative or not finite isn't reported. Neither is a total of 0: a call has input, and a response
  *   without output has a `counted` output of 0.
- * - If neither a total nor the sum is reported, the result is `undefined`, and the caller decides what the call cost: nothing, or `counted`.
- *   Usage of `{ inputTokens: 0, outputTokens: 0 }` is this case.
+ * - If neither a total nor the sum is reported, the result is `undefined`, and the caller charges nothing or `counted`.
+ *   This includes a usage of `{ inputTokens: 0, outputTokens: 0 }`.
  * - If one total is reported, the other comes from `counted`. If only a part of a total is reported, such as cache reads, the
  *   total is at least that part. If the provider also reports the sum, as `total_tokens`, the missing total is at least the rest
  *   of it.
  * - Some providers report reasoning tokens that aren't part of the output total. They are added if there are more of them than
- *   the total, if text and reasoning exceed the total, or if the provider's own report in `finish.metadata` shows it, as
+ *   the total, if text and reasoning exceed the total, or if the report in `finish.metadata` shows it, as
  *   Google's does.
  * - Cache lifetimes, audio, images and tool calls come from `finish.metadata`: `usage` of Anthropic, OpenRouter and other
  *   providers that report it, and `usageMetadata` and `groundingMetadata` of Google. Tool calls are merged with those of
@@ -139,8 +145,8 @@ export const fromFinish = (
   if (!isReported && Object.keys(details.toolCalls).length === 0) return undefined
   const inputTokens = Math.max(input ?? clamp(counted.inputTokens), inputParts ?? 0)
   const outputTokens = Math.max(output ?? clamp(counted.outputTokens), outputParts ?? 0)
-  // A total that input and output don't add up to shows what the missing one is. If both are missing, the rest counts as output,
-  // which costs more.
+  // If the total is larger than input and output, the rest belongs to the missing one. If both are missing, the rest counts as
+  // output, which costs more.
   const rest = Math.max(0, (total ?? 0) - inputTokens - outputTokens)
   return make(
     inputTokens + (input === undefined && output !== undefined ? rest : 0),
@@ -199,7 +205,7 @@ export const larger = (self: Usage, that: Usage): Usage => {
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the provider reported, in `usage` and in its metadata. */
+/** The counts that the provider reported, in `usage` and in its metadata. */
 interface Report {
   /** The totals, if they are known. */
   readonly input: number | undefined
@@ -213,7 +219,7 @@ interface Report {
 }
 
 const reportOf = (finish: unknown): Report => {
-  const of = (side: "inputTokens" | "outputTokens", name: string) => count(read(finish, "usage", side, name))
+  const of = (side: "inputTokens" | "outputTokens", name: string) => countAt(finish, "usage", side, name)
   const reports = reportsOf(read(finish, "metadata"))
   const most = (name: Exclude<keyof Reported, "toolCalls">) => largest(...reports.map((report) => report[name]))
 
@@ -275,7 +281,7 @@ const mergeCalls = (...all: ReadonlyArray<unknown>): { readonly [tool: string]: 
   for (const calls of all) {
     for (const key of keys(calls)) {
       const name = toolName(key)
-      merged.set(name, Math.max(merged.get(name) ?? 0, count(read(calls, key)) ?? 0))
+      merged.set(name, Math.max(merged.get(name) ?? 0, countAt(calls, key) ?? 0))
     }
   }
   return Object.fromEntries(merged)

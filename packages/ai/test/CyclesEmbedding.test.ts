@@ -8,7 +8,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
 import { Cycles } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
@@ -93,7 +92,7 @@ describe("CyclesEmbedding", () => {
     }).pipe(Effect.provide(guarded(model(9, new AiError.RateLimitError({})))))
   )
 
-  it.effect("charges each subject for its own embeddings, also if they are requested at the same time", () =>
+  it.effect("charges each subject for its embeddings, even if they are requested at the same time", () =>
     Effect.gen(function* () {
       const { embed } = yield* EmbeddingModel.EmbeddingModel
       const embedFor = (agent: string, text: string) => Cycles.withSubject(embed(text), { agent })
@@ -117,7 +116,7 @@ describe("CyclesEmbedding", () => {
     }).pipe(Effect.provide(guarded(model(9), 10_000, { cooldown_ms: 2_000 })))
   )
 
-  it.effect("isn't asked if the lease is lost during the cooldown, with the heartbeat policy cancel", () =>
+  it.effect("isn't called if the lease is lost during the cooldown, with the heartbeat policy cancel", () =>
     Effect.gen(function* () {
       yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
       const fiber = yield* Effect.forkChild(Effect.flip(embedMany), { startImmediately: true })
@@ -144,14 +143,13 @@ describe("CyclesEmbedding", () => {
   )
 
   it.effect("guarding a guarded model logs a warning", () => {
-    const messages: Array<string> = []
-    const logger = Logger.make(({ message }) => void messages.push(String(message)))
+    const logs = S.logs()
     return Effect.gen(function* () {
       yield* CyclesEmbedding.make(yield* EmbeddingModel.EmbeddingModel)
-      expect(messages).toEqual([
+      expect(logs.messages).toEqual([
         "CyclesEmbedding guards a model that is guarded already: every request is charged twice"
       ])
-    }).pipe(Effect.provide(Layer.merge(guarded(model(9)), Logger.layer([logger]))))
+    }).pipe(Effect.provide(Layer.merge(guarded(model(9)), logs.layer)))
   })
 
   it.effect("keeps the names of the provider and of the model in the context", () => {

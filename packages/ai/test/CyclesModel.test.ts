@@ -111,7 +111,7 @@ describe("CyclesModel", () => {
       }).pipe(Effect.provide(S.guarded([{ parts: [S.text("x".repeat(40)), S.finish(undefined, undefined)] }])))
     )
 
-    it.effect("teaches the estimator the reported usage and not the counted one", () =>
+    it.effect("learns from the reported usage and not from the counted one", () =>
       Effect.gen(function* () {
         const lessons: Array<ReadonlyArray<unknown>> = []
         const estimator: Estimator.Estimator = { ...Estimator.make(), learn: (...lesson) => void lessons.push(lesson) }
@@ -507,7 +507,7 @@ describe("CyclesModel", () => {
       S.guarded(turns, options, { budgets: [{ unit: "TOKENS", allocated: 10_000, caps }] })
     const turn = { parts: [S.text("Hi"), S.finish(12, 5)] }
 
-    it.effect("max_tokens lowers the provider's own limit", () =>
+    it.effect("max_tokens lowers the default limit", () =>
       Effect.gen(function* () {
         yield* ask
         expect((yield* S.Script).asked[0]?.config).toEqual({ max_output_tokens: 256 })

@@ -34,8 +34,7 @@ import {
   reservations,
   world,
   model,
-  ask,
-  logged
+  ask
 } from "./support/toolkit.ts"
 
 describe("CyclesToolkit", () => {
@@ -97,7 +96,7 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(model("Send", { to: ["a", "b", "c"] })))
     )
 
-    it.effect("asks for approval if the budget requires it", () =>
+    it.effect("requests approval if the budget requires it", () =>
       Effect.gen(function* () {
         const guarded = CyclesToolkit.guard(toolkit, { Send: { estimate, approval: ({ to }) => to.length > 2 } })
         const response = yield* LanguageModel.generateText({ prompt: "Write to them", toolkit: guarded }).pipe(
@@ -111,13 +110,12 @@ describe("CyclesToolkit", () => {
     it.effect("logs one warning if a toolkit is guarded twice", () =>
       Effect.gen(function* () {
         const twice = CyclesToolkit.guard(CyclesToolkit.guard(toolkit, { Send: { estimate } }), { Send: { estimate } })
-        const { messages } = yield* logged(
-          Effect.gen(function* () {
-            yield* call(yield* twice, "Send", { to: ["a"] })
-            yield* call(yield* twice, "Send", { to: ["a"] })
-          }).pipe(Effect.provide(handlers(succeeds)))
-        )
-        expect(messages).toEqual([expect.stringContaining("CyclesToolkit.guard received a guarded toolkit")])
+        const logs = S.logs()
+        yield* Effect.gen(function* () {
+          yield* call(yield* twice, "Send", { to: ["a"] })
+          yield* call(yield* twice, "Send", { to: ["a"] })
+        }).pipe(Effect.provide([logs.layer, handlers(succeeds)]))
+        expect(logs.warnings).toEqual([expect.stringContaining("CyclesToolkit.guard received a guarded toolkit")])
         expect(yield* ledger).toEqual({ spent: 40, reserved: 0 })
       }).pipe(Effect.provide(world()))
     )

@@ -11,7 +11,6 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { TestClock } from "effect/testing"
@@ -19,6 +18,7 @@ import * as GenaiPrices from "../src/GenaiPrices.ts"
 import * as Catalogue from "../src/internal/catalogue.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Usage from "../src/Usage.ts"
+import * as S from "./support/script.ts"
 
 const atMs = Date.UTC(2026, 10, 1)
 const million = 1_000_000
@@ -257,7 +257,7 @@ describe("GenaiPrices", () => {
     const harness = (replies: ReadonlyArray<Reply>, options?: GenaiPrices.RefreshOptions) =>
       Effect.gen(function* () {
         const urls: Array<string> = []
-        const warnings: Array<unknown> = []
+        const { layer: logger, warnings } = S.logs()
         const never = yield* Deferred.make<never>()
         const client = HttpClient.make((request, url) => {
           const reply = replies[Math.min(urls.length, replies.length - 1)] ?? "broken"
@@ -274,12 +274,9 @@ describe("GenaiPrices", () => {
           const status = "json" in reply ? 200 : reply.status
           return Effect.succeed(HttpClientResponse.fromWeb(request, new Response(body, { status })))
         })
-        const logger = Logger.make(({ logLevel, message }) => {
-          if (logLevel === "Warn") warnings.push(message)
-        })
         const layer = GenaiPrices.layerRefreshing(options).pipe(
           Layer.provide(Layer.succeed(HttpClient.HttpClient, client)),
-          Layer.provideMerge(Logger.layer([logger]))
+          Layer.provideMerge(logger)
         )
         const context = yield* Layer.build(layer)
         const prices = yield* Effect.provide(Pricing.Pricing, context)

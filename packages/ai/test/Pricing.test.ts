@@ -163,7 +163,7 @@ describe("Pricing", () => {
       })
     )
 
-    it.effect("reads numbers as the decimals that they were written as", () =>
+    it.effect("reads numbers with 15 significant digits", () =>
       Effect.gen(function* () {
         const some = Pricing.fromTable({ m: { input: 0.1 + 0.2, output: 1e-7 } })
         expect(yield* some.price(call("m", Usage.make(million, 10 * million)))).toEqual(Amount.usd("0.300001"))

@@ -184,7 +184,7 @@ describe("Usage", () => {
               completion_tokens: 50,
               total_tokens: 150,
               prompt_tokens_details: { cached_tokens: 10, cache_write_tokens: 20, audio_tokens: 30, video_tokens: 4 },
-              completion_tokens_details: { reasoning_tokens: 5, audio_tokens: 6, image_tokens: 7 },
+              completion_tokens_details: { reasoning_tokens: 5, audio_tokens: 6, image_tokens: 3, video_tokens: 4 },
               server_tool_use: { web_search_requests: 1 }
             }
           }
@@ -218,7 +218,10 @@ describe("Usage", () => {
                 { modality: "IMAGE", tokenCount: 6 },
                 { modality: "VIDEO", tokenCount: 4 }
               ],
-              candidatesTokensDetails: [{ modality: "IMAGE", tokenCount: 40 }]
+              candidatesTokensDetails: [
+                { modality: "IMAGE", tokenCount: 30 },
+                { modality: "VIDEO", tokenCount: 10 }
+              ]
             },
             groundingMetadata: { webSearchQueries: ["a", "b"] }
           }

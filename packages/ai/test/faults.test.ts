@@ -70,7 +70,7 @@ describe.each(methods)("prices of %s", (_, call) => {
     }).pipe(Effect.provide(priced(Pricing.make(price, prices.maximum))))
   )
 
-  it.effect("that aren't there after 5 seconds are replaced by the estimate", () =>
+  it.effect("that take longer than 5 seconds are replaced by the estimate", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(call, { startImmediately: true })
       yield* settle
@@ -185,7 +185,7 @@ describe.each(methods)("an interruption of %s at any time", (_, call) => {
   }
 
   it.effect.each(Array.from({ length: 15 }, (_, i) => i * 500))(
-    "(after %d ms) leaves nothing reserved and charges what was used, once",
+    "(after %d ms) leaves nothing reserved and charges the usage once",
     (interruptedAtMs) => {
       const progress = { asked: 0, finished: 0 }
       const model = CyclesModel.layer({

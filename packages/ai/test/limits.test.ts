@@ -10,7 +10,6 @@ import * as Model from "effect/ai/Model"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as AiTelemetry from "../src/AiTelemetry.ts"
@@ -79,15 +78,6 @@ const stream = Stream.runDrain(LanguageModel.streamText({ prompt: "Hello" }))
 const estimates = Effect.map(CyclesTest.requests("reserve"), (sent) =>
   sent.map(({ body }) => Number(JSON.parse(body).estimate.amount))
 )
-
-/** Collects the messages of warnings. */
-const warnings = () => {
-  const messages: Array<string> = []
-  const logger = Logger.make(({ logLevel, message }) => {
-    if (logLevel === "Warn") messages.push(String(message))
-  })
-  return { messages, provide: Effect.provide(Logger.layer([logger])) }
-}
 
 const methods = [
   ["generateText", ask],
@@ -179,12 +169,12 @@ describe("output limit", () => {
 
     it.effect("that the provider doesn't read is reported, and further calls of the model fail", () => {
       const provider = providerOf({ key: null, output: 9_000 })
-      const logged = warnings()
+      const logs = S.logs()
       return Effect.gen(function* () {
         const { spans, tracer } = S.recorder()
         yield* Effect.withTracer(call, tracer)
         expect(spans.map((span) => span.attributes.get("cycles.output_limit"))).toContain("unconfirmed")
-        expect(logged.messages.filter((message) => message.includes("outputLimit")).length).toBe(1)
+        expect(logs.warnings.filter((message) => message.includes("outputLimit")).length).toBe(1)
         expect(yield* S.books).toEqual({ spent: 9_012, reserved: 0 })
         const metric = Metric.withAttributes(AiTelemetry.unconfirmedLimitsTotal, { model: "openai:gpt-5" })
         expect((yield* Metric.value(metric)).count).toBe(1)
@@ -194,7 +184,7 @@ describe("output limit", () => {
         expect(provider.requests.length).toBe(1)
         expect(yield* S.books).toEqual({ spent: 9_012, reserved: 0 })
       }).pipe(
-        logged.provide,
+        Effect.provide(logs.layer),
         Effect.provideService(Metric.MetricRegistry, new Map()),
         Effect.provide(guarded(provider))
       )
@@ -239,12 +229,12 @@ describe("output limit", () => {
 
     it.effect("at its default logs a hint once if it cuts a response", () => {
       const provider = providerOf({ reason: "length" })
-      const logged = warnings()
+      const logs = S.logs()
       return Effect.gen(function* () {
         yield* call
         yield* call
-        expect(logged.messages.filter((message) => message.includes("maxOutputTokens")).length).toBe(1)
-      }).pipe(logged.provide, Effect.provide(guarded(provider)))
+        expect(logs.warnings.filter((message) => message.includes("maxOutputTokens")).length).toBe(1)
+      }).pipe(Effect.provide([logs.layer, guarded(provider)]))
     })
   })
 

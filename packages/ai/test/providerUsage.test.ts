@@ -37,6 +37,17 @@ describe("Usage", () => {
         make(20, 30, { cacheReadTokens: 8, cacheWriteTokens: 5, reasoningTokens: 12 })
       ],
       [
+        "OpenRouter's video tokens and web searches",
+        {
+          prompt_tokens: 20,
+          completion_tokens: 30,
+          prompt_tokens_details: { image_tokens: 3, video_tokens: 4 },
+          completion_tokens_details: { image_tokens: 5, video_tokens: 6 },
+          server_tool_use: { web_search_requests: 1 }
+        },
+        make(20, 30, { inputImageTokens: 7, outputImageTokens: 11, toolCalls: { web_search: 1 } })
+      ],
+      [
         "a server without details",
         { prompt_tokens: 20, completion_tokens: 30, prompt_tokens_details: null, completion_tokens_details: null },
         make(20, 30)
@@ -181,7 +192,7 @@ describe("Usage", () => {
           outputImageTokens: 7
         })
       ],
-      ["the first chunk, whose prompt is all there is", { promptTokenCount: 20, totalTokenCount: 20 }, make(20, 0)],
+      ["the first chunk, which has no output", { promptTokenCount: 20, totalTokenCount: 20 }, make(20, 0)],
       ["a total above the sum", { promptTokenCount: 20, candidatesTokenCount: 30, totalTokenCount: 55 }, make(20, 35)],
       ["a live session", { promptTokenCount: 20, responseTokenCount: 30 }, make(20, 30)],
       ["nothing", {}, undefined]
@@ -221,14 +232,15 @@ describe("Usage", () => {
     ..."completion_tokens_details input_tokens_details output_tokens_details cached_tokens reasoning_tokens".split(" "),
     ..."cache_read_input_tokens cache_creation cache_creation_input_tokens server_tool_use inputTokens".split(" "),
     ..."outputTokens total cacheRead reasoning promptTokenCount candidatesTokenCount thoughtsTokenCount".split(" "),
-    ..."totalTokenCount promptTokensDetails prompt_eval_count eval_count cacheReadInputTokens".split(" ")
+    ..."totalTokenCount promptTokensDetails prompt_eval_count eval_count cacheReadInputTokens".split(" "),
+    ..."image_tokens video_tokens web_search_requests".split(" ")
   ]
   const Value = Schema.Union([Schema.Number, Schema.Int, Schema.String, Schema.Null, Schema.Undefined, Schema.Boolean])
   const Inner = Schema.Union([Value, Schema.Array(Value), Schema.Record(Schema.Literals(names), Value)])
   const Report = Schema.Record(Schema.Literals(names), Inner)
 
   describe.each(readers)("%s", (_name, read) => {
-    it.prop("returns nothing or counts of at least 0 whose parts fit, whatever was reported", [Report], ([report]) => {
+    it.prop("returns undefined or counts of at least 0 whose parts fit, for any report", [Report], ([report]) => {
       const usage = read(report)
       if (usage === undefined) return
       const { toolCalls, ...counts } = usage

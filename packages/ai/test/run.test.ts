@@ -75,7 +75,7 @@ describe("Run", () => {
     }).pipe(Effect.scoped, Effect.provide(model("Send", { to: ["a", "b"] })))
   )
 
-  it.effect("charges each run for its own embeddings, also if they are requested at the same time", () =>
+  it.effect("charges each run for its embeddings, even if they are requested at the same time", () =>
     Effect.gen(function* () {
       const { embed } = yield* EmbeddingModel.EmbeddingModel
       // The same id doesn't make them one run.

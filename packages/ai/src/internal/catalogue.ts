@@ -1,5 +1,5 @@
 /**
- * The catalogue of `@pydantic/genai-prices`: from its prices of a model to a `Card`, and its update.
+ * The catalogue of `@pydantic/genai-prices`: from its prices of a model to a `Card`, and updates of the catalogue.
  *
  * The package finds the model and the date's prices. The price is computed here, because the package computes with binary
  * fractions and refuses usage whose kinds overlap.
@@ -9,7 +9,7 @@ import { calcPrice, updatePrices } from "@pydantic/genai-prices"
 import { ratesOf } from "./card.ts"
 import * as Decimal from "./decimal.ts"
 import type { Bracket, Card, Kind } from "./rates.ts"
-import { count, items, keys, read } from "./unknown.ts"
+import { countAt, isObject, items, keys, read } from "./unknown.ts"
 
 /** The card of a model at a time, or `undefined` if the catalogue has no such model or its entry is invalid. */
 export const find = (provider: string | undefined, model: string, atMs: number): Card | undefined => {
@@ -68,7 +68,7 @@ const unusableKey = /(?:_hours|_mchars|_gpixels|_kpages|messages_kcount|rerank_s
 const cardOf = (id: string, prices: unknown): Card => {
   const names = keys(prices)
   const starts = names.flatMap((name) => items(read(prices, name, "tiers")).map((tier) => start(tier)))
-  // A model without any price is unknown, unless its name says that it's free.
+  // A model without any price is unknown, unless its name ends in `:free`.
   const isFree = names.length === 0 && id.endsWith(":free")
   const bracket = (above: number): Bracket => ({
     above,
@@ -119,7 +119,7 @@ const rateAt = (price: unknown, above: number): Decimal.Scaled => {
 }
 
 const start = (tier: unknown): number => {
-  const from = count(read(tier, "start"))
+  const from = countAt(tier, "start")
   if (from === undefined) throw new TypeError("The start of a tier isn't a count")
   return from
 }
@@ -142,5 +142,3 @@ const isProvider = (value: unknown): value is Provider =>
   })
 
 const isArrayOf = (value: unknown, is: (item: unknown) => boolean): boolean => Array.isArray(value) && value.every(is)
-
-const isObject = (value: unknown): boolean => typeof value === "object" && value !== null

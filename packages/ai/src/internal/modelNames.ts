@@ -1,5 +1,5 @@
 /**
- * Names of models and of the tools that providers run: which names mean the same.
+ * Equivalent names of models, and of the tools that providers run.
  */
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Prices of one model, and what a usage costs at them.
+ * Prices of one model, and the price of a usage.
  *
  * A token has one price. Tokens are assigned to the kinds that the usage reports, the most expensive kind first, until the total
  * is used up; the rest has the price of plain tokens. If kinds overlap or contradict the total, as with cached audio, the
@@ -43,11 +43,11 @@ export interface Card {
   readonly tools: ReadonlyMap<string, Decimal.Scaled>
   /** Dollars for a thousand requests. */
   readonly requests: Decimal.Scaled
-  /** A dimension that is priced and that no usage reports, such as seconds of audio. */
+  /** A dimension with a price that no usage reports, such as seconds of audio. */
   readonly unusable: string | undefined
 }
 
-/** What happens if a usage has a dimension without a price. */
+/** How a dimension without a price is handled, and how many tool calls `maximum` allows for. */
 export interface Policy {
   readonly unknownDimension: "refuse" | "base"
   readonly toolCallsPerRequest: number
@@ -139,8 +139,8 @@ const bracketsOf = (
   tier: string | undefined,
   policy: Policy
 ): Result.Result<ReadonlyArray<Bracket>, string> => {
-  const own = tier === undefined ? undefined : card.tiers.get(tier)
-  if (own !== undefined) return Result.succeed(own)
+  const brackets = tier === undefined ? undefined : card.tiers.get(tier)
+  if (brackets !== undefined) return Result.succeed(brackets)
   return tier === undefined || tier === "standard" || discountTiers.has(tier) || policy.unknownDimension === "base"
     ? Result.succeed(card.brackets)
     : Result.fail(`tiers.${tier}`)
@@ -200,7 +200,7 @@ const highest = (
   if (total === 0) return Result.succeed(0n)
   let found = 0n
   for (const one of rates) {
-    // The first kind is that of plain tokens: without it a price is refused after the call, so it's refused before.
+    // The first kind is that of plain tokens: without it a price is refused after the call, so it is refused before, too.
     const [plain] = kinds
     if (plain !== undefined && one[plain] === undefined) return Result.fail(plain)
     for (const kind of kinds) {

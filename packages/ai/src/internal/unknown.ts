@@ -30,7 +30,7 @@ export const keys = (value: unknown): ReadonlyArray<string> => {
 
 /** The items of an array, at most `maxItems`. */
 export const items = (value: unknown): ReadonlyArray<unknown> => {
-  const length = count(read(value, "length")) ?? 0
+  const length = countAt(value, "length") ?? 0
   try {
     if (!Array.isArray(value)) return []
   } catch {
@@ -46,6 +46,10 @@ export const count = (value: unknown): number | undefined => {
     ? Math.min(Math.abs(Math.ceil(number)), maxCount)
     : undefined
 }
+
+/** The count at a path, or `undefined`. */
+export const countAt = (value: unknown, ...path: ReadonlyArray<string>): number | undefined =>
+  count(read(value, ...path))
 
 /**
  * A limit: a finite number of at least 0, as a number, a bigint or a decimal string, rounded down to an integer and limited to
@@ -67,6 +71,9 @@ export const extreme = (
   const known = numbers.filter((number) => number !== undefined)
   return known.length === 0 ? undefined : choose(...known)
 }
+
+/** Whether a value is an object and not null. */
+export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
 /** A string that isn't blank. */
 export const text = (value: unknown): string | undefined =>

@@ -203,7 +203,7 @@ describe("images", () => {
     })
   )
 
-  it.effect("of low detail count 85 tokens for OpenAI", () =>
+  it.effect("of low detail count 90 tokens for OpenAI, and their size for Anthropic", () =>
     Effect.gen(function* () {
       const prompt = file("image/png", image.PNG(4_000, 4_000), { openai: { imageDetail: "low" } })
       expect(yield* attached("openai:gpt-4o", prompt)).toEqual({ image: 90 })
@@ -310,7 +310,7 @@ describe("files", () => {
     })
   )
 
-  it.effect("that are only an address count 50,000 tokens", () =>
+  it.effect("that are only an address count 52,500 tokens", () =>
     Effect.gen(function* () {
       for (const mediaType of ["application/pdf", "text/plain", "audio/wav", "application/zip"]) {
         for (const data of [new URL("https://example.com/a"), "https://example.com/a", "file-abc", "files/abc"]) {
@@ -330,7 +330,7 @@ describe("files", () => {
     })
   )
 
-  it.effect("of other types count half of their bytes, at least 1,000", () =>
+  it.effect("of other types count 0.525 tokens for each byte, at least 1,050", () =>
     Effect.gen(function* () {
       expect(yield* attached("gpt-4o", file("application/zip", new Uint8Array(10_000)))).toEqual({ bytes: 5_250 })
       expect(yield* attached("gpt-4o", file("application/zip", new Uint8Array(10)))).toEqual({ bytes: 1_050 })

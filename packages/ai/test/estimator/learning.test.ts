@@ -206,7 +206,7 @@ describe("input", () => {
     })
   )
 
-  it.effect("learns apart for each model, and for calls with tools that the provider runs", () =>
+  it.effect("learns separately for each model, and for calls with tools that the provider runs", () =>
     Effect.gen(function* () {
       const Search = Tool.providerDefined({ id: "openai.web_search", customName: "Search", providerName: "web_search" })
       const estimator = Estimator.make()
@@ -286,7 +286,7 @@ const learned = (cap: number, calls: ReadonlyArray<readonly [number, number]>) =
 
 describe("the line of a model", () => {
   it.prop(
-    "has a slope from 1 to its cap, and an offset of at most the largest residual",
+    "has a slope from 1 to 2, and an offset of at most the largest residual",
     { calls: Calls },
     ({ calls }) => {
       const { offset, slope } = learned(1.25, calls)
@@ -327,7 +327,7 @@ describe("the line of a model", () => {
   )
 
   it.prop(
-    "learns apart from text and from attachments",
+    "learns separately from text and from attachments",
     { calls: Calls, images: Schema.Array(Count) },
     ({ calls, images }) => {
       const { line } = learned(1.25, calls)
@@ -351,7 +351,7 @@ describe("the line of a model", () => {
 
 // @effect-diagnostics schemaNumber:off
 it.effect.prop(
-  "an estimate is an integer from 1, whatever usage was reported",
+  "an estimate is an integer of at least 1 after any reported usage",
   { reported: Schema.Array(Schema.Tuple([Schema.Number, Schema.Number])), text: Schema.String },
   ({ reported, text }) =>
     Effect.gen(function* () {
@@ -368,7 +368,7 @@ it.effect.prop(
   { arbitrary: { runs: 200 }, timeout: 60_000 }
 )
 
-it.effect("usage that is NaN, infinite, zero or negative teaches nothing", () =>
+it.effect("usage that is NaN, infinite, zero or negative doesn't change estimates", () =>
   Effect.gen(function* () {
     const estimator = Estimator.make()
     const estimate = yield* estimator.input({ model, prompt: Prompt.make(english), tools: [] })

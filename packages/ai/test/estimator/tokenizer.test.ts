@@ -110,7 +110,7 @@ describe("GptTokenizer", () => {
     })
   )
 
-  it("knows the models of its vocabulary", () => {
+  it("hasVocabularyOf accepts only models of o200k", () => {
     expect(GptTokenizer.make.hasVocabularyOf("openai:gpt-5")).toBe(true)
     for (const other of ["openai:gpt-4", "anthropic:claude-sonnet-4", "unknown"]) {
       expect(GptTokenizer.make.hasVocabularyOf(other)).toBe(false)
@@ -144,7 +144,7 @@ describe("fromTokenizer", () => {
     })
   )
 
-  it.effect("counts exactly for the models that hasVocabularyOf names", () =>
+  it.effect("counts exactly for the models that hasVocabularyOf accepts", () =>
     Effect.gen(function* () {
       const { tokenizer } = recording()
       const estimator = Estimator.fromTokenizer(tokenizer, { hasVocabularyOf: (name) => name === "local:tiny" })
@@ -175,7 +175,7 @@ describe("fromTokenizer", () => {
       })
     )
 
-    it.effect(`counts what the tokenizer needs for the whole: ${name}`, () =>
+    it.effect(`counts at least the tokens of the whole text, and at most 2 % more: ${name}`, () =>
       Effect.gen(function* () {
         const part = text.slice(0, 3_000)
         const tokens = (yield* input(exact, part)) - 12
@@ -214,7 +214,7 @@ describe("fromTokenizer", () => {
     })
   )
 
-  it.effect("uses the table for requests above 1,048,576 characters", () =>
+  it.effect("counts by features for requests above 1,048,576 characters", () =>
     Effect.gen(function* () {
       const { pieces, tokenizer } = recording()
       const text = "word ".repeat(210_000)
@@ -239,7 +239,7 @@ describe("fromTokenizer", () => {
     })
   )
 
-  describe("falls back to the table", () => {
+  describe("falls back to features", () => {
     const fails = AiError.make({
       module: "Test",
       method: "tokenize",

@@ -10,6 +10,7 @@ import type * as Response from "effect/ai/Response"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as CyclesModel from "../../src/CyclesModel.ts"
@@ -143,6 +144,17 @@ export const books = Effect.gen(function* () {
   const { reserved, spent } = yield* (yield* CyclesServer.CyclesServer).books("TOKENS")
   return { spent: Number(spent), reserved: Number(reserved) }
 })
+
+/** A logger that collects the messages of all levels, and those of warnings. */
+export const logs = () => {
+  const messages: Array<string> = []
+  const warnings: Array<string> = []
+  const logger = Logger.make(({ logLevel, message }) => {
+    messages.push(String(message))
+    if (logLevel === "Warn") warnings.push(String(message))
+  })
+  return { messages, warnings, layer: Logger.layer([logger]) }
+}
 
 /** A tracer that collects its spans. */
 export const recorder = () => {

@@ -7,7 +7,6 @@ import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -107,16 +106,3 @@ export const ask = (handler: Handler, options?: CyclesToolkit.Options) =>
     prompt: "Write to them",
     toolkit: CyclesToolkit.guard(toolkit, { Send: send }, options)
   }).pipe(Effect.provide(handlers(handler)))
-
-/** The result of an effect, and the warnings that it logs. */
-export const logged = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const messages: Array<string> = []
-    const value = yield* Effect.provide(
-      self,
-      Logger.layer([
-        Logger.make(({ logLevel, message }) => void (logLevel === "Warn" && messages.push(String(message))))
-      ])
-    )
-    return { messages, value }
-  })

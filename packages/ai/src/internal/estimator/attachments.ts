@@ -9,7 +9,7 @@ import { vocabulariesOf } from "./columns.ts"
 import { duration, type ImageSize, imageSize, pdfPages } from "./media.ts"
 import { findByName } from "./names.ts"
 
-/** What a file is, for any provider. */
+/** The content of a file, for any provider. */
 export type Content =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "image"; readonly size: ImageSize | undefined; readonly isLowDetail: boolean }
@@ -18,7 +18,7 @@ export type Content =
   | { readonly kind: "bytes"; readonly bytes: number }
   | { readonly kind: "address" }
 
-/** What a file is when it isn't text. */
+/** The content of a file that isn't text. */
 export type Attached = Exclude<Content, { readonly kind: "text" }>
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ export type Attached = Exclude<Content, { readonly kind: "text" }>
 
 const contents = new WeakMap<Prompt.FilePart, { readonly data: Prompt.FilePart["data"]; readonly content: Content }>()
 
-/** What a file is, by its media type and its bytes. */
+/** The content of a file, by its media type and its bytes. */
 export const contentOf = (part: Prompt.FilePart): Content => {
   const known = contents.get(part)
   if (known !== undefined && known.data === part.data) return known.content
@@ -95,7 +95,7 @@ const base64 = (text: string): Uint8Array | undefined => Result.getOrUndefined(B
 
 const utf8 = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
-/** Whether the options of a part, by provider, ask for an image of low detail. */
+/** Whether the options of a part, by provider, request an image of low detail. */
 const isLowDetail = (options: Prompt.FilePart["options"]): boolean =>
   Object.values(options ?? {}).some(
     (option) =>
@@ -108,10 +108,10 @@ const isLowDetail = (options: Prompt.FilePart["options"]): boolean =>
 // rules
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** How a provider counts. */
+/** How a provider counts the tokens of attachments. */
 interface Rules {
   readonly image: (size: ImageSize | undefined, isLowDetail: boolean) => number
-  /** What a page of a PDF has: its image, and its text if the provider adds that. */
+  /** Tokens of a page of a PDF: of its image, and of its text if the provider adds that. */
   readonly page: { readonly image: number; readonly leastText: number; readonly mostText: number }
   readonly audioPerSecond: number
   readonly videoPerSecond: number
@@ -179,7 +179,7 @@ const grid =
   (size) =>
     Math.min(ceiling, size === undefined ? ceiling : squares(size, 28, longest))
 
-/** Gemini 2: counts one token price for each tile, which is smaller for small images. */
+/** Gemini 2: counts 258 tokens for each tile; tiles of small images are smaller. */
 const geminiTiles: Rules["image"] = (size) => {
   if (size === undefined) return 258 * 24
   if (size.width <= 384 && size.height <= 384) return 258
@@ -216,7 +216,7 @@ const claude47 = anthropic(grid(2_576, 5_000), { image: 5_000, leastText: 3_000,
 const gemini2 = gemini(geminiTiles, 258)
 const gemini3 = gemini(() => 1_120, 560)
 
-/** Rules for the providers and local models that have none here. */
+/** Rules for all other providers and for local models. */
 const other: Rules = {
   image: () => 2_900,
   page: { image: 2_900, leastText: 3_000, mostText: 8_000 },

@@ -28,6 +28,12 @@ classes[10] = Class.lineBreak
 classes[13] = Class.lineBreak
 classes[9] = Class.tab
 
+/** Whether a UTF-16 unit is an ASCII digit. */
+export const isDigit = (unit: number): boolean => unit >= 48 && unit < 58
+
+/** Whether a UTF-16 unit is an ASCII letter. */
+export const isAsciiLetter = (unit: number): boolean => (unit | 32) >= 97 && (unit | 32) <= 122
+
 /** The blocks of the basic plane that have a group, with their first and last character, in order of precedence. */
 const blocks: ReadonlyArray<readonly [first: number, last: number, group: Feature]> = [
   [0x80, 0xff, "Latin-1 letter"],

@@ -8,7 +8,7 @@ import { type Column, weights } from "./weights.ts"
 /** A column of the weights, or `bytes` for the vocabularies before 2024, which need up to one token for each byte. */
 export type Vocabulary = Column | "bytes"
 
-/** The vocabularies of a model, of which the one with the most tokens counts. */
+/** The possible vocabularies of a model. The one with the most tokens counts. */
 export type Vocabularies = ReadonlyArray<Vocabulary>
 
 const any: Vocabularies = ["any"]
@@ -44,7 +44,7 @@ const claudeOf = (name: string): Vocabularies => {
 /** Whether the vocabulary of a model is one of those that the weights were measured with. */
 export const isKnown = (vocabularies: Vocabularies): boolean => !vocabularies.includes("any")
 
-/** The least tokens of a word, which simple sentences come near to in any language. */
+/** The lower bound of tokens per word. Simple sentences of any language are close to it. */
 const leastPerUnit = 1.2
 
 /** Whether a model is one of Anthropic's. */

@@ -2,6 +2,7 @@
  * Cuts a text into pieces that any tokenizer encodes in bounded time. Byte-pair encoding takes quadratic time for a run without
  * a boundary, such as base64 or Chinese.
  */
+import { isAsciiLetter, isDigit } from "./characters.ts"
 
 /** The longest run of one kind in a piece, in UTF-16 units. */
 const maxRun = 512
@@ -15,8 +16,8 @@ const sign = 2
 const space = 3
 
 const kindOf = (unit: number): number => {
-  if (unit >= 128 || ((unit | 32) >= 97 && (unit | 32) <= 122)) return letter
-  if (unit >= 48 && unit < 58) return digit
+  if (unit >= 128 || isAsciiLetter(unit)) return letter
+  if (isDigit(unit)) return digit
   return unit === 32 || (unit >= 9 && unit <= 13) ? space : sign
 }
 

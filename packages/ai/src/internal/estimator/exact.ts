@@ -1,5 +1,5 @@
 /**
- * Counts texts by a tokenizer, within limits. Whatever the tokenizer doesn't count is counted by features.
+ * Counts texts by a tokenizer, within limits. The rest is counted by features.
  */
 import type * as AiTokenizer from "effect/ai/Tokenizer"
 import * as Clock from "effect/Clock"
@@ -27,7 +27,7 @@ export const make = (tokenizer: AiTokenizer.Service, timeLimit: Duration.Duratio
     return found?.text === text ? found.tokens : undefined
   }
 
-  /** Undefined if the tokenizer fails, dies or returns something that isn't a list. */
+  /** Returns `undefined` if the tokenizer fails, dies or returns something that isn't a list. */
   const tokenize = (piece: string): Effect.Effect<number | undefined> =>
     Effect.suspend(() => tokenizer.tokenize(piece)).pipe(
       Effect.map(({ length }) => (Number.isSafeInteger(length) && length >= 0 ? length : undefined)),

@@ -1,7 +1,7 @@
 /**
- * One pass over a text that counts the features which decide how many tokens it takes. The features don't depend on a model.
+ * One pass over a text that counts the features that determine how many tokens it takes. The features don't depend on a model.
  */
-import { Class, classes, groupOf, isSpaced } from "./characters.ts"
+import { Class, classes, groupOf, isAsciiLetter, isDigit, isSpaced } from "./characters.ts"
 import { indexOf, levels, size } from "./weights.ts"
 
 const at = {
@@ -71,7 +71,7 @@ export const unitsOf = (counts: Float64Array): number =>
   (counts[at.signOther] ?? 0) -
   (counts[at.signBetween] ?? 0)
 
-/** What precedes the current run. */
+/** The kind of the run before the current one. */
 const Before = { other: 0, letter: 1, digit: 2, space: 3, lineBreak: 4, tab: 5, sign: 6, cjk: 7, alphabet: 8 } as const
 
 /** The features of a text, in the order of the weights, followed by the number of its words of spaced alphabets. */
@@ -174,7 +174,7 @@ export const features = (text: string): Float64Array => {
 
 /**
  * Counts a word of Latin letters and returns the index after it. A word consists of pieces: capitals followed by small letters;
- * a capital after a small letter starts a new piece. This loop decides the speed of the pass, so its counters are local.
+ * a capital after a small letter starts a new piece. This loop dominates the time of the pass, so its counters are local.
  */
 const word = (text: string, from: number, isContinued: boolean, counts: Float64Array): number => {
   const { length } = text
@@ -262,9 +262,5 @@ const spaceBefore = (next: number): number => {
   if (isAsciiLetter(next)) return at.spaceLetter
   return isDigit(next) ? at.spaceDigit : at.spaceSign
 }
-
-const isDigit = (unit: number): boolean => unit >= 48 && unit < 58
-
-const isAsciiLetter = (unit: number): boolean => (unit | 32) >= 97 && (unit | 32) <= 122
 
 const isLatin = (unit: number): boolean => (unit >= 0xc0 && unit < 0x250) || (unit >= 0x1e00 && unit < 0x1f00)

@@ -1,8 +1,9 @@
 /**
- * What calls of a model have used, compared with their estimates: a line `offset + slope * text` that is an upper bound of the
+ * The usage of a model's calls compared with their estimates: a line `offset + slope * text` that is an upper bound of the
  * last calls, a ratio for each class of attachments, and a ratio for the output.
  *
- * What an estimate lacks is mostly constant, such as a hidden prompt. It raises the offset, which doesn't multiply.
+ * Most estimates that are too low lack a constant number of tokens, such as a hidden prompt. They raise the offset, which doesn't
+ * grow with the text.
  */
 
 /** Estimated tokens of the attachments of a request, by class. */
@@ -27,7 +28,7 @@ export interface Line {
   readonly learnOutput: (estimated: number, truth: number) => void
 }
 
-/** Input tokens that each request has beside its messages. */
+/** Input tokens of each request in addition to its messages. */
 const frame = 8
 
 /** The number of calls that the line is an upper bound of. */
@@ -36,7 +37,7 @@ const ringSize = 32
 /** The number of calls from which the most extreme ones are dropped. */
 const trusted = 8
 
-/** Four calls of this size whose estimate is too low by this factor show that the vocabulary is another one. */
+/** After four calls of at least this size whose estimates are too low by this factor, the model has another vocabulary. */
 const large = 2_000
 const tooLow = 1.05
 
@@ -45,7 +46,7 @@ interface Ratio {
   calls: number
 }
 
-/** Makes the corrections of a model, none yet. `cap` is the largest slope until large calls prove to be too low. */
+/** Makes the corrections of a model, initially none. `cap` is the largest slope until the estimates of large calls are too low. */
 export const make = (cap: number): Line => {
   const ring: Array<readonly [text: number, truth: number]> = []
   const ratios = new Map<string, Ratio>()
@@ -62,7 +63,7 @@ export const make = (cap: number): Line => {
   }
 
   const learnText = (text: number, truth: number): void => {
-    // At the largest slope, any call that is too low shows that the slope should be larger.
+    // At the largest slope, every estimate that is too low is a sign that the slope should be larger.
     const least = (slope >= largest ? 1 : tooLow) * (Math.max(offset, frame) + slope * text)
     if (text >= large && truth > least && ++lowCalls >= 4) largest = Math.max(largest, 2)
     if (ring.push([text, truth]) > ringSize) ring.shift()
@@ -125,7 +126,7 @@ const fit = (
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The number of models whose corrections are kept. A model with provider tools counts as another one. */
+/** The number of models whose corrections are kept. A model with provider tools counts separately. */
 const maxLines = 256
 
 /** Keeps the corrections of the models that were used last. Calls with tools that the provider runs have separate ones. */

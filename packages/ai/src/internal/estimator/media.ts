@@ -51,7 +51,7 @@ const largest = (text: string, pattern: RegExp): number => {
 // formats
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reads a header. A truncated one has nothing to read. */
+/** Reads a header. Returns `undefined` if it is truncated. */
 const read = <A>(bytes: Uint8Array, f: (view: DataView) => A | undefined): A | undefined => {
   try {
     return f(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength))

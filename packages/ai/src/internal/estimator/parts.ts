@@ -1,5 +1,5 @@
 /**
- * What a request sends: its texts, by the part of the prompt that they are in, and its attachments.
+ * The contents of a request: its texts, by the part of the prompt that they are in, and its attachments.
  */
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
@@ -8,7 +8,7 @@ import { contentOf, tokensOf } from "./attachments.ts"
 
 /** A text of a request. */
 export interface Text {
-  /** The part, message, tool or schema that has the text. Counts of the text are cached by it. */
+  /** The part, message, tool or schema that has the text. It is the key of cached counts. */
   readonly key: object
   readonly text: string
 }
@@ -20,7 +20,7 @@ export interface File {
   readonly tokens: number
 }
 
-/** What a prompt sends. */
+/** The contents of a prompt. */
 export interface Contents {
   readonly texts: ReadonlyArray<Text>
   readonly files: ReadonlyArray<File>
@@ -167,7 +167,7 @@ const leaves = (value: unknown, shortest: number): string => {
       }
     }
   } catch {
-    // What has been found up to here is counted.
+    // The values found so far are counted.
   }
   return found.join("\n")
 }

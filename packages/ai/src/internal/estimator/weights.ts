@@ -1,5 +1,5 @@
 /**
- * What each feature of a text costs in tokens, by vocabulary.
+ * The tokens of each feature of a text, by vocabulary.
  *
  * The weights are the solution of a linear programme: the smallest estimate that isn't below the real count for any sample of
  * about 350 kinds of text, in ten vocabularies. The columns o200k, open and any are up to 17 % higher for some scripts, and for
