@@ -211,7 +211,7 @@ describe("expectCommitted", () => {
       yield* CyclesTest.expectCommitted(Amount.tokens(15))
       const error = yield* Effect.flip(CyclesTest.expectCommitted(Amount.tokens(10)))
       expect(error.found).toBe(
-        "15 TOKENS committed (5 TOKENS of it as debt), 0 TOKENS reserved, -5 remaining of 10 TOKENS"
+        "15 TOKENS committed (5 TOKENS of it as debt), 0 TOKENS reserved, -5 TOKENS remaining of 10 TOKENS"
       )
     }).pipe(Effect.provide(CyclesTest.layer({ budgets: [{ unit: "TOKENS", allocated: 10, overdraftLimit: 100 }] })))
   )
