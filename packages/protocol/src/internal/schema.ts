@@ -160,11 +160,8 @@ export const jsonObject = Schema.Record(Schema.String, jsonValue)
 /** JSON from a server, unchecked. */
 export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
 
-/** A message that describes why a text can't be parsed. */
-export type Unreadable = string
-
 /**
- * Returns a function that parses the text of a response.
+ * Returns a function that parses the text of a response. The failure is a message that describes the problem.
  *
  * A response that the encoded side of the schema accepts is only renamed. Any other response (an invalid field, a null, a
  * number that a double can't hold) is decoded with the whole schema, which returns it or describes the problem.
@@ -172,14 +169,14 @@ export type Unreadable = string
 export const reader = <A, I>(
   schema: Schema.Codec<A, I>,
   lenient: ReadonlyArray<string> = []
-): ((text: string) => Result.Result<A, Unreadable>) => {
+): ((text: string) => Result.Result<A, string>) => {
   const wire = Schema.toEncoded(schema)
   const decode = leniently(Schema.decodeUnknownResult(schema), lenient)
   const isPlain = Schema.is(wire)
   const rename = Renaming.reading(schema)
   // Free-form JSON may contain integers that must stay exact, and fields may be null, which counts as absent.
   const parse = isOpen(wire.ast) ? Json.parseAnswer : JSON.parse
-  const readAll = (text: string): Result.Result<A, Unreadable> =>
+  const readAll = (text: string): Result.Result<A, string> =>
     Result.flatMap(parsed(Json.parseAnswer, text), (json) => Result.mapError(decode(json), (error) => error.message))
   if (rename === undefined) return readAll
   return (text) => {
@@ -235,7 +232,7 @@ const leniently =
 const without = (json: object, names: ReadonlyArray<string>): object =>
   Object.fromEntries(Object.entries(json).filter(([name]) => !names.includes(name)))
 
-const parsed = (parse: (text: string) => unknown, text: string): Result.Result<unknown, Unreadable> => {
+const parsed = (parse: (text: string) => unknown, text: string): Result.Result<unknown, string> => {
   try {
     return Result.succeed(parse(text))
   } catch {
