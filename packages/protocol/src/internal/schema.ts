@@ -47,7 +47,9 @@ Renaming.register(instant, { read: instantOf, write: (value) => value })
 const int64 = (minimum: bigint) => {
   const expected = `an integer from ${minimum} to ${Limits.maxInt64}`
   const large = Schema.BigInt.check(Schema.isBetweenBigInt({ minimum, maximum: Limits.maxInt64 }, { expected }))
-  const small = Schema.Int.check(Schema.isGreaterThanOrEqualTo(Math.max(Number(minimum), Number.MIN_SAFE_INTEGER)))
+  const small = Schema.Int.check(
+    Schema.isGreaterThanOrEqualTo(Math.max(Number(minimum), Number.MIN_SAFE_INTEGER), { expected })
+  )
   return Schema.Union([small, large])
     .annotate({ expected })
     .pipe(
@@ -83,7 +85,9 @@ export const scopeQuery = {
 /** Requires at least one of these fields. */
 export const atLeastOne = <const Name extends string>(names: ReadonlyArray<Name>) =>
   Schema.makeFilter((value: { readonly [N in Name]?: unknown }) =>
-    names.some((name) => value[name] !== undefined) ? undefined : `Expected at least one of ${names.join(", ")}`
+    names.some((name) => value[name] !== undefined)
+      ? undefined
+      : `Expected an object with at least one of ${names.join(", ")}`
   )
 
 /** The page of a query. */
@@ -211,12 +215,12 @@ export const writer = <A, I>(
       const written = write(input)
       return Result.isSuccess(written) ? written : explain(input)
     } catch {
-      return Result.fail(new Schema.SchemaError(new SchemaIssue.InvalidType(readable, undefined)))
+      return Result.fail(new Schema.SchemaError(unreadable))
     }
   }
 }
 
-const readable = Schema.Unknown.annotate({ expected: "an object whose fields can be read" }).ast
+const unreadable = new SchemaIssue.InvalidValue({ expected: "an object whose fields can be read" })
 
 /** Decodes. If that fails, decodes again without the lenient fields that are invalid. */
 const leniently =
