@@ -94,7 +94,7 @@ export const rows = (measured: ReadonlyArray<Measured>): ReadonlyArray<Row> => {
 const cpuOf = ({ count, used }: Sample): number => used.cpuMicros / count
 
 /** The median; for an even number of values the mean of the two in the middle. */
-export const median = (values: ReadonlyArray<number>): number => {
+const median = (values: ReadonlyArray<number>): number => {
   const sorted = values.toSorted((a, b) => a - b)
   const upper = sorted[sorted.length >> 1] ?? Number.NaN
   return sorted.length % 2 === 1 ? upper : ((sorted[(sorted.length >> 1) - 1] ?? Number.NaN) + upper) / 2

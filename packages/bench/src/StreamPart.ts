@@ -1,6 +1,6 @@
 /**
- * Measures the CPU time per part of a long streamed response with a guarded model, which decodes and encodes each part once
- * more. The goal is at most 5 µs more than the bare model.
+ * Measures the CPU time per part of a long streamed response with a guarded model, which decodes each part a second time.
+ * The goal is at most 5 µs more than the bare model.
  */
 import * as Effect from "effect/Effect"
 import * as Child from "./internal/child.ts"

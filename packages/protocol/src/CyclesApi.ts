@@ -48,6 +48,7 @@ export class TenantKey extends HttpApiMiddleware.Service<TenantKey>()("@effect-c
 export class TenantOrAdminKey extends HttpApiMiddleware.Service<TenantOrAdminKey>()(
   "@effect-cycles/protocol/TenantOrAdminKey",
   {
+    /** The headers with the two keys, of which one is enough. */
     security: {
       apiKey: HttpApiSecurity.apiKey({ in: "header", key: Headers.API_KEY }),
       adminKey: HttpApiSecurity.apiKey({ in: "header", key: Headers.ADMIN_KEY })

@@ -92,6 +92,7 @@ export interface TransportFailure {
  * @since 0.1.0
  */
 export interface CyclesTransport {
+  /** Identifies the service. */
   readonly "~effect-cycles/CyclesTransport": "~effect-cycles/CyclesTransport"
   /**
    * Starts one exchange and returns a function that abandons it.

@@ -38,7 +38,7 @@ import * as Reservation from "./Reservation.ts"
 export const wireName: (field: string) => string = snakeCase
 
 /**
- * The authentication of an operation: the key of a tenant, that or the administrator's key, or none.
+ * The authentication of an operation: a tenant's API key, either that or the administrator's key, or none.
  *
  * @category models
  * @since 0.1.0

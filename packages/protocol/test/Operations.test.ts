@@ -150,26 +150,6 @@ describe("Operations", () => {
       )
     })
 
-    it.prop(
-      "returns the same value for a reserve as the schema",
-      { wire: Schema.toEncoded(Reservation.ReservationCreateResponse) },
-      ({ wire }) => {
-        const text = Json.stringify(wire)
-        expect(Result.getOrUndefined(Operations.reserve.read(text))).toEqual(
-          decoded(Reservation.ReservationCreateResponse, text)
-        )
-      }
-    )
-
-    it.prop(
-      "returns the same value for a commit as the schema",
-      { wire: Schema.toEncoded(Reservation.CommitResponse) },
-      ({ wire }) => {
-        const text = Json.stringify(wire)
-        expect(Result.getOrUndefined(Operations.commit.read(text))).toEqual(decoded(Reservation.CommitResponse, text))
-      }
-    )
-
     it("fails if the schema fails, except for invalid evidence", () => {
       for (const json of [...damaged(reserved), ...damaged({ ...reserved, balances: undefined })]) {
         const text = JSON.stringify(json)

@@ -104,6 +104,14 @@ describe("inject", () => {
     }).pipe(Effect.provide(TestLayer))
   )
 
+  it.effect("lets several requests through with Fault.times(Fault.none), and logs no fault", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.inject("decide", Fault.times(Fault.none, 2), Fault.denied)
+      expect(yield* Effect.replicateEffect(decide, 3)).toEqual(["ALLOW", "ALLOW", "DENY"])
+      expect((yield* CyclesTest.requests("decide")).map(({ fault }) => fault)).toEqual([undefined, undefined, "denied"])
+    }).pipe(Effect.provide(TestLayer))
+  )
+
   it.effect("applies the faults of any to the next request of any operation", () =>
     Effect.gen(function* () {
       yield* CyclesTest.inject("any", Fault.none, Fault.responseLost)
@@ -203,7 +211,7 @@ describe("expectCommitted", () => {
       yield* CyclesTest.expectCommitted(Amount.tokens(15))
       const error = yield* Effect.flip(CyclesTest.expectCommitted(Amount.tokens(10)))
       expect(error.found).toBe(
-        "15 TOKENS committed (5 TOKENS of it as debt), 0 TOKENS reserved, -5 remaining of 10 TOKENS"
+        "15 TOKENS committed (5 TOKENS of it as debt), 0 TOKENS reserved, -5 TOKENS remaining of 10 TOKENS"
       )
     }).pipe(Effect.provide(CyclesTest.layer({ budgets: [{ unit: "TOKENS", allocated: 10, overdraftLimit: 100 }] })))
   )

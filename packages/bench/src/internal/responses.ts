@@ -1,5 +1,5 @@
 /**
- * The reference server's responses to reserve and commit. The stub and the bare server return them for every request.
+ * The reference server's responses to reserve and commit, for the bare server.
  */
 
 const money = (amount: number) => ({ unit: "TOKENS", amount })

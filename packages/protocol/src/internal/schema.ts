@@ -47,7 +47,9 @@ Renaming.register(instant, { read: instantOf, write: (value) => value })
 const int64 = (minimum: bigint) => {
   const expected = `an integer from ${minimum} to ${Limits.maxInt64}`
   const large = Schema.BigInt.check(Schema.isBetweenBigInt({ minimum, maximum: Limits.maxInt64 }, { expected }))
-  const small = Schema.Int.check(Schema.isGreaterThanOrEqualTo(Math.max(Number(minimum), Number.MIN_SAFE_INTEGER)))
+  const small = Schema.Int.check(
+    Schema.isGreaterThanOrEqualTo(Math.max(Number(minimum), Number.MIN_SAFE_INTEGER), { expected })
+  )
   return Schema.Union([small, large])
     .annotate({ expected })
     .pipe(
@@ -83,7 +85,9 @@ export const scopeQuery = {
 /** Requires at least one of these fields. */
 export const atLeastOne = <const Name extends string>(names: ReadonlyArray<Name>) =>
   Schema.makeFilter((value: { readonly [N in Name]?: unknown }) =>
-    names.some((name) => value[name] !== undefined) ? undefined : `Expected at least one of ${names.join(", ")}`
+    names.some((name) => value[name] !== undefined)
+      ? undefined
+      : `Expected an object with at least one of ${names.join(", ")}`
   )
 
 /** The page of a query. */
@@ -160,11 +164,8 @@ export const jsonObject = Schema.Record(Schema.String, jsonValue)
 /** JSON from a server, unchecked. */
 export const unknownObject = Schema.Record(Schema.String, Schema.Unknown)
 
-/** A message that describes why a text can't be parsed. */
-export type Unreadable = string
-
 /**
- * Returns a function that parses the text of a response.
+ * Returns a function that parses the text of a response. The failure is a message that describes the problem.
  *
  * A response that the encoded side of the schema accepts is only renamed. Any other response (an invalid field, a null, a
  * number that a double can't hold) is decoded with the whole schema, which returns it or describes the problem.
@@ -172,14 +173,14 @@ export type Unreadable = string
 export const reader = <A, I>(
   schema: Schema.Codec<A, I>,
   lenient: ReadonlyArray<string> = []
-): ((text: string) => Result.Result<A, Unreadable>) => {
+): ((text: string) => Result.Result<A, string>) => {
   const wire = Schema.toEncoded(schema)
   const decode = leniently(Schema.decodeUnknownResult(schema), lenient)
   const isPlain = Schema.is(wire)
   const rename = Renaming.reading(schema)
   // Free-form JSON may contain integers that must stay exact, and fields may be null, which counts as absent.
   const parse = isOpen(wire.ast) ? Json.parseAnswer : JSON.parse
-  const readAll = (text: string): Result.Result<A, Unreadable> =>
+  const readAll = (text: string): Result.Result<A, string> =>
     Result.flatMap(parsed(Json.parseAnswer, text), (json) => Result.mapError(decode(json), (error) => error.message))
   if (rename === undefined) return readAll
   return (text) => {
@@ -214,12 +215,12 @@ export const writer = <A, I>(
       const written = write(input)
       return Result.isSuccess(written) ? written : explain(input)
     } catch {
-      return Result.fail(new Schema.SchemaError(new SchemaIssue.InvalidType(readable, undefined)))
+      return Result.fail(new Schema.SchemaError(unreadable))
     }
   }
 }
 
-const readable = Schema.Unknown.annotate({ expected: "an object whose fields can be read" }).ast
+const unreadable = new SchemaIssue.InvalidValue({ expected: "an object whose fields can be read" })
 
 /** Decodes. If that fails, decodes again without the lenient fields that are invalid. */
 const leniently =
@@ -235,7 +236,7 @@ const leniently =
 const without = (json: object, names: ReadonlyArray<string>): object =>
   Object.fromEntries(Object.entries(json).filter(([name]) => !names.includes(name)))
 
-const parsed = (parse: (text: string) => unknown, text: string): Result.Result<unknown, Unreadable> => {
+const parsed = (parse: (text: string) => unknown, text: string): Result.Result<unknown, string> => {
   try {
     return Result.succeed(parse(text))
   } catch {

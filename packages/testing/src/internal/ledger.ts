@@ -2,7 +2,7 @@
  * Compares the ledger of the embedded server with the expectations of a test.
  */
 import type * as Amount from "@effect-cycles/protocol/Amount"
-import { format, make } from "@effect-cycles/protocol/Amount"
+import { format, make, makeSigned } from "@effect-cycles/protocol/Amount"
 import * as Subject from "@effect-cycles/protocol/Subject"
 import type { CyclesServer, ReservationView } from "@effect-cycles/server/CyclesServer"
 import * as Effect from "effect/Effect"
@@ -39,7 +39,7 @@ export const committed = (
     )
     const charged = books.spent + books.debt
     if (charged === amount.amount) return
-    const text = (value: bigint) => (value < 0n ? String(value) : format(make(amount.unit, value)))
+    const text = (value: bigint) => format(makeSigned(amount.unit, value))
     const debt = books.debt === 0n ? "" : ` (${text(books.debt)} of it as debt)`
     return yield* mismatch(
       expected,

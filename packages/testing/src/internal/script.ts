@@ -86,7 +86,8 @@ export const make = (inner: CyclesTransport.CyclesTransport): Script => {
       const { pathname, search } = new URL(request.url)
       const operation = operationOf(method, pathname)
       const taken = take(operation)
-      const fault = taken === none ? undefined : taken
+      // A copy by `Fault.times` has the same function.
+      const fault = taken?.run === none.run ? undefined : taken
       requests.push({
         operation,
         method,
