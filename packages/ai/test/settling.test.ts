@@ -147,22 +147,24 @@ describe.each(methods)("a failed call of %s", (_, call) => {
   )
 })
 
-it.effect("a stream that is interrupted before the provider is called costs nothing", () =>
-  Effect.gen(function* () {
-    const outcomes = new Set<boolean>()
-    for (let steps = 0; steps < 40; steps++) {
-      const { asked, spent } = yield* Effect.gen(function* () {
-        const fiber = yield* Effect.forkChild(stream, { startImmediately: true })
-        for (let step = 0; step < steps; step++) yield* Effect.yieldNow
-        yield* Fiber.interrupt(fiber)
-        expect((yield* S.books).reserved).toBe(0)
-        return { asked: (yield* S.Script).asked.length, spent: (yield* S.books).spent }
-      }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }])))
-      expect(spent > 0).toBe(asked > 0)
-      outcomes.add(asked > 0)
-    }
-    expect(outcomes.size).toBe(2)
-  })
+it.effect.each(["warn", "cancel"] as const)(
+  "a stream that is interrupted before the provider is called costs nothing (%s)",
+  (heartbeat) =>
+    Effect.gen(function* () {
+      const outcomes = new Set<boolean>()
+      for (let steps = 0; steps < 40; steps++) {
+        const { asked, spent } = yield* Effect.gen(function* () {
+          const fiber = yield* Effect.forkChild(stream)
+          for (let step = 0; step < steps; step++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(fiber)
+          expect((yield* S.books).reserved).toBe(0)
+          return { asked: (yield* S.Script).asked.length, spent: (yield* S.books).spent }
+        }).pipe(Effect.provide(S.guarded([{ parts: [], hangs: true }], { heartbeat })))
+        expect(spent > 0).toBe(asked > 0)
+        outcomes.add(asked > 0)
+      }
+      expect(outcomes.size).toBe(2)
+    })
 )
 
 describe("a response", () => {

@@ -18,11 +18,12 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
 export const run = <A, R>(
   restore: Restore,
   body: Effect.Effect<A, AiError.AiError, R>,
-  untilLost: Effect.Effect<never, AiError.AiError>
+  untilLost: Effect.Effect<never, AiError.AiError> | undefined
 ): Effect.Effect<Exit.Exit<A, AiError.AiError>, never, R> =>
   Effect.gen(function* () {
     const fiber = yield* Effect.forkChild(body, { startImmediately: true })
-    const waited = yield* Effect.exit(restore(Effect.raceFirst(Fiber.await(fiber), untilLost)))
+    const done = Fiber.await(fiber)
+    const waited = yield* Effect.exit(restore(untilLost === undefined ? done : Effect.raceFirst(done, untilLost)))
     if (Exit.isSuccess(waited)) return waited.value
     yield* Fiber.interrupt(fiber)
     const exit = yield* Fiber.await(fiber)

@@ -47,8 +47,8 @@ export interface Call {
   readonly finishReason: () => Response.FinishReason | undefined
   /** Whether the provider has responded, although the response may be empty or unusable. */
   readonly hasResponse: () => boolean
-  /** Fails with `LeaseLost` when a lease is lost, with the heartbeat policy `cancel`. */
-  readonly untilLost: Effect.Effect<never, BudgetError>
+  /** Fails with `LeaseLost` when a lease is lost. Only with the heartbeat policy `cancel`. */
+  readonly untilLost: Effect.Effect<never, BudgetError> | undefined
   /** Commits the reported usage, if there is one. */
   readonly commitReported: Effect.Effect<void, BudgetError>
   /** Settles the call by its outcome, unless it is settled. The scope of the call does so at the latest. */
@@ -210,8 +210,11 @@ class OpenCall implements Call {
     return this.#hasResponse
   }
 
-  get untilLost(): Effect.Effect<never, BudgetError> {
-    return Effect.raceAllFirst(this.#holds.map((hold) => hold.untilLost))
+  get untilLost(): Effect.Effect<never, BudgetError> | undefined {
+    // Waiting for it costs a fiber for each call, and a queue for each stream.
+    return this.#guard.lease.heartbeat === "cancel"
+      ? Effect.raceAllFirst(this.#holds.map((hold) => hold.untilLost))
+      : undefined
   }
 
   get commitReported(): Effect.Effect<void, BudgetError> {

@@ -14,12 +14,12 @@ import { extreme } from "./unknown.ts"
 export const cooldown = <E = never>(
   caps: ReadonlyArray<Caps.Caps>,
   span: Span | undefined,
-  untilLost: Effect.Effect<never, E> = Effect.never,
+  untilLost: Effect.Effect<never, E> | undefined,
   detail?: Record<string, unknown>
 ): Effect.Effect<void, E> => {
   const ms = largest(caps, (one) => one.cooldownMs)
   if (ms === undefined || ms <= 0) return Effect.void
-  const waited = Effect.raceFirst(Effect.sleep(ms), untilLost)
+  const waited = untilLost === undefined ? Effect.sleep(ms) : Effect.raceFirst(Effect.sleep(ms), untilLost)
   return Effect.andThen(Observe.cap(span, "cooldown_ms", { wait: ms, ...detail }), waited)
 }
 

@@ -64,7 +64,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
             }),
             failed
           )
-          const untilLost = Effect.mapError(call.untilLost, failed)
+          const untilLost = call.untilLost && Effect.mapError(call.untilLost, failed)
           yield* Caps.cooldown(call.caps, span, untilLost)
           return yield* Effect.uninterruptibleMask((restore) =>
             Effect.flatMap(Body.run(restore, Effect.andThen(call.begin, ask), untilLost), (exit): ReturnType<Embed> => {

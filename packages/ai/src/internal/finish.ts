@@ -45,7 +45,8 @@ export const streamed = <R>(
       yield* Effect.addFinalizer((exit) => end(ready, exit))
       assumeServedStream(stream)
       const begun = Stream.unwrap(Effect.as(ready.call.begin, Stream.updateContext(stream, ready.prepareContext)))
-      const called = Stream.interruptWhen(begun, untilLost(ready))
+      const lost = untilLost(ready)
+      const called = lost === undefined ? begun : Stream.interruptWhen(begun, lost)
       const ended = Stream.onEnd(
         called,
         Effect.sync(() => ready.call.seeEnd())
@@ -65,8 +66,8 @@ export const streamed = <R>(
 const end = ({ call, checkLimit }: Ready, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.andThen(quietly(call.conclude(exit)), checkLimit)
 
-const untilLost = ({ call, method }: Ready): Effect.Effect<never, AiError.AiError> =>
-  Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
+const untilLost = ({ call, method }: Ready): Effect.Effect<never, AiError.AiError> | undefined =>
+  call.untilLost && Effect.mapError(call.untilLost, (error) => fromBudget(method, error))
 
 /** Fails if the model calls a tool that the caps don't allow, as if the program didn't have the tool. */
 const refuseHidden = (

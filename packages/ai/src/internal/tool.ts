@@ -211,7 +211,7 @@ const obey = (tool: Tool.Any, caps: CapsModel.Caps | undefined): Effect.Effect<D
       yield* report(refusal.cap, { refused: true })
       return refusal
     }
-    yield* Caps.cooldown([caps], Option.getOrUndefined(span), Effect.never, { tool: tool.name })
+    yield* Caps.cooldown([caps], Option.getOrUndefined(span), undefined, { tool: tool.name })
     return undefined
   })
 
