@@ -2,9 +2,9 @@
  * `pnpm guides [--write] [NAME]`: runs the programs of the README, the guides and the READMEs of packages, and compares
  * their output with the page.
  *
- * A program is a `ts` block that is followed by a `text` block with its output; one paragraph may stand between them. It
- * runs as a file of its own, with the variables of a server that has the tenant `acme`, its key, and a budget of
- * 1,000 tokens. `--write` puts the real output into the page.
+ * A program is a `ts` block that is followed by a `text` block with its output; one paragraph may stand between them. Each
+ * program runs in a separate process, with the environment variables of a server that has the tenant `acme`, its key, and a
+ * budget of 1,000 tokens. `--write` puts the real output into the page.
  */
 import { NodeCyclesServer } from "@effect-cycles/server"
 import { Effect } from "effect"
@@ -68,7 +68,7 @@ const seed = async (adminUrl: string, adminKey: string): Promise<string> => {
 
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CYCLES|NODE)_/.test(name)))
 
-/** Runs a program in a process of its own, with an empty home folder, and returns what it printed. */
+/** Runs a program in a separate process, with an empty home folder, and returns its output. */
 export const run = ({ code, number, page }: Program): Promise<string> =>
   Effect.runPromise(
     Effect.scoped(

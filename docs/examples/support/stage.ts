@@ -1,5 +1,5 @@
 /**
- * The stage of the examples: a server to play on, readable output, and checks that end the program.
+ * What the examples share: a server, readable output, and checks that end the program.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { NodeCyclesServer } from "@effect-cycles/server"
@@ -14,7 +14,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
-/** What an example is given. */
+/** What an example needs to connect. */
 export interface Connection {
   readonly baseUrl: string
   readonly tenant: string
@@ -23,7 +23,7 @@ export interface Connection {
   readonly journal: Layer.Layer<SettlementJournal.SettlementJournal>
 }
 
-/** A step did not come out as it should. */
+/** A check of an example failed. */
 class Wrong extends Schema.TaggedError<Wrong>()("Wrong", { what: Schema.String }) {
   override get message(): string {
     return `The example failed: ${this.what}`
@@ -33,7 +33,7 @@ class Wrong extends Schema.TaggedError<Wrong>()("Wrong", { what: Schema.String }
 /** Prints a line. */
 export const say = (line: string): Effect.Effect<void> => Effect.sync(() => console.log(`   ${line}`))
 
-/** Prints what holds, or fails. */
+/** Prints the claim if it holds, or fails. */
 export const check = (what: string, holds: boolean): Effect.Effect<void, Wrong> =>
   holds ? say(`ok: ${what}`) : Effect.fail(new Wrong({ what }))
 
@@ -44,7 +44,7 @@ export const section = <A, E, R>(title: string, body: Effect.Effect<A, E, R>): E
     body
   )
 
-/** Runs an example on the server that the environment names, or on an embedded one; ends with 1 where a step fails. */
+/** Runs an example on the server that the environment names, or on an embedded one; exits with 1 if a step fails. */
 export const withServer = <E extends { readonly message: string }>(
   budget: { readonly unit: string; readonly allocated: number },
   run: (connection: Connection) => Effect.Effect<void, E>
