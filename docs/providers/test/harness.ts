@@ -74,8 +74,7 @@ export const programs: ReadonlyArray<Program> = [
     isStream: false,
     api: "chat",
     reportedEarly: none,
-    run: (call) =>
-      Stream.fromEffect(Effect.map(Chat.ask(openai(call)), ({ choices }) => choices[0]?.message.content ?? ""))
+    run: (call) => Stream.fromEffect(Effect.map(Chat.ask(openai(call)), Chat.textOf))
   },
   {
     name: "openai chat",
@@ -96,12 +95,7 @@ export const programs: ReadonlyArray<Program> = [
     isStream: false,
     api: "messages",
     reportedEarly: none,
-    run: (call) =>
-      Stream.fromEffect(
-        Effect.map(Claude.ask(anthropic(call)), ({ content }) =>
-          content.map((block) => (block.type === "text" ? block.text : "")).join("")
-        )
-      )
+    run: (call) => Stream.fromEffect(Effect.map(Claude.ask(anthropic(call)), Claude.textOf))
   },
   {
     name: "anthropic",
