@@ -1,5 +1,5 @@
 /**
- * Caps, denials, retries, timeouts and subjects of the programs, and each of them run as a reader would run it.
+ * Caps, denials, retries, timeouts and subjects of the programs, and each program run by its command.
  */
 import { NodeCyclesServer } from "@effect-cycles/server"
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
@@ -12,6 +12,7 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { z } from "zod"
+import { makeTenant } from "../../examples/support/administrator.ts"
 import { make } from "../../examples/support/fakeProvider.ts"
 import * as AiSdk from "../ai-sdk.ts"
 import { aiSdk, charged, programs, titleOf, withFake } from "./harness.ts"
@@ -34,7 +35,7 @@ describe.each(programs.map((program) => [titleOf(program), program] as const))("
     )
   )
 
-  it.live("a cap above the program's own limit doesn't raise it", () =>
+  it.live("a cap above the program's limit doesn't raise it", () =>
     withFake((fake) =>
       Effect.gen(function* () {
         yield* (yield* CyclesServer.CyclesServer).setCaps("TOKENS", { max_tokens: 5_000 })
@@ -45,7 +46,7 @@ describe.each(programs.map((program) => [titleOf(program), program] as const))("
     )
   )
 
-  it.live("a denied call fails with BudgetExceeded, and the provider isn't asked", () =>
+  it.live("a denied call fails with BudgetExceeded, and no request is sent", () =>
     withFake((fake) =>
       Effect.gen(function* () {
         yield* (yield* CyclesServer.CyclesServer).setStatus("TOKENS", "FROZEN")
@@ -159,7 +160,7 @@ describe("ai, with tools", () => {
     )
   )
 
-  it.live("a call that asks for fewer tokens keeps its own limit", () =>
+  it.live("a call with a lower limit keeps it", () =>
     withFake((fake) =>
       Effect.gen(function* () {
         const model = yield* AiSdk.guarded(aiSdk({ url: fake.url, model: "plain", maxOutputTokens }))
@@ -186,22 +187,11 @@ describe("the programs", () => {
   /** A tenant with a key and a budget on a server with a port. */
   const administered = Effect.gen(function* () {
     const adminKey = "admin"
-    const { adminUrl, url } = yield* NodeCyclesServer.make({ port: 0, adminPort: 0, adminKey })
-    const admin = (path: string, body: object): Effect.Effect<{ readonly key_secret?: string }> =>
-      Effect.promise(async () => {
-        const response = await fetch(adminUrl + path, {
-          method: "POST",
-          headers: { "content-type": "application/json", "x-admin-api-key": adminKey },
-          body: JSON.stringify(body)
-        })
-        if (!response.ok) throw new Error(`${path}: ${response.status}`)
-        return Object(await response.json())
-      })
-    yield* admin("/v1/admin/tenants", { tenant_id: "acme", name: "Acme" })
-    const key = yield* admin("/v1/admin/api-keys", { tenant_id: "acme", name: "programs" })
-    const allocated = { unit: "TOKENS", amount: 10_000 }
-    yield* admin("/v1/admin/budgets", { tenant_id: "acme", scope: "tenant:acme", unit: "TOKENS", allocated })
-    return { CYCLES_BASE_URL: url, CYCLES_API_KEY: key.key_secret, CYCLES_TENANT: "acme" }
+    const { adminUrl, url } = yield* NodeCyclesServer.make({ port: 0, adminKey })
+    const key = yield* Effect.promise(() =>
+      makeTenant({ adminUrl, adminKey }, "acme", { unit: "TOKENS", amount: 10_000 })
+    )
+    return { CYCLES_BASE_URL: url, CYCLES_API_KEY: key, CYCLES_TENANT: "acme" }
   })
 
   it.live.each(["openai-chat", "openai-responses", "anthropic", "ai-sdk", "google"])("%s.ts runs", (name) =>
