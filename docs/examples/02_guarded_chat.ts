@@ -26,7 +26,7 @@ withServer({ unit: "TOKENS", allocated: 10_000 }, ({ apiKey, baseUrl, journal, t
       reply("In few words.", 20),
       reply("The cheaper model says hello.", 30)
     )
-    // The guard knows the settings of published providers. This one isn't published, so the option outputLimit names its setting.
+    // The guard has a table of published providers. This one isn't in it, so the option outputLimit names its setting.
     const guarded = (maxOutputTokens: number) =>
       CyclesModel.layer({ maxOutputTokens, outputLimit: model.outputLimit }).pipe(Layer.provide(model.layer))
     const chat = yield* Chat.empty

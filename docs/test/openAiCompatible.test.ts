@@ -23,7 +23,6 @@ const guarded = ({ maxOutputTokens, model, url }: Call) =>
     Layer.provide(
       OpenAiCompatible.layer({ baseUrl: `${url}/v1`, apiKey: Redacted.make("key"), provider: "fake", model })
     ),
-    // The embedded server is the `HttpClient` of the test.
     Layer.provide(FetchHttpClient.layer)
   )
 
