@@ -2,9 +2,9 @@
  * `pnpm guides [--write] [NAME]`: runs the programs of the README, the guides and the READMEs of packages, and compares
  * their output with the page.
  *
- * A program is a `ts` block that is followed by a `text` block with its output; one paragraph may stand between them. It
- * runs as a file of its own, with the variables of a server that has the tenant `acme`, its key, and a budget of
- * 1,000 tokens. `--write` puts the real output into the page.
+ * A program is a `ts` block that is followed by a `text` block with its output; one paragraph may stand between them. Each
+ * program runs in a separate process, with the environment variables of a server that has the tenant `acme`, its key, and a
+ * budget of 1,000 tokens. `--write` puts the real output into the page.
  */
 import { NodeCyclesServer } from "@effect-cycles/server"
 import { Effect } from "effect"
@@ -12,6 +12,7 @@ import { execFile, execFileSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { makeTenant } from "./examples/support/administrator.ts"
 
 const root = join(import.meta.dirname, "..")
 
@@ -49,33 +50,18 @@ export const programsOf = (page: string): ReadonlyArray<Program> =>
     output
   }))
 
-/** Makes the tenant `acme`, its key and its budget, and returns the key. */
-const seed = async (adminUrl: string, adminKey: string): Promise<string> => {
-  const post = async (path: string, body: object): Promise<Record<string, unknown>> => {
-    const response = await fetch(`${adminUrl}/v1/admin/${path}`, {
-      method: "POST",
-      headers: { "x-admin-api-key": adminKey, "content-type": "application/json" },
-      body: JSON.stringify(body)
-    })
-    if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${await response.text()}`)
-    return Object(await response.json())
-  }
-  await post("tenants", { tenant_id: "acme", name: "Acme" })
-  const allocated = { unit: "TOKENS", amount: 1000 }
-  await post("budgets", { tenant_id: "acme", scope: "tenant:acme", unit: "TOKENS", allocated })
-  return String((await post("api-keys", { tenant_id: "acme", name: "guide" }))["key_secret"])
-}
-
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CYCLES|NODE)_/.test(name)))
 
-/** Runs a program in a process of its own, with an empty home folder, and returns what it printed. */
+/** Runs a program in a separate process, with an empty home folder, and returns its output. */
 export const run = ({ code, number, page }: Program): Promise<string> =>
   Effect.runPromise(
     Effect.scoped(
       Effect.gen(function* () {
         const adminKey = crypto.randomUUID()
         const { adminUrl, url } = yield* NodeCyclesServer.make({ port: 0, adminKey })
-        const apiKey = yield* Effect.promise(() => seed(adminUrl, adminKey))
+        const apiKey = yield* Effect.promise(() =>
+          makeTenant({ adminUrl, adminKey }, "acme", { unit: "TOKENS", amount: 1000 })
+        )
         const home = yield* Effect.acquireRelease(
           Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-cycles-guide-"))),
           (home) => Effect.sync(() => rmSync(home, { recursive: true, force: true }))

@@ -1,5 +1,5 @@
 /**
- * A place to try a test. Copy this file, or change it; only this one is kept.
+ * A place to try a test. Copy it, or change it: git ignores the other files of this folder.
  *
  *     pnpm test --project scratchpad
  */

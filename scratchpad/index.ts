@@ -1,5 +1,5 @@
 /**
- * A place to try things: the client on an embedded server, in process. Copy this file, or change it; only this one is kept.
+ * A place to try things: the client on an embedded server, in process. Copy it, or change it: git ignores the other files of this folder.
  *
  *     node scratchpad/index.ts
  */

@@ -1,8 +1,8 @@
 /**
- * The main job in one program: budgets that hold.
+ * The main features in one program.
  *
- * It starts the embedded server on a free port, makes a tenant, a key and a budget by the calls an administrator makes, and
- * then does what an agent does. With `CYCLES_BASE_URL`, `CYCLES_ADMIN_URL` and `CYCLES_ADMIN_API_KEY` set it does the same
+ * It starts the embedded server on a free port, makes a tenant, a key and a budget by the calls of an administrator, and
+ * then makes the calls of an agent. With `CYCLES_BASE_URL`, `CYCLES_ADMIN_URL` and `CYCLES_ADMIN_API_KEY` set it does the same
  * against that server.
  */
 import * as Deferred from "effect/Deferred"
@@ -19,7 +19,7 @@ const remaining = Stream.runHead(Cycles.balances()).pipe(
   Effect.map((balance) => (balance._tag === "Some" ? balance.value.remaining.amount : 0n))
 )
 
-/** A model, as far as this program is concerned: it answers, and says what it used. */
+/** Stands for a model: returns a text and its usage. */
 const callModel = (prompt: string) => Effect.succeed({ text: `You said: ${prompt}`, usage: { total: 42n } })
 
 const guarded = section(
@@ -94,13 +94,13 @@ const byHand = section(
 const denied = section(
   "5. A denial, and a way around it",
   Effect.gen(function* () {
-    const answer = yield* callModel("Write a book").pipe(
+    const reply = yield* callModel("Write a book").pipe(
       Cycles.withCycles({ action: { kind: "llm.completion", name: "openai:gpt-5" }, estimate: tokens(1_000_000n) }),
       Effect.map((reply) => reply.text),
       Effect.catchTag("BudgetExceeded", (error) => Effect.as(say(error.message), "a shorter book, by a cheaper model"))
     )
-    yield* say(answer)
-    yield* check("the body never ran", answer.startsWith("a shorter"))
+    yield* say(reply)
+    yield* check("the body never ran", reply.startsWith("a shorter"))
   })
 )
 
@@ -109,7 +109,7 @@ const preflight = section(
   Effect.gen(function* () {
     const action = { kind: "tool.search", name: "web.search" }
     const { decision, reasonCode } = yield* Cycles.decide({ action, estimate: tokens(1_000_000n) })
-    yield* say(`a million tokens would be answered: ${decision} ${reasonCode ?? ""}`)
+    yield* say(`a million tokens: ${decision} ${reasonCode ?? ""}`)
     yield* check("it would be denied", decision === "DENY")
     const before = yield* remaining
     const { eventId } = yield* Cycles.event({ action, actual: tokens(5n) })
@@ -127,7 +127,7 @@ const recorded = section(
       Cycles.withCycles({ action: { kind: "llm.completion", name: "openai:gpt-5" }, estimate: tokens(100n) }),
       Effect.exit
     )
-    yield* say(`${exit._tag}: 7 tokens charged, 93 given back`)
+    yield* say(`${exit._tag}: 7 tokens charged, 93 returned`)
     yield* check("7 tokens are gone", (yield* remaining) === before - 7n)
   })
 )

@@ -4,7 +4,7 @@ import { Effect, ExecutionPlan, Layer, Schema } from "effect"
 import { Chat, LanguageModel, Tool, Toolkit } from "effect/ai"
 import { Amount, Cycles } from "effect-cycles"
 import { NodeCycles } from "effect-cycles/node"
-import { answer, call, scripted } from "./support/model.ts"
+import { call, reply, scripted } from "./support/model.ts"
 import { check, say, section, withServer } from "./support/stage.ts"
 
 const Search = Tool.make("search", { parameters: Schema.Struct({ query: Schema.String }), success: Schema.String })
@@ -21,12 +21,12 @@ const toolkit = CyclesToolkit.guard(tools, {
 withServer({ unit: "TOKENS", allocated: 10_000 }, ({ apiKey, baseUrl, journal, tenant }) =>
   Effect.gen(function* () {
     const model = yield* scripted(
-      answer("Hello!", 40),
+      reply("Hello!", 40),
       [call("search", { query: "cycles" }), call("shell", { command: "rm -rf" })],
-      answer("In few words.", 20),
-      answer("The cheaper model says hello.", 30)
+      reply("In few words.", 20),
+      reply("The cheaper model says hello.", 30)
     )
-    // The guard knows the settings of published providers. This one is home-made, so the option outputLimit names its setting.
+    // The guard has a table of published providers. This one isn't in it, so the option outputLimit names its setting.
     const guarded = (maxOutputTokens: number) =>
       CyclesModel.layer({ maxOutputTokens, outputLimit: model.outputLimit }).pipe(Layer.provide(model.layer))
     const chat = yield* Chat.empty

@@ -8,19 +8,18 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4StreamPart } from "@ai-sdk/provider"
 import { Usage } from "@effect-cycles/ai"
 import { APICallError, generateText, streamText, wrapLanguageModel } from "ai"
-import { Console, Effect, Stream } from "effect"
-import { Amount, Cycles, CyclesError } from "effect-cycles"
-import { NodeCycles } from "effect-cycles/node"
+import { Effect, Stream } from "effect"
+import { CyclesError } from "effect-cycles"
+import type { Cycles } from "effect-cycles"
 import {
   cancellable,
-  chargeIfLost,
-  outputLimit,
+  guardCall,
+  guardStream,
+  main,
   ProviderError,
-  providerError,
-  recordEstimate,
+  providerErrors,
   recordUsage,
-  textEstimate,
-  textMeter
+  textEstimate
 } from "./support.ts"
 
 /** The model of a guarded call, and its output limit. */
@@ -30,12 +29,9 @@ export interface Options {
   readonly maxOutputTokens: number
 }
 
-const errorOf = (cause: unknown, hasBegun = false): ProviderError =>
-  cause instanceof ProviderError
-    ? cause
-    : APICallError.isInstance(cause) && !hasBegun
-      ? providerError("ai", cause, cause.statusCode, cause.responseBody)
-      : providerError("ai", cause, undefined)
+const errorOf = providerErrors("ai", (cause) =>
+  APICallError.isInstance(cause) ? { status: cause.statusCode, details: cause.responseBody } : undefined
+)
 
 /**
  * Guards each call of a model. The returned model uses the `Cycles` and the subject of the effect that made it.
@@ -43,7 +39,7 @@ const errorOf = (cause: unknown, hasBegun = false): ProviderError =>
  * The AI SDK retries only its own errors. A guarded model fails with `ProviderError` or `BudgetExceeded`, so a call isn't repeated
  * under the same reservation even if `maxRetries` was left out.
  *
- * A cancelled call hangs up at once, and is settled in the background.
+ * A cancelled call closes its connection at once, and is settled in the background.
  */
 export const guarded = (options: Options) =>
   Effect.map(Effect.context<Cycles.Cycles>(), (context) =>
@@ -66,66 +62,45 @@ export const guarded = (options: Options) =>
     })
   )
 
-const callOf = ({ maxOutputTokens, model }: Options, params: LanguageModelV4CallOptions) => {
-  const input = 8 + textEstimate(JSON.stringify([params.prompt, params.tools ?? [], params.responseFormat ?? null]))
-  const wanted = Math.min(maxOutputTokens, params.maxOutputTokens ?? maxOutputTokens)
-  return {
-    input,
-    wanted,
-    guard: {
-      action: { kind: "llm.completion", name: `${model.provider}:${model.modelId}` },
-      estimate: Amount.tokens(input + wanted)
-    }
-  }
-}
+const callOf = ({ maxOutputTokens, model }: Options, params: LanguageModelV4CallOptions) => ({
+  name: `${model.provider}:${model.modelId}`,
+  input: 8 + textEstimate(JSON.stringify([params.prompt, params.tools ?? [], params.responseFormat ?? null])),
+  maxOutputTokens: Math.min(maxOutputTokens, params.maxOutputTokens ?? maxOutputTokens),
+  errorOf
+})
 
-const generate = (options: Options, params: LanguageModelV4CallOptions) => {
-  const { guard, input, wanted } = callOf(options, params)
-  return Effect.gen(function* () {
-    const limit = yield* outputLimit(wanted)
-    const result = yield* Effect.tryPromise({
-      try: async (abortSignal) => options.model.doGenerate({ ...params, maxOutputTokens: limit, abortSignal }),
-      catch: errorOf
-    }).pipe(chargeIfLost(input + limit))
-    yield* recordUsage(Usage.fromAiSdk(result.usage), input + limit)
-    return result
-  }).pipe(Cycles.withCycles(guard))
-}
+const generate = (options: Options, params: LanguageModelV4CallOptions) =>
+  guardCall({
+    ...callOf(options, params),
+    send: (limit, abortSignal) => options.model.doGenerate({ ...params, maxOutputTokens: limit, abortSignal }),
+    usageOf: (result) => Usage.fromAiSdk(result.usage)
+  })
 
 const stream = (options: Options, params: LanguageModelV4CallOptions) => {
-  const { guard, input, wanted } = callOf(options, params)
-  return Stream.unwrap(
-    Effect.gen(function* () {
-      const limit = yield* outputLimit(wanted)
-      const meter = textMeter(limit)
-      const parts = yield* cancellable<LanguageModelV4StreamPart, ProviderError>(
-        async (abortSignal) =>
-          (await options.model.doStream({ ...params, maxOutputTokens: limit, abortSignal })).stream,
-        errorOf
-      ).pipe(chargeIfLost(input))
-      yield* recordEstimate(input)
-      return Stream.tap(parts, (part) => {
-        switch (part.type) {
-          case "text-delta":
-          case "reasoning-delta":
-          case "tool-input-delta":
-            return meter(input, part.delta)
-          case "finish": {
-            const usage = Usage.fromAiSdk(part.usage)
-            return usage === undefined ? Effect.void : recordUsage(usage, input)
-          }
-          case "error":
-            return Effect.fail(errorOf(part.error, true))
-          default:
-            return Effect.void
-        }
-      })
-    })
-  ).pipe(Cycles.withCyclesStream(guard))
+  const call = callOf(options, params)
+  return guardStream<LanguageModelV4StreamPart, LanguageModelV4StreamPart>({
+    ...call,
+    open: async (limit, abortSignal) =>
+      (await options.model.doStream({ ...params, maxOutputTokens: limit, abortSignal })).stream,
+    read: (meter) => (part) => {
+      switch (part.type) {
+        case "text-delta":
+        case "reasoning-delta":
+        case "tool-input-delta":
+          return Effect.as(meter(call.input, part.delta), part)
+        case "finish":
+          return Effect.as(recordUsage(Usage.fromAiSdk(part.usage)), part)
+        case "error":
+          return Effect.fail(errorOf(part.error, true))
+        default:
+          return Effect.succeed(part)
+      }
+    }
+  })
 }
 
-/** The error of a guarded model. `BudgetExceeded` and other errors of Cycles come out of the AI SDK as they were. */
-const failureOf = (cause: unknown, hasBegun = false): ProviderError | CyclesError.CyclesError =>
+/** The error of a guarded model. `BudgetExceeded` and other errors of Cycles pass through the AI SDK unchanged. */
+const failureOf = (cause: unknown, hasBegun: boolean): ProviderError | CyclesError.CyclesError =>
   CyclesError.isCyclesError(cause) ? cause : errorOf(cause, hasBegun)
 
 /** Asks a guarded model, and returns the result of `generateText`. */
@@ -133,7 +108,7 @@ export const ask = (options: Options & { readonly prompt: string }) =>
   Effect.flatMap(guarded(options), (model) =>
     Effect.tryPromise({
       try: (abortSignal) => generateText({ model, prompt: options.prompt, maxRetries: 0, abortSignal }),
-      catch: (cause) => failureOf(cause)
+      catch: (cause) => failureOf(cause, false)
     })
   )
 
@@ -160,7 +135,6 @@ export const askStream = (options: Options & { readonly prompt: string }) =>
   )
 
 if (import.meta.main) {
-  const [name = "gpt-5", prompt = "Hello"] = process.argv.slice(2)
   const provider = createOpenAICompatible({
     name: "openai",
     baseURL: process.env["OPENAI_BASE_URL"] ?? "https://api.openai.com/v1",
@@ -168,11 +142,8 @@ if (import.meta.main) {
     // Without it, a stream never reports its usage.
     includeUsage: true
   })
-  const question = { model: provider(name), prompt, maxOutputTokens: 2_000 }
-  await ask(question).pipe(
-    Effect.andThen(({ text }) => Console.log(text)),
-    Effect.andThen(Stream.runForEach(askStream(question), (text) => Console.log(text))),
-    Effect.provide(NodeCycles.layerConfig()),
-    Effect.runPromise
-  )
+  await main("gpt-5", (model, prompt) => {
+    const question = { model: provider(model), prompt, maxOutputTokens: 2_000 }
+    return Stream.concat(Stream.fromEffect(Effect.map(ask(question), ({ text }) => text)), askStream(question))
+  })
 }

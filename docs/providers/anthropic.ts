@@ -5,19 +5,8 @@
  */
 import Anthropic, { APIError } from "@anthropic-ai/sdk"
 import { Usage } from "@effect-cycles/ai"
-import { Console, Effect, Stream } from "effect"
-import { Amount, Cycles } from "effect-cycles"
-import { NodeCycles } from "effect-cycles/node"
-import {
-  cancellable,
-  chargeIfLost,
-  inputEstimate,
-  outputLimit,
-  providerError,
-  recordEstimate,
-  recordUsage,
-  textMeter
-} from "./support.ts"
+import { Effect, Stream } from "effect"
+import { guardCall, guardStream, inputEstimate, main, providerErrors, recordUsage } from "./support.ts"
 
 /** A question to a model. */
 export interface Question {
@@ -28,101 +17,77 @@ export interface Question {
   readonly maxOutputTokens: number
 }
 
-const errorOf = (cause: unknown, hasBegun = false) =>
-  cause instanceof APIError && !hasBegun
-    ? providerError("anthropic", cause, cause.status, cause.type)
-    : providerError("anthropic", cause, undefined)
+const errorOf = providerErrors("anthropic", (cause) =>
+  cause instanceof APIError ? { status: cause.status, details: cause.type } : undefined
+)
+
+const callOf = ({ maxOutputTokens, model, prompt }: Question) => ({
+  name: `anthropic:${model}`,
+  input: inputEstimate(prompt),
+  maxOutputTokens,
+  errorOf
+})
+
+const bodyOf = ({ model, prompt }: Question, limit: number) => ({
+  model,
+  messages: [{ role: "user" as const, content: prompt }],
+  max_tokens: limit
+})
 
 /** Asks a model, and returns its whole response. */
-export const ask = ({ client, maxOutputTokens, model, prompt }: Question) => {
-  const input = inputEstimate(prompt)
-  return Effect.gen(function* () {
-    const limit = yield* outputLimit(maxOutputTokens)
-    const response = yield* Effect.tryPromise({
-      try: (signal) =>
-        client.messages.create(
-          { model, messages: [{ role: "user", content: prompt }], max_tokens: limit },
-          // A retry of the SDK would be a second call under the same reservation.
-          { signal, maxRetries: 0 }
-        ),
-      catch: errorOf
-    }).pipe(chargeIfLost(input + limit))
-    yield* recordUsage(Usage.fromAnthropic(response.usage), input + limit)
-    return response
-  }).pipe(
-    Cycles.withCycles({
-      action: { kind: "llm.completion", name: `anthropic:${model}` },
-      estimate: Amount.tokens(input + maxOutputTokens)
-    })
-  )
-}
+export const ask = (question: Question) =>
+  guardCall({
+    ...callOf(question),
+    send: (limit, signal) => question.client.messages.create(bodyOf(question, limit), { signal, maxRetries: 0 }),
+    usageOf: (response) => Usage.fromAnthropic(response.usage)
+  })
 
 /** Asks a model, and returns the text of its response as it arrives. */
-export const stream = ({ client, maxOutputTokens, model, prompt }: Question) => {
-  const estimate = inputEstimate(prompt)
-  return Stream.unwrap(
-    Effect.gen(function* () {
-      const limit = yield* outputLimit(maxOutputTokens)
-      const meter = textMeter(limit)
-      const events = yield* cancellable(
-        (signal) =>
-          client.messages.create(
-            { model, messages: [{ role: "user", content: prompt }], max_tokens: limit, stream: true },
-            { signal, maxRetries: 0 }
-          ),
-        errorOf
-      ).pipe(chargeIfLost(estimate))
-      yield* recordEstimate(estimate)
-
+export const stream = (question: Question) => {
+  const call = callOf(question)
+  return guardStream({
+    ...call,
+    open: (limit, signal) =>
+      question.client.messages.create({ ...bodyOf(question, limit), stream: true }, { signal, maxRetries: 0 }),
+    read: (meter) => {
       // `message_start` reports the input, `message_delta` the output so far.
       let start: Usage.Usage | undefined
-      const input = () => start?.inputTokens ?? estimate
-      return events.pipe(
-        Stream.mapEffect((event) => {
-          switch (event.type) {
-            case "message_start":
-              start = Usage.fromAnthropic(event.message.usage)
-              return Effect.as(meter(input(), ""), "")
-            case "content_block_delta": {
-              const { delta } = event
-              const text = delta.type === "text_delta" ? delta.text : ""
-              const other =
-                delta.type === "thinking_delta"
-                  ? delta.thinking
-                  : delta.type === "input_json_delta"
-                    ? delta.partial_json
-                    : ""
-              return Effect.as(meter(input(), text + other), text)
+      const count = (text: string) => meter(start?.inputTokens ?? call.input, text)
+      return (event) => {
+        switch (event.type) {
+          case "message_start":
+            start = Usage.fromAnthropic(event.message.usage)
+            return Effect.as(count(""), "")
+          case "content_block_delta":
+            switch (event.delta.type) {
+              case "text_delta":
+                return Effect.as(count(event.delta.text), event.delta.text)
+              case "thinking_delta":
+                return Effect.as(count(event.delta.thinking), "")
+              case "input_json_delta":
+                return Effect.as(count(event.delta.partial_json), "")
+              default:
+                return Effect.succeed("")
             }
-            case "message_delta": {
-              const end = Usage.fromAnthropic(event.usage)
-              const usage = start === undefined || end === undefined ? end : Usage.larger(start, end)
-              return Effect.as(usage === undefined ? Effect.void : recordUsage(usage, estimate), "")
-            }
-            default:
-              return Effect.succeed("")
+          case "message_delta": {
+            const end = Usage.fromAnthropic(event.usage)
+            return Effect.as(recordUsage(start === undefined || end === undefined ? end : Usage.larger(start, end)), "")
           }
-        }),
-        Stream.filter((text) => text !== "")
-      )
-    })
-  ).pipe(
-    Cycles.withCyclesStream({
-      action: { kind: "llm.completion", name: `anthropic:${model}` },
-      estimate: Amount.tokens(estimate + maxOutputTokens)
-    })
-  )
+          default:
+            return Effect.succeed("")
+        }
+      }
+    }
+  }).pipe(Stream.filter((text) => text !== ""))
 }
 
+/** The text of a whole response. */
+export const textOf = ({ content }: Anthropic.Message): string =>
+  content.map((block) => (block.type === "text" ? block.text : "")).join("")
+
 if (import.meta.main) {
-  const [model = "claude-sonnet-5", prompt = "Hello"] = process.argv.slice(2)
-  const question = { client: new Anthropic(), model, prompt, maxOutputTokens: 2_000 }
-  await ask(question).pipe(
-    Effect.andThen(({ content }) =>
-      Console.log(content.map((block) => (block.type === "text" ? block.text : "")).join(""))
-    ),
-    Effect.andThen(Stream.runForEach(stream(question), (text) => Console.log(text))),
-    Effect.provide(NodeCycles.layerConfig()),
-    Effect.runPromise
-  )
+  await main("claude-sonnet-5", (model, prompt) => {
+    const question = { client: new Anthropic(), model, prompt, maxOutputTokens: 2_000 }
+    return Stream.concat(Stream.fromEffect(Effect.map(ask(question), textOf)), stream(question))
+  })
 }

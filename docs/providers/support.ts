@@ -1,11 +1,89 @@
 /**
- * What the programs of this folder share: prompt cancellation, errors that say whether anything may have been billed, estimates
- * and output limits. Copy it with the program that you use.
+ * What the programs of this folder share: the guards of a call and of a stream, errors that show whether anything may have been
+ * billed, estimates, output limits and prompt cancellation. Copy it with the program that you use.
  */
 import { Usage } from "@effect-cycles/ai"
-import { Effect, Schema, Stream } from "effect"
+import { Console, Effect, Schema, Stream } from "effect"
 import type { Scope } from "effect"
-import { Amount, Reservation } from "effect-cycles"
+import { Amount, Cycles, Reservation } from "effect-cycles"
+import { NodeCycles } from "effect-cycles/node"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// guards
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A call of a model, as its guard needs it. */
+export interface Call {
+  /** The name of the action, `provider:model`. */
+  readonly name: string
+  /** The estimated tokens of the input. */
+  readonly input: number
+  /** The most tokens that the model may generate. A cap of the budget lowers it. */
+  readonly maxOutputTokens: number
+  /** Makes the error of the call. `hasBegun` is true for an error after the response began. */
+  readonly errorOf: (cause: unknown, hasBegun: boolean) => ProviderError
+}
+
+const guardOf = ({ input, maxOutputTokens, name }: Call) => ({
+  action: { kind: "llm.completion", name },
+  estimate: Amount.tokens(input + maxOutputTokens)
+})
+
+/** Guards a call that returns its whole response. It sends the output limit, and charges the reported usage. */
+export const guardCall = <A>(
+  call: Call & {
+    /** Sends the request, without retries: a retry would be a second call under the same reservation. */
+    readonly send: (limit: number, signal: AbortSignal) => PromiseLike<A>
+    readonly usageOf: (response: A) => Usage.Usage | undefined
+  }
+) =>
+  Effect.gen(function* () {
+    const limit = yield* outputLimit(call.maxOutputTokens)
+    const most = call.input + limit
+    const response = yield* Effect.tryPromise({
+      try: async (signal) => call.send(limit, signal),
+      catch: (cause) => call.errorOf(cause, false)
+    }).pipe(chargeIfLost(most))
+    const usage = call.usageOf(response)
+    yield* usage === undefined ? recordEstimate(most) : recordUsage(usage)
+    return response
+  }).pipe(Cycles.withCycles(guardOf(call)))
+
+/** Counts the output of a stream until its usage is known: records the input and all text so far, as an estimate. */
+export type Meter = (input: number, text: string) => Effect.Effect<void, never, Reservation.Reservation>
+
+/** Guards a stream. It sends the output limit, and charges what `read` has recorded when the stream ends for any reason. */
+export const guardStream = <A, B>(
+  call: Call & {
+    /** Opens the stream, without retries. */
+    readonly open: (limit: number, signal: AbortSignal) => PromiseLike<AsyncIterable<A>>
+    /** Makes the function that handles each part: it records the text or the usage of the part, and returns an element. */
+    readonly read: (meter: Meter) => (part: A) => Effect.Effect<B, ProviderError, Reservation.Reservation>
+  }
+) =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const limit = yield* outputLimit(call.maxOutputTokens)
+      const parts = yield* cancellable((signal) => call.open(limit, signal), call.errorOf).pipe(
+        chargeIfLost(call.input)
+      )
+      yield* recordEstimate(call.input)
+      return Stream.mapEffect(parts, call.read(textMeter(limit)))
+    })
+  ).pipe(Cycles.withCyclesStream(guardOf(call)))
+
+/** Runs a program with the model and the prompt of the command line and the client of the environment, and prints its texts. */
+export const main = (
+  defaultModel: string,
+  program: (model: string, prompt: string) => Stream.Stream<string, unknown, Cycles.Cycles>
+): Promise<void> => {
+  const [model = defaultModel, prompt = "Hello"] = process.argv.slice(2)
+  return program(model, prompt).pipe(
+    Stream.runForEach((text) => Console.log(text)),
+    Effect.provide(NodeCycles.layerConfig()),
+    Effect.runPromise
+  )
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors
@@ -25,7 +103,7 @@ export class ProviderError extends Schema.TaggedError<ProviderError>()("Provider
   /** The message of the SDK. */
   message: Schema.String,
   /** The status of the response, if there was one. */
-  status: Schema.optional(Schema.Number),
+  status: Schema.optional(Schema.Finite),
   /** The error of the SDK. */
   cause: Schema.Defect()
 }) {
@@ -40,22 +118,27 @@ export class ProviderError extends Schema.TaggedError<ProviderError>()("Provider
   }
 }
 
-/** Makes the error of a call from the error of an SDK, its status, and the codes and messages in it. */
-export const providerError = (
-  provider: string,
-  cause: unknown,
-  status: number | undefined,
-  ...details: ReadonlyArray<unknown>
-): ProviderError => {
-  const message = cause instanceof Error ? cause.message : String(cause)
-  return new ProviderError({
-    provider,
-    reason: reasonOf(cause, status, [message, ...details].join(" ")),
-    message,
-    ...(status === undefined ? {} : { status }),
-    cause
-  })
-}
+/**
+ * Returns the `errorOf` of a provider's calls. `refusalOf` returns the status of an SDK's error, and the codes and texts in it. An
+ * error in a stream has begun and may be billed, even if the SDK's error has a status.
+ */
+export const providerErrors =
+  (
+    provider: string,
+    refusalOf: (cause: unknown) => { readonly status: number | undefined; readonly details?: unknown } | undefined
+  ): Call["errorOf"] =>
+  (cause, hasBegun) => {
+    if (cause instanceof ProviderError) return cause
+    const { details, status } = (hasBegun ? undefined : refusalOf(cause)) ?? {}
+    const message = cause instanceof Error ? cause.message : String(cause)
+    return new ProviderError({
+      provider,
+      reason: reasonOf(cause, status, `${message} ${String(details)}`),
+      message,
+      ...(status === undefined ? {} : { status }),
+      cause
+    })
+  }
 
 const reasonOf = (cause: unknown, status: number | undefined, details: string): ProviderError["reason"] => {
   if (status === undefined || status < 400) return isUnreachable(cause) ? "unreachable" : "lost"
@@ -83,30 +166,19 @@ export const textEstimate = (text: string): number => Math.ceil(Buffer.byteLengt
 /** Tokens of a prompt: its text, and some for the format of a message. */
 export const inputEstimate = (prompt: string): number => 8 + textEstimate(prompt)
 
-/** The output limit of a guarded call: the smaller one of its own limit and the cap of its reservation. */
-export const outputLimit = (maxOutputTokens: number): Effect.Effect<number, never, Reservation.Reservation> =>
+/** The output limit of a guarded call: its limit, or the cap of its reservation if that is lower. */
+const outputLimit = (maxOutputTokens: number): Effect.Effect<number, never, Reservation.Reservation> =>
   Effect.map(Reservation.caps, (caps) => Math.min(maxOutputTokens, caps?.maxTokens ?? maxOutputTokens))
 
 /** Records the tokens so far, as an estimate. */
-export const recordEstimate = (tokens: number): Effect.Effect<void, never, Reservation.Reservation> =>
+const recordEstimate = (tokens: number): Effect.Effect<void, never, Reservation.Reservation> =>
   Effect.orDie(Reservation.record({ actual: Amount.tokens(tokens), isEstimated: true }))
 
-/** Records the tokens of a response. Without usage it records the estimate. */
-export const recordUsage = (
-  usage: Usage.Usage | undefined,
-  estimate: number
-): Effect.Effect<void, never, Reservation.Reservation> =>
-  usage === undefined
-    ? recordEstimate(estimate)
-    : Effect.orDie(Reservation.record({ actual: Amount.tokens(Usage.total(usage)) }))
+/** Records reported usage. Without usage, the recorded estimate stays. */
+export const recordUsage = (usage: Usage.Usage | undefined): Effect.Effect<void, never, Reservation.Reservation> =>
+  usage === undefined ? Effect.void : Effect.orDie(Reservation.record({ actual: Amount.tokens(Usage.total(usage)) }))
 
-/**
- * Counts the output of a stream until its usage is known: each call records the input and all text so far, as an estimate that is
- * never above the output limit.
- */
-export const textMeter = (
-  limit: number
-): ((input: number, text: string) => Effect.Effect<void, never, Reservation.Reservation>) => {
+const textMeter = (limit: number): Meter => {
   let output = 0
   return (input, text) => {
     output = Math.min(limit, output + textEstimate(text))
@@ -118,7 +190,7 @@ export const textMeter = (
  * Charges a request whose response was lost, or that was cancelled: this many tokens, as an estimate. A request that was refused
  * costs nothing.
  */
-export const chargeIfLost =
+const chargeIfLost =
   (tokens: number) =>
   <A, R>(request: Effect.Effect<A, ProviderError, R>): Effect.Effect<A, ProviderError, R | Reservation.Reservation> =>
     request.pipe(

@@ -19,6 +19,7 @@ describe("api-docs", () => {
     for (const [name, path] of [
       ["effect-cycles", "client/src"],
       ["effect-cycles_node", "client/src/node"],
+      ["_effect-cycles_ai", "ai/src"],
       ["_effect-cycles_protocol", "protocol/src"],
       ["_effect-cycles_server", "server/src"],
       ["_effect-cycles_testing", "testing/src"]

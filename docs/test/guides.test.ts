@@ -74,10 +74,12 @@ describe("getting started", () => {
 })
 
 describe("the README", () => {
-  it("names every guide and the index every decision", () => {
+  it("lists every guide in one table, in order, and the index every decision", () => {
     const docs = join(import.meta.dirname, "..")
     const readme = readFileSync(join(docs, "../README.md"), "utf8")
-    for (const name of readdirSync(join(docs, "guide"))) expect(readme).toContain(`docs/guide/${name}`)
+    const table = /^## Guides\n\n((?:\|.*\n)*)/m.exec(readme)?.[1] ?? ""
+    const listed = Array.from(table.matchAll(/\(docs\/guide\/(.*?)\)/g), ([, name]) => name)
+    expect(listed).toEqual(readdirSync(join(docs, "guide")).toSorted())
     const index = readFileSync(join(docs, "decisions/README.md"), "utf8")
     for (const name of readdirSync(join(docs, "decisions"))) {
       if (name !== "README.md") expect(index).toContain(name)

@@ -3,181 +3,71 @@
  * with every shape of usage and every outcome.
  */
 import { CyclesModel } from "@effect-cycles/ai"
-import * as CyclesServer from "@effect-cycles/server/CyclesServer"
-import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { Effect, Layer, Redacted, Schema, Stream } from "effect"
 import type { Context } from "effect"
 import { AiError, Chat, LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
 import { FetchHttpClient, HttpClient, HttpClientResponse } from "effect/http"
-import { Cycles } from "effect-cycles"
-import type { FakeProvider, Story, UsageShape } from "../examples/support/fakeProvider.ts"
-import { make, usages } from "../examples/support/fakeProvider.ts"
+import type { FakeProvider } from "../examples/support/fakeProvider.ts"
 import * as OpenAiCompatible from "../examples/support/openAiCompatible.ts"
-
-const maxOutputTokens = 100
-
-/** The reservation is never above it: the input estimate of a short prompt and the output limit. */
-const most = maxOutputTokens + 100
-
-const Budget = CyclesTest.layer({ budgets: [{ unit: "TOKENS", allocated: 10_000 }] })
+import { charged, suite, withFake } from "./support/outcomes.ts"
+import type { Call, Failures, Program } from "./support/outcomes.ts"
 
 /** A guarded model on the fake provider. */
-const guarded = (fake: FakeProvider, model: string) =>
+const guarded = ({ maxOutputTokens, model, url }: Call) =>
   CyclesModel.layer({
     maxOutputTokens,
     outputLimit: OpenAiCompatible.outputLimit,
     onFailure: "estimate"
   }).pipe(
     Layer.provide(
-      OpenAiCompatible.layer({ baseUrl: `${fake.url}/v1`, apiKey: Redacted.make("key"), provider: "fake", model })
+      OpenAiCompatible.layer({ baseUrl: `${url}/v1`, apiKey: Redacted.make("key"), provider: "fake", model })
     ),
-    // The embedded server is the `HttpClient` of the test.
     Layer.provide(FetchHttpClient.layer)
   )
 
 /** A test of a guarded model. */
 const withModel = <A, E, R>(model: string, body: (fake: FakeProvider) => Effect.Effect<A, E, R>) =>
-  Effect.flatMap(make, (fake) => Effect.provide(body(fake), guarded(fake, model))).pipe(
-    Effect.scoped,
-    Effect.provide(Budget)
-  )
+  withFake((fake) => Effect.provide(body(fake), guarded({ url: fake.url, model, maxOutputTokens: 100 })))
 
-/** The tokens that are charged, once nothing is reserved. */
-const charged = Effect.gen(function* () {
-  yield* CyclesTest.expectNothingReserved()
-  const balance = yield* Stream.runHead(Cycles.balances())
-  return Number(Option.getOrUndefined(balance)?.spent?.amount ?? 0n)
-})
-
-const methods: ReadonlyArray<{
-  readonly name: string
-  readonly isStream: boolean
-  readonly run: Stream.Stream<string, AiError.AiError, LanguageModel.LanguageModel>
-}> = [
+const methods: ReadonlyArray<Program<AiError.AiError>> = [
   {
     name: "generateText",
     isStream: false,
-    run: Stream.fromEffect(Effect.map(LanguageModel.generateText({ prompt: "Hello" }), ({ text }) => text))
+    reportedEarly: () => 0,
+    run: (call) =>
+      Stream.fromEffect(Effect.map(LanguageModel.generateText({ prompt: "Hello" }), ({ text }) => text)).pipe(
+        Stream.provide(guarded(call))
+      )
   },
   {
     name: "streamText",
     isStream: true,
-    run: LanguageModel.streamText({ prompt: "Hello" }).pipe(
-      Stream.filter((part) => part.type === "text-delta"),
-      Stream.map((part) => part.delta)
-    )
+    reportedEarly: () => 0,
+    run: (call) =>
+      LanguageModel.streamText({ prompt: "Hello" }).pipe(
+        Stream.filter((part) => part.type === "text-delta"),
+        Stream.map((part) => part.delta),
+        Stream.provide(guarded(call))
+      )
   }
 ]
 
-const refusals: ReadonlyArray<readonly [Story, AiError.AiErrorReason["_tag"]]> = [
-  ["rate-limited", "RateLimitError"],
-  ["no-quota", "QuotaExhaustedError"],
-  ["overloaded", "InternalProviderError"],
-  ["too-long", "InvalidRequestError"],
-  ["proxy", "InternalProviderError"]
-]
+const reason = (_tag: AiError.AiErrorReason["_tag"]) => ({ reason: { _tag } })
 
-const isReported = (shape: UsageShape): boolean => shape !== "none" && shape !== "zero"
+const failures: Failures = {
+  refused: [
+    ["rate-limited", reason("RateLimitError")],
+    ["no-quota", reason("QuotaExhaustedError")],
+    ["overloaded", reason("InternalProviderError")],
+    ["too-long", reason("InvalidRequestError")],
+    ["proxy", reason("InternalProviderError")]
+  ],
+  lost: reason("InvalidOutputError"),
+  denied: reason("QuotaExhaustedError")
+}
 
-describe.each(methods)("$name", ({ isStream, run }) => {
-  it.live.each(refusals)("%s fails with %s, is asked once and costs nothing", ([story, reason]) =>
-    withModel(story, (fake) =>
-      Effect.gen(function* () {
-        const error = yield* Effect.flip(Stream.runDrain(run))
-        expect(error.reason._tag).toBe(reason)
-        expect(yield* charged).toBe(0)
-        expect(fake.requests).toHaveLength(1)
-      })
-    )
-  )
-
-  it.live.each(usages)("a complete response with usage %s", (shape) =>
-    withModel(`plain.${shape}`, (fake) =>
-      Effect.gen(function* () {
-        const texts = yield* Stream.runCollect(run)
-        expect(texts.join("").trim().split(" ")).toHaveLength(18)
-        expect(fake.requests.map(({ limit }) => limit)).toEqual([maxOutputTokens])
-        const spent = yield* charged
-        if (isReported(shape)) expect(spent).toBe(50)
-        expect(spent).toBeGreaterThanOrEqual(18)
-        expect(spent).toBeLessThanOrEqual(most)
-      })
-    )
-  )
-
-  const broken = usages.flatMap((shape) => [["dies", shape] as const, ["midstream", shape] as const])
-
-  it.live.each(broken)("%s with usage %s fails after the response began and is charged", ([story, shape]) =>
-    withModel(`${story}.${shape}`, (fake) =>
-      Effect.gen(function* () {
-        const error = yield* Effect.flip(Stream.runDrain(run))
-        expect(error.reason._tag).toBe("InvalidOutputError")
-        const spent = yield* charged
-        expect(spent).toBeGreaterThanOrEqual(4)
-        expect(spent).toBeLessThanOrEqual(most)
-        expect(fake.requests).toHaveLength(1)
-      })
-    )
-  )
-
-  it.live.each(usages)("stall with usage %s, cancelled: hangs up", (shape) =>
-    withModel(`stall.${shape}`, (fake) =>
-      Effect.gen(function* () {
-        const enough = yield* Deferred.make<void>()
-        let texts = 0
-        const fiber = yield* run.pipe(
-          Stream.runForEach(() => (++texts === 4 ? Deferred.succeed(enough, undefined) : Effect.void)),
-          Effect.forkChild
-        )
-        const request = yield* fake.arrived(1)
-        if (isStream) yield* Deferred.await(enough)
-        yield* Fiber.interrupt(fiber)
-        expect(yield* Effect.promise(() => request.hungUp)).toBe(true)
-        const spent = yield* charged
-        expect(spent).toBeGreaterThanOrEqual(isStream ? 4 : maxOutputTokens)
-        expect(spent).toBeLessThanOrEqual(most)
-      })
-    )
-  )
-
-  it.live.each(isStream ? usages : [])("drip with usage %s, cut after two texts: hangs up and is charged", (shape) =>
-    withModel(`drip.${shape}`, (fake) =>
-      Effect.gen(function* () {
-        yield* Stream.runDrain(Stream.take(run, 2))
-        const request = yield* fake.arrived(1)
-        expect(yield* Effect.promise(() => request.hungUp)).toBe(true)
-        const spent = yield* charged
-        expect(spent).toBeGreaterThanOrEqual(2)
-        expect(spent).toBeLessThanOrEqual(most)
-      })
-    )
-  )
-
-  it.live("sends a cap as the output limit, and charges the shorter response", () =>
-    withModel("plain", (fake) =>
-      Effect.gen(function* () {
-        yield* (yield* CyclesServer.CyclesServer).setCaps("TOKENS", { max_tokens: 16 })
-        const texts = yield* Stream.runCollect(run)
-        expect(texts.join("").trim().split(" ")).toHaveLength(4)
-        expect(fake.requests.map(({ limit }) => limit)).toEqual([16])
-        expect(yield* charged).toBe(36)
-      })
-    )
-  )
-
-  it.live("a denied call isn't sent", () =>
-    withModel("plain", (fake) =>
-      Effect.gen(function* () {
-        yield* (yield* CyclesServer.CyclesServer).setStatus("TOKENS", "FROZEN")
-        const exit = yield* Effect.exit(Stream.runDrain(run))
-        expect(Exit.isFailure(exit)).toBe(true)
-        expect(fake.requests).toHaveLength(0)
-        expect(yield* charged).toBe(0)
-      })
-    )
-  )
-})
+for (const method of methods) suite(method, failures, charged)
 
 describe("generateObject", () => {
   it.live("sends the schema, and decodes the object", () =>
@@ -404,7 +294,7 @@ describe("what other servers send", () => {
     }).pipe(Effect.provide(endpoint(JSON.stringify({ error: { message: "no GPU" } }), sse({ error: "no GPU" })).layer))
   )
 
-  it.effect("sends images, system messages and the output limit in its own field", () => {
+  it.effect("sends images, system messages, and the output limit in the field of the options", () => {
     const { layer, requests } = endpoint(whole({ content: "Hi" }))
     return Effect.gen(function* () {
       const prompt = Prompt.make([

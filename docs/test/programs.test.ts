@@ -7,8 +7,8 @@ import { folder, pages, programsOf, run } from "../programs.ts"
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** The code of these guides is compiled, or run by another test. */
-const withoutPrograms = ["10-operations", "18-runs"].map((name) => `docs/guide/${name}.md`)
+/** The guide to operations shows commands, which `operations.test.ts` runs. */
+const withoutPrograms = ["docs/guide/10-operations.md"]
 
 const guides = pages.filter((page) => page.startsWith("docs/guide/"))
 

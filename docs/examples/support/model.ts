@@ -1,5 +1,5 @@
 /**
- * A model that returns scripted responses, in place of a provider's.
+ * A model that returns scripted responses instead of calling a provider.
  */
 import { OutputLimit } from "@effect-cycles/ai"
 import * as LanguageModel from "effect/ai/LanguageModel"
@@ -23,7 +23,7 @@ const finish = (reason: Response.FinishReason, output: number): Response.FinishP
 })
 
 /** A response of text. */
-export const answer = (text: string, tokens: number): Parts => [{ type: "text", text }, finish("stop", tokens)]
+export const reply = (text: string, tokens: number): Parts => [{ type: "text", text }, finish("stop", tokens)]
 
 /** The call of a tool. */
 export const call = (name: string, params: unknown): Response.PartEncoded => ({
@@ -42,7 +42,7 @@ export const scripted = (...script: ReadonlyArray<Parts>) =>
     const next = Effect.contextWith((context: Context.Context<never>) =>
       Effect.sync(() => {
         limits.push(outputLimit.get(context))
-        const parts = turns.shift() ?? answer("The script is over.", 1)
+        const parts = turns.shift() ?? reply("The script is over.", 1)
         return parts.some((part) => part.type === "finish") ? [...parts] : [...parts, finish("tool-calls", 15)]
       })
     )

@@ -1,5 +1,5 @@
 /**
- * The stage of the examples: a server to play on, readable output, and checks that end the program.
+ * What the examples share: a server, readable output, and checks that end the program.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { NodeCyclesServer } from "@effect-cycles/server"
@@ -13,8 +13,10 @@ import type { SettlementJournal } from "effect-cycles"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { makeTenant, post } from "./administrator.ts"
+import type { AdminPlane } from "./administrator.ts"
 
-/** What an example is given. */
+/** What an example needs to connect. */
 export interface Connection {
   readonly baseUrl: string
   readonly tenant: string
@@ -23,7 +25,7 @@ export interface Connection {
   readonly journal: Layer.Layer<SettlementJournal.SettlementJournal>
 }
 
-/** A step did not come out as it should. */
+/** A check of an example failed. */
 class Wrong extends Schema.TaggedError<Wrong>()("Wrong", { what: Schema.String }) {
   override get message(): string {
     return `The example failed: ${this.what}`
@@ -33,7 +35,7 @@ class Wrong extends Schema.TaggedError<Wrong>()("Wrong", { what: Schema.String }
 /** Prints a line. */
 export const say = (line: string): Effect.Effect<void> => Effect.sync(() => console.log(`   ${line}`))
 
-/** Prints what holds, or fails. */
+/** Prints the claim if it holds, or fails. */
 export const check = (what: string, holds: boolean): Effect.Effect<void, Wrong> =>
   holds ? say(`ok: ${what}`) : Effect.fail(new Wrong({ what }))
 
@@ -44,33 +46,21 @@ export const section = <A, E, R>(title: string, body: Effect.Effect<A, E, R>): E
     body
   )
 
-/** Runs an example on the server that the environment names, or on an embedded one; ends with 1 where a step fails. */
+/** Runs an example on the server that the environment names, or on an embedded one; exits with 1 if a step fails. */
 export const withServer = <E extends { readonly message: string }>(
   budget: { readonly unit: string; readonly allocated: number },
   run: (connection: Connection) => Effect.Effect<void, E>
 ): void => {
   const program = Effect.gen(function* () {
-    const { adminKey, adminUrl, baseUrl } = yield* server
-    const admin = (path: string, body: object) =>
+    const { baseUrl, ...plane } = yield* server
+    const administrate = <A>(request: () => Promise<A>): Effect.Effect<A, Wrong> =>
       Effect.tryPromise({
-        try: async () => {
-          const response = await fetch(adminUrl + path, {
-            method: "POST",
-            headers: { "content-type": "application/json", "x-admin-api-key": adminKey },
-            body: JSON.stringify(body)
-          })
-          const text = await response.text()
-          if (!/^\s*\{/.test(text))
-            throw new Error(`${adminUrl}${path} isn't a response of a Cycles server: ${text.slice(0, 60)}`)
-          const parsed: unknown = JSON.parse(text)
-          if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(parsed)}`)
-          return Object(parsed)
-        },
+        try: request,
         catch: (cause) =>
           new Wrong({
             what:
               cause instanceof TypeError
-                ? `no Cycles server responds at ${adminUrl}: start it, or check CYCLES_ADMIN_URL`
+                ? `no Cycles server responds at ${plane.adminUrl}: start it, or check CYCLES_ADMIN_URL`
                 : cause instanceof Error
                   ? cause.message
                   : String(cause)
@@ -87,15 +77,15 @@ export const withServer = <E extends { readonly message: string }>(
     })
     yield* say(health.status === 200 ? "health: UP" : `this server guards its health page (${health.status})`)
     const tenant = `quick-${crypto.randomUUID().slice(0, 8)}`
-    yield* admin("/v1/admin/tenants", { tenant_id: tenant, name: "Quickstart" })
-    const key = yield* admin("/v1/admin/api-keys", { tenant_id: tenant, name: "agent" })
-    const allocated = { unit: budget.unit, amount: budget.allocated }
-    yield* admin("/v1/admin/budgets", { tenant_id: tenant, scope: `tenant:${tenant}`, unit: budget.unit, allocated })
-    yield* admin("/v1/admin/policies", {
-      tenant_id: tenant,
-      name: "writers",
-      scope_pattern: `tenant:${tenant}/agent:writer`,
-      caps: { max_tokens: 512, tool_denylist: ["shell"] }
+    const apiKey = yield* administrate(async () => {
+      const key = await makeTenant(plane, tenant, { unit: budget.unit, amount: budget.allocated })
+      await post(plane, "policies", {
+        tenant_id: tenant,
+        name: "writers",
+        scope_pattern: `tenant:${tenant}/agent:writer`,
+        caps: { max_tokens: 512, tool_denylist: ["shell"] }
+      })
+      return key
     })
     yield* say(`tenant ${tenant} with ${budget.allocated} ${budget.unit}, and caps for its agent "writer"`)
 
@@ -106,7 +96,7 @@ export const withServer = <E extends { readonly message: string }>(
     yield* run({
       baseUrl,
       tenant,
-      apiKey: Redacted.make(String(key["key_secret"])),
+      apiKey: Redacted.make(apiKey),
       journal: JournalSqlite.layer({ filename: join(folder, "journal.sqlite") })
     })
     console.log("\nDone.")
@@ -114,10 +104,8 @@ export const withServer = <E extends { readonly message: string }>(
   NodeRuntime.runMain(Effect.scoped(program))
 }
 
-interface Place {
+interface Place extends AdminPlane {
   readonly baseUrl: string
-  readonly adminUrl: string
-  readonly adminKey: string
 }
 
 const server = Effect.suspend((): Effect.Effect<Place, Wrong | NodeCyclesServer.ServerError, Scope.Scope> => {
