@@ -83,7 +83,7 @@ export const checkDocs = (): boolean => {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   const guides = filesOf("*.md").flatMap((path) => namedBlocks(path, readFileSync(path, "utf8")))
-  const examples = filesOf(...packages.map((name) => `packages/${name}/src/*.ts`)).flatMap((path) =>
+  const examples = filesOf(...packages.map((name) => `packages/${name}/src/**/*.ts`)).flatMap((path) =>
     namedBlocks(path, commentsOf(readFileSync(path, "utf8")))
   )
   if (guides.length === 0 || examples.length === 0) {
