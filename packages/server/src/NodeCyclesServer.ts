@@ -187,9 +187,9 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
     const host = options.host ?? "127.0.0.1"
     const isShared = options.adminPort === undefined
     // Reservations that expired while the server was down must not appear as ACTIVE in a response.
-    while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
+    yield* sweepAll(server)
     const limits = { ...defaultLimits, ...options.limits }
-    const page = options.page === true ? yield* makePage(server, options.data, sweepIntervalMs === 0) : undefined
+    const page = options.page === true ? yield* makePage(server, options.data) : undefined
     const listenOn = (port: number, plane: Plane, otherPort: number | undefined) =>
       Effect.catchIf(
         listen(host, port, respond(plane), page, limits),
@@ -209,11 +209,7 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
   })
 
 /** Creates the page, and closes it with the scope. */
-const makePage = (
-  server: Server,
-  data: string | undefined,
-  isSwept: boolean
-): Effect.Effect<Page.Page, never, Scope.Scope> =>
+const makePage = (server: Server, data: string | undefined): Effect.Effect<Page.Page, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
@@ -222,9 +218,9 @@ const makePage = (
       now,
       store: data === undefined ? "Ledger in memory" : `Ledger in ${Path.basename(data)}`,
       sweep: () => {
-        if (!isSwept) return
+        if (server.isSweptByTimer) return
         Handler.sweep(server, now())
-        if (server.store.isDirty()) server.store.commit()
+        server.store.commit()
       }
     })
     return yield* Effect.acquireRelease(Effect.succeed(page), ({ close }) => Effect.sync(close))
@@ -235,7 +231,7 @@ const sweepAll = (server: Server): Effect.Effect<void> =>
   Effect.gen(function* () {
     while (true) {
       const mayHaveMore = Handler.sweep(server, yield* Clock.currentTimeMillis)
-      if (server.store.isDirty()) server.store.commit()
+      server.store.commit()
       if (!mayHaveMore) return
       yield* Effect.yieldNow
     }

@@ -57,7 +57,7 @@ export const makeTestServer = (store?: Store, warn?: (message: string) => void):
       },
       server.nowMs
     )
-    if (internals.store.isDirty()) internals.store.commit()
+    internals.store.commit()
     const { status } = response
     return { status, headers: response.headers, body: response.body === "" ? {} : Object(Json.parse(response.body)) }
   }
