@@ -23,7 +23,7 @@ const eventsOf = (url: string, count: number, headers: Readonly<Record<string, s
     return Effect.sync(() => sent.destroy())
   })
 
-/** The status of a request for events, and of one for the page itself. */
+/** The status of a request for events. */
 const statusOf = (url: string, headers: Readonly<Record<string, string>>) =>
   Effect.map(send(url, request("HEAD", "/page/events", headers)), ({ status }) => status)
 
