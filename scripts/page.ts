@@ -100,7 +100,7 @@ const until = async (page: Page, expression: string): Promise<void> => {
     if ((await page.evaluate(expression)) === true) return
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  throw new Error(`after 15 seconds it is not true that ${expression}`)
+  throw new Error(`still false after 15 seconds: ${expression}`)
 }
 
 /** The contrast of the text of an element to the first opaque background behind it. */
