@@ -3,37 +3,28 @@
  * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node, and the program
  * `effect-cycles` runs. Finally it checks the size of a bundle.
  */
-import { spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseEnv } from "node:util"
 import { checkBundle, esbuildVersion } from "./bundle.ts"
+import { startDev } from "./dev.ts"
 import { bin, build, dependenciesOf, entriesOf, imports, packAll, peers, run, versionOf } from "./pack.ts"
 import { checkProgram } from "./program.ts"
 
-/** Starts `dev`, sends a request with what it printed, and stops it. */
-const startsDev = async (program: string): Promise<void> => {
-  const child = spawn(program, ["dev", "--port", "0", "--admin-port", "0"], { stdio: ["ignore", "pipe", "inherit"] })
-  const exited = new Promise<number | null>((resolve) => child.once("close", resolve))
+/** Starts `dev`, sends a request with the printed configuration, and stops it. */
+const checkDev = async (program: string): Promise<void> => {
+  const { kill, printed, stop } = await startDev(program, ["--port", "0", "--admin-port", "0"])
   try {
-    const printed = await new Promise<string>((resolve) => {
-      let text = ""
-      child.stdout.on("data", (chunk: Buffer) => {
-        text += String(chunk)
-        if (/^CYCLES_TENANT=/m.test(text)) resolve(text)
-      })
-      child.once("close", () => resolve(text))
-    })
     const { CYCLES_API_KEY: key = "", CYCLES_BASE_URL: url = "", CYCLES_TENANT: tenant = "" } = parseEnv(printed)
     const response = await fetch(`${url}/v1/balances?tenant=${tenant}`, { headers: { "x-cycles-api-key": key } })
     if (response.status !== 200)
       throw new Error(`FAIL cycles-server dev: GET /v1/balances is ${response.status}\n${printed}`)
+    const code = await stop()
+    if (code !== 0) throw new Error(`FAIL cycles-server dev: SIGTERM ends it with ${code}`)
   } finally {
-    child.kill("SIGTERM")
+    kill()
   }
-  const code = await exited
-  if (code !== 0) throw new Error(`FAIL cycles-server dev: SIGTERM ends it with ${code}`)
 }
 
 const folder = mkdtempSync(join(tmpdir(), "effect-cycles-build-"))
@@ -109,7 +100,7 @@ try {
   // The installed program, as `npx` runs it.
   const program = join(consumer, "node_modules/.bin/cycles-server")
   run(program, ["--version"], consumer)
-  await startsDev(program)
+  await checkDev(program)
   console.log("ok   cycles-server dev listens and prints the configuration of a client")
   if (!checkBundle(consumer)) process.exitCode = 1
 } finally {

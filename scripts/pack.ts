@@ -24,6 +24,7 @@ export const run = (command: string, args: ReadonlyArray<string>, cwd?: string):
   if (status !== 0) throw new Error(`FAIL ${command} ${args.join(" ")}`, { cause: error })
 }
 
+/** The path of a program that the workspace installs. */
 export const bin = (name: string): string => resolve("node_modules/.bin", name)
 
 /** The entry points of a package: its root and every public module. */
@@ -76,6 +77,9 @@ export const packAll = (folder: string): Readonly<Record<string, string>> =>
       return [name, resolve(folder, packed.filename)]
     })
   )
+
+/** The arguments of npm that install a project as a user would. */
+export const npmInstall: ReadonlyArray<string> = ["install", "--no-audit", "--no-fund", "--loglevel=error"]
 
 /** The dependencies of a project that uses the tarballs, by the names of their packages. */
 export const dependenciesOf = (tarballs: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>

@@ -2,14 +2,14 @@
  * `pnpm test:page [--screenshots FOLDER]`: tests the page of the server in Chromium, with the packed packages in a folder outside the
  * workspace. Without Chromium it is skipped; `CHROMIUM` is the path of another one.
  */
-import type { ChildProcess } from "node:child_process"
-import { spawn } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
-import { build, packAll, run, versionOf } from "./pack.ts"
+import type { Dev } from "./dev.ts"
+import { startDev } from "./dev.ts"
+import { build, dependenciesOf, npmInstall, packAll, run, versionOf } from "./pack.ts"
 
 const { screenshots } = parseArgs({ options: { screenshots: { type: "string" } } }).values
 
@@ -100,7 +100,7 @@ const until = async (page: Page, expression: string): Promise<void> => {
     if ((await page.evaluate(expression)) === true) return
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  throw new Error(`after 15 seconds it is not true that ${expression}`)
+  throw new Error(`still false after 15 seconds: ${expression}`)
 }
 
 /** The contrast of the text of an element to the first opaque background behind it. */
@@ -131,20 +131,10 @@ const [adminKey, apiKey] = ["page-admin-key", "cyc_test_page-tenant-key"]
 /** Starts the installed program on a port. */
 const serve = async (folder: string, port: string) => {
   const program = join(folder, "node_modules/.bin/cycles-server")
-  const child = spawn(
-    program,
-    ["dev", "--port", port, "--admin-port", "0", "--admin-key", adminKey, "--api-key", apiKey],
-    { stdio: ["ignore", "pipe", "inherit"] }
-  )
-  running.add(child)
-  const printed = await new Promise<string>((resolve, reject) => {
-    let text = ""
-    child.stdout.on("data", (chunk: Buffer) => {
-      text += String(chunk)
-      if (/^CYCLES_TENANT=/m.test(text)) resolve(text)
-    })
-    child.once("close", () => reject(new Error(`the server ended: ${text}`)))
-  })
+  const keyFlags = ["--admin-key", adminKey, "--api-key", apiKey]
+  const dev = await startDev(program, ["--port", port, "--admin-port", "0", ...keyFlags])
+  running.add(dev)
+  const { printed, stop } = dev
   const url = /^runtime plane +(\S+)$/m.exec(printed)?.[1] ?? ""
   const adminUrl = /^admin plane +(\S+) /m.exec(printed)?.[1] ?? ""
   const post = async (path: string, body: object): Promise<Readonly<Record<string, unknown>>> => {
@@ -155,18 +145,13 @@ const serve = async (folder: string, port: string) => {
     })
     return Object(await response.json())
   }
-  const stop = () =>
-    new Promise<void>((resolve) => {
-      child.once("close", () => resolve())
-      child.kill("SIGTERM")
-    })
   return { url, post, stop }
 }
 
 type Served = Awaited<ReturnType<typeof serve>>
 
 /** The processes to end if a test throws. */
-const running = new Set<ChildProcess>()
+const running = new Set<Dev>()
 
 let keys = 0
 
@@ -251,7 +236,7 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
     equal("no reservations", await page.locator("#no-reservations").isVisible(), true)
   })
   await check(
-    "shows changes by themselves: amounts, a live reservation with its time left, and a denial with its reason",
+    "shows changes without a reload: amounts, a live reservation with its time left, and a denial with its reason",
     async () => {
       await fill(server)
       const { reservation_id: id } = await server.post("/v1/reservations", reserveBody(20_000))
@@ -278,7 +263,9 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
     equal("the images", await page.evaluate("document.images.length"), 0)
     equal("the title", await page.evaluate("document.title"), "Cycles server")
   })
-  await check("is used by keyboard: skip link, pause, link, and the tables", async () => {
+  const dark = await open(server.url, "dark")
+  await dark.locator("#budget-list li:first-child").waitFor()
+  await check("works by keyboard: skip link, pause, and links", async () => {
     await page.evaluate("document.activeElement.blur()")
     const order: Array<unknown> = []
     for (let i = 0; i < 5; i++) {
@@ -289,15 +276,17 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
     equal("the order", order.slice(0, 3), ["Skip to budgets", "pause", "API"])
     equal("paused", await page.locator("#pause").getAttribute("aria-pressed"), "true")
     const before = await page.locator("#budget-list").textContent()
-    await server.post("/v1/reservations", reserveBody(11_000, { agent: "summarizer-of-long-documents" }))
-    await page.evaluate("new Promise((resolve) => setTimeout(resolve, 1500))")
+    // When the other page shows the second change, this one has received the first one.
+    for (const amount of ["11,000", "12,000"]) {
+      const body = reserveBody(Number(amount.replace(",", "")), { agent: "summarizer-of-long-documents" })
+      await server.post("/v1/reservations", body)
+      await until(dark, `document.querySelector("#reservation-rows").innerText.includes("${amount} tokens")`)
+    }
     equal("the budgets while paused", await page.locator("#budget-list").textContent(), before)
     await page.evaluate("document.querySelector('#pause').focus()")
     await page.keyboard.press("Enter")
     await until(page, `document.querySelector("#budget-list").textContent !== ${JSON.stringify(before)}`)
   })
-  const dark = await open(server.url, "dark")
-  await dark.locator("#budget-list li:first-child").waitFor()
   for (const [name, themed] of [
     ["light", page],
     ["dark", dark]
@@ -339,6 +328,9 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
   await check("connects again after a restart of the server", async () => {
     await server.stop()
     await until(page, "document.querySelector('#connection').dataset.state === 'lost'")
+    await page.evaluate("document.querySelector('#pause').click()")
+    await page.evaluate("document.querySelector('#pause').click()")
+    equal("the state", await page.locator("#connection").textContent(), "Disconnected, trying again")
     server = await serve(folder, port)
     await until(page, "document.querySelector('#connection').dataset.state === 'live'")
     await until(page, "document.querySelectorAll('#budget-list li').length === 2")
@@ -350,7 +342,7 @@ const test = async (browser: Browser, folder: string): Promise<void> => {
     equal("the errors", unexpected, [])
   })
   for (const theme of ["light", "dark"] as const) {
-    await check(`asks for the admin key under another host, by keyboard, in the ${theme} theme`, async () => {
+    await check(`requires the admin key under another host, by keyboard, in the ${theme} theme`, async () => {
       const remote = await open(`http://cycles.test:${port}/`, theme)
       await remote.locator("#login").waitFor()
       equal("the focus", await focused(remote), "key")
@@ -387,19 +379,18 @@ if (executablePath === undefined) {
   try {
     if (screenshots !== undefined) mkdirSync(screenshots, { recursive: true })
     build()
-    const { protocol, server } = packAll(folder)
+    const { protocol = "", server = "" } = packAll(folder)
     const manifest = {
       private: true,
       type: "module",
       dependencies: {
-        "@effect-cycles/protocol": `file:${protocol}`,
-        "@effect-cycles/server": `file:${server}`,
+        ...dependenciesOf({ protocol, server }),
         effect: versionOf("effect"),
         "playwright-core": "^1.50.0"
       }
     }
     writeFileSync(join(folder, "package.json"), JSON.stringify(manifest))
-    run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], folder)
+    run("npm", npmInstall, folder)
     const playwright: Playwright = await import(
       pathToFileURL(resolve(folder, "node_modules/playwright-core/index.mjs")).href
     )
@@ -410,7 +401,7 @@ if (executablePath === undefined) {
     try {
       await test(browser, folder)
     } finally {
-      for (const child of running) child.kill("SIGKILL")
+      for (const { kill } of running) kill()
       await browser.close()
     }
   } finally {

@@ -16,7 +16,7 @@ import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { journalLines, quickstartLines } from "../packages/conformance/src/internal/runtimes/expected.ts"
 import { esbuildVersion } from "./bundle.ts"
-import { build, dependenciesOf, imports, packAll, peers, versionOf } from "./pack.ts"
+import { build, dependenciesOf, imports, npmInstall, packAll, peers, versionOf } from "./pack.ts"
 
 const programs = resolve("packages/conformance/src/internal/runtimes")
 const examples = resolve("docs/examples")
@@ -74,7 +74,7 @@ const install = (name: string, dependencies: Readonly<Record<string, string>>): 
   const target = join(folder, name)
   mkdirSync(target)
   writeFileSync(join(target, "package.json"), JSON.stringify({ private: true, type: "module", dependencies }))
-  const { isOk, stderr } = execute("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], target)
+  const { isOk, stderr } = execute("npm", npmInstall, target)
   if (isOk) return target
   const missing = Object.entries(dependencies).find(
     ([name, range]) =>

@@ -60,9 +60,7 @@ export const make = (quirks?: WithQuirks.Quirks): Effect.Effect<FaultServer, nev
     const waiting = new Set<() => void>()
 
     const handle: Loopback.Listener = (incoming, text, outgoing) => {
-      const { method, url = "/" } = incoming
-      const headers: Record<string, string> = {}
-      for (const [name, value] of Object.entries(incoming.headers)) headers[name] = String(value)
+      const { headers, method, url } = Loopback.requestOf(incoming, text)
       const abandon = transport.start(
         {
           method: method === "POST" ? "POST" : "GET",

@@ -2,7 +2,7 @@
  * Runs one guarded call that is described by a JSON object, with the Node layers, for external test runners. It sends only the
  * requests of the client's lifecycle.
  *
- * `CallSpec` declares the fields of the input; the README of this package describes them.
+ * `CallSpec` declares the fields of the input; `docs/maintainers/conformance.md` describes them.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"

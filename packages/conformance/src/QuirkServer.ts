@@ -8,7 +8,6 @@
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type * as Http from "node:http"
 import * as WithQuirks from "./internal/quirks.ts"
 import * as Loopback from "./internal/loopback.ts"
 
@@ -43,14 +42,7 @@ export const make = (options: Options = {}): Effect.Effect<QuirkServer, never, S
     const server = yield* CyclesServer.makeMemoryServer(options)
     const run = Effect.runSyncWith(yield* Effect.context<never>())
     const around = WithQuirks.make((incoming, body, outgoing) => {
-      const response = run(
-        server.handle({
-          method: incoming.method ?? "GET",
-          url: incoming.url ?? "/",
-          headers: single(incoming.headers),
-          body
-        })
-      )
+      const response = run(server.handle(Loopback.requestOf(incoming, body)))
       // Written before the end, so that the response has no content-length.
       outgoing.writeHead(response.status, response.headers)
       outgoing.write(response.body)
@@ -59,12 +51,3 @@ export const make = (options: Options = {}): Effect.Effect<QuirkServer, never, S
     const url = yield* Loopback.listen(options.port ?? 0, around.listener, around.isServed)
     return { url, server, counts: around.counts, forgetKeys: around.forgetKeys }
   })
-
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
-
-const single = (headers: Http.IncomingHttpHeaders): Readonly<Record<string, string>> =>
-  Object.fromEntries(
-    Object.entries(headers).flatMap(([name, value]) => (typeof value === "string" ? [[name, value]] : []))
-  )

@@ -43,6 +43,6 @@ const seed = ({ server: { store } }: NodeCyclesServer.Running, text: string): bo
     isOverLimit: set["is_over_limit"] === undefined ? budget.isOverLimit : String(set["is_over_limit"]) === "true",
     status: status === "CLOSED" || status === "FROZEN" || status === "ACTIVE" ? status : budget.status
   })
-  if (store.isDirty()) store.commit()
+  store.commit()
   return true
 }

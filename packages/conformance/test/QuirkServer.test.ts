@@ -122,18 +122,18 @@ describe("QuirkServer", () => {
   it.live("closes a connection after its last request, announced or abruptly", () =>
     scoped(
       Effect.gen(function* () {
-        const polite = yield* serve({ keyCheckMs: 0, requestsPerConnection: 3 })
+        const announced = yield* serve({ keyCheckMs: 0, requestsPerConnection: 3 })
         const agent = yield* agentOf(1)
-        const ask = (server: QuirkServer.QuirkServer) =>
+        const getFrom = (server: QuirkServer.QuirkServer) =>
           get(agent, `${server.url}/v1/reservations/none`, Redacted.value(server.server.apiKey))
-        const said: Array<string | undefined> = []
-        for (let i = 0; i < 4; i++) said.push((yield* ask(polite)).headers.connection)
-        expect(said).toEqual(["keep-alive", "keep-alive", "close", "keep-alive"])
-        expect(polite.counts()).toMatchObject({ connections: 2, cut: 0 })
+        const connections: Array<string | undefined> = []
+        for (let i = 0; i < 4; i++) connections.push((yield* getFrom(announced)).headers.connection)
+        expect(connections).toEqual(["keep-alive", "keep-alive", "close", "keep-alive"])
+        expect(announced.counts()).toMatchObject({ connections: 2, cut: 0 })
 
         const abrupt = yield* serve({ keyCheckMs: 0, requestsPerConnection: 3, closing: "abrupt" })
-        for (let i = 0; i < 3; i++) yield* ask(abrupt)
-        expect(yield* Effect.flip(ask(abrupt))).toMatchObject({ code: "ECONNRESET" })
+        for (let i = 0; i < 3; i++) yield* getFrom(abrupt)
+        expect(yield* Effect.flip(getFrom(abrupt))).toMatchObject({ code: "ECONNRESET" })
         expect(abrupt.counts()).toMatchObject({ connections: 1, cut: 1 })
       })
     )

@@ -181,12 +181,14 @@ const setState = (state, text) => {
   setText(byId("connection"), text)
 }
 
+const setLive = () => setState("live", isPaused ? "Paused" : "Live")
+
 const receive = (snapshot) => {
   latest = snapshot
   byId("login").hidden = true
   byId("ledger").hidden = false
   byId("pause").hidden = false
-  setState("live", isPaused ? "Paused" : "Live")
+  setLive()
   if (!isPaused) render(snapshot)
 }
 
@@ -226,7 +228,7 @@ const connect = async () => {
       }
       if (response.ok) for await (const snapshot of eventsOf(response)) receive(snapshot)
     } catch {
-      // The server is down or was restarted. The next attempt finds out.
+      // The server is down or was restarted, so the connection is opened again.
     }
     setState("lost", "Disconnected, trying again")
     await delay(1_000)
@@ -247,7 +249,8 @@ byId("login").addEventListener("submit", (event) => {
 byId("pause").addEventListener("click", () => {
   isPaused = !isPaused
   byId("pause").setAttribute("aria-pressed", String(isPaused))
-  setState("live", isPaused ? "Paused" : "Live")
+  // A disconnected page keeps its state until the next event.
+  if (byId("connection").dataset.state === "live") setLive()
   if (!isPaused && latest !== undefined) render(latest)
 })
 

@@ -24,11 +24,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { isUtf8 } from "node:buffer"
 import * as Http from "node:http"
 import * as Path from "node:path"
 import * as CyclesServer from "./CyclesServer.ts"
 import type { Request, Response, Server } from "./internal/call.ts"
+import type { Respond } from "./internal/exchange.ts"
+import { serve } from "./internal/exchange.ts"
 import type { Plane } from "./internal/handler.ts"
 import * as Handler from "./internal/handler.ts"
 import * as Page from "./internal/page.ts"
@@ -69,12 +70,15 @@ export interface Options {
   readonly sweepInterval?: Duration.Input | undefined
   /**
    * Whether `/` is a page with budgets, live reservations and the latest denials, and `/openapi.json` the description of the runtime
-   * plane. Except on the machine of the server, the page asks for the admin key. Default: false.
+   * plane. The page needs no key on the machine of the server, and the admin key elsewhere. Default: false.
    */
   readonly page?: boolean | undefined
-  /** Called after each response, for a request log. Default: nothing. */
+  /**
+   * Called after each response of a plane, for a request log. Not called for requests of the page, and for requests that are
+   * too large or aren't HTTP. Default: nothing.
+   */
   readonly onRequest?: ((request: HandledRequest) => void) | undefined
-  /** Called for a request that is accepted but does less than it asks for. Default: nothing. */
+  /** Called for an accepted request with fields that have no effect. Default: nothing. */
   readonly onWarning?: ((message: string) => void) | undefined
 }
 
@@ -91,7 +95,7 @@ export interface HandledRequest {
   readonly path: string
   /** The HTTP status. */
   readonly status: number
-  /** The time from the whole request to its response, including the write to the data file, in milliseconds. */
+  /** The time from the end of the request to its response, in milliseconds. It includes the write to the data file. */
   readonly durationMs: number
   /** The id of the tenant whose key the request has, if any. */
   readonly tenant: string | undefined
@@ -187,9 +191,9 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
     const host = options.host ?? "127.0.0.1"
     const isShared = options.adminPort === undefined
     // Reservations that expired while the server was down must not appear as ACTIVE in a response.
-    while (Handler.sweep(server, clock.currentTimeMillisUnsafe())) if (store.isDirty()) store.commit()
+    yield* sweepAll(server)
     const limits = { ...defaultLimits, ...options.limits }
-    const page = options.page === true ? yield* makePage(server, options.data, sweepIntervalMs === 0) : undefined
+    const page = options.page === true ? yield* makePage(server, options.data) : undefined
     const listenOn = (port: number, plane: Plane, otherPort: number | undefined) =>
       Effect.catchIf(
         listen(host, port, respond(plane), page, limits),
@@ -209,11 +213,7 @@ export const make = (options: Options): Effect.Effect<Running, ServerError, Scop
   })
 
 /** Creates the page, and closes it with the scope. */
-const makePage = (
-  server: Server,
-  data: string | undefined,
-  isSwept: boolean
-): Effect.Effect<Page.Page, never, Scope.Scope> =>
+const makePage = (server: Server, data: string | undefined): Effect.Effect<Page.Page, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
@@ -222,9 +222,9 @@ const makePage = (
       now,
       store: data === undefined ? "Ledger in memory" : `Ledger in ${Path.basename(data)}`,
       sweep: () => {
-        if (!isSwept) return
+        if (server.isSweptByTimer) return
         Handler.sweep(server, now())
-        if (server.store.isDirty()) server.store.commit()
+        server.store.commit()
       }
     })
     return yield* Effect.acquireRelease(Effect.succeed(page), ({ close }) => Effect.sync(close))
@@ -235,7 +235,7 @@ const sweepAll = (server: Server): Effect.Effect<void> =>
   Effect.gen(function* () {
     while (true) {
       const mayHaveMore = Handler.sweep(server, yield* Clock.currentTimeMillis)
-      if (server.store.isDirty()) server.store.commit()
+      server.store.commit()
       if (!mayHaveMore) return
       yield* Effect.yieldNow
     }
@@ -247,8 +247,6 @@ const defaultSweepMs = 5_000
 // ---------------------------------------------------------------------------------------------------------------------
 // group commit
 // ---------------------------------------------------------------------------------------------------------------------
-
-type Respond = (request: Request, send: (response: Response) => void) => void
 
 /**
  * Handles requests, and sends their responses after the next commit. One transaction covers all requests of one turn of the
@@ -268,7 +266,7 @@ const groupCommit = (server: Server, now: () => number, onRequest: Options["onRe
 
   return (plane: Plane): Respond =>
     (request, send) => {
-      const startedAt = performance.now()
+      const startedAt = onRequest === undefined ? 0 : performance.now()
       const response = Handler.handle(server, plane, request, now())
       pending.push(() => {
         send(response)
@@ -349,97 +347,6 @@ const listen = (
       return typeof address === "object" && address !== null ? address.port : port
     }
   )
-
-const serve = (
-  incoming: Http.IncomingMessage,
-  outgoing: Http.ServerResponse,
-  respond: Respond,
-  maxBodyBytes: number
-): void => {
-  const send = ({ body, headers, status }: Response): void => {
-    const length = Buffer.byteLength(body)
-    const fields: Array<string> = []
-    for (const name in headers) fields.push(name, headers[name] ?? "")
-    if (length > 0) fields.push("content-length", String(length))
-    outgoing.writeHead(status, fields)
-    // If each character is one byte, latin1 avoids the encoding to UTF-8.
-    outgoing.end(body, length === body.length ? "latin1" : "utf8")
-  }
-  const respondTo = (bytes: Buffer): void => {
-    const { headers, method = "GET", url = "/" } = incoming
-    respond(
-      {
-        method,
-        url,
-        headers: hasSingleValues(headers) ? headers : singleValues(headers),
-        body: bytes.toString("utf8"),
-        isMalformed: !isUtf8(bytes)
-      },
-      send
-    )
-  }
-  incoming.on("error", () => outgoing.destroy())
-  if (incoming.method === "GET" || incoming.method === "HEAD") {
-    incoming.resume()
-    respondTo(noBytes)
-    return
-  }
-  const chunks: Array<Buffer> = []
-  let size = 0
-  incoming.on("data", (chunk: Buffer) => {
-    const before = size
-    size += chunk.length
-    if (size <= maxBodyBytes) {
-      chunks.push(chunk)
-      return
-    }
-    if (before <= maxBodyBytes) {
-      chunks.length = 0
-      rejectBody(outgoing, maxBodyBytes)
-    }
-    // Reading and dropping the rest lets the client receive the 413. The limit ends an endless body.
-    if (size > 8 * maxBodyBytes) incoming.destroy()
-  })
-  incoming.on("end", () => {
-    if (size > maxBodyBytes) outgoing.end()
-    else respondTo(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
-  })
-}
-
-const noBytes = Buffer.alloc(0)
-
-/** Sends a 413 that announces the end of the connection. */
-const rejectBody = (outgoing: Http.ServerResponse, maxBodyBytes: number): void => {
-  const id = globalThis.crypto.randomUUID()
-  const trace = globalThis.crypto.randomUUID().replaceAll("-", "")
-  const body = JSON.stringify({
-    error: "INVALID_REQUEST",
-    message: `A body has at most ${maxBodyBytes} bytes`,
-    request_id: id,
-    trace_id: trace
-  })
-  outgoing.writeHead(413, {
-    "content-type": "application/json",
-    "content-length": Buffer.byteLength(body),
-    connection: "close",
-    [Headers.REQUEST_ID]: id,
-    [Headers.TRACE_ID]: trace
-  })
-  outgoing.write(body)
-}
-
-/** Whether all header values are strings. Node joins repeated headers into one string, except `set-cookie`. */
-const hasSingleValues = (headers: Http.IncomingHttpHeaders): headers is Record<string, string | undefined> =>
-  headers["set-cookie"] === undefined
-
-const singleValues = (headers: Http.IncomingHttpHeaders): Request["headers"] => {
-  const result: Record<string, string> = {}
-  for (const name in headers) {
-    const value = headers[name]
-    if (typeof value === "string") result[name] = value
-  }
-  return result
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // errors

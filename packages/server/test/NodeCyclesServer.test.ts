@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as Net from "node:net"
 import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
-import { connect, createTenant, request, send, start, untilClosed } from "./support/sockets.ts"
+import { call, connect, createTenant, request, send, start, untilClosed } from "./support/sockets.ts"
 import { estimateBody, uniqueKey } from "./support/testServer.ts"
 
 const reserve = JSON.stringify(estimateBody("k", 1))
@@ -248,17 +248,8 @@ describe("NodeCyclesServer", () => {
     it.live.each(["ascii", "grüße", "日本 🙂"])("returns the text %s unchanged", (name) =>
       Effect.gen(function* () {
         const { apiKey, url } = yield* start()
-        const headers = { "x-cycles-api-key": apiKey, "content-type": "application/json" }
-        const call = (path: string, body?: object) =>
-          Effect.promise(async () => {
-            const response = await fetch(
-              `${url}/v1/${path}`,
-              body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) }
-            )
-            return Object(await response.json())
-          })
-        const { reservation_id } = yield* call("reservations", estimateBody("k", 1, { action: { kind: "k", name } }))
-        expect((yield* call(`reservations/${reservation_id}`)).action.name).toBe(name)
+        const { body } = yield* call(url, apiKey, "reservations", estimateBody("k", 1, { action: { kind: "k", name } }))
+        expect((yield* call(url, apiKey, `reservations/${body.reservation_id}`)).body.action.name).toBe(name)
       })
     )
   })
@@ -268,13 +259,7 @@ describe("NodeCyclesServer", () => {
       Effect.gen(function* () {
         const { adminUrl, server, url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K" })
         const apiKey = yield* Effect.promise(() => createTenant(adminUrl))
-        yield* Effect.promise(() =>
-          fetch(`${url}/v1/reservations`, {
-            method: "POST",
-            headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
-            body: JSON.stringify(estimateBody("k", 5, { ttl_ms: 10_000, grace_period_ms: 0 }))
-          })
-        )
+        yield* call(url, apiKey, "reservations", estimateBody("k", 5, { ttl_ms: 10_000, grace_period_ms: 0 }))
         const reserved = () => server.store.budgets.get("TOKENS tenant:acme")?.reserved
         yield* TestClock.adjust("10 seconds")
         expect([reserved(), server.store.responses.size()]).toEqual([5n, 1])
@@ -289,22 +274,21 @@ describe("NodeCyclesServer", () => {
       Effect.gen(function* () {
         const { adminUrl, url } = yield* NodeCyclesServer.make({ port: 0, adminKey: "K", sweepInterval: "5 seconds" })
         const apiKey = yield* Effect.promise(() => createTenant(adminUrl))
-        const call = (path: string, body?: object) =>
-          Effect.promise(async () => {
-            const response = await fetch(`${url}/v1/${path}`, {
-              method: body === undefined ? "GET" : "POST",
-              headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
-              ...(body === undefined ? undefined : { body: JSON.stringify(body) })
-            })
-            return { status: response.status, body: Object(await response.json()) }
-          })
-        const reserved = Effect.map(call("balances?tenant=acme"), ({ body }) => body.balances[0].reserved.amount)
+        const reserved = Effect.map(
+          call(url, apiKey, "balances?tenant=acme"),
+          ({ body }) => body.balances[0].reserved.amount
+        )
         yield* TestClock.adjust("1 second")
-        const { body } = yield* call("reservations", estimateBody("k", 5, { ttl_ms: 1_000, grace_period_ms: 0 }))
+        const { body } = yield* call(
+          url,
+          apiKey,
+          "reservations",
+          estimateBody("k", 5, { ttl_ms: 1_000, grace_period_ms: 0 })
+        )
         yield* TestClock.adjust("3 seconds")
         expect(yield* reserved).toBe(5)
         const commit = { idempotency_key: "c", actual: { unit: "TOKENS", amount: 1 } }
-        expect((yield* call(`reservations/${body.reservation_id}/commit`, commit)).status).toBe(410)
+        expect((yield* call(url, apiKey, `reservations/${body.reservation_id}/commit`, commit)).status).toBe(410)
         yield* TestClock.adjust("1 second")
         expect(yield* reserved).toBe(0)
       })

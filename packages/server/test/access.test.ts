@@ -69,7 +69,7 @@ describe("access", () => {
       expect(server.request("balances?tenant=acme", undefined, keyWith("admin:write")).status).toBe(403)
     })
 
-    it("rejects a key from its expiry instant on with KEY_EXPIRED", () => {
+    it("rejects a key with KEY_EXPIRED from the instant when it expires", () => {
       const server = makeTestServer()
       const expires_at = new Date(server.nowMs + 1_000).toISOString()
       const key = createKey(server, { expires_at }).secret

@@ -162,7 +162,7 @@ describe("cycles-server", () => {
       ]
     }
 
-    it.live("creates what is missing, and changes nothing at the next start", () =>
+    it.live("creates missing objects, and changes nothing at the next start", () =>
       Effect.gen(function* () {
         const folder = yield* makeFolder
         const file = join(folder, "seed.json")
@@ -277,6 +277,7 @@ describe("cycles-server", () => {
       expect(printed()).toMatch(/^listening on /)
     })
   )
+
   it.live("listens on the loopback interface and prints one line with its URL and process id", () =>
     Effect.gen(function* () {
       const { child, printed } = yield* run()

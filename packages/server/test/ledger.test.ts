@@ -109,7 +109,7 @@ class CommandRunner {
       },
       this.nowMs
     )
-    if (this.server.store.isDirty()) this.server.store.commit()
+    this.server.store.commit()
     this.responses.push(`${status} ${body}`)
     return body
   }

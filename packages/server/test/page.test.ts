@@ -5,7 +5,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Http from "node:http"
-import { request, send, start } from "./support/sockets.ts"
+import { call, request, send, start } from "./support/sockets.ts"
 import { estimateBody } from "./support/testServer.ts"
 
 /** The data of the first events of a page. */
@@ -23,7 +23,7 @@ const eventsOf = (url: string, count: number, headers: Readonly<Record<string, s
     return Effect.sync(() => sent.destroy())
   })
 
-/** The status of a request for events, and of one for the page itself. */
+/** The status of a request for events. */
 const statusOf = (url: string, headers: Readonly<Record<string, string>>) =>
   Effect.map(send(url, request("HEAD", "/page/events", headers)), ({ status }) => status)
 
@@ -98,14 +98,7 @@ describe("page", () => {
   it.live("sends budgets, live reservations and denials when they change", () =>
     Effect.gen(function* () {
       const { apiKey, url } = yield* start({ page: true })
-      const post = (path: string, body: object) =>
-        Effect.promise(() =>
-          fetch(`${url}/v1/${path}`, {
-            method: "POST",
-            headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
-            body: JSON.stringify(body)
-          })
-        )
+      const post = (path: string, body: object) => call(url, apiKey, path, body)
       yield* post("reservations", estimateBody("a", 5, { ttl_ms: 60_000 }))
       yield* post("reservations", estimateBody("b", 5_000_000))
       yield* post("reservations", estimateBody("b", 1, { overage_policy: "BOGUS" }))

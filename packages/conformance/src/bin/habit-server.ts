@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { parseArgs } from "node:util"
+import { runUntilSignal } from "../internal/untilSignal.ts"
 import * as QuirkServer from "../QuirkServer.ts"
 
 const { values } = parseArgs({
@@ -28,13 +29,6 @@ const program = Effect.gen(function* () {
   })
   const apiKey = Redacted.value(server.apiKey)
   console.log(JSON.stringify({ baseUrl: url, tenant: server.tenant, apiKey, pid: process.pid }))
-  yield* Effect.callback<void>((resume) => {
-    process.once("SIGINT", () => resume(Effect.void))
-    process.once("SIGTERM", () => resume(Effect.void))
-  })
 })
 
-Effect.runPromise(Effect.scoped(program)).catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
-})
+runUntilSignal(program)

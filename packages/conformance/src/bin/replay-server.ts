@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import { runUntilSignal } from "../internal/untilSignal.ts"
 import * as ReplayServer from "../ReplayServer.ts"
 
 const { values } = parseArgs({
@@ -24,13 +25,6 @@ const program = Effect.gen(function* () {
     data: values.data
   })
   console.log(`listening on ${running.url} (pid ${process.pid})`)
-  yield* Effect.callback<void>((resume) => {
-    process.once("SIGINT", () => resume(Effect.void))
-    process.once("SIGTERM", () => resume(Effect.void))
-  })
 })
 
-Effect.runPromise(Effect.scoped(program)).catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
-})
+runUntilSignal(program)

@@ -10,7 +10,7 @@ export interface Admin {
 }
 
 /** Sends a request to the administrator's API. An error response is a defect that contains its text. */
-export const ask = (
+export const send = (
   admin: Admin,
   method: "GET" | "POST" | "PATCH",
   path: string,
@@ -31,8 +31,8 @@ export const ask = (
 /** Makes a tenant. Returns a key with the permissions of the runtime API. */
 export const makeTenant = (admin: Admin, tenant: string, options?: object): Effect.Effect<Redacted.Redacted> =>
   Effect.gen(function* () {
-    yield* ask(admin, "POST", "/tenants", { tenant_id: tenant, name: tenant, ...options })
-    const key = yield* ask(admin, "POST", "/api-keys", { tenant_id: tenant, name: "suite" })
+    yield* send(admin, "POST", "/tenants", { tenant_id: tenant, name: tenant, ...options })
+    const key = yield* send(admin, "POST", "/api-keys", { tenant_id: tenant, name: "suite" })
     return Redacted.make(String(key["key_secret"]))
   })
 
@@ -45,7 +45,7 @@ export const makeBudget = (
   overdraftLimit: number | bigint = 0
 ): Effect.Effect<void> =>
   Effect.asVoid(
-    ask(admin, "POST", "/budgets", {
+    send(admin, "POST", "/budgets", {
       tenant_id: tenant,
       scope: `tenant:${tenant}${scope === "" ? "" : `/${scope}`}`,
       unit: "TOKENS",

@@ -25,12 +25,7 @@ export const make: Effect.Effect<LedgerServer, never, Scope.Scope> = Effect.gen(
   /** Charged events by id. A repeated request returns the same id. */
   const events = new Map<string, { readonly name: string; readonly amount: number }>()
   const url = yield* Loopback.listen(0, (incoming, body, outgoing) => {
-    const headers = Object.fromEntries(
-      Object.entries(incoming.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join() : value])
-    )
-    const response = runSync(
-      server.handle({ method: incoming.method ?? "GET", url: incoming.url ?? "/", headers, body })
-    )
+    const response = runSync(server.handle(Loopback.requestOf(incoming, body)))
     if (incoming.url === "/v1/events" && response.status === 201) {
       const event = JSON.parse(response.body)
       const { action, actual } = JSON.parse(body)

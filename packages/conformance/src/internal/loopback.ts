@@ -6,6 +6,14 @@ import * as Http from "node:http"
 /** Handles a request whose body has been read. */
 export type Listener = (incoming: Http.IncomingMessage, body: string, outgoing: Http.ServerResponse) => void
 
+/** Returns the request for `CyclesServer.handle`. Node joins repeated headers into one string, except `set-cookie`. */
+export const requestOf = ({ headers, method = "GET", url = "/" }: Http.IncomingMessage, body: string) => ({
+  method,
+  url,
+  headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),
+  body
+})
+
 /** Called when the headers of a request have arrived. Returns whether the request is processed. */
 export type RequestFilter = (incoming: Http.IncomingMessage, outgoing: Http.ServerResponse) => boolean
 

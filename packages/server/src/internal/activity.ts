@@ -13,7 +13,7 @@ export interface Denial {
   readonly amount: bigint
   /** The error code or the reason code. */
   readonly code: string
-  /** What the response says. Empty for a decision, which has only a code. */
+  /** The message of the error response. Empty for a decision, which has only a code. */
   readonly message: string
 }
 

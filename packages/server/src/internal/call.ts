@@ -53,7 +53,7 @@ export interface Server {
   /** The time of the last settlement by tenant, in epoch milliseconds. */
   readonly lastSettled: Map<string, number>
   readonly adminKey: string
-  /** Reports a request that is accepted but does less than it asks for. */
+  /** Reports an accepted request with fields that have no effect. */
   readonly warn: (message: string) => void
   /** Whether a timer expires overdue reservations, so that requests need not. */
   readonly isSweptByTimer: boolean

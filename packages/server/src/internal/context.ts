@@ -19,7 +19,7 @@ export interface Context {
   readonly lastSettled: Map<string, number>
   /** Counts calls for rate limits. */
   readonly meter: Meter
-  /** Reports a request that is accepted but does less than it asks for. */
+  /** Reports an accepted request with fields that have no effect. */
   readonly warn: (message: string) => void
   /** Returns an error code if a rule of a test denies the request. */
   readonly deny: (request: BudgetRequest) => string | undefined

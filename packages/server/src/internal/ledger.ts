@@ -227,7 +227,7 @@ export const commit = (
         throw new ErrorResponse(
           409,
           "BUDGET_EXCEEDED",
-          "The actual amount exceeds what was reserved, and the policy is REJECT"
+          "The actual amount exceeds the reserved amount, and the policy is REJECT"
         )
       }
       const { after, charged } =

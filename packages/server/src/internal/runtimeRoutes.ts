@@ -130,8 +130,8 @@ const onSubject = <A extends SubjectRequest, I>(
     const request = parse(call)
     const scopes = Subject.scopes(request.subject)
     checkScopeFilter(who, scopes)
-    const { amount, unit } = amountOf(request)
-    const deny = (code: string, message: string): void =>
+    const deny = (code: string, message: string): void => {
+      const { amount, unit } = amountOf(request)
       call.server.activity.deny({
         atMs: call.context.nowMs,
         scope: scopes[scopes.length - 1] ?? "",
@@ -141,6 +141,7 @@ const onSubject = <A extends SubjectRequest, I>(
         code,
         message
       })
+    }
     try {
       const response = run(call.context, who, request, call.request.body)
       // A decision and a dry run respond with 200.

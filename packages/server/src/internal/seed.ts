@@ -1,8 +1,8 @@
 /**
  * Fills a server with tenants, their API keys, budgets and policies.
  *
- * It uses the admin plane, so that options are validated like the requests of an administrator. What exists is left as it is, so
- * that the same seed can be applied at every start of a server with a data file.
+ * It uses the admin plane, so that options are validated like the requests of an administrator. Existing objects
+ * are left unchanged, so that the same seed can be applied at every start of a server with a data file.
  */
 import * as Json from "@effect-cycles/protocol/Json"
 import type { Response, Server } from "./call.ts"
@@ -59,7 +59,7 @@ export interface SeedPolicy {
   readonly effectiveUntil?: string | undefined
 }
 
-/** A tenant to create, and what belongs to it. */
+/** A tenant to create, with its keys, budgets and policies. */
 export interface SeedTenant {
   readonly tenant: string
   readonly name?: string | undefined
@@ -77,7 +77,7 @@ export interface CreatedKey {
   readonly isGenerated: boolean
 }
 
-/** What a seed has created. */
+/** The objects that a seed created: the keys, and the number of the others. */
 export interface Seeded {
   readonly tenants: number
   readonly keys: ReadonlyArray<CreatedKey>
@@ -105,7 +105,7 @@ export const seed = (server: Server, tenant: string, budgets: ReadonlyArray<Seed
   return keys[0]?.secret ?? ""
 }
 
-/** Creates what is missing. Throws a `RangeError` if the server rejects an option. It may then have created a part. */
+/** Creates the missing objects. Throws a `RangeError` if the server rejects one. Some may then have been created. */
 export const seedTenants = (server: Server, tenants: ReadonlyArray<SeedTenant>, nowMs: number): Seeded => {
   const created = { tenants: 0, budgets: 0, policies: 0 }
   const keys: Array<CreatedKey> = []
@@ -126,7 +126,7 @@ export const seedTenants = (server: Server, tenants: ReadonlyArray<SeedTenant>, 
   return { ...created, keys }
 }
 
-/** Throws a `RangeError` if the seed can't be added to what the server has. It changes nothing. */
+/** Throws a `RangeError` if the seed contradicts an existing tenant or key. It changes nothing. */
 export const checkSeed = (server: Server, tenants: ReadonlyArray<SeedTenant>): void => {
   for (const { keys = [], tenant } of tenants) {
     const status = server.store.tenants.get(tenant)?.status ?? "ACTIVE"

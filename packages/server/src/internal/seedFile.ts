@@ -9,7 +9,7 @@ import { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
-import { count, isInstant, notBlank, stringOfLength, ttl } from "./admin/common.ts"
+import { count, isInstant, notBlank, stringOfLength, tenantId, ttl } from "./admin/common.ts"
 import type { SeedTenant } from "./seed.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -47,14 +47,14 @@ const Caps = Schema.Struct({
   cooldown_ms: described(count(0), "The minimum delay before the next call, in milliseconds.")
 })
 
+/** The secret of an API key that the user chose. */
+export const Secret = Schema.String.check(
+  Schema.isPattern(/^[\x21-\x7e]{16,128}$/, { expected: "16 to 128 printable ASCII characters without spaces" })
+)
+
 const Key = Schema.Struct({
   name: notBlank(256).annotate({ description: "Identifies the key within its tenant." }),
-  secret: described(
-    Schema.String.check(
-      Schema.isPattern(/^[\x21-\x7e]{16,128}$/, { expected: "16 to 128 printable ASCII characters without spaces" })
-    ),
-    "The secret that clients send. Default: a random one, which is printed once."
-  ),
+  secret: described(Secret, "The secret that clients send. Default: a random one, which is printed once."),
   permissions: described(Schema.Array(Schema.String), "Default: all operations of the runtime plane."),
   scopeFilter: described(
     Schema.Array(Schema.String),
@@ -88,7 +88,7 @@ const Policy = Schema.Struct({
   commitOveragePolicy: described(OveragePolicy, "What a commit above the reserved amount does."),
   reservationTtl: described(
     Schema.Struct({
-      defaultTtlMs: described(ttl, "The lifetime of a reservation that asks for none, in milliseconds."),
+      defaultTtlMs: described(ttl, "The lifetime of a reservation without `ttl_ms`, in milliseconds."),
       maxTtlMs: described(ttl, "The longest lifetime, in milliseconds."),
       maxExtensions: described(count(0), "How often a reservation can be extended.")
     }),
@@ -106,13 +106,11 @@ const Policy = Schema.Struct({
 })
 
 const tenantFields = {
-  tenant: stringOfLength(3, 64)
-    .check(Schema.isPattern(/^[a-z0-9-]+$/, { expected: "lower-case letters, digits and hyphens" }))
-    .annotate({ description: "The id of the tenant: 3 to 64 characters of `a-z`, `0-9` and `-`." }),
+  tenant: tenantId.annotate({ description: "The id of the tenant: 3 to 64 characters of `a-z`, `0-9` and `-`." }),
   name: described(notBlank(256), "The display name of the tenant. Default: its id."),
-  keys: described(Schema.Array(Key), "API keys. Those that exist by name are left as they are."),
-  budgets: described(Schema.Array(Budget), "Budgets. Those that exist by scope and unit are left as they are."),
-  policies: described(Schema.Array(Policy), "Policies. Those that exist by name are left as they are.")
+  keys: described(Schema.Array(Key), "API keys. A key whose name exists is left unchanged."),
+  budgets: described(Schema.Array(Budget), "Budgets. A budget whose scope and unit exist is left unchanged."),
+  policies: described(Schema.Array(Policy), "Policies. A policy whose name exists is left unchanged.")
 }
 
 const Tenant = Schema.Struct(tenantFields)

@@ -56,7 +56,9 @@ export interface Store {
   readonly responses: ResponseTable
   /** Whether there are uncommitted writes. */
   readonly isDirty: () => boolean
-  /** Makes all writes durable. If it throws, the process must exit, because the memory and the file differ. */
+  /**
+   * Makes all writes durable, if there are any. If it throws, the process must exit, because the memory and the file differ.
+   */
   readonly commit: () => void
   readonly close: () => void
 }

@@ -99,7 +99,7 @@ describe("listBalances", () => {
     }
   })
 
-  it("requires balances:read, and shows only what is within the scope filter", () => {
+  it("requires balances:read, and returns only budgets within the scope filter", () => {
     const server = makeTestServer()
     createBudget(server, "workspace:eng", 10)
     const filtered = createKey(server, { scope_filter: ["workspace:eng"] }).secret

@@ -36,6 +36,17 @@ export const createTenant = async (adminUrl: string): Promise<string> => {
   return String(key["key_secret"])
 }
 
+/** Sends a GET, or a POST if there is a body, to the runtime plane. Returns the status and the parsed body. */
+export const call = (url: string, apiKey: string, path: string, body?: object) =>
+  Effect.promise(async () => {
+    const response = await fetch(`${url}/v1/${path}`, {
+      method: body === undefined ? "GET" : "POST",
+      headers: { "content-type": "application/json", "x-cycles-api-key": apiKey },
+      ...(body === undefined ? undefined : { body: JSON.stringify(body) })
+    })
+    return { status: response.status, body: Object(await response.json()) }
+  })
+
 /** Opens a connection, and closes it with the scope. */
 export const connect = (url: string) =>
   Effect.acquireRelease(

@@ -57,7 +57,7 @@ export const makeTestServer = (store?: Store, warn?: (message: string) => void):
       },
       server.nowMs
     )
-    if (internals.store.isDirty()) internals.store.commit()
+    internals.store.commit()
     const { status } = response
     return { status, headers: response.headers, body: response.body === "" ? {} : Object(Json.parse(response.body)) }
   }
@@ -101,20 +101,22 @@ export const tokens = (amount: number): object => ({ unit: "TOKENS", amount })
 
 /** The body of a reserve or decide request. */
 export const estimateBody = (key: string, amount: number, more?: object, subject?: object): object => ({
-  idempotency_key: key,
-  subject: { tenant: "acme", ...subject },
-  action: { kind: "k", name: "n" },
+  ...callBody(key, subject),
   estimate: tokens(amount),
   ...more
 })
 
 /** The body of an event request. */
 export const eventBody = (key: string, amount: number, more?: object, subject?: object): object => ({
-  idempotency_key: key,
-  subject: { tenant: "acme", ...subject },
-  action: { kind: "k", name: "n" },
+  ...callBody(key, subject),
   actual: tokens(amount),
   ...more
+})
+
+const callBody = (key: string, subject: object | undefined): object => ({
+  idempotency_key: key,
+  subject: { tenant: "acme", ...subject },
+  action: { kind: "k", name: "n" }
 })
 
 /** The body that creates a budget of 10 tokens. */

@@ -138,7 +138,7 @@ export const make = (
         }),
       manage: (what, body, scope) =>
         Effect.asVoid(
-          AdminPlane.ask(
+          AdminPlane.send(
             admin,
             "POST",
             `/budgets/${what}?tenant_id=${tenant}&scope=${encodeURIComponent(pathOf(scope))}&unit=TOKENS`,

@@ -1,5 +1,6 @@
 /** The contract of a server: idempotency, decisions, events, queries and errors. */
 import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Limits from "@effect-cycles/protocol/Limits"
 import { describe, expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -7,6 +8,8 @@ import type { Declare } from "./fixture.ts"
 import { action, both, codeOf, make, newKey, one, clientWithUnknownKey, unknownId } from "./fixture.ts"
 
 const { tokens } = Amount
+
+const { maxInt64 } = Limits
 
 /** Declares these tests. */
 export const ledger = ({ test }: Declare): void => {
@@ -211,5 +214,3 @@ export const ledger = ({ test }: Declare): void => {
     )
   })
 }
-
-const maxInt64 = 9_223_372_036_854_775_807n

@@ -34,6 +34,11 @@ export const NotBlank = Schema.String.check(isNotBlank)
 const integer = (minimum: number, maximum: number) =>
   Schema.Int.check(Schema.isBetween({ minimum, maximum }, { expected: `an integer from ${minimum} to ${maximum}` }))
 
+/** The id of a tenant. */
+export const tenantId = stringOfLength(3, 64).check(
+  Schema.isPattern(/^[a-z0-9-]+$/, { expected: "lower-case letters, digits and hyphens" })
+)
+
 /** An integer of at least minimum and at most 2^31-1, the limit of the reference server. */
 export const count = (minimum: number) => integer(minimum, 2_147_483_647)
 

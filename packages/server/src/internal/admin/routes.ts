@@ -1,7 +1,8 @@
 /**
  * The admin plane: its paths and methods, and the command or query behind each.
  *
- * It covers tenants, API keys, budgets, balances, policies, and the validation and introspection of keys. Other paths of the specification get a 404.
+ * It covers tenants, API keys, budgets, balances, policies, and the validation and introspection of keys. Other paths of the
+ * specification get a 404.
  *
  * @see the paths of the governance specification
  */

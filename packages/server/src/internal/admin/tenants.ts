@@ -20,7 +20,7 @@ import {
   page,
   searchFilter,
   sorted,
-  stringOfLength,
+  tenantId,
   ttl,
   optionalLiteral
 } from "./common.ts"
@@ -43,9 +43,7 @@ const tenantFields = {
 
 const parseTenant = Parse.request(
   Schema.Struct({
-    tenant_id: stringOfLength(3, 64).check(
-      Schema.isPattern(/^[a-z0-9-]+$/, { expected: "lower-case letters, digits and hyphens" })
-    ),
+    tenant_id: tenantId,
     name: notBlank(256),
     parent_tenant_id: Schema.optional(Schema.String),
     reservation_expiry_policy: Schema.optional(Schema.Literals(["AUTO_RELEASE", "MANUAL_CLEANUP", "GRACE_ONLY"])),

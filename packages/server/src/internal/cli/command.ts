@@ -68,7 +68,7 @@ const serve = Command.make(
   Command.withExamples([
     {
       command: "cycles-server serve --data ledger.sqlite --admin-port 7979 --seed seed.json",
-      description: "Keep the ledger in a file, and create what the seed names"
+      description: "Keep the ledger in a file, and create the objects of the seed file"
     }
   ])
 )

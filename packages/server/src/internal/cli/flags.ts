@@ -3,6 +3,7 @@
  */
 import * as Flag from "effect/cli/Flag"
 import * as Schema from "effect/Schema"
+import { Secret } from "../seedFile.ts"
 
 const Port = Schema.Int.check(
   Schema.isBetween({ minimum: 0, maximum: 65_535 }, { expected: "a port from 0 to 65535" })
@@ -22,14 +23,7 @@ const Key = Schema.String.check(
 export const secret = (name: string) => Flag.String(name).pipe(Flag.withMetavar("key"), Flag.withSchema(Key))
 
 /** The flag of a tenant's key. */
-export const apiKey = Flag.String("api-key").pipe(
-  Flag.withMetavar("key"),
-  Flag.withSchema(
-    Schema.String.check(
-      Schema.isPattern(/^[\x21-\x7e]{16,128}$/, { expected: "16 to 128 printable ASCII characters without spaces" })
-    )
-  )
-)
+export const apiKey = Flag.String("api-key").pipe(Flag.withMetavar("key"), Flag.withSchema(Secret))
 
 /** The flags of both commands. `isLogging` is the default of the request log. */
 export const common = (isLogging: boolean) => ({

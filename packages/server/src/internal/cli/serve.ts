@@ -91,7 +91,7 @@ export const start = (options: Options, source: string) =>
     const { server } = running
     yield* attempt(() => checkSeed(server, options.seed))
     const seeded = yield* attempt(() => seedTenants(server, options.seed, nowMs))
-    if (server.store.isDirty()) server.store.commit()
+    server.store.commit()
     if (!loopback.has(options.host)) {
       yield* Console.log(
         `Warning: other machines can reach ${options.host}. Requests and keys are unencrypted unless a TLS proxy is in front`
