@@ -23,7 +23,7 @@ describe("effect-cycles doctor", () => {
         expect(report.code).toBe(1)
         expect(report.out + report.error).not.toContain(key)
         for (const check of ["key", "tenant", "budgets", "clock"]) expect(report.of(check)[0]?.status).toBe("skipped")
-        return `${finding?.summary} ${finding?.todo}`
+        return `${finding?.summary} ${finding?.advice}`
       })
 
     it.live("says that the connection is refused", () =>
@@ -132,7 +132,7 @@ describe("effect-cycles doctor", () => {
       const failure = { kind: "unknown", mayHaveArrived: false, problem: code, cause: undefined } as const
       const finding = Connection.reachability(settings, { _tag: "Failure", failure, codes: [code] })
       expect(finding.status).toBe("failed")
-      expect(`${finding.summary} ${finding.todo}`).toMatch(expected)
+      expect(`${finding.summary} ${finding.advice}`).toMatch(expected)
     })
 
     it.live("names the proxy that the request used, without its password", () =>

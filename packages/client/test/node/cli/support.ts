@@ -43,7 +43,7 @@ export interface Finding {
   readonly check: string
   readonly status: string
   readonly summary: string
-  readonly todo?: string
+  readonly advice?: string
   readonly details?: ReadonlyArray<string>
 }
 

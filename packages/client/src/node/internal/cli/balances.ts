@@ -27,7 +27,7 @@ export const balances = Command.make(
       if (Object.values(subject).every((value) => value === undefined)) {
         return yield* new CliFailure({
           problem: "The balances of which subject? No field of a subject is set.",
-          todo: "Pass --tenant, or set CYCLES_TENANT."
+          advice: "Pass --tenant, or set CYCLES_TENANT."
         })
       }
       const found = yield* withClient(settings, (client) =>

@@ -12,7 +12,7 @@ import type { Settings } from "./settings.ts"
 export const proxies: Effect.Effect<Proxy.Proxies, CliFailure> = Effect.try({
   // The transport reads the variables of the process too.
   try: () => Proxy.fromEnv(process.env),
-  catch: (error) => new CliFailure({ problem: messageOf(error), todo: "Correct or remove the variable." })
+  catch: (error) => new CliFailure({ problem: messageOf(error), advice: "Correct or remove the variable." })
 })
 
 /** Provides a client, and the transport that it uses. Fails if a variable of a proxy is invalid. */

@@ -9,20 +9,20 @@ export class CliFailure extends Schema.TaggedError<CliFailure>()("CliFailure", {
   /** What failed. */
   problem: Schema.String,
   /** What to do. */
-  todo: Schema.optional(Schema.String)
+  advice: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return this.todo === undefined ? this.problem : `${this.problem}\n${this.todo}`
+    return this.advice === undefined ? this.problem : `${this.problem}\n${this.advice}`
   }
 }
 
 /** The failure of a call. */
 export const ofCall = (error: CyclesError): CliFailure =>
-  new CliFailure({ problem: error.message, todo: "effect-cycles doctor checks the configuration and the server." })
+  new CliFailure({ problem: error.message, advice: "effect-cycles doctor checks the configuration and the server." })
 
 /** The failure of an invalid or missing variable. */
 export const ofConfig = (error: Config.ConfigError): CliFailure =>
-  new CliFailure({ problem: configProblem(error), todo: "effect-cycles doctor checks all variables." })
+  new CliFailure({ problem: configProblem(error), advice: "effect-cycles doctor checks all variables." })
 
 /** The message of a configuration error, without the path that Effect adds: it repeats the name of the variable. */
 export const configProblem = (error: Config.ConfigError): string =>

@@ -60,11 +60,11 @@ export const check = (env: Environment): Effect.Effect<ReadonlyArray<Finding>> =
       const isSet = isPresent(env, name)
       if (!isSet && !required.has(name)) continue
       const problem = yield* problemOf(config, env)
-      if (problem !== undefined) findings.push(failed("configuration", problem, todoOf(name, env[name])))
+      if (problem !== undefined) findings.push(failed("configuration", problem, adviceOf(name, env[name])))
     }
     const proxyProblem = yield* Effect.flip(proxies).pipe(Effect.option)
     if (Option.isSome(proxyProblem)) {
-      findings.push(failed("configuration", proxyProblem.value.problem, proxyProblem.value.todo))
+      findings.push(failed("configuration", proxyProblem.value.problem, proxyProblem.value.advice))
     }
     const subjectProblem = yield* problemOf(Env.subject, env)
     if (subjectProblem !== undefined) findings.push(failed("configuration", subjectProblem))
@@ -96,7 +96,7 @@ const isPresent = (env: Environment, name: string): boolean => (env[name] ?? "")
 const problemOf = (config: Config.Config<unknown>, env: Environment): Effect.Effect<string | undefined> =>
   Effect.match(read(config, env), { onFailure: configProblem, onSuccess: () => undefined })
 
-const todoOf = (name: string, value: string | undefined): string | undefined => {
+const adviceOf = (name: string, value: string | undefined): string | undefined => {
   const text = value?.trim() ?? ""
   if (text === "") return examples[name]
   if (name === "CYCLES_BASE_URL" && !text.includes("://") && Result.isSuccess(BaseUrl.parse(`http://${text}`))) {

@@ -58,7 +58,7 @@ const unreachable = (
 ): Finding => {
   const { host, hostname, protocol } = new URL(baseUrl)
   const has = (...some: ReadonlyArray<string>) => codes.find((code) => some.includes(code))
-  const fail = (summary: string, todo: string): Finding => failed("reachability", summary, todo + via)
+  const fail = (summary: string, advice: string): Finding => failed("reachability", summary, advice + via)
   if (has("ECONNREFUSED") !== undefined) {
     return fail(
       `${baseUrl} refused the connection (ECONNREFUSED).`,

@@ -130,11 +130,11 @@ const serverFindings = (settings: Settings): Effect.Effect<Online> =>
   )
 
 /** The lines of a finding. */
-const textOf = ({ check, details, status, summary, todo }: Finding): string =>
+const textOf = ({ check, details, status, summary, advice }: Finding): string =>
   [
     `${status.padEnd(9)}${check.padEnd(15)}${summary}`,
     ...(details ?? []).map((line) => `${indent}${line}`),
-    ...(todo === undefined ? [] : [`${indent}-> ${todo}`])
+    ...(advice === undefined ? [] : [`${indent}-> ${advice}`])
   ].join("\n")
 
 const indent = " ".repeat(24)

@@ -23,7 +23,7 @@ export interface Finding {
   /** What was found. */
   readonly summary: string
   /** What to do. */
-  readonly todo?: string | undefined
+  readonly advice?: string | undefined
   /** Further lines, such as the balances. */
   readonly details?: ReadonlyArray<string> | undefined
 }
@@ -31,11 +31,11 @@ export interface Finding {
 /** Makes a finding. */
 export const make =
   (status: Finding["status"]) =>
-  (check: Check, summary: string, todo?: string, details?: ReadonlyArray<string>): Finding => ({
+  (check: Check, summary: string, advice?: string, details?: ReadonlyArray<string>): Finding => ({
     check,
     status,
     summary,
-    ...(todo === undefined ? undefined : { todo }),
+    ...(advice === undefined ? undefined : { advice }),
     ...(details === undefined || details.length === 0 ? undefined : { details })
   })
 

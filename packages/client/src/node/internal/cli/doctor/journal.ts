@@ -30,8 +30,8 @@ export const check = (flag: Option.Option<string>, env: Environment): Effect.Eff
         )
       ]
     }
-    const contents = yield* Effect.mapError(Reader.read(location), ({ problem, todo }) => [
-      failed("journal", shown(problem), todo)
+    const contents = yield* Effect.mapError(Reader.read(location), ({ problem, advice }) => [
+      failed("journal", shown(problem), advice)
     ])
     return findingsOf(location, contents)
   }).pipe(Effect.catch((findings) => Effect.succeed(findings)))

@@ -35,14 +35,14 @@ class Unreadable extends Data.TaggedError("Unreadable")<{ readonly cause: unknow
 const unreadable = (path: string, error: unknown): CliFailure => {
   const text = error instanceof Error ? error.message : String(error)
   const isNewer = /has format \d+; this client reads/.test(text)
-  const todo = isNewer
+  const advice = isNewer
     ? "A newer version of effect-cycles wrote it: update effect-cycles. The file isn't changed."
     : /is not a journal of this client/.test(text)
       ? "Another program wrote this file: pass the path of a journal. The file isn't changed."
       : Sqlite.isUnreadable(error)
         ? "The file is damaged. Stop the programs that use it, keep a copy, and move it away: the next client creates a new journal."
         : "Check the path and the permissions of the file and its folder."
-  return new CliFailure({ problem: `The journal ${path} can't be read: ${text}`, todo })
+  return new CliFailure({ problem: `The journal ${path} can't be read: ${text}`, advice })
 }
 
 /** Reads a journal that must exist if its path was passed: a typing error would look like an empty journal. */
@@ -53,7 +53,7 @@ export const readExisting = (flag: Option.Option<string>, location: Location): E
       : Effect.fail(
           new CliFailure({
             problem: `The journal ${location.path} doesn't exist.`,
-            todo: "Check the path in --journal."
+            advice: "Check the path in --journal."
           })
         )
   )
@@ -62,8 +62,8 @@ export const readExisting = (flag: Option.Option<string>, location: Location): E
 export const requireUnused = (
   { path }: Location,
   { usedBy }: Contents,
-  todo: string
+  advice: string
 ): Effect.Effect<void, CliFailure> =>
   usedBy === undefined
     ? Effect.void
-    : Effect.fail(new CliFailure({ problem: `The journal ${path} is in use, so it is read-only: ${usedBy}.`, todo }))
+    : Effect.fail(new CliFailure({ problem: `The journal ${path} is in use, so it is read-only: ${usedBy}.`, advice }))

@@ -71,7 +71,8 @@ export const retry = Command.make(
       if (open > 0) {
         return yield* new CliFailure({
           problem: `${open} of ${Output.count(results.length, "record")} could not be settled. They stay in the journal.`,
-          todo: "effect-cycles doctor checks the server; effect-cycles journal list shows the reasons of dead letters."
+          advice:
+            "effect-cycles doctor checks the server; effect-cycles journal list shows the reasons of dead letters."
         })
       }
     })
@@ -103,11 +104,11 @@ const selected = (
         other === undefined
           ? {
               problem: `The journal has no entry ${Output.shown(id)}.`,
-              todo: "effect-cycles journal list shows the ids."
+              advice: "effect-cycles journal list shows the ids."
             }
           : {
               problem: `The entry ${Output.shown(id)} belongs to another server, tenant or key: ${other.owner.baseUrl}.`,
-              todo: "Set CYCLES_BASE_URL, CYCLES_TENANT and CYCLES_API_KEY to those of the program that wrote it."
+              advice: "Set CYCLES_BASE_URL, CYCLES_TENANT and CYCLES_API_KEY to those of the program that wrote it."
             }
       )
     }
