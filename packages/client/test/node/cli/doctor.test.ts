@@ -1,6 +1,10 @@
 /** Every diagnosis of `effect-cycles doctor` about variables, the key, the tenant, the budgets and the clock. */
 import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import type { ServerResponse } from "node:http"
 import { join } from "node:path"
 import { vi } from "vitest"
 import { listen } from "../loopback.ts"
@@ -153,14 +157,22 @@ describe("effect-cycles doctor", () => {
         })
     )
 
-    it.live("fails if the server takes longer than the timeout", () =>
+    it.effect("fails if the server takes longer than the timeout", () =>
       Effect.gen(function* () {
-        const { url } = yield* listen((outgoing) => void setTimeout(json(200, emptyList), 60, outgoing))
-        const report = yield* doctor(envOf(url, { CYCLES_READ_TIMEOUT: "20 ms" }))
-        expect(report.of("timeouts")[0]).toMatchObject({ status: "failed" })
-        expect(report.of("timeouts")[0]?.summary).toMatch(
-          /^read 20ms.* but the server took \d+ ms to respond: calls fail/
+        const first = yield* Deferred.make<ServerResponse>()
+        const { url } = yield* listen((outgoing, count) =>
+          count === 1 ? Deferred.doneUnsafe(first, Effect.succeed(outgoing)) : json(200, emptyList)(outgoing)
         )
+        const running = yield* Effect.forkChild(doctor(envOf(url, { CYCLES_READ_TIMEOUT: "20 ms" })))
+        const outgoing = yield* Deferred.await(first)
+        yield* TestClock.adjust("60 millis")
+        json(200, emptyList)(outgoing)
+        expect((yield* Fiber.join(running)).of("timeouts")).toMatchObject([
+          {
+            status: "failed",
+            summary: "read 20ms, connect 2s, but the server took 60 ms to respond: calls fail."
+          }
+        ])
       })
     )
   })

@@ -39,7 +39,7 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
   Effect.gen(function* () {
     const transport = yield* CyclesTransport
     const startedAt = yield* Clock.currentTimeMillis
-    const started = performance.now()
+    const started = yield* Clock.monotonicTimeNanos
     const ended = yield* send(transport, {
       method: "GET",
       url: `${baseUrl}/v1/reservations?limit=1`,
@@ -48,7 +48,7 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
       isRepeatable: true,
       maxResponseBytes: 4 * 1_048_576
     }).pipe(Effect.result, Effect.timeoutOption(timeout))
-    const rttMs = performance.now() - started
+    const rttMs = Number((yield* Clock.monotonicTimeNanos) - started) / 1_000_000
     if (Option.isNone(ended)) return { _tag: "Timeout" }
     if (ended.value._tag === "Failure") {
       const { failure } = ended.value
