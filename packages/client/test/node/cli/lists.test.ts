@@ -102,12 +102,12 @@ describe("effect-cycles reservations", () => {
     })
   )
 
-  it.live("prints at most --limit rows, and says if there are more", () =>
+  it.live("prints at most --limit rows, and whether there are more", () =>
     Effect.gen(function* () {
       const server = yield* serve
       yield* spend(server)
       const { out } = yield* run("reservations --limit 1", server.env)
-      expect(out).toContain("More than 1 reservations: pass a larger --limit.")
+      expect(out).toContain("There are more reservations: pass a larger --limit.")
       expect(JSON.parse((yield* run("reservations --limit 1 --json", server.env)).out)).toHaveLength(1)
     })
   )
