@@ -36,6 +36,12 @@ export interface Contents {
   readonly isOld: boolean
 }
 
+/** The reason why a journal counts as in use by processes that have open records in it. */
+export const usedByOwners = (living: ReadonlySet<string>): string =>
+  living.size === 1
+    ? "a running process has open records in it"
+    : `${living.size} running processes have open records in it`
+
 /** Makes an entry. */
 export const make = (entry: Omit<Entry, "id">): Entry => ({ ...entry, id: idOf(entry) })
 
