@@ -79,7 +79,7 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
     isDurable: true,
     open: (owner) =>
       Effect.gen(function* () {
-        const base = options?.folder ?? "~/.runcycles/commit-journal"
+        const base = options?.folder ?? RecordFolder.defaultPath
         const { close, journal } = make(base, owner)
         yield* Effect.addFinalizer(() => Effect.sync(close))
         return journal

@@ -8,6 +8,9 @@ import * as Files from "./files.ts"
 import * as Folder from "./folder.ts"
 import * as RecordFiles from "./recordFiles.ts"
 
+/** The path of a files journal if none is configured. The other Cycles clients use it too. */
+export const defaultPath = "~/.runcycles/commit-journal"
+
 /** The subfolder of an owner's folder for dead letters. */
 export const deadLettersOf = (folder: string): string => Path.join(folder, "dead-letters")
 

@@ -1,6 +1,6 @@
 /** Checks the variables: their names, values and units. It sends nothing. */
 import * as ProtocolSubject from "@effect-cycles/protocol/Subject"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -8,23 +8,24 @@ import * as Result from "effect/Result"
 import * as BaseUrl from "../../../../internal/config/baseUrl.ts"
 import { isKey } from "../../../../internal/config/apiKey.ts"
 import * as Env from "../../../../internal/config/env.ts"
+import * as Variables from "../../variables.ts"
 import { proxies } from "../client.ts"
 import { configProblem } from "../failure.ts"
 import type { Environment } from "../redact.ts"
 import type { Settings } from "../settings.ts"
-import { read, timeoutRange } from "../settings.ts"
+import { read } from "../settings.ts"
 import type { Finding } from "./finding.ts"
 import { failed, ok, skipped, warning } from "./finding.ts"
 
 const long = { minimum: "1 millis", maximum: "24 hours" } as const
 
 const durations = {
-  CYCLES_READ_TIMEOUT: timeoutRange,
-  CYCLES_CONNECT_TIMEOUT: timeoutRange,
-  CYCLES_RETRY_INITIAL_DELAY: long,
-  CYCLES_RETRY_MAX_DELAY: long,
-  CYCLES_RETRY_FLUSH_TIMEOUT: { minimum: "0 millis", maximum: "1 hour" }
-} as const
+  CYCLES_READ_TIMEOUT: Env.duration("CYCLES_READ_TIMEOUT", { minimum: "1 millis", maximum: "1 hour" }),
+  CYCLES_CONNECT_TIMEOUT: Variables.connectTimeout,
+  CYCLES_RETRY_INITIAL_DELAY: Env.duration("CYCLES_RETRY_INITIAL_DELAY", long),
+  CYCLES_RETRY_MAX_DELAY: Env.duration("CYCLES_RETRY_MAX_DELAY", long),
+  CYCLES_RETRY_FLUSH_TIMEOUT: Env.duration("CYCLES_RETRY_FLUSH_TIMEOUT", { minimum: "0 millis", maximum: "1 hour" })
+}
 
 const subjectVariables = ProtocolSubject.fields.map((field) => `CYCLES_${field.toUpperCase()}`)
 
@@ -33,12 +34,12 @@ const variables: Readonly<Record<string, Config.Config<unknown>>> = {
   CYCLES_BASE_URL: Env.baseUrl,
   CYCLES_API_KEY: Env.secret("CYCLES_API_KEY"),
   CYCLES_ADMIN_API_KEY: Env.secret("CYCLES_ADMIN_API_KEY"),
-  ...Object.fromEntries(Object.entries(durations).map(([name, range]) => [name, Env.duration(name, range)])),
+  ...durations,
   CYCLES_RETRY_ENABLED: Env.flag("CYCLES_RETRY_ENABLED"),
   CYCLES_RETRY_MAX_ATTEMPTS: Env.integer("CYCLES_RETRY_MAX_ATTEMPTS", { minimum: 0, maximum: 1_000 }),
   CYCLES_RETRY_MULTIPLIER: Env.decimal("CYCLES_RETRY_MULTIPLIER", { minimum: 1, maximum: 100 }),
-  CYCLES_JOURNAL_ENABLED: Env.flag("CYCLES_JOURNAL_ENABLED"),
-  CYCLES_JOURNAL_DIR: Config.NonEmptyString("CYCLES_JOURNAL_DIR")
+  CYCLES_JOURNAL_ENABLED: Variables.isJournaled,
+  CYCLES_JOURNAL_DIR: Variables.journalFolder
 }
 
 const required: ReadonlySet<string> = new Set(["CYCLES_BASE_URL", "CYCLES_API_KEY"])
