@@ -62,7 +62,7 @@ export const retry = Command.make(
           )
         )
       }
-      const after = yield* Journal.read(location)
+      const after = sent.length > 0 ? yield* Journal.read(location) : before
       const results = sent.map((entry) => resultOf(entry, after))
       yield* json
         ? Output.printJson({ journal: location.path, results })
