@@ -5,7 +5,8 @@ import * as CyclesClient from "../../../CyclesClient.ts"
 import type { CyclesTransport } from "../../../CyclesTransport.ts"
 import * as NodeTransport from "../../NodeTransport.ts"
 import * as Proxy from "../proxy.ts"
-import { CliFailure, messageOf } from "./failure.ts"
+import { messageOf } from "../problem.ts"
+import { CliFailure } from "./failure.ts"
 import type { Settings } from "./settings.ts"
 
 /** The proxies of the environment. Fails if a variable is invalid. */

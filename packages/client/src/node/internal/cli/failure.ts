@@ -2,7 +2,6 @@
 import type * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import type { CyclesError } from "../../../CyclesError.ts"
-import { isCyclesError } from "../../../CyclesError.ts"
 
 /** A command failed. It is printed to standard error, and the exit code is 1. */
 export class CliFailure extends Schema.TaggedError<CliFailure>()("CliFailure", {
@@ -32,7 +31,3 @@ export const configProblem = (error: Config.ConfigError): string =>
     .filter((line) => !/^ *at \[/.test(line))
     .join(" ")
     .trim()
-
-/** The message of any error. */
-export const messageOf = (error: unknown): string =>
-  isCyclesError(error) || error instanceof Error ? error.message : String(error)

@@ -3,7 +3,6 @@
  * `GET /v1/reservations?limit=1`: it needs no tenant, and its response names the tenant of the key.
  */
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -11,6 +10,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { TransportFailure, TransportResponse } from "../../../../CyclesTransport.ts"
 import { CyclesTransport, send } from "../../../../CyclesTransport.ts"
+import * as Json from "../../json.ts"
 import type { Settings } from "../settings.ts"
 
 /** The end of the request. */
@@ -55,7 +55,7 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
       return { _tag: "Failure", failure, codes: codesOf(failure.cause) }
     }
     const { body, headers, status } = ended.value.success
-    const json = parse(body)
+    const json = Json.parse(body)
     const code = textField(json, "error")
     const isList = status === 200 && Predicate.isObject(json) && "reservations" in json
     return {
@@ -71,14 +71,6 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
       isCycles: isList || (status >= 400 && status !== 404 && /^[A-Z][A-Z_]*$/.test(code ?? ""))
     }
   })
-
-const parse = (text: string): unknown => {
-  try {
-    return Json.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 /** The tenant of the first reservation in the list. The key sees only those of its tenant. */
 const tenantOfFirst = (list: unknown): string | undefined => {

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Fs from "node:fs"
+import { messageOf } from "../../problem.ts"
 import { CliFailure } from "../failure.ts"
 import * as Sqlite from "../../sqlite.ts"
 import type { Contents } from "./entries.ts"
@@ -33,7 +34,7 @@ export const read = (location: Location): Effect.Effect<Contents, CliFailure> =>
 class Unreadable extends Data.TaggedError("Unreadable")<{ readonly cause: unknown }> {}
 
 const unreadable = (path: string, error: unknown): CliFailure => {
-  const text = error instanceof Error ? error.message : String(error)
+  const text = messageOf(error)
   const isNewer = /has format \d+; this client reads/.test(text)
   const advice = isNewer
     ? "A newer version of effect-cycles wrote it: update effect-cycles. The file isn't changed."
