@@ -1,4 +1,4 @@
-/** The failure of a command: what failed, and what to do. */
+/** The failure of a command. */
 import type * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import type { CyclesError } from "../../../CyclesError.ts"
@@ -7,7 +7,7 @@ import type { CyclesError } from "../../../CyclesError.ts"
 export class CliFailure extends Schema.TaggedError<CliFailure>()("CliFailure", {
   /** What failed. */
   problem: Schema.String,
-  /** What to do. */
+  /** How to correct it. */
   advice: Schema.optional(Schema.String)
 }) {
   override get message(): string {

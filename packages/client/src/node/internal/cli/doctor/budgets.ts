@@ -1,4 +1,4 @@
-/** Checks the budgets of a subject: which of its scopes have one, what remains, and whether a reserve would be allowed. */
+/** Checks the budgets of a subject: which scopes have one, the remaining amounts, and whether a reserve is allowed. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Balance } from "@effect-cycles/protocol/Balance"
 import { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
@@ -85,7 +85,8 @@ const checkUnit = (
     return (advice === undefined ? warning : failed)(
       "budgets",
       `The server denies the smallest amount of ${unit}: ${shown(reason)} on ${scopes.join(", ")}.`,
-      advice ?? "This isn't a reason of a budget: a policy may deny the action of the doctor, and allow yours.",
+      advice ??
+        "Budgets don't have this reason: a policy may deny the doctor's action, and allow those of your program.",
       details
     )
   }).pipe(

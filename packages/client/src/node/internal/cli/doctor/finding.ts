@@ -1,4 +1,4 @@
-/** What the doctor found. */
+/** The findings of the doctor. */
 
 /** The checks, in their order. */
 export const checks = [
@@ -20,9 +20,9 @@ export interface Finding {
   readonly check: Check
   /** `skipped`: an earlier check failed, so there is nothing to check. */
   readonly status: "ok" | "warning" | "failed" | "skipped"
-  /** What was found. */
+  /** The result in one line. */
   readonly summary: string
-  /** What to do. */
+  /** How to correct the problem. */
   readonly advice?: string | undefined
   /** Further lines, such as the balances. */
   readonly details?: ReadonlyArray<string> | undefined

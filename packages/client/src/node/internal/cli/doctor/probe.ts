@@ -1,6 +1,6 @@
 /**
- * One request to the server, and what its response says about the address and the key. The request is
- * `GET /v1/reservations?limit=1`: it needs no tenant, and its response names the tenant of the key.
+ * Sends one request to the server, to check the address and the key. The request is `GET /v1/reservations?limit=1`: it
+ * needs no tenant, and its response names the tenant of the key.
  */
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
 import * as Clock from "effect/Clock"
@@ -28,7 +28,7 @@ export type Probe =
       readonly message: string | undefined
       /** The tenant of the key, if the response names it. */
       readonly tenant: string | undefined
-      /** Whether it can be a response of a Cycles server at this address. Every server has the path, so a 404 can't be. */
+      /** Whether a Cycles server may have sent the response. Not for a 404, since every Cycles server has the path. */
       readonly isCycles: boolean
     }
   | { readonly _tag: "Failure"; readonly failure: TransportFailure; readonly codes: ReadonlyArray<string> }

@@ -46,7 +46,7 @@ const unreadable = (path: string, error: unknown): CliFailure => {
   return new CliFailure({ problem: `The journal ${path} can't be read: ${text}`, advice })
 }
 
-/** Reads a journal that must exist if its path was passed: a typing error would look like an empty journal. */
+/** Reads a journal that must exist if its path was passed: a misspelled one would look like an empty journal. */
 export const readExisting = (flag: Option.Option<string>, location: Location): Effect.Effect<Contents, CliFailure> =>
   Effect.flatMap(read(location), (contents) =>
     contents.exists || Option.isNone(flag)
