@@ -95,9 +95,7 @@ const noteOf = ({ isAlive, kind, reason, record }: Entry, now: number): string =
 }
 
 const summaryOf = ({ path }: Location, { entries, exists }: Contents): string => {
-  if (!exists) return `${path} doesn't exist: there is no unsettled spend.`
-  const of = (kind: Entry["kind"]) => entries.filter((entry) => entry.kind === kind).length
-  return `${path}: ${of("pending")} pending, ${Output.count(of("dead-letter"), "dead letter")}, ${of("open")} open`
+  return exists ? `${path}: ${Entries.summary(entries)}` : `${path} doesn't exist: there is no unsettled spend.`
 }
 
 const exported = Command.make("export", { journal: Flags.journal, kind }, ({ journal, kind }) =>
@@ -106,7 +104,7 @@ const exported = Command.make("export", { journal: Flags.journal, kind }, ({ jou
     for (const entry of ofKind(contents.entries, kind)) yield* Output.printJson(Entries.toJson(entry))
     if (contents.damaged.length > 0) {
       return yield* new CliFailure({
-        problem: `${Output.count(contents.damaged.length, "damaged entry").replace("entrys", "entries")} can't be exported.`
+        problem: `${Output.count(contents.damaged.length, "damaged entry", "damaged entries")} can't be exported.`
       })
     }
   })
@@ -142,7 +140,7 @@ const forget = Command.make(
       const what = `${entry.kind} ${entry.id}: ${Entries.amountOf(entry.record)} of reservation ${Output.shown(entry.record.reservationId)}`
       if (entry.kind === "open") {
         return yield* new CliFailure({
-          problem: `Can't forget the ${what}. It isn't decided yet.`,
+          problem: `Can't forget ${what}. It isn't decided yet.`,
           advice: "Its process settles it, or the next client that opens the journal does."
         })
       }

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto"
 import type { JournalOwner, JournalRecord } from "../../../../SettlementJournal.ts"
 import * as Json from "../../json.ts"
 import * as RecordFiles from "../../recordFiles.ts"
-import { instant } from "../output.ts"
+import { count, instant } from "../output.ts"
 
 /** One entry. */
 export interface Entry {
@@ -31,7 +31,7 @@ export interface Contents {
   readonly entries: ReadonlyArray<Entry>
   /** Rows and files that can't be read, or that a client has set aside. */
   readonly damaged: ReadonlyArray<string>
-  /** Why the journal is taken to be in use; undefined if it isn't. */
+  /** Why the journal counts as in use; undefined if it doesn't. */
   readonly usedBy: string | undefined
   /** Whether the next client upgrades the file from an older format. */
   readonly isOld: boolean
@@ -42,6 +42,12 @@ export const usedByOwners = (living: ReadonlySet<string>): string =>
   living.size === 1
     ? "a running process has open records in it"
     : `${living.size} running processes have open records in it`
+
+/** The number of entries of each kind, for messages. */
+export const summary = (entries: ReadonlyArray<Entry>): string => {
+  const of = (kind: Entry["kind"]) => entries.filter((entry) => entry.kind === kind).length
+  return `${of("pending")} pending, ${count(of("dead-letter"), "dead letter")}, ${of("open")} open`
+}
 
 /** Makes an entry. */
 export const make = (entry: Omit<Entry, "id">): Entry => ({ ...entry, id: idOf(entry) })

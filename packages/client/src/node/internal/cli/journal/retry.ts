@@ -3,6 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Cycles from "../../../../Cycles.ts"
 import type { JournalOwner } from "../../../../SettlementJournal.ts"
 import { SettlementJournal } from "../../../../SettlementJournal.ts"
@@ -36,8 +37,7 @@ export const retry = Command.make(
   },
   ({ baseUrl, deadLetters, ids, journal, json, tenant }) =>
     Effect.gen(function* () {
-      const subject = tenant._tag === "Some" ? { tenant: tenant.value } : {}
-      const env = yield* Settings.environmentOf({ baseUrl, subject })
+      const env = yield* Settings.environmentOf({ baseUrl, subject: { tenant: Option.getOrUndefined(tenant) } })
       const settings = yield* Settings.settings(env)
       const location = yield* Effect.mapError(Locations.locationOf(journal, env), ofConfig)
       const owner = yield* Settings.ownerOf(settings)
