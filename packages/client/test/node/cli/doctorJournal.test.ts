@@ -12,7 +12,7 @@ import { owner, record } from "../records.ts"
 import { temporaryFolder } from "../support.ts"
 import { doctor, run } from "./support.ts"
 
-// A busy machine starts a process in seconds.
+// Real I/O is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 describe("effect-cycles doctor", () => {

@@ -199,7 +199,7 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, ownersOf, targ
     })
   )
 
-  it.live("asks for the id of the entry if a reservation has several", () =>
+  it.live("requires the id of the entry if a reservation has several", () =>
     Effect.gen(function* () {
       const journal = target()
       const second = record("r1", { commitBody: '{"actual":{"unit":"TOKENS","amount":1}}' })
@@ -318,7 +318,7 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, ownersOf, targ
 })
 
 describe("effect-cycles journal", () => {
-  it.live("says that a SQLite journal is in use while a client has it open, although nothing is open in it", () =>
+  it.live("reports a SQLite journal as in use while a client has it open without open records", () =>
     Effect.gen(function* () {
       const server = yield* serve
       const journal = join(temporaryFolder(), "journal.sqlite")
