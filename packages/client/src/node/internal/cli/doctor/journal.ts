@@ -131,7 +131,7 @@ const ageOf = ({ recordedAtMs }: Entry["record"]): number => Date.now() - record
 /** The path that isn't writable, if any: the file, its folder, or the nearest parent that exists. */
 const unwritablePath = ({ kind, path }: Location): string | undefined => {
   const needed = kind === "sqlite" ? [path, Path.dirname(path)] : [path]
-  return needed.map(nearest).find((path) => !isWritable(path))
+  return Array.from(new Set(needed.map(nearest))).find((path) => !isWritable(path))
 }
 
 const nearest = (path: string): string =>
