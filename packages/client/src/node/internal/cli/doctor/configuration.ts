@@ -27,8 +27,6 @@ const durations = {
   CYCLES_RETRY_FLUSH_TIMEOUT: Env.duration("CYCLES_RETRY_FLUSH_TIMEOUT", { minimum: "0 millis", maximum: "1 hour" })
 }
 
-const subjectVariables = ProtocolSubject.fields.map((field) => `CYCLES_${field.toUpperCase()}`)
-
 /** How each variable is read. */
 const variables: Readonly<Record<string, Config.Config<unknown>>> = {
   CYCLES_BASE_URL: Env.baseUrl,
@@ -41,6 +39,12 @@ const variables: Readonly<Record<string, Config.Config<unknown>>> = {
   CYCLES_JOURNAL_ENABLED: Variables.isJournaled,
   CYCLES_JOURNAL_DIR: Variables.journalFolder
 }
+
+/** The names of all variables that the client reads. */
+const known: ReadonlyArray<string> = [
+  ...Object.keys(variables),
+  ...ProtocolSubject.fields.map((field) => `CYCLES_${field.toUpperCase()}`)
+]
 
 const required: ReadonlySet<string> = new Set(["CYCLES_BASE_URL", "CYCLES_API_KEY"])
 
@@ -70,7 +74,7 @@ export const check = (env: Environment): Effect.Effect<ReadonlyArray<Finding>> =
     const subjectProblem = yield* problemOf(Env.subject, env)
     if (subjectProblem !== undefined) findings.push(failed("configuration", subjectProblem))
     findings.push(...unknownVariables(env), ...urlFindings(env["CYCLES_BASE_URL"]), ...keyFindings(env))
-    const present = [...Object.keys(variables), ...subjectVariables].filter((name) => isPresent(env, name))
+    const present = known.filter((name) => isPresent(env, name))
     return findings.length > 0
       ? findings
       : [ok("configuration", `valid: ${present.map((name) => name.replace(/^CYCLES_/, "")).join(", ")}`)]
@@ -111,7 +115,6 @@ const adviceOf = (name: string, value: string | undefined): string | undefined =
 /** Variables with the prefix that the client doesn't read. Their values aren't printed. */
 const unknownVariables = (env: Environment): ReadonlyArray<Finding> =>
   Object.keys(env).flatMap((name) => {
-    const known = [...Object.keys(variables), ...subjectVariables]
     if (!/^CYCLES_/i.test(name) || known.includes(name) || !isPresent(env, name)) return []
     const similar = synonyms[name.toUpperCase()] ?? known.find((one) => distance(one, name.toUpperCase()) <= 2)
     // Variables of other programs, such as the server, have the prefix too.

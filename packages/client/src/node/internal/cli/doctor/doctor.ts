@@ -125,7 +125,7 @@ const serverFindings = (settings: Settings.Settings): Effect.Effect<Online> =>
   }).pipe(
     Effect.provide(Client.layer(settings)),
     // The check of the configuration reports the invalid proxy.
-    Effect.catch(() => Effect.succeed({ findings: skipAll(serverChecks, "the configuration is invalid") }))
+    Effect.orElseSucceed(() => ({ findings: skipAll(serverChecks, "the configuration is invalid") }))
   )
 
 /** The lines of a finding. */

@@ -48,15 +48,14 @@ const unreadable = (path: string, error: unknown): CliFailure => {
 
 /** Reads a journal that must exist if its path was passed: a misspelled one would look like an empty journal. */
 export const readExisting = (flag: Option.Option<string>, location: Location): Effect.Effect<Contents, CliFailure> =>
-  Effect.flatMap(read(location), (contents) =>
-    contents.exists || Option.isNone(flag)
-      ? Effect.succeed(contents)
-      : Effect.fail(
-          new CliFailure({
-            problem: `The journal ${location.path} doesn't exist.`,
-            advice: "Check the path in --journal."
-          })
-        )
+  Effect.filterOrFail(
+    read(location),
+    ({ exists }) => exists || Option.isNone(flag),
+    () =>
+      new CliFailure({
+        problem: `The journal ${location.path} doesn't exist.`,
+        advice: "Check the path in --journal."
+      })
   )
 
 /** Fails if a process uses the journal. */
