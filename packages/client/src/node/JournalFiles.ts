@@ -79,7 +79,7 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
     isDurable: true,
     open: (owner) =>
       Effect.gen(function* () {
-        const base = options?.folder ?? "~/.runcycles/commit-journal"
+        const base = options?.folder ?? RecordFolder.defaultPath
         const { close, journal } = make(base, owner)
         yield* Effect.addFinalizer(() => Effect.sync(close))
         return journal
@@ -110,7 +110,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   let isClean = false
 
   const queue = Queue.make()
-  const open = OpenRecords.make((id) => void Files.discardFolder(openOf(folderOf(), id)))
+  const open = OpenRecords.make((id) => void Files.discardFolder(RecordFolder.openOf(folderOf(), id)))
 
   /** Runs work in the folder. Runs it once more if the folder was deleted meanwhile. */
   const inFolder = async <A>(work: (folder: string) => Promise<A>): Promise<A> => {
@@ -157,7 +157,9 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
 
   /** The path of this handle's open record for a reservation; undefined if the handle has no open records. */
   const ownOpen = (folder: string, id: ReservationId): string | undefined => {
-    return registered === undefined ? undefined : Path.join(openOf(folder, registered), RecordFiles.openNameOf(id))
+    return registered === undefined
+      ? undefined
+      : Path.join(RecordFolder.openOf(folder, registered), RecordFiles.openNameOf(id))
   }
 
   /** The owner id of the folder that contains this handle's open records. */
@@ -202,14 +204,14 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   const adoptAll = async (folder: string): Promise<Scan.Found<boolean>> => {
     // Without locks, no owner can be proven dead.
     if (!Sqlite.isAvailable()) return { found: [], problems: [] }
-    const owners = ownersOf(folder)
+    const owners = OwnerLock.folderIn(folder)
     if (!isSwept) OwnerLock.sweep(owners)
     isSwept = true
     const all: Array<Scan.Found<boolean>> = []
-    for (const id of await Files.list(openOf(folder))) {
+    for (const id of await Files.list(RecordFolder.openOf(folder))) {
       const lock = id === open.owner() || !OwnerLock.isId(id) ? undefined : OwnerLock.lockDead(owners, id)
       if (lock === undefined) continue
-      const openFolder = openOf(folder, id)
+      const openFolder = RecordFolder.openOf(folder, id)
       try {
         all.push(await Scan.adopt(folder, openFolder, owner, unreadable))
       } finally {
@@ -243,7 +245,7 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
         "bury",
         letter.record.reservationId,
         async (folder) => {
-          const letters = deadLettersOf(folder)
+          const letters = RecordFolder.deadLettersOf(folder)
           Folder.make(letters)
           await Files.writeTemporary(letters, RecordFiles.letterText(letter), (file) =>
             RecordFolder.place(letters, file, letter.record, "replace")
@@ -262,26 +264,30 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
     ),
     deadLetters: Stream.unwrap(
       Effect.map(
-        scan("read", (folder) => Scan.readLetters(deadLettersOf(folder), unreadable)),
+        scan("read", (folder) => Scan.readLetters(RecordFolder.deadLettersOf(folder), unreadable)),
         Stream.fromIterable
       )
     ),
     forget: ({ record }) =>
-      change("forget", record.reservationId, (folder) => RecordFolder.remove(deadLettersOf(folder), record)),
+      change("forget", record.reservationId, (folder) =>
+        RecordFolder.remove(RecordFolder.deadLettersOf(folder), record)
+      ),
     isDecided: (id) =>
       attempt(
         "read",
-        async (folder) => (await RecordFolder.has(folder, id)) || (await RecordFolder.has(deadLettersOf(folder), id))
+        async (folder) =>
+          (await RecordFolder.has(folder, id)) || (await RecordFolder.has(RecordFolder.deadLettersOf(folder), id))
       ),
     putOpen: (record) =>
       change(
         "putOpen",
         record.reservationId,
         async (folder) => {
-          const id = open.acquire(ownersOf(folder))
-          const openFolder = openOf(folder, id)
+          const id = open.acquire(OwnerLock.folderIn(folder))
+          const openFolder = RecordFolder.openOf(folder, id)
           // The lock file was deleted. Records under the old id would be taken for those of a dead owner.
-          if (registered !== undefined && registered !== id) Folder.rename(openOf(folder, registered), openFolder)
+          if (registered !== undefined && registered !== id)
+            Folder.rename(RecordFolder.openOf(folder, registered), openFolder)
           registered = id
           Folder.make(openFolder)
           await Files.writeTemporary(openFolder, RecordFiles.recordText(record), (file) =>
@@ -295,9 +301,3 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   }
   return { journal, close: open.close }
 }
-
-const deadLettersOf = (folder: string): string => Path.join(folder, "dead-letters")
-
-const ownersOf = (folder: string): string => Path.join(folder, "owners")
-
-const openOf = (folder: string, owner = ""): string => Path.join(folder, "open", owner)

@@ -80,7 +80,7 @@ export const layer = (options?: Options): Layer.Layer<SettlementJournal> =>
   Layer.effect(
     SettlementJournal,
     Effect.gen(function* () {
-      const file = JournalFile.make(options?.filename ?? "~/.effect-cycles/journal.sqlite")
+      const file = JournalFile.make(options?.filename ?? JournalFile.defaultPath)
       yield* Effect.addFinalizer(() => Effect.callback<void>((resume) => file.close(() => resume(Effect.void))))
       return SettlementJournal.of({
         [TypeId]: TypeId,

@@ -44,6 +44,7 @@ import type { SettlementJournal } from "../SettlementJournal.ts"
 import { layerNone } from "../SettlementJournal.ts"
 import { compile } from "./internal/compiled.ts"
 import * as Sqlite from "./internal/sqlite.ts"
+import * as Variables from "./internal/variables.ts"
 import * as JournalFiles from "./JournalFiles.ts"
 import * as JournalSqlite from "./JournalSqlite.ts"
 import * as NodeTransport from "./NodeTransport.ts"
@@ -123,11 +124,9 @@ export const layerConfig = (
     Effect.gen(function* () {
       const settings = yield* Config.all({
         config: config === undefined ? ConfigModule.config : Config.unwrap(config),
-        connectTimeout: Config.option(
-          Env.duration("CYCLES_CONNECT_TIMEOUT", { minimum: "1 millis", maximum: "1 hour" })
-        ),
-        isJournaled: Config.withDefault(Env.flag("CYCLES_JOURNAL_ENABLED"), true),
-        folder: Config.option(Config.NonEmptyString("CYCLES_JOURNAL_DIR"))
+        connectTimeout: Config.option(Variables.connectTimeout),
+        isJournaled: Config.withDefault(Variables.isJournaled, true),
+        folder: Config.option(Variables.journalFolder)
       })
       const connectTimeout = Option.getOrUndefined(settings.connectTimeout)
       yield* Env.warnIfShort("CYCLES_READ_TIMEOUT", settings.config.timeout)

@@ -98,7 +98,8 @@ export const layer = (options?: Options): Layer.Layer<CyclesTransport> =>
         }
         return Layer.succeed(CyclesTransport, over(Connections.over(dispatcher)))
       }
-      const connectTimeoutMs = durationWithin("connectTimeout", options?.connectTimeout ?? "2 seconds", 1, 3_600_000)
+      const connectTimeout = options?.connectTimeout ?? Connections.defaultConnectTimeout
+      const connectTimeoutMs = durationWithin("connectTimeout", connectTimeout, 1, 3_600_000)
       const connections = options?.connections ?? 64
       if (!Number.isInteger(connections) || connections < 1) {
         throw new RangeError(`connections must be an integer of at least 1, got ${connections}`)

@@ -256,8 +256,7 @@ describe("JournalFiles", () => {
       const folder = temporaryFolder()
       const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), folder])
       expect(child.signal).toBe("SIGKILL")
-      const records = yield* using(files(folder), pending)
-      expect(records.map((one) => String(one.reservationId))).toEqual(["from-the-child"])
+      expect(yield* using(files(folder), pendingIds)).toEqual(["from-the-child"])
     })
   )
 

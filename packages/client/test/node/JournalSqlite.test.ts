@@ -56,7 +56,7 @@ describe("JournalSqlite", () => {
           yield* journal.remove(record("r1"))
         })
       )
-      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
+      expect(yield* found(filename)).toEqual(["r2"])
     })
   )
 
@@ -65,7 +65,7 @@ describe("JournalSqlite", () => {
       const filename = join(temporaryFolder(), "journal.sqlite")
       const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), filename])
       expect(child.signal).toBe("SIGKILL")
-      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["from-the-child"])
+      expect(yield* found(filename)).toEqual(["from-the-child"])
     })
   )
 
@@ -88,7 +88,7 @@ describe("JournalSqlite", () => {
       const db = new DatabaseSync(filename)
       db.exec("UPDATE records SET commit_body = '{' WHERE reservation_id = 'r1'")
       db.close()
-      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
+      expect(yield* found(filename)).toEqual(["r2"])
       const after = new DatabaseSync(filename)
       expect(after.prepare("SELECT count(*) AS n FROM quarantine").get()).toEqual({ n: 1 })
       expect(after.prepare("SELECT count(*) AS n FROM records").get()).toEqual({ n: 1 })
@@ -141,7 +141,7 @@ describe("JournalSqlite", () => {
         db.exec(`PRAGMA journal_mode = WAL; ${sql}`)
         db.close()
         yield* using(sqlite(filename), (journal) => journal.put(record("r1")))
-        expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r1"])
+        expect(yield* found(filename)).toEqual(["r1"])
       })
     )
   }
@@ -214,7 +214,7 @@ describe("JournalSqlite", () => {
       other.exec("ROLLBACK")
       yield* Fiber.join(closing)
       other.close()
-      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
+      expect(yield* found(filename)).toEqual(["r2"])
     })
   )
 
@@ -256,7 +256,7 @@ describe("JournalSqlite", () => {
       yield* journal.forget(letter)
       yield* journal.remove(record("r1"))
       yield* Effect.promise(() => vi.waitFor(() => expect(existsSync(`${filename}-wal`)).toBe(false)))
-      expect(yield* using(sqlite(filename), pendingIds)).toEqual(["r2"])
+      expect(yield* found(filename)).toEqual(["r2"])
     })
   )
 
@@ -274,7 +274,7 @@ describe("JournalSqlite", () => {
         [text, "not a database"]
       ] as const) {
         const before = readFileSync(filename)
-        const error = yield* Effect.flip(using(sqlite(filename), pendingIds))
+        const error = yield* Effect.flip(found(filename))
         expect(error).toMatchObject({ _tag: "JournalError", operation: "open" })
         expect(error.message).toContain(problem)
         expect(readFileSync(filename).equals(before)).toBe(true)

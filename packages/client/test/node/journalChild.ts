@@ -8,12 +8,11 @@
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { SettlementJournal } from "effect-cycles"
-import { JournalFiles, JournalSqlite } from "effect-cycles/node"
-import { owner, record } from "./records.ts"
+import { journalAt, owner, record } from "./records.ts"
 
 const [target = "", command, prefix = "", count = "0"] = process.argv.slice(2)
 
-const say = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`))
+const print = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`))
 
 const line = Effect.promise(() => new Promise((resolve) => void process.stdin.once("data", resolve)))
 
@@ -22,19 +21,17 @@ Effect.runPromise(
     const journal = yield* Effect.flatMap(SettlementJournal.SettlementJournal, (store) => store.open(owner))
     if (command === "hold" || command === "leave") {
       for (let n = 0; n < Number(count); n++) yield* journal.putOpen(record(`${prefix}${n}`))
-      yield* say("ready")
+      yield* print("ready")
       if (command === "leave") return
       yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 60_000)))
     } else {
-      yield* say("ready")
+      yield* print("ready")
       yield* line
-      yield* say(String(yield* journal.adoptOpen))
+      yield* print(String(yield* journal.adoptOpen))
       process.stdin.destroy()
     }
   }).pipe(
     command === "leave" ? Effect.provideService(Scope.Scope, Scope.makeUnsafe()) : Effect.scoped,
-    Effect.provide(
-      target.endsWith(".sqlite") ? JournalSqlite.layer({ filename: target }) : JournalFiles.layer({ folder: target })
-    )
+    Effect.provide(journalAt(target))
   )
 ).catch(console.error)

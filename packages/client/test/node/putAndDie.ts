@@ -3,8 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { SettlementJournal } from "effect-cycles"
-import { JournalFiles, JournalSqlite } from "effect-cycles/node"
-import { owner, record } from "./records.ts"
+import { journalAt, owner, record } from "./records.ts"
 
 const target = process.argv[2] ?? ""
 
@@ -13,8 +12,6 @@ Effect.runPromise(
     Effect.flatMap((journal) => journal.put(record("from-the-child"))),
     Effect.andThen(Effect.sync(() => process.kill(process.pid, "SIGKILL"))),
     Effect.scoped,
-    Effect.provide(
-      target.endsWith(".sqlite") ? JournalSqlite.layer({ filename: target }) : JournalFiles.layer({ folder: target })
-    )
+    Effect.provide(journalAt(target))
   )
 ).catch(console.error)

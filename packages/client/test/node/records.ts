@@ -1,8 +1,14 @@
 /**
- * Records to put into a journal.
+ * Records to put into a journal, for tests and for the processes that they start.
  */
+import type * as Layer from "effect/Layer"
 import type { SettlementJournal } from "effect-cycles"
 import { Identifiers } from "effect-cycles"
+import { JournalFiles, JournalSqlite } from "effect-cycles/node"
+
+/** The journal at a path: a SQLite file if its name ends with `.sqlite`, otherwise a folder. */
+export const journalAt = (path: string): Layer.Layer<SettlementJournal.SettlementJournal> =>
+  path.endsWith(".sqlite") ? JournalSqlite.layer({ filename: path }) : JournalFiles.layer({ folder: path })
 
 /** A record of a reservation. */
 export const record = (

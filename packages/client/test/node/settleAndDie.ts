@@ -5,7 +5,8 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { Amount, Cycles } from "effect-cycles"
-import { JournalFiles, JournalSqlite, NodeCycles } from "effect-cycles/node"
+import { NodeCycles } from "effect-cycles/node"
+import { journalAt } from "./records.ts"
 
 const [baseUrl = "", apiKey = "", target = ""] = process.argv.slice(2)
 
@@ -23,9 +24,7 @@ Effect.runPromise(
       NodeCycles.layer(
         { baseUrl, apiKey: Redacted.make(apiKey), subject: { tenant: "acme" } },
         {
-          journal: target.endsWith(".sqlite")
-            ? JournalSqlite.layer({ filename: target })
-            : JournalFiles.layer({ folder: target })
+          journal: journalAt(target)
         }
       )
     )

@@ -3,6 +3,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Folder from "./folder.ts"
 import * as Format from "./journalFormat.ts"
+import * as OwnerLock from "./ownerLock.ts"
 import * as Sqlite from "./sqlite.ts"
 
 /** An open file of a journal. */
@@ -22,7 +23,7 @@ export const connect = (path: string) => {
     return {
       db,
       /** The folder of the lock files of owners, next to the file. */
-      owners: Path.join(Path.dirname(filename), "owners"),
+      owners: OwnerLock.folderIn(Path.dirname(filename)),
       isInPlace: makeIsInPlace(filename, identity),
       begin: db.prepare("BEGIN IMMEDIATE"),
       commit: db.prepare("COMMIT"),

@@ -5,6 +5,7 @@
  * that fails during a request: the connection has already carried a response, and the server has sent no byte since the
  * request was written, not even of `100 Continue`.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
@@ -28,6 +29,9 @@ export interface Connections {
 export interface Dispatching {
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean
 }
+
+/** The default timeout of connecting to the server. */
+export const defaultConnectTimeout = Duration.seconds(2)
 
 /** Uses a custom dispatcher. It isn't closed, and no request is repeated. */
 export const over = (dispatcher: Dispatching): Connections => ({

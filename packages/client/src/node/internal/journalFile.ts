@@ -43,6 +43,9 @@ interface Waiting {
 // the file
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The path of the file if none is configured. */
+export const defaultPath = "~/.effect-cycles/journal.sqlite"
+
 /** Makes the queue. The first work opens the file. If it can't be opened, the next work tries again. */
 export const make = (path: string): File => {
   let connection: Connection | undefined

@@ -120,6 +120,24 @@ export const lockDead = (folder: string, id: string): AdoptionLock | undefined =
   }
 }
 
+/**
+ * The ids of the owners whose locks are held. A lock that can't be checked counts as held. Throws if the folder can't be
+ * listed. Changes no file.
+ */
+export const living = (folder: string): ReadonlySet<string> => {
+  const names = Fs.existsSync(folder) ? Fs.readdirSync(folder) : []
+  const ids = names.filter((name) => name.endsWith(extension)).map((name) => Path.basename(name, extension))
+  return new Set(ids.filter((id) => isId(id) && isHeld(pathOf(folder, id))))
+}
+
+const isHeld = (path: string): boolean => {
+  if (!Fs.existsSync(path)) return false
+  const db = tryLock(path)
+  if (db === undefined) return true
+  if (db !== "damaged") close(db)
+  return false
+}
+
 /** Removes the files of owners that died without open records. */
 export const sweep = (folder: string): void => {
   for (const name of list(folder).slice(0, maxSwept)) {
@@ -150,6 +168,9 @@ const tryLock = (path: string): Sqlite.Database | "damaged" | undefined => {
 // ---------------------------------------------------------------------------------------------------------------------
 // files
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** The folder of the lock files in a folder of records, or next to a SQLite file. */
+export const folderIn = (folder: string): string => Path.join(folder, "owners")
 
 /** Whether a text can be an owner id. */
 export const isId = (text: string): boolean => /^[0-9a-f]{32}$/.test(text)

@@ -8,6 +8,7 @@ import * as Json from "@effect-cycles/protocol/Json"
 import * as Predicate from "effect/Predicate"
 import { createHash } from "node:crypto"
 import type { DeadLetter, JournalRecord } from "../../SettlementJournal.ts"
+import { parse } from "./json.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // names
@@ -71,14 +72,6 @@ export const recordText = (record: JournalRecord): string => `{${fieldsOf(record
 /** The text of a file with a dead letter. */
 export const letterText = (letter: DeadLetter): string =>
   `{${fieldsOf(letter.record)},"reason":${JSON.stringify(letter.reason)},"died_at_ms":${letter.diedAtMs}}`
-
-const parse = (text: string): unknown => {
-  try {
-    return Json.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 /** The record of a file; undefined if the text isn't one. */
 export const parseRecord = (text: string): JournalRecord | undefined => recordOf(parse(text))

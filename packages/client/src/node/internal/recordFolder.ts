@@ -8,6 +8,15 @@ import * as Files from "./files.ts"
 import * as Folder from "./folder.ts"
 import * as RecordFiles from "./recordFiles.ts"
 
+/** The path of a files journal if none is configured. The other Cycles clients use it too. */
+export const defaultPath = "~/.runcycles/commit-journal"
+
+/** The subfolder of an owner's folder for dead letters. */
+export const deadLettersOf = (folder: string): string => Path.join(folder, "dead-letters")
+
+/** The subfolder of an owner's folder for open records, or the folder in it of one process. */
+export const openOf = (folder: string, owner = ""): string => Path.join(folder, "open", owner)
+
 /** The subfolder for further records. */
 export const furtherOf = (folder: string): string => Path.join(folder, "further")
 

@@ -12,7 +12,7 @@ import { owner, record } from "../records.ts"
 import { temporaryFolder } from "../support.ts"
 import { doctor, run } from "./support.ts"
 
-// A busy machine starts a process in seconds.
+// Real I/O is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 describe("effect-cycles doctor", () => {
@@ -35,7 +35,7 @@ describe("effect-cycles doctor", () => {
         writeFileSync(path, "no database at all, but long enough to be read as a header of one, I hope")
         const before = readFileSync(path)
         expect(yield* check("--journal", path)).toMatchObject([
-          { status: "failed", todo: expect.stringContaining("damaged") }
+          { status: "failed", advice: expect.stringContaining("damaged") }
         ])
         expect(readFileSync(path).equals(before)).toBe(true)
       })
@@ -53,7 +53,7 @@ describe("effect-cycles doctor", () => {
           {
             status: "failed",
             summary: expect.stringContaining("has format 99"),
-            todo: "A newer version of effect-cycles wrote it: update effect-cycles. The file isn't changed."
+            advice: "A newer version of effect-cycles wrote it: update effect-cycles. The file isn't changed."
           }
         ])
         expect(readFileSync(path).equals(before)).toBe(true)
@@ -93,7 +93,7 @@ describe("effect-cycles doctor", () => {
         expect(findings.map(({ status }) => status)).toEqual(["warning", "warning"])
         expect(findings[0]?.summary).toBe(`1 dead letter in ${path}: spend that no budget shows.`)
         expect(findings[1]?.summary).toMatch(/^1 record in .* pending for up to \d+ d\.$/)
-        expect(findings[1]?.todo).toContain("effect-cycles journal retry")
+        expect(findings[1]?.advice).toContain("effect-cycles journal retry")
       })
     )
 

@@ -6,11 +6,12 @@ import * as Result from "effect/Result"
 import type { SettlementJournal } from "effect-cycles"
 import { Cycles } from "effect-cycles"
 import { JournalFiles, JournalSqlite, NodeCycles } from "effect-cycles/node"
-import { mkdirSync, readdirSync, readFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { vi } from "vitest"
 import * as BaseUrl from "../../../src/internal/config/baseUrl.ts"
 import { fingerprint } from "../../../src/internal/config/fingerprint.ts"
+import * as RecordFiles from "../../../src/node/internal/recordFiles.ts"
 import { start, using } from "../../suites/durableSuite.ts"
 import { action, tokens } from "../../support/live.ts"
 import { owner, record } from "../records.ts"
@@ -25,7 +26,8 @@ const stores = [
   {
     name: "SQLite",
     target: () => join(temporaryFolder(), "journal.sqlite"),
-    layer: (filename: string) => JournalSqlite.layer({ filename })
+    layer: (filename: string) => JournalSqlite.layer({ filename }),
+    ownersOf: (filename: string) => join(filename, "../owners")
   },
   {
     name: "files",
@@ -34,7 +36,8 @@ const stores = [
       mkdirSync(folder)
       return folder
     },
-    layer: (folder: string) => JournalFiles.layer({ folder })
+    layer: (folder: string) => JournalFiles.layer({ folder }),
+    ownersOf: (folder: string) => join(folder, owner.fingerprint, "owners")
   }
 ]
 
@@ -111,7 +114,7 @@ const spentOf = ({ env }: Server) =>
     return rows.find(({ scope_path }) => scope_path === "tenant:acme")?.spent.amount
   })
 
-describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
+describe.each(stores)("effect-cycles journal in $name", ({ layer, ownersOf, target }) => {
   it.live("lists all entries of all owners, and changes nothing", () =>
     Effect.gen(function* () {
       const journal = target()
@@ -130,6 +133,18 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
       expect(text.out).toMatch(/dead-letter +[0-9a-f]{12} +r2 +9223372036854775807 TOKENS .*BUDGET_FROZEN: frozen/)
       expect(text.out).not.toContain("r1")
       expect(text.out).toContain("2 pending, 1 dead letter, 0 open")
+      expect(filesOf(journal)).toEqual(before)
+    })
+  )
+
+  it.live("lists a journal with a damaged lock file, and doesn't change the lock file", () =>
+    Effect.gen(function* () {
+      const journal = target()
+      yield* using(layer(journal), (journal) => journal.put(record("r1")))
+      mkdirSync(ownersOf(journal), { recursive: true })
+      writeFileSync(join(ownersOf(journal), `${"0".repeat(32)}.lock`), "damaged ".repeat(100))
+      const before = filesOf(journal)
+      expect(yield* list(journal)).toMatchObject({ in_use: false, entries: [{ reservation_id: "r1" }] })
       expect(filesOf(journal)).toEqual(before)
     })
   )
@@ -184,7 +199,7 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
     })
   )
 
-  it.live("asks for the id of the entry if a reservation has several", () =>
+  it.live("requires the id of the entry if a reservation has several", () =>
     Effect.gen(function* () {
       const journal = target()
       const second = record("r1", { commitBody: '{"actual":{"unit":"TOKENS","amount":1}}' })
@@ -303,7 +318,7 @@ describe.each(stores)("effect-cycles journal in $name", ({ layer, target }) => {
 })
 
 describe("effect-cycles journal", () => {
-  it.live("says that a SQLite journal is in use while a client has it open, although nothing is open in it", () =>
+  it.live("reports a SQLite journal as in use while a client has it open without open records", () =>
     Effect.gen(function* () {
       const server = yield* serve
       const journal = join(temporaryFolder(), "journal.sqlite")
@@ -349,6 +364,34 @@ describe("effect-cycles journal", () => {
       yield* using(JournalFiles.layer({ folder }), (journal) => journal.put(record("r1")))
       const { out } = yield* run("journal list", { CYCLES_JOURNAL_DIR: folder })
       expect(out).toContain(`${folder}: 1 pending, 0 dead letters, 0 open`)
+    })
+  )
+
+  it.live("lists a record that two processes have written once, as the client reads it", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      const event = record("r1", { mode: "event" })
+      yield* using(JournalFiles.layer({ folder }), (journal) => journal.put(record("r1")))
+      const further = join(folder, owner.fingerprint, "further")
+      mkdirSync(further)
+      writeFileSync(join(further, RecordFiles.furtherNameOf(event)), RecordFiles.recordText(event))
+      const { out } = yield* run(["journal", "list", "--journal", folder], {})
+      expect(out).toContain("1 pending, 0 dead letters, 0 open")
+      expect(out).toContain("charged as an event")
+      expect((yield* run(["journal", "forget", "r1", "--yes", "--journal", folder], {})).code).toBe(0)
+      expect((yield* list(folder)).entries).toEqual([])
+    })
+  )
+
+  it.live("counts the files that a client has set aside, in all folders of a files journal", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      for (const name of ["a.json.corrupt", "further/b.json.corrupt", "dead-letters/c.json.corrupt"]) {
+        const path = join(folder, owner.fingerprint, name)
+        mkdirSync(join(path, ".."), { recursive: true })
+        writeFileSync(path, "{")
+      }
+      expect((yield* list(folder)).damaged).toBe(3)
     })
   )
 

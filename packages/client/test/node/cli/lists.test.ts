@@ -1,4 +1,4 @@
-/** `effect-cycles balances` and `effect-cycles reservations`. */
+/** `effect-cycles balances` and `effect-cycles reservations`, and invalid arguments of all commands. */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -10,7 +10,7 @@ import { refusingUrl } from "../loopback.ts"
 import type { Server } from "./support.ts"
 import { run, serve } from "./support.ts"
 
-// A busy machine starts a process in seconds.
+// Real I/O is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 /** One guarded call that commits 7 tokens, and one that releases its estimate. */
@@ -102,16 +102,18 @@ describe("effect-cycles reservations", () => {
     })
   )
 
-  it.live("prints at most --limit rows, and says if there are more", () =>
+  it.live("prints at most --limit rows, and whether there are more", () =>
     Effect.gen(function* () {
       const server = yield* serve
       yield* spend(server)
       const { out } = yield* run("reservations --limit 1", server.env)
-      expect(out).toContain("More than 1 reservations: pass a larger --limit.")
+      expect(out).toContain("There are more reservations: pass a larger --limit.")
       expect(JSON.parse((yield* run("reservations --limit 1 --json", server.env)).out)).toHaveLength(1)
     })
   )
+})
 
+describe("effect-cycles", () => {
   it.live.each([
     "reservations --from yesterday",
     "reservations --limit 0",

@@ -11,7 +11,7 @@ import type { Env } from "./support.ts"
 import { doctor, serve } from "./support.ts"
 import { emptyList, envOf, json, key, stubEnv } from "./server.ts"
 
-// A busy machine starts a process in seconds.
+// Real I/O is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 describe("effect-cycles doctor", () => {
@@ -23,10 +23,10 @@ describe("effect-cycles doctor", () => {
         expect(report.code).toBe(1)
         expect(report.out + report.error).not.toContain(key)
         for (const check of ["key", "tenant", "budgets", "clock"]) expect(report.of(check)[0]?.status).toBe("skipped")
-        return `${finding?.summary} ${finding?.todo}`
+        return `${finding?.summary} ${finding?.advice}`
       })
 
-    it.live("says that the connection is refused", () =>
+    it.live("reports a refused connection", () =>
       Effect.gen(function* () {
         const url = yield* refusingUrl
         expect(yield* failure(envOf(url))).toBe(
@@ -35,7 +35,7 @@ describe("effect-cycles doctor", () => {
       })
     )
 
-    it.live("says that the host name can't be resolved", () =>
+    it.live("reports a host name that can't be resolved", () =>
       Effect.gen(function* () {
         expect(yield* failure(envOf("https://cycles.invalid"))).toMatch(
           /^The host name cycles\.invalid can't be resolved \(E[A-Z_]+.*spelled correctly/
@@ -43,7 +43,7 @@ describe("effect-cycles doctor", () => {
       })
     )
 
-    it.live("says that a server without TLS gets https", () =>
+    it.live("reports https to a server without TLS", () =>
       Effect.gen(function* () {
         const { url } = yield* listen(json(200, emptyList))
         const { host } = new URL(url)
@@ -53,7 +53,7 @@ describe("effect-cycles doctor", () => {
       })
     )
 
-    it.live("says that a server with TLS gets http", () =>
+    it.live("reports http to a server with TLS", () =>
       Effect.gen(function* () {
         const port = yield* listenTls
         expect(yield* failure(envOf(`http://127.0.0.1:${port}`))).toContain(
@@ -62,7 +62,7 @@ describe("effect-cycles doctor", () => {
       })
     )
 
-    it.live("says that HTML isn't a response of a Cycles server", () =>
+    it.live("reports that HTML isn't a response of a Cycles server", () =>
       Effect.gen(function* () {
         const { url } = yield* listen((outgoing) =>
           outgoing.writeHead(404, { "content-type": "text/html" }).end("<!doctype html><h1>Not found</h1>")
@@ -73,14 +73,14 @@ describe("effect-cycles doctor", () => {
       })
     )
 
-    it.live("says that another JSON service isn't a Cycles server", () =>
+    it.live("reports that another JSON service isn't a Cycles server", () =>
       Effect.gen(function* () {
         const { url } = yield* listen(json(200, { hello: "world" }))
         expect(yield* failure(envOf(url))).toMatch(/responded with 200, which isn't a response of a Cycles server/)
       })
     )
 
-    it.live("blames the server behind a load balancer for its 502, not the address", () =>
+    it.live("reports a 502 as a problem of the server behind a load balancer, not of the address", () =>
       Effect.gen(function* () {
         const { url } = yield* listen((outgoing) =>
           outgoing.writeHead(502, { "content-type": "text/html" }).end("<html>Bad gateway</html>")
@@ -132,7 +132,7 @@ describe("effect-cycles doctor", () => {
       const failure = { kind: "unknown", mayHaveArrived: false, problem: code, cause: undefined } as const
       const finding = Connection.reachability(settings, { _tag: "Failure", failure, codes: [code] })
       expect(finding.status).toBe("failed")
-      expect(`${finding.summary} ${finding.todo}`).toMatch(expected)
+      expect(`${finding.summary} ${finding.advice}`).toMatch(expected)
     })
 
     it.live("names the proxy that the request used, without its password", () =>
@@ -145,7 +145,7 @@ describe("effect-cycles doctor", () => {
       })
     )
 
-    it.live("says that a proxy requires a password, or throttles", () =>
+    it.live("reports a proxy that requires a password, and one that throttles", () =>
       Effect.gen(function* () {
         const respond = (status: number) =>
           Effect.map(

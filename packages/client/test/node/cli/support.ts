@@ -3,6 +3,7 @@ import { NodeCyclesServer } from "@effect-cycles/server"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { join } from "node:path"
+import type { Finding } from "../../../src/node/internal/cli/doctor/finding.ts"
 import * as Main from "../../../src/node/internal/cli/main.ts"
 import { temporaryFolder } from "../support.ts"
 
@@ -37,15 +38,6 @@ export const run = (args: string | ReadonlyArray<string>, env: Env): Effect.Effe
       (code) => ({ code, out, error })
     )
   })
-
-/** A finding of the doctor. */
-export interface Finding {
-  readonly check: string
-  readonly status: string
-  readonly summary: string
-  readonly todo?: string
-  readonly details?: ReadonlyArray<string>
-}
 
 /** Runs the doctor. Its journal is a file that doesn't exist, unless the arguments name one. */
 export const doctor = (env: Env, ...args: ReadonlyArray<string>) =>

@@ -3,11 +3,9 @@ import { format } from "@effect-cycles/protocol/Amount"
 import { Balance } from "@effect-cycles/protocol/Balance"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import { withClient } from "./client.ts"
-import { CliFailure, ofCall } from "./failure.ts"
+import { CliFailure } from "./failure.ts"
 import * as Flags from "./flags.ts"
+import * as List from "./list.ts"
 import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
 
@@ -19,28 +17,24 @@ export const balances = Command.make(
     limit: Flags.limit("budgets", 200),
     json: Flags.json
   },
-  ({ baseUrl, json, limit, ...flags }) =>
+  (flags) =>
     Effect.gen(function* () {
-      const env = yield* Settings.environmentOf({ baseUrl, subject: Flags.subjectOf(flags) })
+      const env = yield* Settings.environmentOf({ baseUrl: flags.baseUrl, subject: Flags.subjectOf(flags) })
       const settings = yield* Settings.settings(env)
       const { dimensions: _, ...subject } = settings.config.subject ?? {}
       if (Object.values(subject).every((value) => value === undefined)) {
         return yield* new CliFailure({
-          problem: "The balances of which subject? No field of a subject is set.",
-          todo: "Pass --tenant, or set CYCLES_TENANT."
+          problem: "No field of a subject is set, so no budget can be selected.",
+          advice: "Pass --tenant, or set CYCLES_TENANT."
         })
       }
-      const found = yield* withClient(settings, (client) =>
-        Effect.mapError(
-          Stream.runCollect(Stream.take(client.streamBalances({ ...subject, includeChildren: true }), limit + 1)),
-          ofCall
-        )
-      )
-      const rows = found.slice(0, limit)
-      if (json) return yield* Output.printJson(yield* Effect.orDie(encode(rows)))
-      if (rows.length === 0) return yield* Output.print("No budget includes this subject.")
-      yield* Output.print(tableOf(rows))
-      if (found.length > limit) yield* Output.print(`\nMore than ${limit} budgets: pass a larger --limit.`)
+      yield* List.print(settings, flags, {
+        rows: (client) => client.streamBalances({ ...subject, includeChildren: true }),
+        schema: Balance,
+        tableOf,
+        noun: "budgets",
+        none: "No budget includes this subject."
+      })
     })
 ).pipe(
   Command.withDescription("List the budgets of a subject, with the budgets below it: allocated, spent, remaining"),
@@ -49,8 +43,6 @@ export const balances = Command.make(
     { command: "effect-cycles balances --agent planner --json", description: "List those of an agent as JSON" }
   ])
 )
-
-const encode = Schema.encodeEffect(Schema.Array(Balance))
 
 const tableOf = (rows: ReadonlyArray<Balance>): string =>
   Output.table(

@@ -5,14 +5,15 @@ import * as CyclesClient from "../../../CyclesClient.ts"
 import type { CyclesTransport } from "../../../CyclesTransport.ts"
 import * as NodeTransport from "../../NodeTransport.ts"
 import * as Proxy from "../proxy.ts"
-import { CliFailure, messageOf } from "./failure.ts"
+import { messageOf } from "../problem.ts"
+import { CliFailure } from "./failure.ts"
 import type { Settings } from "./settings.ts"
 
 /** The proxies of the environment. Fails if a variable is invalid. */
 export const proxies: Effect.Effect<Proxy.Proxies, CliFailure> = Effect.try({
   // The transport reads the variables of the process too.
   try: () => Proxy.fromEnv(process.env),
-  catch: (error) => new CliFailure({ problem: messageOf(error), todo: "Correct or remove the variable." })
+  catch: (error) => new CliFailure({ problem: messageOf(error), advice: "Correct or remove the variable." })
 })
 
 /** Provides a client, and the transport that it uses. Fails if a variable of a proxy is invalid. */

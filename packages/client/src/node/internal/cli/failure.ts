@@ -1,28 +1,27 @@
-/** The failure of a command: what failed, and what to do. */
+/** The failure of a command. */
 import type * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import type { CyclesError } from "../../../CyclesError.ts"
-import { isCyclesError } from "../../../CyclesError.ts"
 
 /** A command failed. It is printed to standard error, and the exit code is 1. */
 export class CliFailure extends Schema.TaggedError<CliFailure>()("CliFailure", {
   /** What failed. */
   problem: Schema.String,
-  /** What to do. */
-  todo: Schema.optional(Schema.String)
+  /** How to correct it. */
+  advice: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return this.todo === undefined ? this.problem : `${this.problem}\n${this.todo}`
+    return this.advice === undefined ? this.problem : `${this.problem}\n${this.advice}`
   }
 }
 
 /** The failure of a call. */
 export const ofCall = (error: CyclesError): CliFailure =>
-  new CliFailure({ problem: error.message, todo: "effect-cycles doctor checks the configuration and the server." })
+  new CliFailure({ problem: error.message, advice: "effect-cycles doctor checks the configuration and the server." })
 
 /** The failure of an invalid or missing variable. */
 export const ofConfig = (error: Config.ConfigError): CliFailure =>
-  new CliFailure({ problem: configProblem(error), todo: "effect-cycles doctor checks all variables." })
+  new CliFailure({ problem: configProblem(error), advice: "effect-cycles doctor checks all variables." })
 
 /** The message of a configuration error, without the path that Effect adds: it repeats the name of the variable. */
 export const configProblem = (error: Config.ConfigError): string =>
@@ -32,7 +31,3 @@ export const configProblem = (error: Config.ConfigError): string =>
     .filter((line) => !/^ *at \[/.test(line))
     .join(" ")
     .trim()
-
-/** The message of any error. */
-export const messageOf = (error: unknown): string =>
-  isCyclesError(error) || error instanceof Error ? error.message : String(error)

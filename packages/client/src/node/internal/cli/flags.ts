@@ -1,5 +1,6 @@
 /** The flags that several commands share. */
 import * as Limits from "@effect-cycles/protocol/Limits"
+import * as ProtocolSubject from "@effect-cycles/protocol/Subject"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -45,24 +46,11 @@ export const target = {
 }
 
 /** The values of the flags of a subject. */
-export interface SubjectFlags {
-  readonly tenant: Option.Option<string>
-  readonly workspace: Option.Option<string>
-  readonly app: Option.Option<string>
-  readonly workflow: Option.Option<string>
-  readonly agent: Option.Option<string>
-  readonly toolset: Option.Option<string>
-}
+export type SubjectFlags = { readonly [Field in ProtocolSubject.Field]: Option.Option<string> }
 
 /** The subject of the flags, with the fields that were passed. */
-export const subjectOf = (flags: SubjectFlags): Subject.Subject => ({
-  tenant: Option.getOrUndefined(flags.tenant),
-  workspace: Option.getOrUndefined(flags.workspace),
-  app: Option.getOrUndefined(flags.app),
-  workflow: Option.getOrUndefined(flags.workflow),
-  agent: Option.getOrUndefined(flags.agent),
-  toolset: Option.getOrUndefined(flags.toolset)
-})
+export const subjectOf = (flags: SubjectFlags): Subject.Subject =>
+  Object.fromEntries(ProtocolSubject.fields.map((field) => [field, Option.getOrUndefined(flags[field])]))
 
 /** The path of a journal. */
 export const journal = Flag.String("journal").pipe(

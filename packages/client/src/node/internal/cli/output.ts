@@ -48,7 +48,7 @@ export const instant = (ms: number): string =>
   Number.isFinite(ms) && Math.abs(ms) <= 8_640_000_000_000_000 ? new Date(ms).toISOString() : String(ms)
 
 /** A count with its noun. */
-export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`
+export const count = (n: number, one: string, several = `${one}s`): string => `${n} ${n === 1 ? one : several}`
 
 /** Where lines are written. */
 export interface Writer {

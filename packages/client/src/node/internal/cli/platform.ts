@@ -1,7 +1,7 @@
 /**
- * The platform services that `effect/cli` requires, made of Node built-ins, so that the package doesn't depend on
- * `@effect/platform-node`. The command reads no file, starts no process and asks no question through them: a path is
- * passed as text, and the wizard isn't enabled.
+ * The platform services that `effect/cli` requires, on Node built-ins, so that the package doesn't depend on
+ * `@effect/platform-node`. The program doesn't read files, start processes or prompt through them: paths are passed
+ * as text, and the wizard isn't enabled.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"

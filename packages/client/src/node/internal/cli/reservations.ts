@@ -7,10 +7,8 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import { withClient } from "./client.ts"
-import { ofCall } from "./failure.ts"
 import * as Flags from "./flags.ts"
+import * as List from "./list.ts"
 import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
 
@@ -62,9 +60,9 @@ export const reservations = Command.make(
     limit: Flags.limit("reservations", 50),
     json: Flags.json
   },
-  ({ baseUrl, json, limit, sortBy, sortDir, ...flags }) =>
+  (flags) =>
     Effect.gen(function* () {
-      const env = yield* Settings.environmentOf({ baseUrl, subject: Flags.subjectOf(flags) })
+      const env = yield* Settings.environmentOf({ baseUrl: flags.baseUrl, subject: Flags.subjectOf(flags) })
       const settings = yield* Settings.settings(env)
       const { dimensions: _, ...subject } = settings.config.subject ?? {}
       const query = {
@@ -77,17 +75,16 @@ export const reservations = Command.make(
         expiresTo: Option.getOrUndefined(flags.expiresTo),
         finalizedFrom: Option.getOrUndefined(flags.finalizedFrom),
         finalizedTo: Option.getOrUndefined(flags.finalizedTo),
-        sortBy,
-        sortDir
+        sortBy: flags.sortBy,
+        sortDir: flags.sortDir
       }
-      const found = yield* withClient(settings, (client) =>
-        Effect.mapError(Stream.runCollect(Stream.take(client.streamReservations(query), limit + 1)), ofCall)
-      )
-      const rows = found.slice(0, limit)
-      if (json) return yield* Output.printJson(yield* Effect.orDie(encode(rows)))
-      if (rows.length === 0) return yield* Output.print("No reservation matches.")
-      yield* Output.print(tableOf(rows))
-      if (found.length > limit) yield* Output.print(`\nMore than ${limit} reservations: pass a larger --limit.`)
+      yield* List.print(settings, flags, {
+        rows: (client) => client.streamReservations(query),
+        schema: ReservationSummary,
+        tableOf,
+        noun: "reservations",
+        none: "No reservation matches."
+      })
     })
 ).pipe(
   Command.withDescription("List reservations, newest first"),
@@ -99,8 +96,6 @@ export const reservations = Command.make(
     }
   ])
 )
-
-const encode = Schema.encodeEffect(Schema.Array(ReservationSummary))
 
 const tableOf = (rows: ReadonlyArray<ReservationSummary>): string =>
   Output.table(

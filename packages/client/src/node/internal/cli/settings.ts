@@ -9,10 +9,11 @@ import * as Result from "effect/Result"
 import type { CyclesConfig } from "../../../CyclesConfig.ts"
 import { config as configOfVariables } from "../../../CyclesConfig.ts"
 import * as BaseUrl from "../../../internal/config/baseUrl.ts"
-import * as Env from "../../../internal/config/env.ts"
 import { fingerprint } from "../../../internal/config/fingerprint.ts"
 import type { JournalOwner } from "../../../SettlementJournal.ts"
 import * as Subject from "../../../Subject.ts"
+import * as Connections from "../connections.ts"
+import * as Variables from "../variables.ts"
 import type { CliFailure } from "./failure.ts"
 import { ofConfig } from "./failure.ts"
 import type { Environment } from "./redact.ts"
@@ -53,18 +54,15 @@ export interface Settings {
   readonly timeout: Duration.Duration
 }
 
-/** The limits of `CYCLES_CONNECT_TIMEOUT` and `CYCLES_READ_TIMEOUT`. */
-export const timeoutRange = { minimum: "1 millis", maximum: "1 hour" } as const
-
 /** Reads all settings. */
 export const settingsOf = (env: Environment): Effect.Effect<Settings, Config.ConfigError> =>
   Effect.gen(function* () {
     const config = yield* read(configOfVariables, env)
-    const connectTimeout = yield* read(Config.option(Env.duration("CYCLES_CONNECT_TIMEOUT", timeoutRange)), env)
+    const connectTimeout = yield* read(Config.option(Variables.connectTimeout), env)
     return {
       config,
       baseUrl: Result.getOrElse(BaseUrl.parse(config.baseUrl), () => String(config.baseUrl)),
-      connectTimeout: Option.getOrElse(connectTimeout, () => Duration.seconds(2)),
+      connectTimeout: Option.getOrElse(connectTimeout, () => Connections.defaultConnectTimeout),
       timeout: Duration.fromInputUnsafe(config.timeout ?? "10 seconds")
     }
   })

@@ -1,4 +1,4 @@
-/** Checks the budgets of a subject: which of its scopes have one, what remains, and whether a reserve would be allowed. */
+/** Checks the budgets of a subject: which scopes have one, the remaining amounts, and whether a reserve is allowed. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Balance } from "@effect-cycles/protocol/Balance"
 import { IdempotencyKey } from "@effect-cycles/protocol/Identifiers"
@@ -81,24 +81,29 @@ const checkUnit = (
       return ok("budgets", least === undefined ? unit : `${least} left`, undefined, details)
     }
     const reason = decision.reasonCode ?? "DENY"
-    const todo = todos[reason]
-    return (todo === undefined ? warning : failed)(
+    const advice = adviceByReason[reason]
+    return (advice === undefined ? warning : failed)(
       "budgets",
       `The server denies the smallest amount of ${unit}: ${shown(reason)} on ${scopes.join(", ")}.`,
-      todo ?? "This isn't a reason of a budget: a policy may deny the action of the doctor, and allow yours.",
+      advice ??
+        "Budgets don't have this reason: a policy may deny the doctor's action, and allow those of your program.",
       details
     )
   }).pipe(
     Effect.catch((error: CyclesError) =>
       Effect.succeed(
         error._tag === "BudgetExceeded"
-          ? failed("budgets", shown(error.message), todos[error.code] ?? "Ask the administrator of the budgets.")
+          ? failed(
+              "budgets",
+              shown(error.message),
+              adviceByReason[error.code] ?? "Ask the administrator of the budgets."
+            )
           : warning("budgets", `The decision about ${unit} failed: ${shown(error.message)}`)
       )
     )
   )
 
-const todos: Readonly<Partial<Record<string, string>>> = {
+const adviceByReason: Readonly<Partial<Record<string, string>>> = {
   BUDGET_EXCEEDED: "Nothing remains. Ask the administrator to raise the allocation, or wait until reservations end.",
   BUDGET_FROZEN: "The budget is frozen. Ask the administrator to unfreeze it.",
   BUDGET_CLOSED: "The budget is closed. Ask the administrator for another one.",

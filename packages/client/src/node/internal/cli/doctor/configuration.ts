@@ -1,6 +1,6 @@
 /** Checks the variables: their names, values and units. It sends nothing. */
 import * as ProtocolSubject from "@effect-cycles/protocol/Subject"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -8,38 +8,43 @@ import * as Result from "effect/Result"
 import * as BaseUrl from "../../../../internal/config/baseUrl.ts"
 import { isKey } from "../../../../internal/config/apiKey.ts"
 import * as Env from "../../../../internal/config/env.ts"
+import * as Variables from "../../variables.ts"
 import { proxies } from "../client.ts"
 import { configProblem } from "../failure.ts"
 import type { Environment } from "../redact.ts"
 import type { Settings } from "../settings.ts"
-import { read, timeoutRange } from "../settings.ts"
+import { read } from "../settings.ts"
 import type { Finding } from "./finding.ts"
 import { failed, ok, skipped, warning } from "./finding.ts"
 
 const long = { minimum: "1 millis", maximum: "24 hours" } as const
 
 const durations = {
-  CYCLES_READ_TIMEOUT: timeoutRange,
-  CYCLES_CONNECT_TIMEOUT: timeoutRange,
-  CYCLES_RETRY_INITIAL_DELAY: long,
-  CYCLES_RETRY_MAX_DELAY: long,
-  CYCLES_RETRY_FLUSH_TIMEOUT: { minimum: "0 millis", maximum: "1 hour" }
-} as const
-
-const subjectVariables = ProtocolSubject.fields.map((field) => `CYCLES_${field.toUpperCase()}`)
+  CYCLES_READ_TIMEOUT: Env.duration("CYCLES_READ_TIMEOUT", { minimum: "1 millis", maximum: "1 hour" }),
+  CYCLES_CONNECT_TIMEOUT: Variables.connectTimeout,
+  CYCLES_RETRY_INITIAL_DELAY: Env.duration("CYCLES_RETRY_INITIAL_DELAY", long),
+  CYCLES_RETRY_MAX_DELAY: Env.duration("CYCLES_RETRY_MAX_DELAY", long),
+  CYCLES_RETRY_FLUSH_TIMEOUT: Env.duration("CYCLES_RETRY_FLUSH_TIMEOUT", { minimum: "0 millis", maximum: "1 hour" })
+}
 
 /** How each variable is read. */
 const variables: Readonly<Record<string, Config.Config<unknown>>> = {
   CYCLES_BASE_URL: Env.baseUrl,
   CYCLES_API_KEY: Env.secret("CYCLES_API_KEY"),
   CYCLES_ADMIN_API_KEY: Env.secret("CYCLES_ADMIN_API_KEY"),
-  ...Object.fromEntries(Object.entries(durations).map(([name, range]) => [name, Env.duration(name, range)])),
+  ...durations,
   CYCLES_RETRY_ENABLED: Env.flag("CYCLES_RETRY_ENABLED"),
   CYCLES_RETRY_MAX_ATTEMPTS: Env.integer("CYCLES_RETRY_MAX_ATTEMPTS", { minimum: 0, maximum: 1_000 }),
   CYCLES_RETRY_MULTIPLIER: Env.decimal("CYCLES_RETRY_MULTIPLIER", { minimum: 1, maximum: 100 }),
-  CYCLES_JOURNAL_ENABLED: Env.flag("CYCLES_JOURNAL_ENABLED"),
-  CYCLES_JOURNAL_DIR: Config.NonEmptyString("CYCLES_JOURNAL_DIR")
+  CYCLES_JOURNAL_ENABLED: Variables.isJournaled,
+  CYCLES_JOURNAL_DIR: Variables.journalFolder
 }
+
+/** The names of all variables that the client reads. */
+const known: ReadonlyArray<string> = [
+  ...Object.keys(variables),
+  ...ProtocolSubject.fields.map((field) => `CYCLES_${field.toUpperCase()}`)
+]
 
 const required: ReadonlySet<string> = new Set(["CYCLES_BASE_URL", "CYCLES_API_KEY"])
 
@@ -60,16 +65,16 @@ export const check = (env: Environment): Effect.Effect<ReadonlyArray<Finding>> =
       const isSet = isPresent(env, name)
       if (!isSet && !required.has(name)) continue
       const problem = yield* problemOf(config, env)
-      if (problem !== undefined) findings.push(failed("configuration", problem, todoOf(name, env[name])))
+      if (problem !== undefined) findings.push(failed("configuration", problem, adviceOf(name, env[name])))
     }
     const proxyProblem = yield* Effect.flip(proxies).pipe(Effect.option)
     if (Option.isSome(proxyProblem)) {
-      findings.push(failed("configuration", proxyProblem.value.problem, proxyProblem.value.todo))
+      findings.push(failed("configuration", proxyProblem.value.problem, proxyProblem.value.advice))
     }
     const subjectProblem = yield* problemOf(Env.subject, env)
     if (subjectProblem !== undefined) findings.push(failed("configuration", subjectProblem))
     findings.push(...unknownVariables(env), ...urlFindings(env["CYCLES_BASE_URL"]), ...keyFindings(env))
-    const present = [...Object.keys(variables), ...subjectVariables].filter((name) => isPresent(env, name))
+    const present = known.filter((name) => isPresent(env, name))
     return findings.length > 0
       ? findings
       : [ok("configuration", `valid: ${present.map((name) => name.replace(/^CYCLES_/, "")).join(", ")}`)]
@@ -96,7 +101,7 @@ const isPresent = (env: Environment, name: string): boolean => (env[name] ?? "")
 const problemOf = (config: Config.Config<unknown>, env: Environment): Effect.Effect<string | undefined> =>
   Effect.match(read(config, env), { onFailure: configProblem, onSuccess: () => undefined })
 
-const todoOf = (name: string, value: string | undefined): string | undefined => {
+const adviceOf = (name: string, value: string | undefined): string | undefined => {
   const text = value?.trim() ?? ""
   if (text === "") return examples[name]
   if (name === "CYCLES_BASE_URL" && !text.includes("://") && Result.isSuccess(BaseUrl.parse(`http://${text}`))) {
@@ -110,7 +115,6 @@ const todoOf = (name: string, value: string | undefined): string | undefined => 
 /** Variables with the prefix that the client doesn't read. Their values aren't printed. */
 const unknownVariables = (env: Environment): ReadonlyArray<Finding> =>
   Object.keys(env).flatMap((name) => {
-    const known = [...Object.keys(variables), ...subjectVariables]
     if (!/^CYCLES_/i.test(name) || known.includes(name) || !isPresent(env, name)) return []
     const similar = synonyms[name.toUpperCase()] ?? known.find((one) => distance(one, name.toUpperCase()) <= 2)
     // Variables of other programs, such as the server, have the prefix too.

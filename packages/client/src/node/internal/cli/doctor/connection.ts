@@ -14,7 +14,7 @@ type Response = Extract<Probe, { readonly _tag: "Response" }>
 // reachability
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What else is known about the address. */
+/** Further facts about the address. */
 interface Circumstances {
   /** The probe of the base URL without its path, if it has one. */
   readonly atOrigin?: Probe | undefined
@@ -57,21 +57,21 @@ const unreachable = (
   via: string
 ): Finding => {
   const { host, hostname, protocol } = new URL(baseUrl)
-  const has = (...some: ReadonlyArray<string>) => codes.find((code) => some.includes(code))
-  const fail = (summary: string, todo: string): Finding => failed("reachability", summary, todo + via)
-  if (has("ECONNREFUSED") !== undefined) {
+  const has = (...some: ReadonlyArray<string>) => codes.some((code) => some.includes(code))
+  const fail = (summary: string, advice: string): Finding => failed("reachability", summary, advice + via)
+  if (has("ECONNREFUSED")) {
     return fail(
       `${baseUrl} refused the connection (ECONNREFUSED).`,
       `Is the server running, and does it listen at ${host}?`
     )
   }
-  if (has("ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA") !== undefined) {
+  if (has("ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA")) {
     return fail(
       `The host name ${hostname} can't be resolved (${codes.join(", ")}).`,
       "Is CYCLES_BASE_URL spelled correctly, and does this machine have DNS?"
     )
   }
-  if (has("ETIMEDOUT", "UND_ERR_CONNECT_TIMEOUT", "EHOSTUNREACH", "ENETUNREACH") !== undefined) {
+  if (has("ETIMEDOUT", "UND_ERR_CONNECT_TIMEOUT", "EHOSTUNREACH", "ENETUNREACH")) {
     return fail(
       `No connection to ${host} (${codes.join(", ")}).`,
       "Does a firewall, a VPN or a proxy block it? CYCLES_CONNECT_TIMEOUT sets the limit."
@@ -89,7 +89,7 @@ const unreachable = (
     )
   }
   const tls = codes.find((code) => /SSL|TLS|EPROTO/.test(code))
-  if (tls !== undefined || (protocol === "https:" && has("ECONNRESET", "UND_ERR_SOCKET") !== undefined)) {
+  if (tls !== undefined || (protocol === "https:" && has("ECONNRESET", "UND_ERR_SOCKET"))) {
     return fail(
       `No TLS connection to ${host} (${tls ?? codes.join(", ")}).`,
       `Does the server expect plain HTTP? Then CYCLES_BASE_URL is http://${host}.`
@@ -240,6 +240,6 @@ export const clock = (probe: Response): Finding => {
   return warning(
     "clock",
     `The clock of this machine is ${age(Math.abs(skewMs))} ${skewMs > 0 ? "ahead of" : "behind"} the server's.`,
-    "Synchronize both with NTP. Leases don't depend on it, but the times in logs, and when a proxy's Retry-After ends, do."
+    "Synchronize both with NTP. Leases don't depend on the clocks, but the times in logs do, and so does a Retry-After with a date from a proxy."
   )
 }

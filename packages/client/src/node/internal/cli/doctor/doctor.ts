@@ -1,4 +1,4 @@
-/** The command `doctor`: runs all checks and prints what is wrong and what to do. */
+/** The command `doctor`: runs all checks, and prints the problems with advice. */
 import * as Command from "effect/cli/Command"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,8 +10,7 @@ import { CliFailure } from "../failure.ts"
 import * as Flags from "../flags.ts"
 import * as Output from "../output.ts"
 import type { Environment } from "../redact.ts"
-import type { Settings } from "../settings.ts"
-import * as Settings_ from "../settings.ts"
+import * as Settings from "../settings.ts"
 import * as Budgets from "./budgets.ts"
 import * as Configuration from "./configuration.ts"
 import * as Connection from "./connection.ts"
@@ -26,7 +25,7 @@ export const doctor = Command.make(
   { ...Flags.target, journal: Flags.journal, json: Flags.json },
   ({ baseUrl, journal, json, ...flags }) =>
     Effect.gen(function* () {
-      const env = yield* Settings_.environmentOf({ baseUrl, subject: Flags.subjectOf(flags) })
+      const env = yield* Settings.environmentOf({ baseUrl, subject: Flags.subjectOf(flags) })
       const findings = yield* findingsOf(env, journal)
       const failures = findings.filter(({ status }) => status === "failed").length
       yield* json ? Output.printJson({ ok: failures === 0, findings }) : Output.print(findings.map(textOf).join("\n"))
@@ -46,7 +45,7 @@ export const doctor = Command.make(
 
 const findingsOf = (env: Environment, journal: Option.Option<string>): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function* () {
-    const settings = yield* Effect.option(Settings_.settingsOf(env))
+    const settings = yield* Effect.option(Settings.settingsOf(env))
     const online = Option.isSome(settings)
       ? yield* serverFindings(withLongTimeouts(settings.value))
       : { findings: skipAll(serverChecks, "the configuration is invalid") }
@@ -72,7 +71,7 @@ interface Online {
 /** The doctor waits at least this long, so that a timeout that is too short doesn't hide the other problems. */
 const shortestTimeout = Duration.seconds(10)
 
-const withLongTimeouts = (settings: Settings): Settings => {
+const withLongTimeouts = (settings: Settings.Settings): Settings.Settings => {
   const timeout = Duration.max(settings.timeout, shortestTimeout)
   return {
     ...settings,
@@ -82,7 +81,7 @@ const withLongTimeouts = (settings: Settings): Settings => {
   }
 }
 
-const serverFindings = (settings: Settings): Effect.Effect<Online> =>
+const serverFindings = (settings: Settings.Settings): Effect.Effect<Online> =>
   Effect.gen(function* () {
     const probe = yield* Probe.run(settings, settings.baseUrl)
     const { origin } = new URL(settings.baseUrl)
@@ -91,7 +90,7 @@ const serverFindings = (settings: Settings): Effect.Effect<Online> =>
     const atOrigin = hasPath && isOther ? yield* Probe.run(settings, origin) : undefined
     const proxy = Proxy.uriFor(yield* Client.proxies, origin)
     const reachability = Connection.reachability(settings, probe, { atOrigin, proxy })
-    if (probe._tag !== "Response" || !probe.isCycles || probe.status >= 500) {
+    if (probe._tag !== "Response" || reachability.status !== "ok") {
       return {
         findings: [reachability, ...skipAll(["key", "tenant", "budgets", "clock"], "no Cycles server responds")]
       }
@@ -126,15 +125,15 @@ const serverFindings = (settings: Settings): Effect.Effect<Online> =>
   }).pipe(
     Effect.provide(Client.layer(settings)),
     // The check of the configuration reports the invalid proxy.
-    Effect.catch(() => Effect.succeed({ findings: skipAll(serverChecks, "the configuration is invalid") }))
+    Effect.orElseSucceed(() => ({ findings: skipAll(serverChecks, "the configuration is invalid") }))
   )
 
 /** The lines of a finding. */
-const textOf = ({ check, details, status, summary, todo }: Finding): string =>
+const textOf = ({ check, details, status, summary, advice }: Finding): string =>
   [
     `${status.padEnd(9)}${check.padEnd(15)}${summary}`,
     ...(details ?? []).map((line) => `${indent}${line}`),
-    ...(todo === undefined ? [] : [`${indent}-> ${todo}`])
+    ...(advice === undefined ? [] : [`${indent}-> ${advice}`])
   ].join("\n")
 
 const indent = " ".repeat(24)

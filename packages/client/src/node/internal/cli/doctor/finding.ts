@@ -1,4 +1,4 @@
-/** What the doctor found. */
+/** The findings of the doctor. */
 
 /** The checks, in their order. */
 export const checks = [
@@ -20,10 +20,10 @@ export interface Finding {
   readonly check: Check
   /** `skipped`: an earlier check failed, so there is nothing to check. */
   readonly status: "ok" | "warning" | "failed" | "skipped"
-  /** What was found. */
+  /** The result in one line. */
   readonly summary: string
-  /** What to do. */
-  readonly todo?: string | undefined
+  /** How to correct the problem. */
+  readonly advice?: string | undefined
   /** Further lines, such as the balances. */
   readonly details?: ReadonlyArray<string> | undefined
 }
@@ -31,11 +31,11 @@ export interface Finding {
 /** Makes a finding. */
 export const make =
   (status: Finding["status"]) =>
-  (check: Check, summary: string, todo?: string, details?: ReadonlyArray<string>): Finding => ({
+  (check: Check, summary: string, advice?: string, details?: ReadonlyArray<string>): Finding => ({
     check,
     status,
     summary,
-    ...(todo === undefined ? undefined : { todo }),
+    ...(advice === undefined ? undefined : { advice }),
     ...(details === undefined || details.length === 0 ? undefined : { details })
   })
 

@@ -1,4 +1,4 @@
-/** Checks the journal: whether it can be opened and written, and what is in it. It changes nothing. */
+/** Checks the journal: whether it can be opened and written, and its entries. It changes nothing. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
@@ -8,6 +8,7 @@ import * as Sqlite from "../../sqlite.ts"
 import { configProblem } from "../failure.ts"
 import * as Reader from "../journal/contents.ts"
 import type { Contents, Entry } from "../journal/entries.ts"
+import * as Entries from "../journal/entries.ts"
 import type { Location } from "../journal/location.ts"
 import * as Locations from "../journal/location.ts"
 import { age, count, shown } from "../output.ts"
@@ -30,8 +31,8 @@ export const check = (flag: Option.Option<string>, env: Environment): Effect.Eff
         )
       ]
     }
-    const contents = yield* Effect.mapError(Reader.read(location), ({ problem, todo }) => [
-      failed("journal", shown(problem), todo)
+    const contents = yield* Effect.mapError(Reader.read(location), ({ problem, advice }) => [
+      failed("journal", shown(problem), advice)
     ])
     return findingsOf(location, contents)
   }).pipe(Effect.catch((findings) => Effect.succeed(findings)))
@@ -53,12 +54,10 @@ const findingsOf = (location: Location, contents: Contents): ReadonlyArray<Findi
   if (problems.length > 0) return problems
   const where = Locations.describe(location)
   if (!contents.exists) return [ok("journal", `${where} doesn't exist yet; the first client creates it`)]
-  const open = contents.entries.filter(({ kind }) => kind === "open").length
-  const pending = contents.entries.filter(({ kind }) => kind === "pending").length
   return [
     ok(
       "journal",
-      `${where}: ${pending} pending, 0 dead letters, ${open} open${contents.usedBy === undefined ? "" : `; ${contents.usedBy}`}` +
+      `${where}: ${Entries.summary(contents.entries)}${contents.usedBy === undefined ? "" : `; ${contents.usedBy}`}` +
         (contents.isOld ? "; the next client upgrades its format" : "")
     )
   ]
@@ -118,7 +117,7 @@ const entryFindings = (location: Location, { damaged, entries, usedBy }: Content
       : [
           warning(
             "journal",
-            `${damaged.length} damaged in ${where}: ${damaged.slice(0, 3).map(shown).join(", ")}.`,
+            `${count(damaged.length, "damaged entry", "damaged entries")} in ${where}: ${damaged.slice(0, 3).map(shown).join(", ")}.`,
             "Keep a copy, and compare the balances with your own records: their spend may not be charged."
           )
         ])
@@ -132,7 +131,7 @@ const ageOf = ({ recordedAtMs }: Entry["record"]): number => Date.now() - record
 /** The path that isn't writable, if any: the file, its folder, or the nearest parent that exists. */
 const unwritablePath = ({ kind, path }: Location): string | undefined => {
   const needed = kind === "sqlite" ? [path, Path.dirname(path)] : [path]
-  return needed.map(nearest).find((path) => !isWritable(path))
+  return Array.from(new Set(needed.map(nearest))).find((path) => !isWritable(path))
 }
 
 const nearest = (path: string): string =>

@@ -1,9 +1,8 @@
 /**
- * One request to the server, and what its response says about the address and the key. The request is
- * `GET /v1/reservations?limit=1`: it needs no tenant, and its response names the tenant of the key.
+ * Sends one request to the server, to check the address and the key. The request is `GET /v1/reservations?limit=1`: it
+ * needs no tenant, and its response names the tenant of the key.
  */
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -11,6 +10,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { TransportFailure, TransportResponse } from "../../../../CyclesTransport.ts"
 import { CyclesTransport, send } from "../../../../CyclesTransport.ts"
+import * as Json from "../../json.ts"
 import type { Settings } from "../settings.ts"
 
 /** The end of the request. */
@@ -28,7 +28,7 @@ export type Probe =
       readonly message: string | undefined
       /** The tenant of the key, if the response names it. */
       readonly tenant: string | undefined
-      /** Whether it can be a response of a Cycles server at this address. Every server has the path, so a 404 can't be. */
+      /** Whether a Cycles server may have sent the response. Not for a 404, since every Cycles server has the path. */
       readonly isCycles: boolean
     }
   | { readonly _tag: "Failure"; readonly failure: TransportFailure; readonly codes: ReadonlyArray<string> }
@@ -39,7 +39,7 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
   Effect.gen(function* () {
     const transport = yield* CyclesTransport
     const startedAt = yield* Clock.currentTimeMillis
-    const started = performance.now()
+    const started = yield* Clock.monotonicTimeNanos
     const ended = yield* send(transport, {
       method: "GET",
       url: `${baseUrl}/v1/reservations?limit=1`,
@@ -48,14 +48,14 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
       isRepeatable: true,
       maxResponseBytes: 4 * 1_048_576
     }).pipe(Effect.result, Effect.timeoutOption(timeout))
-    const rttMs = performance.now() - started
+    const rttMs = Number((yield* Clock.monotonicTimeNanos) - started) / 1_000_000
     if (Option.isNone(ended)) return { _tag: "Timeout" }
     if (ended.value._tag === "Failure") {
       const { failure } = ended.value
       return { _tag: "Failure", failure, codes: codesOf(failure.cause) }
     }
     const { body, headers, status } = ended.value.success
-    const json = parse(body)
+    const json = Json.parse(body)
     const code = textField(json, "error")
     const isList = status === 200 && Predicate.isObject(json) && "reservations" in json
     return {
@@ -71,14 +71,6 @@ export const run = ({ config, timeout }: Settings, baseUrl: string): Effect.Effe
       isCycles: isList || (status >= 400 && status !== 404 && /^[A-Z][A-Z_]*$/.test(code ?? ""))
     }
   })
-
-const parse = (text: string): unknown => {
-  try {
-    return Json.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 /** The tenant of the first reservation in the list. The key sees only those of its tenant. */
 const tenantOfFirst = (list: unknown): string | undefined => {

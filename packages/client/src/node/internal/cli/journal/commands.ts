@@ -29,7 +29,7 @@ const open = (flag: Option.Option<string>) =>
     if (location.kind === "none") {
       return yield* new CliFailure({
         problem: "The journal is disabled: CYCLES_JOURNAL_ENABLED is false.",
-        todo: "Pass the path of a journal with --journal."
+        advice: "Pass the path of a journal with --journal."
       })
     }
     return { location, contents: yield* Journal.readExisting(flag, location) }
@@ -95,9 +95,7 @@ const noteOf = ({ isAlive, kind, reason, record }: Entry, now: number): string =
 }
 
 const summaryOf = ({ path }: Location, { entries, exists }: Contents): string => {
-  if (!exists) return `${path} doesn't exist: there is no unsettled spend.`
-  const of = (kind: Entry["kind"]) => entries.filter((entry) => entry.kind === kind).length
-  return `${path}: ${of("pending")} pending, ${Output.count(of("dead-letter"), "dead letter")}, ${of("open")} open`
+  return exists ? `${path}: ${Entries.summary(entries)}` : `${path} doesn't exist: there is no unsettled spend.`
 }
 
 const exported = Command.make("export", { journal: Flags.journal, kind }, ({ journal, kind }) =>
@@ -106,7 +104,7 @@ const exported = Command.make("export", { journal: Flags.journal, kind }, ({ jou
     for (const entry of ofKind(contents.entries, kind)) yield* Output.printJson(Entries.toJson(entry))
     if (contents.damaged.length > 0) {
       return yield* new CliFailure({
-        problem: `${Output.count(contents.damaged.length, "damaged entry").replace("entrys", "entries")} can't be exported.`
+        problem: `${Output.count(contents.damaged.length, "damaged entry", "damaged entries")} can't be exported.`
       })
     }
   })
@@ -142,15 +140,15 @@ const forget = Command.make(
       const what = `${entry.kind} ${entry.id}: ${Entries.amountOf(entry.record)} of reservation ${Output.shown(entry.record.reservationId)}`
       if (entry.kind === "open") {
         return yield* new CliFailure({
-          problem: `Can't forget the ${what}. It isn't decided yet.`,
-          todo: "Its process settles it, or the next client that opens the journal does."
+          problem: `Can't forget ${what}. It isn't decided yet.`,
+          advice: "Its process settles it, or the next client that opens the journal does."
         })
       }
       yield* Journal.requireUnused(location, contents, "Stop the process first.")
       if (!yes) {
         return yield* new CliFailure({
           problem: `Not forgotten: ${what}.`,
-          todo: "This spend will then never be charged. Export it first, and repeat the command with --yes."
+          advice: "This spend will then never be charged. Export it first, and repeat the command with --yes."
         })
       }
       yield* remove(location, entry)
@@ -159,7 +157,7 @@ const forget = Command.make(
       if (after.entries.some(({ id, kind }) => id === entry.id && kind === entry.kind)) {
         return yield* new CliFailure({
           problem: `Not forgotten: ${what}. The journal ${location.path} can't be written.`,
-          todo: "Check the permissions and the space of its disk, and whether a client writes to it."
+          advice: "Check the permissions and the space of its disk, and whether a client writes to it."
         })
       }
       yield* Output.print(`Forgotten: ${what}.`)
@@ -180,11 +178,11 @@ const oneOf = (entries: ReadonlyArray<Entry>, { path }: Location, id: string): E
     entry === undefined
       ? new CliFailure({
           problem: `The journal ${path} has no entry ${Output.shown(id)}.`,
-          todo: "effect-cycles journal list shows the ids."
+          advice: "effect-cycles journal list shows the ids."
         })
       : new CliFailure({
           problem: `${found.length} entries belong to ${Output.shown(id)}: ${found.map((one) => `${one.kind} ${one.id}`).join(", ")}.`,
-          todo: "Pass the id of one entry, and --kind if a pending record and a dead letter have the same id."
+          advice: "Pass the id of one entry, and --kind if a pending record and a dead letter have the same id."
         })
   )
 }

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Fs from "node:fs"
+import { messageOf } from "../../problem.ts"
 import { CliFailure } from "../failure.ts"
 import * as Sqlite from "../../sqlite.ts"
 import type { Contents } from "./entries.ts"
@@ -33,37 +34,36 @@ export const read = (location: Location): Effect.Effect<Contents, CliFailure> =>
 class Unreadable extends Data.TaggedError("Unreadable")<{ readonly cause: unknown }> {}
 
 const unreadable = (path: string, error: unknown): CliFailure => {
-  const text = error instanceof Error ? error.message : String(error)
+  const text = messageOf(error)
   const isNewer = /has format \d+; this client reads/.test(text)
-  const todo = isNewer
+  const advice = isNewer
     ? "A newer version of effect-cycles wrote it: update effect-cycles. The file isn't changed."
     : /is not a journal of this client/.test(text)
       ? "Another program wrote this file: pass the path of a journal. The file isn't changed."
       : Sqlite.isUnreadable(error)
         ? "The file is damaged. Stop the programs that use it, keep a copy, and move it away: the next client creates a new journal."
         : "Check the path and the permissions of the file and its folder."
-  return new CliFailure({ problem: `The journal ${path} can't be read: ${text}`, todo })
+  return new CliFailure({ problem: `The journal ${path} can't be read: ${text}`, advice })
 }
 
-/** Reads a journal that must exist if its path was passed: a typing error would look like an empty journal. */
+/** Reads a journal that must exist if its path was passed: a misspelled one would look like an empty journal. */
 export const readExisting = (flag: Option.Option<string>, location: Location): Effect.Effect<Contents, CliFailure> =>
-  Effect.flatMap(read(location), (contents) =>
-    contents.exists || Option.isNone(flag)
-      ? Effect.succeed(contents)
-      : Effect.fail(
-          new CliFailure({
-            problem: `The journal ${location.path} doesn't exist.`,
-            todo: "Check the path in --journal."
-          })
-        )
+  Effect.filterOrFail(
+    read(location),
+    ({ exists }) => exists || Option.isNone(flag),
+    () =>
+      new CliFailure({
+        problem: `The journal ${location.path} doesn't exist.`,
+        advice: "Check the path in --journal."
+      })
   )
 
 /** Fails if a process uses the journal. */
 export const requireUnused = (
   { path }: Location,
   { usedBy }: Contents,
-  todo: string
+  advice: string
 ): Effect.Effect<void, CliFailure> =>
   usedBy === undefined
     ? Effect.void
-    : Effect.fail(new CliFailure({ problem: `The journal ${path} is in use, so it is read-only: ${usedBy}.`, todo }))
+    : Effect.fail(new CliFailure({ problem: `The journal ${path} is in use, so it is read-only: ${usedBy}.`, advice }))

@@ -1,11 +1,12 @@
 /** The entries of a journal: pending records, dead letters and open records of all owners. */
 import * as Amount from "@effect-cycles/protocol/Amount"
-import * as Json from "@effect-cycles/protocol/Json"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
 import type { JournalOwner, JournalRecord } from "../../../../SettlementJournal.ts"
-import { instant } from "../output.ts"
+import * as Json from "../../json.ts"
+import * as RecordFiles from "../../recordFiles.ts"
+import { count, instant } from "../output.ts"
 
 /** One entry. */
 export interface Entry {
@@ -30,10 +31,22 @@ export interface Contents {
   readonly entries: ReadonlyArray<Entry>
   /** Rows and files that can't be read, or that a client has set aside. */
   readonly damaged: ReadonlyArray<string>
-  /** Why the journal is taken to be in use; undefined if it isn't. */
+  /** Why the journal counts as in use; undefined if it doesn't. */
   readonly usedBy: string | undefined
   /** Whether the next client upgrades the file from an older format. */
   readonly isOld: boolean
+}
+
+/** The reason why a journal counts as in use by processes that have open records in it. */
+export const usedByOwners = (living: ReadonlySet<string>): string =>
+  living.size === 1
+    ? "a running process has open records in it"
+    : `${living.size} running processes have open records in it`
+
+/** The number of entries of each kind, for messages. */
+export const summary = (entries: ReadonlyArray<Entry>): string => {
+  const of = (kind: Entry["kind"]) => entries.filter((entry) => entry.kind === kind).length
+  return `${of("pending")} pending, ${count(of("dead-letter"), "dead letter")}, ${of("open")} open`
 }
 
 /** Makes an entry. */
@@ -42,14 +55,9 @@ export const make = (entry: Omit<Entry, "id">): Entry => ({ ...entry, id: idOf(e
 const idOf = ({ kind, owner, record }: Omit<Entry, "id">): string =>
   createHash("sha256")
     // A pending record and its dead letter are the same spend; an open record isn't decided yet.
-    .update(JSON.stringify([kind === "open", owner.fingerprint, owner.baseUrl, record.reservationId, bodyOf(record)]))
+    .update(JSON.stringify([kind === "open", owner.fingerprint, owner.baseUrl, RecordFiles.identityOf(record)]))
     .digest("hex")
     .slice(0, 12)
-
-const bodyOf = ({ commitBody }: JournalRecord): string => {
-  const body = parsed(commitBody)
-  return body === undefined ? commitBody : Json.stringify(body)
-}
 
 /** The entries that an argument selects: by their id, or by the id of their reservation. */
 export const select = (entries: ReadonlyArray<Entry>, id: string): ReadonlyArray<Entry> => {
@@ -59,7 +67,10 @@ export const select = (entries: ReadonlyArray<Entry>, id: string): ReadonlyArray
 
 /** The amount of a record, or `?` if it can't be read. */
 export const amountOf = ({ commitBody }: JournalRecord): string =>
-  Option.match(decodeCharge(parsed(commitBody)), { onNone: () => "?", onSome: ({ actual }) => Amount.format(actual) })
+  Option.match(decodeCharge(Json.parse(commitBody)), {
+    onNone: () => "?",
+    onSome: ({ actual }) => Amount.format(actual)
+  })
 
 const decodeCharge = Schema.decodeUnknownOption(Schema.Struct({ actual: Amount.Amount }))
 
@@ -71,19 +82,11 @@ export const toJson = ({ diedAtMs, id, isAlive, kind, owner, reason, record }: E
   base_url: record.baseUrl,
   owner: owner.fingerprint,
   mode: record.mode,
-  commit_body: parsed(record.commitBody) ?? record.commitBody,
-  event_body: record.eventBody === undefined ? null : (parsed(record.eventBody) ?? record.eventBody),
+  commit_body: Json.parse(record.commitBody) ?? record.commitBody,
+  event_body: record.eventBody === undefined ? null : (Json.parse(record.eventBody) ?? record.eventBody),
   recorded_at: instant(record.recordedAtMs),
   not_before: record.notBeforeMs === 0 ? null : instant(record.notBeforeMs),
   ...(reason === undefined ? undefined : { reason }),
   ...(diedAtMs === undefined ? undefined : { died_at: instant(diedAtMs) }),
   ...(isAlive === undefined ? undefined : { process: isAlive ? "running" : "ended" })
 })
-
-const parsed = (text: string): unknown => {
-  try {
-    return Json.parse(text)
-  } catch {
-    return undefined
-  }
-}

@@ -2,10 +2,11 @@
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { JournalOwner, JournalRecord } from "../../../../SettlementJournal.ts"
+import * as OwnerLock from "../../ownerLock.ts"
 import * as RecordFiles from "../../recordFiles.ts"
+import * as RecordFolder from "../../recordFolder.ts"
 import type { Contents, Entry } from "./entries.ts"
 import * as Entries from "./entries.ts"
-import * as Owners from "./owners.ts"
 
 /** Reads the folder. Throws if it can't be listed. */
 export const read = (path: string): Contents => {
@@ -17,18 +18,20 @@ export const read = (path: string): Contents => {
     exists: true,
     entries: all.flatMap(({ entries }) => entries).toSorted((a, b) => a.record.recordedAtMs - b.record.recordedAtMs),
     damaged: all.flatMap(({ damaged }) => damaged),
-    usedBy: living.size === 0 ? undefined : Owners.describe(living),
+    usedBy: living.size === 0 ? undefined : Entries.usedByOwners(living),
     isOld: false
   }
 }
 
 const readOwner = (folder: string, fingerprint: string) => {
-  const living = Owners.living(Path.join(folder, "owners"))
-  const damaged = list(folder).filter((name) => name.endsWith(".corrupt"))
+  const living = OwnerLock.living(OwnerLock.folderIn(folder))
+  const damaged: Array<string> = []
   const ownerOf = ({ baseUrl }: JournalRecord): JournalOwner => ({ baseUrl, fingerprint })
 
-  const readAll = (folder: string, entryOf: (text: string) => Entry | undefined): ReadonlyArray<Entry> =>
-    list(folder)
+  const readAll = (folder: string, entryOf: (text: string) => Entry | undefined): ReadonlyArray<Entry> => {
+    const names = list(folder)
+    damaged.push(...names.filter((name) => name.endsWith(".corrupt")))
+    return names
       .filter((name) => name.endsWith(".json"))
       .flatMap((name) => {
         const text = readText(Path.join(folder, name))
@@ -38,6 +41,7 @@ const readOwner = (folder: string, fingerprint: string) => {
         if (entry === undefined) damaged.push(name)
         return entry === undefined ? [] : [entry]
       })
+  }
 
   const pending = (text: string): Entry | undefined => {
     const record = RecordFiles.parseRecord(text)
@@ -56,15 +60,20 @@ const readOwner = (folder: string, fingerprint: string) => {
       return record === undefined ? undefined : Entries.make({ kind: "open", owner: ownerOf(record), record, isAlive })
     }
 
-  const graves = Path.join(folder, "dead-letters")
+  const letters = RecordFolder.deadLettersOf(folder)
   const entries = [
-    ...readAll(folder, pending),
-    ...readAll(Path.join(folder, "further"), pending),
-    ...readAll(graves, letter),
-    ...readAll(Path.join(graves, "further"), letter),
-    ...list(Path.join(folder, "open")).flatMap((id) => readAll(Path.join(folder, "open", id), open(living.has(id))))
+    ...unique([...readAll(folder, pending), ...readAll(RecordFolder.furtherOf(folder), pending)]),
+    ...unique([...readAll(letters, letter), ...readAll(RecordFolder.furtherOf(letters), letter)]),
+    ...list(RecordFolder.openOf(folder)).flatMap((id) => readAll(RecordFolder.openOf(folder, id), open(living.has(id))))
   ]
   return { entries, damaged, living }
+}
+
+/** Two processes may have written the same record. An event replaces a commit. */
+const unique = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => {
+  const found = new Map<string, Entry>()
+  for (const entry of entries) if (found.get(entry.id)?.record.mode !== "event") found.set(entry.id, entry)
+  return Array.from(found.values())
 }
 
 /** The names in a folder; none if it is missing. */

@@ -4,13 +4,15 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Fs from "node:fs"
-import * as Env from "../../../../internal/config/env.ts"
 import type { SettlementJournal } from "../../../../SettlementJournal.ts"
 import { layerNone } from "../../../../SettlementJournal.ts"
 import * as JournalFiles from "../../../JournalFiles.ts"
 import * as JournalSqlite from "../../../JournalSqlite.ts"
 import * as Folder from "../../folder.ts"
+import * as JournalFile from "../../journalFile.ts"
+import * as RecordFolder from "../../recordFolder.ts"
 import * as Sqlite from "../../sqlite.ts"
+import * as Variables from "../../variables.ts"
 import type { Environment } from "../redact.ts"
 import { read } from "../settings.ts"
 
@@ -29,13 +31,13 @@ export const locationOf = (
 ): Effect.Effect<Location, Config.ConfigError> =>
   Effect.gen(function* () {
     if (Option.isSome(flag)) return ofPath(flag.value)
-    const isEnabled = yield* read(Config.withDefault(Env.flag("CYCLES_JOURNAL_ENABLED"), true), env)
+    const isEnabled = yield* read(Config.withDefault(Variables.isJournaled, true), env)
     if (!isEnabled) return { kind: "none", path: "" }
-    const folder = yield* read(Config.option(Config.NonEmptyString("CYCLES_JOURNAL_DIR")), env)
+    const folder = yield* read(Config.option(Variables.journalFolder), env)
     if (Option.isSome(folder)) return { kind: "files", path: Folder.expand(folder.value) }
     return Sqlite.isAvailable()
-      ? { kind: "sqlite", path: Folder.expand("~/.effect-cycles/journal.sqlite") }
-      : { kind: "files", path: Folder.expand("~/.runcycles/commit-journal") }
+      ? { kind: "sqlite", path: Folder.expand(JournalFile.defaultPath) }
+      : { kind: "files", path: Folder.expand(RecordFolder.defaultPath) }
   })
 
 /** A folder is a files journal. Everything else is a SQLite file. */

@@ -3,6 +3,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Cycles from "../../../../Cycles.ts"
 import type { JournalOwner } from "../../../../SettlementJournal.ts"
 import { SettlementJournal } from "../../../../SettlementJournal.ts"
@@ -36,8 +37,7 @@ export const retry = Command.make(
   },
   ({ baseUrl, deadLetters, ids, journal, json, tenant }) =>
     Effect.gen(function* () {
-      const subject = tenant._tag === "Some" ? { tenant: tenant.value } : {}
-      const env = yield* Settings.environmentOf({ baseUrl, subject })
+      const env = yield* Settings.environmentOf({ baseUrl, subject: { tenant: Option.getOrUndefined(tenant) } })
       const settings = yield* Settings.settings(env)
       const location = yield* Effect.mapError(Locations.locationOf(journal, env), ofConfig)
       const owner = yield* Settings.ownerOf(settings)
@@ -62,7 +62,7 @@ export const retry = Command.make(
           )
         )
       }
-      const after = yield* Journal.read(location)
+      const after = sent.length > 0 ? yield* Journal.read(location) : before
       const results = sent.map((entry) => resultOf(entry, after))
       yield* json
         ? Output.printJson({ journal: location.path, results })
@@ -71,7 +71,8 @@ export const retry = Command.make(
       if (open > 0) {
         return yield* new CliFailure({
           problem: `${open} of ${Output.count(results.length, "record")} could not be settled. They stay in the journal.`,
-          todo: "effect-cycles doctor checks the server; effect-cycles journal list shows the reasons of dead letters."
+          advice:
+            "effect-cycles doctor checks the server; effect-cycles journal list shows the reasons of dead letters."
         })
       }
     })
@@ -103,11 +104,11 @@ const selected = (
         other === undefined
           ? {
               problem: `The journal has no entry ${Output.shown(id)}.`,
-              todo: "effect-cycles journal list shows the ids."
+              advice: "effect-cycles journal list shows the ids."
             }
           : {
               problem: `The entry ${Output.shown(id)} belongs to another server, tenant or key: ${other.owner.baseUrl}.`,
-              todo: "Set CYCLES_BASE_URL, CYCLES_TENANT and CYCLES_API_KEY to those of the program that wrote it."
+              advice: "Set CYCLES_BASE_URL, CYCLES_TENANT and CYCLES_API_KEY to those of the program that wrote it."
             }
       )
     }

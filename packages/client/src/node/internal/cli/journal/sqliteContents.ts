@@ -3,17 +3,17 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { JournalOwner } from "../../../../SettlementJournal.ts"
 import * as Format from "../../journalFormat.ts"
+import * as OwnerLock from "../../ownerLock.ts"
 import type { Row } from "../../rows.ts"
 import { letterOf, recordOf } from "../../rows.ts"
 import * as Sqlite from "../../sqlite.ts"
 import type { Contents, Entry } from "./entries.ts"
 import * as Entries from "./entries.ts"
-import * as Owners from "./owners.ts"
 
 /** Reads the file. Throws if it can't be read, isn't a journal, or has a newer format. */
 export const read = (path: string): Contents => {
   const filename = Fs.realpathSync(path)
-  const living = Owners.living(Path.join(Path.dirname(filename), "owners"))
+  const living = OwnerLock.living(OwnerLock.folderIn(Path.dirname(filename)))
   const db = Sqlite.open(filename, { readOnly: true })
   let found: { readonly format: ReturnType<typeof Format.inspect>; readonly tables: Tables }
   try {
@@ -86,7 +86,7 @@ const entriesOf = (
  * exclusive lock proves that there is no other connection. It is released at once.
  */
 const usedBy = (filename: string, living: ReadonlySet<string>): string | undefined => {
-  if (living.size > 0) return Owners.describe(living)
+  if (living.size > 0) return Entries.usedByOwners(living)
   let db: ReturnType<typeof Sqlite.open> | undefined
   try {
     Fs.accessSync(filename, Fs.constants.W_OK)
