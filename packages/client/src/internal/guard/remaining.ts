@@ -26,7 +26,7 @@ export const withRemaining = (
   prepared: Prepared,
   error: BudgetExceeded
 ): Effect.Effect<BudgetExceeded> => {
-  if (error.code !== "BUDGET_EXCEEDED" || error.remaining !== undefined) return Effect.succeed(error)
+  if (error.code !== "BUDGET_EXCEEDED") return Effect.succeed(error)
   const { dimensions: _, tenant, ...others } = prepared.subject
   const query = { ...(tenant === undefined ? others : { tenant }), limit: pageSize }
   const read = Effect.flatMap(Requests.queryOf(Operations.balances, query), (text) =>

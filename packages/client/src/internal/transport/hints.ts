@@ -3,6 +3,7 @@
  */
 import type { ResponseMeta } from "@effect-cycles/protocol/Headers"
 import type { CauseLink } from "../../CyclesError.ts"
+import { suspiciousTimeoutMs } from "../config/time.ts"
 import type { Call } from "./call.ts"
 
 /** The hint for a failure without a response, by the codes in its chain of causes. */
@@ -51,14 +52,11 @@ const ofRefusedConnection = (cause: ReadonlyArray<CauseLink> | undefined, url: s
     : `is the proxy running at ${refused.address ?? "its address"}, port ${refused.port}?`
 }
 
-/** The hint for a timeout. A very short one is probably meant in seconds. */
+/** The hint for a timeout. */
 export const ofTimeout = (limitMs: number): string | undefined =>
-  limitMs < suspiciousMs
+  limitMs < suspiciousTimeoutMs
     ? `the timeout is ${limitMs} ms: CYCLES_READ_TIMEOUT and CYCLES_CONNECT_TIMEOUT are in milliseconds unless they have a unit, as in "5 s"`
     : undefined
-
-/** No server responds reliably in less. */
-const suspiciousMs = 100
 
 /** The hint for a response that isn't from a Cycles server. */
 export const ofPage = (body: string, url: string): string => {
