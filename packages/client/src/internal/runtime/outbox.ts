@@ -36,10 +36,17 @@ export interface SettlementLife {
   readonly fire: (event: "confirmed" | "expired" | "unknown" | "rejected" | "exhausted" | "replayed") => void
 }
 
+/** The part of a call's share in its run that a settlement changes. */
+export interface SettlementTicket {
+  readonly markCertain: (isCertain: boolean) => void
+}
+
 /** Unsettled spend. */
 export interface Spend {
   record: JournalRecord
   readonly life: SettlementLife
+  /** Absent without a run, for late spend, and for a record of the journal. */
+  readonly ticket: SettlementTicket | undefined
   readonly actual: Amount
   readonly isEstimated: boolean
   /** The reserved amount, if this process made the reservation. */
