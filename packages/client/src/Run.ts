@@ -254,7 +254,7 @@ export const within: {
 )
 
 /**
- * Runs a stream within a run, wherever it is consumed.
+ * Runs a stream within a run, even if it is consumed outside.
  *
  * **Gotchas**
  *

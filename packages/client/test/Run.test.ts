@@ -350,7 +350,7 @@ describe("Run", () => {
       }).pipe(Effect.provide(rich()))
     )
 
-    it.effect("lets a run allow it for its own budget, and not for the budget of its parent", () =>
+    it.effect('uncovered: "allow" applies to the budgets of its run only, and not to those of the parent', () =>
       Effect.gen(function* () {
         yield* spend(1).pipe(Cycles.withBudget(Amount.usd("1.00"), { uncovered: "allow" }))
         const inChild = spend(1).pipe(

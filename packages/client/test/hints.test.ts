@@ -1,5 +1,5 @@
 /**
- * Hints in error messages: what to do about an error, only if it fits.
+ * Hints in error messages. An error has a hint only if the hint fits.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
