@@ -608,7 +608,7 @@ export function reserve<U extends Unit, R2>(options: ReserveOptions<U, Heartbeat
  * Returns the decision that a reserve would get now. Nothing is reserved.
  *
  * A denial is a response with the decision `DENY`, not an error. The balance may change before a later reserve, so use
- * `decide` for display and planning, and a guard for enforcement.
+ * `decide` for display and planning, and a guard for enforcement. Runs aren't checked.
  *
  * Fails with the errors of a call; see `CyclesError`.
  *

@@ -110,7 +110,10 @@ export type Settle =
   | "attempt"
   /** Waits until the settlement is final, or until all retries of `retry` have failed. */
   | "wait"
-  /** Waits for the journal only. The settlement is `Pending`, and all attempts run in the background. */
+  /**
+   * Waits for the journal only, and all attempts run in the background. The settlement is `Pending`, or `Released` with
+   * `isConfirmed: false`.
+   */
   | "background"
 
 /**

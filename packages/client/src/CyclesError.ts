@@ -130,8 +130,9 @@ export type CyclesError = BudgetExceeded | ApiError | TransportError | ProtocolE
  * debt is outstanding, or the decision is `DENY`. A run denies with the codes `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED` and
  * `RUN_ENDED`.
  *
- * Nothing was reserved or charged, and the body didn't start. The same request is denied again until the budget
- * changes, so `isRetryable` is false.
+ * Nothing was reserved or charged, and the body didn't start. The exception is a guarded stream that uses up the budget
+ * of its run: it fails with this error, and the usage up to then is charged. The same request is denied again until the
+ * budget changes, so `isRetryable` is false.
  *
  * @see 409 BUDGET_EXCEEDED, BUDGET_FROZEN, BUDGET_CLOSED, OVERDRAFT_LIMIT_EXCEEDED, DEBT_OUTSTANDING and the decision
  *   DENY of the protocol
@@ -165,7 +166,7 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   requestId: Schema.optional(Schema.String),
   /** The W3C trace id of the request. */
   traceId: Schema.optional(Schema.String),
-  /** The run that denied the call. Absent if the server did. No request was sent for the denied call. */
+  /** The run that denied the call before a request was sent, or that ended a stream. Absent if the server denied it. */
   run: Schema.optional(
     Schema.Struct({
       /** The id of the run. */

@@ -60,7 +60,7 @@ const TypeId = "~effect-cycles/Reservation"
 export type Metadata = { readonly [key: string]: Schema.Json }
 
 /**
- * A reservation, as the body of a guard sees it.
+ * The reservation of a guarded body.
  *
  * @category models
  * @since 0.1.0
@@ -168,8 +168,8 @@ export interface Active<in out U extends Unit = Unit, out E = never> extends Res
    */
   readonly extend: (by: Duration.Input) => Effect.Effect<void, AlreadySettled | CyclesError>
   /**
-   * Fails with `LeaseLost` when the lease is lost. Never completes otherwise, and without the heartbeat policy `cancel`. Race
-   * the body of a scoped reservation with it to stop the body, as guards do with `cancel`.
+   * Fails with `LeaseLost` when the lease is lost, if the heartbeat policy is `cancel`. Otherwise it never completes.
+   * `Cycles.reserve` doesn't interrupt the program: race the program with this effect to stop it.
    */
   readonly untilLost: Effect.Effect<never, E>
 }

@@ -3,14 +3,14 @@
  *
  * **Details**
  *
- * - A run is ambient: `within` sets it for an effect, `withinStream` for a stream, and forked fibers inherit it. Every
- *   guard inside asks it first: `withCycles`, `withCyclesStream`, `reserve`, and the models, tools and embeddings of
+ * - A run is ambient: `within` sets it for an effect, `withinStream` for a stream, and forked fibers inherit it. It
+ *   limits every guard inside: `withCycles`, `withCyclesStream`, `reserve`, and the models, tools and embeddings of
  *   `@effect-cycles/ai`, even if their Layer was built outside the run.
  * - The estimate is checked and held in the run, and in every run around it, before a request is sent. Parallel calls
  *   can't use the same room twice. A call that doesn't fit fails with `BudgetExceeded`, and the server gets no request.
- * - When a call ends, its estimate is returned and its actual cost is charged to the run. What the server charges
- *   doesn't matter: a run counts what was really spent, and settlements that are late don't stop it.
- * - A run made within another run is its child. With `share: "remaining"` it can use what its parent has left; with
+ * - When a call ends, its estimate is returned and its actual cost is charged to the run. The run counts the actual cost
+ *   even if the server charges less, or hasn't confirmed the charge yet.
+ * - A run made within another run is its child. With `share: "remaining"` it shares the budget of its parent; with
  *   `share: "carve"` its budget is set aside in the parent from the start.
  * - Tokens and dollars measure the same spend. A guard in one of them fails with the code `RUN_UNCOVERED` if the runs
  *   have budgets only in the other. Other units without a budget aren't limited: the summary lists them, and the run
@@ -120,7 +120,8 @@ export interface Options {
   /**
    * How a child uses the budget of its parent. Without a parent it has no effect. Default: `remaining`.
    *
-   * - `remaining`: the child may use its own budget and whatever its parent still has. Children share it.
+   * - `remaining`: a call needs room in the child and in its parent. Nothing is set aside, so children compete for the
+   *   budget of their parent.
    * - `carve`: the budget of the child is held in the parent from the start, and the rest is returned at its end. `make`
    *   fails with `BudgetExceeded` if it doesn't fit.
    */
@@ -253,7 +254,7 @@ export const within: {
 )
 
 /**
- * Runs a stream within a run, wherever it is consumed.
+ * Runs a stream within a run, even if it is consumed outside.
  *
  * **Gotchas**
  *

@@ -89,7 +89,7 @@ export interface DeadLetter {
 }
 
 /**
- * The owner of records: one tenant, or one key, on one server. A client reads only the records of its own owner.
+ * The owner of records: a server, and a tenant or a key on it. Each client reads the records of exactly one owner.
  *
  * @category models
  * @since 0.1.0

@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { Amount, Cycles, Run } from "effect-cycles"
+import { Amount, Cycles, CyclesConfig, Run } from "effect-cycles"
 import { action, books, live, operations, tokens } from "./support/live.ts"
 import { amounts, denialOf, remaining, rich, settle, spend, spendAfter, spendIn, warningsOf } from "./support/runs.ts"
 import { settlementOf } from "./support/settled.ts"
@@ -197,6 +197,19 @@ describe("Run", () => {
       }).pipe(Effect.scoped, Effect.provide(rich()))
     )
 
+    it.effect("counts a charge as uncertain until a scan of the journal confirms it after the last retry", () =>
+      Effect.gen(function* () {
+        const run = yield* budget(500)
+        yield* CyclesTest.inject("commit", Fault.responseLost, Fault.responseLost)
+        yield* Run.within(spend(100), run)
+        yield* TestClock.adjust("5 seconds")
+        expect(yield* run.summary).toMatchObject({ uncertain: 1 })
+        yield* TestClock.adjust("2 minutes")
+        expect(yield* run.summary).toMatchObject({ uncertain: 0 })
+        expect(yield* books).toEqual({ spent: 100, reserved: 0 })
+      }).pipe(Effect.scoped, Effect.provide(rich({ retry: CyclesConfig.retryPolicy({ times: 1 }) })))
+    )
+
     it.effect("charges spend that is recorded after the settlement was decided", () =>
       Effect.gen(function* () {
         const run = yield* budget(500)
@@ -337,7 +350,7 @@ describe("Run", () => {
       }).pipe(Effect.provide(rich()))
     )
 
-    it.effect("lets a run allow it for its own budget, and not for the budget of its parent", () =>
+    it.effect('uncovered: "allow" applies to the budgets of its run only, and not to those of the parent', () =>
       Effect.gen(function* () {
         yield* spend(1).pipe(Cycles.withBudget(Amount.usd("1.00"), { uncovered: "allow" }))
         const inChild = spend(1).pipe(

@@ -280,6 +280,15 @@ describe("repeated run after the process died with recorded spend", () => {
   )
 })
 
+/** A journal with a record whose commit gets no response. */
+const stuck = Effect.gen(function* () {
+  const journal = makeJournal()
+  const record = yield* left()
+  journal.records.set(record.reservationId, record)
+  yield* CyclesTest.always("commit", Fault.noResponse)
+  return journal
+})
+
 describe("flush", () => {
   it.effect("waits for the records of a dead process that a scan is adopting", () =>
     Effect.gen(function* () {
@@ -322,10 +331,7 @@ describe("flush", () => {
 
   it.effect("ends after its timeout, to the millisecond, and counts the pending settlements", () =>
     Effect.gen(function* () {
-      const journal = makeJournal()
-      const record = yield* left()
-      journal.records.set(record.reservationId, record)
-      yield* CyclesTest.always("commit", Fault.noResponse)
+      const journal = yield* stuck
       yield* Effect.gen(function* () {
         const flushing = yield* Effect.forkChild(Cycles.flush("2 seconds"), { startImmediately: true })
         yield* TestClock.adjust(1_999)
@@ -339,10 +345,7 @@ describe("flush", () => {
 
   it.effect("runs when the layer closes, for at most flushTimeout, and keeps the record", () =>
     Effect.gen(function* () {
-      const journal = makeJournal()
-      const record = yield* left()
-      journal.records.set(record.reservationId, record)
-      yield* CyclesTest.always("commit", Fault.noResponse)
+      const journal = yield* stuck
       const close = yield* Deferred.make<void>()
       const isOpen = yield* Deferred.make<void>()
       const run = yield* TestClock.adjust(0).pipe(

@@ -28,7 +28,7 @@ const closeable = <E>(make: Effect.Effect<Run.Run, E, Scope.Scope>) =>
 
 describe("Run", () => {
   describe('share: "remaining"', () => {
-    it.effect("gives a child its own budget, and at most what the parent has left", () =>
+    it.effect("limits a child by its budget and by the rest of the budget of its parent", () =>
       Effect.gen(function* () {
         const parent = yield* budget(1_000, { name: "parent" })
         yield* Run.within(spend(300), parent)

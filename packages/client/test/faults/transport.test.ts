@@ -9,6 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Net from "node:net"
 import { Cycles, CyclesConfig } from "effect-cycles"
 import { serveBridged } from "../support/bridge.ts"
+import { listening } from "../support/listening.ts"
 import { action, books, live, tokens } from "../support/live.ts"
 import { outcomeOf } from "../support/outcomes.ts"
 import { fetchClient, nodeClient } from "../support/clients.ts"
@@ -113,19 +114,9 @@ describe("100 Continue", () => {
             socket.write("HTTP/1.1 100 Continue\r\n\r\n", () => socket.destroy())
           })
         })
-        yield* Effect.acquireRelease(
-          Effect.callback<void>((resume) => {
-            server.listen(0, "127.0.0.1", () => resume(Effect.void))
-          }),
-          () =>
-            Effect.callback<void>((resume) => {
-              server.close(() => resume(Effect.void))
-            })
-        )
-        const address = server.address()
-        const port = typeof address === "object" && address !== null ? address.port : 0
+        const url = yield* listening(server)
         const exit = yield* Effect.exit(Cycles.decide(options)).pipe(
-          Effect.provide(nodeClient(configOf(`http://127.0.0.1:${port}`, "cyc_live_0123456789")))
+          Effect.provide(nodeClient(configOf(url, "cyc_live_0123456789")))
         )
         expect({ outcome: outcomeOf(exit), requests }).toEqual({ outcome: "TransportError", requests: 1 })
       })

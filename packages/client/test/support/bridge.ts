@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { CyclesTransport } from "effect-cycles"
 import * as Http from "node:http"
+import { listening } from "./listening.ts"
 
 /** Serves on a free port until the scope closes. */
 export const serveBridged = Effect.gen(function* () {
@@ -40,23 +41,11 @@ export const serveBridged = Effect.gen(function* () {
       outgoing.once("close", abandon)
     })
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      http.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        http.close(() => resume(Effect.void))
-        http.closeAllConnections()
-      })
-  )
-  const address = http.address()
-  const port = typeof address === "object" && address !== null ? address.port : 0
   return {
     server,
     /** The faults and assertions of `CyclesTest`. */
     test: Context.get(context, CyclesTest.CyclesTest),
-    url: `http://127.0.0.1:${port}`,
+    url: yield* listening(http),
     apiKey: Redacted.value(server.apiKey)
   }
 })

@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { isKey, keyRule } from "./apiKey.ts"
 import { problemOf, shown } from "./baseUrl.ts"
+import { suspiciousTimeoutMs } from "./time.ts"
 
 /** The value of a variable that is set. An empty value counts as not set. */
 const set = (name: string, allowed: string) =>
@@ -107,18 +108,15 @@ export const subject: Config.Config<Subject.Subject> = Config.map(
 )
 
 /**
- * Warns of a timeout that is so short that it is probably meant in seconds: other clients of the protocol read the same variables in
- * seconds.
+ * Warns of a timeout that is so short that it is probably meant in seconds: other clients of the protocol read the same
+ * variables in seconds.
  */
 export const warnIfShort = (variable: string, timeout: Duration.Input | undefined): Effect.Effect<void> => {
   const ms = timeout === undefined ? Infinity : Duration.toMillis(timeout)
-  return ms < suspiciousMs
+  return ms < suspiciousTimeoutMs
     ? Effect.logWarning(`${variable} is ${ms} ms. Numbers without a unit are milliseconds; for seconds write "${ms} s"`)
     : Effect.void
 }
-
-/** No server responds reliably in less. */
-const suspiciousMs = 100
 
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers

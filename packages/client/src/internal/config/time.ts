@@ -8,6 +8,9 @@ import * as Duration from "effect/Duration"
 /** The monotonic clock in milliseconds. Only differences are meaningful. */
 export const nowMs = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
+/** A shorter timeout is probably meant in seconds, because no server responds reliably in less. */
+export const suspiciousTimeoutMs = 100
+
 /** A value that isn't a duration within its limits, in the shape of `InvalidRequest.fields`. */
 export interface Problem {
   readonly field: string

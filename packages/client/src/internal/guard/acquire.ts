@@ -271,7 +271,7 @@ const continueInBackground = (
  * response, but nothing suggests that budget is reserved.
  */
 const isForeign = (error: CyclesError): boolean =>
-  (error._tag === "ApiError" && error.code === undefined && error.status < 500 && error.status !== 429) ||
+  (error._tag === "ApiError" && error.reason._tag === "NotCycles") ||
   (error._tag === "ProtocolError" && error.hint !== undefined)
 
 /**

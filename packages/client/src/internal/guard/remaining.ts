@@ -7,9 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Balance } from "@effect-cycles/protocol/Balance"
 import { BudgetExceeded } from "../../CyclesError.ts"
-import * as Operations from "@effect-cycles/protocol/Operations"
-import * as Calls from "../protocol/operations.ts"
-import * as Requests from "../protocol/requests.ts"
+import { balancesOf } from "../protocol/client.ts"
 import type { Engine } from "../reservation/engine.ts"
 import type { Prepared } from "../reservation/options.ts"
 import { exitWithin } from "../runtime/bounded.ts"
@@ -26,12 +24,10 @@ export const withRemaining = (
   prepared: Prepared,
   error: BudgetExceeded
 ): Effect.Effect<BudgetExceeded> => {
-  if (error.code !== "BUDGET_EXCEEDED" || error.remaining !== undefined) return Effect.succeed(error)
+  if (error.code !== "BUDGET_EXCEEDED") return Effect.succeed(error)
   const { dimensions: _, tenant, ...others } = prepared.subject
   const query = { ...(tenant === undefined ? others : { tenant }), limit: pageSize }
-  const read = Effect.flatMap(Requests.queryOf(Operations.balances, query), (text) =>
-    engine.sender.send(Calls.balances(text))
-  )
+  const read = balancesOf(engine.sender.send)(query)
   return Effect.map(exitWithin(engine.timers, Math.min(limitMs, engine.config.timeoutMs), read), (exit) => {
     if (exit === undefined || Exit.isFailure(exit) || exit.value.hasMore === true) return error
     const least = leastOf(exit.value.balances, prepared)

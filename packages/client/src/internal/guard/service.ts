@@ -19,6 +19,7 @@ import { fingerprint } from "../config/fingerprint.ts"
 import { messageOf } from "../config/time.ts"
 import * as Heartbeat from "../lease/heartbeat.ts"
 import { combine, isAmbiguous } from "../protocol/classify.ts"
+import { balancesOf } from "../protocol/client.ts"
 import * as Calls from "../protocol/operations.ts"
 import { pages } from "../protocol/pages.ts"
 import * as Requests from "../protocol/requests.ts"
@@ -130,9 +131,7 @@ export const balances = (engine: Engine, query: BalanceQuery | undefined) =>
   Stream.unwrap(
     Effect.map(CurrentSubject, (ambient) => {
       const { dimensions: _, ...subject } = subjectOf(engine.config.subject, ambient, undefined)
-      const page = (query: BalanceQuery) =>
-        Effect.flatMap(Requests.queryOf(Operations.balances, query), (text) => engine.sender.send(Calls.balances(text)))
-      return pages({ ...subject, ...query }, page, (response) => response.balances)
+      return pages({ ...subject, ...query }, balancesOf(engine.sender.send), (response) => response.balances)
     })
   )
 

@@ -2,7 +2,7 @@
  * The operations of the protocol over a sender, with typed requests and validated responses. `CyclesClient` consists of
  * them. A client of `Cycles.layer` shares its sender with `Cycles`.
  */
-import type { BalanceQuery } from "@effect-cycles/protocol/Balance"
+import type { BalanceQuery, BalanceResponse } from "@effect-cycles/protocol/Balance"
 import type { DecisionRequest } from "@effect-cycles/protocol/Decision"
 import type { EventCreateRequest } from "@effect-cycles/protocol/Event"
 import type { EvidenceId, ReservationId } from "@effect-cycles/protocol/Identifiers"
@@ -15,6 +15,8 @@ import type {
   ReservationListQuery
 } from "@effect-cycles/protocol/Reservation"
 import * as Effect from "effect/Effect"
+import type { CyclesError } from "../../CyclesError.ts"
+import type { WithMeta } from "../transport/call.ts"
 import type { Sender } from "../transport/send.ts"
 import * as Wire from "./operations.ts"
 import { pages } from "./pages.ts"
@@ -24,14 +26,19 @@ interface KeyOptions {
   readonly as?: "tenant" | "admin" | undefined
 }
 
+/** Reads one page of balances. */
+export const balancesOf =
+  (send: Sender["send"]) =>
+  (query: BalanceQuery): Effect.Effect<WithMeta<BalanceResponse>, CyclesError> =>
+    Effect.flatMap(Encode.queryOf(Operations.balances, query), (text) => send(Wire.balances(text)))
+
 /** The operations of the protocol. */
 export const fromSender = (baseUrl: string, { send }: Sender) => {
   const listReservations = (query?: ReservationListQuery, options?: KeyOptions) =>
     Effect.flatMap(Encode.queryOf(Operations.listReservations, query ?? {}), (text) =>
       send(Wire.listReservations(text, keyOf(options)))
     )
-  const balances = (query: BalanceQuery) =>
-    Effect.flatMap(Encode.queryOf(Operations.balances, query), (text) => send(Wire.balances(text)))
+  const balances = balancesOf(send)
 
   return {
     "~effect-cycles/CyclesClient": "~effect-cycles/CyclesClient",

@@ -1,7 +1,6 @@
 /** The policies of a client with all defaults, validated and in milliseconds. */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
-import type * as Duration from "effect/Duration"
 import type * as Schedule from "effect/Schedule"
 import type { CyclesConfig, OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
@@ -26,16 +25,12 @@ export interface Policies {
 }
 
 /** The options of a client or of a call that set policies. */
-export interface PolicyOptions {
-  readonly ttl?: Duration.Input | undefined
-  readonly extendBy?: Duration.Input | undefined
-  readonly gracePeriod?: Duration.Input | undefined
-  readonly maxRetryAfter?: Duration.Input | undefined
-  readonly overagePolicy?: OveragePolicy | undefined
+export interface PolicyOptions extends Pick<
+  CyclesConfig,
+  "ttl" | "extendBy" | "gracePeriod" | "maxRetryAfter" | "overagePolicy" | "onFailure" | "onCrash" | "settle"
+> {
+  /** Only a call sets it. */
   readonly heartbeat?: Heartbeat | undefined
-  readonly onFailure?: OnFailure | undefined
-  readonly onCrash?: OnCrash | undefined
-  readonly settle?: Settle | undefined
 }
 
 /** The configuration of a client. */

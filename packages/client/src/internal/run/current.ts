@@ -30,7 +30,7 @@ export interface Run {
   readonly remaining: (unit: Unit) => Effect.Effect<Option.Option<Amount>>
   /** The spent amount. It includes spend that the server hasn't confirmed yet. */
   readonly spent: (unit: Unit) => Effect.Effect<Amount>
-  /** The estimates of the guarded calls that run now, and what is left of carved budgets. */
+  /** The estimates of the guarded calls that run now, and the unspent part of carved budgets. */
   readonly held: (unit: Unit) => Effect.Effect<Amount>
   /**
    * Raises the budget in the unit of the amount. Calls that start later can use it.

@@ -1,5 +1,5 @@
 /**
- * The ledger of one run: what it may spend, has spent and holds in each unit.
+ * The ledger of one run: its budget, the spent amount and the held amount in each unit.
  *
  * Every method is synchronous. A check and the hold that follows it therefore are one step over all ancestors, and
  * parallel calls can't use the same room twice.
@@ -110,7 +110,7 @@ export class Ledger {
       if (book.carved === undefined) continue
       const { carved } = book
       book.carved = undefined
-      // The parent holds what calls that are still open hold.
+      // The parent keeps the holds of the calls that are still open.
       if (this.#parent !== undefined) this.#parent.#move(unit, book.held - carved, 0n)
     }
   }
@@ -219,7 +219,7 @@ export class Ledger {
     this.#move(unit, amount, 0n)
   }
 
-  /** Returns what is held for a call, and charges what it has spent. */
+  /** Returns the hold of a call, and charges its spend. */
   charge(unit: Amount.Unit, amount: bigint, held = 0n): void {
     this.#move(unit, -held, amount)
     if (amount > 0n) for (const run of this.#chain) run.#announce(unit)
@@ -326,7 +326,7 @@ const sameSpend: ReadonlyMap<Amount.Unit, Amount.Unit> = new Map([
   ["USD_MICROCENTS", "TOKENS"]
 ])
 
-/** The amount that the parent holds for a carved budget: the unspent rest, or what is held if calls hold more. */
+/** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */
 const unspent = ({ allocated = 0n, charged, held }: Book): bigint =>
   allocated - charged > held ? allocated - charged : held
 

@@ -14,7 +14,7 @@ export interface BudgetSummary {
   readonly allocated: Amount | undefined
   /** The spent amount. Spend that the server hasn't confirmed yet is included. */
   readonly charged: Amount
-  /** The estimates of guarded calls that run now, and what is left of the budgets of children that are carved out. */
+  /** The estimates of guarded calls that run now, and the unspent budgets of children that are carved out. */
   readonly held: Amount
   /** `allocated` less `charged` and `held`, at least 0. Absent if the run has no budget in this unit. */
   readonly remaining: Amount | undefined

@@ -2,14 +2,12 @@
  * The outbox: all spend of this client that isn't settled yet. It is being settled, or pending in the journal, or not
  * journaled. No other module keeps such collections.
  *
- * The journal may fail, die or hang. Every operation has a time limit, every failure means "not journaled", and each
- * scan writes unjournaled spend again.
+ * If the journal fails, the spend isn't journaled, and each scan writes it again.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type { Subject } from "@effect-cycles/protocol/Subject"
-import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -17,14 +15,15 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type {
   DeadLetter,
-  Journal,
   JournalError,
   JournalOwner,
   JournalRecord,
   SettlementJournal
 } from "../../SettlementJournal.ts"
 import type { Timer, TimerQueue } from "../transport/timerQueue.ts"
-import { exitWithin, pulledWithin } from "./bounded.ts"
+import { pulledWithin } from "./bounded.ts"
+import * as JournalAccess from "./journalAccess.ts"
+import { journalWriteMs } from "./journalAccess.ts"
 import * as Log from "./log.ts"
 import * as Metrics from "./metrics.ts"
 
@@ -37,10 +36,17 @@ export interface SettlementLife {
   readonly fire: (event: "confirmed" | "expired" | "unknown" | "rejected" | "exhausted" | "replayed") => void
 }
 
+/** The part of a call's share in its run that a settlement changes. */
+export interface SettlementTicket {
+  readonly markCertain: (isCertain: boolean) => void
+}
+
 /** Unsettled spend. */
 export interface Spend {
   record: JournalRecord
   readonly life: SettlementLife
+  /** Absent without a run, for late spend, and for a record of the journal. */
+  readonly ticket: SettlementTicket | undefined
   readonly actual: Amount
   readonly isEstimated: boolean
   /** The reserved amount, if this process made the reservation. */
@@ -100,9 +106,6 @@ export interface Outbox {
   readonly deadLetters: Stream.Stream<DeadLetter, JournalError>
 }
 
-/** The time limit of a write to the journal, in milliseconds. */
-export const journalWriteMs = 2_000
-
 /** The time limit for the next record of a scan, in milliseconds. */
 const journalReadMs = 10_000
 
@@ -137,42 +140,7 @@ export const make = (options: {
     const pendingDeadLetters = new Map<string, DeadLetter>()
     const adopting = Semaphore.makeUnsafe(1)
     let scans = 0
-    let journal: Journal | undefined
-
-    const opened: Effect.Effect<Journal, JournalError> = Effect.suspend(() =>
-      journal !== undefined
-        ? Effect.succeed(journal)
-        : // Two operations may open the journal at the same time. Both use the first handle, because a handle removes only its
-          // own open records.
-          Effect.map(Scope.provide(store.open(owner), scope), (made) => (journal ??= made))
-    )
-
-    /** Runs a journal operation. Returns nothing if it failed, died or exceeded its time limit. */
-    const attempt = <A>(
-      name: string,
-      limitMs: number,
-      use: (journal: Journal) => Effect.Effect<A, JournalError>
-    ): Effect.Effect<Exit.Success<A, JournalError> | undefined> => {
-      const operation = Effect.flatMap(opened, use)
-      return Effect.flatMap(
-        // A bounded journal keeps the usual limit by itself; only a shorter one needs a timer and a fiber.
-        store.isBounded === true && limitMs >= journalWriteMs
-          ? Effect.exit(operation)
-          : exitWithin(timers, limitMs, operation),
-        (exit) =>
-          exit !== undefined && Exit.isSuccess(exit)
-            ? Effect.succeed(exit)
-            : Effect.as(failed(name, exit === undefined ? undefined : exit.cause, limitMs), undefined)
-      )
-    }
-
-    const failed = (name: string, cause: Cause.Cause<JournalError> | undefined, limitMs: number): Effect.Effect<void> =>
-      Effect.withFiber((fiber) => {
-        Metrics.journalError(fiber.context)
-        return cause === undefined
-          ? Log.error(`The settlement journal didn't finish "${name}" within ${limitMs} ms`)
-          : Log.error(`The settlement journal failed at "${name}"`, cause)
-      })
+    const { attempt, failed, opened } = JournalAccess.make(options, scope)
 
     const reportUnjournaled = (): Effect.Effect<void> =>
       Effect.withFiber((fiber) => {

@@ -18,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { isSettled } from "../../Settlement.ts"
 import type { JournalRecord } from "../../SettlementJournal.ts"
 import type { Engine } from "../reservation/engine.ts"
 import { Lifecycle } from "../reservation/lifecycle.ts"
@@ -104,6 +105,7 @@ const attemptOnce = (engine: Engine, spend: Spend, isTooOld: boolean): Effect.Ef
         return yield* Log.debug(`The spend of ${spend.actual} is still pending: ${attempted.because}`)
       }
       spend.isActive = false
+      spend.ticket?.markCertain(isSettled(attempted.value))
       yield* engine.announce({ settlement: attempted.value, subject: spend.subject, action: spend.action })
     }),
     Effect.sync(() => {
@@ -158,6 +160,7 @@ const read = (engine: Engine, record: JournalRecord): Spend | undefined => {
   return {
     record,
     life: new Lifecycle("pending", engine.observer),
+    ticket: undefined,
     actual: charge.actual,
     isEstimated: isEstimate(charge.metadata),
     estimate: undefined,

@@ -20,7 +20,7 @@ import type { SpendHooks } from "../reservation/view.ts"
 import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
 import type { Spend } from "../runtime/outbox.ts"
-import { journalWriteMs } from "../runtime/outbox.ts"
+import { journalWriteMs } from "../runtime/journalAccess.ts"
 import type * as Retry from "../runtime/retry.ts"
 import * as Commit from "./commit.ts"
 import * as Plan from "./plan.ts"
@@ -143,6 +143,7 @@ const spendOf = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.C
     eventBody: engine.outbox.isDurable ? makeEventBody() : undefined,
     makeEventBody,
     life,
+    ticket: handle.ticket,
     estimate
   })
 }
@@ -164,6 +165,7 @@ const lateSpendOf = (engine: Engine, handle: Handle, id: ReservationId, late: La
     eventBody: Requests.eventText(spend, text, { reservationId: id, reason: "recorded_after_settlement" }),
     makeEventBody: undefined,
     life,
+    ticket: undefined,
     estimate: undefined
   })
 }
@@ -178,7 +180,7 @@ const makeSpend = (
     eventBody,
     mode,
     ...rest
-  }: Pick<Spend, "makeEventBody" | "life" | "estimate"> & Pick<Spend["record"], "mode" | "eventBody">
+  }: Pick<Spend, "makeEventBody" | "life" | "ticket" | "estimate"> & Pick<Spend["record"], "mode" | "eventBody">
 ): Spend => ({
   ...rest,
   record: {

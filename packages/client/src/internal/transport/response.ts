@@ -88,7 +88,7 @@ const read = <A extends object>(
   const parsed = parse(call, text)
   if (Result.isSuccess(parsed)) return Exit.succeed(Object.assign(parsed.success, { meta }))
   const { cause, problem } = parsed.failure
-  const hint = isPage(text) ? Hints.ofPage(status, text, origin.redactor.text(origin.url())) : undefined
+  const hint = Hints.isPage(text) ? Hints.ofPage(text, origin.redactor.text(origin.url())) : undefined
   return Exit.fail(protocolError(call, status, meta, origin, problem, cause, hint))
 }
 
@@ -168,8 +168,9 @@ const refusal = <A extends object>(
     requestId: body?.requestId ?? meta.requestId,
     traceId: body?.traceId ?? meta.traceId
   }
-  // A 410 is about the reservation, whatever its code.
-  if (body !== undefined && status !== 410 && ruleOf(call.operation, status, body.error).class === "denied") {
+  const rule = ruleOf(call.operation, status, body?.error)
+  // A 410 is about the reservation, regardless of its code.
+  if (body !== undefined && status !== 410 && rule.class === "denied") {
     return new BudgetExceeded({
       ...common,
       code: body.error,
@@ -185,11 +186,14 @@ const refusal = <A extends object>(
     code: body?.error,
     details: body?.details,
     url: from,
-    hint: body === undefined ? Hints.ofPage(status, text, from) : Hints.ofRefusal(status, body.error, call.about, meta)
+    hint:
+      body !== undefined
+        ? Hints.ofRefusal(call, status, body.error, meta)
+        : rule.reason === "NotCycles"
+          ? Hints.ofPage(text, from)
+          : undefined
   })
 }
-
-const isPage = (body: string): boolean => /^\s*</.test(body)
 
 /**
  * Whether the response to a repeated request also counts for the first one. The server checks the key and the rate
@@ -223,7 +227,8 @@ const timedOut = <A extends object>(call: Call<A>, origin: Origin, wasSent: bool
     mayHaveArrived: wasSent,
     problem: wasSent ? `no response within ${limit}` : `too many other calls were in flight for ${limit}`,
     url: origin.redactor.text(origin.url()),
-    hint: wasSent ? Hints.ofTimeout(origin.limitMs) : undefined
+    // A timeout of the call itself is the rest of an attempt or of a lease.
+    hint: wasSent && call.timeoutMs === undefined ? Hints.ofTimeout(origin.limitMs) : undefined
   })
 }
 
