@@ -66,6 +66,20 @@ describe("denial", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.effect("isn't delayed within a minute after the balances didn't arrive, and reads them again after it", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.inject("balances", Fault.noResponse)
+      const slow = yield* Effect.forkChild(reserve(false), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      expectUnknown(yield* Fiber.join(slow))
+      yield* TestClock.adjust("59 seconds")
+      expectUnknown(yield* reserve(false))
+      expect((yield* CyclesTest.requests("balances")).length).toBe(1)
+      yield* TestClock.adjust("1 second")
+      expect(yield* reserve(false)).toMatchObject({ limitingScope: "tenant:acme/agent:a" })
+    }).pipe(Effect.provide(layer))
+  )
+
   it.effect("can be interrupted while the balances are read", () =>
     Effect.gen(function* () {
       yield* CyclesTest.always("balances", Fault.noResponse)
