@@ -160,6 +160,8 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   limitingScope: Schema.optional(Schema.String),
   /** The delay after which the server suggests another request, if it suggests one. */
   retryAfter: Schema.optional(Schema.DurationFromMillis),
+  /** What to do about a denial by a run, if its code and amounts don't show it. It is part of the message. */
+  hint: Schema.optional(Schema.String),
   /** The server's error message. */
   serverMessage: Schema.optional(Schema.String),
   /** The server's id of the request. */
@@ -187,16 +189,8 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
     const scopes = this.scopes.length === 0 ? "" : ` on ${this.scopes.join(", ")}`
     const left = this.remaining === undefined ? "" : `, ${this.remaining} left${inScope(this.limitingScope)}`
     const request = this.requestId === undefined ? "" : `, request ${this.requestId}`
-    return `Budget denied: ${this.operation}${amount}${action}${scopes} (${this.code}${left}${request})${adviceOf(this)}`
+    return `Budget denied: ${this.operation}${amount}${action}${scopes} (${this.code}${left}${request})${hinted(this)}`
   }
-}
-
-/** What to do about a denial by a run, if its code and amounts don't show it. */
-const adviceOf = ({ code, requested, run }: BudgetExceeded): string => {
-  if (run === undefined) return ""
-  if (code === "RUN_ENDED") return "; the run has ended: start work that outlives it with Run.outside"
-  if (code !== "RUN_UNCOVERED") return ""
-  return `; the run has no budget in ${requested?.unit ?? "this unit"}: add one, or set uncovered to "allow"`
 }
 
 const inScope = (scope: string | undefined): string => (scope === undefined ? "" : ` in ${scope}`)

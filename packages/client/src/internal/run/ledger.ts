@@ -181,7 +181,8 @@ export class Ledger {
       requested: amount,
       scopes: [`run:${this.name}`],
       remaining,
-      run: { id: this.id, name: this.name }
+      run: { id: this.id, name: this.name },
+      hint: hintOf(code, amount.unit)
     })
   }
 
@@ -329,6 +330,13 @@ const sameSpend: ReadonlyMap<Amount.Unit, Amount.Unit> = new Map([
 /** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */
 const unspent = ({ allocated = 0n, charged, held }: Book): bigint =>
   allocated - charged > held ? allocated - charged : held
+
+/** What to do about a denial, if its code and amounts don't show it. */
+const hintOf = (code: string, unit: Amount.Unit): string | undefined => {
+  if (code === "RUN_ENDED") return "the run has ended: start work that outlives it with Run.outside"
+  if (code !== "RUN_UNCOVERED") return undefined
+  return `the run has no budget in ${unit}: add one, or set uncovered to "allow"`
+}
 
 const clamp = (amount: bigint, least: bigint): bigint =>
   amount < least ? least : amount > maxInt64 ? maxInt64 : amount
