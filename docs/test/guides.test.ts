@@ -21,7 +21,7 @@ describe("the guide to configuration", () => {
 
   it("lists the variables that the client reads", () => {
     const subject = ["TENANT", "WORKSPACE", "APP", "WORKFLOW", "AGENT", "TOOLSET"].map((field) => `CYCLES_${field}`)
-    const named = ["CyclesConfig.ts", "internal/config/env.ts", "node/NodeCycles.ts"].flatMap((path) =>
+    const named = ["CyclesConfig.ts", "internal/config/env.ts", "node/internal/variables.ts"].flatMap((path) =>
       Array.from(readFileSync(join(client, path), "utf8").matchAll(/"(CYCLES_[A-Z_]+)"/g), ([, name = ""]) => name)
     )
     expect(rows(page, /CYCLES_[A-Z_]+/).toSorted()).toEqual(Array.from(new Set([...named, ...subject])).toSorted())
