@@ -1,7 +1,7 @@
 /**
  * `pnpm test:providers [FILTER...]`: checks and tests the programs of `docs/providers` with the real SDKs against a fake provider.
  *
- * The folder is a project of its own, with its own lock file, so that the workspace installs no SDK. `effect` and the packages of
+ * The folder is a separate project with a lock file, so that the workspace installs no SDK. `effect` and the packages of
  * the workspace come from `docs`, which is above it.
  */
 import { bin, run } from "./pack.ts"
