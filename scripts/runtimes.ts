@@ -103,10 +103,7 @@ const installApp = (name: string, more: Readonly<Record<string, string>>): strin
   if (target === undefined) return undefined
   cpSync(programs, join(target, "runtimes"), { recursive: true })
   cpSync(join(programs, "../temporaryFolder.ts"), join(target, "temporaryFolder.ts"))
-  mkdirSync(join(target, "examples/support"), { recursive: true })
-  for (const file of ["01_quickstart.ts", "support/stage.ts"]) {
-    cpSync(join(examples, file), join(target, "examples", file))
-  }
+  cpSync(examples, join(target, "examples"), { recursive: true })
   writeFileSync(
     join(target, "entries.js"),
     imports
