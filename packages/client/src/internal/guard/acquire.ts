@@ -7,35 +7,28 @@
  *
  * @see HEARTBEAT GUIDANCE of the protocol ("CREATE timeout ... one immediate retry")
  */
-import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { CyclesError } from "../../CyclesError.ts"
-import { AlreadySettled, BudgetExceeded, isBudgetExceeded, ProtocolError } from "../../CyclesError.ts"
+import type { AlreadySettled, CyclesError, ProtocolError } from "../../CyclesError.ts"
+import { BudgetExceeded, isBudgetExceeded } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import { classify, combine, isAmbiguous, mayHaveHappened } from "../protocol/classify.ts"
-import * as Operations from "../protocol/operations.ts"
 import type { Engine } from "../reservation/engine.ts"
-import { Handle } from "../reservation/handle.ts"
+import { Handle, unreserved } from "../reservation/handle.ts"
 import type { Prepared } from "../reservation/options.ts"
-import type { Ledger } from "../run/ledger.ts"
-import { admit } from "../run/ticket.ts"
-import { warnUncovered } from "../run/uncovered.ts"
 import * as Metrics from "../runtime/metrics.ts"
-import * as Log from "../runtime/log.ts"
 import * as Retry from "../runtime/retry.ts"
-import * as Release from "../settlement/release.ts"
 import { writeOpen } from "../settlement/settle.ts"
-import type { Priority } from "../transport/bulkhead.ts"
-import type { WithMeta } from "../transport/call.ts"
+import { continueInBackground, isForeign } from "./abandoned.ts"
+import { withinRun } from "./admit.ts"
 import { withRemaining } from "./remaining.ts"
+import { assertOpen } from "./repeated.ts"
+import type { Response } from "./request.ts"
+import { send, withoutId } from "./request.ts"
 
 /** Restores the interruptibility of the caller. */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-type Response = WithMeta<ReservationCreateResponse>
 
 /**
  * Reserves and starts the heartbeat. The caller makes it uninterruptible; only the wait for the server is
@@ -75,67 +68,8 @@ export const acquire = (
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// the run
-// ---------------------------------------------------------------------------------------------------------------------
-
-/**
- * Holds the estimate in the run of the caller, and makes the reservation only if there is room. If there is no
- * reservation in the end, returns the hold.
- */
-const withinRun = <E>(
-  prepared: Prepared,
-  acquired: Effect.Effect<Handle, E>
-): Effect.Effect<Handle, E | BudgetExceeded> =>
-  prepared.run === undefined ? acquired : admitted(prepared.run, prepared, acquired)
-
-const admitted = <E>(
-  run: Ledger,
-  prepared: Prepared,
-  acquired: Effect.Effect<Handle, E>
-): Effect.Effect<Handle, E | BudgetExceeded> =>
-  Effect.suspend((): Effect.Effect<Handle, E | BudgetExceeded> => {
-    const asked = { action: prepared.action, amount: prepared.estimate }
-    const admission = prepared.isDryRun ? run.check(asked) : admit(run, asked)
-    if (admission === undefined) return acquired
-    if (isBudgetExceeded(admission)) {
-      prepared.life.fire("refused")
-      return Effect.fail(admission)
-    }
-    const held = Effect.map(
-      Effect.onError(acquired, (cause) => Effect.sync(() => admission.giveBack(isBudgetExceeded(Cause.squash(cause))))),
-      (handle) => {
-        handle.ticket = admission
-        return handle
-      }
-    )
-    return admission.isFirstUncovered ? Effect.andThen(warnUncovered(run, prepared.estimate.unit), held) : held
-  })
-
-// ---------------------------------------------------------------------------------------------------------------------
 // the request
 // ---------------------------------------------------------------------------------------------------------------------
-
-const send = (engine: Engine, prepared: Prepared, priority: Priority): Effect.Effect<Response, CyclesError> =>
-  Effect.filterOrFail(
-    engine.sender.send(
-      Operations.reserve(
-        prepared.text.body,
-        { action: prepared.action, requested: prepared.estimate, scopes: prepared.scopes },
-        priority,
-        prepared.progress
-      )
-    ),
-    (response) => response.reservationId !== undefined || response.decision === "DENY" || prepared.isDryRun,
-    withoutId
-  )
-
-const withoutId = (response: Response): ProtocolError =>
-  new ProtocolError({
-    operation: "reserve",
-    status: 200,
-    problem: `the decision ${response.decision} has no reservation_id`,
-    requestId: response.meta.requestId
-  })
 
 /** Sends the request, and once more with the same key after an ambiguous response. */
 const request = (engine: Engine, prepared: Prepared): Effect.Effect<Response, CyclesError> =>
@@ -185,27 +119,6 @@ const refused = (
 // the response
 // ---------------------------------------------------------------------------------------------------------------------
 
-/**
- * With a caller-supplied key, the server may return a reservation that an earlier run has settled, or whose settlement
- * is decided but not confirmed. The remaining time isn't sufficient proof that it is open: a repeated reserve returns
- * the remaining time of the first response.
- */
-const assertOpen = (
-  engine: Engine,
-  prepared: Prepared,
-  { remainingTtlMs, reservationId }: Response
-): Effect.Effect<void, AlreadySettled> =>
-  Effect.gen(function* () {
-    if (prepared.isDryRun || reservationId === undefined) return
-    const settled = Effect.fail(new AlreadySettled({ reservationId, by: "earlier run" }))
-    if (yield* engine.outbox.isDecided(reservationId)) return yield* settled
-    if (remainingTtlMs !== undefined && remainingTtlMs > 0) return
-    yield* Effect.matchEffect(engine.sender.send(Operations.getReservation(reservationId, "settlement")), {
-      onSuccess: ({ status }) => (status === "ACTIVE" ? Effect.void : settled),
-      onFailure: (error) => (remainingTtlMs === 0 || classify(error).class === "gone" ? settled : Effect.void)
-    })
-  })
-
 const accept = (
   engine: Engine,
   prepared: Prepared,
@@ -218,10 +131,10 @@ const accept = (
       return Effect.fail(denied(prepared, response))
     }
     const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
-    const handle = new Handle(prepared, response, startedAtMs)
-    const { id } = handle
-    if (prepared.isDryRun) return Effect.succeed(handle)
+    if (prepared.isDryRun) return Effect.succeed(new Handle(prepared, response, unreserved("dry run"), startedAtMs))
+    const id = response.reservationId
     if (id === undefined) return Effect.fail(withoutId(response))
+    const handle = new Handle(prepared, response, { _tag: "Reservation", id }, startedAtMs)
     prepared.life.fire("allowed")
     Metrics.active(1, fiber.context)
     const { extendByMs, onCrash, ttlMs } = prepared.policies
@@ -249,88 +162,3 @@ const denied = (prepared: Prepared, response: Response): BudgetExceeded =>
     requestId: response.meta.requestId,
     traceId: response.meta.traceId
   })
-
-// ---------------------------------------------------------------------------------------------------------------------
-// abandoned reserves
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** The caller has stopped waiting: continues in the background. */
-const continueInBackground = (
-  engine: Engine,
-  prepared: Prepared,
-  minimumDelayMs: number,
-  isForeign = false
-): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    prepared.life.fire("abandoned")
-    return engine.background.run(releaseAbandoned(engine, prepared, minimumDelayMs, isForeign))
-  })
-
-/**
- * Whether a page shows that there is no Cycles server at the URL. It proves nothing, because a proxy may have replaced a
- * response, but nothing suggests that budget is reserved.
- */
-const isForeign = (error: CyclesError): boolean =>
-  (error._tag === "ApiError" && error.reason._tag === "NotCycles") ||
-  (error._tag === "ProtocolError" && error.hint !== undefined)
-
-/**
- * Repeats the request with the same key to learn the id, and releases the reservation. It stops if a response proves
- * that nothing was reserved.
- *
- * A caller may retry with the same caller-supplied key. The release therefore starts after the timeout of one call, and skips a
- * reservation that is in use again.
- */
-const releaseAbandoned = (
-  engine: Engine,
-  prepared: Prepared,
-  minimumDelayMs: number,
-  wereForeign: boolean
-): Effect.Effect<void> => {
-  let areForeign = wereForeign
-  const { isCallerSupplied, key, life, stem } = prepared
-  const isInUse = () => isCallerSupplied && engine.keys.has(key)
-  const nothingLeft = Retry.ended<void>(undefined)
-
-  const attempt: Effect.Effect<Retry.Attempt<void>> = Retry.attemptOf(
-    Effect.suspend(() =>
-      isInUse()
-        ? Effect.succeed(nothingLeft)
-        : Effect.matchEffect(send(engine, prepared, "settlement"), {
-            onSuccess: ({ decision, remainingTtlMs, reservationId: id }) => {
-              if (id === undefined || decision === "DENY") {
-                life.fire("refused")
-                return Effect.succeed(nothingLeft)
-              }
-              life.fire("allowed")
-              if (remainingTtlMs === 0 || isInUse()) return Effect.succeed(nothingLeft)
-              return Effect.as(Release.run(engine, { id, stem, reason: "reserve_abandoned", life }), nothingLeft)
-            },
-            onFailure: (error): Effect.Effect<Retry.Attempt<void>> => {
-              areForeign &&= isForeign(error)
-              const { minimumDelayMs, provesNothingHappened } = classify(error)
-              if (provesNothingHappened && error._tag !== "TransportError") {
-                life.fire("refused")
-                return Effect.succeed(nothingLeft)
-              }
-              life.fire("ambiguous")
-              return Effect.succeed(Retry.again(error.message, minimumDelayMs))
-            }
-          })
-    )
-  )
-
-  return Effect.gen(function* () {
-    // Time for the caller to retry with the same caller-supplied key.
-    const delayMs = isCallerSupplied ? engine.config.timeoutMs : 0
-    if (delayMs + minimumDelayMs > 0) yield* engine.background.delay(delayMs, minimumDelayMs)
-    const first = yield* attempt
-    yield* Retry.continueAfter({ retry: engine.config.retry, background: engine.background }, first, attempt, (last) =>
-      Effect.suspend(() => {
-        life.fire("gaveUp")
-        if (areForeign) return Effect.void
-        return Log.warning(`An abandoned reservation may stay reserved until its lease ends: ${last.because}`)
-      })
-    )
-  })
-}

@@ -14,11 +14,21 @@ import { LeaseLost } from "../../Heartbeat.ts"
 import type { Beat } from "../lease/heartbeat.ts"
 import * as Extras from "../protocol/extras.ts"
 import type { Ticket } from "../run/ticket.ts"
+import type { Unreserved } from "../../Settlement.ts"
 import type { Prepared } from "./options.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** The source of the budget of a guarded call. */
+export type Source =
+  | { readonly _tag: "Reservation"; readonly id: ReservationId }
+  /** No budget: the call runs, and its spend isn't charged. */
+  | { readonly _tag: "Unreserved"; readonly reason: Unreserved["reason"] }
+
+/** The source of a call without budget. */
+export const unreserved = (reason: Unreserved["reason"]): Source => ({ _tag: "Unreserved", reason })
 
 /** The recorded total. */
 export interface Recorded {
@@ -41,6 +51,7 @@ export interface Late {
 export class Handle {
   readonly prepared: Prepared
   readonly response: ReservationCreateResponse
+  readonly source: Source
   /** When the body was allowed to start, by the monotonic clock, in milliseconds. */
   readonly startedAtMs: number
   /** The lease in the heartbeat; absent in a dry run. */
@@ -58,15 +69,16 @@ export class Handle {
   #lateCount = 0
   #hasAnnounced = false
 
-  constructor(prepared: Prepared, response: ReservationCreateResponse, startedAtMs: number) {
+  constructor(prepared: Prepared, response: ReservationCreateResponse, source: Source, startedAtMs: number) {
     this.prepared = prepared
     this.response = response
+    this.source = source
     this.startedAtMs = startedAtMs
   }
 
-  /** Absent in a dry run. */
+  /** The id of the reservation; absent if there is none. */
   get id(): ReservationId | undefined {
-    return this.prepared.isDryRun ? undefined : this.response.reservationId
+    return this.source._tag === "Reservation" ? this.source.id : undefined
   }
 
   /** The recorded total, if any. */

@@ -7,11 +7,12 @@
  * An amount that is held or charged in a run is also held or charged in every run around it. The exception is a run
  * with `share: "carve"`: as long as it is open, its parent holds the whole unspent budget instead of the single holds.
  */
-import type { Action } from "@effect-cycles/protocol/Action"
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { maxInt64 } from "@effect-cycles/protocol/Limits"
 import { BudgetExceeded } from "../../CyclesError.ts"
 import type { BudgetSummary, Summary, Threshold } from "./summary.ts"
+import type { Account, Asked } from "./ticket.ts"
+import { Ticket } from "./ticket.ts"
 
 /** The settings of a run, validated. */
 export interface Settings {
@@ -40,14 +41,8 @@ interface Book {
   reached: number
 }
 
-/** A request of a guarded call for room in a run. */
-export interface Asked {
-  readonly action: Action | undefined
-  readonly amount: Amount.Amount
-}
-
 /** The ledger of one run. */
-export class Ledger {
+export class Ledger implements Account {
   readonly id: string
   readonly name: string
   readonly #settings: Settings
@@ -124,6 +119,11 @@ export class Ledger {
     const denial = this.#ended(asked) ?? this.#uncoveredDenial(asked) ?? this.#withoutRoom(asked)
     if (denial !== undefined) this.countDenial()
     return denial
+  }
+
+  /** Checks and holds an estimate in this run and all runs around it, in one step. Returns the denial of a call. */
+  admit(asked: Asked): Ticket | BudgetExceeded {
+    return this.check(asked) ?? new Ticket(this, asked)
   }
 
   /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */

@@ -1,31 +1,51 @@
 /** The share of one guarded call in its run: held before the reserve, and charged when the settlement is decided. */
+import type { Action } from "@effect-cycles/protocol/Action"
 import type { Unit } from "@effect-cycles/protocol/Amount"
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { BudgetExceeded } from "../../CyclesError.ts"
-import type { Asked, Ledger } from "./ledger.ts"
 
-/** Checks and holds an estimate in a run and all runs around it, in one step. Returns the denial if one has no room. */
-export const admit = (ledger: Ledger, asked: Asked): Ticket | BudgetExceeded =>
-  ledger.check(asked) ?? new Ticket(ledger, asked)
+/** A request of a guarded call for room in a run. */
+export interface Asked {
+  readonly action: Action | undefined
+  readonly amount: Amount.Amount
+}
+
+/** The operations of a ledger that a ticket uses. */
+export interface Account {
+  /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
+  readonly markUncovered: (unit: Unit) => boolean
+  /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
+  readonly checkOverrun: (asked: Asked, more: bigint) => BudgetExceeded | undefined
+  /** Holds an amount. A negative amount is returned. */
+  readonly hold: (unit: Unit, amount: bigint) => void
+  /** Returns the hold of a call, and charges its spend. */
+  readonly charge: (unit: Unit, amount: bigint, held?: bigint) => void
+  /** Counts a call: 1 if it is admitted, -1 if there is no reservation in the end. */
+  readonly countCall: (change: 1 | -1) => void
+  /** Counts a denial. */
+  readonly countDenial: () => void
+  /** Counts a call whose charge isn't confirmed (1), or is confirmed now (-1). */
+  readonly countUncertain: (change: 1 | -1) => void
+}
 
 /** The share of one guarded call in its run. */
 export class Ticket {
   /** Whether the unit has no budget, and the run must warn about it. */
   readonly isFirstUncovered: boolean
-  readonly #ledger: Ledger
+  readonly #account: Account
   readonly #asked: Asked
   #held: bigint
   #isOpen = true
   #isUncertain = false
   #overrun: BudgetExceeded | undefined = undefined
 
-  constructor(ledger: Ledger, asked: Asked) {
-    this.#ledger = ledger
+  constructor(account: Account, asked: Asked) {
+    this.#account = account
     this.#asked = asked
     this.#held = asked.amount.amount
-    this.isFirstUncovered = ledger.markUncovered(this.#unit)
-    ledger.hold(this.#unit, this.#held)
-    ledger.countCall(1)
+    this.isFirstUncovered = account.markUncovered(this.#unit)
+    account.hold(this.#unit, this.#held)
+    account.countCall(1)
   }
 
   get #unit(): Unit {
@@ -41,36 +61,36 @@ export class Ticket {
   giveBack(isDenied: boolean): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#ledger.hold(this.#unit, -this.#held)
-    this.#ledger.countCall(-1)
-    if (isDenied) this.#ledger.countDenial()
+    this.#account.hold(this.#unit, -this.#held)
+    this.#account.countCall(-1)
+    if (isDenied) this.#account.countDenial()
   }
 
   /** Known spend: the hold grows with it, even if a run has no room, since it is already spent. */
   grow(total: bigint): void {
     const more = total - this.#held
     if (!this.#isOpen || more <= 0n) return
-    this.#overrun ??= this.#ledger.checkOverrun({ ...this.#asked, amount: Amount.make(this.#unit, total) }, more)
+    this.#overrun ??= this.#account.checkOverrun({ ...this.#asked, amount: Amount.make(this.#unit, total) }, more)
     this.#held = total
-    this.#ledger.hold(this.#unit, more)
+    this.#account.hold(this.#unit, more)
   }
 
   /** The settlement is decided: returns the hold and charges the spend. */
   settle(actual: bigint): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#ledger.charge(this.#unit, actual, this.#held)
+    this.#account.charge(this.#unit, actual, this.#held)
   }
 
   /** Charges spend that was recorded after the settlement was decided. */
   chargeLate(amount: bigint): void {
-    this.#ledger.charge(this.#unit, amount)
+    this.#account.charge(this.#unit, amount)
   }
 
   /** Counts the call as uncertain until its charge is confirmed. */
   markCertain(isCertain: boolean): void {
     if (this.#isUncertain === !isCertain) return
     this.#isUncertain = !isCertain
-    this.#ledger.countUncertain(isCertain ? -1 : 1)
+    this.#account.countUncertain(isCertain ? -1 : 1)
   }
 }

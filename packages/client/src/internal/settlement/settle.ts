@@ -36,14 +36,18 @@ import * as Release from "./release.ts"
  */
 export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement, AlreadySettled> =>
   Effect.suspend((): Effect.Effect<Settlement, AlreadySettled> => {
-    const { id, prepared } = handle
+    const { prepared, source } = handle
     const isCommit = plan._tag === "Commit"
     if (!handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)) {
       return Effect.fail(handle.alreadySettled)
     }
     if (prepared.isCallerSupplied) engine.keys.release(prepared.key)
-    if (id === undefined) return Effect.succeed(new Unreserved({ reason: "dry run" }))
-    return isCommit ? byCommit(engine, handle, id, plan) : byRelease(engine, handle, id, plan.reason)
+    switch (source._tag) {
+      case "Reservation":
+        return isCommit ? byCommit(engine, handle, source.id, plan) : byRelease(engine, handle, source.id, plan.reason)
+      case "Unreserved":
+        return Effect.succeed(new Unreserved({ reason: source.reason }))
+    }
   })
 
 const byCommit = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.Commit): Effect.Effect<Settlement> =>

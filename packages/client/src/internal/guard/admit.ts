@@ -1,0 +1,42 @@
+/** The admission of a guarded call by the run of its caller. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type { BudgetExceeded } from "../../CyclesError.ts"
+import { isBudgetExceeded } from "../../CyclesError.ts"
+import type { Handle } from "../reservation/handle.ts"
+import type { Prepared } from "../reservation/options.ts"
+import type { Ledger } from "../run/ledger.ts"
+import { warnUncovered } from "../run/uncovered.ts"
+
+/**
+ * Holds the estimate in the run of the caller, and makes the reservation only if there is room. If there is no
+ * reservation in the end, returns the hold.
+ */
+export const withinRun = <E>(
+  prepared: Prepared,
+  acquired: Effect.Effect<Handle, E>
+): Effect.Effect<Handle, E | BudgetExceeded> =>
+  prepared.run === undefined ? acquired : admitted(prepared.run, prepared, acquired)
+
+const admitted = <E>(
+  run: Ledger,
+  prepared: Prepared,
+  acquired: Effect.Effect<Handle, E>
+): Effect.Effect<Handle, E | BudgetExceeded> =>
+  Effect.suspend((): Effect.Effect<Handle, E | BudgetExceeded> => {
+    const asked = { action: prepared.action, amount: prepared.estimate }
+    const admission = prepared.isDryRun ? run.check(asked) : run.admit(asked)
+    if (admission === undefined) return acquired
+    if (isBudgetExceeded(admission)) {
+      prepared.life.fire("refused")
+      return Effect.fail(admission)
+    }
+    const held = Effect.map(
+      Effect.onError(acquired, (cause) => Effect.sync(() => admission.giveBack(isBudgetExceeded(Cause.squash(cause))))),
+      (handle) => {
+        handle.ticket = admission
+        return handle
+      }
+    )
+    return admission.isFirstUncovered ? Effect.andThen(warnUncovered(run, prepared.estimate.unit), held) : held
+  })
