@@ -15,6 +15,7 @@
  * - Tokens and dollars measure the same spend. A guard in one of them fails with the code `RUN_UNCOVERED` if the runs
  *   have budgets only in the other. Other units without a budget aren't limited: the summary lists them, and the run
  *   logs one warning for each.
+ * - The summary has what was spent: by unit, and by action for the run and each child. `format` makes a table of it.
  *
  * The codes of denials are `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED` and `RUN_ENDED`. The field `run` of the error has the
  * run that denied the call.
@@ -61,6 +62,7 @@
  * @since 0.1.0
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import { dual } from "effect/Function"
@@ -75,6 +77,16 @@ import type { Threshold } from "./internal/run/summary.ts"
 import * as Log from "./internal/runtime/log.ts"
 
 export {
+  /** Formats a summary as a table. */
+  format
+} from "./internal/run/format.ts"
+
+export {
+  /** Codec of a summary and its JSON. */
+  SummaryJson
+} from "./internal/run/json.ts"
+
+export {
   /** The run of the current fiber. Default: none. */
   CurrentRun
 } from "./internal/run/current.ts"
@@ -87,6 +99,8 @@ export type {
 export type {
   /** The spend of a run in one unit. */
   BudgetSummary,
+  /** The calls of a run for one action and unit. */
+  Line,
   /** The state of a run and its children. */
   Summary,
   /** A fraction of a budget that a run has spent. */
@@ -196,7 +210,8 @@ export const make = (options: Options): Effect.Effect<Run, BudgetExceeded, Scope
       parent: ambient?.[TypeId],
       share: options.share ?? "remaining",
       uncovered: options.uncovered ?? "deny",
-      onThreshold
+      onThreshold,
+      clock: yield* Clock.Clock
     })
     yield* Effect.acquireRelease(
       Effect.suspend(() => {

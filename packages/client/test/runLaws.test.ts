@@ -162,6 +162,11 @@ const bookOf = (summary: Run.Summary) => {
   return { charged: book === undefined ? 0 : number(book.charged), held: book === undefined ? 0 : number(book.held) }
 }
 
+/** The spend of a run by its own lines and the budgets of its children. */
+const chargedByLines = ({ children, lines }: Run.Summary): number =>
+  lines.reduce((total, { charged }) => total + Number(charged), 0) +
+  children.reduce((total, child) => total + bookOf(child).charged, 0)
+
 /** The number of turns of a story. */
 const turnsPlayed = 120
 
@@ -207,7 +212,7 @@ const play = (story: typeof Story.Type, onTurn: (root: Run.Summary, members: Rea
   })
 
 it.effect.prop(
-  "the sum over a tree of runs is what the server charged, and nothing stays held (300 trees)",
+  "the sum over a tree of runs and over its lines is what the server charged, and nothing stays held (300 trees)",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
@@ -216,6 +221,8 @@ it.effect.prop(
       for (const run of all(summary)) {
         expect(bookOf(run)).toEqual({ charged: expected(run, played.members), held: 0 })
         expect(run.status).toBe("ended")
+        expect(chargedByLines(run)).toBe(bookOf(run).charged)
+        for (const { open } of run.lines) expect(open).toBe(0)
       }
       const { reserved, spent } = yield* (yield* CyclesServer.CyclesServer).books("TOKENS")
       expect({ reserved: Number(reserved), spent: Number(spent) }).toEqual({
@@ -242,6 +249,7 @@ it.effect.prop(
         turnsChecked += 1
         for (const run of all(root)) {
           const { charged, held } = bookOf(run)
+          expect(chargedByLines(run)).toBe(charged)
           const budget = members.find((member) => member.run.id === run.id)?.budget
           if (budget !== undefined) expect(charged + held).toBeLessThanOrEqual(budget)
           const children = run.children.map(bookOf)

@@ -115,12 +115,11 @@ export const event = (engine: Engine, options: Request & { readonly actual: Amou
       Effect.mapError(call, (second) => combine([first, second]))
     )
     if (run === undefined) return yield* sent
-    const { amount, unit } = options.actual
+    const { unit } = options.actual
     return yield* Effect.onExit(sent, (exit) =>
       Effect.suspend(() => {
         if (Exit.isFailure(exit)) return Effect.void
-        run.countCall(1)
-        run.charge(unit, amount)
+        run.chargeEvent({ action: options.action, amount: options.actual })
         return run.markUncovered(unit) ? warnUncovered(run, unit) : Effect.void
       })
     )

@@ -9,7 +9,11 @@
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { maxInt64 } from "@effect-cycles/protocol/Limits"
+import type * as Clock from "effect/Clock"
 import { BudgetExceeded } from "../../CyclesError.ts"
+import { nowMs } from "../config/time.ts"
+import type { Call, Entry } from "./lines.ts"
+import { Lines } from "./lines.ts"
 import type { BudgetSummary, Summary, Threshold } from "./summary.ts"
 import type { Account, Asked } from "./ticket.ts"
 import { Ticket } from "./ticket.ts"
@@ -28,6 +32,7 @@ export interface Settings {
   /** Ascending. */
   readonly thresholds: ReadonlyArray<number>
   readonly onThreshold: ((reached: Threshold) => void) | undefined
+  readonly clock: Clock.Clock
 }
 
 /** The amounts of a run in one unit. */
@@ -52,10 +57,11 @@ export class Ledger implements Account {
   readonly #books = new Map<Amount.Unit, Book>()
   readonly #children: Array<Ledger> = []
   readonly #uncovered = new Set<Amount.Unit>()
-  #calls = 0
+  readonly #lines: Lines
+  readonly #startedAtMs: number
   #denials = 0
-  #uncertain = 0
   #isEnded = false
+  #endedAtMs: number | undefined = undefined
 
   constructor(settings: Settings) {
     this.#settings = settings
@@ -63,6 +69,8 @@ export class Ledger implements Account {
     this.#chain = settings.parent === undefined ? [this] : [this, ...settings.parent.#chain]
     this.id = settings.id
     this.name = settings.name
+    this.#lines = new Lines(settings.clock)
+    this.#startedAtMs = nowMs(settings.clock)
     for (const { amount, unit } of settings.budgets) this.#book(unit).allocated = amount
   }
 
@@ -81,10 +89,10 @@ export class Ledger implements Account {
     const { budgets, share } = this.#settings
     if (share === "carve") {
       for (const amount of budgets) {
-        const denial =
-          parent.#ended({ action: undefined, amount }) ?? parent.#withoutRoom({ action: undefined, amount })
+        const asked: Asked = { action: undefined, amount }
+        const denial = parent.#ended(asked) ?? parent.#withoutRoom(asked)
         if (denial !== undefined) {
-          parent.countDenial()
+          parent.countDenial(asked)
           return denial
         }
       }
@@ -101,6 +109,7 @@ export class Ledger implements Account {
   end(): void {
     if (this.#isEnded) return
     this.#isEnded = true
+    this.#endedAtMs = nowMs(this.#settings.clock)
     for (const [unit, book] of this.#books) {
       if (book.carved === undefined) continue
       const { carved } = book
@@ -115,21 +124,21 @@ export class Ledger implements Account {
   // -------------------------------------------------------------------------------------------------------------------
 
   /** Returns the denial of a guarded call, and counts it. */
-  check(asked: Asked): BudgetExceeded | undefined {
-    const denial = this.#ended(asked) ?? this.#uncoveredDenial(asked) ?? this.#withoutRoom(asked)
-    if (denial !== undefined) this.countDenial()
+  check(call: Call): BudgetExceeded | undefined {
+    const denial = this.#ended(call) ?? this.#uncoveredDenial(call) ?? this.#withoutRoom(call)
+    if (denial !== undefined) this.countDenial(call)
     return denial
   }
 
   /** Checks and holds an estimate in this run and all runs around it, in one step. Returns the denial of a call. */
-  admit(asked: Asked): Ticket | BudgetExceeded {
-    return this.check(asked) ?? new Ticket(this, asked)
+  admit(call: Call): Ticket | BudgetExceeded {
+    return this.check(call) ?? new Ticket(this, call)
   }
 
   /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
-  checkOverrun(asked: Asked, more: bigint): BudgetExceeded | undefined {
-    const denial = this.#withoutRoom(asked, more)
-    if (denial !== undefined) this.countDenial()
+  checkOverrun(call: Call, more: bigint): BudgetExceeded | undefined {
+    const denial = this.#withoutRoom(call, more)
+    if (denial !== undefined) this.countDenial(call)
     return denial
   }
 
@@ -200,19 +209,15 @@ export class Ledger implements Account {
   // changes
   // -------------------------------------------------------------------------------------------------------------------
 
-  /** Counts a call: 1 if it is admitted, -1 if there is no reservation in the end. */
-  countCall(change: 1 | -1): void {
-    this.#calls += change
+  /** The line of a call. */
+  lineOf(call: Call): Entry {
+    return this.#lines.of(call)
   }
 
-  /** Counts a denial. */
-  countDenial(): void {
+  /** Counts a denial of a call, or of a carved budget. */
+  countDenial({ action, amount }: Asked): void {
     this.#denials += 1
-  }
-
-  /** Counts a call whose charge isn't confirmed (1), or is confirmed now (-1). */
-  countUncertain(change: 1 | -1): void {
-    this.#uncertain += change
+    if (action !== undefined) this.lineOf({ action, amount }).deny()
   }
 
   /** Holds an amount. A negative amount is returned. */
@@ -221,9 +226,17 @@ export class Ledger implements Account {
   }
 
   /** Returns the hold of a call, and charges its spend. */
-  charge(unit: Amount.Unit, amount: bigint, held = 0n): void {
+  charge(call: Call, amount: bigint, held = 0n): void {
+    const { unit } = call.amount
     this.#move(unit, -held, amount)
+    this.lineOf(call).charge(amount)
     if (amount > 0n) for (const run of this.#chain) run.#announce(unit)
+  }
+
+  /** Charges an event, which is a call without an estimate. */
+  chargeEvent(call: Call): void {
+    this.lineOf(call).calls += 1
+    this.charge(call, call.amount.amount)
   }
 
   /** Raises the budget of this run. Returns a denial if it is carved, and the runs around it have no room. */
@@ -307,10 +320,12 @@ export class Ledger implements Account {
       id: this.id,
       name: this.name,
       status: this.#isEnded ? "ended" : "running",
+      elapsedMs: Math.round((this.#endedAtMs ?? nowMs(this.#settings.clock)) - this.#startedAtMs),
       budgets: Array.from(this.#books, ([unit, book]) => budgetOf(unit, book)),
-      calls: this.#calls,
+      lines: this.#lines.summary(),
+      calls: this.#lines.total("calls"),
       denials: this.#denials,
-      uncertain: this.#uncertain,
+      uncertain: this.#lines.total("uncertain"),
       uncovered: Array.from(this.#uncovered),
       children: this.#children.map((child) => child.summary())
     }

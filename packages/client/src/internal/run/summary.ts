@@ -1,4 +1,5 @@
 /** The plain values that a run returns: its summary and the thresholds that it has reached. */
+import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount, Unit } from "@effect-cycles/protocol/Amount"
 
 /**
@@ -21,6 +22,36 @@ export interface BudgetSummary {
 }
 
 /**
+ * What the guarded calls of a run have used, for one action and unit. It excludes the calls of its children, which have
+ * their own lines.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Line {
+  /** The action, without tags. */
+  readonly action: Action
+  /** The unit. A call that is guarded in two units is in the lines of both. */
+  readonly unit: Unit
+  /** The number of guarded calls that the run and the server have admitted, and of charged events. */
+  readonly calls: number
+  /** The number of denied calls, and of streams that were cut because the budget was used up. */
+  readonly denied: number
+  /** The number of calls that run now. */
+  readonly open: number
+  /** The sum of the estimates of admitted calls. Events have none. */
+  readonly estimated: bigint
+  /** The spent amount. Spend that the server hasn't confirmed yet is included. */
+  readonly charged: bigint
+  /** The number of calls whose charge the server hasn't confirmed, or has rejected. */
+  readonly uncertain: number
+  /** The milliseconds that all ended calls took together, from their admission to the end of their bodies. */
+  readonly latencyMs: number
+  /** The milliseconds of the slowest ended call. */
+  readonly maxLatencyMs: number
+}
+
+/**
  * The state of a run and its children.
  *
  * @category models
@@ -33,8 +64,12 @@ export interface Summary {
   readonly name: string
   /** Whether the run still admits guarded calls. */
   readonly status: "running" | "ended"
+  /** The milliseconds since the start of the run, until its end. */
+  readonly elapsedMs: number
   /** The spend in each unit that has a budget or that was used, children included. */
   readonly budgets: ReadonlyArray<BudgetSummary>
+  /** The calls of the run for each action and unit, in the order of their first calls; children excluded. */
+  readonly lines: ReadonlyArray<Line>
   /** The number of guarded calls that the run and the server have admitted, and of charged events; children excluded. */
   readonly calls: number
   /**

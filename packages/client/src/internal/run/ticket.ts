@@ -3,6 +3,7 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Unit } from "@effect-cycles/protocol/Amount"
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { BudgetExceeded } from "../../CyclesError.ts"
+import type { Call, Entry } from "./lines.ts"
 
 /** A request of a guarded call for room in a run. */
 export interface Asked {
@@ -14,18 +15,16 @@ export interface Asked {
 export interface Account {
   /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
   readonly markUncovered: (unit: Unit) => boolean
+  /** The line of a call. */
+  readonly lineOf: (call: Call) => Entry
   /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
-  readonly checkOverrun: (asked: Asked, more: bigint) => BudgetExceeded | undefined
+  readonly checkOverrun: (call: Call, more: bigint) => BudgetExceeded | undefined
   /** Holds an amount. A negative amount is returned. */
   readonly hold: (unit: Unit, amount: bigint) => void
   /** Returns the hold of a call, and charges its spend. */
-  readonly charge: (unit: Unit, amount: bigint, held?: bigint) => void
-  /** Counts a call: 1 if it is admitted, -1 if there is no reservation in the end. */
-  readonly countCall: (change: 1 | -1) => void
+  readonly charge: (call: Call, amount: bigint, held?: bigint) => void
   /** Counts a denial. */
-  readonly countDenial: () => void
-  /** Counts a call whose charge isn't confirmed (1), or is confirmed now (-1). */
-  readonly countUncertain: (change: 1 | -1) => void
+  readonly countDenial: (asked: Asked) => void
 }
 
 /** The share of one guarded call in its run. */
@@ -33,23 +32,26 @@ export class Ticket {
   /** Whether the unit has no budget, and the run must warn about it. */
   readonly isFirstUncovered: boolean
   readonly #account: Account
-  readonly #asked: Asked
+  readonly #call: Call
+  readonly #line: Entry
+  readonly #startedAtMs: number
   #held: bigint
   #isOpen = true
   #isUncertain = false
   #overrun: BudgetExceeded | undefined = undefined
 
-  constructor(account: Account, asked: Asked) {
+  constructor(account: Account, call: Call) {
     this.#account = account
-    this.#asked = asked
-    this.#held = asked.amount.amount
+    this.#call = call
+    this.#held = call.amount.amount
+    this.#line = account.lineOf(call)
     this.isFirstUncovered = account.markUncovered(this.#unit)
     account.hold(this.#unit, this.#held)
-    account.countCall(1)
+    this.#startedAtMs = this.#line.open(this.#held)
   }
 
   get #unit(): Unit {
-    return this.#asked.amount.unit
+    return this.#call.amount.unit
   }
 
   /** The denial, if known spend exceeds the estimate and a run has no room for it. */
@@ -62,15 +64,15 @@ export class Ticket {
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#account.hold(this.#unit, -this.#held)
-    this.#account.countCall(-1)
-    if (isDenied) this.#account.countDenial()
+    this.#line.giveBack(this.#call.amount.amount)
+    if (isDenied) this.#account.countDenial(this.#call)
   }
 
   /** Known spend: the hold grows with it, even if a run has no room, since it is already spent. */
   grow(total: bigint): void {
     const more = total - this.#held
     if (!this.#isOpen || more <= 0n) return
-    this.#overrun ??= this.#account.checkOverrun({ ...this.#asked, amount: Amount.make(this.#unit, total) }, more)
+    this.#overrun ??= this.#account.checkOverrun({ ...this.#call, amount: Amount.make(this.#unit, total) }, more)
     this.#held = total
     this.#account.hold(this.#unit, more)
   }
@@ -79,18 +81,19 @@ export class Ticket {
   settle(actual: bigint): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#account.charge(this.#unit, actual, this.#held)
+    this.#line.settle(this.#startedAtMs)
+    this.#account.charge(this.#call, actual, this.#held)
   }
 
   /** Charges spend that was recorded after the settlement was decided. */
   chargeLate(amount: bigint): void {
-    this.#account.charge(this.#unit, amount)
+    this.#account.charge(this.#call, amount)
   }
 
   /** Counts the call as uncertain until its charge is confirmed. */
   markCertain(isCertain: boolean): void {
     if (this.#isUncertain === !isCertain) return
     this.#isUncertain = !isCertain
-    this.#account.countUncertain(isCertain ? -1 : 1)
+    this.#line.uncertain += isCertain ? -1 : 1
   }
 }
