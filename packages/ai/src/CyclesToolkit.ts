@@ -39,6 +39,7 @@
  * @since 0.1.0
  */
 import { Cycles } from "effect-cycles/Cycles"
+import type { Subject } from "effect-cycles/Subject"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
@@ -48,6 +49,8 @@ import * as Stream from "effect/Stream"
 import { assumeParameters, assumeRule, assumeServed, assumeTools } from "./internal/assume.ts"
 import type { Rule } from "./internal/budget.ts"
 import * as Denial from "./internal/denial.ts"
+import type { Request } from "./internal/mcp/request.ts"
+import * as Served from "./internal/mcp/served.ts"
 import * as Guarded from "./internal/tool.ts"
 import * as ToolKeys from "./internal/toolKeys.ts"
 
@@ -61,6 +64,11 @@ export type {
   /** How calls of a tool are guarded. */
   Rule
 } from "./internal/budget.ts"
+
+export type {
+  /** A tool call that an MCP server has received. */
+  Request
+} from "./internal/mcp/request.ts"
 
 /**
  * The budgets of the tools of a toolkit, by name. Tools without a budget follow the default rule.
@@ -114,6 +122,27 @@ export interface Options {
    * - A run that makes a different call under the same id fails with IDEMPOTENCY_MISMATCH, or is refused.
    */
   readonly namespace?: string | undefined
+}
+
+/**
+ * The options of tools that an MCP server serves.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ServedOptions {
+  /**
+   * The subject of a call, fixed or a function of the request. It is merged into the ambient subject field by field, and
+   * the subject of the tool's budget is merged into it. Everything guarded inside the handler is charged to it as well.
+   * Default: the ambient subject.
+   *
+   * **Gotchas**
+   *
+   * - Don't charge a subject that a client can choose freely: `params`, `client` and `meta` of the request aren't
+   *   authenticated.
+   * - If the function throws, the call fails with an internal error, and the handler doesn't run.
+   */
+  readonly subject?: Subject | ((request: Request) => Subject | undefined) | undefined
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -196,6 +225,61 @@ export function guard<Tools extends Record<string, Tool.Any>, E, R>(
     return guarded
   })
 }
+
+/**
+ * Guards the tools of a toolkit where they are served. The result is a toolkit, for `McpServer.toolkit`.
+ *
+ * **Details**
+ *
+ * - A refused call has a result with `isError`, and its reason as content: a denial, a cap, a missing approval, or a
+ *   budget that can't be checked. The handler doesn't run.
+ * - If a tool or its budget needs an approval, the server asks the user of the client by elicitation, before it reserves.
+ *   The call is refused if the user declines, or if the client or its protocol version can't ask.
+ * - A cancelled call is interrupted, and settled by `onFailure`.
+ * - Every call is charged to the ambient subject. `McpServer.middleware` can set it, and a run, for each request.
+ *
+ * **Gotchas**
+ *
+ * - MCP has no ids for tool calls, so every call has a fresh idempotency key: a client that repeats a call pays twice.
+ * - The run of the client isn't known here, also if the client is in the same process.
+ * - Use `guard` for a toolkit that a model calls. `LanguageModel` asks for approvals itself, and this toolkit can't see
+ *   that it did.
+ *
+ * **Example** (Serving a guarded tool)
+ *
+ * ```ts
+ * import { CyclesToolkit } from "@effect-cycles/ai"
+ * import { Effect, Layer, Schema } from "effect"
+ * import { McpServer, Tool, Toolkit } from "effect/ai"
+ * import { Amount } from "effect-cycles"
+ *
+ * const SendMail = Tool.make("send_mail", {
+ *   parameters: Schema.Struct({ to: Schema.String }),
+ *   success: Schema.Struct({ id: Schema.String })
+ * })
+ * const mails = Toolkit.make(SendMail)
+ *
+ * export const Registrations = Layer.unwrap(
+ *   Effect.map(CyclesToolkit.guarded(mails, { send_mail: { estimate: Amount.riskPoints(1) } }), McpServer.toolkit)
+ * ).pipe(Layer.provide(mails.toLayer({ send_mail: ({ to }) => Effect.succeed({ id: `mail-to-${to}` }) })))
+ * ```
+ *
+ * @see createReservation, commitReservation and releaseReservation of the protocol
+ * @category guards
+ * @since 0.1.0
+ */
+export const guarded = <Tools extends Record<string, Tool.Any>>(
+  toolkit: Toolkit.Toolkit<Tools>,
+  budgets: Budgets<Tools>,
+  options: ServedOptions & Rules = {}
+): Effect.Effect<Toolkit.Toolkit<Tools>, never, Cycles> =>
+  Effect.map(Cycles, (cycles) =>
+    Served.make(
+      toolkit,
+      Effect.provideService(guard(toolkit, budgets, { default: options.default }), Cycles, cycles),
+      options.subject
+    )
+  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make

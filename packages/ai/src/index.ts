@@ -9,6 +9,7 @@
 export * as AiTelemetry from "./AiTelemetry.ts"
 export * as CyclesAiError from "./CyclesAiError.ts"
 export * as CyclesEmbedding from "./CyclesEmbedding.ts"
+export * as CyclesMcp from "./CyclesMcp.ts"
 export * as CyclesModel from "./CyclesModel.ts"
 export * as CyclesToolkit from "./CyclesToolkit.ts"
 export * as Estimator from "./Estimator.ts"

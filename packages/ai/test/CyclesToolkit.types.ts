@@ -1,13 +1,15 @@
 /**
- * What the compiler infers for `CyclesToolkit.guard`. Nothing here runs: `pnpm check` compiles it, and a wrong type, or an
+ * What the compiler infers for `CyclesToolkit.guard` and `guarded`. Nothing here runs: `pnpm check` compiles it, and a wrong type, or an
  * expected error that doesn't come, fails it.
  */
 import type { Cycles } from "effect-cycles/Cycles"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as McpClient from "effect/ai/McpClient"
+import * as McpServer from "effect/ai/McpServer"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Amount } from "effect-cycles"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
@@ -106,3 +108,23 @@ same(mcp).as<Effect.Effect<Effect.Success<OfMcp>, Effect.Error<OfMcp>, Cycles>>(
 // ---- a guarded toolkit replaces the toolkit in calls of a model
 void LanguageModel.generateText({ prompt: "Go", toolkit: CyclesToolkit.guard(toolkit, { Send: { estimate } }) })
 void Effect.flatMap(mcp, (toolkit) => LanguageModel.generateText({ prompt: "Go", toolkit }))
+
+// ---- a toolkit that is guarded where it is served
+const served = CyclesToolkit.guarded(toolkit, {
+  Send: { estimate: ({ to }) => Amount.riskPoints(to.length), actual: ({ sent }) => Amount.riskPoints(sent) }
+})
+same(served).as<Effect.Effect<Toolkit.Toolkit<Tools>, never, Cycles>>()
+same(Layer.unwrap(Effect.map(served, McpServer.toolkit))).as<
+  Layer.Layer<never, never, Cycles | McpServer.McpServer | Tool.HandlersFor<Tools>>
+>()
+void CyclesToolkit.guarded(
+  toolkit,
+  {},
+  { default: "deny", subject: ({ headers }) => ({ agent: headers?.["x-agent"] }) }
+)
+// @ts-expect-error no tool is named Sent
+void CyclesToolkit.guarded(toolkit, { Sent: { estimate } })
+// @ts-expect-error calls over MCP have no ids, so their keys can't be reproducible
+void CyclesToolkit.guarded(toolkit, {}, { namespace: "job-1" })
+// @ts-expect-error a server takes a toolkit, so a toolkit with handlers can't be served
+void CyclesToolkit.guarded(built, {})

@@ -3,6 +3,7 @@
  * states one fact, and why it holds.
  */
 import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 
@@ -35,3 +36,9 @@ export function assumeTools<Tools extends Record<string, Tool.Any>>(
 
 /** The rule was found in the budgets of a toolkit under the name of this tool. */
 export function assumeRule<Rule>(_: unknown, _name: PropertyKey): asserts _ is Rule | undefined {}
+
+/** The toolkit has the tools of the other, and its handlers have the same types. */
+export function assumeToolkit<Tools extends Record<string, Tool.Any>>(
+  _: Toolkit.Toolkit<Tools>,
+  _value: unknown
+): asserts _value is Toolkit.Toolkit<Tools> {}

@@ -9,6 +9,7 @@ import type { AlreadySettled, BudgetExceeded } from "effect-cycles/CyclesError"
 import * as Tool from "effect/ai/Tool"
 import * as Duration from "effect/Duration"
 import { assumeResult } from "./assume.ts"
+import type { BudgetError } from "../CyclesAiError.ts"
 import type { CapName } from "./observe.ts"
 
 /** A cap that refuses a call. */
@@ -29,6 +30,20 @@ export const refused = <T extends Tool.Any>(tool: T, by: RefusedBy): Tool.Handle
 /** The denial of a call by the rule `deny`. */
 export const forbidden = <T extends Tool.Any>(tool: T): Tool.HandlerResult<T> =>
   resultOf(tool, `This program doesn't allow calls of ${tool.name}. ${notRun} Continue without this tool.`)
+
+/** The denial of a call that needs the approval of a user, if the user declined or can't be asked. */
+export const unapproved = <T extends Tool.Any>(tool: T, why: "declined" | "unavailable"): Tool.HandlerResult<T> =>
+  resultOf(
+    tool,
+    why === "declined"
+      ? `The user didn't approve this call of ${tool.name}. ${notRun} Don't repeat it.`
+      : `Calls of ${tool.name} need the approval of a user, and this client can't ask for it: it doesn't support ` +
+          `elicitation, or its session has ended. ${notRun} Continue without this tool.`
+  )
+
+/** The denial of a call whose budget couldn't be checked, or whose lease was lost. */
+export const failed = <T extends Tool.Any>(tool: T, error: BudgetError): Tool.HandlerResult<T> =>
+  resultOf(tool, error._tag === "LeaseLost" ? lost(tool) : unchecked(tool, error))
 
 /** The cap of a reservation that refuses a call of a tool, if there is one. */
 export const refusalOf = (tool: Tool.Any, caps: Caps): RefusedBy | undefined => {
@@ -60,6 +75,16 @@ const exceeded = (tool: Tool.Any, error: BudgetExceeded): string => {
     `Don't repeat this call${wait}. Continue without it, or make a call that needs less.`
   )
 }
+
+const unchecked = (tool: Tool.Any, error: BudgetError): string => {
+  const isRetryable = "isRetryable" in error && error.isRetryable
+  const advice = isRetryable ? "Try again later." : "Don't repeat this call. Continue without this tool."
+  return `The budget of this call of ${tool.name} couldn't be checked (${error._tag}). ${notRun} ${advice}`
+}
+
+const lost = (tool: Tool.Any): string =>
+  `The budget of this call of ${tool.name} ended before the call did. The tool may have run, and its result isn't ` +
+  "available. Don't repeat this call."
 
 /** The reservation of the earlier call may have been released, so it may not have run to its end. */
 const repeated = (tool: Tool.Any): string =>
