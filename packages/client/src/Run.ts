@@ -97,10 +97,17 @@ export type {
 } from "./internal/run/current.ts"
 
 export type {
+  /** What happens in a run or in one of its children. */
+  Event
+} from "./internal/run/events.ts"
+
+export type {
   /** The spend of a run in one unit. */
   BudgetSummary,
   /** The calls of a run for one action and unit. */
   Line,
+  /** The id and the name of a run. */
+  Reference,
   /** The state of a run and its children. */
   Summary,
   /** A fraction of a budget that a run has spent. */
@@ -235,7 +242,8 @@ const fromLedger = (ledger: Ledger): Run => ({
       const denial = ledger.raise(by)
       return denial === undefined ? Effect.void : Effect.fail(denial)
     }),
-  summary: Effect.sync(() => ledger.summary())
+  summary: Effect.sync(() => ledger.summary()),
+  events: ledger.events
 })
 
 /** Returns a function that starts the callback in the current scope. */

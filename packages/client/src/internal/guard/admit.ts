@@ -32,7 +32,12 @@ const admitted = <E>(
       return Effect.fail(admission)
     }
     const held = Effect.map(
-      Effect.onError(acquired, (cause) => Effect.sync(() => admission.giveBack(isBudgetExceeded(Cause.squash(cause))))),
+      Effect.onError(acquired, (cause) =>
+        Effect.sync(() => {
+          const error = Cause.squash(cause)
+          admission.giveBack(isBudgetExceeded(error) ? error : undefined)
+        })
+      ),
       (handle) => {
         handle.ticket = admission
         return handle

@@ -3,7 +3,9 @@ import type { Amount, Unit } from "@effect-cycles/protocol/Amount"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
 import type { BudgetExceeded } from "../../CyclesError.ts"
+import type { Event } from "./events.ts"
 import type { Ledger } from "./ledger.ts"
 import type { Summary } from "./summary.ts"
 
@@ -48,6 +50,19 @@ export interface Run {
   readonly raise: (by: Amount) => Effect.Effect<void, BudgetExceeded>
   /** The state of the run and its children, at any time. */
   readonly summary: Effect.Effect<Summary>
+  /**
+   * The events of the run and its children from now on. The last one is `Ended` with this run, after which the stream
+   * ends. A stream that starts after the end has that event only.
+   *
+   * **Details**
+   *
+   * - Spend of calls that are still open at the end of the run isn't in its events. The summary has it.
+   * - Each stream has a buffer of 1,024 events. A reader that is slower loses the oldest events, and never the last one.
+   *   Use `onThreshold` for reactions that must not be missed.
+   * - A denied call that was held before has the events `Opened` and `Denied`. A cut stream has `Opened`, `Denied` and
+   *   `Charged`, and every other call `Opened` and `Charged`.
+   */
+  readonly events: Stream.Stream<Event>
 }
 
 /**

@@ -7,14 +7,19 @@
  * An amount that is held or charged in a run is also held or charged in every run around it. The exception is a run
  * with `share: "carve"`: as long as it is open, its parent holds the whole unspent budget instead of the single holds.
  */
-import * as Amount from "@effect-cycles/protocol/Amount"
-import { maxInt64 } from "@effect-cycles/protocol/Limits"
+import type * as Amount from "@effect-cycles/protocol/Amount"
 import type * as Clock from "effect/Clock"
-import { BudgetExceeded } from "../../CyclesError.ts"
+import type * as Stream from "effect/Stream"
+import type { BudgetExceeded } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
+import type { Book } from "./book.ts"
+import { amountOf, budgetOf, emptyBook, unspent } from "./book.ts"
+import { denialOf } from "./denial.ts"
+import type { Event } from "./events.ts"
+import { Readers } from "./events.ts"
 import type { Call, Entry } from "./lines.ts"
 import { Lines } from "./lines.ts"
-import type { BudgetSummary, Summary, Threshold } from "./summary.ts"
+import type { Reference, Summary, Threshold } from "./summary.ts"
 import type { Account, Asked } from "./ticket.ts"
 import { Ticket } from "./ticket.ts"
 
@@ -35,17 +40,6 @@ export interface Settings {
   readonly clock: Clock.Clock
 }
 
-/** The amounts of a run in one unit. */
-interface Book {
-  allocated: bigint | undefined
-  charged: bigint
-  held: bigint
-  /** The amount that is held in the parent for a carved budget. Absent if nothing is carved, or if the run has ended. */
-  carved: bigint | undefined
-  /** The number of thresholds that have been reached. */
-  reached: number
-}
-
 /** The ledger of one run. */
 export class Ledger implements Account {
   readonly id: string
@@ -57,6 +51,8 @@ export class Ledger implements Account {
   readonly #books = new Map<Amount.Unit, Book>()
   readonly #children: Array<Ledger> = []
   readonly #uncovered = new Set<Amount.Unit>()
+  readonly #reference: Reference
+  readonly #readers: Readers
   readonly #lines: Lines
   readonly #startedAtMs: number
   #denials = 0
@@ -69,6 +65,8 @@ export class Ledger implements Account {
     this.#chain = settings.parent === undefined ? [this] : [this, ...settings.parent.#chain]
     this.id = settings.id
     this.name = settings.name
+    this.#reference = { id: settings.id, name: settings.name }
+    this.#readers = new Readers(this.#reference)
     this.#lines = new Lines(settings.clock)
     this.#startedAtMs = nowMs(settings.clock)
     for (const { amount, unit } of settings.budgets) this.#book(unit).allocated = amount
@@ -92,7 +90,7 @@ export class Ledger implements Account {
         const asked: Asked = { action: undefined, amount }
         const denial = parent.#ended(asked) ?? parent.#withoutRoom(asked)
         if (denial !== undefined) {
-          parent.countDenial(asked)
+          parent.countDenial(asked, denial)
           return denial
         }
       }
@@ -117,6 +115,8 @@ export class Ledger implements Account {
       // The parent keeps the holds of the calls that are still open.
       if (this.#parent !== undefined) this.#parent.#move(unit, book.held - carved, 0n)
     }
+    if (this.#parent !== undefined) this.#parent.#emit(() => ({ _tag: "Ended", run: this.#reference }))
+    this.#readers.end()
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -126,19 +126,23 @@ export class Ledger implements Account {
   /** Returns the denial of a guarded call, and counts it. */
   check(call: Call): BudgetExceeded | undefined {
     const denial = this.#ended(call) ?? this.#uncoveredDenial(call) ?? this.#withoutRoom(call)
-    if (denial !== undefined) this.countDenial(call)
+    if (denial !== undefined) this.countDenial(call, denial)
     return denial
   }
 
   /** Checks and holds an estimate in this run and all runs around it, in one step. Returns the denial of a call. */
   admit(call: Call): Ticket | BudgetExceeded {
-    return this.check(call) ?? new Ticket(this, call)
+    const denial = this.check(call)
+    if (denial !== undefined) return denial
+    const ticket = new Ticket(this, call)
+    this.#emit(() => ({ _tag: "Opened", run: this.#reference, ...call }))
+    return ticket
   }
 
   /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
   checkOverrun(call: Call, more: bigint): BudgetExceeded | undefined {
     const denial = this.#withoutRoom(call, more)
-    if (denial !== undefined) this.countDenial(call)
+    if (denial !== undefined) this.countDenial(call, denial)
     return denial
   }
 
@@ -181,18 +185,8 @@ export class Ledger implements Account {
     return undefined
   }
 
-  #deny(code: string, { action, amount }: Asked, left: bigint | undefined): BudgetExceeded {
-    const remaining = left === undefined ? undefined : Amount.makeSigned(amount.unit, clamp(left, -maxInt64))
-    return new BudgetExceeded({
-      operation: "reserve",
-      code,
-      action,
-      requested: amount,
-      scopes: [`run:${this.name}`],
-      remaining,
-      run: { id: this.id, name: this.name },
-      hint: hintOf(code, amount.unit)
-    })
+  #deny(code: string, asked: Asked, left: bigint | undefined): BudgetExceeded {
+    return denialOf(this.#reference, code, asked, left)
   }
 
   /** The runs with a budget that limits this one. Above a carved budget the room is already held. */
@@ -215,9 +209,10 @@ export class Ledger implements Account {
   }
 
   /** Counts a denial of a call, or of a carved budget. */
-  countDenial({ action, amount }: Asked): void {
+  countDenial({ action, amount }: Asked, denial: BudgetExceeded): void {
     this.#denials += 1
     if (action !== undefined) this.lineOf({ action, amount }).deny()
+    this.#emit(() => ({ _tag: "Denied", run: this.#reference, action, amount, denial }))
   }
 
   /** Holds an amount. A negative amount is returned. */
@@ -230,6 +225,8 @@ export class Ledger implements Account {
     const { unit } = call.amount
     this.#move(unit, -held, amount)
     this.lineOf(call).charge(amount)
+    const { action } = call
+    this.#emit(() => ({ _tag: "Charged", run: this.#reference, action, amount: amountOf(unit, amount) }))
     if (amount > 0n) for (const run of this.#chain) run.#announce(unit)
   }
 
@@ -271,24 +268,35 @@ export class Ledger implements Account {
   #announce(unit: Amount.Unit): void {
     const { onThreshold, thresholds } = this.#settings
     const book = this.#books.get(unit)
-    if (onThreshold === undefined || book?.allocated === undefined || this.#isEnded) return
+    if (book?.allocated === undefined || this.#isEnded) return
     const { allocated, charged } = book
     const used = allocated === 0n ? Number.POSITIVE_INFINITY : Number(charged) / Number(allocated)
     for (let at = thresholds[book.reached]; at !== undefined && used >= at; at = thresholds[book.reached]) {
       book.reached += 1
-      onThreshold({
+      const reached: Threshold = {
         at,
         charged: amountOf(unit, charged),
         allocated: amountOf(unit, allocated),
-        run: { id: this.id, name: this.name }
-      })
+        run: this.#reference
+      }
+      onThreshold?.(reached)
+      this.#emit(() => ({ _tag: "Threshold", ...reached }))
     }
+  }
+
+  /**
+   * Sends an event to the readers of this run and of all runs around it. A waiting reader runs immediately, so this is the last
+   * step of a change.
+   */
+  #emit(make: () => Event): void {
+    let event: Event | undefined
+    for (const run of this.#chain) if (!run.#isEnded && !run.#readers.isEmpty) run.#readers.publish((event ??= make()))
   }
 
   #book(unit: Amount.Unit): Book {
     const known = this.#books.get(unit)
     if (known !== undefined) return known
-    const book: Book = { allocated: undefined, charged: 0n, held: 0n, carved: undefined, reached: 0 }
+    const book = emptyBook()
     this.#books.set(unit, book)
     return book
   }
@@ -307,6 +315,11 @@ export class Ledger implements Account {
   /** The spent amount. */
   spent(unit: Amount.Unit): Amount.Amount {
     return amountOf(unit, this.#books.get(unit)?.charged ?? 0n)
+  }
+
+  /** The events from now on. */
+  get events(): Stream.Stream<Event> {
+    return this.#readers.stream
   }
 
   /** The held amount. */
@@ -341,27 +354,3 @@ const sameSpend: ReadonlyMap<Amount.Unit, Amount.Unit> = new Map([
   ["TOKENS", "USD_MICROCENTS"],
   ["USD_MICROCENTS", "TOKENS"]
 ])
-
-/** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */
-const unspent = ({ allocated = 0n, charged, held }: Book): bigint =>
-  allocated - charged > held ? allocated - charged : held
-
-/** What to do about a denial, if its code and amounts don't show it. */
-const hintOf = (code: string, unit: Amount.Unit): string | undefined => {
-  if (code === "RUN_ENDED") return "the run has ended: start work that outlives it with Run.outside"
-  if (code !== "RUN_UNCOVERED") return undefined
-  return `the run has no budget in ${unit}: add one, or set uncovered to "allow"`
-}
-
-const clamp = (amount: bigint, least: bigint): bigint =>
-  amount < least ? least : amount > maxInt64 ? maxInt64 : amount
-
-const amountOf = (unit: Amount.Unit, amount: bigint): Amount.Amount => Amount.make(unit, clamp(amount, 0n))
-
-const budgetOf = (unit: Amount.Unit, { allocated, charged, held }: Book): BudgetSummary => ({
-  unit,
-  allocated: allocated === undefined ? undefined : amountOf(unit, allocated),
-  charged: amountOf(unit, charged),
-  held: amountOf(unit, held),
-  remaining: allocated === undefined ? undefined : amountOf(unit, allocated - charged - held)
-})

@@ -3,6 +3,19 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount, Unit } from "@effect-cycles/protocol/Amount"
 
 /**
+ * The id and the name of a run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reference {
+  /** The id. */
+  readonly id: string
+  /** The name. */
+  readonly name: string
+}
+
+/**
  * The spend of a run in one unit. It includes the spend of its children.
  *
  * @category models
@@ -99,5 +112,5 @@ export interface Threshold {
   /** The budget of the run in the same unit. */
   readonly allocated: Amount
   /** The run. */
-  readonly run: { readonly id: string; readonly name: string }
+  readonly run: Reference
 }

@@ -24,7 +24,7 @@ export interface Account {
   /** Returns the hold of a call, and charges its spend. */
   readonly charge: (call: Call, amount: bigint, held?: bigint) => void
   /** Counts a denial. */
-  readonly countDenial: (asked: Asked) => void
+  readonly countDenial: (asked: Asked, denial: BudgetExceeded) => void
 }
 
 /** The share of one guarded call in its run. */
@@ -60,12 +60,13 @@ export class Ticket {
   }
 
   /** The call wasn't admitted by the server, or its caller was interrupted: returns the hold. */
-  giveBack(isDenied: boolean): void {
+  giveBack(denial: BudgetExceeded | undefined): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#account.hold(this.#unit, -this.#held)
     this.#line.giveBack(this.#call.amount.amount)
-    if (isDenied) this.#account.countDenial(this.#call)
+    if (denial === undefined) return this.#account.charge(this.#call, 0n, this.#held)
+    this.#account.hold(this.#unit, -this.#held)
+    this.#account.countDenial(this.#call, denial)
   }
 
   /** Known spend: the hold grows with it, even if a run has no room, since it is already spent. */

@@ -5,6 +5,8 @@ import * as Stream from "effect/Stream"
 
 /** Values for any number of streams. */
 export interface Listeners<A> {
+  /** Whether a stream is open. */
+  readonly isOpen: () => boolean
   /** Sends a value to every open stream. */
   readonly publish: (value: A) => void
   /** Ends the streams after their buffered values. */
@@ -27,7 +29,7 @@ export const make = <A>(capacity: number): Listeners<A> => {
   )
   const take = (listener: Listener<A>): Effect.Effect<readonly [A, ...Array<A>], Cause.Done> =>
     Effect.suspend(() => {
-      const [first, ...rest] = listener.buffered.splice(0)
+      const [first, ...rest] = listener.buffered.splice(0).slice(-capacity)
       if (first !== undefined) return Effect.succeed([first, ...rest] as const)
       if (isEnded) return Cause.done()
       return Effect.callback<void>((resume) => {
@@ -38,9 +40,11 @@ export const make = <A>(capacity: number): Listeners<A> => {
       }).pipe(Effect.andThen(take(listener)))
     })
   return {
+    isOpen: () => listeners.size > 0,
     publish: (value) => {
       for (const listener of listeners) {
-        if (listener.buffered.push(value) > capacity) listener.buffered.shift()
+        // Dropping the oldest half at once takes a small constant time for each value.
+        if (listener.buffered.push(value) >= 2 * capacity) listener.buffered.splice(0, capacity)
         listener.wake()
       }
     },

@@ -1,0 +1,41 @@
+/** The amounts of a run in one unit. */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import { maxInt64 } from "@effect-cycles/protocol/Limits"
+import type { BudgetSummary } from "./summary.ts"
+
+/** The amounts of a run in one unit. */
+export interface Book {
+  allocated: bigint | undefined
+  charged: bigint
+  held: bigint
+  /** The amount that is held in the parent for a carved budget. Absent if nothing is carved, or if the run has ended. */
+  carved: bigint | undefined
+  /** The number of thresholds that have been reached. */
+  reached: number
+}
+
+/** A book without amounts. */
+export const emptyBook = (): Book => ({
+  allocated: undefined,
+  charged: 0n,
+  held: 0n,
+  carved: undefined,
+  reached: 0
+})
+
+/** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */
+export const unspent = ({ allocated = 0n, charged, held }: Book): bigint =>
+  allocated - charged > held ? allocated - charged : held
+
+/** The amount in the range of an amount. */
+export const amountOf = (unit: Amount.Unit, amount: bigint): Amount.Amount =>
+  Amount.make(unit, amount < 0n ? 0n : amount > maxInt64 ? maxInt64 : amount)
+
+/** The book as plain values. */
+export const budgetOf = (unit: Amount.Unit, { allocated, charged, held }: Book): BudgetSummary => ({
+  unit,
+  allocated: allocated === undefined ? undefined : amountOf(unit, allocated),
+  charged: amountOf(unit, charged),
+  held: amountOf(unit, held),
+  remaining: allocated === undefined ? undefined : amountOf(unit, allocated - charged - held)
+})
