@@ -77,6 +77,11 @@ import type { Threshold } from "./internal/run/summary.ts"
 import * as Log from "./internal/runtime/log.ts"
 
 export {
+  /** Returns how fast a run and its children spend now, compared with before. */
+  burnRate
+} from "./internal/run/burnRate.ts"
+
+export {
   /** Formats a summary as a table. */
   format
 } from "./internal/run/format.ts"
@@ -95,6 +100,11 @@ export type {
   /** A budget for a whole job. */
   Run
 } from "./internal/run/current.ts"
+
+export type {
+  /** How fast a run spends in one unit. */
+  BurnRate
+} from "./internal/run/burnRate.ts"
 
 export type {
   /** What happens in a run or in one of its children. */

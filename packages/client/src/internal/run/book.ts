@@ -1,6 +1,7 @@
 /** The amounts of a run in one unit. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { maxInt64 } from "@effect-cycles/protocol/Limits"
+import { Pace } from "./pace.ts"
 import type { BudgetSummary } from "./summary.ts"
 
 /** The amounts of a run in one unit. */
@@ -12,6 +13,7 @@ export interface Book {
   carved: bigint | undefined
   /** The number of thresholds that have been reached. */
   reached: number
+  readonly pace: Pace
 }
 
 /** A book without amounts. */
@@ -20,7 +22,8 @@ export const emptyBook = (): Book => ({
   charged: 0n,
   held: 0n,
   carved: undefined,
-  reached: 0
+  reached: 0,
+  pace: new Pace()
 })
 
 /** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */

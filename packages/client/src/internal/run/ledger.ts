@@ -257,6 +257,7 @@ export class Ledger implements Account {
     const book = this.#book(unit)
     book.held += held
     book.charged += charged
+    if (charged > 0n) book.pace.add(charged, this.#elapsedMs)
     if (this.#parent === undefined) return
     if (book.carved === undefined) return this.#parent.#move(unit, held, charged)
     const carved = unspent(book)
@@ -317,6 +318,15 @@ export class Ledger implements Account {
     return amountOf(unit, this.#books.get(unit)?.charged ?? 0n)
   }
 
+  /** When the run spent, what it has left, and the time since its start until its end. */
+  paceOf(unit: Amount.Unit) {
+    return { pace: this.#books.get(unit)?.pace, left: this.remaining(unit), elapsedMs: this.#elapsedMs }
+  }
+
+  get #elapsedMs(): number {
+    return (this.#endedAtMs ?? nowMs(this.#settings.clock)) - this.#startedAtMs
+  }
+
   /** The events from now on. */
   get events(): Stream.Stream<Event> {
     return this.#readers.stream
@@ -333,7 +343,7 @@ export class Ledger implements Account {
       id: this.id,
       name: this.name,
       status: this.#isEnded ? "ended" : "running",
-      elapsedMs: Math.round((this.#endedAtMs ?? nowMs(this.#settings.clock)) - this.#startedAtMs),
+      elapsedMs: Math.round(this.#elapsedMs),
       budgets: Array.from(this.#books, ([unit, book]) => budgetOf(unit, book)),
       lines: this.#lines.summary(),
       calls: this.#lines.total("calls"),
