@@ -34,7 +34,14 @@ const layers = [
   "config"
 ] as const
 
-const services: ReadonlySet<string> = new Set(["Cycles", "CyclesClient", "CyclesTransport", "Run", "index"])
+const services: ReadonlySet<string> = new Set([
+  "Cycles",
+  "CyclesClient",
+  "CyclesTransport",
+  "Run",
+  "RunLimits",
+  "index"
+])
 
 /** The index of the layer of a client file, by its path below `src`. Files of the Node entry point have no layer. */
 const layerOf = (path: string): number | undefined => {

@@ -72,6 +72,7 @@ export const denialsTotal = Metric.counter("cycles_ai_denials_total", {
 
 /**
  * Counts the caps that calls were held to, by `cap`: `max_tokens`, `max_steps_remaining`, `tool_lists` or `cooldown_ms`.
+ * The last step of a run counts as `max_steps_remaining`.
  *
  * @category metrics
  * @since 0.1.0

@@ -52,6 +52,30 @@ export const causeOf = (error: AiError.AiError): BudgetError | undefined =>
  */
 export const isDenied = (error: AiError.AiError): boolean => causeOf(error)?._tag === "BudgetExceeded"
 
+/**
+ * Returns the denial in the error of a model call or of a guarded tool, or `undefined` if no budget denied it. Accepts any
+ * error, for the option `denialOf` of `Run.outcome`.
+ *
+ * @example
+ * ```ts
+ * import { CyclesAiError } from "@effect-cycles/ai"
+ * import { LanguageModel } from "effect/ai"
+ * import { Amount, Run } from "effect-cycles"
+ *
+ * export const outcome = LanguageModel.generateText({ prompt: "Find a flight" }).pipe(
+ *   Run.outcome({ budget: Amount.usd("2.00"), denialOf: CyclesAiError.denialOf })
+ * )
+ * ```
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const denialOf = (error: unknown): CyclesError.BudgetExceeded | undefined => {
+  if (CyclesError.isBudgetExceeded(error)) return error
+  const cause = AiError.isAiError(error) ? causeOf(error) : undefined
+  return cause?._tag === "BudgetExceeded" ? cause : undefined
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // constructors
 // ---------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@
  *   `OutputLimit`.
  * - The charge is made when the response has arrived and before any tool runs. A tool that fails or is slow doesn't change it.
  * - A stream that is cancelled or fails is charged what it has used.
+ * - Within a run, each call is a step: see the option `limits` of `Run.make`. In the last step the tools stay in the request
+ *   with the choice `none`. The cap `max_steps_remaining` counts down over the steps of the run.
  * - Tools, chats, plans, approvals and incremental prompts work as with the inner model.
  *
  * **Gotchas**
@@ -90,11 +92,12 @@ export const make = <const U extends Units = "tokens", R = never>(
   options?: Options<U, R>
 ): Effect.Effect<LanguageModel.LanguageModel, never, Cycles | Needs<U> | R> =>
   Effect.gen(function* () {
-    if (guardedModels.has(inner)) {
+    const isGuarded = guardedModels.has(inner)
+    if (isGuarded) {
       yield* Effect.logWarning("CyclesModel guards a model that is guarded already: every call is charged twice")
     }
     const transformers = yield* Transformers.make
-    const prepare = yield* Prepare.make<R>(options ?? {}, transformers)
+    const prepare = yield* Prepare.make<R>(options ?? {}, transformers, !isGuarded)
     const incremental = Incremental.make()
 
     const outer = yield* LanguageModel.make({

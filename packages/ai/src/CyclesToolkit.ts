@@ -8,13 +8,16 @@
  *   model can continue without it.
  * - The caps of the reservation apply to the call: the tool lists and `max_steps_remaining: 0` refuse it and release the
  *   reservation, and `cooldown_ms` delays the handler.
+ * - Within a run, each call counts toward the limits of tool calls, calls per tool and repeats, whether it has a budget or
+ *   is free. Beyond a limit the handler doesn't run, and the reason asks the model to respond with what it knows.
  * - A handler can record its spend through `Reservation.current`. Recorded spend is committed even if the handler fails.
  * - A failed call is settled by `onFailure`, whether the tool throws its failure or returns it as a result.
  * - If Cycles is unavailable, the call fails with an `AiError`; `CyclesAiError.causeOf` returns the error of the client.
  *
  * **Gotchas**
  *
- * Provider-executed tools never reach a handler, so they can't be guarded. Their cost is part of the usage of the model.
+ * Provider-executed tools never reach a handler, so they can't be guarded or limited. Their cost is part of the usage of
+ * the model, and a guarded model counts their calls toward the tool calls of the run.
  *
  * **Example** (Guarding a toolkit)
  *
@@ -39,6 +42,7 @@
  * @since 0.1.0
  */
 import { Cycles } from "effect-cycles/Cycles"
+import * as RunLimits from "effect-cycles/RunLimits"
 import type { Subject } from "effect-cycles/Subject"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
@@ -216,11 +220,12 @@ export function guard<Tools extends Record<string, Tool.Any>, E, R>(
     keys ??= ToolKeys.make(options.namespace)
     const cycles = yield* Cycles
     const inner = Effect.isEffect(toolkit) ? yield* toolkit : toolkit
-    if (guardedHandles.has(inner.handle) && !hasWarned) {
+    const isGuarded = guardedHandles.has(inner.handle)
+    if (isGuarded && !hasWarned) {
       hasWarned = true
       yield* Effect.logWarning("CyclesToolkit.guard received a guarded toolkit: each call reserves its estimate twice")
     }
-    const guarded = make(cycles, inner, rulesOf(inner.tools, budgets, options.default), keys)
+    const guarded = make(cycles, inner, rulesOf(inner.tools, budgets, options.default), keys, !isGuarded)
     guardedHandles.add(guarded.handle)
     return guarded
   })
@@ -318,16 +323,18 @@ const make = <Tools extends Record<string, Tool.Any>>(
   cycles: Cycles,
   inner: Toolkit.WithHandler<Tools>,
   rules: RuleTable<Tools>,
-  keys: ToolKeys.ToolKeys
+  keys: ToolKeys.ToolKeys,
+  isCounted: boolean
 ): Toolkit.WithHandler<Tools> => ({
   tools: withApprovals(inner.tools, rules),
   handle: (name, params, toolCallId, parseOptions) => {
     const run = inner.handle(name, params, toolCallId, parseOptions)
     const rule = rules.get(name)
     const tool = inner.tools[name]
-    if (tool === undefined || rule === undefined || rule === "free") return run
+    if (tool === undefined || rule === undefined) return run
     if (rule === "deny") return Effect.succeed(Stream.succeed(Denial.forbidden(tool)))
-    return Effect.suspend(() => {
+    const guarded = Effect.suspend(() => {
+      if (rule === "free") return run
       const results = Stream.unwrap(run)
       // Numbered before anything asynchronous, so that parallel calls are numbered in their order.
       let first: Effect.Effect<string | undefined> | undefined = keys.next(tool.name, toolCallId)
@@ -342,6 +349,11 @@ const make = <Tools extends Record<string, Tool.Any>>(
             results
           : Guarded.run(cycles, { tool, budget: rule, params: decoded.params, key, results })
       )
+    })
+    if (!isCounted) return guarded
+    return Effect.matchEffect(RunLimits.takeToolCall(tool.name, params), {
+      onFailure: (denial) => Effect.succeed(Stream.succeed(Denial.denied(tool, denial))),
+      onSuccess: () => guarded
     })
   }
 })

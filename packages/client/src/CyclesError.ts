@@ -127,8 +127,8 @@ export type CyclesError = BudgetExceeded | ApiError | TransportError | ProtocolE
 
 /**
  * The budget denies the request: too little remains, the budget is frozen or closed, its overdraft limit is reached, a
- * debt is outstanding, or the decision is `DENY`. A run denies with the codes `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED` and
- * `RUN_ENDED`.
+ * debt is outstanding, or the decision is `DENY`. A run denies with the codes `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED`,
+ * `RUN_STEPS_EXCEEDED`, `RUN_TOOL_CALLS_EXCEEDED`, `RUN_REPEATED_CALL` and `RUN_ENDED`.
  *
  * Nothing was reserved or charged, and the body didn't start. The exception is a guarded stream that uses up the budget
  * of its run: it fails with this error, and the usage up to then is charged. The same request is denied again until the

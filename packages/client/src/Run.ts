@@ -17,8 +17,10 @@
  *   logs one warning for each.
  * - The summary has what was spent: by unit, and by action for the run and each child. `format` makes a table of it.
  *
- * The codes of denials are `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED` and `RUN_ENDED`. The field `run` of the error has the
- * run that denied the call.
+ * - A run also limits steps, tool calls and repeated tool calls, which `@effect-cycles/ai` counts. See `Limits`.
+ *
+ * The codes of denials are `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED`, `RUN_STEPS_EXCEEDED`, `RUN_TOOL_CALLS_EXCEEDED`,
+ * `RUN_REPEATED_CALL` and `RUN_ENDED`. The field `run` of the error has the run that denied the call.
  *
  * **Gotchas**
  *
@@ -62,18 +64,22 @@
  * @since 0.1.0
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { BudgetExceeded } from "./CyclesError.ts"
+import { BudgetExceeded } from "./CyclesError.ts"
 import type { Run } from "./internal/run/current.ts"
 import { CurrentRun, TypeId } from "./internal/run/current.ts"
 import { Ledger } from "./internal/run/ledger.ts"
-import type { Threshold } from "./internal/run/summary.ts"
+import type { Limits } from "./internal/run/limits.ts"
+import { validate } from "./internal/run/limits.ts"
+import type { Summary, Threshold } from "./internal/run/summary.ts"
 import * as Log from "./internal/runtime/log.ts"
 
 export {
@@ -112,6 +118,11 @@ export type {
 } from "./internal/run/events.ts"
 
 export type {
+  /** The limits of a run. */
+  Limits
+} from "./internal/run/limits.ts"
+
+export type {
   /** The spend of a run in one unit. */
   BudgetSummary,
   /** The calls of a run for one action and unit. */
@@ -146,6 +157,8 @@ export interface Options {
   readonly id?: string | undefined
   /** The budget, or at most one budget for each unit. Default: none; the run then only counts. */
   readonly budget?: Amount.Amount | ReadonlyArray<Amount.Amount> | undefined
+  /** The highest numbers of steps and tool calls. Default: none. */
+  readonly limits?: Limits | undefined
   /** The parent: the run of the current fiber, or none. Default: `ambient`. */
   readonly parent?: "ambient" | "none" | undefined
   /**
@@ -175,6 +188,46 @@ export interface Options {
    */
   readonly onThreshold?: ((reached: Threshold) => Effect.Effect<void>) | undefined
 }
+
+/**
+ * The options of `outcome`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface OutcomeOptions<in E = never> extends Options {
+  /** Returns the denial in an error that isn't a `BudgetExceeded`, if it has one. Default: none has. */
+  readonly denialOf?: ((error: E) => BudgetExceeded | undefined) | undefined
+}
+
+/**
+ * How a job ended, with the summary of its run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome<A, E = never> =
+  | {
+      readonly _tag: "Completed"
+      /** The value of the job. */
+      readonly value: A
+      /** The state of the run at its end. */
+      readonly summary: Summary
+    }
+  | {
+      readonly _tag: "Stopped"
+      /** The denial that ended the job. */
+      readonly by: BudgetExceeded
+      /** The state of the run at its end. */
+      readonly summary: Summary
+    }
+  | {
+      readonly _tag: "Failed"
+      /** Why the job failed. */
+      readonly cause: Cause.Cause<E>
+      /** The state of the run at its end. */
+      readonly summary: Summary
+    }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // make
@@ -305,6 +358,112 @@ export const withinStream: {
 )
 
 /**
+ * Runs an effect within a new run that ends with it, and returns how it ended and what it used.
+ *
+ * **Details**
+ *
+ * - `Stopped`: the effect failed only with denials: of the server, of this run, or of a run around or inside it.
+ *   `by.run` is absent if the server denied the call. Denials that the effect handles don't stop it, and neither do
+ *   refused tool calls, which the model reads.
+ * - `Failed`: the effect failed otherwise, or died. A denial by a run that isn't part of this job, such as one that is
+ *   made with `parent: "none"`, is a failure as well.
+ * - An interruption remains an interruption.
+ * - The options are those of `make` and `denialOf`, which finds a denial in another error: `CyclesAiError.denialOf` for
+ *   programs with `effect/ai`.
+ *
+ * **Gotchas**
+ *
+ * Dies with a `RangeError` as `make` does.
+ *
+ * **Errors**
+ *
+ * `BudgetExceeded` with `share: "carve"`, as in `make`. The effect doesn't start then.
+ *
+ * **Example** (Reporting how a job ended)
+ *
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import { Amount, Run } from "effect-cycles"
+ *
+ * export const report = <E, R>(job: Effect.Effect<string, E, R>) =>
+ *   Effect.gen(function* () {
+ *     const outcome = yield* Run.outcome(job, {
+ *       name: "flights",
+ *       budget: Amount.usd("2.00"),
+ *       limits: { steps: 12, toolCalls: 30, callsPerTool: { SendEmail: 2 }, repeats: 3 }
+ *     })
+ *     yield* Console.log(`${outcome.summary.steps} steps`)
+ *     switch (outcome._tag) {
+ *       case "Completed":
+ *         return outcome.value
+ *       case "Stopped":
+ *         return `Stopped: ${outcome.by.code}`
+ *       case "Failed":
+ *         return yield* Effect.failCause(outcome.cause)
+ *     }
+ *   })
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const outcome: {
+  <D>(
+    options: OutcomeOptions<D>
+  ): <A, E extends D, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Outcome<A, E>, BudgetExceeded, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: OutcomeOptions<E>): Effect.Effect<Outcome<A, E>, BudgetExceeded, R>
+} = dual(
+  2,
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: OutcomeOptions<E>
+  ): Effect.Effect<Outcome<A, E>, BudgetExceeded, R> =>
+    // The scope of the run isn't the `Scope` of the effect.
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const run = yield* Effect.onError(restore(Scope.provide(make(options), scope)), (cause) =>
+          Scope.close(scope, Exit.failCause(cause))
+        )
+        const ledger = run[TypeId]
+        const exit = yield* Effect.exit(restore(within(self, run)))
+        yield* Scope.close(scope, exit)
+        if (Exit.isSuccess(exit)) return { _tag: "Completed", value: exit.value, summary: ledger.summary() } as const
+        const { cause } = exit
+        if (Cause.hasInterruptsOnly(cause)) {
+          return yield* Effect.failCause(
+            Cause.fromReasons<never>(cause.reasons.filter((reason) => Cause.isInterruptReason(reason)))
+          )
+        }
+        const stopped = yield* Effect.exit(Effect.sync(() => denialIn(cause, ledger, options.denialOf)))
+        if (Exit.isFailure(stopped)) {
+          return { _tag: "Failed", cause: Cause.combine(cause, stopped.cause), summary: ledger.summary() } as const
+        }
+        if (stopped.value === undefined) return { _tag: "Failed", cause, summary: ledger.summary() } as const
+        ledger.markStopped(stopped.value)
+        return { _tag: "Stopped", by: stopped.value, summary: ledger.summary() } as const
+      })
+    )
+)
+
+/** The first denial, if a job failed only with denials that concern its run. */
+const denialIn = <E>(
+  cause: Cause.Cause<E>,
+  ledger: Ledger,
+  denialOf: OutcomeOptions<E>["denialOf"]
+): BudgetExceeded | undefined => {
+  let first: BudgetExceeded | undefined
+  for (const reason of cause.reasons) {
+    if (Cause.isInterruptReason(reason)) continue
+    if (Cause.isDieReason(reason)) return undefined
+    const denial = reason.error instanceof BudgetExceeded ? reason.error : denialOf?.(reason.error)
+    if (denial === undefined || !ledger.isConcernedBy(denial)) return undefined
+    first ??= denial
+  }
+  return first
+}
+
+/**
  * Runs an effect without a run, even inside one. Use it to start a service that outlives the run.
  *
  * @category combinators
@@ -320,7 +479,7 @@ export const outside = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A,
 const defaultThresholds: ReadonlyArray<number> = [0.8, 0.95]
 
 /** Adds the defaults. Throws a `RangeError` if an option is out of range. */
-const validated = ({ budget, id, name, thresholds = defaultThresholds }: Options) => {
+const validated = ({ budget, id, limits, name, thresholds = defaultThresholds }: Options) => {
   const budgets = budget === undefined ? [] : "unit" in budget ? [budget] : budget
   const units = new Set<Amount.Unit>()
   for (const amount of budgets) {
@@ -339,6 +498,7 @@ const validated = ({ budget, id, name, thresholds = defaultThresholds }: Options
   }
   return {
     budgets,
+    limits: validate(limits),
     name: name ?? "run",
     id: id ?? globalThis.crypto.randomUUID(),
     isIdGenerated: id === undefined,

@@ -462,3 +462,28 @@ export const refused = [
   // @ts-expect-error data-first passes no arguments on
   Cycles.withCycles(Effect.void, { action, estimate: (n: number) => Amount.tokens(n) })
 ]
+
+// ---- Run.outcome: the value and the errors of the job, and no scope
+declare const wrapped: (error: ModelError) => BudgetExceeded | undefined
+declare const anyDenial: (error: unknown) => BudgetExceeded | undefined
+type Ended = Effect.Effect<Run.Outcome<Reply, ModelError>, BudgetExceeded, Model>
+same(callModel("x").pipe(Run.outcome({ budget: estimate }))).as<Ended>()
+same(callModel("x").pipe(Run.outcome({ denialOf: wrapped }))).as<Ended>()
+same(callModel("x").pipe(Run.outcome({ denialOf: anyDenial }))).as<Ended>()
+same(Run.outcome(callModel("x"), { limits: { steps: 3, repeats: { default: 3, CheckStatus: 100 } } })).as<Ended>()
+same(Run.outcome(callModel("x"), { denialOf: wrapped })).as<Ended>()
+same(Run.outcome(callModel("x"), { denialOf: anyDenial })).as<Ended>()
+same(
+  Run.outcome(callModel("x"), {
+    denialOf: (error) => {
+      same(error).as<ModelError>()
+      return undefined
+    }
+  })
+).as<Ended>()
+// @ts-expect-error The job has errors that denialOf doesn't accept.
+void ({ denialOf: (_: "other") => undefined } satisfies Run.OutcomeOptions<ModelError>)
+// @ts-expect-error The scope of the job stays in its requirements.
+same(Run.outcome(Effect.as(Effect.scope, 1), {})).as<Effect.Effect<Run.Outcome<number>, BudgetExceeded>>()
+// @ts-expect-error Repeats by tool need a default.
+void Run.make({ limits: { repeats: { CheckStatus: 100 } } })

@@ -18,7 +18,7 @@ const text = (event: Run.Event): string => {
     case "Charged":
       return `${run.name}: ${event._tag} ${event.amount.amount}`
     case "Denied":
-      return `${run.name}: Denied ${event.amount.amount} by ${event.denial.run?.name ?? "the server"}`
+      return `${run.name}: Denied ${event.amount?.amount ?? event.denial.code} by ${event.denial.run?.name ?? "the server"}`
     case "Threshold":
       return `${run.name}: Threshold ${event.at} of ${event.allocated.amount}`
     case "Ended":

@@ -35,6 +35,9 @@ const summary: Run.Summary = {
   calls: 9,
   denials: 0,
   uncertain: 0,
+  steps: 0,
+  toolCalls: 0,
+  stoppedBy: undefined,
   uncovered: [],
   children: []
 }
@@ -140,6 +143,11 @@ describe("Run.format", () => {
       "    grandchild",
       "  child 1  end"
     ])
+  })
+
+  it("says what stopped the run, and counts its steps and tool calls", () => {
+    const stopped = { ...empty, elapsedMs: 41_250, steps: 9, toolCalls: 1, calls: 10, stoppedBy: "RUN_STEPS_EXCEEDED" }
+    expect(Run.format(stopped)).toBe("run  stopped by RUN_STEPS_EXCEEDED after 41 s, 9 steps, 1 tool call, 10 calls")
   })
 
   it("shows sums beyond 2^63-1", () => {

@@ -58,6 +58,9 @@ const summaryOf = (nodes: ReadonlyArray<typeof Node.Type>): Run.Summary => {
     calls: node.count,
     denials: 1,
     uncertain: 3,
+    steps: node.count,
+    toolCalls: 4,
+    stoppedBy: status === "ended" ? `code of ${name}` : undefined,
     uncovered: [unit],
     children: children.map(summaryOf)
   }

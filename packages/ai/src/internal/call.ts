@@ -59,8 +59,11 @@ export interface Call {
 // open
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Reserves the highest cost of a call, in the current scope. */
+/** Reserves the highest cost of a call, in the current scope. Gives the step of the call back if that fails. */
 export const open = (guard: Guard, request: Request): Effect.Effect<Call, BudgetError, Scope.Scope> =>
+  Effect.onError(reserve(guard, request), () => Effect.sync(() => request.step?.giveBack()))
+
+const reserve = (guard: Guard, request: Request): Effect.Effect<Call, BudgetError, Scope.Scope> =>
   Effect.gen(function* () {
     const name = nameOf(request.provider, request.model)
     const openedAtMs = yield* Clock.currentTimeMillis
@@ -162,6 +165,7 @@ class OpenCall implements Call {
       case "tool-call":
         this.#output += part.name + textOf(part.params)
         if (part.providerExecuted === true) {
+          this.#request.step?.countToolCall(part.name)
           const tool = this.#request.providerTools.get(part.name) ?? part.name
           this.#toolCalls.set(tool, (this.#toolCalls.get(tool) ?? 0) + 1)
         }
@@ -310,6 +314,7 @@ class OpenCall implements Call {
 
   #release(reason: string): Effect.Effect<void, BudgetError> {
     this.#state = "released"
+    this.#request.step?.giveBack()
     return Effect.forEach(this.#holds, (hold) => hold.release(reason), { discard: true })
   }
 

@@ -66,6 +66,18 @@ export const refusalOf = (tool: Tool.Any, caps: Caps): RefusedBy | undefined => 
 const notRun = "The tool did not run."
 
 const exceeded = (tool: Tool.Any, error: BudgetExceeded): string => {
+  if (error.code === "RUN_TOOL_CALLS_EXCEEDED") {
+    return (
+      `No more calls of ${tool.name} are allowed in this run. Respond with what you know. ${notRun} ` +
+      `(${error.code}, 0 calls left)`
+    )
+  }
+  if (error.code === "RUN_REPEATED_CALL") {
+    return (
+      `${tool.name} has been called with these arguments too often; the result won't change. ${notRun} ` +
+      `Respond with what you know, or use other arguments. (${error.code}, 0 calls left)`
+    )
+  }
   const requested = error.requested === undefined ? "" : `: it needs ${error.requested}`
   const joint = requested === "" ? ": " : ", and "
   const remaining = error.remaining === undefined ? "" : `${joint}${error.remaining} remain`

@@ -60,6 +60,7 @@ export const make = (options: Options): Effect.Effect<Embed, never, Cycles> =>
               outputTokens: 0,
               providerTools: new Map(),
               span,
+              step: undefined,
               onSettled: options.onSettled
             }),
             failed

@@ -14,6 +14,8 @@ import type { Settlement } from "effect-cycles/Settlement"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { Step } from "effect-cycles/RunLimits"
+import * as RunLimits from "effect-cycles/RunLimits"
 import { fromBudget } from "../CyclesAiError.ts"
 import type { BudgetError } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
@@ -113,8 +115,15 @@ export type Prepare = (
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the function that prepares the calls of a model. */
-export const make = <R>(options: Options<R>, transformers: Transformers): Effect.Effect<Prepare, never, Cycles | R> =>
+/**
+ * Makes the function that prepares the calls of a model. The calls are steps of their run, unless the inner model counts
+ * them.
+ */
+export const make = <R>(
+  options: Options<R>,
+  transformers: Transformers,
+  isCounted: boolean
+): Effect.Effect<Prepare, never, Cycles | R> =>
   Effect.gen(function* () {
     const services = yield* Effect.context<R>()
     const { onSettled } = options
@@ -136,20 +145,35 @@ export const make = <R>(options: Options<R>, transformers: Transformers): Effect
           tools: request.tools,
           schema: request.responseFormat.type === "json" ? request.responseFormat.schema : undefined
         })
-        const call = yield* Call.open(guard, {
-          provider,
-          model,
-          action: given(options.action, info) ?? { kind: "llm.completion", name: name.slice(0, 256) },
-          subject: given(options.subject, info),
-          metadata: given(options.metadata, info),
-          estimate,
-          outputTokens: wanted.tokens,
-          providerTools: providerTools(request.tools),
-          span: request.span,
-          onSettled:
-            onSettled === undefined ? undefined : (settlement) => Effect.provide(onSettled(settlement, info), services)
-        })
-        return yield* obey(method, request, call, wanted, transformers)
+        const action = given(options.action, info) ?? { kind: "llm.completion", name: name.slice(0, 256) }
+        const subject = given(options.subject, info)
+        const metadata = given(options.metadata, info)
+        const open = (step: Step | undefined) =>
+          Call.open(guard, {
+            provider,
+            model,
+            action,
+            subject,
+            metadata,
+            estimate,
+            outputTokens: wanted.tokens,
+            providerTools: providerTools(request.tools),
+            span: request.span,
+            step,
+            onSettled:
+              onSettled === undefined
+                ? undefined
+                : (settlement) => Effect.provide(onSettled(settlement, info), services)
+          })
+        if (!isCounted) return yield* obey(method, request, yield* open(undefined), wanted, undefined, transformers)
+        // Nothing may come between the step and the call that gives it back.
+        const { call, step } = yield* Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function* () {
+            const step = yield* Effect.tapError(RunLimits.takeStep(action), (error) => Observe.denial(name, error))
+            return { call: yield* restore(open(step)), step }
+          })
+        )
+        return yield* obey(method, request, call, wanted, step, transformers)
       }).pipe(Effect.mapError((error) => fromBudget(method, error)))
   })
 
@@ -163,6 +187,7 @@ const obey = (
   request: LanguageModel.ProviderOptions,
   call: Call.Call,
   wanted: Limit.Wanted,
+  step: Step | undefined,
   transformers: Transformers
 ): Effect.Effect<Ready, BudgetError> =>
   Effect.gen(function* () {
@@ -175,7 +200,9 @@ const obey = (
       yield* Observe.cap(span, "max_tokens", { limit: capped })
     }
 
-    const isLastStep = Caps.smallest(caps, (one) => one.maxStepsRemaining) === 0 && request.tools.length > 0
+    const remaining = Caps.smallest(caps, (one) => one.maxStepsRemaining)
+    if (remaining !== undefined) step?.allowMore(remaining)
+    const isLastStep = (remaining === 0 || step?.isLast() === true) && request.tools.length > 0
     if (isLastStep) yield* Observe.cap(span, "max_steps_remaining", { limit: 0 })
     const allowed = Caps.allowedTools(caps, request.tools)
     // Some providers refuse a prompt that refers to tools if the request has none.

@@ -5,6 +5,7 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
+import type { Step } from "effect-cycles/RunLimits"
 import type { Settlement } from "effect-cycles/Settlement"
 import type * as Effect from "effect/Effect"
 import type { Span } from "effect/Tracer"
@@ -36,6 +37,8 @@ export interface Request {
   /** The tools that the provider may run itself: the provider's name of each tool by its name in the request. */
   readonly providerTools: ReadonlyMap<string, string>
   readonly span: Span
+  /** The step of the current run. Absent if the call isn't one. It is given back if the provider isn't asked. */
+  readonly step: Step | undefined
   /** Runs with each settlement of the call. */
   readonly onSettled: ((settlement: Settlement) => Effect.Effect<unknown>) | undefined
 }

@@ -1,16 +1,23 @@
 /** The denials by a run. */
+import type { Action } from "@effect-cycles/protocol/Action"
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { maxInt64 } from "@effect-cycles/protocol/Limits"
 import { BudgetExceeded } from "../../CyclesError.ts"
 import type { Reference } from "./summary.ts"
-import type { Asked } from "./ticket.ts"
+
+/** A request of a run: room for an amount, or a step or a tool call, which have no amount. */
+export interface Request {
+  readonly action: Action | undefined
+  readonly amount: Amount.Amount | undefined
+}
 
 /** The denial of a call by a run that has `left`, if its budget is the reason. */
 export const denialOf = (
   run: Reference,
   code: string,
-  { action, amount }: Asked,
-  left: bigint | undefined
+  { action, amount }: Request,
+  left: bigint | undefined,
+  hint = hintOf(code, amount?.unit)
 ): BudgetExceeded =>
   new BudgetExceeded({
     operation: "reserve",
@@ -18,13 +25,13 @@ export const denialOf = (
     action,
     requested: amount,
     scopes: [`run:${run.name}`],
-    remaining: left === undefined ? undefined : signedOf(amount.unit, left),
+    remaining: left === undefined || amount === undefined ? undefined : signedOf(amount.unit, left),
     run: { id: run.id, name: run.name },
-    hint: hintOf(code, amount.unit)
+    hint
   })
 
 /** What to do about a denial, if its code and amounts don't show it. */
-const hintOf = (code: string, unit: Amount.Unit): string | undefined => {
+const hintOf = (code: string, unit: Amount.Unit | undefined): string | undefined => {
   if (code === "RUN_ENDED") return "the run has ended: start work that outlives it with Run.outside"
   if (code !== "RUN_UNCOVERED") return undefined
   return `the run has no budget in ${unit}: add one, or set uncovered to "allow"`

@@ -38,14 +38,14 @@ export type Event =
       readonly amount: Amount
     }
   | {
-      /** A run or the server denied a guarded call or a carved budget, or a stream was cut because the budget was used up. */
+      /** A run or the server denied a guarded call, a step, a tool call or a carved budget, or a stream was cut because the budget was used up. */
       readonly _tag: "Denied"
       /** The run of the call. `denial.run` is the run that denied it. */
       readonly run: Reference
       /** The action of the call. Absent for a carved budget. */
       readonly action: Action | undefined
-      /** The requested amount. */
-      readonly amount: Amount
+      /** The requested amount. Absent for a step or a tool call beyond a limit. */
+      readonly amount: Amount | undefined
       /** The error of the call. */
       readonly denial: BudgetExceeded
     }

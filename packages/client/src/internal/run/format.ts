@@ -40,13 +40,18 @@ const rowsOf = (summary: Summary, indent: string): ReadonlyArray<Row> => {
     .concat(summary.children.flatMap((child) => rowsOf(child, `${indent}  `)))
 }
 
-const headline = ({ calls, denials, elapsedMs, status, uncertain }: Summary): string =>
-  [
-    `${status} ${status === "ended" ? "after" : "for"} ${durationText(elapsedMs)}`,
+const headline = (summary: Summary): string => {
+  const { calls, denials, elapsedMs, status, steps, stoppedBy, toolCalls, uncertain } = summary
+  const state = stoppedBy === undefined ? status : `stopped by ${printable(stoppedBy)}`
+  return [
+    `${state} ${status === "ended" ? "after" : "for"} ${durationText(elapsedMs)}`,
+    ...(steps === 0 ? [] : [plural(steps, "step")]),
+    ...(toolCalls === 0 ? [] : [plural(toolCalls, "tool call")]),
     plural(calls, "call"),
     ...(denials === 0 ? [] : [`${denials} denied`]),
     ...(uncertain === 0 ? [] : [`${uncertain} uncertain`])
   ].join(", ")
+}
 
 const budgetText = ({ allocated, charged, held, remaining, unit }: BudgetSummary): string => {
   const text = (amount: Amount.Amount) => (unit === "USD_MICROCENTS" ? String(amount) : String(amount.amount))

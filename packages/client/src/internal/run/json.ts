@@ -86,6 +86,9 @@ export const SummaryJson: Schema.Codec<Summary, unknown> = Schema.Struct({
   calls: Natural,
   denials: Natural,
   uncertain: Natural,
+  steps: Natural,
+  toolCalls: Natural,
+  stoppedBy: orAbsent(Schema.String),
   uncovered: Schema.Array(Amount.Unit),
   children: Schema.Array(Schema.suspend((): Schema.Codec<Summary, unknown> => SummaryJson))
 })

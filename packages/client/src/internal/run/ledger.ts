@@ -7,6 +7,7 @@
  * An amount that is held or charged in a run is also held or charged in every run around it. The exception is a run
  * with `share: "carve"`: as long as it is open, its parent holds the whole unspent budget instead of the single holds.
  */
+import type { Action } from "@effect-cycles/protocol/Action"
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import type * as Clock from "effect/Clock"
 import type * as Stream from "effect/Stream"
@@ -14,9 +15,12 @@ import type { BudgetExceeded } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import type { Book } from "./book.ts"
 import { amountOf, budgetOf, emptyBook, unspent } from "./book.ts"
+import type { Request } from "./denial.ts"
 import { denialOf } from "./denial.ts"
 import type { Event } from "./events.ts"
 import { Readers } from "./events.ts"
+import type { Checked, Step, ToolCall } from "./limits.ts"
+import { Counters } from "./limits.ts"
 import type { Call, Entry } from "./lines.ts"
 import { Lines } from "./lines.ts"
 import type { Reference, Summary, Threshold } from "./summary.ts"
@@ -34,6 +38,7 @@ export interface Settings {
   readonly parent: Ledger | undefined
   readonly share: "remaining" | "carve"
   readonly uncovered: "deny" | "allow"
+  readonly limits: Checked
   /** Ascending. */
   readonly thresholds: ReadonlyArray<number>
   readonly onThreshold: ((reached: Threshold) => void) | undefined
@@ -54,10 +59,12 @@ export class Ledger implements Account {
   readonly #reference: Reference
   readonly #readers: Readers
   readonly #lines: Lines
+  readonly #counters: Counters
   readonly #startedAtMs: number
   #denials = 0
   #isEnded = false
   #endedAtMs: number | undefined = undefined
+  #stoppedBy: string | undefined = undefined
 
   constructor(settings: Settings) {
     this.#settings = settings
@@ -69,6 +76,11 @@ export class Ledger implements Account {
     this.#readers = new Readers(this.#reference)
     this.#lines = new Lines(settings.clock)
     this.#startedAtMs = nowMs(settings.clock)
+    this.#counters = new Counters(
+      this.#reference,
+      settings.limits,
+      this.#parent === undefined ? undefined : this.#parent.#counters
+    )
     for (const { amount, unit } of settings.budgets) this.#book(unit).allocated = amount
   }
 
@@ -119,6 +131,20 @@ export class Ledger implements Account {
     this.#readers.end()
   }
 
+  /** Marks that a denial ended the job of this run. */
+  markStopped(by: BudgetExceeded): void {
+    this.#stoppedBy = by.code
+  }
+
+  /** Whether a denial is one of the server, of this run, or of a run around or inside it. */
+  isConcernedBy({ run }: BudgetExceeded): boolean {
+    return run === undefined || this.#chain.some(({ id }) => id === run.id) || this.#hasChild(run.id)
+  }
+
+  #hasChild(id: string): boolean {
+    return this.#children.some((child) => child.id === id || child.#hasChild(id))
+  }
+
   // -------------------------------------------------------------------------------------------------------------------
   // checks
   // -------------------------------------------------------------------------------------------------------------------
@@ -139,6 +165,23 @@ export class Ledger implements Account {
     return ticket
   }
 
+  /** Counts a step in this run and all runs around it. Returns the denial of a call, and counts it. */
+  takeStep(action: Action): Step | BudgetExceeded {
+    const asked: Request = { action, amount: undefined }
+    const taken = this.#ended(asked) ?? this.#counters.takeStep(action)
+    if ("_tag" in taken) this.countDenial(asked, taken)
+    return taken
+  }
+
+  /** Counts a tool call in this run and all runs around it. Returns the denial of the call, and counts it. */
+  takeToolCall(call: ToolCall): BudgetExceeded | undefined {
+    const action: Action = { kind: "tool.call", name: call.tool.slice(0, 256) }
+    const asked: Request = { action, amount: undefined }
+    const denial = this.#ended(asked) ?? this.#counters.takeToolCall(action, call)
+    if (denial !== undefined) this.countDenial(asked, denial)
+    return denial
+  }
+
   /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
   checkOverrun(call: Call, more: bigint): BudgetExceeded | undefined {
     const denial = this.#withoutRoom(call, more)
@@ -155,7 +198,7 @@ export class Ledger implements Account {
   }
 
   /** The denial by the nearest run that has ended. */
-  #ended(asked: Asked): BudgetExceeded | undefined {
+  #ended(asked: Request): BudgetExceeded | undefined {
     for (const run of this.#chain) if (run.#isEnded) return run.#deny("RUN_ENDED", asked, undefined)
     return undefined
   }
@@ -185,7 +228,7 @@ export class Ledger implements Account {
     return undefined
   }
 
-  #deny(code: string, asked: Asked, left: bigint | undefined): BudgetExceeded {
+  #deny(code: string, asked: Request, left: bigint | undefined): BudgetExceeded {
     return denialOf(this.#reference, code, asked, left)
   }
 
@@ -209,9 +252,9 @@ export class Ledger implements Account {
   }
 
   /** Counts a denial of a call, or of a carved budget. */
-  countDenial({ action, amount }: Asked, denial: BudgetExceeded): void {
+  countDenial({ action, amount }: Request, denial: BudgetExceeded): void {
     this.#denials += 1
-    if (action !== undefined) this.lineOf({ action, amount }).deny()
+    if (action !== undefined && amount !== undefined) this.lineOf({ action, amount }).deny()
     this.#emit(() => ({ _tag: "Denied", run: this.#reference, action, amount, denial }))
   }
 
@@ -349,6 +392,9 @@ export class Ledger implements Account {
       calls: this.#lines.total("calls"),
       denials: this.#denials,
       uncertain: this.#lines.total("uncertain"),
+      steps: this.#counters.steps,
+      toolCalls: this.#counters.toolCalls,
+      stoppedBy: this.#stoppedBy,
       uncovered: Array.from(this.#uncovered),
       children: this.#children.map((child) => child.summary())
     }

@@ -92,6 +92,12 @@ export interface Summary {
   readonly denials: number
   /** The number of calls whose charge the server hasn't confirmed, or has rejected; children excluded. */
   readonly uncertain: number
+  /** The number of steps: calls of language models, children included. See `Limits.steps`. */
+  readonly steps: number
+  /** The number of tool calls, children included. See `Limits.toolCalls`. */
+  readonly toolCalls: number
+  /** The code of the denial that stopped the job. Absent if it wasn't stopped. Only `Run.outcome` sets it. */
+  readonly stoppedBy: string | undefined
   /** The units that were used although neither this run nor a run around it has a budget in them. */
   readonly uncovered: ReadonlyArray<Unit>
   /** The runs that were made within this run, in order. */

@@ -1,0 +1,86 @@
+/**
+ * Counts steps and tool calls in the current run, for guards of models and tools. `@effect-cycles/ai` counts by itself;
+ * use this module to count the calls of another library.
+ *
+ * **Details**
+ *
+ * - The limits are the option `limits` of `Run.make`, `Run.outcome` and `Cycles.withBudget`.
+ * - A check and its count are one synchronous step over the current run and all runs around it, so parallel calls
+ *   can't exceed a limit.
+ * - Without a run, everything is allowed and nothing is counted.
+ *
+ * **Example** (Counting the steps of a client of your own)
+ *
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import { Run, RunLimits } from "effect-cycles"
+ *
+ * const ask = (prompt: string) =>
+ *   Effect.gen(function* () {
+ *     const step = yield* RunLimits.takeStep({ kind: "llm.completion", name: "openai:gpt-5" })
+ *     return step.isLast() ? `The last response to ${prompt}` : `A response to ${prompt}`
+ *   })
+ *
+ * export const program = Effect.gen(function* () {
+ *   const outcome = yield* Run.outcome(Effect.forEach(["one", "two", "three"], ask), { limits: { steps: 2 } })
+ *   yield* Console.log(outcome._tag === "Stopped" ? outcome.by.code : outcome._tag)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type { Action } from "@effect-cycles/protocol/Action"
+import * as Effect from "effect/Effect"
+import type { BudgetExceeded } from "./CyclesError.ts"
+import { CurrentRun, TypeId } from "./internal/run/current.ts"
+import type { Step } from "./internal/run/limits.ts"
+
+export type {
+  /** A counted call of a language model. */
+  Step
+} from "./internal/run/limits.ts"
+
+/**
+ * Counts a call of a language model as a step. Call it right before the reserve, and `Step.giveBack` if the provider
+ * isn't asked in the end.
+ *
+ * **Errors**
+ *
+ * `BudgetExceeded` with the code `RUN_STEPS_EXCEEDED`, or `RUN_ENDED` if the run or a run around it has ended.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const takeStep = (action: Action): Effect.Effect<Step, BudgetExceeded> =>
+  Effect.flatMap(CurrentRun, (run) => {
+    if (run === undefined) return Effect.succeed(uncounted)
+    const step = run[TypeId].takeStep(action)
+    return "_tag" in step ? Effect.fail(step) : Effect.succeed(step)
+  })
+
+/**
+ * Counts a call of a tool, by its name and its encoded parameters. Call it right before the tool runs.
+ *
+ * Parameters that have no JSON, such as cyclic ones, are never counted as repeated.
+ *
+ * **Errors**
+ *
+ * `BudgetExceeded` with the code `RUN_TOOL_CALLS_EXCEEDED` or `RUN_REPEATED_CALL`, or `RUN_ENDED` if the run or a run
+ * around it has ended.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const takeToolCall = (tool: string, params: unknown): Effect.Effect<void, BudgetExceeded> =>
+  Effect.flatMap(CurrentRun, (run) => {
+    const denial = run?.[TypeId].takeToolCall({ tool, params })
+    return denial === undefined ? Effect.void : Effect.fail(denial)
+  })
+
+/** The step of a call without a run. */
+const uncounted: Step = {
+  isLast: () => false,
+  allowMore: () => undefined,
+  countToolCall: () => undefined,
+  giveBack: () => undefined
+}
