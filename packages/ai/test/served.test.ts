@@ -1,15 +1,20 @@
 /** `CyclesToolkit.guarded`: tools that are guarded where an MCP server serves them. */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
+import * as AiError from "effect/ai/AiError"
+import * as McpClient from "effect/ai/McpClient"
 import * as McpProtocol from "effect/ai/McpProtocol"
 import * as McpSchema from "effect/ai/McpSchema"
 import * as McpServer from "effect/ai/McpServer"
 import * as McpTest from "effect/ai/McpTest"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
@@ -239,6 +244,41 @@ describe("CyclesToolkit.guarded", () => {
     }).pipe(Effect.scoped, Effect.provide(world()))
   )
 
+  it.effect("says that a call may have run if its lease was lost, with the heartbeat policy cancel", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
+      const started = yield* Deferred.make<void>()
+      const client = yield* serve({ Post: { estimate, heartbeat: "cancel", ttl: "10 seconds" } }, () =>
+        Effect.andThen(Deferred.succeed(started, undefined), Effect.never)
+      )
+      const fiber = yield* Effect.forkChild(client.callTool(post()))
+      yield* Deferred.await(started)
+      yield* TestClock.adjust("1 minute")
+      expect(yield* Fiber.join(fiber)).toMatchObject(refused("The tool may have run"))
+    }).pipe(Effect.scoped, Effect.provide(world()))
+  )
+
+  it.effect("leaves the failure of a guarded model inside the handler to the handler", () =>
+    Effect.gen(function* () {
+      const failure = AiError.make({
+        module: "CyclesModel",
+        method: "generateText",
+        reason: new AiError.QuotaExhaustedError({})
+      })
+      const own = Toolkit.make(Tool.make("Post", { success: Schema.String }))
+      const client = yield* McpTest.makeClient(
+        Layer.unwrap(Effect.map(CyclesToolkit.guarded(own, { Post: { estimate } }), McpServer.toolkit)).pipe(
+          Layer.provide(own.toLayer({ Post: () => Effect.fail(failure) }))
+        ),
+        { protocols: [McpProtocol.v2025_11_25] }
+      )
+      const result = yield* client.callTool({ name: "Post", arguments: {} })
+      expect(result.isError).toBe(true)
+      expect(JSON.stringify(result)).not.toContain("did not run")
+      expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
+    }).pipe(Effect.scoped, Effect.provide(world()))
+  )
+
   it.effect("guards the calls of two clients against the same budget", () =>
     Effect.gen(function* () {
       const one = yield* serve({ Post: { estimate } })
@@ -282,6 +322,49 @@ describe("CyclesToolkit.guarded", () => {
             headers: undefined
           }
         ])
+      }).pipe(Effect.scoped, Effect.provide(world()))
+    )
+
+    it.effect("can depend on the session and the headers of an HTTP request", () =>
+      Effect.gen(function* () {
+        const cycles = yield* Cycles.Cycles
+        const seen: Array<CyclesToolkit.Request> = []
+        const subject = (request: CyclesToolkit.Request) => {
+          seen.push(request)
+          return { agent: request.headers?.["x-agent"] }
+        }
+        const protocol = McpProtocol.v2025_11_25
+        const server = McpServer.layerHttp({
+          name: "mails",
+          version: "1",
+          path: "/mcp",
+          protocols: [protocol],
+          registrations: registrations({ Post: budget }, succeeds, { subject }).pipe(
+            Layer.provide(Layer.succeed(Cycles.Cycles, cycles))
+          )
+        })
+        const { dispose, handler } = HttpRouter.toWebHandler(server, { disableLogger: true })
+        yield* Effect.addFinalizer(() => Effect.promise(dispose))
+        const callAs = (agent: string) =>
+          Effect.gen(function* () {
+            const fetch = Layer.succeed(FetchHttpClient.Fetch, (input, init) => {
+              const request = new Request(input, init)
+              request.headers.set("x-agent", agent)
+              return handler(request)
+            })
+            const layer = McpClient.layerHttp({ name: agent, version: "1", url: "http://mails/mcp", protocol }).pipe(
+              Layer.provide(FetchHttpClient.layer.pipe(Layer.provide(fetch)))
+            )
+            const client = Context.get(yield* Layer.build(layer), McpClient.McpClient)
+            const tool = (yield* client.listTools()).find(({ name }) => name === "Post")
+            if (tool === undefined) return yield* Effect.die("no tool Post")
+            return yield* client.callTool({ tool, arguments: { to: ["a"] } })
+          })
+        yield* Effect.all([callAs("a"), callAs("b")], { concurrency: 2 })
+        expect((yield* subjects).toSorted()).toEqual(["a", "b"])
+        expect(seen.map(({ client }) => client?.name).toSorted()).toEqual(["a", "b"])
+        expect(new Set(seen.map(({ sessionId }) => sessionId)).size).toBe(2)
+        expect(seen.every(({ sessionId }) => sessionId !== undefined)).toBe(true)
       }).pipe(Effect.scoped, Effect.provide(world()))
     )
 
