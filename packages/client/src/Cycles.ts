@@ -627,6 +627,8 @@ export const decide = (options: DecideOptions): Effect.Effect<Response<DecisionR
  * If the outcome of the request is unknown, it is sent once more with the same idempotency key, so that it is charged
  * once.
  *
+ * In shadow mode nothing is sent. The response has the `eventId` `shadow` and charges 0.
+ *
  * **Gotchas**
  *
  * Running the effect again charges again, unless `idempotencyKey` is given.

@@ -140,6 +140,42 @@ export type OnCrash =
   | "estimate"
 
 /**
+ * What a client does with the decisions of the server and of runs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Mode =
+  /** A denied call doesn't run. Calls that run are charged. */
+  | "enforce"
+  /**
+   * Nothing is denied, reserved or charged. Every guarded call is checked by a dry run and then runs; each call that would be denied
+   * is logged and counted.
+   */
+  | "shadow"
+
+/**
+ * What a guard does if the server can't be reached: the connection is refused or breaks, the deadline passes, or the
+ * response has a status from 500.
+ *
+ * **Details**
+ *
+ * Any other response reaches the caller with both values: a denial of the budget, 401, 403, 404, 429, and a page that isn't from a
+ * Cycles server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type OnUnreachable =
+  /** Fails with the error. The body doesn't run. */
+  | "fail"
+  /**
+   * Runs the body without a reservation. Its spend is journaled, and charged as an event when the server is back. The budgets
+   * of runs are enforced.
+   */
+  | "allow"
+
+/**
  * The connection, and the defaults of guards and reservations.
  *
  * @category models
@@ -160,6 +196,10 @@ export interface CyclesConfig extends ClientConfig {
   readonly onFailure?: OnFailure | undefined
   /** The settlement of a body whose process crashes. Default `expire`. */
   readonly onCrash?: OnCrash | undefined
+  /** Whether calls are denied and charged, or only checked. Default `enforce`. */
+  readonly mode?: Mode | undefined
+  /** What a guard does if the server can't be reached. Default `fail`. */
+  readonly onUnreachable?: OnUnreachable | undefined
   /** How long a guard waits for its settlement. Default `attempt`. */
   readonly settle?: Settle | undefined
   /** When a settlement is retried. Default: 5 retries, with exponential backoff from 0.5 s to 30 s and jitter. */
@@ -217,6 +257,8 @@ export const clientConfig: Config.Config<ClientConfig> = Config.map(
  * - `CYCLES_ADMIN_API_KEY`: the administrator's key.
  * - `CYCLES_TENANT`, `CYCLES_WORKSPACE`, `CYCLES_APP`, `CYCLES_WORKFLOW`, `CYCLES_AGENT`, `CYCLES_TOOLSET`: the
  *   subject.
+ * - `CYCLES_MODE`: `enforce` or `shadow`. Default `enforce`.
+ * - `CYCLES_ON_UNREACHABLE`: `fail` or `allow`. Default `fail`.
  * - `CYCLES_READ_TIMEOUT`: `timeout`, 1 ms to 1 h. Default 10 s.
  * - `CYCLES_RETRY_ENABLED`: false disables retries. Default true.
  * - `CYCLES_RETRY_MAX_ATTEMPTS`: the number of retries, 0 to 1,000. Default 5.
@@ -231,6 +273,8 @@ export const config: Config.Config<CyclesConfig> = Config.map(
   Config.all({
     client: clientConfig,
     subject: Env.subject,
+    mode: Config.option(Env.mode),
+    onUnreachable: Config.option(Env.onUnreachable),
     retryEnabled: Config.withDefault(Env.flag("CYCLES_RETRY_ENABLED"), true),
     times: Config.option(Env.integer("CYCLES_RETRY_MAX_ATTEMPTS", { minimum: 0, maximum: 1_000 })),
     initial: Config.option(Env.duration("CYCLES_RETRY_INITIAL_DELAY", { minimum: "1 millis", maximum: "24 hours" })),
@@ -238,9 +282,22 @@ export const config: Config.Config<CyclesConfig> = Config.map(
     max: Config.option(Env.duration("CYCLES_RETRY_MAX_DELAY", { minimum: "1 millis", maximum: "24 hours" })),
     flushTimeout: Config.option(Env.duration("CYCLES_RETRY_FLUSH_TIMEOUT", { minimum: "0 millis", maximum: "1 hour" }))
   }),
-  ({ client, factor, flushTimeout, initial, max, retryEnabled, subject, times }): CyclesConfig => ({
+  ({
+    client,
+    factor,
+    flushTimeout,
+    initial,
+    max,
+    mode,
+    onUnreachable,
+    retryEnabled,
+    subject,
+    times
+  }): CyclesConfig => ({
     ...client,
     subject,
+    mode: Option.getOrUndefined(mode),
+    onUnreachable: Option.getOrUndefined(onUnreachable),
     retry: retryPolicy({
       times: retryEnabled ? Option.getOrUndefined(times) : 0,
       initial: Option.getOrUndefined(initial),

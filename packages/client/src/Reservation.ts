@@ -68,7 +68,7 @@ export type Metadata = { readonly [key: string]: Schema.Json }
 export interface Reservation {
   /** Identifies the service. */
   readonly [TypeId]: typeof TypeId
-  /** The server's id of the reservation. Absent in a dry run, which reserves nothing. */
+  /** The server's id of the reservation. Absent if nothing is reserved: in a dry run and in shadow mode. */
   readonly id: ReservationId | undefined
   /** The idempotency key of the reserve. */
   readonly idempotencyKey: IdempotencyKey

@@ -18,6 +18,7 @@
  * - The summary has what was spent: by unit, and by action for the run and each child. `format` makes a table of it.
  *
  * - A run also limits steps, tool calls and repeated tool calls, which `@effect-cycles/ai` counts. See `Limits`.
+ * - A client in shadow mode denies nothing: the summary counts its denials as `wouldDeny`.
  *
  * The codes of denials are `RUN_BUDGET_EXCEEDED`, `RUN_UNCOVERED`, `RUN_STEPS_EXCEEDED`, `RUN_TOOL_CALLS_EXCEEDED`,
  * `RUN_REPEATED_CALL` and `RUN_ENDED`. The field `run` of the error has the run that denied the call.

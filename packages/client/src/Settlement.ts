@@ -140,8 +140,11 @@ export class Rejected extends Schema.TaggedClass<Rejected>("effect-cycles/Settle
  * @since 0.1.0
  */
 export class Unreserved extends Schema.TaggedClass<Unreserved>("effect-cycles/Settlement/Unreserved")("Unreserved", {
-  /** Why nothing was reserved: the guard was a dry run. */
-  reason: Schema.Literals(["dry run"])
+  /**
+   * Why nothing was reserved and nothing is charged: the guard was a dry run; the client is in shadow mode; the server could not be
+   * reached, and the call spent nothing.
+   */
+  reason: Schema.Literals(["dry run", "shadow", "unreachable"])
 }) {}
 
 /**

@@ -81,6 +81,41 @@ export const spendUnjournaled = Metric.gauge("cycles_spend_unjournaled", {
 })
 
 /**
+ * Counts the denials that a client in shadow mode didn't enforce, by `by`: `server`, `process` (the spend that this process has let
+ * through would have used up the budget) or `run`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const shadowDenialsTotal = Metric.counter("cycles_shadow_denials_total", {
+  description: "Calls that would have been denied, in shadow mode",
+  incremental: true
+})
+
+/**
+ * Counts guarded calls that a client in shadow mode let run unchecked, because the request is invalid or there is no usable
+ * response from the server.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const shadowUncheckedTotal = Metric.counter("cycles_shadow_unchecked_total", {
+  description: "Calls that could not be checked, in shadow mode",
+  incremental: true
+})
+
+/**
+ * Counts guarded calls that ran without a reservation, because the server could not be reached and `onUnreachable` is `allow`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const unreachableAllowedTotal = Metric.counter("cycles_unreachable_allowed_total", {
+  description: "Calls that ran without a reservation, because the server could not be reached",
+  incremental: true
+})
+
+/**
  * Counts heartbeats by `outcome`: `extended`, `failed` or `stopped`.
  *
  * @category metrics

@@ -86,7 +86,9 @@ describe("CyclesConfig", () => {
       ["CYCLES_RETRY_MAX_DELAY", "25 hours", durationRule("1ms to 1d")],
       ["CYCLES_RETRY_FLUSH_TIMEOUT", "soon", durationRule("0 to 1h")],
       ["CYCLES_RETRY_FLUSH_TIMEOUT", "61 minutes", durationRule("0 to 1h")],
-      ["CYCLES_JOURNAL_ENABLED", "2", flagRule]
+      ["CYCLES_JOURNAL_ENABLED", "2", flagRule],
+      ["CYCLES_MODE", "observe", "one of enforce, shadow"],
+      ["CYCLES_ON_UNREACHABLE", "open", "one of fail, allow"]
     ])("fails for %s=%s with its name, value and the allowed values", ([name, value, allowed]) =>
       Effect.gen(function* () {
         const said = `${name} must be ${allowed}, got ${JSON.stringify(value)}`
@@ -123,6 +125,16 @@ describe("CyclesConfig", () => {
         for (const shown of [error.message, String(error), JSON.stringify(error), inspect(error, { depth: 9 })]) {
           expect(shown).not.toContain(secret)
         }
+      })
+    )
+
+    it.effect("reads the mode and what to do while the server is away", () =>
+      Effect.gen(function* () {
+        expect(yield* read({})).toMatchObject({ mode: undefined, onUnreachable: undefined })
+        expect(yield* read({ CYCLES_MODE: " Shadow ", CYCLES_ON_UNREACHABLE: "allow" })).toMatchObject({
+          mode: "shadow",
+          onUnreachable: "allow"
+        })
       })
     )
 

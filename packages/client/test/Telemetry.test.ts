@@ -62,9 +62,12 @@ describe("Telemetry", () => {
         "cycles_reservations_active",
         "cycles_reservations_total",
         "cycles_settlements_total",
+        "cycles_shadow_denials_total",
+        "cycles_shadow_unchecked_total",
         "cycles_shortfalls_total",
         "cycles_spend_unjournaled",
-        "cycles_spend_unrecorded_total"
+        "cycles_spend_unrecorded_total",
+        "cycles_unreachable_allowed_total"
       ])
     })
 

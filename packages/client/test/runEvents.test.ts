@@ -19,6 +19,8 @@ const text = (event: Run.Event): string => {
       return `${run.name}: ${event._tag} ${event.amount.amount}`
     case "Denied":
       return `${run.name}: Denied ${event.amount?.amount ?? event.denial.code} by ${event.denial.run?.name ?? "the server"}`
+    case "WouldDeny":
+      return `${run.name}: WouldDeny ${event.amount.amount}, ${event.denial._tag}`
     case "Threshold":
       return `${run.name}: Threshold ${event.at} of ${event.allocated.amount}`
     case "Ended":

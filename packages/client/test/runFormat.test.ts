@@ -9,6 +9,7 @@ const line: Run.Line = {
   unit: "USD_MICROCENTS",
   calls: 9,
   denied: 0,
+  wouldDeny: 0,
   open: 0,
   estimated: 410_000_000n,
   charged: 188_000_000n,
@@ -34,6 +35,7 @@ const summary: Run.Summary = {
   lines: [line],
   calls: 9,
   denials: 0,
+  wouldDeny: 0,
   uncertain: 0,
   steps: 0,
   toolCalls: 0,
@@ -105,6 +107,12 @@ describe("Run.format", () => {
         TOKENS  0 of 0, 0 left, nothing held
           llm.completion openai:gpt-5  12 calls  0 denied             reserved 1200 TOKENS      charged 900 TOKENS               2 min 5 s   max 6.1 s"
     `)
+  })
+
+  it("shows the denials that a client in shadow mode didn't enforce", () => {
+    const text = Run.format({ ...empty, wouldDeny: 2, lines: [line, { ...line, unit: "TOKENS", wouldDeny: 2 }] })
+    expect(text).toContain("run  ended after 0 ms, 0 calls, 2 would be denied")
+    expect(text).toContain("9 calls  0 denied  2 would be denied  reserved")
   })
 
   it("is one line for a run without calls and budgets", () => {

@@ -27,7 +27,7 @@ describe("Run.summary", () => {
         yield* spendIn(Amount.usd("0.001"))
         yield* Cycles.withCycles(Effect.void, { action: { ...search, tags: [] }, estimate: Amount.riskPoints(5) })
       }).pipe(Run.within(run))
-      const none = { denied: 0, open: 0, uncertain: 0, latencyMs: 0, maxLatencyMs: 0 }
+      const none = { denied: 0, wouldDeny: 0, open: 0, uncertain: 0, latencyMs: 0, maxLatencyMs: 0 }
       const { kind, name } = action
       expect((yield* run.summary).lines).toEqual([
         { action: { kind, name }, unit: "TOKENS", calls: 2, estimated: 200n, charged: 130n, ...none },

@@ -87,6 +87,21 @@ export const flag = (name: string): Config.Config<boolean> =>
     (value) => on.has(value.trim().toLowerCase())
   )
 
+/** One of several words. */
+const word = <const A extends string>(name: string, words: readonly [A, ...ReadonlyArray<A>]): Config.Config<A> =>
+  Config.map(
+    text(name, (value) =>
+      words.some((one) => one === value.toLowerCase()) ? undefined : `one of ${words.join(", ")}`
+    ),
+    (value) => words.find((one) => one === value.trim().toLowerCase()) ?? words[0]
+  )
+
+/** The mode of the client. */
+export const mode = word("CYCLES_MODE", ["enforce", "shadow"])
+
+/** What guards do if the server can't be reached. */
+export const onUnreachable = word("CYCLES_ON_UNREACHABLE", ["fail", "allow"])
+
 /** The subject, with one variable for each field. An empty variable counts as not set. */
 export const subject: Config.Config<Subject.Subject> = Config.map(
   Config.all(

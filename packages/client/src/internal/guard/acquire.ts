@@ -26,6 +26,7 @@ import { withRemaining } from "./remaining.ts"
 import { assertOpen } from "./repeated.ts"
 import type { Response } from "./request.ts"
 import { send, withoutId } from "./request.ts"
+import * as Unreachable from "./unreachable.ts"
 
 /** Restores the interruptibility of the caller. */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -39,21 +40,24 @@ export const acquire = (
   restore: Restore,
   prepared: Prepared
 ): Effect.Effect<Handle, CyclesError | AlreadySettled> => {
+  if (engine.shadow !== undefined) return engine.shadow.acquire(restore, prepared)
   const { isCallerSupplied, key } = prepared
-  const response = Effect.onInterrupt(restore(request(engine, prepared)), () =>
+  const asked = Unreachable.whenReachable(engine, prepared, request(engine, prepared))
+  const response = Effect.onInterrupt(restore(asked), () =>
     prepared.isDryRun || !prepared.progress.hasLeft ? Effect.void : continueInBackground(engine, prepared, 0)
   )
   const explained = <A, E>(acquired: Effect.Effect<A, E | BudgetExceeded>) =>
     Effect.catchIf(acquired, isBudgetExceeded, (error) =>
       Effect.flatMap(restore(withRemaining(engine, prepared, error)), Effect.fail)
     )
+  const orAllowed = <E>(acquired: Effect.Effect<Handle, E | Unreachable.Unreachable>) =>
+    Effect.catchIf(acquired, Unreachable.isUnreachable, (unreachable) =>
+      Unreachable.allow(engine, prepared, unreachable)
+    )
   // Every guarded call runs this, so it avoids a generator.
   if (!isCallerSupplied) {
     return explained(
-      withinRun(
-        prepared,
-        Effect.flatMap(response, (response) => accept(engine, prepared, response))
-      )
+      withinRun(prepared, orAllowed(Effect.flatMap(response, (response) => accept(engine, prepared, response))))
     )
   }
   const acquired = Effect.gen(function* () {
@@ -63,7 +67,9 @@ export const acquire = (
   })
   return Effect.suspend(() => {
     engine.keys.acquire(key)
-    return Effect.onError(explained(withinRun(prepared, acquired)), () => Effect.sync(() => engine.keys.release(key)))
+    return Effect.onError(explained(withinRun(prepared, orAllowed(acquired))), () =>
+      Effect.sync(() => engine.keys.release(key))
+    )
   })
 }
 
@@ -72,7 +78,7 @@ export const acquire = (
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Sends the request, and once more with the same key after an ambiguous response. */
-const request = (engine: Engine, prepared: Prepared): Effect.Effect<Response, CyclesError> =>
+const request = (engine: Engine, prepared: Prepared): Effect.Effect<Response, CyclesError | Unreachable.Unreachable> =>
   Effect.suspend(() => {
     const earlier: Array<CyclesError> = []
     const { maxRetryAfterMs } = prepared.policies
@@ -92,14 +98,14 @@ const repeat = (engine: Engine, prepared: Prepared): Effect.Effect<Response, Cyc
     return send(engine, prepared, "caller")
   })
 
-/** Fails with the error of the attempts. If one of them may have taken effect, releases the reservation in the background. */
+/** Fails with the error of the attempts, or with `Unreachable`. If one of them may have taken effect, releases the reservation in the background. */
 const refused = (
   engine: Engine,
   prepared: Prepared,
   attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]
-): Effect.Effect<never, CyclesError> => {
+): Effect.Effect<never, CyclesError | Unreachable.Unreachable> => {
   const last = attempts[attempts.length - 1]
-  const error = Effect.fail(combine(attempts))
+  const error = Effect.fail(Unreachable.failureOf(prepared, combine(attempts), last))
   if (prepared.isDryRun || !mayHaveHappened(attempts)) {
     prepared.life.fire("refused")
     return error
@@ -151,7 +157,8 @@ const accept = (
     return onCrash === "expire" ? Effect.succeed(handle) : Effect.as(writeOpen(engine, handle), handle)
   })
 
-const denied = (prepared: Prepared, response: Response): BudgetExceeded =>
+/** The denial of a reserve that a response contains. */
+export const denied = (prepared: Prepared, response: Response): BudgetExceeded =>
   new BudgetExceeded({
     operation: "reserve",
     code: response.reasonCode ?? "BUDGET_EXCEEDED",

@@ -33,9 +33,11 @@ import { CurrentRun, TypeId } from "../run/current.ts"
 import { warnUncovered } from "../run/uncovered.ts"
 import { exitWithin } from "../runtime/bounded.ts"
 import * as Retry from "../runtime/retry.ts"
+import { Reachability } from "../runtime/reachability.ts"
 import * as Runtime from "../runtime/runtime.ts"
 import * as Recovery from "../settlement/recovery.ts"
 import * as Sender from "../transport/send.ts"
+import * as Shadow from "./shadow.ts"
 
 /** The generator of idempotency keys: a random UUID from a secure source. */
 export const KeyGenerator = Context.Reference<() => string>("effect-cycles/Cycles/IdempotencyKeyGenerator", {
@@ -71,7 +73,16 @@ export const make = (
     })
     const heartbeat = yield* Heartbeat.make(runtime, makeKey)
     const observer = yield* CurrentObserver
-    const engine: Engine = { ...runtime, config: resolved, heartbeat, keys: new KeysInUse(), makeKey, observer }
+    const enforcing: Omit<Engine, "shadow"> = {
+      ...runtime,
+      config: resolved,
+      heartbeat,
+      keys: new KeysInUse(),
+      makeKey,
+      observer,
+      reachability: new Reachability()
+    }
+    const engine: Engine = { ...enforcing, shadow: resolved.mode === "shadow" ? Shadow.make(enforcing) : undefined }
     yield* Effect.forkScoped(Recovery.forever(engine), { startImmediately: true })
     return engine
   })
@@ -104,16 +115,12 @@ export const decide = (engine: Engine, options: Request & { readonly estimate: A
 
 /**
  * Charges spend that was never reserved, to the run of the caller as well. After an ambiguous response it repeats the
- * request once with the same key.
+ * request once with the same key. In shadow mode it sends nothing.
  */
 export const event = (engine: Engine, options: Request & { readonly actual: Amount }) =>
   Effect.gen(function* () {
     const run = (yield* CurrentRun)?.[TypeId]
-    const body = yield* Requests.bodyOf(Operations.event, yield* completed(engine, options))
-    const call = engine.sender.send(Calls.event(body, "caller", { action: options.action, requested: options.actual }))
-    const sent = Effect.catchIf(call, isAmbiguous, (first) =>
-      Effect.mapError(call, (second) => combine([first, second]))
-    )
+    const sent = yield* eventOf(engine, yield* completed(engine, options))
     if (run === undefined) return yield* sent
     const { unit } = options.actual
     return yield* Effect.onExit(sent, (exit) =>
@@ -124,6 +131,21 @@ export const event = (engine: Engine, options: Request & { readonly actual: Amou
       })
     )
   })
+
+/** The effect that sends an event. Fails if the event is invalid, except in shadow mode. */
+const eventOf = (engine: Engine, event: Request & { readonly actual: Amount; readonly subject: Subject }) => {
+  const body = Requests.bodyOf(Operations.event, event)
+  const { shadow } = engine
+  if (shadow !== undefined) {
+    return Effect.map(Effect.match(body, { onFailure: (invalid) => invalid, onSuccess: () => undefined }), (invalid) =>
+      shadow.event(event.subject, event.actual, invalid)
+    )
+  }
+  return Effect.map(body, (text) => {
+    const call = engine.sender.send(Calls.event(text, "caller", { action: event.action, requested: event.actual }))
+    return Effect.catchIf(call, isAmbiguous, (first) => Effect.mapError(call, (second) => combine([first, second])))
+  })
+}
 
 /** Emits the balances of the ambient subject, all pages. */
 export const balances = (engine: Engine, query: BalanceQuery | undefined) =>

@@ -21,7 +21,7 @@ import { Reservation } from "../../Reservation.ts"
 import type { Engine } from "../reservation/engine.ts"
 import type { Handle, Late } from "../reservation/handle.ts"
 import type { LeaseOptions } from "../reservation/options.ts"
-import type { Ticket } from "../run/ticket.ts"
+import type { Share } from "../run/ticket.ts"
 import type { SpendHooks } from "../reservation/view.ts"
 import { afterRecording, isJournaled, viewOf } from "../reservation/view.ts"
 import * as Log from "../runtime/log.ts"
@@ -153,7 +153,7 @@ class Meter<A, V extends Amount.Unit> {
   }
 
   /** Holds the total so far in the run. If it can't be computed, the end of the stream reports it. */
-  #grow(handle: Handle, ticket: Ticket): void {
+  #grow(handle: Handle, ticket: Share): void {
     try {
       const total = this.#total()
       if (total !== undefined) ticket.grow(Result.getOrThrow(handle.inUnit(total)).amount)

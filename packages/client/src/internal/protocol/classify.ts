@@ -5,7 +5,7 @@
 import * as Duration from "effect/Duration"
 import type { CyclesError } from "../../CyclesError.ts"
 import { TransportError } from "../../CyclesError.ts"
-import type { ErrorClass } from "../models/errorCodes.ts"
+import type { ErrorClass, ReasonTag } from "../models/errorCodes.ts"
 import { ruleOf } from "../models/errorCodes.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -63,6 +63,24 @@ export const classify = (error: CyclesError): Classification => {
     }
   }
 }
+
+/**
+ * Whether there is no response from a Cycles server: nothing has arrived, or a status from 500. A page with another status shows that
+ * something at the URL responds.
+ */
+export const isUnreachable = (error: CyclesError): boolean =>
+  error._tag === "TransportError"
+    ? error.kind !== "tooLarge"
+    : error._tag === "ApiError" && unreachable.has(ruleOf(error.operation, error.status, error.code).reason)
+
+const unreachable: ReadonlySet<ReasonTag> = new Set(["ServerFault", "Unavailable"])
+
+/** Whether no budget covers the request: it is used up or closed, or there is none. */
+export const isDenial = (error: CyclesError): boolean =>
+  error._tag === "BudgetExceeded" ||
+  (error._tag === "ApiError" && withoutBudget.has(ruleOf(error.operation, error.status, error.code).reason))
+
+const withoutBudget: ReadonlySet<ReasonTag> = new Set(["NoBudget", "NoBudgetInUnit"])
 
 /** The next step by error class, for each operation that the client sends on its own. */
 export const rows = {

@@ -5,6 +5,7 @@
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
+import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import * as Operations from "@effect-cycles/protocol/Operations"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -86,20 +87,24 @@ export interface Spend {
 /** The body of a commit. */
 export const commitText = (spend: Spend): string => `{${spendText(spend, metadataOf(spend))}}`
 
-/** The body of an event that charges spend after the reservation has ended. */
+/** The body of an event that charges spend after the reservation has ended, or without one. */
 export const eventText = (
   spend: Spend,
-  reserve: { readonly subject: string; readonly action: string },
-  recovered: { readonly reservationId: string; readonly reason: RecoveryReason }
+  reserve: { readonly subject: string; readonly action: string; readonly overagePolicy?: OveragePolicy | undefined },
+  recovered: { readonly reservationId: string | undefined; readonly reason: RecoveryReason }
 ): string =>
   `{${spendText(spend, {
     ...metadataOf(spend),
-    recovered_reservation_id: JSON.stringify(recovered.reservationId),
+    ...(recovered.reservationId === undefined
+      ? undefined
+      : { recovered_reservation_id: JSON.stringify(recovered.reservationId) }),
     recovery_reason: JSON.stringify(recovered.reason)
-  })},"${names.subject}":${reserve.subject},"${names.action}":${reserve.action}}`
+  })}${
+    reserve.overagePolicy === undefined ? "" : `,"${names.overagePolicy}":${JSON.stringify(reserve.overagePolicy)}`
+  },"${names.subject}":${reserve.subject},"${names.action}":${reserve.action}}`
 
 /** Why spend is charged by an event. All Cycles clients use the first reason. */
-export type RecoveryReason = "commit_after_reservation_expired" | "recorded_after_settlement"
+export type RecoveryReason = "commit_after_reservation_expired" | "recorded_after_settlement" | "reserve_unreachable"
 
 /** The body without the caller's metrics and metadata; nothing if it has none. */
 export const textWithoutExtras = (body: string): string | undefined => {
@@ -129,6 +134,7 @@ const names = {
   latencyMs: Operations.wireName("latencyMs"),
   subject: Operations.wireName("subject"),
   action: Operations.wireName("action"),
+  overagePolicy: Operations.wireName("overagePolicy"),
   reason: Operations.wireName("reason"),
   extendByMs: Operations.wireName("extendByMs")
 } as const

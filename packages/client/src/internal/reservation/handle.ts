@@ -7,13 +7,14 @@ import * as Amount from "@effect-cycles/protocol/Amount"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
 import * as Deferred from "effect/Deferred"
+import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import { AlreadySettled } from "../../CyclesError.ts"
 import { LeaseLost } from "../../Heartbeat.ts"
 import type { Beat } from "../lease/heartbeat.ts"
 import * as Extras from "../protocol/extras.ts"
-import type { Ticket } from "../run/ticket.ts"
+import type { Share } from "../run/ticket.ts"
 import type { Unreserved } from "../../Settlement.ts"
 import type { Prepared } from "./options.ts"
 
@@ -24,11 +25,28 @@ import type { Prepared } from "./options.ts"
 /** The source of the budget of a guarded call. */
 export type Source =
   | { readonly _tag: "Reservation"; readonly id: ReservationId }
+  /** The server can't be reached: the call runs, and an event with this id and key stem charges its spend later. */
+  | { readonly _tag: "Unreachable"; readonly id: ReservationId; readonly stem: string }
   /** No budget: the call runs, and its spend isn't charged. */
-  | { readonly _tag: "Unreserved"; readonly reason: Unreserved["reason"] }
+  | {
+      readonly _tag: "Unreserved"
+      readonly reason: Unreserved["reason"]
+      /** Runs when the settlement is decided. */
+      readonly atEnd?: Effect.Effect<void> | undefined
+    }
 
 /** The source of a call without budget. */
-export const unreserved = (reason: Unreserved["reason"]): Source => ({ _tag: "Unreserved", reason })
+export const unreserved = (reason: Unreserved["reason"], atEnd?: Effect.Effect<void>): Source => ({
+  _tag: "Unreserved",
+  reason,
+  atEnd
+})
+
+/** The id of spend in the journal, and the stem of its keys. */
+export interface Account {
+  readonly id: ReservationId
+  readonly stem: string
+}
 
 /** The recorded total. */
 export interface Recorded {
@@ -57,7 +75,7 @@ export class Handle {
   /** The lease in the heartbeat; absent in a dry run. */
   beat: Beat | undefined = undefined
   /** The share of the call in its run; absent without a run and in a dry run. */
-  ticket: Ticket | undefined = undefined
+  ticket: Share | undefined = undefined
   #recorded: Recorded | undefined = undefined
   #extras: Extras.Extras = Extras.none
   #isSpendUnknown = false
@@ -79,6 +97,18 @@ export class Handle {
   /** The id of the reservation; absent if there is none. */
   get id(): ReservationId | undefined {
     return this.source._tag === "Reservation" ? this.source.id : undefined
+  }
+
+  /** The id and the key stem of the spend; absent if nothing is charged. */
+  get account(): Account | undefined {
+    switch (this.source._tag) {
+      case "Reservation":
+        return { id: this.source.id, stem: this.prepared.stem }
+      case "Unreachable":
+        return this.source
+      case "Unreserved":
+        return undefined
+    }
   }
 
   /** The recorded total, if any. */
@@ -169,11 +199,12 @@ export class Handle {
   }
 
   #late(total: Amount.Amount): Late | undefined {
-    if (this.#settled === undefined || this.id === undefined || total.amount <= this.#settled) return undefined
+    if (this.#settled === undefined || total.amount <= this.#settled) return undefined
     const amount = Amount.make(total.unit, total.amount - this.#settled)
     this.#settled = total.amount
-    this.#lateCount += 1
     this.ticket?.chargeLate(amount.amount)
+    if (this.source._tag === "Unreserved") return undefined
+    this.#lateCount += 1
     return { amount, ordinal: this.#lateCount }
   }
 

@@ -1,7 +1,7 @@
 /** The ranges of durations and the values of policies, for the configuration and for the options of a call. */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type * as Duration from "effect/Duration"
-import type { OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
+import type { Mode, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
 import type { Problem } from "../config/time.ts"
 import { readDuration } from "../config/time.ts"
@@ -24,6 +24,8 @@ interface Literals {
   readonly heartbeat: Heartbeat
   readonly onFailure: OnFailure
   readonly onCrash: OnCrash
+  readonly mode: Mode
+  readonly onUnreachable: OnUnreachable
   readonly settle: Settle
   readonly onUnsettled: "report" | "fail"
 }
@@ -33,6 +35,8 @@ const literals: { readonly [K in keyof Literals]: ReadonlyArray<Literals[K]> } =
   heartbeat: ["warn", "failOnFinalize", "cancel"],
   onFailure: ["partial", "estimate", "release"],
   onCrash: ["expire", "recorded", "estimate"],
+  mode: ["enforce", "shadow"],
+  onUnreachable: ["fail", "allow"],
   settle: ["attempt", "wait", "background"],
   onUnsettled: ["report", "fail"]
 }

@@ -63,6 +63,8 @@ export interface Prepared {
   /** The scopes of the subject, for error responses without scopes. */
   readonly scopes: ReadonlyArray<string>
   readonly isDryRun: boolean
+  /** Why the request can't be sent; only in shadow mode, in which an invalid option doesn't stop the call. */
+  readonly invalid: InvalidRequest | undefined
   readonly policies: Policies.Policies
   /** The run of the caller, if any. */
   readonly run: Ledger | undefined
@@ -75,7 +77,12 @@ export interface Prepared {
 // prepare
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the request, or fails with every invalid option. */
+/**
+ * Makes the request, or fails with every invalid option.
+ *
+ * In shadow mode the request is a dry run with a key of its own: the server keeps the key of a dry run, and would refuse a later
+ * reserve with it.
+ */
 export const prepare = (
   config: Resolved,
   makeKey: () => string,
@@ -83,36 +90,39 @@ export const prepare = (
   options: ReserveOptions<unknown>
 ): Effect.Effect<Prepared, InvalidRequest> =>
   Effect.withFiber((fiber) => {
+    const isShadow = config.mode === "shadow"
     const policies = policiesOf(config, options)
-    if (Result.isFailure(policies)) return Effect.fail(policies.failure)
-    const { gracePeriodMs, overagePolicy, ttlMs } = policies.success
+    if (Result.isFailure(policies) && !isShadow) return Effect.fail(policies.failure)
+    const resolved = Result.getOrElse(policies, () => config.policies)
+    const { gracePeriodMs, overagePolicy, ttlMs } = resolved
     const subject = subjectOf(config.subject, fiber.getRef(CurrentSubject), options.subject)
     const run = fiber.getRef(CurrentRun)?.[TypeId]
     const runId = run?.idFor(options.idempotencyKey !== undefined)
     const key = options.idempotencyKey ?? makeKey()
     const text = Requests.reserveText({
-      idempotencyKey: key,
+      idempotencyKey: isShadow && options.idempotencyKey !== undefined ? makeKey() : key,
       subject,
       action: options.action,
       estimate: options.estimate,
       ttlMs,
       gracePeriodMs,
       overagePolicy,
-      dryRun: options.dryRun === true ? true : undefined,
+      dryRun: isShadow || options.dryRun === true ? true : undefined,
       metadata: runId === undefined ? options.metadata : { run_id: runId, ...options.metadata }
     })
-    if (Result.isFailure(text)) return Effect.fail(text.failure)
-    return Effect.map(Keys.stemOf(key), (stem): Prepared => ({
+    if (Result.isFailure(text) && !isShadow) return Effect.fail(text.failure)
+    return Effect.map(isShadow ? Effect.succeed(key) : Keys.stemOf(key), (stem): Prepared => ({
       key: checkedKey(key),
       stem,
-      isCallerSupplied: options.idempotencyKey !== undefined,
+      isCallerSupplied: options.idempotencyKey !== undefined && !isShadow,
       action: options.action,
       subject,
       estimate: options.estimate,
-      text: text.success,
+      text: Result.getOrElse(text, () => noText),
       scopes: Subject.scopes(subject),
       isDryRun: options.dryRun === true,
-      policies: policies.success,
+      invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,
+      policies: resolved,
       run,
       life: new Lifecycle("reserving", observer),
       progress: { hasLeft: false }
@@ -135,6 +145,9 @@ export const subjectOf = (
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** The text of a request that isn't sent. */
+const noText: Requests.ReserveText = { body: "", subject: "", action: "" }
 
 /** The key of a validated request. */
 const checkedKey = Brand.nominal<IdempotencyKey>()
@@ -164,6 +177,7 @@ const names = [
   "heartbeat",
   "onFailure",
   "onCrash",
+  "onUnreachable",
   "settle",
   "onUnsettled"
 ] as const

@@ -2,7 +2,7 @@
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type * as Schedule from "effect/Schedule"
-import type { CyclesConfig, OnCrash, OnFailure, Settle } from "../../CyclesConfig.ts"
+import type { CyclesConfig, Mode, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
 import { none } from "../../Subject.ts"
 import { retryPolicy } from "../config/retryPolicy.ts"
@@ -21,13 +21,22 @@ export interface Policies {
   readonly heartbeat: Heartbeat
   readonly onFailure: OnFailure
   readonly onCrash: OnCrash
+  readonly onUnreachable: OnUnreachable
   readonly settle: Settle
 }
 
 /** The options of a client or of a call that set policies. */
 export interface PolicyOptions extends Pick<
   CyclesConfig,
-  "ttl" | "extendBy" | "gracePeriod" | "maxRetryAfter" | "overagePolicy" | "onFailure" | "onCrash" | "settle"
+  | "ttl"
+  | "extendBy"
+  | "gracePeriod"
+  | "maxRetryAfter"
+  | "overagePolicy"
+  | "onFailure"
+  | "onCrash"
+  | "onUnreachable"
+  | "settle"
 > {
   /** Only a call sets it. */
   readonly heartbeat?: Heartbeat | undefined
@@ -36,6 +45,7 @@ export interface PolicyOptions extends Pick<
 /** The configuration of a client. */
 export interface Resolved {
   readonly baseUrl: string
+  readonly mode: Mode
   readonly subject: Subject
   /** The configured extension. If it is absent, a call extends by its own `ttl`. */
   readonly extendByMs: number | undefined
@@ -56,6 +66,7 @@ const defaults: Policies = {
   heartbeat: "warn",
   onFailure: "partial",
   onCrash: "expire",
+  onUnreachable: "fail",
   settle: "attempt"
 }
 
@@ -69,6 +80,7 @@ export const resolve = (
   const policies = read(reader, config, defaults, undefined)
   const resolved: Resolved = {
     baseUrl,
+    mode: reader.literal("mode", config.mode) ?? "enforce",
     subject: config.subject ?? none,
     extendByMs: config.extendBy === undefined ? undefined : policies.extendByMs,
     policies,
@@ -98,6 +110,7 @@ export const read = (
     heartbeat: reader.literal("heartbeat", options.heartbeat) ?? defaults.heartbeat,
     onFailure: reader.literal("onFailure", options.onFailure) ?? defaults.onFailure,
     onCrash: reader.literal("onCrash", options.onCrash) ?? defaults.onCrash,
+    onUnreachable: reader.literal("onUnreachable", options.onUnreachable) ?? defaults.onUnreachable,
     settle: reader.literal("settle", options.settle) ?? defaults.settle
   }
 }

@@ -82,4 +82,4 @@ export const afterRecording = (handle: Handle, hooks: SpendHooks, late: Late | u
 
 /** Whether each recorded total is journaled, so that it survives a crash. */
 export const isJournaled = (handle: Handle): boolean =>
-  handle.prepared.policies.onCrash !== "expire" && handle.id !== undefined
+  handle.prepared.policies.onCrash !== "expire" && handle.account !== undefined

@@ -3,7 +3,7 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { BudgetExceeded } from "../../CyclesError.ts"
+import type { BudgetExceeded, CyclesError } from "../../CyclesError.ts"
 import * as Listeners from "../runtime/listeners.ts"
 import type { Reference, Threshold } from "./summary.ts"
 
@@ -48,6 +48,18 @@ export type Event =
       readonly amount: Amount | undefined
       /** The error of the call. */
       readonly denial: BudgetExceeded
+    }
+  | {
+      /** A client in shadow mode didn't enforce a denial: the call runs. */
+      readonly _tag: "WouldDeny"
+      /** The run of the call. */
+      readonly run: Reference
+      /** The action of the call. */
+      readonly action: Action
+      /** The requested amount. */
+      readonly amount: Amount
+      /** The error that the call would have failed with in enforcement. */
+      readonly denial: CyclesError
     }
   | (Threshold & {
       /** The spend of a run reached one of its thresholds, with or without the option `onThreshold`. */

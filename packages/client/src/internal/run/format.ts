@@ -41,7 +41,7 @@ const rowsOf = (summary: Summary, indent: string): ReadonlyArray<Row> => {
 }
 
 const headline = (summary: Summary): string => {
-  const { calls, denials, elapsedMs, status, steps, stoppedBy, toolCalls, uncertain } = summary
+  const { calls, denials, elapsedMs, status, steps, stoppedBy, toolCalls, uncertain, wouldDeny } = summary
   const state = stoppedBy === undefined ? status : `stopped by ${printable(stoppedBy)}`
   return [
     `${state} ${status === "ended" ? "after" : "for"} ${durationText(elapsedMs)}`,
@@ -49,6 +49,7 @@ const headline = (summary: Summary): string => {
     ...(toolCalls === 0 ? [] : [plural(toolCalls, "tool call")]),
     plural(calls, "call"),
     ...(denials === 0 ? [] : [`${denials} denied`]),
+    ...(wouldDeny === 0 ? [] : [`${wouldDeny} would be denied`]),
     ...(uncertain === 0 ? [] : [`${uncertain} uncertain`])
   ].join(", ")
 }
@@ -68,6 +69,7 @@ const cellsOf = (line: Line, indent: string): ReadonlyArray<string> => [
   `${indent}${printable(`${line.action.kind} ${line.action.name}`)}`,
   plural(line.calls, "call"),
   `${line.denied} denied`,
+  line.wouldDeny === 0 ? "" : `${line.wouldDeny} would be denied`,
   line.open === 0 ? "" : `${line.open} open`,
   `reserved ${sumText(line.unit, line.estimated)}`,
   `charged ${sumText(line.unit, line.charged)}`,

@@ -11,7 +11,7 @@ import type { Action } from "@effect-cycles/protocol/Action"
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import type * as Clock from "effect/Clock"
 import type * as Stream from "effect/Stream"
-import type { BudgetExceeded } from "../../CyclesError.ts"
+import type { BudgetExceeded, CyclesError } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import type { Book } from "./book.ts"
 import { amountOf, budgetOf, emptyBook, unspent } from "./book.ts"
@@ -62,6 +62,7 @@ export class Ledger implements Account {
   readonly #counters: Counters
   readonly #startedAtMs: number
   #denials = 0
+  #wouldDeny = 0
   #isEnded = false
   #endedAtMs: number | undefined = undefined
   #stoppedBy: string | undefined = undefined
@@ -151,16 +152,29 @@ export class Ledger implements Account {
 
   /** Returns the denial of a guarded call, and counts it. */
   check(call: Call): BudgetExceeded | undefined {
-    const denial = this.#ended(call) ?? this.#uncoveredDenial(call) ?? this.#withoutRoom(call)
+    const denial = this.refusalOf(call)
     if (denial !== undefined) this.countDenial(call, denial)
     return denial
   }
 
+  /** Returns the denial of a guarded call, and doesn't count it. */
+  refusalOf(asked: Asked): BudgetExceeded | undefined {
+    return this.#ended(asked) ?? this.#uncoveredDenial(asked) ?? this.#withoutRoom(asked)
+  }
+
+  /** Returns the denial of spend that exceeds its estimate by `more`, and doesn't count it. */
+  overrunOf(asked: Asked, more: bigint): BudgetExceeded | undefined {
+    return this.#withoutRoom(asked, more)
+  }
+
   /** Checks and holds an estimate in this run and all runs around it, in one step. Returns the denial of a call. */
   admit(call: Call): Ticket | BudgetExceeded {
-    const denial = this.check(call)
-    if (denial !== undefined) return denial
-    const ticket = new Ticket(this, call)
+    return this.check(call) ?? this.ticketOf(call, this)
+  }
+
+  /** Holds an estimate without a check. */
+  ticketOf(call: Call, account: Account): Ticket {
+    const ticket = new Ticket(account, call)
     this.#emit(() => ({ _tag: "Opened", run: this.#reference, ...call }))
     return ticket
   }
@@ -256,6 +270,13 @@ export class Ledger implements Account {
     this.#denials += 1
     if (action !== undefined && amount !== undefined) this.lineOf({ action, amount }).deny()
     this.#emit(() => ({ _tag: "Denied", run: this.#reference, action, amount, denial }))
+  }
+
+  /** Counts a denial of a call that ran all the same, in shadow mode. */
+  countWouldDeny(call: Call, denial: CyclesError): void {
+    this.#wouldDeny += 1
+    this.lineOf(call).wouldDeny += 1
+    this.#emit(() => ({ _tag: "WouldDeny", run: this.#reference, ...call, denial }))
   }
 
   /** Holds an amount. A negative amount is returned. */
@@ -391,6 +412,7 @@ export class Ledger implements Account {
       lines: this.#lines.summary(),
       calls: this.#lines.total("calls"),
       denials: this.#denials,
+      wouldDeny: this.#wouldDeny,
       uncertain: this.#lines.total("uncertain"),
       steps: this.#counters.steps,
       toolCalls: this.#counters.toolCalls,

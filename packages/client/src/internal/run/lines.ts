@@ -47,6 +47,7 @@ export class Lines {
 export class Entry {
   calls = 0
   uncertain = 0
+  wouldDeny = 0
   readonly #action: Action
   readonly #unit: Unit
   readonly #clock: Clock.Clock
@@ -103,6 +104,7 @@ export class Entry {
       unit: this.#unit,
       calls: this.calls,
       denied: this.#denied,
+      wouldDeny: this.wouldDeny,
       open: this.#open,
       estimated: this.#estimated,
       charged: this.#charged,

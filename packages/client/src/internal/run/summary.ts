@@ -50,6 +50,8 @@ export interface Line {
   readonly calls: number
   /** The number of denied calls, and of streams that were cut because the budget was used up. */
   readonly denied: number
+  /** The number of denials that a client in shadow mode didn't enforce. These calls ran, and aren't in the other columns. */
+  readonly wouldDeny: number
   /** The number of calls that run now. */
   readonly open: number
   /** The sum of the estimates of admitted calls. Events have none. */
@@ -90,6 +92,11 @@ export interface Summary {
    * because the budget was used up; children excluded.
    */
   readonly denials: number
+  /**
+   * The number of denials that a client in shadow mode didn't enforce; children excluded. These calls ran, but they count
+   * neither as `calls` nor as spend, so that the run denies the same calls as in enforcement.
+   */
+  readonly wouldDeny: number
   /** The number of calls whose charge the server hasn't confirmed, or has rejected; children excluded. */
   readonly uncertain: number
   /** The number of steps: calls of language models, children included. See `Limits.steps`. */

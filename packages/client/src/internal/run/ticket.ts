@@ -27,8 +27,17 @@ export interface Account {
   readonly countDenial: (asked: Asked, denial: BudgetExceeded) => void
 }
 
+/** The methods of a ticket that the reservation of a call uses. */
+export interface Share {
+  readonly overrun: BudgetExceeded | undefined
+  readonly grow: (total: bigint) => void
+  readonly settle: (actual: bigint) => void
+  readonly chargeLate: (amount: bigint) => void
+  readonly markCertain: (isCertain: boolean) => void
+}
+
 /** The share of one guarded call in its run. */
-export class Ticket {
+export class Ticket implements Share {
   /** Whether the unit has no budget, and the run must warn about it. */
   readonly isFirstUncovered: boolean
   readonly #account: Account

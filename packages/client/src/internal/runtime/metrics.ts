@@ -16,6 +16,8 @@ const knownDecisions: ReadonlySet<string> = new Set(["ALLOW", "ALLOW_WITH_CAPS",
 
 const decisions = counterBy<string>(Telemetry.reservationsTotal, "decision")
 
+const shadowDenials = counterBy<"server" | "process" | "run">(Telemetry.shadowDenialsTotal, "by")
+
 const settlements = counterBy<Settlement["_tag"]>(Telemetry.settlementsTotal, "outcome")
 
 const heartbeats = counterBy<"extended" | "failed" | "stopped">(Telemetry.heartbeatsTotal, "outcome")
@@ -39,6 +41,18 @@ export const active = (change: 1 | -1, context: Context.Context<never>): void =>
 /** Counts a decision. */
 export const decision = (decision: string, context: Context.Context<never>): void =>
   safely(() => decisions(knownDecisions.has(decision) ? decision : "other", context))
+
+/** Counts a denial in shadow mode. */
+export const shadowDenial = (by: "server" | "process" | "run", context: Context.Context<never>): void =>
+  safely(() => shadowDenials(by, context))
+
+/** Counts a call that isn't checked in shadow mode. */
+export const shadowUnchecked = (context: Context.Context<never>): void =>
+  safely(() => Telemetry.shadowUncheckedTotal.updateUnsafe(1, context))
+
+/** Counts a call that runs although the server can't be reached. */
+export const unreachableAllowed = (context: Context.Context<never>): void =>
+  safely(() => Telemetry.unreachableAllowedTotal.updateUnsafe(1, context))
 
 /** Counts a dead letter. */
 export const unrecorded = (context: Context.Context<never>): void =>

@@ -13,7 +13,7 @@ import { nowMs } from "../config/time.ts"
 import * as Extras from "../protocol/extras.ts"
 import * as Requests from "../protocol/requests.ts"
 import type { Engine } from "../reservation/engine.ts"
-import type { Handle, Late } from "../reservation/handle.ts"
+import type { Account, Handle, Late, Source } from "../reservation/handle.ts"
 import { derived } from "../reservation/keys.ts"
 import { Lifecycle } from "../reservation/lifecycle.ts"
 import type { SpendHooks } from "../reservation/view.ts"
@@ -41,18 +41,23 @@ export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.
     if (!handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)) {
       return Effect.fail(handle.alreadySettled)
     }
-    if (prepared.isCallerSupplied) engine.keys.release(prepared.key)
+    if (prepared.isCallerSupplied && source._tag !== "Unreachable") engine.keys.release(prepared.key)
     switch (source._tag) {
       case "Reservation":
-        return isCommit ? byCommit(engine, handle, source.id, plan) : byRelease(engine, handle, source.id, plan.reason)
+        return isCommit ? byCommit(engine, handle, source, plan) : byRelease(engine, handle, source.id, plan.reason)
+      case "Unreachable":
+        return isCommit && plan.actual.amount > 0n
+          ? byCommit(engine, handle, source, plan)
+          : unspent(engine, handle, source.id)
       case "Unreserved":
-        return Effect.succeed(new Unreserved({ reason: source.reason }))
+        return Effect.as(source.atEnd ?? Effect.void, new Unreserved({ reason: source.reason }))
     }
   })
 
-const byCommit = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.Commit): Effect.Effect<Settlement> =>
+/** Charges spend: by a commit, or by an event if the server could not be reached. */
+const byCommit = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Commit): Effect.Effect<Settlement> =>
   Effect.clockWith((clock) => {
-    const spend = spendOf(engine, handle, id, plan, clock)
+    const spend = spendOf(engine, handle, source, plan, clock)
     engine.outbox.add(spend)
     return Effect.andThen(
       engine.outbox.write(spend, journalWriteMs),
@@ -76,6 +81,13 @@ const byRelease = (engine: Engine, handle: Handle, id: ReservationId, reason: st
   return policies.onCrash === "expire" ? settlement : Effect.andThen(engine.outbox.forgetOpen(id), settlement)
 }
 
+/** Nothing was spent while the server could not be reached. */
+const unspent = (engine: Engine, { prepared }: Handle, id: ReservationId): Effect.Effect<Settlement> =>
+  Effect.as(
+    prepared.policies.onCrash === "expire" ? Effect.void : engine.outbox.forgetOpen(id),
+    new Unreserved({ reason: "unreachable" })
+  )
+
 /** The attempts of a settlement. */
 interface Attempts<A extends Settlement> {
   readonly attempt: Effect.Effect<Retry.Attempt<A>>
@@ -98,7 +110,9 @@ const waitByPolicy = <A extends Settlement>(
     ticket?.markCertain(isSettled(settlement))
     return settlement
   }
-  switch (handle.prepared.policies.settle) {
+  const { settle } = handle.prepared.policies
+  // The first attempt would wait for the same server again.
+  switch (handle.source._tag === "Unreachable" && settle === "attempt" ? "background" : settle) {
     case "wait":
       return Effect.flatMap(attempt, toTheEnd)
     case "background":
@@ -118,8 +132,10 @@ const waitByPolicy = <A extends Settlement>(
 /** The settlement has ended, or a later scan continues it: stops the heartbeat and publishes the settlement. */
 const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    Metrics.active(-1, fiber.context)
-    if (handle.id !== undefined) engine.outbox.releaseEnded(handle.id)
+    if (handle.id !== undefined) {
+      Metrics.active(-1, fiber.context)
+      engine.outbox.releaseEnded(handle.id)
+    }
     if (handle.beat !== undefined) engine.heartbeat.stop(handle.beat)
     handle.ticket?.markCertain(isSettled(settlement))
     const { action, subject } = handle.prepared
@@ -130,19 +146,38 @@ const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.
 // spend
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** A source whose spend is charged. */
+type Charged = Exclude<Source, { readonly _tag: "Unreserved" }>
+
 /** The spend of a plan, with the bodies of its requests. */
-const spendOf = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.Commit, clock: Clock.Clock): Spend => {
-  const { estimate, life, stem, text } = handle.prepared
+const spendOf = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Commit, clock: Clock.Clock): Spend => {
+  const { estimate, life, policies, stem, text } = handle.prepared
+  const isReserved = source._tag === "Reservation"
   const spend: Requests.Spend = {
-    key: derived("commit", stem),
+    key: derived("commit", isReserved ? stem : source.stem),
     actual: plan.actual,
     isEstimated: plan.isEstimated,
     extras: plan.extras,
     latencyMs: nowMs(clock) - handle.startedAtMs
   }
+  if (!isReserved) {
+    const { overagePolicy } = policies
+    return makeSpend(engine, handle, source.id, spend, clock, {
+      mode: "event",
+      eventBody: Requests.eventText(
+        spend,
+        { ...text, overagePolicy },
+        { reservationId: undefined, reason: "reserve_unreachable" }
+      ),
+      makeEventBody: undefined,
+      life: recoveringLife(engine),
+      ticket: handle.ticket,
+      estimate: undefined
+    })
+  }
   const makeEventBody = () =>
-    Requests.eventText(spend, text, { reservationId: id, reason: "commit_after_reservation_expired" })
-  return makeSpend(engine, handle, id, spend, clock, {
+    Requests.eventText(spend, text, { reservationId: source.id, reason: "commit_after_reservation_expired" })
+  return makeSpend(engine, handle, source.id, spend, clock, {
     mode: "commit",
     eventBody: engine.outbox.isDurable ? makeEventBody() : undefined,
     makeEventBody,
@@ -152,9 +187,16 @@ const spendOf = (engine: Engine, handle: Handle, id: ReservationId, plan: Plan.C
   })
 }
 
+/** The lifecycle of spend that is charged by an event from the start. */
+const recoveringLife = (engine: Engine): Lifecycle => {
+  const life = new Lifecycle("pending", engine.observer)
+  life.fire("expired")
+  return life
+}
+
 /** Late spend: an event, because the commit of the reservation is already decided. */
-const lateSpendOf = (engine: Engine, handle: Handle, id: ReservationId, late: Late, clock: Clock.Clock): Spend => {
-  const { stem, text } = handle.prepared
+const lateSpendOf = (engine: Engine, handle: Handle, { id, stem }: Account, late: Late, clock: Clock.Clock): Spend => {
+  const { policies, text } = handle.prepared
   const spend: Requests.Spend = {
     key: derived(`late${late.ordinal}`, stem),
     actual: late.amount,
@@ -162,13 +204,15 @@ const lateSpendOf = (engine: Engine, handle: Handle, id: ReservationId, late: La
     extras: Extras.none,
     latencyMs: undefined
   }
-  const life = new Lifecycle("pending", engine.observer)
-  life.fire("expired")
+  const isReserved = handle.id !== undefined
   return makeSpend(engine, handle, id, spend, clock, {
     mode: "event",
-    eventBody: Requests.eventText(spend, text, { reservationId: id, reason: "recorded_after_settlement" }),
+    eventBody: Requests.eventText(spend, isReserved ? text : { ...text, overagePolicy: policies.overagePolicy }, {
+      reservationId: handle.id,
+      reason: "recorded_after_settlement"
+    }),
     makeEventBody: undefined,
-    life,
+    life: recoveringLife(engine),
     ticket: undefined,
     estimate: undefined
   })
@@ -212,10 +256,13 @@ const makeSpend = (
 /** Journals the record to commit if this process crashes now. Only with `onCrash`. */
 export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
-    const { id, prepared } = handle
-    if (id === undefined) return Effect.void
+    const { prepared, source } = handle
+    if (source._tag === "Unreserved") return Effect.void
+    const { id } = source
     const plan = Plan.forCrash(handle, Amount.zero(prepared.estimate.unit))
-    const { record } = spendOf(engine, handle, id, plan, clock)
+    // A commit of 0 returns the budget. An event of 0 would charge nothing.
+    if (source._tag === "Unreachable" && plan.actual.amount === 0n) return engine.outbox.forgetOpen(id)
+    const { record } = spendOf(engine, handle, source, plan, clock)
     return Effect.flatMap(engine.outbox.writeOpen(record), (isDurable) =>
       isDurable
         ? Effect.void
@@ -236,9 +283,10 @@ export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =
 const chargeLate = (engine: Engine, handle: Handle, late: Late): Effect.Effect<void> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
-      const { id } = handle
-      if (id === undefined) return
-      const spend = lateSpendOf(engine, handle, id, late, yield* Clock.Clock)
+      const { account } = handle
+      if (account === undefined) return
+      const { id } = account
+      const spend = lateSpendOf(engine, handle, account, late, yield* Clock.Clock)
       engine.outbox.add(spend)
       yield* engine.outbox.write(spend, journalWriteMs)
       yield* Log.warning(

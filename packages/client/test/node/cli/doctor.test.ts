@@ -36,6 +36,7 @@ describe("effect-cycles doctor", () => {
       const checks = text.out.split("\n").flatMap((line) => /^ok +(\w+)/.exec(line)?.[1] ?? [])
       expect(checks).toEqual([
         "configuration",
+        "mode",
         "timeouts",
         "reachability",
         "key",
@@ -43,6 +44,19 @@ describe("effect-cycles doctor", () => {
         "budgets",
         "clock",
         "journal"
+      ])
+    })
+  )
+
+  it.live.each<readonly [env: object, summary: RegExp]>([
+    [{}, /^enforce: denied calls don't run; calls fail if the server can't be reached$/],
+    [{ CYCLES_ON_UNREACHABLE: "allow" }, /^enforce: .* calls run if the server can't be reached$/],
+    [{ CYCLES_MODE: "shadow" }, /^shadow: every call runs, and nothing is reserved or charged$/]
+  ])("shows the mode with %j", ([variables, summary]) =>
+    Effect.gen(function* () {
+      const { env } = yield* serve
+      expect((yield* doctor({ ...env, ...variables })).of("mode")).toMatchObject([
+        { status: "ok", summary: expect.stringMatching(summary) }
       ])
     })
   )

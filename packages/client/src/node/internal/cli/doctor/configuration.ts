@@ -32,6 +32,8 @@ const variables: Readonly<Record<string, Config.Config<unknown>>> = {
   CYCLES_BASE_URL: Env.baseUrl,
   CYCLES_API_KEY: Env.secret("CYCLES_API_KEY"),
   CYCLES_ADMIN_API_KEY: Env.secret("CYCLES_ADMIN_API_KEY"),
+  CYCLES_MODE: Env.mode,
+  CYCLES_ON_UNREACHABLE: Env.onUnreachable,
   ...durations,
   CYCLES_RETRY_ENABLED: Env.flag("CYCLES_RETRY_ENABLED"),
   CYCLES_RETRY_MAX_ATTEMPTS: Env.integer("CYCLES_RETRY_MAX_ATTEMPTS", { minimum: 0, maximum: 1_000 }),
@@ -165,6 +167,21 @@ const urlFindings = (value: string | undefined): ReadonlyArray<Finding> => {
         )
       ]
     : []
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// mode
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Shows whether calls are denied, and what happens if the server can't be reached. */
+export const modeOf = (settings: Option.Option<Settings>): Finding => {
+  if (Option.isNone(settings)) return skipped("mode", "the configuration is invalid")
+  const { mode = "enforce", onUnreachable = "fail" } = settings.value.config
+  if (mode === "shadow") return ok("mode", "shadow: every call runs, and nothing is reserved or charged")
+  return ok(
+    "mode",
+    `enforce: denied calls don't run; calls ${onUnreachable === "allow" ? "run" : "fail"} if the server can't be reached`
+  )
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ const findingsOf = (env: Environment, journal: Option.Option<string>): Effect.Ef
       : { findings: skipAll(serverChecks, "the configuration is invalid") }
     const all = [
       ...(yield* Configuration.check(env)),
+      Configuration.modeOf(settings),
       ...Configuration.checkTimeouts(env, settings, online.rttMs),
       ...online.findings,
       ...(yield* Journal.check(journal, env))

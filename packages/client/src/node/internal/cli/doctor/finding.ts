@@ -3,6 +3,7 @@
 /** The checks, in their order. */
 export const checks = [
   "configuration",
+  "mode",
   "timeouts",
   "reachability",
   "key",
