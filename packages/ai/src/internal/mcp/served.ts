@@ -59,7 +59,7 @@ const serve = <Tools extends Record<string, Tool.Any>>(
   tools: inner.tools,
   handle: (name, params, toolCallId, parseOptions) =>
     Effect.gen(function* () {
-      const tool: Tools[typeof name] | undefined = inner.tools[name]
+      const tool = Object.hasOwn(inner.tools, name) ? inner.tools[name] : undefined
       if (tool === undefined) return yield* inner.handle(name, params, toolCallId, parseOptions)
       const own = yield* subjectOf(subject, Request.current(tool.name, params))
       const ambient = Subject.merge(yield* Subject.CurrentSubject, own)
