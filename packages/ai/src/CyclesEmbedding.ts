@@ -18,6 +18,7 @@ import type { Subject } from "@effect-cycles/protocol/Subject"
 import { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions, Metadata } from "effect-cycles/Cycles"
 import type { Settlement } from "effect-cycles/Settlement"
+import { Reservation } from "effect-cycles/Reservation"
 import { CurrentRun } from "effect-cycles/Run"
 import { CurrentSubject } from "effect-cycles/Subject"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
@@ -93,6 +94,7 @@ export const make = <const U extends Units = "tokens">(
         Context.get(context, CurrentSubject),
         // A function is compared by its identity: one run is one batch, and two runs with the same id are two.
         Context.get(context, CurrentRun)?.remaining,
+        options?.nested === "join" ? Context.getOrUndefined(context, Reservation)?.idempotencyKey : undefined,
         options?.batchKey?.(context)
       ]
     })

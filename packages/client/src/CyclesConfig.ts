@@ -176,6 +176,28 @@ export type OnUnreachable =
   | "allow"
 
 /**
+ * What a guard inside the body of another guard does.
+ *
+ * **Gotchas**
+ *
+ * In a run with `hold` every guard draws on the reservation of the run, with `independent` as well.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Nested =
+  /** Makes its own reservation and settles it. The `actual` of the outer guard must leave out its spend. */
+  | "independent"
+  /**
+   * Draws on the reservation of the nearest open guard around it with the same unit, and sends nothing. The `actual` of
+   * the outer guard is the total of everything inside. If there is no such guard, or not enough room in its estimate,
+   * the guard makes its own reservation.
+   */
+  | "join"
+  /** Fails with `InvalidRequest`, and sends nothing. */
+  | "reject"
+
+/**
  * The connection, and the defaults of guards and reservations.
  *
  * @category models
@@ -200,6 +222,8 @@ export interface CyclesConfig extends ClientConfig {
   readonly mode?: Mode | undefined
   /** What a guard does if the server can't be reached. Default `fail`. */
   readonly onUnreachable?: OnUnreachable | undefined
+  /** What a guard inside the body of another guard does. Default `independent`. */
+  readonly nested?: Nested | undefined
   /** How long a guard waits for its settlement. Default `attempt`. */
   readonly settle?: Settle | undefined
   /** When a settlement is retried. Default: 5 retries, with exponential backoff from 0.5 s to 30 s and jitter. */

@@ -89,6 +89,11 @@ export interface Reservation {
   /** Whether the caps allow a tool. Names are case-sensitive. */
   readonly isToolAllowed: (name: string) => boolean
   /**
+   * The total that has been recorded so far. None if nothing was recorded. It includes the spend of guards that joined
+   * this one and have ended.
+   */
+  readonly recorded: Effect.Effect<Option.Option<Recorded>>
+  /**
    * Sets the total that has been spent so far. The total is settled, regardless of how the body ends.
    *
    * **Details**
@@ -103,7 +108,20 @@ export interface Reservation {
 }
 
 /**
- * The recorded spend.
+ * The total that has been recorded so far.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recorded {
+  /** The total, in the unit of the estimate. */
+  readonly actual: Amount
+  /** Whether the amount is an estimate. */
+  readonly isEstimated: boolean
+}
+
+/**
+ * The spend to record.
  *
  * @category options
  * @since 0.1.0

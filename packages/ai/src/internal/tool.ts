@@ -167,10 +167,7 @@ const bodyOf = <T extends Tool.Any, E, R>(
     const spend = new Spend(yield* Reservation)
     yield* state.start.await
     state.spend = spend
-    return call.results.pipe(
-      Stream.takeUntil((result) => !result.preliminary),
-      Stream.provideService(Reservation, spend.reservation)
-    )
+    return Stream.takeUntil(call.results, (result) => !result.preliminary)
   })
   return Stream.concat(
     Stream.fromEffect(opened),

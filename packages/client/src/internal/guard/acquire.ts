@@ -10,6 +10,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { AlreadySettled, CyclesError, ProtocolError } from "../../CyclesError.ts"
 import { BudgetExceeded, isBudgetExceeded } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
@@ -23,6 +24,7 @@ import { writeOpen } from "../settlement/settle.ts"
 import { continueInBackground, isForeign } from "./abandoned.ts"
 import { withinRun } from "./admit.ts"
 import { withRemaining } from "./remaining.ts"
+import * as Nested from "./nested.ts"
 import { assertOpen } from "./repeated.ts"
 import type { Response } from "./request.ts"
 import { send, withoutId } from "./request.ts"
@@ -39,8 +41,42 @@ export const acquire = (
   engine: Engine,
   restore: Restore,
   prepared: Prepared
+): Effect.Effect<Handle, CyclesError | AlreadySettled> =>
+  Effect.withFiber((fiber) => {
+    if (engine.shadow !== undefined) return engine.shadow.acquire(restore, prepared)
+    const place = Nested.placeOf(fiber.context, prepared)
+    return place === undefined
+      ? reserve(engine, restore, prepared)
+      : Effect.andThen(
+          Nested.refusal(prepared, place),
+          Effect.suspend(() => nested(engine, restore, prepared, place, fiber))
+        )
+  })
+
+/** Joins the guard around the call, draws on the reservation of its run, or makes a reservation. */
+const nested = (
+  engine: Engine,
+  restore: Restore,
+  prepared: Prepared,
+  place: Nested.Place,
+  fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<Handle, CyclesError | AlreadySettled> => {
-  if (engine.shadow !== undefined) return engine.shadow.acquire(restore, prepared)
+  const joined = Nested.join(engine, prepared, place, fiber)
+  const within = joined === undefined ? place.guard : undefined
+  return Effect.map(joined ?? reserve(engine, restore, prepared, place), (handle) => {
+    handle.outer = place.outer
+    handle.within = within
+    return handle
+  })
+}
+
+/** Makes a reservation, or draws on the reservation of the run, if it holds one. */
+const reserve = (
+  engine: Engine,
+  restore: Restore,
+  prepared: Prepared,
+  place?: Nested.Place
+): Effect.Effect<Handle, CyclesError | AlreadySettled> => {
   const { isCallerSupplied, key } = prepared
   const asked = Unreachable.whenReachable(engine, prepared, request(engine, prepared))
   const response = Effect.onInterrupt(restore(asked), () =>
@@ -57,7 +93,14 @@ export const acquire = (
   // Every guarded call runs this, so it avoids a generator.
   if (!isCallerSupplied) {
     return explained(
-      withinRun(prepared, orAllowed(Effect.flatMap(response, (response) => accept(engine, prepared, response))))
+      withinRun(
+        prepared,
+        drawing(
+          prepared,
+          place?.hold,
+          orAllowed(Effect.flatMap(response, (response) => accept(engine, prepared, response)))
+        )
+      )
     )
   }
   const acquired = Effect.gen(function* () {
@@ -67,11 +110,22 @@ export const acquire = (
   })
   return Effect.suspend(() => {
     engine.keys.acquire(key)
-    return Effect.onError(explained(withinRun(prepared, orAllowed(acquired))), () =>
-      Effect.sync(() => engine.keys.release(key))
-    )
+    const own = drawing(prepared, place?.hold, orAllowed(acquired))
+    return Effect.onError(explained(withinRun(prepared, own)), () => Effect.sync(() => engine.keys.release(key)))
   })
 }
+
+/** Draws on the reservation of the run. Without one, or without room, runs `otherwise`. */
+const drawing = <E>(
+  prepared: Prepared,
+  hold: Handle | undefined,
+  otherwise: Effect.Effect<Handle, E>
+): Effect.Effect<Handle, E | AlreadySettled> =>
+  hold === undefined
+    ? otherwise
+    : Effect.withFiber(
+        (fiber): Effect.Effect<Handle, E | AlreadySettled> => Nested.drawOnRun(prepared, hold, fiber) ?? otherwise
+      )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the request

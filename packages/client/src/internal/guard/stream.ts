@@ -162,15 +162,12 @@ class Meter<A, V extends Amount.Unit> {
     }
   }
 
-  /** Records the total so far, unless the body itself has recorded more. */
+  /** Records the total so far. If the body itself has recorded more, that counts. */
   #record(handle: Handle): Late | undefined {
     const amount = this.#total()
     if (amount === undefined) return undefined
     const total = Result.getOrThrow(handle.inUnit(amount))
-    const { recorded } = handle
-    return recorded !== undefined && recorded.amount.amount >= total.amount
-      ? undefined
-      : Result.getOrThrow(handle.record(() => ({ actual: total })))
+    return handle.meter(total)
   }
 
   /** The total so far in the unit of the estimate. */

@@ -6,7 +6,7 @@ import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import type { OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
+import type { Nested, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
 import type { AlreadySettled } from "../../CyclesError.ts"
 import type { Heartbeat, LeaseLost } from "../../Heartbeat.ts"
 import type { Metadata } from "../../Reservation.ts"
@@ -45,6 +45,8 @@ export interface LeaseOptions<H = Heartbeat, R = never> {
   readonly onCrash?: OnCrash | undefined
   /** What the guard does if the server can't be reached. Default: the client's, `fail`. */
   readonly onUnreachable?: OnUnreachable | undefined
+  /** What the guard does inside the body of another guard. Default: the client's, `independent`. */
+  readonly nested?: Nested | undefined
   /** How long the guard waits for its settlement. Default: the client's, `attempt`. */
   readonly settle?: Settle | undefined
   /**

@@ -97,14 +97,21 @@ export const eventText = (
     ...metadataOf(spend),
     ...(recovered.reservationId === undefined
       ? undefined
-      : { recovered_reservation_id: JSON.stringify(recovered.reservationId) }),
+      : {
+          [recovered.reason === "joined_after_settlement" ? "joined_reservation_id" : "recovered_reservation_id"]:
+            JSON.stringify(recovered.reservationId)
+        }),
     recovery_reason: JSON.stringify(recovered.reason)
   })}${
     reserve.overagePolicy === undefined ? "" : `,"${names.overagePolicy}":${JSON.stringify(reserve.overagePolicy)}`
   },"${names.subject}":${reserve.subject},"${names.action}":${reserve.action}}`
 
 /** Why spend is charged by an event. All Cycles clients use the first reason. */
-export type RecoveryReason = "commit_after_reservation_expired" | "recorded_after_settlement" | "reserve_unreachable"
+export type RecoveryReason =
+  | "commit_after_reservation_expired"
+  | "recorded_after_settlement"
+  | "reserve_unreachable"
+  | "joined_after_settlement"
 
 /** The body without the caller's metrics and metadata; nothing if it has none. */
 export const textWithoutExtras = (body: string): string | undefined => {
@@ -140,7 +147,12 @@ const names = {
 } as const
 
 /** The metadata fields that the client itself adds. */
-const ownMetadata: ReadonlySet<string> = new Set(["actual_source", "recovered_reservation_id", "recovery_reason"])
+const ownMetadata: ReadonlySet<string> = new Set([
+  "actual_source",
+  "recovered_reservation_id",
+  "joined_reservation_id",
+  "recovery_reason"
+])
 
 const metadataOf = ({ extras, isEstimated }: Spend): Fields =>
   isEstimated ? { ...extras.metadata, actual_source: '"estimate"' } : extras.metadata

@@ -17,6 +17,9 @@ import * as Extras from "../protocol/extras.ts"
 import type { Share } from "../run/ticket.ts"
 import type { Unreserved } from "../../Settlement.ts"
 import type { Prepared } from "./options.ts"
+import { inUnit } from "./inUnit.ts"
+import type { Draw, Owner } from "./shared.ts"
+import { Shared } from "./shared.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -27,6 +30,8 @@ export type Source =
   | { readonly _tag: "Reservation"; readonly id: ReservationId }
   /** The server can't be reached: the call runs, and an event with this id and key stem charges its spend later. */
   | { readonly _tag: "Unreachable"; readonly id: ReservationId; readonly stem: string }
+  /** A part of the reservation of an outer guard, or of a run. `id` is the id of that reservation. */
+  | { readonly _tag: "Joined"; readonly id: ReservationId; readonly draw: Draw<Handle> }
   /** No budget: the call runs, and its spend isn't charged. */
   | {
       readonly _tag: "Unreserved"
@@ -66,7 +71,7 @@ export interface Late {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The state of a reservation in this process. */
-export class Handle {
+export class Handle implements Owner {
   readonly prepared: Prepared
   readonly response: ReservationCreateResponse
   readonly source: Source
@@ -76,7 +81,18 @@ export class Handle {
   beat: Beat | undefined = undefined
   /** The share of the call in its run; absent without a run and in a dry run. */
   ticket: Share | undefined = undefined
+  /** The guard around it whose spend includes the spend of this one. Only with `nested: "join"`. */
+  within: Handle | undefined = undefined
+  #outer: Handle | undefined = undefined
   #recorded: Recorded | undefined = undefined
+  /** The total that the guard of a stream has measured. */
+  #metered: Amount.Amount | undefined = undefined
+  /** The parts of the reservation that joined calls use. */
+  #shared: Shared<Handle> | undefined = undefined
+  /** The spend of joined calls that have reservations of their own, because there was no room. */
+  #apart: bigint | undefined = undefined
+  /** Whether the spend of a joined call went into the reservation around it. */
+  #isDrawn = false
   #extras: Extras.Extras = Extras.none
   #isSpendUnknown = false
   #lost: LeaseLost | undefined = undefined
@@ -104,6 +120,8 @@ export class Handle {
     switch (this.source._tag) {
       case "Reservation":
         return { id: this.source.id, stem: this.prepared.stem }
+      case "Joined":
+        return { id: this.source.id, stem: this.prepared.stem }
       case "Unreachable":
         return this.source
       case "Unreserved":
@@ -111,9 +129,18 @@ export class Handle {
     }
   }
 
+  /** The id of the reservation that the spend belongs to: its own, or the one that it is drawn from. */
+  get reservationId(): ReservationId | undefined {
+    return this.source._tag === "Joined" ? this.source.id : this.id
+  }
+
   /** The recorded total, if any. */
   get recorded(): Recorded | undefined {
-    return this.#recorded
+    const metered = this.#metered === undefined ? undefined : this.withoutApart(this.#metered)
+    const recorded = this.#recorded
+    return metered === undefined || (recorded !== undefined && recorded.amount.amount >= metered.amount)
+      ? recorded
+      : { amount: metered, isEstimated: false }
   }
 
   /** The recorded metrics. */
@@ -146,8 +173,17 @@ export class Handle {
   ): Result.Result<Late | undefined, Amount.UnitMismatch> {
     return this.#spend(() => {
       const { actual, isEstimated } = read()
-      return Result.map(this.inUnit(actual), (amount): Recorded => ({ amount, isEstimated: isEstimated === true }))
+      return Result.map(this.inUnit(actual), (amount): Recorded => ({
+        amount: this.withoutApart(amount),
+        isEstimated: isEstimated === true
+      }))
     })
+  }
+
+  /** Sets the total that the guard of a stream has measured. The larger one of it and the recorded total counts. */
+  meter(total: Amount.Amount): Late | undefined {
+    this.#metered = total
+    return this.#afterSpend()
   }
 
   /** Adds to the recorded total and returns the late part, if any. */
@@ -172,16 +208,9 @@ export class Handle {
     this.#isSpendUnknown = true
   }
 
-  /**
-   * Returns the caller's amount if it has the unit of the estimate. Also accepts another object with the fields of an amount,
-   * which the compiler refuses, so that known spend isn't lost. Throws if the value isn't an amount.
-   */
+  /** Returns the caller's amount if it has the unit of the estimate. Throws if the value isn't an amount. */
   inUnit(given: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> {
-    const { unit } = this.prepared.estimate
-    const amount = Amount.isAmount(given) ? given : amountOf(given)
-    return amount.unit === unit
-      ? Result.succeed(amount)
-      : Result.fail(new Amount.UnitMismatch({ expected: unit, actual: amount.unit }))
+    return inUnit(this.prepared.estimate.unit, given)
   }
 
   /** Computes the total. The spend is unknown during the computation, and stays unknown if it throws or fails. */
@@ -194,18 +223,137 @@ export class Handle {
     if (Result.isFailure(recorded)) return Result.fail(recorded.failure)
     this.#isSpendUnknown = wasUnknown
     this.#recorded = recorded.success
-    this.ticket?.grow(recorded.success.amount.amount)
-    return Result.succeed(this.#late(recorded.success.amount))
+    return Result.succeed(this.#afterSpend())
   }
 
-  #late(total: Amount.Amount): Late | undefined {
-    if (this.#settled === undefined || total.amount <= this.#settled) return undefined
-    const amount = Amount.make(total.unit, total.amount - this.#settled)
-    this.#settled = total.amount
-    this.ticket?.chargeLate(amount.amount)
-    if (this.source._tag === "Unreserved") return undefined
+  /** The total has changed: holds more in the run, and returns the late part, if any. */
+  #afterSpend(): Late | undefined {
+    const total = this.recordedAmount
+    if (this.ticket !== undefined) this.ticket.grow(total - this.drawn)
+    this.onGrown()
+    return this.#late(total)
+  }
+
+  #late(total: bigint): Late | undefined {
+    const { source } = this
+    if (this.#settled === undefined || total <= this.#settled) return undefined
+    const more = total - this.#settled
+    this.#settled = total
+    this.ticket?.chargeLate(more)
+    if (source._tag === "Unreserved") return undefined
+    if (source._tag === "Joined" && source.draw.add(more)) return undefined
+    if (source._tag !== "Joined") this.within?.addApart(more)
     this.#lateCount += 1
-    return { amount, ordinal: this.#lateCount }
+    return { amount: Amount.make(this.prepared.estimate.unit, more), ordinal: this.#lateCount }
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // joined calls
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** The nearest open guard around this one. */
+  get outer(): Handle | undefined {
+    // Guards that have ended are dropped, so that a fiber that outlives them doesn't keep them.
+    this.#outer = this.#outer?.nearestOpen
+    return this.#outer
+  }
+
+  set outer(outer: Handle | undefined) {
+    this.#outer = outer
+  }
+
+  /** This guard, or else the nearest open one around it. */
+  get nearestOpen(): Handle | undefined {
+    return this.isDecided ? this.outer : this
+  }
+
+  /** The open reservation that the spend goes to. Absent without a reservation, and if that one is decided. */
+  get root(): Handle | undefined {
+    switch (this.source._tag) {
+      case "Reservation":
+      case "Unreachable":
+        return this.isDecided ? undefined : this
+      case "Joined":
+        return this.source.draw.shared.current?.owner.root
+      case "Unreserved":
+        return undefined
+    }
+  }
+
+  /** Whether calls inside can draw on the reservation. */
+  get canLend(): boolean {
+    const { root } = this
+    return !this.isDecided && root !== undefined && root.lost === undefined
+  }
+
+  /** The part of the reservation that joined calls use. */
+  get shared(): Shared<Handle> {
+    return (this.#shared ??= new Shared<Handle>(this, this.prepared.estimate.amount))
+  }
+
+  /** Draws an estimate for a call inside. The caller has checked that there is room. */
+  drawFor(estimate: bigint, action: string): Source {
+    const id = this.account?.id
+    return id === undefined ? unreserved("dry run") : { _tag: "Joined", id, draw: this.shared.draw(estimate, action) }
+  }
+
+  /** The spend of joined calls that have ended. */
+  get drawn(): bigint {
+    return this.#shared?.drawn ?? 0n
+  }
+
+  /** The known spend of joined calls that are open. */
+  get openSpend(): bigint {
+    return this.#shared?.known ?? 0n
+  }
+
+  /** The joined calls by action, if there are any. */
+  get lines(): Shared<Handle>["lines"] | undefined {
+    return this.#shared?.lines
+  }
+
+  /** The recorded amount, or 0. */
+  get recordedAmount(): bigint {
+    return this.recorded?.amount.amount ?? 0n
+  }
+
+  /** Whether the spend of a joined call went into the reservation around it. If not, it is charged as an event. */
+  get isDrawn(): boolean {
+    return this.#isDrawn
+  }
+
+  /** A joined call has ended: its spend is recorded spend of this one. */
+  onDrawn(amount: bigint, isEstimated: boolean): void {
+    const { unit } = this.prepared.estimate
+    const recorded = this.#recorded
+    // A call that has spent nothing isn't spend of this one.
+    if (amount === 0n && recorded === undefined) return
+    this.#recorded = {
+      amount: Amount.sum(recorded?.amount ?? Amount.zero(unit), Amount.make(unit, amount)),
+      isEstimated: isEstimated || recorded?.isEstimated === true
+    }
+    this.onGrown()
+  }
+
+  /** The known spend has grown: the reservation that it is drawn from knows it, too. */
+  onGrown(): void {
+    if (this.source._tag === "Joined" && !this.isDecided) this.source.draw.grow(this.recordedAmount + this.openSpend)
+  }
+
+  /** A joined call has its own reservation: the total of this one includes its spend, and its own share doesn't. */
+  addApart(amount: bigint): void {
+    if (amount === 0n || this.prepared.isRunHold) return
+    this.#apart = (this.#apart ?? 0n) + amount
+    if (!this.isDecided) this.#recorded ??= { amount: Amount.zero(this.prepared.estimate.unit), isEstimated: false }
+    const around = this.source._tag === "Joined" ? this.source.draw.shared.current?.owner : this.within
+    around?.addApart(amount)
+  }
+
+  /** The part of a total that this reservation pays: without the reservations inside, and at least the drawn spend. */
+  withoutApart(total: Amount.Amount): Amount.Amount {
+    if (this.#apart === undefined && this.#shared === undefined) return total
+    const own = total.amount - (this.#apart ?? 0n)
+    return Amount.make(total.unit, own > this.drawn ? own : this.drawn)
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -215,14 +363,15 @@ export class Handle {
   /** Marks the lease as lost. Returns the error the first time, and nothing after the settlement is decided. */
   markLost(reason: string): LeaseLost | undefined {
     if (this.isDecided || this.#lost !== undefined) return undefined
-    this.#lost = new LeaseLost({ reservationId: this.id ?? "", reason })
+    this.#lost = new LeaseLost({ reservationId: this.reservationId ?? "", reason })
     if (this.#onLost !== undefined) Deferred.doneUnsafe(this.#onLost, Exit.succeed(this.#lost))
+    if (this.#shared !== undefined) for (const draw of this.#shared.open) draw.onLost?.(reason)
     return this.#lost
   }
 
   /** Completes when the lease is lost. Only with the policy `cancel`. */
   get onLost(): Deferred.Deferred<LeaseLost> | undefined {
-    if (this.prepared.policies.heartbeat !== "cancel" || this.id === undefined) return undefined
+    if (this.prepared.policies.heartbeat !== "cancel" || this.reservationId === undefined) return undefined
     if (this.#onLost === undefined) {
       this.#onLost = Deferred.makeUnsafe<LeaseLost>()
       if (this.#lost !== undefined) Deferred.doneUnsafe(this.#onLost, Exit.succeed(this.#lost))
@@ -235,18 +384,27 @@ export class Handle {
   // -------------------------------------------------------------------------------------------------------------------
 
   /** Decides the settlement. Returns false if it was decided before. `settled` is the amount to commit. */
-  decide(event: "commitDecided" | "releaseDecided", settled: bigint): boolean {
+  decide(event: "commitDecided" | "releaseDecided", settled: bigint, isEstimated: boolean): boolean {
     if (this.#settled !== undefined) return false
+    const { source } = this
     this.#settled = settled
     this.#settledBy = event === "commitDecided" ? "commit" : "release"
     if (this.id !== undefined) this.prepared.life.fire(event)
-    this.ticket?.settle(settled)
+    const own = settled - this.drawn
+    this.ticket?.settle(own)
+    if (source._tag === "Joined") {
+      this.#shared?.close(source.draw.shared)
+      this.#isDrawn = source.draw.end({ actual: settled, own, isEstimated })
+    } else {
+      this.#shared?.close(undefined)
+      if (source._tag !== "Unreserved") this.within?.addApart(settled)
+    }
     return true
   }
 
   /** The error of a second attempt to settle. */
   get alreadySettled(): AlreadySettled {
-    return new AlreadySettled({ reservationId: this.id ?? "", by: this.#settledBy })
+    return new AlreadySettled({ reservationId: this.reservationId ?? "", by: this.#settledBy })
   }
 
   /** Returns true once: the caller that receives true runs `onSettled`. */
@@ -255,18 +413,4 @@ export class Handle {
     this.#hasAnnounced = true
     return isFirst
   }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
-
-const amountOf = (given: unknown): Amount.Amount => {
-  if (typeof given === "object" && given !== null && "unit" in given && "amount" in given) {
-    const { amount, unit } = given
-    if (typeof unit === "string" && (typeof amount === "bigint" || typeof amount === "number")) {
-      return Amount.make(unit, amount)
-    }
-  }
-  throw new TypeError("The spend must be an amount as Amount.tokens, Amount.usd and the like make it")
 }

@@ -1,7 +1,7 @@
 /** The ranges of durations and the values of policies, for the configuration and for the options of a call. */
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type * as Duration from "effect/Duration"
-import type { Mode, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
+import type { Mode, Nested, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
 import type { Problem } from "../config/time.ts"
 import { readDuration } from "../config/time.ts"
@@ -26,6 +26,7 @@ interface Literals {
   readonly onCrash: OnCrash
   readonly mode: Mode
   readonly onUnreachable: OnUnreachable
+  readonly nested: Nested
   readonly settle: Settle
   readonly onUnsettled: "report" | "fail"
 }
@@ -37,6 +38,7 @@ const literals: { readonly [K in keyof Literals]: ReadonlyArray<Literals[K]> } =
   onCrash: ["expire", "recorded", "estimate"],
   mode: ["enforce", "shadow"],
   onUnreachable: ["fail", "allow"],
+  nested: ["independent", "join", "reject"],
   settle: ["attempt", "wait", "background"],
   onUnsettled: ["report", "fail"]
 }

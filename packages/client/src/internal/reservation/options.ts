@@ -45,6 +45,8 @@ export interface ReserveOptions<R = never> extends LeaseOptions<R> {
   readonly subject?: Subject.Subject | undefined
   readonly idempotencyKey?: string | undefined
   readonly metadata?: Metadata | undefined
+  /** Whether this is the reservation of a run. It stands outside of the ledgers of runs. */
+  readonly isRunHold?: boolean | undefined
   /** Only with `withCycles`; validated with the other options. */
   readonly onUnsettled?: "report" | "fail" | undefined
 }
@@ -66,6 +68,8 @@ export interface Prepared {
   /** Why the request can't be sent; only in shadow mode, in which an invalid option doesn't stop the call. */
   readonly invalid: InvalidRequest | undefined
   readonly policies: Policies.Policies
+  /** Whether this is the reservation of a run. */
+  readonly isRunHold: boolean
   /** The run of the caller, if any. */
   readonly run: Ledger | undefined
   readonly life: Lifecycle
@@ -96,7 +100,8 @@ export const prepare = (
     const resolved = Result.getOrElse(policies, () => config.policies)
     const { gracePeriodMs, overagePolicy, ttlMs } = resolved
     const subject = subjectOf(config.subject, fiber.getRef(CurrentSubject), options.subject)
-    const run = fiber.getRef(CurrentRun)?.[TypeId]
+    const isRunHold = options.isRunHold === true
+    const run = isRunHold ? undefined : fiber.getRef(CurrentRun)?.[TypeId]
     const runId = run?.idFor(options.idempotencyKey !== undefined)
     const key = options.idempotencyKey ?? makeKey()
     const text = Requests.reserveText({
@@ -123,6 +128,7 @@ export const prepare = (
       isDryRun: options.dryRun === true,
       invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,
       policies: resolved,
+      isRunHold,
       run,
       life: new Lifecycle("reserving", observer),
       progress: { hasLeft: false }
@@ -178,6 +184,7 @@ const names = [
   "onFailure",
   "onCrash",
   "onUnreachable",
+  "nested",
   "settle",
   "onUnsettled"
 ] as const

@@ -2,7 +2,7 @@
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type * as Schedule from "effect/Schedule"
-import type { CyclesConfig, Mode, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
+import type { CyclesConfig, Mode, Nested, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
 import { none } from "../../Subject.ts"
 import { retryPolicy } from "../config/retryPolicy.ts"
@@ -22,6 +22,7 @@ export interface Policies {
   readonly onFailure: OnFailure
   readonly onCrash: OnCrash
   readonly onUnreachable: OnUnreachable
+  readonly nested: Nested
   readonly settle: Settle
 }
 
@@ -36,6 +37,7 @@ export interface PolicyOptions extends Pick<
   | "onFailure"
   | "onCrash"
   | "onUnreachable"
+  | "nested"
   | "settle"
 > {
   /** Only a call sets it. */
@@ -67,6 +69,7 @@ const defaults: Policies = {
   onFailure: "partial",
   onCrash: "expire",
   onUnreachable: "fail",
+  nested: "independent",
   settle: "attempt"
 }
 
@@ -111,6 +114,7 @@ export const read = (
     onFailure: reader.literal("onFailure", options.onFailure) ?? defaults.onFailure,
     onCrash: reader.literal("onCrash", options.onCrash) ?? defaults.onCrash,
     onUnreachable: reader.literal("onUnreachable", options.onUnreachable) ?? defaults.onUnreachable,
+    nested: reader.literal("nested", options.nested) ?? defaults.nested,
     settle: reader.literal("settle", options.settle) ?? defaults.settle
   }
 }

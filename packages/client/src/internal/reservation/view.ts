@@ -1,13 +1,15 @@
 /** The `Reservation` of a guarded body: the response to the reserve, with `record` and `add`. */
-import type * as Amount from "@effect-cycles/protocol/Amount"
+import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Caps from "@effect-cycles/protocol/Caps"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { RecordOptions, Reservation } from "../../Reservation.ts"
+import type { Recorded, RecordOptions, Reservation } from "../../Reservation.ts"
 import type { InvalidRequest } from "../../CyclesError.ts"
 import * as Extras from "../protocol/extras.ts"
 import * as Log from "../runtime/log.ts"
-import type { Handle, Late } from "./handle.ts"
+import type { Late } from "./handle.ts"
+import { Handle } from "./handle.ts"
 
 /** The effects of recording spend. Both always succeed. */
 export interface SpendHooks {
@@ -22,7 +24,9 @@ export interface SpendHooks {
 /** Makes the public reservation. It is a plain object, so that a program can wrap and copy it. */
 export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
   const { prepared, response } = handle
-  return {
+  const view: Reservation & { readonly [handleKey]: Handle } = {
+    // A copy of the reservation keeps it.
+    [handleKey]: handle,
     "~effect-cycles/Reservation": "~effect-cycles/Reservation",
     id: response.reservationId,
     idempotencyKey: prepared.key,
@@ -34,9 +38,31 @@ export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
     scopes: response.affectedScopes,
     balances: response.balances ?? none,
     isToolAllowed: (name) => response.caps === undefined || Caps.isToolAllowed(response.caps, name),
+    recorded: Effect.sync(() => recordedBy(handle)),
     record: (options) => record(handle, hooks, options),
     add: (amount) => Effect.suspend(() => recorded(handle, hooks, handle.add(amount)))
   }
+  return view
+}
+
+/** The property of a reservation that identifies its guard. */
+const handleKey: unique symbol = Symbol.for("effect-cycles/Reservation/handle")
+
+/** The handle of a reservation, or of a copy of it. */
+export const handleOf = (reservation: unknown): Handle | undefined => {
+  if (typeof reservation !== "object" || reservation === null || !(handleKey in reservation)) return undefined
+  const handle = reservation[handleKey]
+  return handle instanceof Handle ? handle : undefined
+}
+
+const recordedBy = ({ lines, prepared, recorded }: Handle): Option.Option<Recorded> => {
+  if (recorded !== undefined) {
+    return Option.some({ actual: recorded.amount, isEstimated: recorded.isEstimated })
+  }
+  // Joined calls that have spent nothing are known spend, too.
+  return lines === undefined || lines.size === 0
+    ? Option.none()
+    : Option.some({ actual: Amount.zero(prepared.estimate.unit), isEstimated: false })
 }
 
 const none: Reservation["balances"] = []
@@ -77,9 +103,9 @@ const recorded = (
 /** Journals the new total, or charges the late part. */
 export const afterRecording = (handle: Handle, hooks: SpendHooks, late: Late | undefined): Effect.Effect<void> => {
   if (late !== undefined) return hooks.onLate(handle, late)
-  return isJournaled(handle) && !handle.isDecided ? hooks.onRecorded(handle) : Effect.void
+  return isJournaled(handle) ? hooks.onRecorded(handle) : Effect.void
 }
 
-/** Whether each recorded total is journaled, so that it survives a crash. */
-export const isJournaled = (handle: Handle): boolean =>
-  handle.prepared.policies.onCrash !== "expire" && handle.account !== undefined
+/** Whether each recorded total is journaled, so that it survives a crash. False after the settlement was decided. */
+export const isJournaled = ({ root }: Handle): boolean =>
+  root !== undefined && root.prepared.policies.onCrash !== "expire"

@@ -20,11 +20,12 @@ import { denialOf } from "./denial.ts"
 import type { Event } from "./events.ts"
 import { Readers } from "./events.ts"
 import type { Checked, Step, ToolCall } from "./limits.ts"
+import type { Lender } from "./lender.ts"
 import { Counters } from "./limits.ts"
 import type { Call, Entry } from "./lines.ts"
 import { Lines } from "./lines.ts"
 import type { Reference, Summary, Threshold } from "./summary.ts"
-import type { Account, Asked } from "./ticket.ts"
+import type { Account, Asked, Share } from "./ticket.ts"
 import { Ticket } from "./ticket.ts"
 
 /** The settings of a run, validated. */
@@ -49,10 +50,12 @@ export interface Settings {
 export class Ledger implements Account {
   readonly id: string
   readonly name: string
+  /** The reservations that the run holds. */
+  readonly lenders = new Map<Amount.Unit, Lender>()
   readonly #settings: Settings
   readonly #parent: Ledger | undefined
   /** This run and the runs around it. */
-  readonly #chain: ReadonlyArray<Ledger>
+  readonly chain: ReadonlyArray<Ledger>
   readonly #books = new Map<Amount.Unit, Book>()
   readonly #children: Array<Ledger> = []
   readonly #uncovered = new Set<Amount.Unit>()
@@ -70,7 +73,7 @@ export class Ledger implements Account {
   constructor(settings: Settings) {
     this.#settings = settings
     this.#parent = settings.parent
-    this.#chain = settings.parent === undefined ? [this] : [this, ...settings.parent.#chain]
+    this.chain = settings.parent === undefined ? [this] : [this, ...settings.parent.chain]
     this.id = settings.id
     this.name = settings.name
     this.#reference = { id: settings.id, name: settings.name }
@@ -139,7 +142,7 @@ export class Ledger implements Account {
 
   /** Whether a denial is one of the server, of this run, or of a run around or inside it. */
   isConcernedBy({ run }: BudgetExceeded): boolean {
-    return run === undefined || this.#chain.some(({ id }) => id === run.id) || this.#hasChild(run.id)
+    return run === undefined || this.chain.some(({ id }) => id === run.id) || this.#hasChild(run.id)
   }
 
   #hasChild(id: string): boolean {
@@ -172,9 +175,9 @@ export class Ledger implements Account {
     return this.check(call) ?? this.ticketOf(call, this)
   }
 
-  /** Holds an estimate without a check. */
-  ticketOf(call: Call, account: Account): Ticket {
-    const ticket = new Ticket(account, call)
+  /** Holds an estimate without a check. A joined call takes it from the ticket of the guard that it joins. */
+  ticketOf(call: Call, account: Account, lender?: Share): Ticket {
+    const ticket = new Ticket(account, call, lender instanceof Ticket ? lender : undefined)
     this.#emit(() => ({ _tag: "Opened", run: this.#reference, ...call }))
     return ticket
   }
@@ -196,6 +199,15 @@ export class Ledger implements Account {
     return denial
   }
 
+  /**
+   * Admits a call that joins a guard. The run of that guard, and the runs around it, hold the amount already. Returns
+   * nothing if a run below them has no room.
+   */
+  join(call: Call, guard: { readonly run: Ledger | undefined; readonly ticket: Share | undefined }) {
+    const denial = this.#ended(call) ?? this.#uncoveredDenial(call) ?? this.#withoutRoom(call, undefined, guard.run)
+    return denial === undefined ? this.ticketOf(call, this, guard.ticket) : undefined
+  }
+
   /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
   checkOverrun(call: Call, more: bigint): BudgetExceeded | undefined {
     const denial = this.#withoutRoom(call, more)
@@ -206,14 +218,14 @@ export class Ledger implements Account {
   /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
   markUncovered(unit: Amount.Unit): boolean {
     if (this.#uncovered.has(unit)) return false
-    for (const run of this.#chain) if (run.#books.get(unit)?.allocated !== undefined) return false
-    for (const run of this.#chain) run.#uncovered.add(unit)
+    for (const run of this.chain) if (run.#books.get(unit)?.allocated !== undefined) return false
+    for (const run of this.chain) run.#uncovered.add(unit)
     return true
   }
 
   /** The denial by the nearest run that has ended. */
   #ended(asked: Request): BudgetExceeded | undefined {
-    for (const run of this.#chain) if (run.#isEnded) return run.#deny("RUN_ENDED", asked, undefined)
+    for (const run of this.chain) if (run.#isEnded) return run.#deny("RUN_ENDED", asked, undefined)
     return undefined
   }
 
@@ -225,7 +237,7 @@ export class Ledger implements Account {
     const other = sameSpend.get(asked.amount.unit)
     if (other === undefined) return undefined
     let denying: Ledger | undefined
-    for (const run of this.#chain) {
+    for (const run of this.chain) {
       if (run.#books.get(asked.amount.unit)?.allocated !== undefined) return undefined
       if (denying !== undefined || run.#settings.uncovered === "allow") continue
       if (run.#books.get(other)?.allocated !== undefined) denying = run
@@ -234,9 +246,10 @@ export class Ledger implements Account {
   }
 
   /** The denial by the nearest run that has less than the amount left. */
-  #withoutRoom(asked: Asked, amount = asked.amount.amount): BudgetExceeded | undefined {
+  #withoutRoom(asked: Asked, amount = asked.amount.amount, upTo?: Ledger): BudgetExceeded | undefined {
     const { unit } = asked.amount
     for (const { left, run } of this.#ceilings(unit)) {
+      if (run === upTo) return undefined
       if (amount > left) return run.#deny("RUN_BUDGET_EXCEEDED", asked, left)
     }
     return undefined
@@ -248,7 +261,7 @@ export class Ledger implements Account {
 
   /** The runs with a budget that limits this one. Above a carved budget the room is already held. */
   *#ceilings(unit: Amount.Unit): Iterable<{ readonly run: Ledger; readonly left: bigint }> {
-    for (const run of this.#chain) {
+    for (const run of this.chain) {
       const book = run.#books.get(unit)
       if (book?.allocated === undefined) continue
       yield { run, left: book.allocated - book.charged - book.held }
@@ -291,7 +304,7 @@ export class Ledger implements Account {
     this.lineOf(call).charge(amount)
     const { action } = call
     this.#emit(() => ({ _tag: "Charged", run: this.#reference, action, amount: amountOf(unit, amount) }))
-    if (amount > 0n) for (const run of this.#chain) run.#announce(unit)
+    if (amount > 0n) for (const run of this.chain) run.#announce(unit)
   }
 
   /** Charges an event, which is a call without an estimate. */
@@ -355,7 +368,7 @@ export class Ledger implements Account {
    */
   #emit(make: () => Event): void {
     let event: Event | undefined
-    for (const run of this.#chain) if (!run.#isEnded && !run.#readers.isEmpty) run.#readers.publish((event ??= make()))
+    for (const run of this.chain) if (!run.#isEnded && !run.#readers.isEmpty) run.#readers.publish((event ??= make()))
   }
 
   #book(unit: Amount.Unit): Book {

@@ -36,7 +36,10 @@ export interface Share {
   readonly markCertain: (isCertain: boolean) => void
 }
 
-/** The share of one guarded call in its run. */
+/**
+ * The share of one guarded call in its run. The ticket of a joined call takes its hold from the ticket of the guard that
+ * it joins, the lender, and returns the rest at its end, so that the run counts each amount once.
+ */
 export class Ticket implements Share {
   /** Whether the unit has no budget, and the run must warn about it. */
   readonly isFirstUncovered: boolean
@@ -44,18 +47,23 @@ export class Ticket implements Share {
   readonly #call: Call
   readonly #line: Entry
   readonly #startedAtMs: number
+  readonly #lender: Ticket | undefined
   #held: bigint
+  /** The known spend so far. */
+  #known = 0n
   #isOpen = true
   #isUncertain = false
   #overrun: BudgetExceeded | undefined = undefined
 
-  constructor(account: Account, call: Call) {
+  constructor(account: Account, call: Call, lender?: Ticket) {
     this.#account = account
+    this.#lender = lender
     this.#call = call
     this.#held = call.amount.amount
     this.#line = account.lineOf(call)
     this.isFirstUncovered = account.markUncovered(this.#unit)
     account.hold(this.#unit, this.#held)
+    lender?.lend(this.#held)
     this.#startedAtMs = this.#line.open(this.#held)
   }
 
@@ -72,6 +80,7 @@ export class Ticket implements Share {
   giveBack(denial: BudgetExceeded | undefined): void {
     if (!this.#isOpen) return
     this.#isOpen = false
+    this.#return(this.#held)
     this.#line.giveBack(this.#call.amount.amount)
     if (denial === undefined) return this.#account.charge(this.#call, 0n, this.#held)
     this.#account.hold(this.#unit, -this.#held)
@@ -80,11 +89,17 @@ export class Ticket implements Share {
 
   /** Known spend: the hold grows with it, even if a run has no room, since it is already spent. */
   grow(total: bigint): void {
+    if (!this.#isOpen) return
+    this.#known = total
     const more = total - this.#held
-    if (!this.#isOpen || more <= 0n) return
-    this.#overrun ??= this.#account.checkOverrun({ ...this.#call, amount: Amount.make(this.#unit, total) }, more)
+    if (more <= 0n) return
+    const rest = more - (this.#lender?.available(more) ?? 0n)
+    if (rest > 0n) {
+      this.#overrun ??= this.#account.checkOverrun({ ...this.#call, amount: Amount.make(this.#unit, total) }, rest)
+    }
     this.#held = total
     this.#account.hold(this.#unit, more)
+    this.#lender?.lend(more)
   }
 
   /** The settlement is decided: returns the hold and charges the spend. */
@@ -92,7 +107,10 @@ export class Ticket implements Share {
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#line.settle(this.#startedAtMs)
+    const rest = this.#held - actual
+    if (rest > 0n) this.#return(rest)
     this.#account.charge(this.#call, actual, this.#held)
+    if (rest < 0n) this.#lender?.lend(-rest)
   }
 
   /** Charges spend that was recorded after the settlement was decided. */
@@ -105,5 +123,41 @@ export class Ticket implements Share {
     if (this.#isUncertain === !isCertain) return
     this.#isUncertain = !isCertain
     this.#line.uncertain += isCertain ? -1 : 1
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // joined calls
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** The amount, at most `amount`, that a joined call can take from the holds of this call and of the calls around it. */
+  available(amount: bigint): bigint {
+    const free = this.#free
+    if (free >= amount) return amount
+    return free + (this.#lender?.available(amount - free) ?? 0n)
+  }
+
+  /** A joined call holds an amount: this call, and the calls around it, hold as much less. */
+  lend(amount: bigint): void {
+    const free = this.#free
+    const lent = free < amount ? free : amount
+    if (lent > 0n) {
+      this.#held -= lent
+      this.#account.hold(this.#unit, -lent)
+    }
+    if (lent < amount) this.#lender?.lend(amount - lent)
+  }
+
+  /** Returns an unspent amount to the nearest open call around this one. */
+  #return(amount: bigint): void {
+    let lender = this.#lender
+    while (lender !== undefined && !lender.#isOpen) lender = lender.#lender
+    if (lender === undefined) return
+    lender.#held += amount
+    lender.#account.hold(lender.#unit, amount)
+  }
+
+  /** The hold that known spend doesn't use. */
+  get #free(): bigint {
+    return this.#isOpen && this.#held > this.#known ? this.#held - this.#known : 0n
   }
 }

@@ -2,7 +2,7 @@
  * The plan for the spend of a reservation: the only place that chooses between commit and release, and that chooses the
  * amount.
  */
-import type * as Amount from "@effect-cycles/protocol/Amount"
+import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Extras from "../protocol/extras.ts"
@@ -33,6 +33,14 @@ export interface Release {
 /** Makes a plan that releases the whole estimate. */
 export const release = (reason: string): Release => ({ _tag: "Release", reason })
 
+/** Makes a plan that commits nothing. */
+export const nothing = (handle: Handle): Commit => ({
+  _tag: "Commit",
+  actual: Amount.zero(handle.prepared.estimate.unit),
+  isEstimated: false,
+  extras: Extras.none
+})
+
 // ---------------------------------------------------------------------------------------------------------------------
 // plans
 // ---------------------------------------------------------------------------------------------------------------------
@@ -44,9 +52,14 @@ export const release = (reason: string): Release => ({ _tag: "Release", reason }
 export const forSuccess = (handle: Handle, actual?: Amount.Amount): Commit => {
   const { extras, recorded } = handle
   if (actual !== undefined) {
-    return recorded !== undefined && !recorded.isEstimated && recorded.amount.amount > actual.amount
+    const own = handle.withoutApart(actual)
+    return recorded !== undefined && !recorded.isEstimated && recorded.amount.amount > own.amount
       ? { _tag: "Commit", actual: recorded.amount, isEstimated: false, extras }
-      : { _tag: "Commit", actual, isEstimated: false, extras }
+      : { _tag: "Commit", actual: own, isEstimated: false, extras }
+  }
+  // Joined calls that have spent nothing are known spend, too.
+  if (recorded === undefined && !handle.isSpendUnknown && (handle.lines?.size ?? 0) > 0) {
+    return { ...nothing(handle), extras }
   }
   return handle.isSpendUnknown || recorded === undefined ? forUnknown(handle) : forRecorded(handle, recorded)
 }
@@ -80,12 +93,31 @@ export const forUnknown = (handle: Handle): Commit => {
 }
 
 /** The plan if the process crashes now. Only with `onCrash`. */
-export const forCrash = (handle: Handle, zero: Amount.Amount): Commit => {
+export const forCrash = (handle: Handle): Commit => {
+  const { openSpend, recorded } = handle
   if (handle.isSpendUnknown) return forUnknown(handle)
-  if (handle.recorded !== undefined) return forRecorded(handle, handle.recorded)
-  return handle.prepared.policies.onCrash === "estimate"
-    ? forUnknown(handle)
-    : { _tag: "Commit", actual: zero, isEstimated: false, extras: Extras.none }
+  if (recorded === undefined && openSpend === 0n && handle.prepared.policies.onCrash === "estimate") {
+    return forUnknown(handle)
+  }
+  const { unit } = handle.prepared.estimate
+  return {
+    _tag: "Commit",
+    actual: Amount.sum(recorded?.amount ?? Amount.zero(unit), Amount.make(unit, openSpend)),
+    isEstimated: recorded?.isEstimated ?? false,
+    extras: recorded === undefined ? Extras.none : handle.extras
+  }
+}
+
+/** The plan for the spend of a body and of the calls that joined it: their spend is committed, however the body ends. */
+export const withDrawn = (handle: Handle, plan: Plan): Plan => {
+  const { drawn } = handle
+  if (drawn === 0n || (plan._tag === "Commit" && plan.actual.amount >= drawn)) return plan
+  return {
+    _tag: "Commit",
+    actual: Amount.make(handle.prepared.estimate.unit, drawn),
+    isEstimated: handle.recorded?.isEstimated ?? false,
+    extras: handle.extras
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -2,13 +2,12 @@
  * Settles a reservation exactly once: first writes the journal, then makes the first attempt while the caller waits,
  * then retries in the background. The heartbeat runs until the settlement has ended.
  */
-import * as Amount from "@effect-cycles/protocol/Amount"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { AlreadySettled } from "../../CyclesError.ts"
 import type { Settlement } from "../../Settlement.ts"
-import { isSettled, Unreserved } from "../../Settlement.ts"
+import { isSettled, Joined, Unreserved } from "../../Settlement.ts"
 import { nowMs } from "../config/time.ts"
 import * as Extras from "../protocol/extras.ts"
 import * as Requests from "../protocol/requests.ts"
@@ -17,6 +16,7 @@ import type { Account, Handle, Late, Source } from "../reservation/handle.ts"
 import { derived } from "../reservation/keys.ts"
 import { Lifecycle } from "../reservation/lifecycle.ts"
 import type { SpendHooks } from "../reservation/view.ts"
+import { isJournaled } from "../reservation/view.ts"
 import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
 import type { Spend } from "../runtime/outbox.ts"
@@ -34,17 +34,23 @@ import * as Release from "./release.ts"
  * Settles a reservation by a plan, or fails with `AlreadySettled`. The check and the decision are one step, so that only one of
  * two fibers settles. The caller makes it uninterruptible.
  */
-export const settle = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement, AlreadySettled> =>
+export const settle = (engine: Engine, handle: Handle, given: Plan.Plan): Effect.Effect<Settlement, AlreadySettled> =>
   Effect.suspend((): Effect.Effect<Settlement, AlreadySettled> => {
     const { prepared, source } = handle
+    const plan = Plan.withDrawn(handle, given)
     const isCommit = plan._tag === "Commit"
-    if (!handle.decide(isCommit ? "commitDecided" : "releaseDecided", isCommit ? plan.actual.amount : 0n)) {
+    const isDecided = isCommit
+      ? handle.decide("commitDecided", plan.actual.amount, plan.isEstimated)
+      : handle.decide("releaseDecided", 0n, false)
+    if (!isDecided) {
       return Effect.fail(handle.alreadySettled)
     }
     if (prepared.isCallerSupplied && source._tag !== "Unreachable") engine.keys.release(prepared.key)
     switch (source._tag) {
       case "Reservation":
         return isCommit ? byCommit(engine, handle, source, plan) : byRelease(engine, handle, source.id, plan.reason)
+      case "Joined":
+        return byDraw(engine, handle, source, isCommit ? plan : Plan.nothing(handle))
       case "Unreachable":
         return isCommit && plan.actual.amount > 0n
           ? byCommit(engine, handle, source, plan)
@@ -87,6 +93,25 @@ const unspent = (engine: Engine, { prepared }: Handle, id: ReservationId): Effec
     prepared.policies.onCrash === "expire" ? Effect.void : engine.outbox.forgetOpen(id),
     new Unreserved({ reason: "unreachable" })
   )
+
+/**
+ * The spend of a joined call went into the reservation around it. If that one is settled already, the spend is charged
+ * as an event.
+ */
+const byDraw = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Commit): Effect.Effect<Settlement> => {
+  const { actual, isEstimated } = plan
+  if (!handle.isDrawn && actual.amount > 0n) return byCommit(engine, handle, source, plan)
+  const { action, subject } = handle.prepared
+  const settlement = new Joined({ reservationId: source.id, actual, isEstimated })
+  return Effect.as(
+    Effect.andThen(afterDrawing(engine, handle), engine.announce({ settlement, subject, action })),
+    settlement
+  )
+}
+
+/** Journals the new total of the reservation that a call is drawn from. Only with `onCrash`. */
+const afterDrawing = (engine: Engine, { root }: Handle): Effect.Effect<void> =>
+  root !== undefined && isJournaled(root) ? writeOpen(engine, root) : Effect.void
 
 /** The attempts of a settlement. */
 interface Attempts<A extends Settlement> {
@@ -154,10 +179,10 @@ const spendOf = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Com
   const { estimate, life, policies, stem, text } = handle.prepared
   const isReserved = source._tag === "Reservation"
   const spend: Requests.Spend = {
-    key: derived("commit", isReserved ? stem : source.stem),
+    key: derived("commit", source._tag === "Unreachable" ? source.stem : stem),
     actual: plan.actual,
     isEstimated: plan.isEstimated,
-    extras: plan.extras,
+    extras: withLines(handle, plan.extras),
     latencyMs: nowMs(clock) - handle.startedAtMs
   }
   if (!isReserved) {
@@ -166,8 +191,10 @@ const spendOf = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Com
       mode: "event",
       eventBody: Requests.eventText(
         spend,
-        { ...text, overagePolicy },
-        { reservationId: undefined, reason: "reserve_unreachable" }
+        source._tag === "Joined" ? text : { ...text, overagePolicy },
+        source._tag === "Joined"
+          ? { reservationId: source.id, reason: "joined_after_settlement" }
+          : { reservationId: undefined, reason: "reserve_unreachable" }
       ),
       makeEventBody: undefined,
       life: recoveringLife(engine),
@@ -204,18 +231,28 @@ const lateSpendOf = (engine: Engine, handle: Handle, { id, stem }: Account, late
     extras: Extras.none,
     latencyMs: undefined
   }
-  const isReserved = handle.id !== undefined
+  const isUnreachable = handle.source._tag === "Unreachable"
   return makeSpend(engine, handle, id, spend, clock, {
     mode: "event",
-    eventBody: Requests.eventText(spend, isReserved ? text : { ...text, overagePolicy: policies.overagePolicy }, {
-      reservationId: handle.id,
-      reason: "recorded_after_settlement"
+    eventBody: Requests.eventText(spend, isUnreachable ? { ...text, overagePolicy: policies.overagePolicy } : text, {
+      reservationId: handle.reservationId,
+      reason: handle.source._tag === "Joined" ? "joined_after_settlement" : "recorded_after_settlement"
     }),
     makeEventBody: undefined,
     life: recoveringLife(engine),
     ticket: undefined,
     estimate: undefined
   })
+}
+
+/** Adds the joined calls to the metadata, by action. */
+const withLines = ({ lines }: Handle, extras: Extras.Extras): Extras.Extras => {
+  if (lines === undefined || lines.size === 0) return extras
+  const texts = Array.from(
+    lines,
+    ([action, { calls, charged }]) => `${JSON.stringify(action)}:{"calls":${calls},"actual":${charged}}`
+  )
+  return Extras.merge({ metrics: {}, metadata: { joined_calls: `{${texts.join(",")}}` } }, extras)
 }
 
 const makeSpend = (
@@ -256,10 +293,10 @@ const makeSpend = (
 /** Journals the record to commit if this process crashes now. Only with `onCrash`. */
 export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
-    const { prepared, source } = handle
+    const { source } = handle
     if (source._tag === "Unreserved") return Effect.void
     const { id } = source
-    const plan = Plan.forCrash(handle, Amount.zero(prepared.estimate.unit))
+    const plan = Plan.forCrash(handle)
     // A commit of 0 returns the budget. An event of 0 would charge nothing.
     if (source._tag === "Unreachable" && plan.actual.amount === 0n) return engine.outbox.forgetOpen(id)
     const { record } = spendOf(engine, handle, source, plan, clock)
@@ -306,6 +343,6 @@ const chargeSpend = (engine: Engine, spend: Spend): Effect.Effect<void> =>
 
 /** The effects of recording spend. */
 export const hooksOf = (engine: Engine): SpendHooks => ({
-  onRecorded: (handle) => writeOpen(engine, handle),
+  onRecorded: (handle) => afterDrawing(engine, handle),
   onLate: (handle, late) => chargeLate(engine, handle, late)
 })

@@ -1,0 +1,139 @@
+/**
+ * Guards around a guard, and runs that hold a reservation: which reservation a call draws on, if any.
+ *
+ * The guard around a call is the one whose `Reservation` its fiber has. A copy of that reservation is the same guard.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { AlreadySettled, InvalidRequest } from "../../CyclesError.ts"
+import { Reservation } from "../../Reservation.ts"
+import { nowMs } from "../config/time.ts"
+import type { Engine } from "../reservation/engine.ts"
+import { Handle } from "../reservation/handle.ts"
+import type { Prepared } from "../reservation/options.ts"
+import { handleOf } from "../reservation/view.ts"
+import { lenderOf } from "../run/lender.ts"
+import type { Ticket } from "../run/ticket.ts"
+import * as Log from "../runtime/log.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The surroundings of a call. */
+export interface Place {
+  /** The nearest open guard around the call, in any unit. */
+  readonly outer: Handle | undefined
+  /** The nearest open guard that the call joins if there is room. */
+  readonly guard: Handle | undefined
+  /** The reservation of a run around the call that holds one. */
+  readonly hold: Handle | undefined
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// place
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** The surroundings of a call; nothing if there is neither a guard around it nor a run that holds a reservation. */
+export const placeOf = (context: Context.Context<never>, prepared: Prepared): Place | undefined => {
+  if (prepared.isRunHold) return undefined
+  const outer = handleOf(Context.getOrUndefined(context, Reservation))?.nearestOpen
+  const held = prepared.run === undefined ? undefined : lenderOf(prepared.run, prepared.estimate.unit)
+  if (outer === undefined && held === undefined) return undefined
+  if (prepared.isDryRun) return { outer, guard: undefined, hold: undefined }
+  const guard = prepared.policies.nested === "join" ? joinable(outer, prepared) : undefined
+  const hold = held?.lender instanceof Handle ? held.lender : undefined
+  // A guard around the run is farther away than the reservation of the run.
+  const isNearer = held === undefined || guard?.prepared.run?.chain.includes(held.run) === true
+  return { outer, guard: isNearer ? guard : undefined, hold }
+}
+
+/** The nearest open guard with the unit of the call. */
+const joinable = (outer: Handle | undefined, { estimate }: Prepared): Handle | undefined => {
+  let guard = outer
+  while (guard !== undefined && guard.prepared.estimate.unit !== estimate.unit) guard = guard.outer
+  return guard === undefined || guard.source._tag === "Unreserved" ? undefined : guard
+}
+
+/** The denial of a guard with `nested: "reject"`, and the log of one that reserves beside the guard around it. */
+export const refusal = ({ policies }: Prepared, { outer }: Place): Effect.Effect<void, InvalidRequest> => {
+  if (outer === undefined || policies.nested === "join") return Effect.void
+  const where = `inside ${nameOf(outer.prepared)}`
+  return policies.nested === "reject"
+    ? Effect.fail(
+        new InvalidRequest({
+          operation: "reserve",
+          fields: [{ field: "nested", expected: "no guard around this one", actual: where }]
+        })
+      )
+    : Log.debug(`A guard ${where} makes its own reservation; nested: "join" would draw on the outer one`)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// draw
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Joins the guard around the call. The run of that guard holds the amount already. Returns nothing if there is no room,
+ * or if the call is in another run.
+ */
+export const join = (
+  engine: Engine,
+  prepared: Prepared,
+  { guard }: Place,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<Handle, AlreadySettled> | undefined => {
+  const { action, estimate, isCallerSupplied, key, run } = prepared
+  if (guard === undefined || !hasRoom(prepared, guard)) return undefined
+  const around = guard.prepared.run
+  if (around !== undefined && run?.chain.includes(around) !== true) return undefined
+  const repeated = repetition(prepared, guard)
+  if (repeated !== undefined) return Effect.fail(repeated)
+  const ticket = run?.join({ action, amount: estimate }, { run: around, ticket: guard.ticket })
+  if (run !== undefined && ticket === undefined) return undefined
+  if (isCallerSupplied) engine.keys.acquire(key)
+  return Effect.succeed(draw(prepared, guard, fiber, ticket))
+}
+
+/** Draws on the reservation of a run. Returns nothing if there is no room. */
+export const drawOnRun = (
+  prepared: Prepared,
+  hold: Handle,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<Handle, AlreadySettled> | undefined => {
+  if (!hasRoom(prepared, hold)) return undefined
+  const repeated = repetition(prepared, hold)
+  return repeated === undefined ? Effect.succeed(draw(prepared, hold, fiber, undefined)) : Effect.fail(repeated)
+}
+
+const hasRoom = ({ estimate }: Prepared, lender: Handle): boolean =>
+  lender.canLend && estimate.amount <= lender.shared.room
+
+/** The error of a call whose caller-supplied key has drawn on the reservation before. */
+const repetition = ({ isCallerSupplied, key }: Prepared, { reservationId, shared }: Handle) =>
+  isCallerSupplied && shared.hasKey(key)
+    ? new AlreadySettled({ reservationId: reservationId ?? "", by: "earlier run" })
+    : undefined
+
+const draw = (
+  prepared: Prepared,
+  lender: Handle,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  ticket: Ticket | undefined
+): Handle => {
+  const { estimate, isCallerSupplied, key } = prepared
+  if (isCallerSupplied) lender.shared.addKey(key)
+  const source = lender.drawFor(estimate.amount, nameOf(prepared))
+  const handle = new Handle(prepared, lender.response, source, nowMs(fiber.getRef(Clock.Clock)))
+  if (source._tag === "Joined") source.draw.onLost = (reason) => void handle.markLost(reason)
+  handle.ticket = ticket
+  return handle
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// helpers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const nameOf = ({ action: { kind, name } }: Pick<Prepared, "action">): string => `${kind} ${name}`
