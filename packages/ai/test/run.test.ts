@@ -42,6 +42,10 @@ describe("Run", () => {
       const stream = Stream.runDrain(LanguageModel.streamText({ prompt: "Hello" }))
       expect(yield* denialOf(Run.within(text, empty))).toMatchObject(denial)
       expect(yield* denialOf(Run.within(stream, empty))).toMatchObject(denial)
+      const error = yield* Effect.flip(Run.within(text, empty))
+      expect(error.message).toMatch(
+        /^CyclesModel\.generateText: Budget denied: reserve \d+ TOKENS for llm\.completion openai:gpt-5 on run:empty \(RUN_BUDGET_EXCEEDED, 10 TOKENS left\)$/
+      )
       expect((yield* S.Script).asked).toHaveLength(asked)
       expect(yield* CyclesTest.requests("reserve")).toHaveLength(2)
     }).pipe(Effect.scoped, Effect.provide(S.guarded([response, response], { maxOutputTokens: 100 })))

@@ -242,6 +242,23 @@ describe("steps", () => {
     }).pipe(Effect.provide(world(times(5, response))))
   )
 
+  it.effect("have numbers, which are in the metadata of the reserves and in the events of the run", () =>
+    Effect.gen(function* () {
+      const { toolkit } = guardedTools()
+      const run = yield* Run.make({})
+      const events = yield* Effect.forkChild(Stream.runCollect(Stream.take(run.events, 8)), { startImmediately: true })
+      const ask = Run.within(methods.text(toolkit), run)
+      yield* Effect.all([ask, ask], { concurrency: "unbounded" })
+      yield* ask
+      const charged = (yield* Fiber.join(events)).flatMap((event) =>
+        event._tag === "Charged" ? [`${event.action.kind} ${event.step}`] : []
+      )
+      expect(charged.toSorted()).toEqual(["llm.completion 1", "llm.completion 2", "llm.completion 3", "tool.call 3"])
+      const steps = (yield* CyclesTest.requests("reserve")).map(({ body }): unknown => JSON.parse(body).metadata.step)
+      expect(steps).toEqual([1, 2, 3, 3])
+    }).pipe(Effect.scoped, Effect.provide(world([response, response, calling(mail)])))
+  )
+
   it.effect("of a model that is guarded twice count once", () =>
     Effect.gen(function* () {
       const run = yield* Run.make({ limits: { steps: 2 } })

@@ -31,8 +31,9 @@
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import type { BudgetExceeded } from "./CyclesError.ts"
-import { CurrentRun, TypeId } from "./internal/run/current.ts"
+import { CurrentRun, CurrentStep, TypeId } from "./internal/run/current.ts"
 import type { Step } from "./internal/run/limits.ts"
 
 export type {
@@ -77,8 +78,23 @@ export const takeToolCall = (tool: string, params: unknown): Effect.Effect<void,
     return denial === undefined ? Effect.void : Effect.fail(denial)
   })
 
+/**
+ * Marks the guarded calls of an effect as calls of a step. Their reservations have the number of the step in the metadata
+ * `step`, and so do their events. Other calls belong to the latest step of their run.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const withinStep: {
+  (step: Step): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, step: Step): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, step: Step): Effect.Effect<A, E, R> =>
+  Effect.provideService(self, CurrentStep, step.number)
+)
+
 /** The step of a call without a run. */
 const uncounted: Step = {
+  number: 0,
   isLast: () => false,
   allowMore: () => undefined,
   countToolCall: () => undefined,

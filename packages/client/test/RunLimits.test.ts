@@ -1,4 +1,5 @@
 /** The steps and tool calls of runs, counted without a model. Their laws are properties of random programs. */
+import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -8,7 +9,8 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Cycles, Run, RunLimits } from "effect-cycles"
 import type { CyclesError } from "effect-cycles"
-import { settle } from "./support/runs.ts"
+import { tokens } from "./support/live.ts"
+import { rich, settle, spend } from "./support/runs.ts"
 
 const action = { kind: "llm.completion", name: "openai:gpt-5" }
 const step = RunLimits.takeStep(action)
@@ -114,6 +116,43 @@ describe("RunLimits", () => {
         taken.giveBack()
         yield* call("Search")
       })
+    )
+  })
+
+  describe("withinStep", () => {
+    it.effect("puts the number of the step into the metadata of reserves and into events", () =>
+      Effect.gen(function* () {
+        const run = yield* Run.make({ id: "job-1" })
+        const reader = yield* Effect.forkChild(Stream.runCollect(Stream.take(run.events, 10)), {
+          startImmediately: true
+        })
+        yield* Effect.gen(function* () {
+          yield* spend(1)
+          const [first, second] = [yield* step, yield* step]
+          expect([first.number, second.number]).toEqual([1, 2])
+          yield* RunLimits.withinStep(spend(2), first)
+          yield* spend(3).pipe(RunLimits.withinStep(second))
+          // Belongs to the step in which it began.
+          yield* Cycles.withCycles(step, { action, estimate: tokens(4), metadata: { step: "own" } })
+          yield* Cycles.withCycles(Effect.void, { action, estimate: tokens(5), idempotencyKey: "key-1" })
+        }).pipe(Run.within(run))
+        const bodies = (yield* CyclesTest.requests("reserve")).map(({ body }): unknown => JSON.parse(body).metadata)
+        expect(bodies).toEqual([
+          { run_id: "job-1" },
+          { run_id: "job-1", step: 1 },
+          { run_id: "job-1", step: 2 },
+          { run_id: "job-1", step: "own" },
+          // A repetition of the job may make this call in another step.
+          { run_id: "job-1" }
+        ])
+        const events = yield* Fiber.join(reader)
+        expect(events.map((event) => ("step" in event ? [event._tag, event.step] : event._tag))).toEqual(
+          [0, 1, 2, 2, 3].flatMap((step) => [
+            ["Opened", step],
+            ["Charged", step]
+          ])
+        )
+      }).pipe(Effect.scoped, Effect.provide(rich()))
     )
   })
 

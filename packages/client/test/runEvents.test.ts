@@ -87,8 +87,8 @@ describe("Run.events", () => {
       const denial = yield* Effect.flip(Run.within(spend(70), run))
       const reference = { id: "job-1", name: "job" }
       expect(yield* Fiber.join(fiber)).toEqual([
-        { _tag: "Opened", run: reference, action, amount: tokens(60) },
-        { _tag: "Charged", run: reference, action, amount: tokens(40) },
+        { _tag: "Opened", run: reference, step: 0, action, amount: tokens(60) },
+        { _tag: "Charged", run: reference, step: 0, action, amount: tokens(40) },
         { _tag: "Denied", run: reference, action, amount: tokens(70), denial }
       ])
     }).pipe(Effect.scoped, Effect.provide(rich()))

@@ -170,7 +170,7 @@ export const make = <R>(
         const { call, step } = yield* Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
             const step = yield* Effect.tapError(RunLimits.takeStep(action), (error) => Observe.denial(name, error))
-            return { call: yield* restore(open(step)), step }
+            return { call: yield* restore(RunLimits.withinStep(open(step), step)), step }
           })
         )
         return yield* obey(method, request, call, wanted, step, transformers)

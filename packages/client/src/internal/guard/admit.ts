@@ -24,7 +24,7 @@ const admitted = <E>(
   acquired: Effect.Effect<Handle, E>
 ): Effect.Effect<Handle, E | BudgetExceeded> =>
   Effect.suspend((): Effect.Effect<Handle, E | BudgetExceeded> => {
-    const asked = { action: prepared.action, amount: prepared.estimate }
+    const asked = { action: prepared.action, amount: prepared.estimate, step: prepared.step }
     const admission = prepared.isDryRun ? run.check(asked) : run.admit(asked)
     if (admission === undefined) return acquired
     if (isBudgetExceeded(admission)) {

@@ -189,7 +189,7 @@ const judge = (ledger: ShadowLedger, prepared: Prepared, response: Response): Ve
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Holds the estimate in the run of the caller. Returns, and counts, the denial of the run. */
-const admit = ({ action, estimate, isDryRun, run }: Prepared): Ticket | BudgetExceeded | undefined => {
+const admit = ({ action, estimate, isDryRun, run, step }: Prepared): Ticket | BudgetExceeded | undefined => {
   if (run === undefined) return undefined
   const call: Call = { action, amount: estimate }
   const denial = run.refusalOf(call)
@@ -197,7 +197,7 @@ const admit = ({ action, estimate, isDryRun, run }: Prepared): Ticket | BudgetEx
     run.countWouldDeny(call, denial)
     return denial
   }
-  return isDryRun ? undefined : run.ticketOf(call, accountOf(run))
+  return isDryRun ? undefined : run.ticketOf({ ...call, step }, accountOf(run))
 }
 
 /** The account of a run that counts the denials that aren't enforced. */

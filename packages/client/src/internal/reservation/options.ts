@@ -13,7 +13,7 @@ import { InvalidRequest } from "../../CyclesError.ts"
 import type { Metadata } from "../../Reservation.ts"
 import type { Settlement } from "../../Settlement.ts"
 import { CurrentSubject, none } from "../../Subject.ts"
-import { CurrentRun, TypeId } from "../run/current.ts"
+import { CurrentRun, CurrentStep, TypeId } from "../run/current.ts"
 import type { Ledger } from "../run/ledger.ts"
 import type { Problem } from "../config/time.ts"
 import * as Limits from "./limits.ts"
@@ -72,6 +72,8 @@ export interface Prepared {
   readonly isRunHold: boolean
   /** The run of the caller, if any. */
   readonly run: Ledger | undefined
+  /** The number of the step that the call belongs to; 0 if there is none. */
+  readonly step: number
   readonly life: Lifecycle
   /** Whether the request may have been sent. If not, nothing is reserved. */
   readonly progress: Progress
@@ -103,6 +105,9 @@ export const prepare = (
     const isRunHold = options.isRunHold === true
     const run = isRunHold ? undefined : fiber.getRef(CurrentRun)?.[TypeId]
     const runId = run?.idFor(options.idempotencyKey !== undefined)
+    const step = run === undefined ? 0 : (fiber.getRef(CurrentStep) ?? run.steps)
+    // A repetition of the job may make a call with the same key in another step.
+    const inStep = step === 0 || options.idempotencyKey !== undefined ? undefined : { step }
     const key = options.idempotencyKey ?? makeKey()
     const text = Requests.reserveText({
       idempotencyKey: isShadow && options.idempotencyKey !== undefined ? makeKey() : key,
@@ -113,7 +118,7 @@ export const prepare = (
       gracePeriodMs,
       overagePolicy,
       dryRun: isShadow || options.dryRun === true ? true : undefined,
-      metadata: runId === undefined ? options.metadata : { run_id: runId, ...options.metadata }
+      metadata: runId === undefined ? options.metadata : { run_id: runId, ...inStep, ...options.metadata }
     })
     if (Result.isFailure(text) && !isShadow) return Effect.fail(text.failure)
     return Effect.map(isShadow ? Effect.succeed(key) : Keys.stemOf(key), (stem): Prepared => ({
@@ -130,6 +135,7 @@ export const prepare = (
       policies: resolved,
       isRunHold,
       run,
+      step,
       life: new Lifecycle("reserving", observer),
       progress: { hasLeft: false }
     }))

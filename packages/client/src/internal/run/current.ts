@@ -65,6 +65,12 @@ export interface Run {
   readonly events: Stream.Stream<Event>
 }
 
+/** The number of the step that calls of the current fiber belong to. Default: the latest step of the run. */
+export const CurrentStep: Context.Reference<number | undefined> = Context.Reference<number | undefined>(
+  "effect-cycles/Run/CurrentStep",
+  { defaultValue: () => undefined }
+)
+
 /**
  * The run of the current fiber. Default: none.
  *

@@ -19,6 +19,8 @@ export type Event =
       readonly _tag: "Opened"
       /** The run of the call. */
       readonly run: Reference
+      /** The number of the step in the run that the call belongs to; 0 before the first step. */
+      readonly step: number
       /** The action of the call. */
       readonly action: Action
       /** The estimate. */
@@ -32,6 +34,8 @@ export type Event =
       readonly _tag: "Charged"
       /** The run of the call. */
       readonly run: Reference
+      /** The number of the step in the run that the call belongs to; 0 before the first step. */
+      readonly step: number
       /** The action of the call. */
       readonly action: Action
       /** The spend, 0 if there is none. The server may not have confirmed it yet. */

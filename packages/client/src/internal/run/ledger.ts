@@ -135,6 +135,11 @@ export class Ledger implements Account {
     this.#readers.end()
   }
 
+  /** The number of steps, children included. */
+  get steps(): number {
+    return this.#counters.steps
+  }
+
   /** Marks that a denial ended the job of this run. */
   markStopped(by: BudgetExceeded): void {
     this.#stoppedBy = by.code
@@ -178,7 +183,7 @@ export class Ledger implements Account {
   /** Holds an estimate without a check. A joined call takes it from the ticket of the guard that it joins. */
   ticketOf(call: Call, account: Account, lender?: Share): Ticket {
     const ticket = new Ticket(account, call, lender instanceof Ticket ? lender : undefined)
-    this.#emit(() => ({ _tag: "Opened", run: this.#reference, ...call }))
+    this.#emit(() => ({ _tag: "Opened", run: this.#reference, step: this.#counters.steps, ...call }))
     return ticket
   }
 
@@ -302,8 +307,8 @@ export class Ledger implements Account {
     const { unit } = call.amount
     this.#move(unit, -held, amount)
     this.lineOf(call).charge(amount)
-    const { action } = call
-    this.#emit(() => ({ _tag: "Charged", run: this.#reference, action, amount: amountOf(unit, amount) }))
+    const { action, step = this.#counters.steps } = call
+    this.#emit(() => ({ _tag: "Charged", run: this.#reference, step, action, amount: amountOf(unit, amount) }))
     if (amount > 0n) for (const run of this.chain) run.#announce(unit)
   }
 

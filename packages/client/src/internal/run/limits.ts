@@ -54,6 +54,8 @@ export interface Limits {
  * @since 0.1.0
  */
 export interface Step {
+  /** The number of the step in the current run, from 1; 0 without a run. A step that is given back frees its number. */
+  readonly number: number
   /**
    * Returns whether no step is left after the steps that have been taken. The model has to respond without tools then,
    * since a later call with the results of the tools would be denied.
@@ -164,6 +166,7 @@ export class Counters {
     for (const run of this.#chain) run.#steps += 1
     let isGivenBack = false
     return {
+      number: this.#steps,
       isLast: () => this.#chain.some((run) => run.#steps >= run.#maxSteps),
       allowMore: (steps) => {
         count("steps", steps)

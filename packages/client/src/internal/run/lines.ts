@@ -9,6 +9,8 @@ import type { Line } from "./summary.ts"
 export interface Call {
   readonly action: Action
   readonly amount: Amount
+  /** The number of the step that it belongs to. Default: the latest step. */
+  readonly step?: number
 }
 
 /** The lines of one run, in the order of their first calls. */
