@@ -42,6 +42,7 @@
  * @since 0.1.0
  */
 import { Cycles } from "effect-cycles/Cycles"
+import { CurrentRun } from "effect-cycles/Run"
 import * as RunLimits from "effect-cycles/RunLimits"
 import type { Subject } from "effect-cycles/Subject"
 import type * as Tool from "effect/ai/Tool"
@@ -107,8 +108,8 @@ export interface Rules {
 export interface Options {
   /**
    * Makes the idempotency keys of tool calls reproducible, so that a job that runs again doesn't run a tool call twice.
-   * 1 to 100 characters, different for each job and the same for each run of it. Default: every call has a fresh random
-   * key.
+   * 1 to 100 characters, different for each job and the same for each run of it. Default: the id of the current
+   * `Run`, if it was chosen, for calls with an id. Every other call has a fresh random key.
    *
    * **Details**
    *
@@ -121,7 +122,8 @@ export interface Options {
    * **Gotchas**
    *
    * - The numbers belong to one result of `guard`: call it once for each run of the job, not once for each model call.
-   *   Two guarded toolkits of the same job need different namespaces.
+   *   Two guarded toolkits of the same job need different namespaces. The default numbers the calls of all toolkits in a
+   *   run together.
    * - A call that was refused by a cap, or interrupted before its handler started, counts as made.
    * - A run that makes a different call under the same id fails with IDEMPOTENCY_MISMATCH, or is refused.
    */
@@ -333,13 +335,13 @@ const make = <Tools extends Record<string, Tool.Any>>(
     const tool = inner.tools[name]
     if (tool === undefined || rule === undefined) return run
     if (rule === "deny") return Effect.succeed(Stream.succeed(Denial.forbidden(tool)))
-    const guarded = Effect.suspend(() => {
+    const guarded = Effect.flatMap(CurrentRun, (current) => {
       if (rule === "free") return run
       const results = Stream.unwrap(run)
       // Numbered before anything asynchronous, so that parallel calls are numbered in their order.
-      let first: Effect.Effect<string | undefined> | undefined = keys.next(tool.name, toolCallId)
+      let first: Effect.Effect<string | undefined> | undefined = keys.next(tool.name, toolCallId, current)
       const key = Effect.suspend(() => {
-        const next = first ?? keys.next(tool.name, toolCallId)
+        const next = first ?? keys.next(tool.name, toolCallId, current)
         first = undefined
         return next
       })

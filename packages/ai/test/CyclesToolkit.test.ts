@@ -9,12 +9,13 @@ import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { Amount } from "effect-cycles"
+import { Amount, Run } from "effect-cycles"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
 import * as ToolKeys from "../src/internal/toolKeys.ts"
 import * as S from "./support/script.ts"
@@ -295,6 +296,70 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(world()))
     )
 
+    it.effect(
+      "the id of a run is the namespace by default, so that a restored run refuses a call that hung before",
+      () =>
+        Effect.gen(function* () {
+          const sent: Array<string> = []
+          const guarded = guard({ estimate: Amount.riskPoints(1) }, ({ to }) =>
+            Effect.gen(function* () {
+              sent.push(...to)
+              if (sent.length === 2) return yield* Effect.never
+              return { sent: sent.length }
+            })
+          )
+          const first = yield* Run.make({ id: "job-1", budget: Amount.riskPoints(10) })
+          const sendIn = (run: Run.Run, to: string, id: string) =>
+            Run.within(
+              Effect.flatMap(guarded, (toolkit) => call(toolkit, "Send", { to: [to] }, id)),
+              run
+            )
+          yield* sendIn(first, "a", "call_a")
+          const hung = yield* Effect.forkChild(sendIn(first, "b", "call_b"), { startImmediately: true })
+          yield* Effect.repeat(Effect.yieldNow, { until: () => sent.length === 2 })
+          const restore = yield* first.snapshot
+          yield* Fiber.interrupt(hung)
+          const second = yield* Run.make({ restore })
+          expect(yield* sendIn(second, "b", "call_b")).toMatchObject([
+            deniedResult("An earlier run of this job has already made this call of Send")
+          ])
+          yield* sendIn(second, "c", "call_c")
+          expect(sent).toEqual(["a", "b", "c"])
+          const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
+          expect(keys.toSorted()).toEqual(["job-1:call_a", "job-1:call_b", "job-1:call_c"])
+        }).pipe(Effect.scoped, Effect.provide(world()))
+    )
+
+    it.effect("a run without a chosen id isn't a namespace, and neither is one for calls without an id", () =>
+      Effect.gen(function* () {
+        for (const id of [undefined, "job-1", "job-1", "job-1"]) {
+          const { guarded, state } = counting()
+          const callId = id === undefined ? "0" : undefined
+          const called = Effect.flatMap(guarded, (toolkit) => call(toolkit, "Send", { to: [] }, callId))
+          const run = yield* Run.make({ id, budget: Amount.riskPoints(10) })
+          yield* Run.within(called, run)
+          expect(state.ran).toBe(1)
+        }
+      }).pipe(Effect.scoped, Effect.provide(world()))
+    )
+
+    it.effect("toolkits in the same run never have the same key, whatever the ids are", () =>
+      Effect.gen(function* () {
+        for (const id of ["job-1", "a run with spaces, é and \ud800", "j".repeat(300)]) {
+          const run = yield* Run.make({ id })
+          const [one, other] = [counting(), counting()]
+          yield* Run.within(
+            Effect.all([callAll(one.guarded), callAll(other.guarded)], { concurrency: "unbounded" }),
+            run
+          )
+          expect([one.state.ran, other.state.ran]).toEqual([ids.length, ids.length])
+        }
+        const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
+        expect(new Set(keys).size).toBe(6 * ids.length)
+        expect(keys.filter((key) => key.length > 256)).toEqual([])
+      }).pipe(Effect.scoped, Effect.provide(world(undefined, 1_000)))
+    )
+
     it.effect("ids that start again in each round of a model are different calls", () =>
       Effect.gen(function* () {
         const script = yield* S.Script
@@ -351,7 +416,7 @@ describe("CyclesToolkit", () => {
         Effect.gen(function* () {
           const keysOf = (namespace: string) => {
             const keys = ToolKeys.make(namespace)
-            return Effect.forEach(calls, ({ id, name }) => keys.next(name, id))
+            return Effect.forEach(calls, ({ id, name }) => keys.next(name, id, undefined))
           }
           const some = yield* keysOf(first)
           expect(yield* keysOf(first)).toEqual(some)

@@ -80,6 +80,8 @@ import { CurrentRun, TypeId } from "./internal/run/current.ts"
 import { Ledger } from "./internal/run/ledger.ts"
 import type { Limits } from "./internal/run/limits.ts"
 import { validate } from "./internal/run/limits.ts"
+import type { Snapshot } from "./internal/run/snapshot.ts"
+import { continued } from "./internal/run/snapshot.ts"
 import type { Summary, Threshold } from "./internal/run/summary.ts"
 import * as Log from "./internal/runtime/log.ts"
 
@@ -99,6 +101,11 @@ export {
 } from "./internal/run/json.ts"
 
 export {
+  /** The state of a run for the option `restore`, and its schema. */
+  Snapshot
+} from "./internal/run/snapshot.ts"
+
+export {
   /** The run of the current fiber. Default: none. */
   CurrentRun
 } from "./internal/run/current.ts"
@@ -112,6 +119,15 @@ export type {
   /** How fast a run spends in one unit. */
   BurnRate
 } from "./internal/run/burnRate.ts"
+
+export type {
+  /** The spend of a run in one unit, in a snapshot. */
+  SnapshotBudget,
+  /** The steps and tool calls of a run, in a snapshot. */
+  SnapshotCounts,
+  /** The calls of a run for one action and unit, in a snapshot. */
+  SnapshotLine
+} from "./internal/run/snapshot.ts"
 
 export type {
   /** What happens in a run or in one of its children. */
@@ -188,6 +204,18 @@ export interface Options {
    * run, so the end of the run interrupts it. A defect is logged, and changes nothing.
    */
   readonly onThreshold?: ((reached: Threshold) => Effect.Effect<void>) | undefined
+  /**
+   * The state of an earlier process to continue from: see `Run.snapshot`. Default: none; the run starts at 0.
+   *
+   * - `id` must be the id in the snapshot or absent, and `name` is the name in the snapshot by default. All other options
+   *   aren't in a snapshot.
+   * - Without `budget`, the run has the budgets of the snapshot, raises included. Otherwise `budget` applies, with an amount
+   *   for each unit that has a budget in the snapshot.
+   * - Thresholds that were reached aren't reported again.
+   * - A parent is restored from its own snapshot, which contains the snapshots of its children, and a child is restored from
+   *   one of those. If the parent doesn't include the spend of a restored child, it is charged to the parent.
+   */
+  readonly restore?: Snapshot | undefined
 }
 
 /**
@@ -243,7 +271,8 @@ export type Outcome<A, E = never> =
  *
  * **Gotchas**
  *
- * Dies with a `RangeError` if two budgets have the same unit, or if an option is out of range.
+ * Dies with a `RangeError` if two budgets have the same unit, if an option is out of range, or if `restore` isn't a snapshot or
+ * doesn't agree with the other options.
  *
  * **Errors**
  *
@@ -297,6 +326,7 @@ export const make = (options: Options): Effect.Effect<Run, BudgetExceeded, Scope
 const fromLedger = (ledger: Ledger): Run => ({
   [TypeId]: ledger,
   id: ledger.id,
+  isIdGenerated: ledger.isIdGenerated,
   name: ledger.name,
   remaining: (unit) => Effect.sync(() => Option.fromUndefinedOr(ledger.remaining(unit))),
   spent: (unit) => Effect.sync(() => ledger.spent(unit)),
@@ -307,6 +337,7 @@ const fromLedger = (ledger: Ledger): Run => ({
       return denial === undefined ? Effect.void : Effect.fail(denial)
     }),
   summary: Effect.sync(() => ledger.summary()),
+  snapshot: Effect.sync(() => ledger.snapshot()),
   events: ledger.events
 })
 
@@ -480,10 +511,10 @@ export const outside = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A,
 const defaultThresholds: ReadonlyArray<number> = [0.8, 0.95]
 
 /** Adds the defaults. Throws a `RangeError` if an option is out of range. */
-const validated = ({ budget, id, limits, name, thresholds = defaultThresholds }: Options) => {
-  const budgets = budget === undefined ? [] : "unit" in budget ? [budget] : budget
+const validated = ({ budget, id, limits, name, restore, thresholds = defaultThresholds }: Options) => {
+  const budgets = budget === undefined ? undefined : "unit" in budget ? [budget] : budget
   const units = new Set<Amount.Unit>()
-  for (const amount of budgets) {
+  for (const amount of budgets ?? []) {
     if (!Amount.isAmount(amount)) throw new RangeError("budget: expected amounts as Amount.usd and the like make them")
     if (units.has(amount.unit))
       throw new RangeError(`budget: expected at most one for each unit, got two in ${amount.unit}`)
@@ -497,12 +528,16 @@ const validated = ({ budget, id, limits, name, thresholds = defaultThresholds }:
   for (const [field, value] of [["id", id] as const, ["name", name] as const]) {
     if (value === "") throw new RangeError(`${field}: expected at least one character, got none`)
   }
-  return {
-    budgets,
-    limits: validate(limits),
-    name: name ?? "run",
+  const started = {
     id: id ?? globalThis.crypto.randomUUID(),
     isIdGenerated: id === undefined,
+    name: name ?? "run",
+    budgets: budgets ?? [],
+    restore: undefined
+  }
+  return {
+    ...(restore === undefined ? started : continued(restore, { id, name, budgets })),
+    limits: validate(limits),
     thresholds: Array.from(new Set(thresholds)).toSorted((a, b) => a - b)
   }
 }

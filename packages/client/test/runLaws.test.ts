@@ -194,6 +194,7 @@ const play = (story: typeof Story.Type, onTurn: (root: Run.Summary, members: Rea
       )
       fibers.push([yield* Effect.forkChild(Run.within(program, member.run)), call.startsAfter + call.interruptedAfter])
     }
+    const snapshots: Array<{ readonly summary: Run.Summary; readonly snapshot: Run.Snapshot }> = []
     const interrupted: Array<Fiber.Fiber<unknown, unknown>> = []
     for (let turn = 0; turn < turnsPlayed; turn++) {
       yield* Effect.yieldNow
@@ -201,14 +202,16 @@ const play = (story: typeof Story.Type, onTurn: (root: Run.Summary, members: Rea
         if (after === turn) interrupted.push(yield* Effect.forkChild(Fiber.interrupt(fiber)))
       }
       for (const { endsAfter, scope } of members) if (endsAfter === turn) yield* Scope.close(scope, Exit.void)
-      onTurn(yield* root.run.summary, members)
+      const summary = yield* root.run.summary
+      onTurn(summary, members)
+      if (turn % 20 === 9) snapshots.push({ summary, snapshot: yield* root.run.snapshot })
     }
     for (const [fiber] of fibers) interrupted.push(yield* Effect.forkChild(Fiber.interrupt(fiber)))
     yield* TestClock.adjust("2 hours")
     yield* Effect.forEach(interrupted, Fiber.await)
     for (const { scope } of members) yield* Scope.close(scope, Exit.void)
     yield* Cycles.flush()
-    return { root, members }
+    return { root, members, snapshots }
   })
 
 it.effect.prop(
@@ -231,6 +234,31 @@ it.effect.prop(
       })
     }).pipe(Effect.provide(rich())),
   { arbitrary: { runs: 300 }, timeout: 60_000 }
+)
+
+it.effect.prop(
+  "a tree that is restored from a snapshot has spent what it had spent and what its open calls had reserved (100 trees)",
+  { story: Story },
+  ({ story }) =>
+    Effect.gen(function* () {
+      const { snapshots } = yield* play(story, () => {})
+      for (const { snapshot, summary } of snapshots) {
+        const run = yield* Run.make({ restore: JSON.parse(JSON.stringify(snapshot)), parent: "none" })
+        const restored = yield* run.summary
+        for (const one of all(restored)) expect(chargedByLines(one)).toBe(bookOf(one).charged)
+        expect(all(restored).map(({ id }) => id)).toEqual(all(summary).map(({ id }) => id))
+        all(restored).forEach((one, index) => {
+          const before = all(summary)[index]
+          if (before === undefined) throw new Error("a run that isn't in the summary")
+          const { charged, held } = bookOf(before)
+          expect(bookOf(one).charged).toBeGreaterThanOrEqual(charged)
+          expect(bookOf(one).charged).toBeLessThanOrEqual(charged + held)
+          // Without children, nothing is held for carved budgets.
+          if (one.children.length === 0) expect(bookOf(one).charged).toBe(charged + held)
+        })
+      }
+    }).pipe(Effect.scoped, Effect.provide(rich())),
+  { arbitrary: { runs: 100 }, timeout: 60_000 }
 )
 
 it.effect.prop(

@@ -26,6 +26,23 @@ export const emptyBook = (): Book => ({
   pace: new Pace()
 })
 
+/** The units that measure the same spend. */
+export const sameSpend: ReadonlyMap<Amount.Unit, Amount.Unit> = new Map([
+  ["TOKENS", "USD_MICROCENTS"],
+  ["USD_MICROCENTS", "TOKENS"]
+])
+
+/** Marks the thresholds that the spend has reached since the last time, and returns them. */
+export const takeReached = (book: Book, thresholds: ReadonlyArray<number>): ReadonlyArray<number> => {
+  if (book.allocated === undefined) return none
+  const used = book.allocated === 0n ? Number.POSITIVE_INFINITY : Number(book.charged) / Number(book.allocated)
+  const before = book.reached
+  for (let at = thresholds[before]; at !== undefined && used >= at; at = thresholds[book.reached]) book.reached += 1
+  return book.reached === before ? none : thresholds.slice(before, book.reached)
+}
+
+const none: ReadonlyArray<number> = []
+
 /** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */
 export const unspent = ({ allocated = 0n, charged, held }: Book): bigint =>
   allocated - charged > held ? allocated - charged : held

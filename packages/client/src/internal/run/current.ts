@@ -7,6 +7,7 @@ import type * as Stream from "effect/Stream"
 import type { BudgetExceeded } from "../../CyclesError.ts"
 import type { Event } from "./events.ts"
 import type { Ledger } from "./ledger.ts"
+import type { Snapshot } from "./snapshot.ts"
 import type { Summary } from "./summary.ts"
 
 /** Identifies a run. */
@@ -23,6 +24,8 @@ export interface Run {
   readonly [TypeId]: Ledger
   /** The id, as in the metadata `run_id` of the reservations that are made within the run. See `Options.id`. */
   readonly id: string
+  /** Whether the id is random, because neither `Options.id` nor a snapshot has one that was chosen. */
+  readonly isIdGenerated: boolean
   /** The name, as in the scope `run:<name>` of a denial. */
   readonly name: string
   /**
@@ -50,6 +53,13 @@ export interface Run {
   readonly raise: (by: Amount) => Effect.Effect<void, BudgetExceeded>
   /** The state of the run and its children, at any time. */
   readonly summary: Effect.Effect<Summary>
+  /**
+   * The state of the run and its children as JSON, for the option `restore` of a later process. The estimates of calls that
+   * are open count as spent.
+   *
+   * A snapshot is as old as its writing. Write one whenever a call opens: see the guide about runs.
+   */
+  readonly snapshot: Effect.Effect<Snapshot>
   /**
    * The events of the run and its children from now on. The last one is `Ended` with this run, after which the stream
    * ends. A stream that starts after the end has that event only.

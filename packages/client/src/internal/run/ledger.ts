@@ -14,7 +14,7 @@ import type * as Stream from "effect/Stream"
 import type { BudgetExceeded, CyclesError } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import type { Book } from "./book.ts"
-import { amountOf, budgetOf, emptyBook, unspent } from "./book.ts"
+import { amountOf, budgetOf, emptyBook, sameSpend, takeReached, unspent } from "./book.ts"
 import type { Request } from "./denial.ts"
 import { denialOf } from "./denial.ts"
 import type { Event } from "./events.ts"
@@ -24,6 +24,8 @@ import type { Lender } from "./lender.ts"
 import { Counters } from "./limits.ts"
 import type { Call, Entry } from "./lines.ts"
 import { Lines } from "./lines.ts"
+import type { Snapshot } from "./snapshot.ts"
+import { summaryOf } from "./snapshot.ts"
 import type { Reference, Summary, Threshold } from "./summary.ts"
 import type { Account, Asked, Share } from "./ticket.ts"
 import { Ticket } from "./ticket.ts"
@@ -44,12 +46,15 @@ export interface Settings {
   readonly thresholds: ReadonlyArray<number>
   readonly onThreshold: ((reached: Threshold) => void) | undefined
   readonly clock: Clock.Clock
+  /** The state to continue from. */
+  readonly restore: Snapshot | undefined
 }
 
 /** The ledger of one run. */
 export class Ledger implements Account {
   readonly id: string
   readonly name: string
+  readonly isIdGenerated: boolean
   /** The reservations that the run holds. */
   readonly lenders = new Map<Amount.Unit, Lender>()
   readonly #settings: Settings
@@ -64,8 +69,9 @@ export class Ledger implements Account {
   readonly #lines: Lines
   readonly #counters: Counters
   readonly #startedAtMs: number
+  /** The children in the snapshot that haven't been made again. */
+  #earlier: ReadonlyArray<Snapshot> = []
   #denials = 0
-  #wouldDeny = 0
   #isEnded = false
   #endedAtMs: number | undefined = undefined
   #stoppedBy: string | undefined = undefined
@@ -76,16 +82,38 @@ export class Ledger implements Account {
     this.chain = settings.parent === undefined ? [this] : [this, ...settings.parent.chain]
     this.id = settings.id
     this.name = settings.name
+    this.isIdGenerated = settings.isIdGenerated
     this.#reference = { id: settings.id, name: settings.name }
     this.#readers = new Readers(this.#reference)
     this.#lines = new Lines(settings.clock)
-    this.#startedAtMs = nowMs(settings.clock)
+    this.#startedAtMs = nowMs(settings.clock) - (settings.restore?.elapsedMs ?? 0)
     this.#counters = new Counters(
       this.#reference,
       settings.limits,
       this.#parent === undefined ? undefined : this.#parent.#counters
     )
     for (const { amount, unit } of settings.budgets) this.#book(unit).allocated = amount
+    if (settings.restore !== undefined) this.#restore(settings.restore)
+  }
+
+  /** Continues from a snapshot, except in the runs around this one. */
+  #restore(snapshot: Snapshot): void {
+    for (const { charged, reached, unit } of snapshot.budgets) {
+      const book = this.#book(unit)
+      book.charged = BigInt(charged)
+      book.reached = this.#settings.thresholds.filter((at) => at <= reached).length
+      book.pace.add(book.charged, 0)
+    }
+    this.#lines.restore(snapshot.lines)
+    this.#counters.restore(snapshot.counts)
+    this.#denials = snapshot.denials
+    this.#earlier = snapshot.children
+    for (const unit of snapshot.uncovered) this.#uncovered.add(unit)
+  }
+
+  /** Whether a child continues from a snapshot whose spend this run includes, because it was restored as well. */
+  #includes(child: Ledger): boolean {
+    return child.#settings.restore !== undefined && this.#earlier.some(({ id }) => id === child.id)
   }
 
   /**
@@ -93,16 +121,18 @@ export class Ledger implements Account {
    * caller-supplied key doesn't contain a random id.
    */
   idFor(isKeyCallerSupplied: boolean): string | undefined {
-    return isKeyCallerSupplied && this.#settings.isIdGenerated ? undefined : this.id
+    return isKeyCallerSupplied && this.isIdGenerated ? undefined : this.id
   }
 
   /** Adds the run to its parent, and holds a carved budget there. Returns a denial if the parent has no room for it. */
   open(): BudgetExceeded | undefined {
     const parent = this.#parent
     if (parent === undefined) return undefined
-    const { budgets, share } = this.#settings
+    const { budgets, restore, share } = this.#settings
+    const isIncluded = parent.#includes(this)
     if (share === "carve") {
-      for (const amount of budgets) {
+      for (const given of budgets) {
+        const amount = isIncluded ? amountOf(given.unit, unspent(this.#book(given.unit))) : given
         const asked: Asked = { action: undefined, amount }
         const denial = parent.#ended(asked) ?? parent.#withoutRoom(asked)
         if (denial !== undefined) {
@@ -110,10 +140,16 @@ export class Ledger implements Account {
           return denial
         }
       }
-      for (const { amount, unit } of budgets) {
-        this.#book(unit).carved = amount
-        parent.#move(unit, amount, 0n)
+      for (const { unit } of budgets) {
+        const book = this.#book(unit)
+        book.carved = unspent(book)
+        parent.#move(unit, book.carved, 0n)
       }
+    }
+    if (isIncluded) parent.#earlier = parent.#earlier.filter(({ id }) => id !== this.id)
+    else if (restore !== undefined) {
+      for (const [unit, { charged }] of this.#books) parent.#move(unit, 0n, charged)
+      parent.#counters.add(restore.counts)
     }
     parent.#children.push(this)
     return undefined
@@ -292,7 +328,6 @@ export class Ledger implements Account {
 
   /** Counts a denial of a call that ran all the same, in shadow mode. */
   countWouldDeny(call: Call, denial: CyclesError): void {
-    this.#wouldDeny += 1
     this.lineOf(call).wouldDeny += 1
     this.#emit(() => ({ _tag: "WouldDeny", run: this.#reference, ...call, denial }))
   }
@@ -353,9 +388,7 @@ export class Ledger implements Account {
     const book = this.#books.get(unit)
     if (book?.allocated === undefined || this.#isEnded) return
     const { allocated, charged } = book
-    const used = allocated === 0n ? Number.POSITIVE_INFINITY : Number(charged) / Number(allocated)
-    for (let at = thresholds[book.reached]; at !== undefined && used >= at; at = thresholds[book.reached]) {
-      book.reached += 1
+    for (const at of takeReached(book, thresholds)) {
       const reached: Threshold = {
         at,
         charged: amountOf(unit, charged),
@@ -430,23 +463,41 @@ export class Ledger implements Account {
       lines: this.#lines.summary(),
       calls: this.#lines.total("calls"),
       denials: this.#denials,
-      wouldDeny: this.#wouldDeny,
+      wouldDeny: this.#lines.total("wouldDeny"),
       uncertain: this.#lines.total("uncertain"),
       steps: this.#counters.steps,
       toolCalls: this.#counters.toolCalls,
       stoppedBy: this.#stoppedBy,
       uncovered: Array.from(this.#uncovered),
-      children: this.#children.map((child) => child.summary())
+      children: [...this.#earlier.map(summaryOf), ...this.#children.map((child) => child.summary())]
     }
   }
+
+  /** The state to continue from. */
+  snapshot(): Snapshot {
+    const { id, isIdGenerated, name, thresholds } = this.#settings
+    return {
+      version: 1,
+      id,
+      isIdGenerated,
+      name,
+      elapsedMs: Math.round(this.#elapsedMs),
+      budgets: Array.from(this.#books, ([unit, { allocated, charged, reached }]) => ({
+        unit,
+        ...(allocated === undefined ? {} : { allocated: String(allocated) }),
+        charged: String(charged + this.#openIn(unit)),
+        reached: thresholds[reached - 1] ?? 0
+      })),
+      lines: this.#lines.snapshot(),
+      denials: this.#denials,
+      uncovered: Array.from(this.#uncovered),
+      counts: this.#counters.snapshot(),
+      children: [...this.#earlier, ...this.#children.map((child) => child.snapshot())]
+    }
+  }
+
+  /** The amount that the open calls of the run and its children hold. Unspent carved budgets aren't included. */
+  #openIn(unit: Amount.Unit): bigint {
+    return this.#children.reduce((total, child) => total + child.#openIn(unit), this.#lines.held(unit))
+  }
 }
-
-// ---------------------------------------------------------------------------------------------------------------------
-// helpers
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** The units that measure the same spend. */
-const sameSpend: ReadonlyMap<Amount.Unit, Amount.Unit> = new Map([
-  ["TOKENS", "USD_MICROCENTS"],
-  ["USD_MICROCENTS", "TOKENS"]
-])

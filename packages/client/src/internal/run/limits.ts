@@ -7,6 +7,7 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { BudgetExceeded } from "../../CyclesError.ts"
 import { denialOf } from "./denial.ts"
+import type { SnapshotCounts } from "./snapshot.ts"
 import type { Reference } from "./summary.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -157,6 +158,35 @@ export class Counters {
   /** The number of tool calls, children included. */
   get toolCalls(): number {
     return this.#toolCalls
+  }
+
+  /** The counts for a snapshot. */
+  snapshot(): SnapshotCounts {
+    return {
+      steps: this.#steps,
+      ...(this.#maxSteps < (this.#limits.steps ?? Number.POSITIVE_INFINITY) ? { maxSteps: this.#maxSteps } : {}),
+      toolCalls: this.#toolCalls,
+      perTool: Array.from(this.#perTool),
+      repeats: Array.from(this.#repeats)
+    }
+  }
+
+  /** Continues from the counts of a snapshot, except in the runs around this one. */
+  restore(counts: SnapshotCounts): void {
+    this.#addOwn(counts)
+    this.#maxSteps = Math.min(this.#maxSteps, counts.maxSteps ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Adds the counts of a child to this run and the runs around it. */
+  add(counts: SnapshotCounts): void {
+    for (const run of this.#chain) run.#addOwn(counts)
+  }
+
+  #addOwn(counts: SnapshotCounts): void {
+    this.#steps += counts.steps
+    this.#toolCalls += counts.toolCalls
+    for (const [tool, calls] of counts.perTool) this.#perTool.set(tool, (this.#perTool.get(tool) ?? 0) + calls)
+    for (const [call, calls] of counts.repeats) this.#repeats.set(call, (this.#repeats.get(call) ?? 0) + calls)
   }
 
   /** Counts a step in this run and the runs around it. Returns the denial if one of them allows no more. */

@@ -64,11 +64,16 @@ export class Ticket implements Share {
     this.isFirstUncovered = account.markUncovered(this.#unit)
     account.hold(this.#unit, this.#held)
     lender?.lend(this.#held)
-    this.#startedAtMs = this.#line.open(this.#held)
+    this.#startedAtMs = this.#line.open(this, this.#held)
   }
 
   get #unit(): Unit {
     return this.#call.amount.unit
+  }
+
+  /** The amount that the call holds. */
+  get held(): bigint {
+    return this.#held
   }
 
   /** The denial, if known spend exceeds the estimate and a run has no room for it. */
@@ -81,7 +86,7 @@ export class Ticket implements Share {
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#return(this.#held)
-    this.#line.giveBack(this.#call.amount.amount)
+    this.#line.giveBack(this, this.#call.amount.amount)
     if (denial === undefined) return this.#account.charge(this.#call, 0n, this.#held)
     this.#account.hold(this.#unit, -this.#held)
     this.#account.countDenial(this.#call, denial)
@@ -106,7 +111,7 @@ export class Ticket implements Share {
   settle(actual: bigint): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#line.settle(this.#startedAtMs)
+    this.#line.settle(this, this.#startedAtMs)
     const rest = this.#held - actual
     if (rest > 0n) this.#return(rest)
     this.#account.charge(this.#call, actual, this.#held)
