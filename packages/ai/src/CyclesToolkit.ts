@@ -113,11 +113,12 @@ export interface Options {
    *
    * **Details**
    *
-   * - The key of a call is `namespace:id`, and `namespace:id#2` and so on if the id of the tool call is repeated. Calls
+   * - The key of a call is `namespace:id`, and `namespace:id~2` and so on if the id of the tool call is repeated. Calls
    *   are numbered in the order in which they start. Ids that are long or contain special characters are hashed; calls
    *   without an id are numbered by the name of the tool.
    * - Another run with the same ids in the same order has the same keys. A call that is already settled returns
    *   an `execution-denied` result, and a call that was interrupted before its settlement takes over its reservation.
+   *   The option `onRepeat` of a budget runs a settled call again.
    *
    * **Gotchas**
    *

@@ -15,6 +15,7 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import type { Cycles } from "effect-cycles"
 import { Amount, Run } from "effect-cycles"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
 import * as ToolKeys from "../src/internal/toolKeys.ts"
@@ -230,6 +231,7 @@ describe("CyclesToolkit", () => {
       `${long}1`,
       `${long}1`,
       `${long}2`,
+      "call_0~2",
       "call_0#2",
       "a:b",
       "@Send",
@@ -242,10 +244,10 @@ describe("CyclesToolkit", () => {
       "0"
     ]
     /** A guarded toolkit that counts the calls of its handler. */
-    const counting = (options?: CyclesToolkit.Options) => {
+    const counting = (options?: CyclesToolkit.Options, onRepeat?: Cycles.OnRepeat) => {
       const state = { ran: 0 }
       const guarded = guard(
-        { estimate: Amount.riskPoints(1) },
+        { estimate: Amount.riskPoints(1), onRepeat },
         () => Effect.sync(() => ({ sent: ++state.ran })),
         options
       )
@@ -282,6 +284,19 @@ describe("CyclesToolkit", () => {
         )
         expect(state.ran).toBe(0)
         expect(yield* ledger).toEqual({ spent: ids.length, reserved: 0 })
+      }).pipe(Effect.provide(world()))
+    )
+
+    it.effect("another run runs all of them again, each charged under a key of its own, with onRepeat: again", () =>
+      Effect.gen(function* () {
+        for (let run = 0; run < 2; run++) {
+          const { guarded, state } = counting({ namespace: "job-1" }, "again")
+          expect((yield* callAll(guarded)).filter(isDenied)).toEqual([])
+          expect(state.ran).toBe(ids.length)
+        }
+        expect(yield* ledger).toEqual({ spent: 2 * ids.length, reserved: 0 })
+        const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
+        expect(new Set(keys).size).toBe(2 * ids.length)
       }).pipe(Effect.provide(world()))
     )
 
@@ -372,7 +387,7 @@ describe("CyclesToolkit", () => {
         expect(state.ran).toBe(6)
         expect(yield* ledger).toEqual({ spent: 6, reserved: 0 })
         const keys = (yield* reservations).map(({ idempotencyKey }) => idempotencyKey)
-        expect(keys.toSorted()).toEqual(["", "#2", "#3", "#4", "#5", "#6"].map((ordinal) => `job-1:0${ordinal}`))
+        expect(keys.toSorted()).toEqual(["", "~2", "~3", "~4", "~5", "~6"].map((ordinal) => `job-1:0${ordinal}`))
       }).pipe(
         Effect.provide(
           S.bare.pipe(Layer.provideMerge(S.world([], { budgets: [{ unit: "RISK_POINTS", allocated: 100 }] })))
@@ -404,7 +419,7 @@ describe("CyclesToolkit", () => {
     const Id = Schema.Union([
       Schema.String,
       Schema.Undefined,
-      Schema.Literals(["", "0", "0#2", "a:0", "@Send", "=0", "\ud800", "\udbff", `${long}1`, `${long}2`])
+      Schema.Literals(["", "0", "0~2", "0#2", "a:0", "@Send", "=0", "\ud800", "\udbff", `${long}1`, `${long}2`])
     ])
     const Calls = Schema.Array(Schema.Struct({ name: Schema.Literals(["Send", "Post", "é"]), id: Id }))
     const Namespace = Schema.Literals(["a", "a:0", "a:@Send", "a:=", "n".repeat(100)])

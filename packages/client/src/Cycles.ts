@@ -107,6 +107,7 @@ export type {
   FlushResult,
   GuardOptions,
   LeaseOptions,
+  OnRepeat,
   ReserveOptions,
   StreamOptions
 } from "./internal/models/guardOptions.ts"

@@ -510,10 +510,19 @@ export class AlreadySettled extends Schema.TaggedError<AlreadySettled>()("Alread
   /** The id of the reservation. */
   reservationId: Schema.String,
   /** How it was settled: by a commit or a release of this process, or in an earlier run. */
-  by: Schema.Literals(["commit", "release", "earlier run"])
+  by: Schema.Literals(["commit", "release", "earlier run"]),
+  /**
+   * The end of the reservation.
+   *
+   * - `COMMITTED`: its spend is charged, or this process or its journal still has to charge it.
+   * - `RELEASED`: nothing is charged.
+   * - `EXPIRED`: its lease ended before a settlement arrived. Its spend, if there was any, may have been charged by an event.
+   * - `unknown`: the server returned another status, or the reservation couldn't be read.
+   */
+  status: Schema.Literals(["COMMITTED", "RELEASED", "EXPIRED", "unknown"])
 }) {
   override get message(): string {
-    return `Reservation ${this.reservationId} has been settled already (${this.by})`
+    return `Reservation ${this.reservationId} has been settled already (${this.by}, ${this.status})`
   }
 }
 

@@ -195,6 +195,20 @@ same(Effect.void.pipe(Cycles.withCycles({ action, estimate, heartbeat: policy })
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, onUnsettled: "fail" }))).as<Guarded<void, Unsettled>>()
 declare const key: string | undefined
 same(Effect.void.pipe(Cycles.withCycles({ action, estimate, idempotencyKey: key }))).as<Guarded<void, AlreadySettled>>()
+same(Effect.void.pipe(Cycles.withCycles({ action, estimate, idempotencyKey: key, onRepeat: "again" }))).as<
+  Guarded<void, AlreadySettled>
+>()
+same(Cycles.reserve({ action, estimate, idempotencyKey: "job", onRepeat: "ifReleased" })).as<
+  Effect.Effect<Reservation.Active<"TOKENS">, CyclesError | AlreadySettled, Cycles.Cycles | Scope.Scope>
+>()
+export const withoutKey = [
+  // @ts-expect-error onRepeat needs a caller-supplied key
+  Effect.void.pipe(Cycles.withCycles({ action, estimate, onRepeat: "again" })),
+  // @ts-expect-error onRepeat needs a caller-supplied key
+  Cycles.reserve({ action, estimate, onRepeat: "again" }),
+  // @ts-expect-error onRepeat needs a caller-supplied key
+  Cycles.withCyclesStream(Stream.make(1), { action, estimate, onRepeat: "again" })
+]
 declare const stored: Cycles.GuardOptions<void, [], "TOKENS">
 same(Effect.void.pipe(Cycles.withCycles(stored))).as<Guarded<void, LeaseLost | Unsettled | AlreadySettled>>()
 

@@ -2,7 +2,7 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Amount } from "@effect-cycles/protocol/Amount"
 import type { Subject } from "@effect-cycles/protocol/Subject"
-import type { LeaseOptions } from "effect-cycles/Cycles"
+import type { LeaseOptions, OnRepeat } from "effect-cycles/Cycles"
 import type * as Tool from "effect/ai/Tool"
 
 /**
@@ -29,6 +29,15 @@ export interface Budget<T extends Tool.Any> extends LeaseOptions {
   readonly action?: Action | undefined
   /** Merged into the ambient subject field by field. Default: the ambient subject. */
   readonly subject?: Subject | undefined
+  /**
+   * Whether a call runs again if an earlier run of the job has settled it. Only with a `namespace`. Default `refuse`.
+   *
+   * **Gotchas**
+   *
+   * With `ifReleased`, a call runs again if it was interrupted, or refused by a cap, and nothing was charged. An
+   * interrupted tool may have acted: a message that it sent is sent again.
+   */
+  readonly onRepeat?: OnRepeat | undefined
   /**
    * Which calls need the approval of a user, in addition to those for which the tool itself requires it. Default: none.
    *

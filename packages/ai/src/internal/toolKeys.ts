@@ -64,13 +64,14 @@ const numbering = () => {
     const kind = isNamed ? "@" : ""
     const ordinal = (counts.get(kind + id) ?? 0) + 1
     counts.set(kind + id, ordinal)
-    const suffix = ordinal === 1 ? "" : `#${ordinal}`
+    // Not `#`, which the client appends for the next reservation under a key.
+    const suffix = ordinal === 1 ? "" : `~${ordinal}`
     const text = isPlain.test(id) ? Effect.succeed(id) : Effect.map(digest(id), (hex) => `=${hex}`)
     return Effect.map(text, (text) => `${kind}${text}${suffix}`)
   }
 }
 
-/** Ids that are part of a key as they are. None contains `:`, `@`, `=` or `#`. */
+/** Ids that are part of a key as they are. None contains `:`, `@`, `=`, `~` or `#`. */
 const isPlain = /^[\w.-]{1,128}$/
 
 /** The SHA-256 of an id, in hexadecimal. JSON escapes lone surrogates, which UTF-8 would replace. */

@@ -25,7 +25,7 @@ import { continueInBackground, isForeign } from "./abandoned.ts"
 import { withinRun } from "./admit.ts"
 import { withRemaining } from "./remaining.ts"
 import * as Nested from "./nested.ts"
-import { assertOpen } from "./repeated.ts"
+import { assertOpen, repeating } from "./repeated.ts"
 import type { Response } from "./request.ts"
 import { send, withoutId } from "./request.ts"
 import * as Unreachable from "./unreachable.ts"
@@ -34,10 +34,17 @@ import * as Unreachable from "./unreachable.ts"
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
- * Reserves and starts the heartbeat. The caller makes it uninterruptible; only the wait for the server is
+ * Reserves and starts the heartbeat, also under the next key if `onRepeat` says so. The caller makes it uninterruptible; only the wait for the server is
  * interruptible.
  */
 export const acquire = (
+  engine: Engine,
+  restore: Restore,
+  prepared: Prepared
+): Effect.Effect<Handle, CyclesError | AlreadySettled> =>
+  repeating(prepared, (prepared) => acquireOnce(engine, restore, prepared))
+
+const acquireOnce = (
   engine: Engine,
   restore: Restore,
   prepared: Prepared

@@ -112,10 +112,10 @@ const hasRoom = ({ estimate }: Prepared, lender: Handle): boolean =>
   lender.canLend && estimate.amount <= lender.shared.room
 
 /** The error of a call whose caller-supplied key has drawn on the reservation before. */
-const repetition = ({ isCallerSupplied, key }: Prepared, { reservationId, shared }: Handle) =>
-  isCallerSupplied && shared.hasKey(key)
-    ? new AlreadySettled({ reservationId: reservationId ?? "", by: "earlier run" })
-    : undefined
+const repetition = ({ isCallerSupplied, key }: Prepared, { reservationId, shared }: Handle) => {
+  const call = isCallerSupplied ? shared.callOf(key) : undefined
+  return call && new AlreadySettled({ reservationId: reservationId ?? "", by: "earlier run", status: call.end })
+}
 
 const draw = (
   prepared: Prepared,
@@ -124,9 +124,9 @@ const draw = (
   ticket: Ticket | undefined
 ): Handle => {
   const { estimate, isCallerSupplied, key } = prepared
-  if (isCallerSupplied) lender.shared.addKey(key)
   const source = lender.drawFor(estimate.amount, nameOf(prepared))
   const handle = new Handle(prepared, lender.response, source, nowMs(fiber.getRef(Clock.Clock)))
+  if (isCallerSupplied) lender.shared.addKey(key, handle)
   if (source._tag === "Joined") source.draw.onLost = (reason) => void handle.markLost(reason)
   handle.ticket = ticket
   return handle

@@ -71,6 +71,14 @@ export interface LeaseOptions<H = Heartbeat, R = never> {
 }
 
 /**
+ * What a guard does if the reservation under its caller-supplied key is settled already. See `GuardOptions.onRepeat`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type OnRepeat = "refuse" | "ifReleased" | "again"
+
+/**
  * The options of `withCycles`. `A` is the result of the guarded effect, `Args` are the arguments of the guarded
  * function, and `U` is the unit of the estimate. `H`, `S`, `K` and `R` are inferred from the options that add to `E`
  * and `R`.
@@ -118,6 +126,25 @@ export interface GuardOptions<
    */
   readonly idempotencyKey?: K | ((...args: FixedArgs<Args>) => K) | undefined
   /**
+   * Whether the body runs again if the reservation under `idempotencyKey` is settled already. Default `refuse`.
+   *
+   * - `refuse`: fails with `AlreadySettled`.
+   * - `ifReleased`: runs again if the reservation was released, so that nothing was charged. Otherwise the same as
+   *   `refuse`. An expired lease doesn't count as released, because the body may have spent.
+   * - `again`: runs again in any case, and is charged again.
+   *
+   * **Details**
+   *
+   * The next reservation has the key `key#2`, then `key#3`, and so on up to `key#100`; `AlreadySettled` follows. A key of
+   * more than 252 characters is replaced by its digest there. Each reservation of an earlier run costs two requests.
+   *
+   * **Gotchas**
+   *
+   * A body that acted and was then interrupted without recorded spend is released too. Use `ifReleased` only if it is
+   * safe to repeat what such a body did.
+   */
+  readonly onRepeat?: RepeatOf<K> | undefined
+  /**
    * `fail` fails with `Unsettled` if the body succeeded but its settlement is `Pending` or `Rejected`. Default
    * `report`, which returns the result.
    */
@@ -147,6 +174,8 @@ export interface ReserveOptions<U extends Unit = Unit, H = Heartbeat, K = string
   readonly metadata?: Metadata | undefined
   /** A caller-supplied idempotency key; see `GuardOptions.idempotencyKey`. Default: a random key. */
   readonly idempotencyKey?: K | undefined
+  /** Whether to reserve again if the reservation under `idempotencyKey` is settled; see `GuardOptions.onRepeat`. */
+  readonly onRepeat?: RepeatOf<K> | undefined
 }
 
 /**
@@ -250,6 +279,9 @@ export interface FlushResult {
 export type FixedArgs<Args extends ReadonlyArray<unknown>> = Args extends infer Given extends ReadonlyArray<unknown>
   ? Given
   : never
+
+/** `OnRepeat`, with a caller-supplied key. */
+export type RepeatOf<K> = [K] extends [never] ? never : OnRepeat
 
 /** `LeaseLost`, with the heartbeat policies `failOnFinalize` and `cancel`. */
 export type LeaseErrors<H> = [H] extends ["warn"] ? never : LeaseLost

@@ -402,9 +402,15 @@ export class Handle implements Owner {
     return true
   }
 
+  /** How the call ended, as an error reports it; `unknown` if it is open. */
+  get end(): AlreadySettled["status"] {
+    if (!this.isDecided) return "unknown"
+    return this.#settledBy === "commit" ? "COMMITTED" : "RELEASED"
+  }
+
   /** The error of a second attempt to settle. */
   get alreadySettled(): AlreadySettled {
-    return new AlreadySettled({ reservationId: this.reservationId ?? "", by: this.#settledBy })
+    return new AlreadySettled({ reservationId: this.reservationId ?? "", by: this.#settledBy, status: this.end })
   }
 
   /** Returns true once: the caller that receives true runs `onSettled`. */

@@ -12,19 +12,28 @@ import * as Hex from "effect/encoding/Hex"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The stem of derived keys: the key, or its digest if a derived key would be too long. */
-export const stemOf = (key: string): Effect.Effect<string> =>
-  key.length <= maxStemLength
-    ? Effect.succeed(key)
-    : Effect.map(
-        Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key))),
-        (digest) => `sha256-${Hex.encode(new Uint8Array(digest))}`
-      )
+export const stemOf = (key: string): Effect.Effect<string> => shortened(key, maxStemLength)
+
+/** The key of the nth reservation under a caller-supplied key: `key#2`, or its digest and `#2` if it would be too long. */
+export const repeated = (key: string, n: number): Effect.Effect<string> =>
+  Effect.map(shortened(key, maxRepeatedLength), (short) => `${short}#${n}`)
 
 /** The key of a request that settles the reservation, such as `commit-...`. */
 export const derived = (use: "commit" | "release" | `late${number}`, stem: string): string => `${use}-${stem}`
 
 /** A key has at most 256 characters, and a prefix at most 16. */
 const maxStemLength = 240
+
+/** A key has at most 256 characters, and a suffix such as `#100` at most 4. */
+const maxRepeatedLength = 252
+
+const shortened = (key: string, maxLength: number): Effect.Effect<string> =>
+  key.length <= maxLength
+    ? Effect.succeed(key)
+    : Effect.map(
+        Effect.promise(() => globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(key))),
+        (digest) => `sha256-${Hex.encode(new Uint8Array(digest))}`
+      )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // keys in use

@@ -3,6 +3,7 @@ import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type * as Duration from "effect/Duration"
 import type { Mode, Nested, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
+import type { OnRepeat } from "../models/guardOptions.ts"
 import type { Problem } from "../config/time.ts"
 import { readDuration } from "../config/time.ts"
 
@@ -29,6 +30,7 @@ interface Literals {
   readonly nested: Nested
   readonly settle: Settle
   readonly onUnsettled: "report" | "fail"
+  readonly onRepeat: OnRepeat
 }
 
 const literals: { readonly [K in keyof Literals]: ReadonlyArray<Literals[K]> } = {
@@ -40,7 +42,8 @@ const literals: { readonly [K in keyof Literals]: ReadonlyArray<Literals[K]> } =
   onUnreachable: ["fail", "allow"],
   nested: ["independent", "join", "reject"],
   settle: ["attempt", "wait", "background"],
-  onUnsettled: ["report", "fail"]
+  onUnsettled: ["report", "fail"],
+  onRepeat: ["refuse", "ifReleased", "again"]
 }
 
 /** Parses options and collects the invalid ones. */

@@ -16,6 +16,7 @@ import { CurrentSubject, none } from "../../Subject.ts"
 import { CurrentRun, CurrentStep, TypeId } from "../run/current.ts"
 import type { Ledger } from "../run/ledger.ts"
 import type { Problem } from "../config/time.ts"
+import type { OnRepeat } from "../models/guardOptions.ts"
 import * as Limits from "./limits.ts"
 import * as Requests from "../protocol/requests.ts"
 import type { Progress } from "../transport/call.ts"
@@ -32,6 +33,7 @@ import * as Policies from "./policies.ts"
 /** The options that all guards share, without the refinements of the public types. */
 export interface LeaseOptions<R = never> extends PolicyOptions {
   readonly dryRun?: boolean | undefined
+  readonly onRepeat?: OnRepeat | undefined
   readonly onSettled?: OnSettled<R> | undefined
 }
 
@@ -70,6 +72,13 @@ export interface Prepared {
   readonly policies: Policies.Policies
   /** Whether this is the reservation of a run. */
   readonly isRunHold: boolean
+  /** Prepares the same reserve under another key; absent if a settled reservation isn't repeated. */
+  readonly repeat:
+    | {
+        readonly when: "ifReleased" | "again"
+        readonly under: (key: string) => Effect.Effect<Prepared, InvalidRequest>
+      }
+    | undefined
   /** The run of the caller, if any. */
   readonly run: Ledger | undefined
   /** The number of the step that the call belongs to; 0 if there is none. */
@@ -106,39 +115,43 @@ export const prepare = (
     const run = isRunHold ? undefined : fiber.getRef(CurrentRun)?.[TypeId]
     const runId = run?.idFor(options.idempotencyKey !== undefined)
     const step = run === undefined ? 0 : (fiber.getRef(CurrentStep) ?? run.steps)
+    const { idempotencyKey, onRepeat } = options
     // A repetition of the job may make a call with the same key in another step.
-    const inStep = step === 0 || options.idempotencyKey !== undefined ? undefined : { step }
-    const key = options.idempotencyKey ?? makeKey()
-    const text = Requests.reserveText({
-      idempotencyKey: isShadow && options.idempotencyKey !== undefined ? makeKey() : key,
-      subject,
-      action: options.action,
-      estimate: options.estimate,
-      ttlMs,
-      gracePeriodMs,
-      overagePolicy,
-      dryRun: isShadow || options.dryRun === true ? true : undefined,
-      metadata: runId === undefined ? options.metadata : { run_id: runId, ...inStep, ...options.metadata }
-    })
-    if (Result.isFailure(text) && !isShadow) return Effect.fail(text.failure)
-    return Effect.map(isShadow ? Effect.succeed(key) : Keys.stemOf(key), (stem): Prepared => ({
-      key: checkedKey(key),
-      stem,
-      isCallerSupplied: options.idempotencyKey !== undefined && !isShadow,
-      action: options.action,
-      subject,
-      estimate: options.estimate,
-      text: Result.getOrElse(text, () => noText),
-      scopes: Subject.scopes(subject),
-      isDryRun: options.dryRun === true,
-      invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,
-      policies: resolved,
-      isRunHold,
-      run,
-      step,
-      life: new Lifecycle("reserving", observer),
-      progress: { hasLeft: false }
-    }))
+    const inStep = step === 0 || idempotencyKey !== undefined ? undefined : { step }
+    const under = (key: string): Effect.Effect<Prepared, InvalidRequest> => {
+      const text = Requests.reserveText({
+        idempotencyKey: isShadow && idempotencyKey !== undefined ? makeKey() : key,
+        subject,
+        action: options.action,
+        estimate: options.estimate,
+        ttlMs,
+        gracePeriodMs,
+        overagePolicy,
+        dryRun: isShadow || options.dryRun === true ? true : undefined,
+        metadata: runId === undefined ? options.metadata : { run_id: runId, ...inStep, ...options.metadata }
+      })
+      if (Result.isFailure(text) && !isShadow) return Effect.fail(text.failure)
+      return Effect.map(isShadow ? Effect.succeed(key) : Keys.stemOf(key), (stem): Prepared => ({
+        key: checkedKey(key),
+        stem,
+        isCallerSupplied: idempotencyKey !== undefined && !isShadow,
+        action: options.action,
+        subject,
+        estimate: options.estimate,
+        text: Result.getOrElse(text, () => noText),
+        scopes: Subject.scopes(subject),
+        isDryRun: options.dryRun === true,
+        invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,
+        policies: resolved,
+        isRunHold,
+        repeat: onRepeat === undefined || onRepeat === "refuse" ? undefined : { when: onRepeat, under },
+        run,
+        step,
+        life: new Lifecycle("reserving", observer),
+        progress: { hasLeft: false }
+      }))
+    }
+    return under(idempotencyKey ?? makeKey())
   })
 
 /**
@@ -174,6 +187,7 @@ const policiesOf = (
   const problems: Array<Problem> = []
   const reader = Limits.reader(problems)
   reader.literal("onUnsettled", options.onUnsettled)
+  reader.literal("onRepeat", options.onRepeat)
   const result = Policies.read(reader, options, config.policies, config.extendByMs)
   return problems.length === 0
     ? Result.succeed(result)
@@ -192,5 +206,6 @@ const names = [
   "onUnreachable",
   "nested",
   "settle",
-  "onUnsettled"
+  "onUnsettled",
+  "onRepeat"
 ] as const

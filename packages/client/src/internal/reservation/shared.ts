@@ -27,6 +27,12 @@ export interface Drawn {
   readonly isEstimated: boolean
 }
 
+/** A call that has drawn on the reservation. */
+export interface Call {
+  /** How it ended; `unknown` if it is open. */
+  readonly end: "COMMITTED" | "RELEASED" | "EXPIRED" | "unknown"
+}
+
 /** The calls with one action. */
 export interface Line {
   calls: number
@@ -43,7 +49,7 @@ export class Shared<O extends Owner> {
   readonly size: bigint
   readonly #open = new Set<Draw<O>>()
   readonly #lines = new Map<string, Line>()
-  readonly #keys = new Set<string>()
+  readonly #keys = new Map<string, Call>()
   /** The sum that open calls hold. */
   #drawing = 0n
   /** The known spend of open calls. */
@@ -84,14 +90,14 @@ export class Shared<O extends Owner> {
     return this.#open
   }
 
-  /** Whether a call with this caller-supplied key has drawn on the reservation. */
-  hasKey(key: string): boolean {
-    return this.#keys.has(key) || this.#next?.hasKey(key) === true
+  /** The call with this caller-supplied key that has drawn on the reservation, if there is one. */
+  callOf(key: string): Call | undefined {
+    return this.#keys.get(key) ?? this.#next?.callOf(key)
   }
 
   /** Remembers the caller-supplied key of a call. */
-  addKey(key: string): void {
-    this.#keys.add(key)
+  addKey(key: string, call: Call): void {
+    this.#keys.set(key, call)
   }
 
   /** Draws an estimate. The caller has checked that there is room. */

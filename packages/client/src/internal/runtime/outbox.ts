@@ -86,6 +86,8 @@ export interface Outbox {
   /** Marks the reservation as being released, until `releaseEnded`. */
   readonly releaseDecided: (reservationId: ReservationId) => void
   readonly releaseEnded: (reservationId: ReservationId) => void
+  /** Whether this process is releasing the reservation. */
+  readonly isReleasing: (reservationId: ReservationId) => boolean
   /** Whether this process, or another one with the same journal, has decided a settlement of the reservation. */
   readonly isDecided: (reservationId: ReservationId) => Effect.Effect<boolean>
   /** Writes the open record: the record to commit if this process crashes. Returns whether it is durable. */
@@ -309,6 +311,7 @@ export const make = (options: {
       },
       releaseDecided: (reservationId) => void releasing.add(reservationId),
       releaseEnded: (reservationId) => void releasing.delete(reservationId),
+      isReleasing: (reservationId) => releasing.has(reservationId),
       isDecided: (reservationId) =>
         Effect.suspend(() => {
           if (known.has(reservationId) || releasing.has(reservationId)) return Effect.succeed(true)
