@@ -354,7 +354,7 @@ const make = <Tools extends Record<string, Tool.Any>>(
       )
     })
     if (!isCounted) return guarded
-    return Effect.matchEffect(RunLimits.takeToolCall(tool.name, params), {
+    return Effect.matchEffect(RunLimits.takeToolCall(tool.name, params, cycles), {
       onFailure: (denial) => Effect.succeed(Stream.succeed(Denial.denied(tool, denial))),
       onSuccess: () => guarded
     })

@@ -60,7 +60,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CyclesClient, Response } from "./CyclesClient.ts"
 import * as Client from "./CyclesClient.ts"
-import type { CyclesConfig } from "./CyclesConfig.ts"
+import type { CyclesConfig, Mode } from "./CyclesConfig.ts"
 import * as ConfigModule from "./CyclesConfig.ts"
 import type { AlreadySettled, BudgetExceeded, CyclesError } from "./CyclesError.ts"
 import type { CyclesTransport } from "./CyclesTransport.ts"
@@ -149,6 +149,8 @@ const TypeId = "~effect-cycles/Cycles"
 export interface Cycles {
   /** Identifies the service. */
   readonly [TypeId]: typeof TypeId
+  /** Whether calls are denied and charged, or only checked. See `CyclesConfig.mode`. */
+  readonly mode: Mode
   /** Guards an effect. `args` are the arguments that the functions in the options receive. See `withCycles`. */
   readonly withCycles: <A, E, R, Args extends ReadonlyArray<unknown>, U extends Unit, R2>(
     self: Effect.Effect<A, E, R>,
@@ -226,6 +228,7 @@ export const make = (
 const fromEngine = (engine: Engine): Cycles =>
   Cycles.of({
     [TypeId]: TypeId,
+    mode: engine.config.mode,
     withCycles: (self, options, args) => guardEffect(engine, self, options, args),
     withCyclesStream: (self, options) => guardStream(engine, self, options),
     reserve: (options) =>

@@ -32,9 +32,11 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import type { Mode } from "./CyclesConfig.ts"
 import type { BudgetExceeded } from "./CyclesError.ts"
 import { CurrentRun, CurrentStep, TypeId } from "./internal/run/current.ts"
 import type { Step } from "./internal/run/limits.ts"
+import { report } from "./internal/runtime/unenforced.ts"
 
 export type {
   /** A counted call of a language model. */
@@ -42,8 +44,26 @@ export type {
 } from "./internal/run/limits.ts"
 
 /**
+ * The options of a count.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface CountOptions {
+  /**
+   * The mode of the client that guards the call, as in `Cycles.mode`. In `shadow` nothing is denied: a call beyond a limit
+   * is logged and counted as a denial that isn't enforced. Default `enforce`.
+   */
+  readonly mode?: Mode | undefined
+}
+
+/**
  * Counts a call of a language model as a step. Call it right before the reserve, and `Step.giveBack` if the provider
  * isn't asked in the end.
+ *
+ * **Details**
+ *
+ * In shadow mode no step is the last one.
  *
  * **Errors**
  *
@@ -52,11 +72,13 @@ export type {
  * @category limits
  * @since 0.1.0
  */
-export const takeStep = (action: Action): Effect.Effect<Step, BudgetExceeded> =>
+export const takeStep = (action: Action, options?: CountOptions): Effect.Effect<Step, BudgetExceeded> =>
   Effect.flatMap(CurrentRun, (run) => {
     if (run === undefined) return Effect.succeed(uncounted)
-    const step = run[TypeId].takeStep(action)
-    return "_tag" in step ? Effect.fail(step) : Effect.succeed(step)
+    const isEnforced = options?.mode !== "shadow"
+    const step = run[TypeId].takeStep(action, isEnforced)
+    if (!("_tag" in step)) return Effect.succeed(isEnforced ? step : { ...step, isLast: () => false })
+    return isEnforced ? Effect.fail(step) : Effect.as(report("run", step), uncounted)
   })
 
 /**
@@ -72,10 +94,16 @@ export const takeStep = (action: Action): Effect.Effect<Step, BudgetExceeded> =>
  * @category limits
  * @since 0.1.0
  */
-export const takeToolCall = (tool: string, params: unknown): Effect.Effect<void, BudgetExceeded> =>
+export const takeToolCall = (
+  tool: string,
+  params: unknown,
+  options?: CountOptions
+): Effect.Effect<void, BudgetExceeded> =>
   Effect.flatMap(CurrentRun, (run) => {
-    const denial = run?.[TypeId].takeToolCall({ tool, params })
-    return denial === undefined ? Effect.void : Effect.fail(denial)
+    const isEnforced = options?.mode !== "shadow"
+    const denial = run?.[TypeId].takeToolCall({ tool, params }, isEnforced)
+    if (denial === undefined) return Effect.void
+    return isEnforced ? Effect.fail(denial) : report("run", denial)
   })
 
 /**

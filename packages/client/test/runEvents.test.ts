@@ -20,7 +20,7 @@ const text = (event: Run.Event): string => {
     case "Denied":
       return `${run.name}: Denied ${event.amount?.amount ?? event.denial.code} by ${event.denial.run?.name ?? "the server"}`
     case "WouldDeny":
-      return `${run.name}: WouldDeny ${event.amount.amount}, ${event.denial._tag}`
+      return `${run.name}: WouldDeny ${event.amount?.amount}, ${event.denial._tag}`
     case "Threshold":
       return `${run.name}: Threshold ${event.at} of ${event.allocated.amount}`
     case "Ended":

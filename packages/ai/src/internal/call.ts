@@ -71,7 +71,11 @@ const reserve = (guard: Guard, request: Request): Effect.Effect<Call, BudgetErro
 
     const estimates: Array<Amount.Amount> = []
     if (guard.units !== "usd") estimates.push(Amount.tokens(request.estimate.tokens + request.outputTokens))
-    if (guard.units !== "tokens") estimates.push(yield* Effect.tap(prices.maximum, Spend.checkDollars("maximum")))
+    if (guard.units !== "tokens") {
+      const maximum = Effect.tap(prices.maximum, Spend.checkDollars("maximum"))
+      const estimate = yield* guard.cycles.mode === "shadow" ? orUnpriced(maximum) : maximum
+      if (estimate !== undefined) estimates.push(estimate)
+    }
     let call: OpenCall | undefined
     const conclude = (hold: Hold) => (exit: Exit.Exit<unknown, unknown>) =>
       quietly(call === undefined ? Effect.asVoid(hold.release("not_sent")) : call.conclude(exit))
@@ -100,6 +104,12 @@ const reserve = (guard: Guard, request: Request): Effect.Effect<Call, BudgetErro
     call = new OpenCall(guard, request, name, prices, holds)
     return call
   })
+
+/** In shadow mode a call without a price runs, and isn't checked in dollars. */
+const orUnpriced = <A, E extends Error>(maximum: Effect.Effect<A, E>): Effect.Effect<A | undefined> =>
+  Effect.catch(maximum, (error) =>
+    Effect.as(Effect.logWarning(`Not enforced in shadow mode: ${error.message}`), undefined)
+  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the state of a call
@@ -216,7 +226,7 @@ class OpenCall implements Call {
 
   get untilLost(): Effect.Effect<never, BudgetError> | undefined {
     // Waiting for it costs a fiber for each call, and a queue for each stream.
-    return this.#guard.lease.heartbeat === "cancel"
+    return this.#guard.lease.heartbeat === "cancel" && this.#holds.length > 0
       ? Effect.raceAllFirst(this.#holds.map((hold) => hold.untilLost))
       : undefined
   }

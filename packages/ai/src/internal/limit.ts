@@ -4,6 +4,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Span } from "effect/Tracer"
+import type { Mode } from "effect-cycles/CyclesConfig"
 import { UnsupportedLimit } from "../CyclesAiError.ts"
 import type { UnsupportedLimitReason } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
@@ -56,8 +57,13 @@ const defaultLimit = 4_096
 // make
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Makes the output limits of a model. Throws a `RangeError` if `maxOutputTokens` isn't a positive integer. */
-export const make = ({ maxOutputTokens, outputLimit }: Options): Limits => {
+/**
+ * Makes the output limits of a model. In shadow mode a limit is only estimated with: the provider isn't given any, and a limit
+ * that enforcement would refuse is logged.
+ *
+ * Throws a `RangeError` if `maxOutputTokens` isn't a positive integer.
+ */
+export const make = ({ maxOutputTokens, outputLimit }: Options, mode: Mode): Limits => {
   if (maxOutputTokens !== undefined && !(Number.isSafeInteger(maxOutputTokens) && maxOutputTokens > 0)) {
     throw new RangeError(`maxOutputTokens must be an integer of at least 1, got ${maxOutputTokens}`)
   }
@@ -65,6 +71,9 @@ export const make = ({ maxOutputTokens, outputLimit }: Options): Limits => {
   const unread = new Set<string>()
   /** The models whose response was cut at the default limit. */
   const cut = new Set<string>()
+
+  /** The models whose limit would be refused, in shadow mode. */
+  const unenforced = new Set<string>()
 
   const limitOf = (provider: string | undefined): OutputLimit | undefined =>
     outputLimit ?? (provider !== undefined && Object.hasOwn(byProvider, provider) ? byProvider[provider] : undefined)
@@ -84,10 +93,22 @@ export const make = ({ maxOutputTokens, outputLimit }: Options): Limits => {
           ? Math.min(defaultLimit + (limitIn(found?.thinking?.(context)) ?? 0), maxCount)
           : Math.min(maxOutputTokens ?? maxCount, inContext ?? maxCount)
 
-        if (found === undefined) return refuse("unknownProvider", tokens)
-        if (unread.has(name)) return refuse("notRead", tokens)
-        const { isEnforced = true, minimum = 1 } = found
-        if (isEnforced && tokens < minimum) return refuse("belowMinimum", tokens, minimum)
+        const { isEnforced = true, minimum = 1 } = found ?? {}
+        const refusal =
+          found === undefined
+            ? refuse("unknownProvider", tokens)
+            : unread.has(name)
+              ? refuse("notRead", tokens)
+              : isEnforced && tokens < minimum
+                ? refuse("belowMinimum", tokens, minimum)
+                : undefined
+        if (mode === "shadow") {
+          const wanted = unlimited(tokens)
+          return refusal === undefined
+            ? Effect.succeed(wanted)
+            : Effect.catch(refusal, (error) => Effect.as(warnUnenforced(name, error), wanted))
+        }
+        if (found === undefined || refusal !== undefined) return refusal ?? refuse("unknownProvider", tokens)
 
         const apply = (cap: number | undefined): Effect.Effect<Applied, UnsupportedLimit> => {
           if (!isEnforced) {
@@ -122,6 +143,12 @@ export const make = ({ maxOutputTokens, outputLimit }: Options): Limits => {
       })
   }
 
+  function warnUnenforced(name: string, error: UnsupportedLimit): Effect.Effect<void> {
+    if (unenforced.has(name)) return Effect.void
+    unenforced.add(name)
+    return Effect.logWarning(`Not enforced in shadow mode: ${error.message}`)
+  }
+
   function warnUnread(name: string, limit: number): Effect.Effect<void> {
     unread.add(name)
     return Effect.andThen(
@@ -143,3 +170,9 @@ export const make = ({ maxOutputTokens, outputLimit }: Options): Limits => {
     )
   }
 }
+
+/** A limit that the provider isn't given. */
+const unlimited = (tokens: number): Wanted => ({
+  tokens,
+  apply: () => Effect.succeed({ set: (context) => context, check: () => Effect.void })
+})

@@ -128,8 +128,8 @@ export const make = <R>(
     const services = yield* Effect.context<R>()
     const { onSettled } = options
     const named = yield* names
-    const limits = Limit.make(options)
     const guard = yield* guardOf(options)
+    const limits = Limit.make(options, guard.cycles.mode)
 
     return (method, request) =>
       Effect.gen(function* () {
@@ -169,7 +169,9 @@ export const make = <R>(
         // Nothing may come between the step and the call that gives it back.
         const { call, step } = yield* Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
-            const step = yield* Effect.tapError(RunLimits.takeStep(action), (error) => Observe.denial(name, error))
+            const step = yield* Effect.tapError(RunLimits.takeStep(action, guard.cycles), (error) =>
+              Observe.denial(name, error)
+            )
             return { call: yield* restore(RunLimits.withinStep(open(step), step)), step }
           })
         )

@@ -29,6 +29,7 @@ import type { Ticket } from "../run/ticket.ts"
 import { warnUncovered } from "../run/uncovered.ts"
 import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
+import { report } from "../runtime/unenforced.ts"
 import type { Meta } from "../transport/call.ts"
 import type { Restore } from "./acquire.ts"
 import { denied } from "./acquire.ts"
@@ -253,13 +254,6 @@ class ShadowShare implements Share {
 // ---------------------------------------------------------------------------------------------------------------------
 // reports
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** Counts and logs a denial that isn't enforced. */
-const report = (by: "server" | "process" | "run", denial: CyclesError): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    Metrics.shadowDenial(by, fiber.context)
-    return Log.warning(`Not enforced in shadow mode: ${denial.message}`)
-  })
 
 const reportOverrun = (share: ShadowShare): Effect.Effect<void> =>
   Effect.suspend(() => (share.unenforced === undefined ? Effect.void : report("run", share.unenforced)))

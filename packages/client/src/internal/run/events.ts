@@ -59,9 +59,9 @@ export type Event =
       /** The run of the call. */
       readonly run: Reference
       /** The action of the call. */
-      readonly action: Action
-      /** The requested amount. */
-      readonly amount: Amount
+      readonly action: Action | undefined
+      /** The requested amount. Absent for a step or a tool call beyond a limit. */
+      readonly amount: Amount | undefined
       /** The error that the call would have failed with in enforcement. */
       readonly denial: CyclesError
     }

@@ -72,6 +72,7 @@ export class Ledger implements Account {
   /** The children in the snapshot that haven't been made again. */
   #earlier: ReadonlyArray<Snapshot> = []
   #denials = 0
+  #wouldDeny = 0
   #isEnded = false
   #endedAtMs: number | undefined = undefined
   #stoppedBy: string | undefined = undefined
@@ -107,6 +108,7 @@ export class Ledger implements Account {
     this.#lines.restore(snapshot.lines)
     this.#counters.restore(snapshot.counts)
     this.#denials = snapshot.denials
+    this.#wouldDeny = snapshot.wouldDeny
     this.#earlier = snapshot.children
     for (const unit of snapshot.uncovered) this.#uncovered.add(unit)
   }
@@ -224,20 +226,25 @@ export class Ledger implements Account {
   }
 
   /** Counts a step in this run and all runs around it. Returns the denial of a call, and counts it. */
-  takeStep(action: Action): Step | BudgetExceeded {
+  takeStep(action: Action, isEnforced: boolean): Step | BudgetExceeded {
     const asked: Request = { action, amount: undefined }
     const taken = this.#ended(asked) ?? this.#counters.takeStep(action)
-    if ("_tag" in taken) this.countDenial(asked, taken)
+    if ("_tag" in taken) this.#countDenied(asked, taken, isEnforced)
     return taken
   }
 
   /** Counts a tool call in this run and all runs around it. Returns the denial of the call, and counts it. */
-  takeToolCall(call: ToolCall): BudgetExceeded | undefined {
+  takeToolCall(call: ToolCall, isEnforced: boolean): BudgetExceeded | undefined {
     const action: Action = { kind: "tool.call", name: call.tool.slice(0, 256) }
     const asked: Request = { action, amount: undefined }
     const denial = this.#ended(asked) ?? this.#counters.takeToolCall(action, call)
-    if (denial !== undefined) this.countDenial(asked, denial)
+    if (denial !== undefined) this.#countDenied(asked, denial, isEnforced)
     return denial
+  }
+
+  #countDenied(asked: Request, denial: BudgetExceeded, isEnforced: boolean): void {
+    if (isEnforced) this.countDenial(asked, denial)
+    else this.countWouldDeny(asked, denial)
   }
 
   /**
@@ -327,9 +334,10 @@ export class Ledger implements Account {
   }
 
   /** Counts a denial of a call that ran all the same, in shadow mode. */
-  countWouldDeny(call: Call, denial: CyclesError): void {
-    this.lineOf(call).wouldDeny += 1
-    this.#emit(() => ({ _tag: "WouldDeny", run: this.#reference, ...call, denial }))
+  countWouldDeny({ action, amount }: Request, denial: CyclesError): void {
+    this.#wouldDeny += 1
+    if (action !== undefined && amount !== undefined) this.lineOf({ action, amount }).wouldDeny += 1
+    this.#emit(() => ({ _tag: "WouldDeny", run: this.#reference, action, amount, denial }))
   }
 
   /** Holds an amount. A negative amount is returned. */
@@ -463,7 +471,7 @@ export class Ledger implements Account {
       lines: this.#lines.summary(),
       calls: this.#lines.total("calls"),
       denials: this.#denials,
-      wouldDeny: this.#lines.total("wouldDeny"),
+      wouldDeny: this.#wouldDeny,
       uncertain: this.#lines.total("uncertain"),
       steps: this.#counters.steps,
       toolCalls: this.#counters.toolCalls,
@@ -490,6 +498,7 @@ export class Ledger implements Account {
       })),
       lines: this.#lines.snapshot(),
       denials: this.#denials,
+      wouldDeny: this.#wouldDeny,
       uncovered: Array.from(this.#uncovered),
       counts: this.#counters.snapshot(),
       children: [...this.#earlier, ...this.#children.map((child) => child.snapshot())]

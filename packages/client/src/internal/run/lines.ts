@@ -58,7 +58,7 @@ export class Lines {
   }
 
   /** The sum of a column. */
-  total(column: "calls" | "uncertain" | "wouldDeny"): number {
+  total(column: "calls" | "uncertain"): number {
     let total = 0
     for (const entry of this.#entries.values()) total += entry[column]
     return total

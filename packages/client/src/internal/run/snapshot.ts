@@ -35,6 +35,8 @@ export interface Snapshot {
   readonly lines: ReadonlyArray<SnapshotLine>
   /** The number of denials. */
   readonly denials: number
+  /** The number of denials that a client in shadow mode didn't enforce, children excluded. */
+  readonly wouldDeny: number
   /** The units that were used without a budget. */
   readonly uncovered: ReadonlyArray<string>
   /** The steps and tool calls. */
@@ -153,6 +155,7 @@ export const Snapshot: Schema.Codec<Snapshot> = Schema.Struct({
     })
   ),
   denials: Natural,
+  wouldDeny: Natural,
   uncovered: Schema.Array(Schema.String),
   counts: Schema.Struct({
     steps: Natural,
@@ -226,7 +229,7 @@ export const summaryOf = (snapshot: Snapshot): Summary => ({
   })),
   calls: sumOf(snapshot, "calls"),
   denials: snapshot.denials,
-  wouldDeny: sumOf(snapshot, "wouldDeny"),
+  wouldDeny: snapshot.wouldDeny,
   uncertain: sumOf(snapshot, "uncertain"),
   steps: snapshot.counts.steps,
   toolCalls: snapshot.counts.toolCalls,
@@ -235,5 +238,5 @@ export const summaryOf = (snapshot: Snapshot): Summary => ({
   children: snapshot.children.map(summaryOf)
 })
 
-const sumOf = ({ lines }: Snapshot, column: "calls" | "wouldDeny" | "uncertain"): number =>
+const sumOf = ({ lines }: Snapshot, column: "calls" | "uncertain"): number =>
   lines.reduce((total, line) => total + line[column], 0)
