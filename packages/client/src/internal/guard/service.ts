@@ -152,7 +152,12 @@ export const balances = (engine: Engine, query: BalanceQuery | undefined) =>
   Stream.unwrap(
     Effect.map(CurrentSubject, (ambient) => {
       const { dimensions: _, ...subject } = subjectOf(engine.config.subject, ambient, undefined)
-      return pages({ ...subject, ...query }, balancesOf(engine.sender.send), (response) => response.balances)
+      return pages(
+        "balances",
+        { ...subject, ...query },
+        balancesOf(engine.sender.send),
+        (response) => response.balances
+      )
     })
   )
 

@@ -68,12 +68,13 @@ export const fromSender = (baseUrl: string, { send }: Sender) => {
     listReservations,
     streamReservations: (query?: ReservationListQuery, options?: KeyOptions) =>
       pages(
+        "listReservations",
         query ?? {},
         (page) => listReservations(page, options),
         (page) => page.reservations
       ),
     balances,
-    streamBalances: (query: BalanceQuery) => pages(query, balances, (page) => page.balances),
+    streamBalances: (query: BalanceQuery) => pages("balances", query, balances, (page) => page.balances),
     getEvidence: (id: EvidenceId) => send(Wire.getEvidence(id)),
     getJwks: send(Wire.getJwks)
   } as const
