@@ -1,6 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { CyclesServer } from "@effect-cycles/server"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import { Amount, CyclesClient, CyclesTransport, Identifiers } from "effect-cycles"
@@ -45,6 +47,20 @@ describe("CyclesClient", () => {
         )
         expect(response.decision).toBe("ALLOW")
       })
+    )
+  })
+
+  describe("key that isn't redacted", () => {
+    it.effect.each(["apiKey", "adminKey"])("dies with a TypeError that names it and doesn't contain it: %s", (name) =>
+      Effect.gen(function* () {
+        const config = { baseUrl: "http://127.0.0.1:9", apiKey: Redacted.make("k") }
+        const plain: typeof config = JSON.parse(`{"${name}":"plain-secret-0123456789"}`)
+        const exit = yield* Effect.exit(Effect.scoped(CyclesClient.make({ ...config, ...plain })))
+        const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+        expect(defect).toBeInstanceOf(TypeError)
+        expect(String(defect)).toContain(`${name} must be made by Redacted.make`)
+        expect(String(defect)).not.toContain("plain-secret")
+      }).pipe(Effect.provide(CyclesTransport.layerFetch))
     )
   })
 

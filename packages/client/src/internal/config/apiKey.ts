@@ -4,4 +4,4 @@
 export const keyRule = "printable ASCII without spaces, and not empty"
 
 /** Whether a text satisfies the rule. */
-export const isKey = (value: string): boolean => /^[\x21-\x7e]+$/.test(value)
+export const isKey = (value: unknown): value is string => typeof value === "string" && /^[\x21-\x7e]+$/.test(value)

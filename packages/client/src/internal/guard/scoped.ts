@@ -124,7 +124,8 @@ export function activeOf(engine: Engine, scoped: Scoped): unknown {
   const active: Active<Amount.Unit, LeaseLost> = {
     ...viewOf(scoped.handle, hooksOf(engine)),
     commit: (options) => commit(scoped, options),
-    release: (reason) => scoped.settle(Plan.release((reason ?? "released_by_caller").slice(0, maxReason))),
+    release: (reason) =>
+      scoped.settle(Plan.release(typeof reason === "string" ? reason.slice(0, maxReason) : "released_by_caller")),
     extend: (by) => extend(engine, scoped.handle, by),
     untilLost: Effect.suspend(() => {
       const { onLost } = scoped.handle

@@ -18,7 +18,7 @@ export interface Connection {
 
 /**
  * Validates the configuration and adds defaults. Throws a `RangeError` with the name, the limits and the value of a
- * field that is out of range.
+ * field that is out of range, and a `TypeError` for a key that isn't redacted.
  */
 export const resolve = (config: ClientConfig): Connection => {
   const baseUrl = BaseUrl.parse(config.baseUrl)
@@ -28,7 +28,10 @@ export const resolve = (config: ClientConfig): Connection => {
   }
   for (const name of ["apiKey", "adminKey"] as const) {
     const key = config[name]
-    if (key !== undefined && !isKey(Redacted.value(key))) throw new RangeError(`${name} must be ${keyRule}`)
+    if (key === undefined && name === "adminKey") continue
+    // The value of a key never appears in a message, not even that of a plain string.
+    if (!Redacted.isRedacted(key)) throw new TypeError(`${name} must be made by Redacted.make`)
+    if (!isKey(Redacted.value(key))) throw new RangeError(`${name} must be ${keyRule}`)
   }
   const maxConcurrency = config.maxConcurrency ?? 64
   if (!Number.isInteger(maxConcurrency) || maxConcurrency < 3 || maxConcurrency > 10_000) {
