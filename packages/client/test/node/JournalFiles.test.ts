@@ -5,9 +5,19 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { SettlementJournal } from "effect-cycles"
 import { JournalFiles } from "effect-cycles/node"
-import { spawnSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync
+} from "node:fs"
 import * as Fs from "node:fs/promises"
 import { join } from "node:path"
 import { vi } from "vitest"
@@ -208,6 +218,32 @@ describe("JournalFiles", () => {
         expect(line).toMatch(/a folder\.json can't be read: EISDIR.*a loop\.json can't be read: ELOOP/)
       expect(readdirSync(ownerFolder)).toEqual(expect.arrayContaining(["a folder.json", "a loop.json"]))
     })
+  )
+
+  it.live.skipIf(process.platform === "win32")(
+    "reports a device, a pipe and a huge file once, without reading them, and reads the others",
+    () =>
+      Effect.gen(function* () {
+        const folder = temporaryFolder()
+        yield* using(files(folder), (journal) => journal.put(record("good")))
+        const ownerFolder = join(folder, owner.fingerprint)
+        symlinkSync("/dev/zero", join(ownerFolder, "device.json"))
+        execFileSync("mkfifo", [join(ownerFolder, "pipe.json")])
+        writeFileSync(join(ownerFolder, "huge.json"), "")
+        truncateSync(join(ownerFolder, "huge.json"), 100_000_000)
+        const logs: Array<string> = []
+        yield* using(files(folder), (journal) =>
+          Effect.gen(function* () {
+            for (const _ of [1, 2]) {
+              expect((yield* pending(journal)).map((one) => String(one.reservationId))).toEqual(["good"])
+            }
+          })
+        ).pipe(loggedInto(logs))
+        expect(logs).toHaveLength(1)
+        expect(logs[0]).toMatch(/device\.json can't be read: it isn't a regular file/)
+        expect(logs[0]).toMatch(/huge\.json can't be read: it has more than 16777216 bytes/)
+        expect(logs[0]).toMatch(/pipe\.json can't be read: it isn't a regular file/)
+      })
   )
 
   it.live("CR-DURABLE-005: sets aside an unreadable dead letter, and reads the others", () =>

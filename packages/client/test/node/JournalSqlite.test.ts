@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { JournalSqlite } from "effect-cycles/node"
-import { spawnSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import {
   chmodSync,
   existsSync,
@@ -244,6 +244,27 @@ describe("JournalSqlite", () => {
     })
   )
 
+  it.live.skipIf(process.platform === "win32")(
+    "fails with a JournalError, and doesn't wait, if a pipe is at its path",
+    () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        for (const path of [filename, `${filename}-journal`]) {
+          execFileSync("mkfifo", [path])
+          yield* using(sqlite(filename), (journal) =>
+            Effect.gen(function* () {
+              expect(yield* Effect.flip(journal.put(record("r1")))).toMatchObject({
+                _tag: "JournalError",
+                operation: "open"
+              })
+              rmSync(path)
+              yield* journal.put(record("r1"))
+            })
+          )
+        }
+      })
+  )
+
   it.live("allows every operation after the layer has closed, and leaves no file open", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
@@ -378,6 +399,24 @@ describe("JournalSqlite", () => {
           })
         )
         expect(yield* found(filename)).toEqual(["after", "other"])
+      })
+    )
+
+    it.live("writes durably after its log was truncated", () =>
+      Effect.gen(function* () {
+        const filename = join(temporaryFolder(), "journal.sqlite")
+        yield* using(sqlite(filename), (journal) =>
+          Effect.gen(function* () {
+            yield* journal.put(record("before"))
+            for (const size of [0, 40]) {
+              truncateSync(`${filename}-wal`, size)
+              yield* journal.put(record(`after ${size}`))
+              // As another process reads it.
+              expect(yield* found(filename)).toContain(`after ${size}`)
+            }
+          })
+        )
+        expect(yield* found(filename)).toContain("after 40")
       })
     )
 

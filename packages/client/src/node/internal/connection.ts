@@ -25,6 +25,7 @@ export const connect = (path: string) => {
       /** The folder of the lock files of owners, next to the file. */
       owners: OwnerLock.folderIn(Path.dirname(filename)),
       isInPlace: makeIsInPlace(filename, identity),
+      log: makeLog(`${filename}-wal`),
       begin: db.prepare("BEGIN IMMEDIATE"),
       commit: db.prepare("COMMIT"),
       ...statements(db)
@@ -92,6 +93,22 @@ const makeIsInPlace = (filename: string, identity: string | undefined) => {
     // A second change within one tick of the file system's clock has the same modification time.
     known = present !== undefined && Date.now() - present.mtimeMs > clockTickMs ? present : undefined
     return true
+  }
+}
+
+/**
+ * Makes the check that the write-ahead log wasn't truncated. SQLite would write the next frames after the missing ones, and a reader
+ * of the file would never get there. Another process may truncate the log after it has copied it to the file; then only the
+ * connection is made again.
+ */
+const makeLog = (path: string) => {
+  let size = 0
+  const present = (): number => Folder.statOf(path)?.size ?? 0
+  return {
+    /** Called before a transaction. */
+    isIntact: (): boolean => present() >= size,
+    /** Called after a commit. */
+    committed: (): void => void (size = present())
   }
 }
 

@@ -1,6 +1,8 @@
 /** Durable file operations. Other processes may remove the files at any time. */
 import * as Predicate from "effect/Predicate"
 import { randomBytes } from "node:crypto"
+import type { Stats } from "node:fs"
+import { constants } from "node:fs"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
 
@@ -89,12 +91,36 @@ export const discard = (path: string): Promise<void> => Fs.unlink(path).catch(()
 /** Removes an empty folder and ignores failures. */
 export const discardFolder = (path: string): Promise<void> => Fs.rmdir(path).catch(() => {})
 
-/** The text of a file; undefined if it doesn't exist. */
-export const readText = (path: string): Promise<string | undefined> =>
-  Fs.readFile(path, "utf8").catch((error: unknown) => {
+/**
+ * The text of a file; undefined if it doesn't exist. Fails for anything but a regular file of at most 16 MiB: a device has no end,
+ * and opening a pipe would wait for its writer forever.
+ */
+export const readText = async (path: string): Promise<string | undefined> => {
+  try {
+    const file = await Fs.open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+    try {
+      const problem = problemOf(await file.stat())
+      if (problem !== undefined) throw new Error(problem)
+      return await file.readFile("utf8")
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
     ignoreMissing(error)
     return undefined
-  })
+  }
+}
+
+/**
+ * Why a file can't be read as a record. A record with the largest metadata has a few MiB. Reading a folder fails with an error of
+ * its own.
+ */
+export const problemOf = (stats: Stats): string | undefined => {
+  if (!stats.isFile() && !stats.isDirectory()) return "it isn't a regular file"
+  return stats.size > maxBytes ? `it has more than ${maxBytes} bytes` : undefined
+}
+
+const maxBytes = 16 * 1_048_576
 
 /** The names in a folder; none if it doesn't exist. */
 export const list = (folder: string): Promise<ReadonlyArray<string>> =>

@@ -69,12 +69,15 @@ export const make = (path: string): File => {
 
   const transactOnce = (batch: ReadonlyArray<Waiting>, isWriting: boolean): unknown => {
     try {
-      // A read doesn't notice that the file isn't at the path any more.
-      if (!isWriting && connection?.isInPlace() === false) abandon()
+      // A read doesn't notice that the file isn't at the path any more, and a write doesn't notice a truncated log.
+      if (isWriting ? connection?.log.isIntact() === false : connection?.isInPlace() === false) abandon()
       connection ??= connectOrFail(path)
       if (isWriting) connection.begin.run()
       for (const { work } of batch) work(connection)
-      if (isWriting) connection.commit.run()
+      if (isWriting) {
+        connection.commit.run()
+        connection.log.committed()
+      }
       return undefined
     } catch (error) {
       rollBack()

@@ -1,13 +1,21 @@
 /** Loads `node:sqlite` on first use: some runtimes don't have it, and Node 22 prints a warning when it is loaded. */
 import * as Predicate from "effect/Predicate"
+import * as Fs from "node:fs"
 import type * as NodeSqlite from "node:sqlite"
 
 /** An open database. */
 export type Database = NodeSqlite.DatabaseSync
 
-/** Opens a database. It doesn't wait for locks, because that would block the event loop. */
-export const open = (filename: string, options = { readOnly: false }): Database =>
-  new (load().DatabaseSync)(filename, options)
+/**
+ * Opens a database. It doesn't wait for locks, and refuses a pipe, which SQLite would open and wait for, because both would block the
+ * event loop.
+ */
+export const open = (filename: string, options = { readOnly: false }): Database => {
+  for (const path of [filename, `${filename}-wal`, `${filename}-shm`, `${filename}-journal`]) {
+    if (Fs.statSync(path, { throwIfNoEntry: false })?.isFIFO() === true) throw new Error(`${path} is a pipe`)
+  }
+  return new (load().DatabaseSync)(filename, options)
+}
 
 /** Whether this runtime has `node:sqlite`. */
 export const isAvailable = (): boolean => find() !== undefined

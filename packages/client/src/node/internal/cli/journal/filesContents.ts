@@ -2,6 +2,7 @@
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { JournalOwner, JournalRecord } from "../../../../SettlementJournal.ts"
+import { problemOf } from "../../files.ts"
 import * as OwnerLock from "../../ownerLock.ts"
 import * as RecordFiles from "../../recordFiles.ts"
 import * as RecordFolder from "../../recordFolder.ts"
@@ -84,7 +85,7 @@ const unreadable = Symbol("unreadable")
 /** The text of a file; undefined if it doesn't exist any more. */
 const readText = (path: string): string | typeof unreadable | undefined => {
   try {
-    return Fs.readFileSync(path, "utf8")
+    return problemOf(Fs.statSync(path)) === undefined ? Fs.readFileSync(path, "utf8") : unreadable
   } catch {
     return Fs.existsSync(path) ? unreadable : undefined
   }
