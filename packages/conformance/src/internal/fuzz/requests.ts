@@ -1,0 +1,383 @@
+/**
+ * Requests to the embedded server: sequences of damaged requests to both planes in this process, over a store in memory and one
+ * in SQLite.
+ */
+import * as Arbitrary from "effect/Arbitrary"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Schema from "effect/Schema"
+import type { Running } from "@effect-cycles/server/NodeCyclesServer"
+import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
+import * as Net from "node:net"
+import { join } from "node:path"
+import { temporaryFolder } from "../temporaryFolder.ts"
+import { learn, makeKnown, preamble, render } from "../traffic/render.ts"
+import type { Rendered } from "../traffic/step.ts"
+import { Step } from "../traffic/step.ts"
+import type { Area } from "./area.ts"
+import * as Json from "./json.ts"
+import type { SecretScan } from "./secretScan.ts"
+import * as Watch from "./watch.ts"
+
+const Shape = Schema.Literals([
+  "whole",
+  "whole",
+  "whole",
+  "whole",
+  "bytes",
+  "pipelined",
+  "no host",
+  "long length",
+  "short length",
+  "negative length",
+  "two lengths",
+  "length and chunks",
+  "chunked",
+  "bad chunks",
+  "endless chunks",
+  "huge header",
+  "many headers",
+  "folded header",
+  "binary header",
+  "long path",
+  "absolute path",
+  "bad method",
+  "long method",
+  "old version",
+  "wrong version",
+  "no version",
+  "expect",
+  "upgrade",
+  "half",
+  "half, then reset",
+  "big body",
+  "deep body",
+  "wide body",
+  "form body",
+  "utf-16 body",
+  "get with body",
+  "tls",
+  "empty lines",
+  "nothing"
+])
+
+const Case = Schema.Struct({
+  store: Schema.Literals(["memory", "sqlite"]),
+  sent: Schema.Array(Schema.Struct({ step: Step, shape: Shape, mutations: Json.Mutations })).check(
+    Schema.isMinLength(1),
+    Schema.isMaxLength(8)
+  )
+})
+
+type Case = typeof Case.Type
+
+const adminKey = "admin-key-0123456789abcdef-hidden"
+
+/** The area. */
+export const requests: Area<Case> = {
+  name: "requests",
+  weight: 4,
+  concurrency: 8,
+  cases: Arbitrary.schema(Case),
+  start: (scan) =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      scan.hide(adminKey)
+      const servers = {
+        memory: yield* start(scan, undefined),
+        sqlite: yield* start(scan, join(folder, "ledger.sqlite"))
+      }
+      let runs = 0
+      return (value) =>
+        Watch.within(
+          limits,
+          Effect.promise(() => play(value, servers[value.store], String((runs += 1)), scan))
+        )
+    })
+}
+
+const limits: Watch.Limits = { timeMs: 60_000, bytes: 300 * 1_048_576 }
+
+/** The longest time of one exchange: the limits of the server, and a margin for a loaded machine. */
+const exchangeMs = 4_000
+
+const start = (scan: SecretScan, data: string | undefined): Effect.Effect<Running, never, Scope.Scope> =>
+  Effect.orDie(
+    NodeCyclesServer.make({
+      port: 0,
+      adminPort: 0,
+      adminKey,
+      data,
+      page: true,
+      limits: { headersTimeoutMs: 400, requestTimeoutMs: 800, keepAliveTimeoutMs: 1_000, stallTimeoutMs: 1_500 },
+      onRequest: (request) => scan.see("request log", request),
+      onWarning: (message) => scan.see("warning", message)
+    })
+  )
+
+const play = async (value: Case, server: Running, run: string, scan: SecretScan): Promise<ReadonlyArray<string>> => {
+  const violations: Array<string> = []
+  const known = makeKnown(adminKey, run)
+  const exchange = async (bytes: Buffer, plane: Rendered["plane"], isCut: boolean): Promise<string> => {
+    const startedAt = performance.now()
+    const received = await send(plane === "admin" ? server.adminUrl : server.url, bytes, isCut)
+    const tookMs = performance.now() - startedAt
+    if (tookMs > exchangeMs) violations.push(`an exchange took ${Math.round(tookMs)} ms`)
+    return received
+  }
+  const wellFormed = async (step: Step): Promise<number> => {
+    const request = render(step, known)
+    const [first] = responsesOf(await exchange(bytesOf(request, true), request.plane, false))
+    if (first === undefined) return 0
+    const body = parse(first.body)
+    for (const { secret } of known.keys)
+      if (step.operation !== "createKey") scan.see("response", first.body.replaceAll(secret, ""))
+    learn(known, step, first.status, body)
+    return first.status
+  }
+  for (const step of preamble) {
+    const status = await wellFormed(step)
+    if (status !== 201) violations.push(`${step.operation} returned ${status}`)
+  }
+  for (const { secret } of known.keys) scan.hide(secret)
+  for (const { mutations, shape, step } of value.sent) {
+    const request = render(step, known)
+    const received = await exchange(damaged(shape, request, mutations), request.plane, isCut(shape))
+    const responses = responsesOf(received)
+    if (step.operation !== "createKey" && step.operation !== "validateKey") scan.see("response", received)
+    for (const response of responses) violations.push(...problemsOf(response, shape))
+    const [first] = responses
+    if (shape === "whole" && first !== undefined) learn(known, step, first.status, parse(first.body))
+  }
+  violations.push(...(await booksOf(server, known.tenants)))
+  const good: Step = {
+    operation: "listTenants",
+    target: 0,
+    scope: 0,
+    amount: 0,
+    key: 0,
+    variant: 0,
+    mutations: [],
+    isMutated: false
+  }
+  const status = await wellFormed(good)
+  if (status !== 200) violations.push(`the next good request returned ${status}`)
+  const page = await fetch(`${server.url}/`)
+  scan.see("page", await page.text())
+  if (page.status !== 200) violations.push(`the page returned ${page.status}`)
+  return violations
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// checks
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface RawResponse {
+  readonly status: number
+  readonly head: string
+  readonly body: string
+}
+
+/** The responses on one connection. */
+const responsesOf = (received: string): ReadonlyArray<RawResponse> => {
+  const found: Array<RawResponse> = []
+  let rest = received
+  while (rest.startsWith("HTTP/1.1 ")) {
+    const end = rest.indexOf("\r\n\r\n")
+    if (end < 0) break
+    const head = rest.slice(0, end)
+    const status = Number(head.slice(9, 12))
+    const length = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0)
+    const body = Buffer.from(rest.slice(end + 4), "latin1")
+      .subarray(0, length)
+      .toString("utf8")
+    found.push({ status, head, body })
+    rest = rest.slice(end + 4 + length)
+  }
+  return found
+}
+
+const problemsOf = ({ body, head, status }: RawResponse, shape: string): ReadonlyArray<string> => {
+  if (status === 100) return []
+  const shown = `${status} ${body.slice(0, 300)}`
+  const problems: Array<string> = []
+  if (status >= 500) problems.push(`a server error for ${shape}: ${shown}`)
+  if (/\bat [^ ]+ \(|node_modules|\.ts:\d|SQLITE|SELECT |file:\/\//.test(body)) problems.push(`internals in ${shown}`)
+  if (/x-injected/i.test(head)) problems.push(`an injected header in ${head}`)
+  // Node itself responds to what isn't HTTP, without a body.
+  if (status >= 400 && body !== "") {
+    const error: unknown = Object(parse(body))["error"]
+    if (typeof error !== "string") problems.push(`an error without a code: ${shown}`)
+  }
+  return problems
+}
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** The sums of every budget are consistent, whatever was requested. */
+const booksOf = async (server: Running, tenants: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
+  const problems: Array<string> = []
+  for (const tenant of tenants) {
+    const response = await fetch(`${server.adminUrl}/v1/admin/budgets?tenant_id=${tenant}&limit=100`, {
+      headers: { "x-admin-api-key": adminKey }
+    })
+    const budgets: ReadonlyArray<unknown> = Object(await response.json())["ledgers"] ?? []
+    for (const budget of budgets) {
+      const amount = (name: string): bigint => BigInt(Object(Object(budget)[name])["amount"] ?? 0)
+      const remaining = amount("allocated") - amount("spent") - amount("reserved") - amount("debt")
+      if (remaining !== amount("remaining") && amount("allocated") < 2n ** 53n) {
+        problems.push(`the budget doesn't balance: ${JSON.stringify(budget)}`)
+      }
+      for (const name of ["spent", "reserved", "debt"]) {
+        if (amount(name) < 0n) problems.push(`a negative ${name}: ${JSON.stringify(budget)}`)
+      }
+    }
+  }
+  return problems
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// bytes
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Whether the connection is reset after the bytes. */
+const isCut = (shape: string): boolean => shape === "half, then reset"
+
+/** Sends bytes, and returns everything that was received until the server closed the connection. */
+const send = (url: string, bytes: Buffer, isReset: boolean): Promise<string> =>
+  new Promise((resolve) => {
+    const chunks: Array<Buffer> = []
+    const socket = Net.connect(Number(new URL(url).port), "127.0.0.1")
+    socket.on("error", () => {})
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk))
+    socket.once("close", () => resolve(Buffer.concat(chunks).toString("latin1")))
+    socket.write(bytes, () => void (isReset && socket.resetAndDestroy()))
+    setTimeout(() => socket.destroy(), 10_000).unref()
+  })
+
+const bytesOf = (
+  { body, headers, method, path }: Rendered,
+  isLast: boolean,
+  lines: ReadonlyArray<string> = []
+): Buffer =>
+  Buffer.concat([
+    Buffer.from(
+      [
+        `${method} ${path} HTTP/1.1`,
+        "host: localhost",
+        ...(isLast ? ["connection: close"] : []),
+        ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+        ...(body === undefined ? [] : [`content-length: ${body.length}`]),
+        ...lines,
+        "",
+        ""
+      ].join("\r\n"),
+      "latin1"
+    ),
+    body ?? Buffer.alloc(0)
+  ])
+
+const text = (value: string): Buffer => Buffer.from(value, "latin1")
+
+/** The bytes of a request in another shape. */
+const damaged = (shape: typeof Shape.Type, request: Rendered, mutations: ReadonlyArray<Json.Mutation>): Buffer => {
+  const whole = bytesOf(request, true)
+  const body = request.body ?? text("{}")
+  const replaced = (from: string | RegExp, to: string): Buffer => text(whole.toString("latin1").replace(from, to))
+  const withBody = (bytes: Buffer, type = "application/json"): Buffer =>
+    bytesOf({ ...request, method: "POST", headers: { ...request.headers, "content-type": type }, body: bytes }, true)
+  const chunked = (chunks: string): Buffer =>
+    Buffer.concat([
+      bytesOf({ ...request, method: "POST", body: undefined }, true, ["transfer-encoding: chunked"]),
+      text(chunks)
+    ])
+  const chunk = `${body.length.toString(16)}\r\n${body.toString("latin1")}\r\n`
+  switch (shape) {
+    case "whole":
+      return whole
+    case "bytes":
+      return Json.mutateBytes(whole, mutations)
+    case "pipelined":
+      return Buffer.concat([
+        bytesOf(request, false),
+        bytesOf(request, false),
+        Json.mutateBytes(whole, mutations),
+        whole
+      ])
+    case "no host":
+      return replaced(/host: localhost\r\n/, "")
+    case "long length":
+      return replaced(/content-length: \d+/, "content-length: 99999")
+    case "short length":
+      return replaced(/content-length: \d+/, "content-length: 3")
+    case "negative length":
+      return replaced(/content-length: \d+/, "content-length: -1")
+    case "two lengths":
+      return bytesOf(request, true, ["content-length: 1", "content-length: 2"])
+    case "length and chunks":
+      return bytesOf(request, true, ["transfer-encoding: chunked"])
+    case "chunked":
+      return chunked(`${chunk}0\r\n\r\n`)
+    case "bad chunks":
+      return chunked(`zz\r\n${chunk}`)
+    case "endless chunks":
+      return chunked(`10000\r\n${"a".repeat(65_536)}\r\n`.repeat(200))
+    case "huge header":
+      return bytesOf(request, true, [`x-huge: ${"a".repeat(100_000)}`])
+    case "many headers":
+      return bytesOf(
+        request,
+        true,
+        Array.from({ length: 1_900 }, (_, i) => `x${i}: 1`)
+      )
+    case "folded header":
+      return bytesOf(request, true, ["x-folded: a", " b"])
+    case "binary header":
+      return bytesOf(request, true, ["x-request-id: a\u00ff\u0001", "x-injected: \u0000", "traceparent: 00-zz"])
+    case "long path":
+      return text(`GET /v1/reservations/${"a".repeat(12_000)} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`)
+    case "absolute path":
+      return replaced(request.path, `http://other.example${request.path}`)
+    case "bad method":
+      return replaced(request.method, "G\u00cbT")
+    case "long method":
+      return replaced(request.method, "A".repeat(10_000))
+    case "old version":
+      return replaced("HTTP/1.1", "HTTP/1.0")
+    case "wrong version":
+      return replaced("HTTP/1.1", "HTTP/9.9")
+    case "no version":
+      return replaced(" HTTP/1.1", "")
+    case "expect":
+      return bytesOf(request, true, ["expect: 100-continue"])
+    case "upgrade":
+      return bytesOf(request, true, ["upgrade: websocket", "sec-websocket-key: a"])
+    case "half":
+    case "half, then reset":
+      return whole.subarray(0, whole.length >> 1)
+    case "big body":
+      return withBody(Buffer.alloc(3_000_000, 0x20))
+    case "deep body":
+      return withBody(text(`{"metadata":${"[".repeat(500_000)}${"]".repeat(500_000)}}`))
+    case "wide body":
+      return withBody(text(`{${Array.from({ length: 60_000 }, (_, i) => `"k${i}":${i}`).join(",")}}`))
+    case "form body":
+      return withBody(text("a=b&c=d"), "application/x-www-form-urlencoded")
+    case "utf-16 body":
+      return withBody(Buffer.from(body.toString("utf8"), "utf16le"), "application/json; charset=utf-16")
+    case "get with body":
+      return bytesOf({ ...request, method: "GET", body }, true)
+    case "tls":
+      return Buffer.from("16030100f8010000f40303", "hex")
+    case "empty lines":
+      return text("\r\n".repeat(1_000))
+    case "nothing":
+      return Buffer.alloc(0)
+  }
+}
