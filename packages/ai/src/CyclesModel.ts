@@ -20,6 +20,7 @@
  *
  * @since 0.1.0
  */
+import type { Unit } from "@effect-cycles/protocol/Amount"
 import { Cycles } from "effect-cycles/Cycles"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Context from "effect/Context"
@@ -32,6 +33,7 @@ import { namesInContext } from "./internal/guard.ts"
 import * as Incremental from "./internal/incremental.ts"
 import * as StructuredObject from "./internal/object.ts"
 import * as Prepare from "./internal/prepare.ts"
+import * as Tiers from "./internal/tiers.ts"
 import * as Transformers from "./internal/transformers.ts"
 import type { Pricing } from "./Pricing.ts"
 
@@ -174,6 +176,92 @@ export const layer = <const U extends Units = "tokens", R = never>(
     Effect.gen(function* () {
       const guarded = yield* make(yield* LanguageModel.LanguageModel, options)
       return Context.add(yield* namesInContext, LanguageModel.LanguageModel, guarded)
+    })
+  )
+
+/**
+ * A model of `layerTiers`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Tier<E = never, R = never> {
+  /**
+   * The tier is chosen while a larger share of the budget than this is left, from 0 to 1. Each tier has a smaller one than the
+   * tier before. Only the last tier can leave it out.
+   */
+  readonly above?: number | undefined
+  /** The model, guarded on its own so that its name and its prices are right. */
+  readonly model: Layer.Layer<LanguageModel.LanguageModel, E, R>
+}
+
+/**
+ * The options of `layerTiers`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TiersOptions<E = never, R = never> {
+  /** The unit of the budget. */
+  readonly unit: Unit
+  /** The models, the one for a full budget first. */
+  readonly tiers: readonly [Tier<E, R>, ...ReadonlyArray<Tier<E, R>>]
+}
+
+/**
+ * A model that chooses one of several models for each call, by the share of the run's budget that is neither spent nor held.
+ *
+ * **Details**
+ *
+ * - The share is the least of the current run and the runs around it: `Run.remainingShare`. Without a run, or without a
+ *   budget in the unit, the first tier is used. If no tier fits, the last one is used.
+ * - A call that a tier denies goes on to the next tier, as does a stream that is denied before it starts. A call that was
+ *   admitted once stays with its tier. The codes `RUN_ENDED` and `RUN_STEPS_EXCEEDED` end the call.
+ * - It only delegates: it guards nothing, and tools, chats and objects work as with the tier.
+ *
+ * **Gotchas**
+ *
+ * Dies with a `RangeError` if a tier can't be chosen, because its `above` is out of range or not less than the one before.
+ *
+ * **Example** (A smaller model when little is left)
+ *
+ * ```ts
+ * import { CyclesModel } from "@effect-cycles/ai"
+ * import type { Cycles } from "effect-cycles"
+ * import * as Layer from "effect/Layer"
+ * import type { LanguageModel } from "effect/ai"
+ *
+ * export const tiers = (
+ *   big: Layer.Layer<LanguageModel.LanguageModel>,
+ *   small: Layer.Layer<LanguageModel.LanguageModel>
+ * ): Layer.Layer<LanguageModel.LanguageModel, never, Cycles.Cycles> =>
+ *   CyclesModel.layerTiers({
+ *     unit: "TOKENS",
+ *     tiers: [
+ *       { above: 0.3, model: CyclesModel.layer().pipe(Layer.provide(big)) },
+ *       { model: CyclesModel.layer().pipe(Layer.provide(small)) }
+ *     ]
+ *   })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerTiers = <E = never, R = never>({
+  tiers,
+  unit
+}: TiersOptions<E, R>): Layer.Layer<LanguageModel.LanguageModel, E, R> =>
+  Layer.effect(
+    LanguageModel.LanguageModel,
+    Effect.gen(function* () {
+      Tiers.validate(tiers.map(({ above }) => above))
+      const choices = yield* Effect.forEach(tiers, ({ above, model }) =>
+        Effect.map(Layer.build(model), (context): Tiers.Choice => ({
+          above,
+          model: Context.get(context, LanguageModel.LanguageModel)
+        }))
+      )
+      return Tiers.make(unit, choices)
     })
   )
 

@@ -329,6 +329,7 @@ const fromLedger = (ledger: Ledger): Run => ({
   isIdGenerated: ledger.isIdGenerated,
   name: ledger.name,
   remaining: (unit) => Effect.sync(() => Option.fromUndefinedOr(ledger.remaining(unit))),
+  remainingShare: (unit) => Effect.sync(() => Option.fromUndefinedOr(ledger.remainingShare(unit))),
   spent: (unit) => Effect.sync(() => ledger.spent(unit)),
   held: (unit) => Effect.sync(() => ledger.held(unit)),
   raise: (by) =>

@@ -2,6 +2,7 @@
  * Facts that the types of `effect/ai` can't express, because the names of the tools are a type parameter. Each function
  * states one fact, and why it holds.
  */
+import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Effect from "effect/Effect"
@@ -42,3 +43,12 @@ export function assumeToolkit<Tools extends Record<string, Tool.Any>>(
   _: Toolkit.Toolkit<Tools>,
   _value: unknown
 ): asserts _value is Toolkit.Toolkit<Tools> {}
+
+/** A method of a language model returned the value, and the method returns effects. */
+export function assumeEffect(_: unknown): asserts _ is Effect.Effect<unknown, unknown, unknown> {}
+
+/** A method of a language model returned the value, and the method returns streams. */
+export function assumeStream(_: unknown): asserts _ is Stream.Stream<unknown, unknown, unknown> {}
+
+/** Each method returns what the method of a language model with the same options returns. */
+export function assumeModel(_: unknown): asserts _ is LanguageModel.LanguageModel {}

@@ -19,6 +19,7 @@ import * as RunLimits from "effect-cycles/RunLimits"
 import { fromBudget } from "../CyclesAiError.ts"
 import type { BudgetError } from "../CyclesAiError.ts"
 import type { OutputLimit } from "../OutputLimit.ts"
+import { markAdmitted } from "./attempt.ts"
 import * as Call from "./call.ts"
 import * as Caps from "./caps.ts"
 import { nameOf } from "./request.ts"
@@ -176,7 +177,10 @@ export const make = <R>(
           })
         )
         return yield* obey(method, request, call, wanted, step, transformers)
-      }).pipe(Effect.mapError((error) => fromBudget(method, error)))
+      }).pipe(
+        Effect.tap(() => markAdmitted),
+        Effect.mapError((error) => fromBudget(method, error))
+      )
   })
 
 // ---------------------------------------------------------------------------------------------------------------------

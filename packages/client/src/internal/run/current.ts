@@ -33,6 +33,11 @@ export interface Run {
    * 0. None if none of them has a budget in the unit.
    */
   readonly remaining: (unit: Unit) => Effect.Effect<Option.Option<Amount>>
+  /**
+   * The share of the budget that is neither spent nor held, from 0 to 1: the least of this run and the runs around it. None
+   * if none of them has a budget in the unit.
+   */
+  readonly remainingShare: (unit: Unit) => Effect.Effect<Option.Option<number>>
   /** The spent amount. It includes spend that the server hasn't confirmed yet. */
   readonly spent: (unit: Unit) => Effect.Effect<Amount>
   /** The estimates of the guarded calls that run now, and the unspent part of carved budgets. */

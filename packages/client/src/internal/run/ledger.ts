@@ -436,6 +436,17 @@ export class Ledger implements Account {
     return least === undefined ? undefined : amountOf(unit, least)
   }
 
+  /** The least share of its budget that a run that limits this one has left; nothing if no run has a budget in the unit. */
+  remainingShare(unit: Amount.Unit): number | undefined {
+    let least: number | undefined
+    for (const { left, run } of this.#ceilings(unit)) {
+      const allocated = run.#books.get(unit)?.allocated ?? 0n
+      const share = left > 0n && allocated > 0n ? Number(left) / Number(allocated) : 0
+      if (least === undefined || share < least) least = share
+    }
+    return least
+  }
+
   /** The spent amount. */
   spent(unit: Amount.Unit): Amount.Amount {
     return amountOf(unit, this.#books.get(unit)?.charged ?? 0n)
