@@ -169,6 +169,8 @@ const expectedOf = (call: typeof Call.Type) => [
   ...(call.interruptedAfter === 10_000 && call.ends !== "never" ? [] : ["interrupt"])
 ]
 
+const scarce = { server: { budgets: [{ unit: "TOKENS", allocated: 500 }] } } as const
+
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
 describe("shadow mode", () => {
@@ -203,7 +205,7 @@ describe("shadow mode", () => {
           isWithinRun: Schema.Boolean,
           ends: Schema.Literals(["well", "by failing"])
         })
-      ),
+      ).check(Schema.isMinLength(6), Schema.isMaxLength(20)),
       budget: Schema.Literals([0, 300, 600])
     },
     ({ budget, calls }) =>
@@ -226,8 +228,8 @@ describe("shadow mode", () => {
           const summaries = [yield* run.summary, yield* outer.summary]
           return { outcomes, summaries, spent: [yield* run.spent("TOKENS"), yield* outer.spent("TOKENS")] }
         }).pipe(Effect.scoped)
-        const enforced = yield* Effect.provide(program, live())
-        const shadow = yield* Effect.provide(program, live({ mode: "shadow" }))
+        const enforced = yield* Effect.provide(program, live({}, scarce))
+        const shadow = yield* Effect.provide(program, live({ mode: "shadow" }, scarce))
         expect(shadow.summaries.map(({ wouldDeny }) => wouldDeny)).toEqual(
           enforced.summaries.map(({ denials }) => denials)
         )
