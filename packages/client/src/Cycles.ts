@@ -54,17 +54,16 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CyclesClient, Response } from "./CyclesClient.ts"
 import * as Client from "./CyclesClient.ts"
-import type { CyclesConfig, Mode } from "./CyclesConfig.ts"
+import type { CyclesConfig } from "./CyclesConfig.ts"
 import * as ConfigModule from "./CyclesConfig.ts"
-import type { AlreadySettled, BudgetExceeded, CyclesError } from "./CyclesError.ts"
+import type { CyclesError } from "./CyclesError.ts"
 import type { CyclesTransport } from "./CyclesTransport.ts"
-import type { Heartbeat, LeaseLost } from "./Heartbeat.ts"
+import type { Heartbeat } from "./Heartbeat.ts"
 import * as Env from "./internal/config/env.ts"
 import { guard as guardEffect } from "./internal/guard/effect.ts"
 import { activeOf, reserve as reserveScoped } from "./internal/guard/scoped.ts"
@@ -85,11 +84,17 @@ import type {
   StreamOptions
 } from "./internal/models/guardOptions.ts"
 import type { Engine } from "./internal/reservation/engine.ts"
+import { Cycles, TypeId } from "./internal/services/cycles.ts"
 import { layerHeaderNames } from "./internal/transport/redact.ts"
 import type { Active, Reservation } from "./Reservation.ts"
 import * as Run from "./Run.ts"
-import type { SettlementEvent, Unsettled } from "./Settlement.ts"
+import type { SettlementEvent } from "./Settlement.ts"
 import type { DeadLetter, JournalError, SettlementJournal } from "./SettlementJournal.ts"
+
+export {
+  /** The guards, reservations and settlements of one client, and its service tag. */
+  Cycles
+} from "./internal/services/cycles.ts"
 
 export {
   /** See `Subject.withSubject`. */
@@ -137,56 +142,6 @@ export type IdempotencyKeyGenerator = () => string
 // ---------------------------------------------------------------------------------------------------------------------
 // service
 // ---------------------------------------------------------------------------------------------------------------------
-
-const TypeId = "~effect-cycles/Cycles"
-
-/**
- * The guards, reservations and settlements of one client. The functions of this module are accessors of this service.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Cycles {
-  /** Identifies the service. */
-  readonly [TypeId]: typeof TypeId
-  /** Whether calls are denied and charged, or only checked. See `CyclesConfig.mode`. */
-  readonly mode: Mode
-  /** Guards an effect. `args` are the arguments that the functions in the options receive. See `withCycles`. */
-  readonly withCycles: <A, E, R, Args extends ReadonlyArray<unknown>, U extends Unit, R2>(
-    self: Effect.Effect<A, E, R>,
-    options: GuardOptions<A, Args, U, Heartbeat, "report" | "fail", string, R2>,
-    args: FixedArgs<Args>
-  ) => Effect.Effect<A, E | CyclesError | AlreadySettled | LeaseLost | Unsettled, Exclude<R, Reservation> | R2>
-  /** Guards a stream. See `withCyclesStream`. */
-  readonly withCyclesStream: <A, E, R, U extends Unit, V extends Unit, R2>(
-    self: Stream.Stream<A, E, R>,
-    options: StreamOptions<A, U, V, Heartbeat, string, R2>
-  ) => Stream.Stream<A, E | CyclesError | AlreadySettled | LeaseLost, Exclude<R, Reservation> | R2>
-  /** Reserves an estimate in a scope. See `reserve`. */
-  readonly reserve: <U extends Unit, R2>(
-    options: ReserveOptions<U, Heartbeat, string, R2>
-  ) => Effect.Effect<Active<U, LeaseLost>, CyclesError | AlreadySettled, Scope.Scope | R2>
-  /** Returns the decision that a reserve would get. See `decide`. */
-  readonly decide: (options: DecideOptions) => Effect.Effect<Response<DecisionResponse>, CyclesError>
-  /** Charges spend without a reservation. See `event`. */
-  readonly event: (options: EventOptions) => Effect.Effect<Response<EventCreateResponse>, CyclesError>
-  /** Reads balances, all pages. See `balances`. */
-  readonly balances: (query?: BalanceQuery) => Stream.Stream<Balance, CyclesError>
-  /** Retries every open settlement now. See `flush`. */
-  readonly flush: (timeout?: Duration.Input) => Effect.Effect<FlushResult>
-  /** Emits every settlement from now on. See `settlements`. */
-  readonly settlements: Stream.Stream<SettlementEvent>
-  /** Emits spend that could not be charged. See `deadLetters`. */
-  readonly deadLetters: Stream.Stream<DeadLetter, JournalError>
-}
-
-/**
- * The service tag of `Cycles`.
- *
- * @category services
- * @since 0.1.0
- */
-export const Cycles: Context.Service<Cycles, Cycles> = Context.Service("effect-cycles/Cycles")
 
 /**
  * The generator of idempotency keys. Default: a random UUID from a secure source.
@@ -525,35 +480,46 @@ export function withCyclesStream<A, E, R, U extends Unit, V extends Unit, R2>(
  * @category combinators
  * @since 0.1.0
  */
-export const withBudget: {
-  (
-    budget: Amount | ReadonlyArray<Amount>,
-    options?: Omit<Run.Options, "budget">
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BudgetExceeded, R>
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    budget: Amount | ReadonlyArray<Amount>,
-    options?: Omit<Run.Options, "budget">
-  ): Effect.Effect<A, E | BudgetExceeded, R>
-} = dual(
-  (args) => Effect.isEffect(args[0]),
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    budget: Amount | ReadonlyArray<Amount>,
-    options?: Omit<Run.Options, "budget">
-  ): Effect.Effect<A, E | BudgetExceeded, R> =>
-    // The scope of the run isn't the `Scope` of the effect.
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const scope = yield* Scope.make()
-        return yield* Run.make({ ...options, budget }).pipe(
-          Effect.provideService(Scope.Scope, scope),
-          Effect.flatMap((run) => restore(Run.within(self, run))),
-          Effect.onExit((exit) => Scope.close(scope, exit))
-        )
-      })
-    )
-)
+export function withBudget<const H extends boolean = false>(
+  budget: Amount | ReadonlyArray<Amount>,
+  options?: Omit<Run.Options<H>, "budget">
+): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Run.Fails<H>, R | Run.Needs<H>>
+export function withBudget<A, E, R, const H extends boolean = false>(
+  self: Effect.Effect<A, E, R>,
+  budget: Amount | ReadonlyArray<Amount>,
+  options?: Omit<Run.Options<H>, "budget">
+): Effect.Effect<A, E | Run.Fails<H>, R | Run.Needs<H>>
+export function withBudget<A, E, R>(
+  first: Effect.Effect<A, E, R> | Budget,
+  second?: Budget | BudgetOptions,
+  third?: BudgetOptions
+): unknown {
+  if (Effect.isEffect(first)) return budgeted(first, { ...third, budget: isBudget(second) ? second : [] })
+  const options = isBudget(second) ? undefined : second
+  return (self: Effect.Effect<A, E, R>) => budgeted(self, { ...options, budget: first })
+}
+
+type Budget = Amount | ReadonlyArray<Amount>
+
+type BudgetOptions = Omit<Run.Options, "budget">
+
+const isBudget = (value: Budget | BudgetOptions | undefined): value is Budget =>
+  value !== undefined && ("unit" in value || Array.isArray(value))
+
+const budgeted = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  options: Run.Options
+): Effect.Effect<A, E | CyclesError, R | Cycles> =>
+  // The scope of the run isn't the `Scope` of the effect.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      return yield* restore(Scope.provide(Run.make(options), scope)).pipe(
+        Effect.flatMap((run) => restore(Run.within(self, run))),
+        Effect.onExit((exit) => Scope.close(scope, exit))
+      )
+    })
+  )
 
 /**
  * Reserves an estimate and returns a reservation that the program settles itself, with `commit` or `release`.

@@ -74,16 +74,21 @@ import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { CyclesError } from "./CyclesError.ts"
 import { BudgetExceeded } from "./CyclesError.ts"
+import type { ReserveOptions } from "./internal/models/guardOptions.ts"
+import { handleOf } from "./internal/reservation/view.ts"
 import type { Run } from "./internal/run/current.ts"
 import { CurrentRun, TypeId } from "./internal/run/current.ts"
 import { Ledger } from "./internal/run/ledger.ts"
+import { lenderOf } from "./internal/run/lender.ts"
 import type { Limits } from "./internal/run/limits.ts"
 import { validate } from "./internal/run/limits.ts"
 import type { Snapshot } from "./internal/run/snapshot.ts"
 import { continued } from "./internal/run/snapshot.ts"
 import type { Summary, Threshold } from "./internal/run/summary.ts"
 import * as Log from "./internal/runtime/log.ts"
+import { Cycles } from "./internal/services/cycles.ts"
 
 export {
   /** Returns how fast a run and its children spend now, compared with before. */
@@ -162,7 +167,7 @@ export type {
  * @category options
  * @since 0.1.0
  */
-export interface Options {
+export interface Options<H extends boolean = boolean> {
   /** The name in denials, as in `run:flights`. Not empty. Default: `run`. */
   readonly name?: string | undefined
   /**
@@ -187,6 +192,25 @@ export interface Options {
    *   fails with `BudgetExceeded` if it doesn't fit.
    */
   readonly share?: "remaining" | "carve" | undefined
+  /**
+   * Whether the run reserves its budgets on the server for its whole life, in one reservation for each unit. Default:
+   * false.
+   *
+   * **Details**
+   *
+   * - `make` fails if the server denies it. `Cycles` is in the requirements.
+   * - Each guard in the run draws on the reservation and sends nothing. A guard that doesn't fit into the rest of it
+   *   makes its own reservation.
+   * - The end of the run commits the sum. Its metadata has the calls by action, as `joined_calls`.
+   * - A child with `hold` draws on the reservation of the nearest run around it that holds the unit.
+   * - The action is `agent.run` with the name of the run, so caps and policies are those of that action.
+   *
+   * **Gotchas**
+   *
+   * The lease is extended by 10 minutes each time. A tenant allows 10 extensions by default: after 110 minutes, guards
+   * make their own reservations again. If the process crashes, the spent amount is committed from a durable journal.
+   */
+  readonly hold?: H | undefined
   /**
    * What happens to a guard in tokens if the runs around it have budgets in dollars only, and the reverse. Default:
    * `deny`.
@@ -224,7 +248,7 @@ export interface Options {
  * @category options
  * @since 0.1.0
  */
-export interface OutcomeOptions<in E = never> extends Options {
+export interface OutcomeOptions<in E = never, out H extends boolean = boolean> extends Options<H> {
   /** Returns the denial in an error that isn't a `BudgetExceeded`, if it has one. Default: none has. */
   readonly denialOf?: ((error: E) => BudgetExceeded | undefined) | undefined
 }
@@ -276,7 +300,8 @@ export type Outcome<A, E = never> =
  *
  * **Errors**
  *
- * `BudgetExceeded` with `share: "carve"`, if the parent has no room for the budget or has ended.
+ * `BudgetExceeded` with `share: "carve"`, if the parent has no room for the budget or has ended. With `hold`, all errors of a
+ * reserve.
  *
  * **Example** (Reporting what a run has used)
  *
@@ -300,7 +325,30 @@ export type Outcome<A, E = never> =
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: Options): Effect.Effect<Run, BudgetExceeded, Scope.Scope> =>
+export function make<const H extends boolean = false>(
+  options: Options<H>
+): Effect.Effect<Run, Fails<H>, Scope.Scope | Needs<H>>
+export function make(options: Options): unknown {
+  return open(options)
+}
+
+/**
+ * The requirement of a run: `Cycles` with `hold`, and nothing without it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Needs<H> = [H] extends [false] ? never : Cycles
+
+/**
+ * The errors of a run that starts: all errors of a reserve with `hold`, and `BudgetExceeded` without it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Fails<H> = [H] extends [false] ? BudgetExceeded : CyclesError
+
+const open = (options: Options): Effect.Effect<Run, CyclesError, Scope.Scope | Cycles> =>
   Effect.gen(function* () {
     const given = validated(options)
     const ambient = options.parent === "none" ? undefined : yield* CurrentRun
@@ -320,8 +368,38 @@ export const make = (options: Options): Effect.Effect<Run, BudgetExceeded, Scope
       }),
       () => Effect.sync(() => ledger.end())
     )
+    if (options.hold === true) {
+      yield* hold(ledger, given.budgets)
+      // The run ends before its reservations are settled.
+      yield* Effect.addFinalizer(() => Effect.sync(() => ledger.end()))
+    }
     return fromLedger(ledger)
   })
+
+/** Reserves the budgets that no run around this one holds. */
+const hold = Effect.fnUntraced(function* (ledger: Ledger, budgets: ReadonlyArray<Amount.Amount>) {
+  const cycles = yield* Cycles
+  for (const estimate of budgets) {
+    if (estimate.amount === 0n || lenderOf(ledger, estimate.unit) !== undefined) continue
+    const options: ReserveOptions & { readonly isRunHold: true } = {
+      action: { kind: "agent.run", name: ledger.name.slice(0, 256) },
+      estimate,
+      metadata: { run_id: ledger.id },
+      ttl: holdLease,
+      extendBy: holdLease,
+      heartbeat: "warn",
+      onFailure: "partial",
+      onCrash: "recorded",
+      nested: "independent",
+      isRunHold: true
+    }
+    const reservation = yield* Effect.catchTag(cycles.reserve(options), "AlreadySettled", Effect.die)
+    const handle = handleOf(reservation)
+    if (handle?.id !== undefined) ledger.lenders.set(estimate.unit, handle)
+  }
+})
+
+const holdLease = "10 minutes"
 
 const fromLedger = (ledger: Ledger): Run => ({
   [TypeId]: ledger,
@@ -440,44 +518,51 @@ export const withinStream: {
  * @category combinators
  * @since 0.1.0
  */
-export const outcome: {
-  <D>(
-    options: OutcomeOptions<D>
-  ): <A, E extends D, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Outcome<A, E>, BudgetExceeded, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: OutcomeOptions<E>): Effect.Effect<Outcome<A, E>, BudgetExceeded, R>
-} = dual(
-  2,
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    options: OutcomeOptions<E>
-  ): Effect.Effect<Outcome<A, E>, BudgetExceeded, R> =>
-    // The scope of the run isn't the `Scope` of the effect.
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const scope = yield* Scope.make()
-        const run = yield* Effect.onError(restore(Scope.provide(make(options), scope)), (cause) =>
-          Scope.close(scope, Exit.failCause(cause))
+export function outcome<D, const H extends boolean = false>(
+  options: OutcomeOptions<D, H>
+): <A, E extends D, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Outcome<A, E>, Fails<H>, R | Needs<H>>
+export function outcome<A, E, R, const H extends boolean = false>(
+  self: Effect.Effect<A, E, R>,
+  options: OutcomeOptions<E, H>
+): Effect.Effect<Outcome<A, E>, Fails<H>, R | Needs<H>>
+export function outcome<A, E, R>(
+  first: Effect.Effect<A, E, R> | OutcomeOptions<E>,
+  second?: OutcomeOptions<E>
+): unknown {
+  if (Effect.isEffect(first)) return second === undefined ? undefined : outcomeOf(first, second)
+  return (self: Effect.Effect<A, E, R>) => outcomeOf(self, first)
+}
+
+const outcomeOf = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  options: OutcomeOptions<E>
+): Effect.Effect<Outcome<A, E>, CyclesError, R | Cycles> =>
+  // The scope of the run isn't the `Scope` of the effect.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const run = yield* Effect.onError(restore(Scope.provide(open(options), scope)), (cause) =>
+        Scope.close(scope, Exit.failCause(cause))
+      )
+      const ledger = run[TypeId]
+      const exit = yield* Effect.exit(restore(within(self, run)))
+      yield* Scope.close(scope, exit)
+      if (Exit.isSuccess(exit)) return { _tag: "Completed", value: exit.value, summary: ledger.summary() } as const
+      const { cause } = exit
+      if (Cause.hasInterruptsOnly(cause)) {
+        return yield* Effect.failCause(
+          Cause.fromReasons<never>(cause.reasons.filter((reason) => Cause.isInterruptReason(reason)))
         )
-        const ledger = run[TypeId]
-        const exit = yield* Effect.exit(restore(within(self, run)))
-        yield* Scope.close(scope, exit)
-        if (Exit.isSuccess(exit)) return { _tag: "Completed", value: exit.value, summary: ledger.summary() } as const
-        const { cause } = exit
-        if (Cause.hasInterruptsOnly(cause)) {
-          return yield* Effect.failCause(
-            Cause.fromReasons<never>(cause.reasons.filter((reason) => Cause.isInterruptReason(reason)))
-          )
-        }
-        const stopped = yield* Effect.exit(Effect.sync(() => denialIn(cause, ledger, options.denialOf)))
-        if (Exit.isFailure(stopped)) {
-          return { _tag: "Failed", cause: Cause.combine(cause, stopped.cause), summary: ledger.summary() } as const
-        }
-        if (stopped.value === undefined) return { _tag: "Failed", cause, summary: ledger.summary() } as const
-        ledger.markStopped(stopped.value)
-        return { _tag: "Stopped", by: stopped.value, summary: ledger.summary() } as const
-      })
-    )
-)
+      }
+      const stopped = yield* Effect.exit(Effect.sync(() => denialIn(cause, ledger, options.denialOf)))
+      if (Exit.isFailure(stopped)) {
+        return { _tag: "Failed", cause: Cause.combine(cause, stopped.cause), summary: ledger.summary() } as const
+      }
+      if (stopped.value === undefined) return { _tag: "Failed", cause, summary: ledger.summary() } as const
+      ledger.markStopped(stopped.value)
+      return { _tag: "Stopped", by: stopped.value, summary: ledger.summary() } as const
+    })
+  )
 
 /** The first denial, if a job failed only with denials that concern its run. */
 const denialIn = <E>(

@@ -501,3 +501,18 @@ void ({ denialOf: (_: "other") => undefined } satisfies Run.OutcomeOptions<Model
 same(Run.outcome(Effect.as(Effect.scope, 1), {})).as<Effect.Effect<Run.Outcome<number>, BudgetExceeded>>()
 // @ts-expect-error Repeats by tool need a default.
 void Run.make({ limits: { repeats: { CheckStatus: 100 } } })
+
+// ---- Run with hold: the client, and the errors of its reserve
+
+same(Run.make({ budget: Amount.tokens(1), hold: true })).as<
+  Effect.Effect<Run.Run, CyclesError, Scope.Scope | Cycles.Cycles>
+>()
+same(Run.make({ budget: Amount.tokens(1), hold: false })).as<Effect.Effect<Run.Run, BudgetExceeded, Scope.Scope>>()
+same(Cycles.withBudget(Effect.scope, Amount.tokens(1), { hold: true })).as<
+  Effect.Effect<Scope.Scope, CyclesError, Scope.Scope | Cycles.Cycles>
+>()
+same(Effect.succeed(1).pipe(Run.outcome({ budget: Amount.tokens(1), hold: true }))).as<
+  Effect.Effect<Run.Outcome<number>, CyclesError, Cycles.Cycles>
+>()
+declare const maybe: boolean
+same(Run.make({ hold: maybe })).as<Effect.Effect<Run.Run, CyclesError, Scope.Scope | Cycles.Cycles>>()

@@ -14,7 +14,7 @@ import { action, books, live, operations, tokens } from "./support/live.ts"
 import { amounts, denialOf, remaining, rich, settle, spend, spendAfter, spendIn, warningsOf } from "./support/runs.ts"
 import { settlementOf } from "./support/settled.ts"
 
-const budget = (amount: number, options?: Omit<Run.Options, "budget">) =>
+const budget = (amount: number, options?: Omit<Run.Options<false>, "budget">) =>
   Run.make({ ...options, budget: tokens(amount) })
 
 describe("Run", () => {

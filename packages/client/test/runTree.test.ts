@@ -11,11 +11,11 @@ import { Amount, Cycles, Run } from "effect-cycles"
 import { action, books, operations, tokens } from "./support/live.ts"
 import { amounts, denialOf, remaining, rich, settle, spend, spendAfter, spendIn, warningsOf } from "./support/runs.ts"
 
-const budget = (amount: number, options?: Omit<Run.Options, "budget">) =>
+const budget = (amount: number, options?: Omit<Run.Options<false>, "budget">) =>
   Run.make({ ...options, budget: tokens(amount) })
 
 /** Makes a child of a run. */
-const childOf = (run: Run.Run, amount: number, options?: Omit<Run.Options, "budget">) =>
+const childOf = (run: Run.Run, amount: number, options?: Omit<Run.Options<false>, "budget">) =>
   Run.within(budget(amount, options), run)
 
 /** Makes a run in its own scope. The effect in the result ends it. */

@@ -140,7 +140,7 @@ export const prepare = (
         estimate: options.estimate,
         text: Result.getOrElse(text, () => noText),
         scopes: Subject.scopes(subject),
-        isDryRun: options.dryRun === true,
+        isDryRun: options.dryRun === true || (isShadow && isRunHold),
         invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,
         policies: resolved,
         isRunHold,

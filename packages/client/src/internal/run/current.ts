@@ -50,6 +50,7 @@ export interface Run {
    * - The budgets of the runs around it stay the same.
    * - If the run is carved out of its parent, the amount is held there. Fails with `BudgetExceeded` if there is no room
    *   for it.
+   * - If the run has a reservation (`hold`), the reservation stays the same. Calls that don't fit into it make their own.
    *
    * **Gotchas**
    *

@@ -293,8 +293,9 @@ const makeSpend = (
 /** Journals the record to commit if this process crashes now. Only with `onCrash`. */
 export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
-    const { source } = handle
-    if (source._tag === "Unreserved") return Effect.void
+    const { prepared, source } = handle
+    // A run works without a journal: its spend then doesn't survive a crash.
+    if (source._tag === "Unreserved" || (prepared.isRunHold && !engine.outbox.isDurable)) return Effect.void
     const { id } = source
     const plan = Plan.forCrash(handle)
     // A commit of 0 returns the budget. An event of 0 would charge nothing.

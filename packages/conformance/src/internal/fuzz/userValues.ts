@@ -303,7 +303,7 @@ const callOf = (value: Case, began: Effect.Effect<void>): Effect.Effect<unknown,
       return reserved((reservation) => reservation.extend(unchecked(hostileValues[value.value]("1 minute"))))
     case "run":
       return Effect.scoped(
-        Effect.flatMap(Run.make(unchecked(options)), (run) =>
+        Effect.flatMap(Run.make(unchecked<Run.Options>(options)), (run) =>
           Run.within(Cycles.withCycles(body, { action, estimate }), run)
         )
       )
