@@ -67,6 +67,7 @@
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
@@ -221,6 +222,30 @@ export interface Options<H extends boolean = boolean> {
    * It applies to the budgets of this run. A child can't allow what its parent denies.
    */
   readonly uncovered?: "deny" | "allow" | undefined
+  /**
+   * What happens to a call that doesn't fit only because of held amounts, which are returned when other calls end.
+   * Default: `deny`.
+   *
+   * **Details**
+   *
+   * With `wait`, the call waits at most this long for room, and is then denied. Waiting calls are admitted in order and
+   * hold nothing. A later call in the same unit waits behind them, even if it fits.
+   *
+   * **Gotchas**
+   *
+   * - A call inside the body of an open guard never waits, since that guard may hold the room. It is denied.
+   * - Reserve several units in the same order everywhere, as guarded models with `units: "both"` do.
+   */
+  readonly whenHeld?: "deny" | { readonly wait: Duration.Input } | undefined
+  /**
+   * What happens to a call that doesn't fit into the rest of the budget, even if nothing is held. Default: `deny`.
+   *
+   * With `pause`, the call waits until `raise` makes room, or until the run ends and denies it with the code `RUN_ENDED`. It holds
+   * nothing, and other calls go on. The status of the run is `paused`.
+   *
+   * Neither option applies to a carved budget that doesn't fit: `make` fails at once.
+   */
+  readonly whenExhausted?: "deny" | "pause" | undefined
   /** The fractions of each budget that `onThreshold` reports, greater than 0. Default: 0.8 and 0.95. */
   readonly thresholds?: ReadonlyArray<number> | undefined
   /**
@@ -358,6 +383,7 @@ const open = (options: Options): Effect.Effect<Run, CyclesError, Scope.Scope | C
       parent: ambient?.[TypeId],
       share: options.share ?? "remaining",
       uncovered: options.uncovered ?? "deny",
+      whenExhausted: options.whenExhausted ?? "deny",
       onThreshold,
       clock: yield* Clock.Clock
     })
@@ -369,7 +395,7 @@ const open = (options: Options): Effect.Effect<Run, CyclesError, Scope.Scope | C
       () => Effect.sync(() => ledger.end())
     )
     if (options.hold === true) {
-      yield* hold(ledger, given.budgets)
+      yield* hold(ledger)
       // The run ends before its reservations are settled.
       yield* Effect.addFinalizer(() => Effect.sync(() => ledger.end()))
     }
@@ -377,10 +403,13 @@ const open = (options: Options): Effect.Effect<Run, CyclesError, Scope.Scope | C
   })
 
 /** Reserves the budgets that no run around this one holds. */
-const hold = Effect.fnUntraced(function* (ledger: Ledger, budgets: ReadonlyArray<Amount.Amount>) {
+const hold = Effect.fnUntraced(function* (ledger: Ledger) {
   const cycles = yield* Cycles
-  for (const estimate of budgets) {
-    if (estimate.amount === 0n || lenderOf(ledger, estimate.unit) !== undefined) continue
+  for (const { allocated, charged } of ledger.summary().budgets) {
+    // A restored run has spent a part of its budget already.
+    if (allocated === undefined || allocated.amount <= charged.amount) continue
+    const estimate = Amount.make(allocated.unit, allocated.amount - charged.amount)
+    if (lenderOf(ledger, estimate.unit) !== undefined) continue
     const options: ReserveOptions & { readonly isRunHold: true } = {
       action: { kind: "agent.run", name: ledger.name.slice(0, 256) },
       estimate,
@@ -596,8 +625,23 @@ export const outside = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A,
 
 const defaultThresholds: ReadonlyArray<number> = [0.8, 0.95]
 
+const waitOf = (wait: Duration.Input): number => {
+  const duration = Duration.fromInput(wait)
+  const ms = Option.isSome(duration) ? Duration.toMillis(duration.value) : Number.NaN
+  if (!(ms >= 0)) throw new RangeError("whenHeld: expected a duration of at least 0")
+  return ms
+}
+
 /** Adds the defaults. Throws a `RangeError` if an option is out of range. */
-const validated = ({ budget, id, limits, name, restore, thresholds = defaultThresholds }: Options) => {
+const validated = ({
+  budget,
+  id,
+  limits,
+  name,
+  restore,
+  thresholds = defaultThresholds,
+  whenHeld = "deny"
+}: Options) => {
   const budgets = budget === undefined ? undefined : "unit" in budget ? [budget] : budget
   const units = new Set<Amount.Unit>()
   for (const amount of budgets ?? []) {
@@ -624,6 +668,7 @@ const validated = ({ budget, id, limits, name, restore, thresholds = defaultThre
   return {
     ...(restore === undefined ? started : continued(restore, { id, name, budgets })),
     limits: validate(limits),
+    whenHeldMs: whenHeld === "deny" ? undefined : waitOf(whenHeld.wait),
     thresholds: Array.from(new Set(thresholds)).toSorted((a, b) => a - b)
   }
 }

@@ -15,6 +15,8 @@ const text = (event: Run.Event): string => {
   const { run } = event
   switch (event._tag) {
     case "Opened":
+    case "Paused":
+    case "Resumed":
     case "Charged":
       return `${run.name}: ${event._tag} ${event.amount.amount}`
     case "Denied":

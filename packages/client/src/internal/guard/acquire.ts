@@ -101,7 +101,9 @@ const reserve = (
   if (!isCallerSupplied) {
     return explained(
       withinRun(
+        restore,
         prepared,
+        place?.outer !== undefined,
         drawing(
           prepared,
           place?.hold,
@@ -118,7 +120,9 @@ const reserve = (
   return Effect.suspend(() => {
     engine.keys.acquire(key)
     const own = drawing(prepared, place?.hold, orAllowed(acquired))
-    return Effect.onError(explained(withinRun(prepared, own)), () => Effect.sync(() => engine.keys.release(key)))
+    return Effect.onError(explained(withinRun(restore, prepared, place?.outer !== undefined, own)), () =>
+      Effect.sync(() => engine.keys.release(key))
+    )
   })
 }
 

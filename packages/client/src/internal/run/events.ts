@@ -65,6 +65,26 @@ export type Event =
       /** The error that the call would have failed with in enforcement. */
       readonly denial: CyclesError
     }
+  | {
+      /** The budget of a run is too small for a call, and the call waits for a raise: see `whenExhausted`. */
+      readonly _tag: "Paused"
+      /** The run of the call. */
+      readonly run: Reference
+      /** The action of the call. */
+      readonly action: Action
+      /** The requested amount. */
+      readonly amount: Amount
+    }
+  | {
+      /** A call isn't paused any more. It starts, or is denied, or was interrupted. */
+      readonly _tag: "Resumed"
+      /** The run of the call. */
+      readonly run: Reference
+      /** The action of the call. */
+      readonly action: Action
+      /** The requested amount. */
+      readonly amount: Amount
+    }
   | (Threshold & {
       /** The spend of a run reached one of its thresholds, with or without the option `onThreshold`. */
       readonly _tag: "Threshold"

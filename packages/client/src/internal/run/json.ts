@@ -80,7 +80,7 @@ const LineJson = Schema.Struct({
 export const SummaryJson: Schema.Codec<Summary, unknown> = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
-  status: Schema.Literals(["running", "ended"]),
+  status: Schema.Literals(["running", "paused", "ended"]),
   elapsedMs: Natural,
   budgets: Schema.Array(BudgetJson),
   lines: Schema.Array(LineJson),

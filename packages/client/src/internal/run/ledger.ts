@@ -12,6 +12,7 @@ import type * as Amount from "@effect-cycles/protocol/Amount"
 import type * as Clock from "effect/Clock"
 import type * as Stream from "effect/Stream"
 import type { BudgetExceeded, CyclesError } from "../../CyclesError.ts"
+import { isBudgetExceeded } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import type { Book } from "./book.ts"
 import { amountOf, budgetOf, emptyBook, sameSpend, takeReached, unspent } from "./book.ts"
@@ -29,6 +30,8 @@ import { summaryOf } from "./snapshot.ts"
 import type { Reference, Summary, Threshold } from "./summary.ts"
 import type { Account, Asked, Share } from "./ticket.ts"
 import { Ticket } from "./ticket.ts"
+import type { Gate, Origin, Wait } from "./waiting.ts"
+import { Waiter, Waiting } from "./waiting.ts"
 
 /** The settings of a run, validated. */
 export interface Settings {
@@ -41,6 +44,9 @@ export interface Settings {
   readonly parent: Ledger | undefined
   readonly share: "remaining" | "carve"
   readonly uncovered: "deny" | "allow"
+  /** How long a call waits for held amounts, in milliseconds. Absent if it is denied. */
+  readonly whenHeldMs: number | undefined
+  readonly whenExhausted: "deny" | "pause"
   readonly limits: Checked
   /** Ascending. */
   readonly thresholds: ReadonlyArray<number>
@@ -51,12 +57,15 @@ export interface Settings {
 }
 
 /** The ledger of one run. */
-export class Ledger implements Account {
+export class Ledger implements Account, Gate, Origin {
   readonly id: string
   readonly name: string
   readonly isIdGenerated: boolean
   /** The reservations that the run holds. */
   readonly lenders = new Map<Amount.Unit, Lender>()
+  /** The calls that wait for this run. */
+  readonly waiting = new Waiting()
+  readonly whenHeldMs: number | undefined
   readonly #settings: Settings
   readonly #parent: Ledger | undefined
   /** This run and the runs around it. */
@@ -73,12 +82,15 @@ export class Ledger implements Account {
   #earlier: ReadonlyArray<Snapshot> = []
   #denials = 0
   #wouldDeny = 0
+  /** The number of paused calls in this run and its children. */
+  #paused = 0
   #isEnded = false
   #endedAtMs: number | undefined = undefined
   #stoppedBy: string | undefined = undefined
 
   constructor(settings: Settings) {
     this.#settings = settings
+    this.whenHeldMs = settings.whenHeldMs
     this.#parent = settings.parent
     this.chain = settings.parent === undefined ? [this] : [this, ...settings.parent.chain]
     this.id = settings.id
@@ -169,8 +181,16 @@ export class Ledger implements Account {
       // The parent keeps the holds of the calls that are still open.
       if (this.#parent !== undefined) this.#parent.#move(unit, book.held - carved, 0n)
     }
+    this.#wakeWithin()
+    for (const run of this.chain) run.waiting.wakeAll()
     if (this.#parent !== undefined) this.#parent.#emit(() => ({ _tag: "Ended", run: this.#reference }))
     this.#readers.end()
+  }
+
+  /** Denies the calls that wait in this run and its children. */
+  #wakeWithin(): void {
+    this.waiting.wakeAll()
+    for (const child of this.#children) child.#wakeWithin()
   }
 
   /** The number of steps, children included. */
@@ -213,9 +233,53 @@ export class Ledger implements Account {
     return this.#withoutRoom(asked, more)
   }
 
-  /** Checks and holds an estimate in this run and all runs around it, in one step. Returns the denial of a call. */
-  admit(call: Call): Ticket | BudgetExceeded {
-    return this.check(call) ?? this.ticketOf(call, this)
+  /**
+   * Checks and holds an estimate in this run and all runs around it, in one step. Returns the denial of a call, or the
+   * call that waits for room. A call inside an open guard doesn't wait for held amounts: it may wait for its own guard.
+   */
+  admit(call: Call, isInside: boolean): Ticket | BudgetExceeded | Waiter {
+    const wait = this.#judge(call, undefined, isInside)
+    if (wait === undefined) return this.start(call)
+    if (!isBudgetExceeded(wait)) return new Waiter(this, call, wait)
+    this.countDenial(call, wait)
+    return wait
+  }
+
+  /** Whether a waiting call can start. */
+  judge(call: Call, waiter: Waiter | undefined): BudgetExceeded | Wait | undefined {
+    return this.#judge(call, waiter, false)
+  }
+
+  #judge(call: Call, waiter: Waiter | undefined, isInside: boolean): BudgetExceeded | Wait | undefined {
+    const refusal = this.#ended(call) ?? this.#uncoveredDenial(call)
+    if (refusal !== undefined) return refusal
+    const { amount, unit } = call.amount
+    let wait: Wait | undefined
+    for (const { left, run, unspent } of this.#ceilings(unit)) {
+      const isNext = waiter?.gate === run || isInside || !run.waiting.isBusy(unit)
+      if (amount <= left && isNext) continue
+      const denial = run.#deny("RUN_BUDGET_EXCEEDED", call, left)
+      const isPaused = amount > unspent || waiter?.reason === "paused"
+      const canWait = isPaused ? run.#settings.whenExhausted === "pause" : run.whenHeldMs !== undefined && !isInside
+      if (!canWait) return denial
+      if (isPaused || wait === undefined) wait = { gate: run, reason: isPaused ? "paused" : "held", denial }
+    }
+    return wait
+  }
+
+  /** Holds the estimate of a call that may start. */
+  start(call: Call): Ticket {
+    return this.ticketOf(call, this)
+  }
+
+  /** Counts the paused calls in this run, and in the runs around it up to the one that has no room. */
+  countPaused(call: Call, gate: Gate, change: 1 | -1): void {
+    for (const run of this.chain) {
+      run.#paused += change
+      if (run === gate) break
+    }
+    const { action, amount } = call
+    this.#emit(() => ({ _tag: change === 1 ? "Paused" : "Resumed", run: this.#reference, action, amount }))
   }
 
   /** Holds an estimate without a check. A joined call takes it from the ticket of the guard that it joins. */
@@ -308,11 +372,12 @@ export class Ledger implements Account {
   }
 
   /** The runs with a budget that limits this one. Above a carved budget the room is already held. */
-  *#ceilings(unit: Amount.Unit): Iterable<{ readonly run: Ledger; readonly left: bigint }> {
+  *#ceilings(unit: Amount.Unit): Iterable<{ readonly run: Ledger; readonly left: bigint; readonly unspent: bigint }> {
     for (const run of this.chain) {
       const book = run.#books.get(unit)
       if (book?.allocated === undefined) continue
-      yield { run, left: book.allocated - book.charged - book.held }
+      const unspent = book.allocated - book.charged
+      yield { run, left: unspent - book.held, unspent }
       if (book.carved !== undefined) return
     }
   }
@@ -343,6 +408,12 @@ export class Ledger implements Account {
   /** Holds an amount. A negative amount is returned. */
   hold(unit: Amount.Unit, amount: bigint): void {
     this.#move(unit, amount, 0n)
+    if (amount < 0n) this.#wake(unit)
+  }
+
+  /** Room may have become free in this run and in the runs around it. */
+  #wake(unit: Amount.Unit): void {
+    for (const run of this.chain) run.waiting.wake(unit)
   }
 
   /** Returns the hold of a call, and charges its spend. */
@@ -353,6 +424,7 @@ export class Ledger implements Account {
     const { action, step = this.#counters.steps } = call
     this.#emit(() => ({ _tag: "Charged", run: this.#reference, step, action, amount: amountOf(unit, amount) }))
     if (amount > 0n) for (const run of this.chain) run.#announce(unit)
+    this.#wake(unit)
   }
 
   /** Charges an event, which is a call without an estimate. */
@@ -374,6 +446,7 @@ export class Ledger implements Account {
     }
     book.allocated += amount
     this.#move(unit, 0n, 0n)
+    this.#wake(unit)
     return undefined
   }
 
@@ -476,7 +549,7 @@ export class Ledger implements Account {
     return {
       id: this.id,
       name: this.name,
-      status: this.#isEnded ? "ended" : "running",
+      status: this.#isEnded ? "ended" : this.#paused > 0 ? "paused" : "running",
       elapsedMs: Math.round(this.#elapsedMs),
       budgets: Array.from(this.#books, ([unit, book]) => budgetOf(unit, book)),
       lines: this.#lines.summary(),

@@ -78,7 +78,7 @@ export interface Summary {
   /** The name of the run. */
   readonly name: string
   /** Whether the run still admits guarded calls. */
-  readonly status: "running" | "ended"
+  readonly status: "running" | "paused" | "ended"
   /** The milliseconds since the start of the run, until its end. */
   readonly elapsedMs: number
   /** The spend in each unit that has a budget or that was used, children included. */
