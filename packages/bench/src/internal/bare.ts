@@ -8,17 +8,11 @@ import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
 import * as Responses from "./responses.ts"
 import * as Child from "./child.ts"
-import { tenant } from "./plain.ts"
 
 const isLikeServer = process.argv[2] === "like-server"
 
-const field = (value: unknown, name: string): unknown =>
-  typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined
-
-const responseTo = (url: string, body: unknown): object =>
-  url.endsWith("/commit")
-    ? Responses.committed(tenant, Number(field(field(body, "actual"), "amount")))
-    : Responses.reserved(tenant, randomUUID(), Number(field(field(body, "estimate"), "amount")), Date.now())
+/** The number of extensions. */
+let extensions = 0
 
 const served = new WeakMap<object, number>()
 
@@ -52,8 +46,10 @@ const http = Http.createServer((incoming, outgoing) => {
   const chunks: Array<Buffer> = []
   incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
   incoming.on("end", () => {
+    const url = incoming.url ?? ""
+    if (url.endsWith("/extend")) extensions += 1
     const body: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"))
-    send(incoming, outgoing, JSON.stringify(responseTo(incoming.url ?? "", body)))
+    send(incoming, outgoing, JSON.stringify(Responses.of(url, body)))
   })
 })
 
@@ -65,6 +61,6 @@ const listening = new Promise<Child.Address>((resolve) => {
   })
 })
 
-Child.serve(Schema.Struct({ _tag: Schema.Literals(["start", "usage"]) }), async (request) =>
-  request._tag === "start" ? listening : Child.usage()
+Child.serve(Schema.Struct({ _tag: Schema.Literals(["start", "usage", "extensions"]) }), async ({ _tag }) =>
+  _tag === "start" ? listening : _tag === "usage" ? Child.usage() : { extensions }
 )

@@ -72,7 +72,9 @@ export const Usage = Schema.Struct({
   /** User and system time of all threads. */
   cpuMicros: Schema.Finite,
   elapsedMs: Schema.Finite,
-  rssBytes: Schema.Finite
+  rssBytes: Schema.Finite,
+  /** The time from start to end of a unit, if it was measured. */
+  latency: Schema.optionalKey(Schema.Struct({ p50Ms: Schema.Finite, p99Ms: Schema.Finite }))
 })
 
 /** The resources that a process has used since it started. */

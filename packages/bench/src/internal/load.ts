@@ -14,9 +14,10 @@ import type { SettlementJournal } from "effect-cycles/SettlementJournal"
 import { layerNone } from "effect-cycles/SettlementJournal"
 import { join } from "node:path"
 import * as Child from "./child.ts"
+import * as Latency from "./latency.ts"
 import * as Plain from "./plain.ts"
 
-type Run = (count: number, concurrency: number) => Promise<void>
+type Run = (count: number, concurrency: number, latency: Latency.Latency) => Promise<void>
 
 const [, , row = "", url = "", apiKey = "", folder = ""] = process.argv
 
@@ -30,16 +31,20 @@ const lifecycle = Effect.succeed({ tokens: 42 }).pipe(
 )
 
 /** Runs lifecycles in concurrent fibers. Each fiber runs one lifecycle at a time. */
-const lifecycles = (count: number, concurrency: number) =>
+const lifecycles = (count: number, concurrency: number, latency: Latency.Latency) =>
   Effect.suspend(() => {
     let left = count
-    const loop = Effect.whileLoop({
-      while: () => left > 0,
-      body: () => {
-        left -= 1
-        return lifecycle
-      },
-      step: () => {}
+    const loop = Effect.suspend(() => {
+      let startedAt = 0
+      return Effect.whileLoop({
+        while: () => left > 0,
+        body: () => {
+          left -= 1
+          startedAt = performance.now()
+          return lifecycle
+        },
+        step: () => latency.add(performance.now() - startedAt)
+      })
     })
     return Effect.forEach(Array.from({ length: Math.min(count, concurrency) }), () => loop, {
       concurrency: "unbounded",
@@ -54,7 +59,13 @@ const runtimeOf = (journal: Layer.Layer<SettlementJournal>) =>
 
 const client = (journal: Layer.Layer<SettlementJournal>): Run => {
   const runtime = runtimeOf(journal)
-  return (count, concurrency) => runtime.runPromise(lifecycles(count, concurrency))
+  return (count, concurrency, latency) => runtime.runPromise(lifecycles(count, concurrency, latency))
+}
+
+/** Runs each lifecycle by its own `runPromise`, as a handler of a framework without Effect does. */
+const byPromise = (journal: Layer.Layer<SettlementJournal>): Run => {
+  const runtime = runtimeOf(journal)
+  return (count, concurrency, latency) => Plain.atOnce(count, concurrency, latency, () => runtime.runPromise(lifecycle))
 }
 
 const durable = () => JournalSqlite.layer({ filename: join(folder, "journal.sqlite") })
@@ -75,10 +86,13 @@ const recorder = (): Tracer.Tracer => {
 const observed = (): Run => {
   const runtime = runtimeOf(durable())
   const tracer = recorder()
-  return (count, concurrency) =>
+  return (count, concurrency, latency) =>
     runtime
       .runPromise(
-        Effect.andThen(Effect.provideService(lifecycles(count, concurrency), Tracer.Tracer, tracer), Metric.snapshot)
+        Effect.andThen(
+          Effect.provideService(lifecycles(count, concurrency, latency), Tracer.Tracer, tracer),
+          Metric.snapshot
+        )
       )
       .then(() => {})
 }
@@ -89,6 +103,8 @@ const runOf = (row: string): Run => {
       return Plain.make({ url, apiKey }).run
     case "client":
       return client(layerNone)
+    case "promise":
+      return byPromise(layerNone)
     case "journal":
       return client(durable())
     case "observed":
@@ -101,7 +117,8 @@ const runOf = (row: string): Run => {
 const run = runOf(row)
 
 Child.serve(Schema.Struct({ count: Schema.Finite, concurrency: Schema.Finite }), async ({ concurrency, count }) => {
+  const latency = Latency.make()
   const before = Child.usage()
-  await run(count, concurrency)
-  return Child.between(before, Child.usage())
+  await run(count, concurrency, latency)
+  return { ...Child.between(before, Child.usage()), latency: latency.summary() }
 })

@@ -4,7 +4,7 @@
  */
 import * as CyclesModel from "@effect-cycles/ai/CyclesModel"
 import * as OutputLimit from "@effect-cycles/ai/OutputLimit"
-import * as CyclesServer from "@effect-cycles/server/CyclesServer"
+import * as Amount from "@effect-cycles/protocol/Amount"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
@@ -14,9 +14,9 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as Cycles from "effect-cycles/Cycles"
-import { layerNone } from "effect-cycles/SettlementJournal"
+import * as Run from "effect-cycles/Run"
 import * as Child from "./child.ts"
+import * as InProcess from "./inProcess.ts"
 
 const [, , row = ""] = process.argv
 
@@ -47,18 +47,9 @@ const scripted = Layer.effect(
   })
 )
 
-const client = Layer.unwrap(
-  Effect.map(CyclesServer.CyclesServer, ({ apiKey, baseUrl, tenant }) =>
-    Cycles.layer({ baseUrl, apiKey, subject: { tenant } })
-  )
-).pipe(
-  Layer.provide(layerNone),
-  Layer.provide(CyclesServer.layerMemory({ budgets: [{ unit: "TOKENS", allocated: 1_000_000_000_000 }] }))
-)
-
 const guarded = CyclesModel.layer({ outputLimit: OutputLimit.none }).pipe(
   Layer.provide(scripted),
-  Layer.provide(client)
+  Layer.provide(InProcess.client)
 )
 
 const toolkit = Toolkit.make(Tool.make("look", { success: Schema.String }))
@@ -67,11 +58,27 @@ const handlers = toolkit.toLayer({ look: () => Effect.succeed("nothing") })
 
 const runtime = ManagedRuntime.make(Layer.merge(row.startsWith("guarded") ? guarded : scripted, handlers))
 
-const streamed: Effect.Effect<void, unknown, ManagedRuntime.ManagedRuntime.Services<typeof runtime>> = row.endsWith(
-  "tools"
+type Services = ManagedRuntime.ManagedRuntime.Services<typeof runtime>
+
+const parts: Stream.Stream<unknown, unknown, Services> = row.endsWith("tools")
+  ? LanguageModel.streamText({ prompt: "Hello", toolkit })
+  : LanguageModel.streamText({ prompt: "Hello" })
+
+const budget = Amount.tokens(1_000_000_000_000)
+
+/** The number of runs around the stream. */
+const levels = row.includes("-runs") ? 2 : row.includes("-run") ? 1 : 0
+
+const streamed: Effect.Effect<void, unknown, Services> = Effect.scoped(
+  Effect.gen(function* () {
+    let parent: Run.Run | undefined
+    for (let level = 0; level < levels; level += 1) {
+      const made = Run.make({ name: "bench", budget })
+      parent = yield* parent === undefined ? made : Run.within(made, parent)
+    }
+    yield* Stream.runDrain(parent === undefined ? parts : Run.withinStream(parts, parent))
+  })
 )
-  ? Stream.runDrain(LanguageModel.streamText({ prompt: "Hello", toolkit }))
-  : Stream.runDrain(LanguageModel.streamText({ prompt: "Hello" }))
 
 Child.serve(Schema.Struct({ count: Schema.Finite }), async ({ count }) => {
   partsOfResponse = count

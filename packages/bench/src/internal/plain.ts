@@ -4,10 +4,11 @@
  */
 import { Pool } from "undici"
 import type { Address } from "./child.ts"
+import type * as Latency from "./latency.ts"
 
 /** Runs lifecycles over its own connections. */
 export interface Plain {
-  readonly run: (count: number, concurrency: number) => Promise<void>
+  readonly run: (count: number, concurrency: number, latency?: Latency.Latency) => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -39,7 +40,7 @@ export const make = ({ apiKey, url }: Address): Plain => {
   }
 
   return {
-    run: (count, concurrency) => atOnce(count, concurrency, lifecycle),
+    run: (count, concurrency, latency) => atOnce(count, concurrency, latency, lifecycle),
     close: () => pool.destroy()
   }
 }
@@ -57,12 +58,19 @@ const idOf = (response: unknown): string => {
 }
 
 /** Runs a function a number of times, with limited concurrency. */
-const atOnce = async (count: number, concurrency: number, run: () => Promise<void>): Promise<void> => {
+export const atOnce = async (
+  count: number,
+  concurrency: number,
+  latency: Latency.Latency | undefined,
+  run: () => Promise<unknown>
+): Promise<void> => {
   let left = count
   const loop = async (): Promise<void> => {
     while (left > 0) {
       left -= 1
+      const startedAt = performance.now()
       await run()
+      latency?.add(performance.now() - startedAt)
     }
   }
   await Promise.all(Array.from({ length: Math.min(count, concurrency) }, loop))
