@@ -12,6 +12,14 @@ const published = join(import.meta.dirname, "../seed.schema.json")
 
 const nowMs = 1_700_000_000_000
 
+const failureOf = (run: () => unknown): unknown => {
+  try {
+    return run()
+  } catch (error) {
+    return error
+  }
+}
+
 describe("jsonSchema", () => {
   it("equals seed.schema.json", () => {
     const text = `${JSON.stringify(jsonSchema(), null, 2)}\n`
@@ -91,6 +99,24 @@ describe("seedTenants", () => {
       }
     ])
     expect(seedTenants(server, tenants, nowMs)).toEqual({ tenants: 0, keys: [], budgets: 0, policies: 0 })
+  })
+
+  it.each([
+    ["a list in place of a tenant", '{"tenants":[[{"tenant":"acme","keys":[{"name":"k","secret":"SECRET"}]}]]}'],
+    ["a text in place of a key", '{"tenant":"acme","keys":["SECRET"]}'],
+    ["a text in place of the keys", '{"tenant":"acme","keys":"SECRET"}'],
+    ["a secret as the name", '{"tenant":"acme","keys":[{"name":["SECRET"]}]}'],
+    ["an invalid secret", '{"tenant":"acme","keys":[{"name":"k","secret":" SECRET"}]}'],
+    ["a list in place of the file", '[{"tenant":"acme","keys":[{"name":"k","secret":"SECRET"}]}]'],
+    ["broken JSON", '{"tenant":"acme","keys":[{"name":"k","secret":"SECRET"x}]}'],
+    ["a text without an end", '{"tenant":"acme","keys":[{"name":"k","secret":"SECRET'],
+    ["text after the end", '"SECRET" x']
+  ])("doesn't show a secret in the error of %s", (_, text) => {
+    const secret = "hidden-0123456789"
+    const problem = failureOf(() => parse(text.replace("SECRET", secret)))
+    expect(problem).toBeInstanceOf(RangeError)
+    expect(String(problem)).not.toContain("hidden")
+    expect(String(problem)).not.toContain("6789")
   })
 
   it("rejects a secret that two keys share, and a tenant that isn't active", () => {

@@ -165,7 +165,9 @@ const parseJson = (text: string): unknown => {
   try {
     return Json.parse(text)
   } catch (error) {
-    throw new RangeError(`it isn't JSON: ${error instanceof Error ? error.message : String(error)}`)
+    const message = error instanceof Error ? error.message : String(error)
+    // The message of a JSON parser quotes the text around the error, which may be a secret.
+    throw new RangeError(`it isn't JSON: ${message.replace(/, (\.\.\.)?"[^]*$/, "")}`)
   }
 }
 
@@ -175,8 +177,11 @@ const decode = <A, I>(schema: Schema.Codec<A, I>, value: unknown): A => {
   const problems = InvalidInput.fromIssue(result.failure.issue, value).map((problem) => {
     const field = problem.field === "request" ? "the file" : problem.field
     if (problem.expected === InvalidInput.unknownField) return `there is no field ${field}`
-    if (field.endsWith("secret")) return `${field} must be ${problem.expected}`
+    if (mayBeSecret(field, problem.actual)) return `${field} must be ${problem.expected}`
     return InvalidInput.message([{ ...problem, field }])
   })
   throw new RangeError(problems.join("; "))
 }
+
+/** Whether a value may contain a secret: anything of a key, and lists and objects, which may contain keys. */
+const mayBeSecret = (field: string, actual: string): boolean => /(^|\.)keys(\.|$)/.test(field) || /^[[{]/.test(actual)
