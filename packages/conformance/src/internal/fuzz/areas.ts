@@ -1,6 +1,7 @@
 /** The list of areas. */
 import type { AnyArea } from "./area.ts"
 import { any } from "./area.ts"
+import { configuration } from "./configuration.ts"
 import { journals } from "./journals.ts"
 import { lifecycles } from "./lifecycles.ts"
 import { requests } from "./requests.ts"
@@ -13,5 +14,6 @@ export const areas: ReadonlyArray<AnyArea> = [
   any(lifecycles),
   any(requests),
   any(journals),
+  any(configuration),
   any(userValues)
 ]
