@@ -28,6 +28,7 @@ const out = resolve(process.argv[2] ?? join(import.meta.dirname, "api"))
 const folders: ReadonlyArray<readonly [name: string, path: string]> = [
   ["effect-cycles", "packages/client/src"],
   ["effect-cycles/node", "packages/client/src/node"],
+  ["effect-cycles/workflow", "packages/client/src/workflow"],
   ["@effect-cycles/ai", "packages/ai/src"],
   ["@effect-cycles/protocol", "packages/protocol/src"],
   ["@effect-cycles/server", "packages/server/src"],

@@ -34,8 +34,12 @@ export const entriesOf = (name: string): ReadonlyArray<string> => {
       .filter((file) => file.isFile() && /^[A-Z].*\.ts$/.test(file.name))
       .map((file) => `${prefix}${file.name.slice(0, -3)}`)
   const src = `packages/${name}/src`
-  const hasNode = readdirSync(src).includes("node")
-  return [".", ...modules(src, "./"), ...(hasNode ? ["./node", ...modules(`${src}/node`, "./node/")] : [])]
+  const folders = readdirSync(src).filter((folder) => folder === "node" || folder === "workflow")
+  return [
+    ".",
+    ...modules(src, "./"),
+    ...folders.flatMap((folder) => [`./${folder}`, ...modules(`${src}/${folder}`, `./${folder}/`)])
+  ]
 }
 
 /** Builds every package. */

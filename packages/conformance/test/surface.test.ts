@@ -15,7 +15,8 @@ const folders: ReadonlyArray<readonly [name: string, prefix: string, path: strin
   ["@effect-cycles/server", "", join(packages, "server/src")],
   ["@effect-cycles/testing", "", join(packages, "testing/src")],
   ["effect-cycles", "", join(packages, "client/src")],
-  ["effect-cycles", "/node", join(packages, "client/src/node")]
+  ["effect-cycles", "/node", join(packages, "client/src/node")],
+  ["effect-cycles", "/workflow", join(packages, "client/src/workflow")]
 ]
 
 /** Entry points that need an optional peer, so no root exports them. */

@@ -260,7 +260,7 @@ export const makeServer = (options?: {
  * @since 0.1.0
  */
 export const makeMemoryServer = (options?: MemoryOptions): Effect.Effect<CyclesServer> =>
-  Effect.map(Clock.currentTimeMillis, (nowMs) => {
+  Effect.map(currentTime, (nowMs) => {
     const server = makeServer({ makeId: options?.makeId })
     const tenant = options?.tenant ?? "acme"
     const apiKey = Seed.seed(server, tenant, options?.budgets ?? [], nowMs)
@@ -275,7 +275,7 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
   }
   const change = (unit: string, scope: string | undefined, f: (budget: Budget) => Budget) =>
     Effect.sync(() => server.store.budgets.put(f(budgetOf(unit, scope))))
-  const swept = Effect.map(Clock.currentTimeMillis, (nowMs) => {
+  const swept = Effect.map(currentTime, (nowMs) => {
     while (Handler.sweep(server, nowMs));
   })
   const reservations = Effect.map(swept, () =>
@@ -300,7 +300,7 @@ const makeHandle = (server: Server, tenant: string, apiKey: Redacted.Redacted): 
     tenant,
     apiKey,
     adminKey: Redacted.make(server.adminKey),
-    handle: (request) => Effect.map(Clock.currentTimeMillis, (nowMs) => Handler.handle(server, "both", request, nowMs)),
+    handle: (request) => Effect.map(currentTime, (nowMs) => Handler.handle(server, "both", request, nowMs)),
     books: (unit, scope) =>
       Effect.map(swept, () => {
         const budget = budgetOf(unit, scope)
@@ -390,6 +390,9 @@ const pathOf = (url: string): string => {
   const { pathname, search } = new URL(url)
   return pathname + search
 }
+
+/** The time of the clock in whole milliseconds: a `TestClock` may be in between. */
+const currentTime = Effect.map(Clock.currentTimeMillis, Math.floor)
 
 /**
  * Creates an `HttpClient` that calls a server in this process, for raw requests in tests.

@@ -7,6 +7,7 @@
 import type { TransportFailure, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import * as ErrorResponse from "@effect-cycles/protocol/ErrorResponse"
 import * as ProtocolHeaders from "@effect-cycles/protocol/Headers"
+import * as Json from "@effect-cycles/protocol/Json"
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
@@ -184,7 +185,8 @@ const refusal = <A extends object>(
     ...common,
     status,
     code: body?.error,
-    details: body?.details,
+    // Errors are stored as JSON, which has no integers of any size.
+    details: body?.details && JSON.parse(Json.stringify(body.details)),
     url: from,
     hint:
       body !== undefined
