@@ -91,9 +91,10 @@ describe("Shared", () => {
   it("passes the keys of its calls to the reservation around it when it is closed", () => {
     const root = make(10n)
     const shared = make(10n)
-    shared.addKey("a")
-    expect([shared.hasKey("a"), root.hasKey("a")]).toEqual([true, false])
+    const call = { end: "COMMITTED" } as const
+    shared.addKey("a", call)
+    expect([shared.callOf("a"), root.callOf("a")]).toEqual([call, undefined])
     shared.close(root)
-    expect(root.hasKey("a")).toBe(true)
+    expect(root.callOf("a")).toBe(call)
   })
 })

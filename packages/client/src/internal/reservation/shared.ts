@@ -117,7 +117,7 @@ export class Shared<O extends Owner> {
     this.#isClosed = true
     this.#next = next?.current
     if (this.#next !== undefined) {
-      for (const key of this.#keys) this.#next.addKey(key)
+      for (const [key, call] of this.#keys) this.#next.addKey(key, call)
       for (const [action, line] of this.#lines) this.#next.#count(action, line)
       for (const draw of this.#open) {
         this.#next.#open.add(draw)
