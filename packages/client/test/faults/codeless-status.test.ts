@@ -75,6 +75,36 @@ describe("commit", () => {
   })
 })
 
+describe("event that replaces a commit", () => {
+  const extras = { ...options, actual: tokens(42), metrics: { modelVersion: "1" } }
+
+  for (const status of [400, 413]) {
+    it.effect(`that arrived isn't a dead letter after a ${status} page`, () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.inject("commit", Fault.error(410, "RESERVATION_EXPIRED"))
+        yield* CyclesTest.inject("event", Fault.replaced({ status }))
+        yield* Cycles.withCycles(Effect.void, extras)
+        yield* TestClock.adjust("5 minutes")
+        expect((yield* books).spent).toBe(42)
+        expect(yield* Stream.runCount(Cycles.deadLetters)).toBe(0)
+        const bodies = (yield* CyclesTest.requests("event")).map(({ body }) => body)
+        expect(bodies.length).toBe(2)
+        expect(new Set(bodies).size).toBe(1)
+      }).pipe(Effect.provide(stage))
+    )
+
+    it.effect(`keeps its bytes after a ${status} page to the commit, since another process may send them too`, () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.inject("commit", Fault.status(status), Fault.error(410, "RESERVATION_EXPIRED"))
+        yield* Cycles.withCycles(Effect.void, extras)
+        yield* TestClock.adjust("5 minutes")
+        const [event] = yield* CyclesTest.requests("event")
+        expect(event?.body).toContain("model_version")
+      }).pipe(Effect.provide(live({}, { journal: faultyJournal().layer })))
+    )
+  }
+})
+
 describe("release", () => {
   const ended = <A, E, R>(run: Effect.Effect<A, E, R>) => Effect.asVoid(Effect.exit(run))
   const fails = [
@@ -184,6 +214,15 @@ describe("extend", () => {
 })
 
 describe("event", () => {
+  it.effect("that wasn't sent again fails as one that may have been charged", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.inject("event", Fault.responseLost, Fault.connectionRefused)
+      const error = yield* Effect.flip(Cycles.event({ action, actual: tokens(42) }))
+      expect(error).toMatchObject({ _tag: "TransportError", mayHaveArrived: true })
+      expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+    }).pipe(Effect.provide(stage))
+  )
+
   for (const status of [400, 401, 404, 410]) {
     it.effect(`that arrived isn't reported as refused after a ${status} page`, () =>
       Effect.gen(function* () {

@@ -203,8 +203,11 @@ class Closing {
   ): Effect.Effect<void> =>
     Effect.suspend(() => {
       const settled = Deferred.makeUnsafe<Settlement, AlreadySettled>()
-      // Another fiber that has settled the reservation meanwhile also runs `onSettled`.
-      this.#open.push(Effect.matchEffect(Deferred.await(settled), { onSuccess: then, onFailure: () => Effect.void }))
+      // Another fiber that has settled the reservation meanwhile also runs `onSettled`. If the layer closes before the
+      // settlement has ended, its fiber is interrupted, and that isn't an interruption of the scope.
+      this.#open.push(
+        Effect.matchCauseEffect(Deferred.await(settled), { onSuccess: then, onFailure: () => Effect.void })
+      )
       return engine.background.run(Deferred.into(settlement, settled))
     })
 

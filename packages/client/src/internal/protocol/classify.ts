@@ -156,8 +156,9 @@ export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean =
 export const combine = (attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]): CyclesError => {
   const [last = attempts[0]] = attempts.slice(-1)
   if (attempts.length === 1 || !mayHaveHappened(attempts)) return last
-  // A throttled response looks like a refusal. It must not hide that an earlier attempt may have taken effect.
-  const inDoubt = attempts.findLast(isAmbiguous)
+  // A throttled response looks like a refusal, and a request that wasn't sent proves nothing about an earlier one. Neither
+  // must hide that an earlier attempt may have taken effect.
+  const inDoubt = attempts.findLast((error) => isAmbiguous(error) && isInDoubt(error))
   if (inDoubt === undefined || inDoubt === last) return last
   return new TransportError({
     operation: inDoubt.operation,

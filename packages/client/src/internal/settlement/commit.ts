@@ -129,8 +129,8 @@ const follow = (
 ): Effect.Effect<Attempted> => {
   const classification = classify(error)
   updateBackoff(runtime, deadline.clock, classification)
-  if (mayBeRefusedForExtras(error)) {
-    const bare = withoutExtras(spend)
+  if (mayBeRefusedForExtras(operation, error)) {
+    const bare = withoutExtras(spend, isCoded(error))
     if (bare !== undefined) return resendWithoutExtras(runtime, spend, deadline, bare, error)
   }
   // Without a code, the response may come from a proxy. The reservation itself shows whether it has expired.
@@ -208,22 +208,27 @@ const switchToEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effe
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Whether the server or a proxy may have refused the request because of its metrics or metadata. A status without a
- * code proves nothing, but the smaller request is worth a try.
+ * Whether the server or a proxy may have refused the request because of its metrics or metadata.
+ *
+ * A status without a code proves nothing, but a smaller commit is worth a try: if the server has applied the first one, the
+ * reservation shows it. Nothing shows whether an event was applied, so only a code allows other bytes under its key.
  */
-const mayBeRefusedForExtras = (error: CyclesError): boolean =>
-  error._tag === "ApiError" &&
-  (error.code === "INVALID_REQUEST" || error.status === 413 || (error.status === 400 && error.code === undefined))
+const mayBeRefusedForExtras = (operation: "commit" | "event", error: CyclesError): boolean =>
+  isCoded(error) ||
+  (operation === "commit" && error._tag === "ApiError" && error.code === undefined && [400, 413].includes(error.status))
 
-/** The record without metrics and the caller's metadata; nothing if it has none. */
-const withoutExtras = ({ record }: Spend): JournalRecord | undefined => {
+const isCoded = (error: CyclesError): boolean =>
+  error._tag === "ApiError" && (error.code === "INVALID_REQUEST" || (error.status === 413 && error.code !== undefined))
+
+/** The record without metrics and the caller's metadata; nothing if it has none. The event may keep its bytes. */
+const withoutExtras = ({ record }: Spend, isEventReduced: boolean): JournalRecord | undefined => {
   const commitBody = textWithoutExtras(record.commitBody)
   if (commitBody === undefined) return undefined
   const { eventBody } = record
   return {
     ...record,
     commitBody,
-    eventBody: eventBody === undefined ? undefined : (textWithoutExtras(eventBody) ?? eventBody)
+    eventBody: eventBody === undefined || !isEventReduced ? eventBody : (textWithoutExtras(eventBody) ?? eventBody)
   }
 }
 

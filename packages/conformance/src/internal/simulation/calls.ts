@@ -1,0 +1,258 @@
+/** The guarded calls of a world, in every form of the client. */
+import * as Amount from "@effect-cycles/protocol/Amount"
+import type { Metrics } from "@effect-cycles/protocol/Metrics"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as Cycles from "effect-cycles/Cycles"
+import * as Reservation from "effect-cycles/Reservation"
+import * as Run from "effect-cycles/Run"
+import type { Settlement } from "effect-cycles/Settlement"
+import type { Observation } from "./observation.ts"
+import * as Observations from "./observation.ts"
+import type { Call } from "./plan.ts"
+import type { Program } from "./program.ts"
+import { CurrentCall, fork } from "./program.ts"
+import type { World } from "./world.ts"
+
+/** The name of a call: the key of its reserve. */
+export const nameOf = ({ id, key }: Call): string => (key === undefined ? `L${id}` : `K${key}`)
+
+/** Starts a call, and interrupts it if the plan says so. */
+export const start = (world: World, program: Program, call: Call): Observation => {
+  const name = nameOf(call)
+  const observation = Observations.make(call, program, name)
+  const { process } = program
+  world.trace.add(world.nowMs, process.name, `starts call ${call.id}`, () => describe(call))
+  const run = call.run === undefined ? undefined : program.runs[call.run]
+  const inRun = run === undefined ? effectOf(observation) : Run.within(effectOf(observation), run)
+  const effect = Effect.provideService(inRun, CurrentCall, { name: `L${call.id}`, keys: 0 })
+  const fiber = fork(program, effect)
+  fiber.addObserver((exit) => {
+    if (process.isDead) return
+    observation.exit = exit
+    observation.returnedAtMs = process.monotonicMs
+    observation.returnedAtWorldMs = process.worldMs
+    world.trace.add(world.nowMs, process.name, `call ${call.id} returns ${exit._tag}`, () =>
+      exit._tag === "Failure"
+        ? String(exit.cause).slice(0, 160)
+        : observation.settlements.map(({ _tag }) => _tag).join(", ")
+    )
+  })
+  if (call.interruptAfterMs !== undefined) {
+    process.after(call.interruptAfterMs, () => {
+      if (observation.exit !== undefined) return
+      observation.wasInterrupted = true
+      world.trace.add(world.nowMs, process.name, `call ${call.id} is interrupted`)
+      fiber.interruptUnsafe()
+    })
+  }
+  return observation
+}
+
+/** A call in one line. */
+export const describe = (call: Call): string => {
+  const {
+    agent,
+    bodyMs,
+    broken,
+    ending,
+    estimate,
+    actual,
+    form,
+    heartbeat,
+    key,
+    onCrash,
+    onFailure,
+    overage,
+    records,
+    run,
+    settle,
+    ttlMs
+  } = call
+  const options = [
+    `estimate ${estimate}`,
+    `actual ${actual}`,
+    `body ${bodyMs} ms`,
+    `lease ${ttlMs} ms`,
+    ...(records ? ["records"] : []),
+    ...(settle === "attempt" ? [] : [`settle ${settle}`]),
+    ...(onFailure === "partial" ? [] : [`onFailure ${onFailure}`]),
+    ...(onCrash === "expire" ? [] : [`onCrash ${onCrash}`]),
+    ...(heartbeat === "warn" ? [] : [`heartbeat ${heartbeat}`]),
+    ...(agent === "big" ? [] : [`agent ${agent}`]),
+    ...(overage === "ALLOW_IF_AVAILABLE" ? [] : [overage]),
+    ...(key === undefined ? [] : [`key K${key}`]),
+    ...(run === undefined ? [] : [`run ${run}`]),
+    ...(broken === undefined ? [] : [`broken: ${broken}`])
+  ]
+  return `(${form}, ends by ${ending}: ${options.join(", ")})`
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// forms
+// ---------------------------------------------------------------------------------------------------------------------
+
+const effectOf = (observation: Observation): Effect.Effect<unknown, unknown, Cycles.Cycles> => {
+  switch (observation.call.form) {
+    case "effect":
+      return Cycles.withCycles(work(observation), {
+        ...common(observation),
+        onUnsettled: observation.call.onUnsettled,
+        actual: (result) => {
+          if (observation.call.broken === "actual") {
+            observation.isUnknown = true
+            throw new Error("injected: actual")
+          }
+          return Amount.tokens(result)
+        },
+        metrics: () => metricsOf(observation)
+      })
+    case "stream":
+      return stream(observation)
+    case "byHand":
+      return byHand(observation)
+    case "event":
+      return Cycles.event({
+        action,
+        actual: Amount.tokens(observation.call.actual),
+        subject: { agent: observation.call.agent },
+        overagePolicy: observation.call.overage
+      })
+  }
+}
+
+const action = { kind: "llm.completion", name: "test:model" }
+
+/** The defect of a body that dies, and the error of one that fails. */
+export const workDied = new Error("the work died")
+export const workFailed = "the work failed"
+
+const common = (observation: Observation) => {
+  const { agent, broken, estimate, heartbeat, key, onCrash, onFailure, overage, settle, ttlMs } = observation.call
+  return {
+    action,
+    estimate: Amount.tokens(estimate),
+    subject: { agent },
+    ttl: ttlMs,
+    heartbeat,
+    settle,
+    onFailure,
+    onCrash,
+    overagePolicy: overage,
+    onSettled: (settlement: Settlement) => {
+      if (!observation.program.process.isDead) observation.settlements.push(settlement)
+      if (broken === "onSettled throws") throw new Error("injected: onSettled")
+      return broken === "onSettled hangs" ? Effect.never : Effect.void
+    },
+    ...(key === undefined ? undefined : { idempotencyKey: `K${key}` })
+  }
+}
+
+const metricsOf = ({ call }: Observation): Metrics => {
+  if (call.broken === "metrics") throw new Error("injected: metrics")
+  return { tokensInput: 1 }
+}
+
+const elementCount = 4
+
+const stream = (observation: Observation) => {
+  const { call } = observation
+  const usage = Math.floor(call.actual / elementCount)
+  const began = Stream.drain(Stream.fromEffect(begin(observation)))
+  const elements = Stream.fromEffectRepeat(Effect.as(Effect.sleep(call.bodyMs / elementCount), usage)).pipe(
+    Stream.take(elementCount)
+  )
+  const ended = Stream.drain(Stream.fromEffect(endOf(call)))
+  const source = Stream.onExit(Stream.concat(began, Stream.concat(elements, ended)), (exit) =>
+    noteEnd(observation, exit)
+  )
+  const guarded = Cycles.withCyclesStream(source, {
+    ...common(observation),
+    usage: (used: number) => {
+      if (!observation.program.process.isDead) observation.streamed += used
+      return Amount.tokens(used)
+    }
+  })
+  return Stream.runForEach(Stream.take(guarded, call.ending === "take" ? 2 : 10), (used) =>
+    Effect.sync(() => void (observation.emitted += used))
+  )
+}
+
+const byHand = (observation: Observation) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { ending } = observation.call
+      const reservation = yield* Cycles.reserve(common(observation))
+      const used = yield* Effect.provideService(work(observation), Reservation.Reservation, reservation)
+      if (ending === "close") return undefined
+      if (ending === "release") {
+        observation.isReleasedByHand = true
+        return yield* reservation.release()
+      }
+      observation.committed = used
+      const settlement = yield* reservation.commit({ actual: Amount.tokens(used) })
+      const second = yield* Effect.flip(reservation.release())
+      if (second._tag !== "AlreadySettled") return yield* Effect.die(new Error("a second settlement was accepted"))
+      return settlement
+    })
+  )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the work
+// ---------------------------------------------------------------------------------------------------------------------
+
+const begin = (observation: Observation): Effect.Effect<void, never, Reservation.Reservation> =>
+  Effect.map(Reservation.Reservation, ({ id }) => {
+    observation.reservationId = id
+    observation.beganAtMs = observation.program.process.monotonicMs
+  })
+
+const noteEnd = (observation: Observation, exit: Observation["work"]): Effect.Effect<void> =>
+  Effect.sync(() => {
+    observation.work = exit
+    observation.endedAtMs = observation.program.process.monotonicMs
+    observation.endedAtWorldMs = observation.program.process.worldMs
+  })
+
+/** The body: it records, waits, and ends as the plan says. */
+const work = (observation: Observation): Effect.Effect<number, string, Reservation.Reservation> => {
+  const { call } = observation
+  const { process } = observation.program
+  const record = Effect.suspend(() => {
+    const total = Math.floor(call.actual * call.recordedShare)
+    const beforeMs = process.monotonicMs
+    observation.recorded = total
+    return Effect.map(Effect.orDie(Reservation.record({ actual: Amount.tokens(total) })), () => {
+      observation.durable = total
+      observation.longestRecordMs = process.monotonicMs - beforeMs
+    })
+  })
+  const late = Effect.gen(function* () {
+    const reservation = yield* Reservation.Reservation
+    yield* Effect.forkDetach(
+      Effect.gen(function* () {
+        yield* Effect.sleep(5_000)
+        observation.late = call.actual + 100
+        yield* Effect.orDie(reservation.record({ actual: Amount.tokens(observation.late) }))
+        observation.isLateDurable = true
+      })
+    )
+  })
+  const body = Effect.gen(function* () {
+    yield* begin(observation)
+    yield* Effect.sleep(call.bodyMs / 2)
+    if (call.records) yield* record
+    yield* Effect.sleep(call.bodyMs / 2)
+    if (call.ending === "late") yield* late
+    yield* endOf(call)
+    return call.actual
+  })
+  return Effect.onExit(call.isUninterruptible ? Effect.uninterruptible(body) : body, (exit) =>
+    noteEnd(observation, exit)
+  )
+}
+
+const endOf = ({ ending }: Call): Effect.Effect<void, string> => {
+  if (ending === "failure") return Effect.fail(workFailed)
+  return ending === "defect" ? Effect.die(workDied) : Effect.void
+}

@@ -1,0 +1,113 @@
+/** Checks of the reservations themselves: their leases are kept while they are needed, and not longer. */
+import * as Cause from "effect/Cause"
+import { isBudgetExceeded } from "effect-cycles/CyclesError"
+import type { Observation } from "./observation.ts"
+import type { Plan } from "./plan.ts"
+import type { Requests } from "./requests.ts"
+import type { Server } from "./server.ts"
+
+/** What the checks need of a world. */
+export interface Stage {
+  readonly plan: Plan
+  readonly server: Server
+  readonly observations: ReadonlyArray<Observation>
+  readonly requests: Requests
+  /** The identities of the injected faults. */
+  readonly met: ReadonlySet<string>
+}
+
+/** Returns the violations. */
+export const leases = (stage: Stage): ReadonlyArray<string> => {
+  const expired = new Set(stage.server.views().flatMap(({ id, status }) => (status === "EXPIRED" ? [id] : [])))
+  return [...lost(stage, expired), ...abandoned(stage, expired), ...repeated(stage.observations)]
+}
+
+/** The default of a tenant. */
+const mostExtensions = 10
+
+/** Below this limit, extensions may wait for slots for longer than a lease. */
+const fewSlots = 16
+
+/**
+ * A lease doesn't end while its body runs or its commit is retried, unless the client has tried to extend it since it was
+ * granted.
+ */
+const lost = (
+  { met, observations, plan, requests, server }: Stage,
+  expired: ReadonlySet<string>
+): ReadonlyArray<string> => {
+  // After a failed extension or a slow reserve, the protocol may require to give up the lease.
+  const disturbed = new Set([...disturbedCalls(met, "extend"), ...disturbedCalls(met, "reserve")])
+  return observations.flatMap(({ beganAtMs, call, endedAtWorldMs, name, program, reservationId }) => {
+    const reservation =
+      reservationId === undefined || !expired.has(reservationId) ? undefined : server.reservations.get(reservationId)
+    if (
+      reservation === undefined ||
+      beganAtMs === undefined ||
+      call.key !== undefined ||
+      program.hasClosedEarly ||
+      disturbed.has(name)
+    )
+      return []
+    if ((plan.clients[call.client]?.maxConcurrency ?? 0) < fewSlots || !program.hasEnded) return []
+    const { endsAtMs, grantedAtMs, id } = reservation
+    const extensions = requests.extensions.get(id) ?? []
+    if (extensions.some((atMs) => atMs > grantedAtMs) || extensions.length >= mostExtensions) return []
+    const commits = requests.commits.get(`${program.process.name} ${id}`) ?? []
+    const isRetried = commits
+      .slice(0, 5)
+      .some((atMs, at) => atMs < endsAtMs && (commits[at + 1] ?? 0) > endsAtMs && !reservation.isBlocked)
+    if (endedAtWorldMs > endsAtMs)
+      return [
+        `call ${call.id}: the lease of ${id} ended at ${Math.round(endsAtMs)} ms while the body ran, and no extension was sent`
+      ]
+    return isRetried
+      ? [
+          `call ${call.id}: the lease of ${id} ended at ${Math.round(endsAtMs)} ms while its commit was retried, and no extension was sent`
+        ]
+      : []
+  })
+}
+
+/** The names of the calls whose requests of an operation have met a fault. */
+const disturbedCalls = (met: ReadonlySet<string>, operation: string): ReadonlySet<string> => {
+  const prefix = `net ${operation} `
+  return new Set(
+    Array.from(met)
+      .filter((identity) => identity.startsWith(prefix))
+      .map((identity) => identity.slice(prefix.length).split(" ")[0] ?? "")
+  )
+}
+
+/**
+ * A reserve whose caller didn't get its reservation is released, or repeated to learn the id. After a denial, an earlier attempt
+ * may still be on its way.
+ */
+const abandoned = ({ observations, requests, server }: Stage, expired: ReadonlySet<string>): ReadonlyArray<string> => {
+  const byKey = new Map(Array.from(server.reservations.values(), (reservation) => [reservation.key, reservation.id]))
+  return observations.flatMap(({ beganAtMs, call, exit, isDisturbed, name, program }) => {
+    const id = byKey.get(name)
+    if (id === undefined || !expired.has(id) || beganAtMs !== undefined || call.key !== undefined) return []
+    if (!program.hasEnded || program.hasClosedEarly || isDisturbed || exit === undefined || exit._tag === "Success")
+      return []
+    if (isBudgetExceeded(Cause.squash(exit.cause))) return []
+    const isTried = requests.releases.has(id) || (requests.reserves.get(name) ?? []).length > 1
+    return isTried ? [] : [`call ${call.id}: its abandoned reservation ${id} was neither released nor looked for`]
+  })
+}
+
+/** The body doesn't run again under a caller-supplied key after the server has confirmed its settlement. */
+const repeated = (observations: ReadonlyArray<Observation>): ReadonlyArray<string> =>
+  observations.flatMap((later) => {
+    if (later.call.key === undefined || later.beganAtMs === undefined) return []
+    const earlier = observations.find(
+      (one) =>
+        one.name === later.name &&
+        one !== later &&
+        one.returnedAtWorldMs < later.startedAtWorldMs &&
+        one.settlements.some(({ _tag }) => _tag === "Committed" || _tag === "Recovered")
+    )
+    return earlier === undefined
+      ? []
+      : [`call ${later.call.id} ran again under ${later.name}, which call ${earlier.call.id} has settled`]
+  })

@@ -1,0 +1,80 @@
+/** What a call did, recorded outside the client while its process was alive. */
+import type * as Exit from "effect/Exit"
+import type { Settlement } from "effect-cycles/Settlement"
+import type { Program } from "./program.ts"
+import type { Call } from "./plan.ts"
+
+/** One call and what it did. Times are milliseconds of its process's monotonic clock. */
+export interface Observation {
+  readonly call: Call
+  readonly program: Program
+  /** The idempotency key of its reserve. */
+  readonly name: string
+  readonly startedAtMs: number
+  /** The times of the world at which it started, its body ended, and it returned. */
+  readonly startedAtWorldMs: number
+  endedAtWorldMs: number
+  returnedAtWorldMs: number
+  /** The id of its reservation. */
+  reservationId: string | undefined
+  /** When the body began; `undefined` if it didn't. */
+  beganAtMs: number | undefined
+  /** When the body ended. */
+  endedAtMs: number | undefined
+  /** When the caller got the result. */
+  returnedAtMs: number | undefined
+  exit: Exit.Exit<unknown, unknown> | undefined
+  /** The exit of the body. */
+  work: Exit.Exit<unknown, unknown> | undefined
+  /** The recorded total, and the one for which `record` has returned. */
+  recorded: number
+  durable: number
+  /** The usage of a stream's elements so far, and of those that were emitted. */
+  streamed: number
+  emitted: number
+  late: number
+  isLateDurable: boolean
+  /** Whether a callback failed to report an amount that the caller had. */
+  isUnknown: boolean
+  /** The amount that the caller passed to `commit`. */
+  committed: number | undefined
+  isReleasedByHand: boolean
+  wasInterrupted: boolean
+  longestRecordMs: number
+  /** Whether the process ran until nothing was left to do. */
+  isSettledBeforeEnd: boolean
+  /** Whether one of its requests has met a fault. */
+  isDisturbed: boolean
+  readonly settlements: Array<Settlement>
+}
+
+/** A call that starts. */
+export const make = (call: Call, program: Program, name: string): Observation => ({
+  call,
+  program,
+  name,
+  startedAtMs: program.process.monotonicMs,
+  startedAtWorldMs: program.process.worldMs,
+  endedAtWorldMs: Number.POSITIVE_INFINITY,
+  returnedAtWorldMs: Number.POSITIVE_INFINITY,
+  reservationId: undefined,
+  beganAtMs: undefined,
+  endedAtMs: undefined,
+  returnedAtMs: undefined,
+  exit: undefined,
+  work: undefined,
+  recorded: 0,
+  durable: 0,
+  streamed: 0,
+  emitted: 0,
+  late: 0,
+  isLateDurable: false,
+  isUnknown: false,
+  committed: undefined,
+  isReleasedByHand: false,
+  wasInterrupted: false,
+  longestRecordMs: 0,
+  isSettledBeforeEnd: false,
+  isDisturbed: false,
+  settlements: []
+})

@@ -1,0 +1,36 @@
+/** The deliberate defects. `pnpm simulate:defects` searches all of them; this suite searches a few. */
+import { describe, expect, it } from "vitest"
+import * as Defects from "../src/Defects.ts"
+import * as DefectSearch from "../src/DefectSearch.ts"
+
+/** Those that a few worlds find. `CYCLES_DEFECTS=all` searches all. */
+const quick = ["journal-after-request", "failure-releases-spend", "server-expiry-keeps-hold"]
+
+describe("Defects", () => {
+  const defects = Defects.all()
+
+  it("are at least twenty", () => {
+    expect(defects.length).toBeGreaterThanOrEqual(20)
+  })
+
+  it.each(defects)("$name applies to the sources", (defect) => {
+    Defects.check(defect)
+  })
+
+  it("fail if their text no longer occurs exactly once", () => {
+    const defect = Defects.parse(
+      "example",
+      "# An example\n\nfile: a.ts\n<<<<<<< search\nold\n=======\nnew\n>>>>>>> replace\n"
+    )
+    expect(Defects.apply(defect, "a.ts", "an old text")).toBe("an new text")
+    expect(() => Defects.apply(defect, "a.ts", "another text")).toThrow("occurs 0 times")
+    expect(() => Defects.apply(defect, "a.ts", "old and old")).toThrow("occurs 2 times")
+  })
+
+  const searched = defects.filter(({ name }) => process.env["CYCLES_DEFECTS"] === "all" || quick.includes(name))
+
+  it.each(searched)("$name is found by the simulation", { timeout: 900_000 }, async (defect) => {
+    const found = await DefectSearch.search(defect, 25_000)
+    expect(found.seed).toBeDefined()
+  })
+})
