@@ -1,247 +1,46 @@
-/**
- * Random trees of runs with random programs in them: calls that succeed, fail, die, hang and are interrupted, over a server
- * with faults.
- */
+/** The laws of trees of runs: see `support/runTrees.ts` for the programs. */
 import { CyclesServer } from "@effect-cycles/server"
-import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as TestClock from "effect/testing/TestClock"
-import { Cycles, Reservation, Run } from "effect-cycles"
-import type { Amount, Settlement } from "effect-cycles"
-import { action, tokens } from "./support/live.ts"
+import { Run } from "effect-cycles"
 import { rich } from "./support/runs.ts"
-
-const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
-
-/** A run, in the order of creation. The first one is the root. */
-const Node = Schema.Struct({
-  /** The index of the parent, modulo the number of earlier runs. */
-  parent: below(7),
-  budget: Schema.UndefinedOr(Schema.Literals([0, 50, 100, 300, 1_000])),
-  share: Schema.Literals(["remaining", "carve"]),
-  /** The number of turns after which the run ends. */
-  endsAfter: Schema.Literals([5, 40, 10_000])
-})
-
-/** A guarded call in one of the runs. */
-const Call = Schema.Struct({
-  run: below(7),
-  kind: Schema.Literals(["effect", "stream", "reserve", "event", "nested"]),
-  estimate: Schema.Literals([0, 10, 50, 100]),
-  /** The spend, in percent of the estimate. */
-  percent: Schema.Literals([0, 30, 100, 150, 300]),
-  ends: Schema.Literals(["well", "by failing", "by dying", "never"]),
-  startsAfter: below(30),
-  turns: below(10),
-  interruptedAfter: Schema.Literals([3, 10, 30, 10_000]),
-  onFailure: Schema.Literals(["partial", "estimate", "release"])
-})
-
-const faults = {
-  none: Fault.none,
-  denied: Fault.denied,
-  refused: Fault.connectionRefused,
-  lost: Fault.responseLost,
-  failed: Fault.status(503)
-} as const
-
-const FaultName = Schema.Literals(["none", "none", "denied", "refused", "lost", "failed"])
-
-const Story = Schema.Struct({
-  nodes: Schema.Array(Node).check(Schema.isMinLength(1), Schema.isMaxLength(6)),
-  calls: Schema.Array(Call).check(Schema.isMinLength(1), Schema.isMaxLength(12)),
-  onReserve: Schema.Array(FaultName),
-  onCommit: Schema.Array(FaultName)
-})
-
-const turns = (count: number) => Effect.forEach(Array.from({ length: count }), () => Effect.yieldNow, { discard: true })
-
-const number = ({ amount }: Amount.Amount) => Number(amount)
-
-/** The spend that a settlement commits. */
-const spendOf = (settlement: Settlement.Settlement) => ("actual" in settlement ? number(settlement.actual) : 0)
-
-/** The program of a call. `charge` is called with the spend of each settlement. */
-const programOf = (
-  call: typeof Call.Type,
-  charge: (amount: number) => void
-): Effect.Effect<void, unknown, Cycles.Cycles> => {
-  const actual = tokens(Math.floor((call.estimate * call.percent) / 100))
-  const end = {
-    well: Effect.void,
-    "by failing": Effect.fail("failed"),
-    "by dying": Effect.die("died"),
-    never: Effect.never
-  }[call.ends]
-  const options = {
-    action,
-    estimate: tokens(call.estimate),
-    onFailure: call.onFailure,
-    onSettled: (settlement: Settlement.Settlement) => Effect.sync(() => charge(spendOf(settlement)))
-  }
-  const body = Effect.gen(function* () {
-    const reservation = yield* Reservation.Reservation
-    yield* turns(call.turns)
-    yield* reservation.record({ actual })
-    yield* end
-  })
-  switch (call.kind) {
-    case "effect":
-      return Cycles.withCycles(body, options)
-    case "nested":
-      return Cycles.withCycles(Effect.andThen(Effect.exit(Cycles.withCycles(body, options)), end), options)
-    case "reserve":
-      return Effect.scoped(
-        Effect.gen(function* () {
-          const reservation = yield* Cycles.reserve(options)
-          yield* turns(call.turns)
-          yield* reservation.record({ actual })
-          yield* end
-        })
-      )
-    case "stream":
-      return Stream.rechunk(Stream.fromIterable(Array.from({ length: call.turns + 1 }, (_, i) => i)), 1).pipe(
-        Stream.concat(Stream.fromEffectDrain(end)),
-        Cycles.withCyclesStream({ ...options, usage: () => tokens((Number(actual.amount) / 2) | 0) }),
-        Stream.runDrain
-      )
-    case "event":
-      return Effect.uninterruptible(
-        Effect.andThen(
-          Cycles.event({ action, actual }),
-          Effect.sync(() => charge(number(actual)))
-        )
-      )
-  }
-}
-
-/** A run with the sum that its own calls were charged. */
-interface Member {
-  readonly run: Run.Run
-  readonly scope: Scope.Closeable
-  readonly endsAfter: number
-  readonly budget: number | undefined
-  charged: number
-}
-
-/** Makes the runs. A carved run that doesn't fit is left out. */
-const plant = (nodes: ReadonlyArray<typeof Node.Type>) =>
-  Effect.gen(function* () {
-    const members: Array<Member> = []
-    for (const { budget, endsAfter, parent, share } of nodes) {
-      const around = members[parent % Math.max(members.length, 1)]?.run
-      const scope = yield* Scope.make()
-      const made = Run.make({ budget: budget === undefined ? [] : tokens(budget), share }).pipe(
-        Effect.provideService(Scope.Scope, scope),
-        Effect.provideService(Run.CurrentRun, around)
-      )
-      const exit = yield* Effect.exit(made)
-      if (Exit.isSuccess(exit)) members.push({ run: exit.value, scope, endsAfter, budget, charged: 0 })
-    }
-    return members
-  })
-
-/** The spend of a run and its children by the settlements of their calls. */
-const expected = (summary: Run.Summary, members: ReadonlyArray<Member>): number =>
-  summary.children.reduce(
-    (total, child) => total + expected(child, members),
-    members.find(({ run }) => run.id === summary.id)?.charged ?? 0
-  )
-
-/** The amounts of every run in a tree, in tokens. */
-const all = (summary: Run.Summary): ReadonlyArray<Run.Summary> => [summary, ...summary.children.flatMap(all)]
-
-const bookOf = (summary: Run.Summary) => {
-  const book = summary.budgets.find(({ unit }) => unit === "TOKENS")
-  return { charged: book === undefined ? 0 : number(book.charged), held: book === undefined ? 0 : number(book.held) }
-}
-
-/** The spend of a run by its own lines and the budgets of its children. */
-const chargedByLines = ({ children, lines }: Run.Summary): number =>
-  lines.reduce((total, { charged }) => total + Number(charged), 0) +
-  children.reduce((total, child) => total + bookOf(child).charged, 0)
-
-/** The number of turns of a story. */
-const turnsPlayed = 120
-
-/** Runs a story to its end. `onTurn` runs after each turn with the root. */
-const play = (story: typeof Story.Type, onTurn: (root: Run.Summary, members: ReadonlyArray<Member>) => void) =>
-  Effect.gen(function* () {
-    yield* CyclesTest.inject("reserve", Fault.none, ...story.onReserve.map((name) => faults[name]))
-    // A denied commit would be a dead letter: the run counts it, and the server never charges it.
-    yield* CyclesTest.inject(
-      "commit",
-      Fault.none,
-      ...story.onCommit.map((name) => faults[name === "denied" ? "none" : name])
-    )
-    const members = yield* plant(story.nodes)
-    const root = members[0]
-    if (root === undefined) throw new Error("a story without a run")
-    const fibers: Array<readonly [fiber: Fiber.Fiber<unknown, unknown>, after: number]> = []
-    for (const call of story.calls) {
-      const member = members[call.run % members.length] ?? root
-      const program = Effect.andThen(
-        turns(call.startsAfter),
-        programOf(call, (amount) => {
-          member.charged += amount
-        })
-      )
-      fibers.push([yield* Effect.forkChild(Run.within(program, member.run)), call.startsAfter + call.interruptedAfter])
-    }
-    const snapshots: Array<{ readonly summary: Run.Summary; readonly snapshot: Run.Snapshot }> = []
-    const interrupted: Array<Fiber.Fiber<unknown, unknown>> = []
-    for (let turn = 0; turn < turnsPlayed; turn++) {
-      yield* Effect.yieldNow
-      for (const [fiber, after] of fibers) {
-        if (after === turn) interrupted.push(yield* Effect.forkChild(Fiber.interrupt(fiber)))
-      }
-      for (const { endsAfter, scope } of members) if (endsAfter === turn) yield* Scope.close(scope, Exit.void)
-      const summary = yield* root.run.summary
-      onTurn(summary, members)
-      if (turn % 20 === 9) snapshots.push({ summary, snapshot: yield* root.run.snapshot })
-    }
-    for (const [fiber] of fibers) interrupted.push(yield* Effect.forkChild(Fiber.interrupt(fiber)))
-    yield* TestClock.adjust("2 hours")
-    yield* Effect.forEach(interrupted, Fiber.await)
-    for (const { scope } of members) yield* Scope.close(scope, Exit.void)
-    yield* Cycles.flush()
-    return { root, members, snapshots }
-  })
+import {
+  all,
+  bookOf,
+  chargedByLines,
+  expectCharged,
+  play,
+  Story,
+  expectWithinBudgets,
+  trees,
+  turnsPlayed,
+  withinEstimates,
+  timeout
+} from "./support/runTrees.ts"
 
 it.effect.prop(
-  "the sum over a tree of runs and over its lines is what the server charged, and nothing stays held (300 trees)",
+  "the sum over a tree of runs and over its lines is what the server charged, and nothing stays held",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
-      const played = yield* play(story, () => {})
+      const played = yield* play(story)
       const summary = yield* played.root.run.summary
-      for (const run of all(summary)) {
-        expect(bookOf(run)).toEqual({ charged: expected(run, played.members), held: 0 })
-        expect(run.status).toBe("ended")
-        expect(chargedByLines(run)).toBe(bookOf(run).charged)
-        for (const { open } of run.lines) expect(open).toBe(0)
-      }
+      expectCharged(summary, played.members)
       const { reserved, spent } = yield* (yield* CyclesServer.CyclesServer).books("TOKENS")
       expect({ reserved: Number(reserved), spent: Number(spent) }).toEqual({
         reserved: 0,
         spent: bookOf(summary).charged
       })
     }).pipe(Effect.provide(rich())),
-  { arbitrary: { runs: 300 }, timeout: 60_000 }
+  { arbitrary: { runs: trees(300) }, timeout }
 )
 
 it.effect.prop(
-  "a tree that is restored from a snapshot has spent what it had spent and what its open calls had reserved (100 trees)",
+  "a tree that is restored from a snapshot has spent what it had spent and what its open calls had reserved",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
-      const { snapshots } = yield* play(story, () => {})
+      const { snapshots } = yield* play(story)
       for (const { snapshot, summary } of snapshots) {
         const run = yield* Run.make({ restore: JSON.parse(JSON.stringify(snapshot)), parent: "none" })
         const restored = yield* run.summary
@@ -258,34 +57,20 @@ it.effect.prop(
         })
       }
     }).pipe(Effect.scoped, Effect.provide(rich())),
-  { arbitrary: { runs: 100 }, timeout: 60_000 }
+  { arbitrary: { runs: trees(100) }, timeout }
 )
 
 it.effect.prop(
-  "no branch spends more than it inherited at any time, if calls stay within their estimates (300 trees)",
+  "no branch spends more than it inherited at any time, if calls stay within their estimates",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
-      const calls = story.calls.map((call) => ({
-        ...call,
-        // Events and streams charge spend that no estimate has limited.
-        kind: call.kind === "event" || call.kind === "stream" ? ("effect" as const) : call.kind,
-        percent: call.percent > 100 ? 100 : call.percent
-      }))
       let turnsChecked = 0
-      yield* play({ ...story, calls }, (root, members) => {
+      yield* play({ ...story, calls: withinEstimates(story.calls) }, (root, members) => {
         turnsChecked += 1
-        for (const run of all(root)) {
-          const { charged, held } = bookOf(run)
-          expect(chargedByLines(run)).toBe(charged)
-          const budget = members.find((member) => member.run.id === run.id)?.budget
-          if (budget !== undefined) expect(charged + held).toBeLessThanOrEqual(budget)
-          const children = run.children.map(bookOf)
-          expect(charged).toBeGreaterThanOrEqual(children.reduce((sum, child) => sum + child.charged, 0))
-          expect(held).toBeGreaterThanOrEqual(children.reduce((sum, child) => sum + child.held, 0))
-        }
+        expectWithinBudgets(root, members)
       })
-      expect(turnsChecked).toBe(turnsPlayed)
+      expect(turnsChecked).toBe(turnsPlayed + 1)
     }).pipe(Effect.provide(rich())),
-  { arbitrary: { runs: 300 }, timeout: 60_000 }
+  { arbitrary: { runs: trees(300) }, timeout }
 )
