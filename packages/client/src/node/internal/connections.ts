@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
 import type { buildConnector, Dispatcher } from "undici"
+import * as Batch from "./batch.ts"
 import * as Proxy from "./proxy.ts"
 import type { Undici } from "./undici.ts"
 
@@ -19,6 +20,8 @@ export interface Connections {
   readonly kept: (origin: string) => Dispatching
   /** The dispatcher for a repeated request. With the option `reset`, each request gets a new connection. */
   readonly fresh: (origin: string) => Dispatching
+  /** The exchanges in flight, and the responses that are delivered together. */
+  readonly batch: Batch.Batch
   /** Whether undici itself sends the request. If so, a request that it never started was never sent. */
   readonly isUndici: boolean
   /** Whether the error means that the server had closed an idle connection. */
@@ -37,6 +40,7 @@ export const defaultConnectTimeout = Duration.seconds(2)
 export const over = (dispatcher: Dispatching): Connections => ({
   kept: () => dispatcher,
   fresh: () => dispatcher,
+  batch: Batch.make(),
   isUndici: false,
   isStale: () => false
 })
@@ -79,6 +83,7 @@ export const make = (
     return {
       kept: (origin) => proxyFor(origin) ?? kept,
       fresh: (origin) => proxyFor(origin) ?? fresh,
+      batch: Batch.make(),
       isUndici: true,
       isStale: (error) => stale.has(error)
     }

@@ -48,6 +48,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Whether any byte of a response has arrived, including an interim response. */
   #hasResponse = false
   #isOver = false
+  #isAbandoned = false
 
   constructor(
     connections: Connections.Connections,
@@ -61,6 +62,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#path = path
     this.#request = request
     this.#done = done
+    connections.batch.begin()
   }
 
   send(): void {
@@ -77,8 +79,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   abandon(): void {
+    this.#isAbandoned = true
     if (this.#isOver) return
-    this.#isOver = true
+    this.#end()
     this.#controller?.abort(new Error("abandoned"))
   }
 
@@ -103,8 +106,18 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
+    if (!this.#isOver) this.#end(() => this.#deliver())
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#isOver) return
-    this.#isOver = true
+    const wasLost = this.#attempts === 1 && !this.#hasResponse && this.#connections.isStale(error)
+    if (wasLost && this.#request.isRepeatable) this.send()
+    else this.#fail(error)
+  }
+
+  #deliver(): void {
+    if (this.#isAbandoned) return
     const [first] = this.#chunks
     const bytes = first !== undefined && this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks)
     this.#done(
@@ -117,22 +130,20 @@ class Exchange implements Dispatcher.DispatchHandler {
     )
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.#isOver) return
-    const wasLost = this.#attempts === 1 && !this.#hasResponse && this.#connections.isStale(error)
-    if (wasLost && this.#request.isRepeatable) this.send()
-    else this.#fail(error)
-  }
-
   #refuse(controller: Dispatcher.DispatchController): void {
-    this.#isOver = true
+    this.#end()
     controller.abort(new Error("too large"))
     this.#done(Exit.fail(tooLarge(this.#request)))
   }
 
+  #end(deliver?: () => void): void {
+    this.#isOver = true
+    this.#connections.batch.end(deliver)
+  }
+
   #fail(error: unknown): void {
     if (this.#isOver) return
-    this.#isOver = true
+    this.#end()
     const failure = failureOf(error)
     // The first request may have arrived, even if the repeated one wasn't sent.
     if (this.#attempts > 1) this.#done(Exit.fail({ ...failure, kind: "interrupted", mayHaveArrived: true }))
