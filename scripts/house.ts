@@ -38,6 +38,7 @@ const services: ReadonlySet<string> = new Set([
   "Cycles",
   "CyclesClient",
   "CyclesTransport",
+  "Pool",
   "Run",
   "RunLimits",
   "index"

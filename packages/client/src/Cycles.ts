@@ -106,6 +106,11 @@ export {
   orElseDenied
 } from "./CyclesError.ts"
 
+export {
+  /** See `Pool.make`. */
+  make as pool
+} from "./Pool.ts"
+
 export type {
   DecideOptions,
   EventOptions,

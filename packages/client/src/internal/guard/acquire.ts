@@ -51,7 +51,7 @@ const acquireOnce = (
 ): Effect.Effect<Handle, CyclesError | AlreadySettled> =>
   Effect.withFiber((fiber) => {
     if (engine.shadow !== undefined) return engine.shadow.acquire(restore, prepared)
-    const place = Nested.placeOf(fiber.context, prepared)
+    const place = Nested.placeOf(engine, fiber, prepared)
     return place === undefined
       ? reserve(engine, restore, prepared)
       : Effect.andThen(
@@ -105,8 +105,9 @@ const reserve = (
         prepared,
         place?.outer !== undefined,
         drawing(
+          restore,
           prepared,
-          place?.hold,
+          place,
           orAllowed(Effect.flatMap(response, (response) => accept(engine, prepared, response)))
         )
       )
@@ -119,24 +120,31 @@ const reserve = (
   })
   return Effect.suspend(() => {
     engine.keys.acquire(key)
-    const own = drawing(prepared, place?.hold, orAllowed(acquired))
+    const own = drawing(restore, prepared, place, orAllowed(acquired))
     return Effect.onError(explained(withinRun(restore, prepared, place?.outer !== undefined, own)), () =>
       Effect.sync(() => engine.keys.release(key))
     )
   })
 }
 
-/** Draws on the reservation of the run. Without one, or without room, runs `otherwise`. */
+/** Draws on the pool or on the reservation of the run, the nearer one first. Without both, or without room, runs `otherwise`. */
 const drawing = <E>(
+  restore: Restore,
   prepared: Prepared,
-  hold: Handle | undefined,
+  place: Nested.Place | undefined,
   otherwise: Effect.Effect<Handle, E>
-): Effect.Effect<Handle, E | AlreadySettled> =>
-  hold === undefined
-    ? otherwise
-    : Effect.withFiber(
-        (fiber): Effect.Effect<Handle, E | AlreadySettled> => Nested.drawOnRun(prepared, hold, fiber) ?? otherwise
-      )
+): Effect.Effect<Handle, E | CyclesError | AlreadySettled> => {
+  if (place === undefined) return otherwise
+  const { hold, isPoolNearer, pool } = place
+  const fromPool = <E2>(otherwise: Effect.Effect<Handle, E2>) =>
+    pool === undefined ? otherwise : pool.draw(prepared, restore, otherwise)
+  if (hold === undefined) return fromPool(otherwise)
+  const fromRun = <E2>(otherwise: Effect.Effect<Handle, E2>) =>
+    Effect.withFiber(
+      (fiber): Effect.Effect<Handle, E2 | AlreadySettled> => Nested.drawOnRun(prepared, hold, fiber) ?? otherwise
+    )
+  return isPoolNearer ? fromPool(fromRun(otherwise)) : fromRun(fromPool(otherwise))
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the request
@@ -206,6 +214,7 @@ const accept = (
     const id = response.reservationId
     if (id === undefined) return Effect.fail(withoutId(response))
     const handle = new Handle(prepared, response, { _tag: "Reservation", id }, startedAtMs)
+    if (prepared.isRunHold) handle.client = engine
     prepared.life.fire("allowed")
     Metrics.active(1, fiber.context)
     const { extendByMs, onCrash, ttlMs } = prepared.policies

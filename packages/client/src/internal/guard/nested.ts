@@ -1,5 +1,5 @@
 /**
- * Guards around a guard, and runs that hold a reservation: which reservation a call draws on, if any.
+ * Guards around a guard, pools, and runs that hold a reservation: which reservation a call draws on, if any.
  *
  * The guard around a call is the one whose `Reservation` its fiber has. A copy of that reservation is the same guard.
  */
@@ -14,9 +14,12 @@ import type { Engine } from "../reservation/engine.ts"
 import { Handle } from "../reservation/handle.ts"
 import type { Prepared } from "../reservation/options.ts"
 import { handleOf } from "../reservation/view.ts"
+import { TypeId } from "../run/current.ts"
 import { lenderOf } from "../run/lender.ts"
 import type { Ticket } from "../run/ticket.ts"
 import * as Log from "../runtime/log.ts"
+import type { Lender, PoolPlace } from "./poolPlace.ts"
+import { CurrentPool, poolFor } from "./poolPlace.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -30,24 +33,51 @@ export interface Place {
   readonly guard: Handle | undefined
   /** The reservation of a run around the call that holds one. */
   readonly hold: Handle | undefined
+  /** The nearest open pool that serves the call. */
+  readonly pool: Lender | undefined
+  /** Whether the pool is nearer than the reservation of the run. */
+  readonly isPoolNearer: boolean
+  /** Whether the pool is nearer than `guard`. */
+  readonly isPoolInside: boolean
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // place
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** The surroundings of a call; nothing if there is neither a guard around it nor a run that holds a reservation. */
-export const placeOf = (context: Context.Context<never>, prepared: Prepared): Place | undefined => {
+/** The surroundings of a call; nothing if there are no guard, no pool, and no run that holds a reservation. */
+export const placeOf = (
+  engine: Engine,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  prepared: Prepared
+): Place | undefined => {
   if (prepared.isRunHold) return undefined
-  const outer = handleOf(Context.getOrUndefined(context, Reservation))?.nearestOpen
+  const outer = handleOf(Context.getOrUndefined(fiber.context, Reservation))?.nearestOpen
   const held = prepared.run === undefined ? undefined : lenderOf(prepared.run, prepared.estimate.unit)
-  if (outer === undefined && held === undefined) return undefined
-  if (prepared.isDryRun) return { outer, guard: undefined, hold: undefined }
+  const innermost = fiber.getRef(CurrentPool)
+  if (outer === undefined && held === undefined && innermost === undefined) return undefined
+  if (prepared.isDryRun)
+    return { outer, guard: undefined, hold: undefined, pool: undefined, isPoolNearer: false, isPoolInside: false }
   const guard = prepared.policies.nested === "join" ? joinable(outer, prepared) : undefined
   const hold = held?.lender instanceof Handle ? held.lender : undefined
   // A guard around the run is farther away than the reservation of the run.
   const isNearer = held === undefined || guard?.prepared.run?.chain.includes(held.run) === true
-  return { outer, guard: isNearer ? guard : undefined, hold }
+  const place = poolFor(innermost, engine, prepared)
+  return {
+    outer,
+    guard: isNearer ? guard : undefined,
+    hold,
+    pool: place?.pool,
+    isPoolNearer: held === undefined || place?.run?.[TypeId].chain.includes(held.run) === true,
+    isPoolInside: guard !== undefined && place !== undefined && isAround(guard, place)
+  }
+}
+
+/** Whether a guard was open around a pool when the pool was entered. */
+const isAround = (guard: Handle, { around }: PoolPlace): boolean => {
+  let handle = handleOf(around)?.nearestOpen
+  while (handle !== undefined && handle !== guard) handle = handle.outer
+  return handle !== undefined
 }
 
 /** The nearest open guard with the unit of the call. */
@@ -58,7 +88,7 @@ const joinable = (outer: Handle | undefined, { estimate }: Prepared): Handle | u
 }
 
 /** The denial of a guard with `nested: "reject"`, and the log of one that reserves beside the guard around it. */
-export const refusal = ({ policies }: Prepared, { outer }: Place): Effect.Effect<void, InvalidRequest> => {
+export const refusal = ({ policies }: Prepared, { outer, pool }: Place): Effect.Effect<void, InvalidRequest> => {
   if (outer === undefined || policies.nested === "join") return Effect.void
   const where = `inside ${nameOf(outer.prepared)}`
   return policies.nested === "reject"
@@ -68,7 +98,9 @@ export const refusal = ({ policies }: Prepared, { outer }: Place): Effect.Effect
           fields: [{ field: "nested", expected: "no guard around this one", actual: where }]
         })
       )
-    : Log.debug(`A guard ${where} makes its own reservation; nested: "join" would draw on the outer one`)
+    : pool !== undefined
+      ? Effect.void
+      : Log.debug(`A guard ${where} makes its own reservation; nested: "join" would draw on the outer one`)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -82,11 +114,11 @@ export const refusal = ({ policies }: Prepared, { outer }: Place): Effect.Effect
 export const join = (
   engine: Engine,
   prepared: Prepared,
-  { guard }: Place,
+  { guard, isPoolInside }: Place,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<Handle, AlreadySettled> | undefined => {
   const { action, estimate, isCallerSupplied, key, run } = prepared
-  if (guard === undefined || !hasRoom(prepared, guard)) return undefined
+  if (guard === undefined || isPoolInside || !hasRoom(prepared, guard)) return undefined
   const around = guard.prepared.run
   if (around !== undefined && run?.chain.includes(around) !== true) return undefined
   const repeated = repetition(prepared, guard)
@@ -117,7 +149,8 @@ const repetition = ({ isCallerSupplied, key }: Prepared, { reservationId, shared
   return call && new AlreadySettled({ reservationId: reservationId ?? "", by: "earlier run", status: call.end })
 }
 
-const draw = (
+/** Draws on a reservation. The caller has checked that there is room. */
+export const draw = (
   prepared: Prepared,
   lender: Handle,
   fiber: Fiber.Fiber<unknown, unknown>,

@@ -33,8 +33,9 @@ export const withRemaining = (
   error: BudgetExceeded
 ): Effect.Effect<BudgetExceeded> =>
   Effect.clockWith((clock) => {
-    if (error.code !== "BUDGET_EXCEEDED" || nowMs(clock) < (pausedUntilMs.get(engine) ?? 0))
-      return Effect.succeed(error)
+    const isPaused = nowMs(clock) < (pausedUntilMs.get(engine) ?? 0)
+    // The denial of a block of a pool has it already, for all calls that wait for the block.
+    if (error.code !== "BUDGET_EXCEEDED" || error.remaining !== undefined || isPaused) return Effect.succeed(error)
     const { dimensions: _, tenant, ...others } = prepared.subject
     const query = { ...(tenant === undefined ? others : { tenant }), limit: pageSize }
     const read = balancesOf(engine.sender.send)(query)

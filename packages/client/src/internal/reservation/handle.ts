@@ -83,6 +83,10 @@ export class Handle implements Owner {
   ticket: Share | undefined = undefined
   /** The guard around it whose spend includes the spend of this one. Only with `nested: "join"`. */
   within: Handle | undefined = undefined
+  /** The client that made the reservation; only of a reservation that a run or a pool holds. */
+  client: object | undefined = undefined
+  /** Writes the open record together with other calls; only of a pool. */
+  grouped: ((write: Effect.Effect<void>) => Effect.Effect<void>) | undefined = undefined
   #outer: Handle | undefined = undefined
   #recorded: Recorded | undefined = undefined
   /** The total that the guard of a stream has measured. */
@@ -241,8 +245,8 @@ export class Handle implements Owner {
     this.#settled = total
     this.ticket?.chargeLate(more)
     if (source._tag === "Unreserved") return undefined
+    this.within?.addApart(more)
     if (source._tag === "Joined" && source.draw.add(more)) return undefined
-    if (source._tag !== "Joined") this.within?.addApart(more)
     this.#lateCount += 1
     return { amount: Amount.make(this.prepared.estimate.unit, more), ordinal: this.#lateCount }
   }
@@ -397,8 +401,8 @@ export class Handle implements Owner {
       this.#isDrawn = source.draw.end({ actual: settled, own, isEstimated })
     } else {
       this.#shared?.close(undefined)
-      if (source._tag !== "Unreserved") this.within?.addApart(settled)
     }
+    if (source._tag !== "Unreserved") this.within?.addApart(settled)
     return true
   }
 

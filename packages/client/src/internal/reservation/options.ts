@@ -47,7 +47,7 @@ export interface ReserveOptions<R = never> extends LeaseOptions<R> {
   readonly subject?: Subject.Subject | undefined
   readonly idempotencyKey?: string | undefined
   readonly metadata?: Metadata | undefined
-  /** Whether this is the reservation of a run. It stands outside of the ledgers of runs. */
+  /** Whether this is the reservation of a run or a pool. It stands outside of the ledgers of runs. */
   readonly isRunHold?: boolean | undefined
   /** Only with `withCycles`; validated with the other options. */
   readonly onUnsettled?: "report" | "fail" | undefined
@@ -70,7 +70,7 @@ export interface Prepared {
   /** Why the request can't be sent; only in shadow mode, in which an invalid option doesn't stop the call. */
   readonly invalid: InvalidRequest | undefined
   readonly policies: Policies.Policies
-  /** Whether this is the reservation of a run. */
+  /** Whether this is the reservation of a run or a pool. */
   readonly isRunHold: boolean
   /** Prepares the same reserve under another key; absent if a settled reservation isn't repeated. */
   readonly repeat:

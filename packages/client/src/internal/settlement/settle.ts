@@ -102,7 +102,7 @@ const byDraw = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Comm
   const { actual, isEstimated } = plan
   if (!handle.isDrawn && actual.amount > 0n) return byCommit(engine, handle, source, plan)
   const { action, subject } = handle.prepared
-  const settlement = new Joined({ reservationId: source.id, actual, isEstimated })
+  const settlement = new Joined({ reservationId: source.id, actual, isEstimated }, { disableChecks: true })
   return Effect.as(
     Effect.andThen(afterDrawing(engine, handle), engine.announce({ settlement, subject, action })),
     settlement
@@ -110,8 +110,11 @@ const byDraw = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Comm
 }
 
 /** Journals the new total of the reservation that a call is drawn from. Only with `onCrash`. */
-const afterDrawing = (engine: Engine, { root }: Handle): Effect.Effect<void> =>
-  root !== undefined && isJournaled(root) ? writeOpen(engine, root) : Effect.void
+const afterDrawing = (engine: Engine, { root }: Handle): Effect.Effect<void> => {
+  if (root === undefined || !isJournaled(root)) return Effect.void
+  const write = writeOpen(engine, root)
+  return root.grouped === undefined ? write : root.grouped(write)
+}
 
 /** The attempts of a settlement. */
 interface Attempts<A extends Settlement> {
