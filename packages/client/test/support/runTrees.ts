@@ -103,7 +103,9 @@ export const endOf = ({ ends, kind }: typeof Call.Type): string =>
     ? "success"
     : { well: "success", "by failing": "failure", "by dying": "defect", never: "interrupt" }[ends]
 
-const turns = (count: number) => Effect.forEach(Array.from({ length: count }), () => Effect.yieldNow, { discard: true })
+/** Lets other fibers run for a number of turns. */
+export const turns = (count: number) =>
+  Effect.forEach(Array.from({ length: count }), () => Effect.yieldNow, { discard: true })
 
 const number = ({ amount }: Amount.Amount) => Number(amount)
 
@@ -113,7 +115,8 @@ const spendOf = (settlement: Settlement.Settlement) => ("actual" in settlement ?
 /** The program of a call. `charge` is called with the spend of each settlement. */
 export const programOf = (
   call: typeof Call.Type,
-  charge: (amount: number) => void
+  charge: (amount: number) => void,
+  more?: Pick<Cycles.LeaseOptions, "onCrash" | "settle">
 ): Effect.Effect<void, unknown, Cycles.Cycles> => {
   const actual = tokens(Math.floor((call.estimate * call.percent) / 100))
   const end = {
@@ -126,6 +129,7 @@ export const programOf = (
     action,
     estimate: tokens(call.estimate),
     onFailure: call.onFailure,
+    ...more,
     onSettled: (settlement: Settlement.Settlement) => Effect.sync(() => charge(spendOf(settlement)))
   }
   const body = Effect.gen(function* () {
@@ -243,6 +247,16 @@ export const expectCharged = (root: Run.Summary, members: ReadonlyArray<Member>)
 /** The number of turns of a story. */
 export const turnsPlayed = 120
 
+/** Injects the faults of a story. */
+export const inject = ({ onCommit = [], onEvent = [], onReserve = [] }: Omit<Told, "nodes" | "calls">) =>
+  Effect.gen(function* () {
+    yield* CyclesTest.inject("reserve", Fault.none, ...onReserve.map((name) => faults[name]))
+    // A denied commit would be a dead letter: the run counts it, and the server never charges it.
+    const possible = onCommit.map((name) => (name === "denied" ? "none" : name))
+    yield* CyclesTest.inject("commit", Fault.none, ...possible.map((name) => faults[name]))
+    yield* CyclesTest.inject("event", Fault.none, ...onEvent.map((name) => faults[name]))
+  })
+
 /** Runs a story to its end. `onTurn` runs after each turn with the root. */
 export const play = (
   story: Told,
@@ -251,15 +265,7 @@ export const play = (
   back: Effect.Effect<void, never, CyclesTest.CyclesTest> = Effect.void
 ) =>
   Effect.gen(function* () {
-    const inject = (operation: "reserve" | "commit" | "event", names: Told["onReserve"] = []) =>
-      CyclesTest.inject(operation, Fault.none, ...names.map((name) => faults[name]))
-    yield* inject("reserve", story.onReserve)
-    // A denied commit would be a dead letter: the run counts it, and the server never charges it.
-    yield* inject(
-      "commit",
-      story.onCommit?.map((name) => (name === "denied" ? "none" : name))
-    )
-    yield* inject("event", story.onEvent)
+    yield* inject(story)
     const members = yield* plant(story.nodes)
     const root = members[0]
     if (root === undefined) throw new Error("a story without a run")
