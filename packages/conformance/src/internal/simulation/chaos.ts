@@ -7,6 +7,8 @@
 export class Chaos {
   /** The identities of the faults that were injected. */
   readonly met = new Set<string>()
+  /** The identities of the messages that may arrive after their call has ended. */
+  readonly late = new Set<string>()
   readonly #seed: number
   readonly #only: ReadonlySet<string> | undefined
   #isOver = false
@@ -23,7 +25,9 @@ export class Chaos {
     if (drawn >= rate * 4_294_967_296) return undefined
     if (this.#only !== undefined && !this.#only.has(identity)) return undefined
     this.met.add(identity)
-    return kinds[hashOf(drawn, identity) % kinds.length]
+    const kind = kinds[hashOf(drawn, identity) % kinds.length]
+    if (kind !== undefined && /late|doubled|abandon/.test(kind)) this.late.add(identity)
+    return kind
   }
 
   /** Whether a fault that isn't a call is injected: a crash, an outage or a jump of a clock. */

@@ -26,6 +26,9 @@ const codes = [
 /** The faults of one exchange. "After" means that the server processes the request. */
 export const faults = [
   "the connection is refused",
+  "the connection is refused",
+  "the connection is refused",
+  "the connection is refused",
   "the request is lost",
   "the request is lost",
   "the response is lost",

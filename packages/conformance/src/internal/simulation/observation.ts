@@ -43,7 +43,7 @@ export interface Observation {
   longestRecordMs: number
   /** Whether the process ran until nothing was left to do. */
   isSettledBeforeEnd: boolean
-  /** Whether one of its requests has met a fault. */
+  /** Whether a request of it may arrive after it has ended. */
   isDisturbed: boolean
   readonly settlements: Array<Settlement>
 }

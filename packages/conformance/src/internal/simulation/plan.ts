@@ -116,10 +116,10 @@ export interface Plan {
 export const agents = {
   /** Never exhausted. */
   big: { allocated: 1_000_000_000, overdraftLimit: 0 },
-  small: { allocated: 40_000, overdraftLimit: 0 },
+  small: { allocated: 10_000, overdraftLimit: 0 },
   /** Frozen at times. */
   frozen: { allocated: 1_000_000_000, overdraftLimit: 0 },
-  overdraft: { allocated: 30_000, overdraftLimit: 5_000 }
+  overdraft: { allocated: 8_000, overdraftLimit: 5_000 }
 } as const
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ const endings: Readonly<Record<Call["form"], readonly [Ending, ...ReadonlyArray<
 }
 
 const call = (below: Below, id: number, kind: Kind, untilMs: number, clients: ReadonlyArray<Client>): Call => {
-  const form = pick<Call["form"]>(below, ["effect", "effect", "effect", "stream", "byHand", "byHand", "event"])
+  const form = pick<Call["form"]>(below, ["effect", "effect", "effect", "stream", "byHand", "byHand", "event", "event"])
   const owner = below(clients.length)
   const runs = clients[owner]?.runs.length ?? 0
   const ttlMs = pick(below, [8_000, 20_000, 60_000])

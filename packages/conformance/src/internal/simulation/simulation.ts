@@ -136,7 +136,7 @@ class Stage {
     await this.#checkIdle()
     await this.#close()
     await this.#replay()
-    const disturbed = new Set(Array.from(this.chaos.met, (identity) => /^net event (\S+)/.exec(identity)?.[1]))
+    const disturbed = new Set(Array.from(this.chaos.late, (identity) => /^net event (\S+)/.exec(identity)?.[1]))
     for (const observation of this.observations) observation.isDisturbed = disturbed.has(observation.name)
     Checks.all({
       plan,
