@@ -83,16 +83,12 @@ export const adopt = async (
   return all
 }
 
-/** Reads a folder file by file. */
+/** Reads all files of a folder. */
 const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>): Promise<Found<A>> => {
   const names = (await Files.list(folder)).filter((name) => name.endsWith(".json")).toSorted()
   const found: Array<A> = []
   const problems: Array<string> = []
-  // Old names first: their records are moved to new names, which may be in the list too.
-  for (const name of [
-    ...names.filter((name) => !RecordFiles.isDigest(name)),
-    ...names.filter((name) => RecordFiles.isDigest(name))
-  ]) {
+  const readOne = async (name: string): Promise<void> => {
     try {
       const one = await read(folder, name)
       if (one === isCorrupt) problems.push(`${name} is invalid or doesn't match its name, and was set aside`)
@@ -103,7 +99,24 @@ const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>):
       reported.add(path)
     }
   }
+  // Old names first: their records are moved to new names, which may be in the list too.
+  for (const name of names) if (!RecordFiles.isDigest(name)) await readOne(name)
+  await forEachConcurrently(names.filter(RecordFiles.isDigest), readOne)
   return { found, problems }
+}
+
+/** A scan has to find its first record within 10 s, also in a journal of 100,000 files. */
+const readConcurrency = 16
+
+const forEachConcurrently = async (names: ReadonlyArray<string>, run: (name: string) => Promise<void>) => {
+  let next = 0
+  const loop = async (): Promise<void> => {
+    for (let name = names[next]; name !== undefined; name = names[next]) {
+      next += 1
+      await run(name)
+    }
+  }
+  await Promise.all(Array.from({ length: readConcurrency }, loop))
 }
 
 const setAside = async (path: string): Promise<typeof isCorrupt> => {
