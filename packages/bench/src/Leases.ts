@@ -42,7 +42,7 @@ const heapOf = ({ leases, rounds }: Options) =>
     for (let round = 0; round < rounds; round += 1) {
       for (const { row, samples } of rows) {
         const { heapBytes } = yield* Effect.scoped(
-          Effect.flatMap(Child.start(module, row), (child) => child.ask(Started, { _tag: "start", leases }))
+          Effect.flatMap(Child.start(module, row), (child) => child.ask(Started, { _tag: "start", leases, overMs: 0 }))
         )
         samples.push({ value: heapBytes / leases / 1_024 })
       }
@@ -66,16 +66,21 @@ const idle = ({ leases, rounds, seconds }: Options) =>
         const stub = yield* Child.start(new URL("./internal/bare.ts", import.meta.url))
         const { apiKey, url } = yield* stub.ask(Child.Address, { _tag: "start" })
         const child = yield* Child.start(module, row, url, apiKey)
-        yield* child.ask(Started, { _tag: "start", leases })
+        yield* child.ask(Started, { _tag: "start", leases, overMs: seconds * 1_000 })
         const state = Effect.all({
           used: child.ask(Child.Usage, { _tag: "usage" }),
           sent: stub.ask(Extensions, { _tag: "extensions" })
         })
         return { name, state, shares: new Array<Sample>(), costs: new Array<Sample>() }
       })
-    const requests = yield* start("`Pool.request` and `JSON.parse`, as many requests", "requests")
-    const canned = yield* start("leases without HTTP", "client")
-    const http = yield* start("leases", "http")
+    const [requests, canned, http] = yield* Effect.all(
+      [
+        start("`Pool.request` and `JSON.parse`, as many requests", "requests"),
+        start("leases without HTTP", "client"),
+        start("leases", "http")
+      ],
+      { concurrency: "unbounded" }
+    )
     const all = [requests, canned, http]
     yield* Effect.sleep(`${Math.min(10, seconds)} seconds`)
     for (let round = 0; round < rounds; round += 1) {

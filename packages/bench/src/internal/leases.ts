@@ -57,24 +57,27 @@ const waiting = (started: () => void): Effect.Effect<never, unknown, Cycles.Cycl
     : Cycles.withCycles(wait, { action: Plain.action, estimate: Amount.tokens(1000), ttl: 60_000 })
 }
 
-/** Starts calls, at most a number at once, and returns when all of them wait. */
-const startLeases = (leases: number): Promise<void> =>
+/**
+ * Starts calls evenly over a time, with at most 64 reserves at once, and returns when all of them wait. Leases that begin together
+ * are also extended together.
+ */
+const startLeases = (leases: number, overMs: number): Promise<void> =>
   new Promise((resolve, reject) => {
     const runtime = ManagedRuntime.make(layer)
+    const startedAt = performance.now()
     let begun = 0
     let running = 0
+    const onStarted = (): void => {
+      running += 1
+      if (running === leases) resolve()
+      // Not in this call, because a fiber without a guard starts at once.
+      setImmediate(next)
+    }
     const next = (): void => {
       if (begun === leases) return
+      if (begun * overMs > (performance.now() - startedAt) * leases) return void setTimeout(next, 5)
       begun += 1
-      runtime
-        .runFork(
-          waiting(() => {
-            running += 1
-            if (running === leases) resolve()
-            next()
-          })
-        )
-        .addObserver(() => reject(new Error("a waiting call ended")))
+      runtime.runFork(waiting(onStarted)).addObserver(() => reject(new Error("a waiting call ended")))
     }
     runtime.runPromise(Effect.void).then(() => {
       for (let i = 0; i < 64; i += 1) next()
@@ -103,7 +106,7 @@ const startRequests = (leases: number): void => {
 }
 
 const Request = Schema.Union([
-  Schema.Struct({ _tag: Schema.Literal("start"), leases: Schema.Finite }),
+  Schema.Struct({ _tag: Schema.Literal("start"), leases: Schema.Finite, overMs: Schema.Finite }),
   Schema.Struct({ _tag: Schema.Literal("usage") })
 ])
 
@@ -114,8 +117,8 @@ Child.serve(Request, async (request) => {
     return { heapBytes: 0 }
   }
   // The first calls load and compile the code.
-  await startLeases(Math.min(1_000, request.leases))
+  await startLeases(Math.min(1_000, request.leases), 0)
   const before = await heapAfterGc()
-  await startLeases(request.leases)
+  await startLeases(request.leases, request.overMs)
   return { heapBytes: (await heapAfterGc()) - before }
 })
