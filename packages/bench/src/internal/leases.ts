@@ -8,9 +8,11 @@
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Cycles from "effect-cycles/Cycles"
 import * as NodeCycles from "effect-cycles/node/NodeCycles"
@@ -54,8 +56,16 @@ const waiting = (started: () => void): Effect.Effect<never, unknown, Cycles.Cycl
   const wait = Effect.andThen(Effect.sync(started), Effect.never)
   return row === "fiber"
     ? wait
-    : Cycles.withCycles(wait, { action: Plain.action, estimate: Amount.tokens(1000), ttl: 60_000 })
+    : // On an overloaded machine, extensions time out. Logging each of them would be most of the load.
+      Effect.provideService(
+        Cycles.withCycles(wait, { action: Plain.action, estimate: Amount.tokens(1000), ttl: 60_000 }),
+        References.MinimumLogLevel,
+        "Error"
+      )
 }
+
+/** The fibers that wait, because nothing else refers to one without a guard. */
+const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
 
 /**
  * Starts calls evenly over a time, with at most 64 reserves at once, and returns when all of them wait. Leases that begin together
@@ -77,7 +87,9 @@ const startLeases = (leases: number, overMs: number): Promise<void> =>
       if (begun === leases) return
       if (begun * overMs > (performance.now() - startedAt) * leases) return void setTimeout(next, 5)
       begun += 1
-      runtime.runFork(waiting(onStarted)).addObserver(() => reject(new Error("a waiting call ended")))
+      const fiber = runtime.runFork(waiting(onStarted))
+      fibers.push(fiber)
+      fiber.addObserver(() => reject(new Error("a waiting call ended")))
     }
     runtime.runPromise(Effect.void).then(() => {
       for (let i = 0; i < 64; i += 1) next()
