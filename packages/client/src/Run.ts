@@ -73,6 +73,7 @@ import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CyclesError } from "./CyclesError.ts"
@@ -642,7 +643,7 @@ const validated = ({
   thresholds = defaultThresholds,
   whenHeld = "deny"
 }: Options) => {
-  const budgets = budget === undefined ? undefined : "unit" in budget ? [budget] : budget
+  const budgets = budget === undefined || Predicate.isIterable(budget) ? budget : [budget]
   const units = new Set<Amount.Unit>()
   for (const amount of budgets ?? []) {
     if (!Amount.isAmount(amount)) throw new RangeError("budget: expected amounts as Amount.usd and the like make them")
@@ -650,13 +651,15 @@ const validated = ({
       throw new RangeError(`budget: expected at most one for each unit, got two in ${amount.unit}`)
     units.add(amount.unit)
   }
-  for (const at of thresholds) {
-    if (!(at > 0 && at < Number.POSITIVE_INFINITY)) {
-      throw new RangeError(`thresholds: expected fractions greater than 0, got ${at}`)
+  for (const at of Predicate.isIterable(thresholds) ? thresholds : [thresholds]) {
+    if (!(typeof at === "number" && at > 0 && at < Number.POSITIVE_INFINITY)) {
+      const got = typeof at === "number" ? at : typeof at
+      throw new RangeError(`thresholds: expected fractions greater than 0, got ${got}`)
     }
   }
   for (const [field, value] of [["id", id] as const, ["name", name] as const]) {
     if (value === "") throw new RangeError(`${field}: expected at least one character, got none`)
+    if (value !== undefined && typeof value !== "string") throw new RangeError(`${field}: expected a text`)
   }
   const started = {
     id: id ?? globalThis.crypto.randomUUID(),

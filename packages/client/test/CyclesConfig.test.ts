@@ -4,6 +4,7 @@ import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -268,6 +269,20 @@ describe("CyclesConfig", () => {
           expect(inspect(cause, { depth: 9 })).toContain(`RangeError: ${message}`)
           expect(inspect(cause, { depth: 9 })).not.toContain("hush")
         }
+      })
+    )
+  })
+
+  describe("Cycles.layer", () => {
+    it.effect("refuses a tenant that isn't a string, and names it", () =>
+      Effect.gen(function* () {
+        const config: CyclesConfig.CyclesConfig = JSON.parse('{ "baseUrl": "http://x", "subject": { "tenant": 1 } }')
+        const layer = Layer.provide(Cycles.layer({ ...config, apiKey: Redacted.make("key") }), [
+          CyclesTransport.layerFetch,
+          SettlementJournal.layerMemory
+        ])
+        const exit = yield* Effect.exit(Effect.scoped(Layer.build(layer)))
+        expect(exit).toEqual(Exit.die(new RangeError("subject.tenant must be a string, got number")))
       })
     )
   })

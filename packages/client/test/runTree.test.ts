@@ -272,6 +272,15 @@ describe("Run", () => {
       },
       { options: { thresholds: [0.5, 0] }, problem: "thresholds: expected fractions greater than 0, got 0" },
       { options: { thresholds: [Number.NaN] }, problem: "thresholds: expected fractions greater than 0, got NaN" },
+      {
+        options: JSON.parse('{ "thresholds": { "at": 0.5 } }'),
+        problem: "thresholds: expected fractions greater than 0, got object"
+      },
+      {
+        options: JSON.parse('{ "budget": { "amount": 1 } }'),
+        problem: "budget: expected amounts as Amount.usd and the like make them"
+      },
+      { options: JSON.parse('{ "name": 1 }'), problem: "name: expected a text" },
       { options: { id: "" }, problem: "id: expected at least one character, got none" },
       { options: { name: "" }, problem: "name: expected at least one character, got none" }
     ])("dies with a RangeError: $problem", ({ options, problem }) =>

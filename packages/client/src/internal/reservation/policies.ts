@@ -92,6 +92,11 @@ export const resolve = (
     flushTimeoutMs: reader.duration("flushTimeout", config.flushTimeout) ?? 10_000,
     scanIntervalMs: reader.duration("scanInterval", config.scanInterval) ?? 60_000
   }
+  // The tenant identifies the owner of the journal, before a request is made and validated.
+  const tenant: unknown = resolved.subject.tenant
+  if (tenant !== undefined && typeof tenant !== "string") {
+    problems.push({ field: "subject.tenant", expected: "a string", actual: typeof tenant })
+  }
   if (problems.length > 0) throw new RangeError(messageOf(problems))
   return resolved
 }
