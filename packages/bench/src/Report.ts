@@ -60,7 +60,6 @@ export const benchmarks = [
   "server",
   "streamElement",
   "streamPart",
-  "runLevels",
   "leases",
   "journal",
   "imports"

@@ -8,6 +8,7 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import type { AnyArea, Area } from "./internal/fuzz/area.ts"
 import * as SecretScan from "./internal/fuzz/secretScan.ts"
+import * as Watchdog from "./internal/fuzz/watchdog.ts"
 
 export {
   /** All areas of the suite. */
@@ -46,7 +47,8 @@ const runOne = <A>(area: Area<A>, value: A): Effect.Effect<ReadonlyArray<string>
     Effect.gen(function* () {
       const scan = SecretScan.make()
       const check = yield* area.start(scan)
-      return [...(yield* check(value)), ...scan.take()]
+      const watchdog = yield* Watchdog.make()
+      return [...(yield* watchdog.guard(reproduction(area.name, value), check(value))), ...scan.take()]
     })
   )
 
@@ -55,9 +57,21 @@ const runArea = <A>(area: Area<A>, seconds: number, seed: number): Effect.Effect
     Effect.gen(function* () {
       const scan = SecretScan.make()
       const check = yield* area.start(scan)
-      const checked = (value: A) => Effect.map(check(value), (violations) => [...violations, ...scan.take()])
-      const endsAt = Date.now() + seconds * 1_000
+      const watchdog = yield* Watchdog.make()
+      const checked = (value: A) =>
+        Effect.map(watchdog.guard(reproduction(area.name, value), check(value)), (violations) => [
+          ...violations,
+          ...scan.take()
+        ])
       let cases = 0
+      for (const value of area.always ?? []) {
+        cases += 1
+        const violations = yield* checked(value)
+        if (violations.length === 0) continue
+        const failures = [`${violations.join("; ")}\n  ${reproduction(area.name, value)}`]
+        return { area: area.name, cases, failures, seen: scan.seen }
+      }
+      const endsAt = Date.now() + seconds * 1_000
       let isShrinking = false
       let first: ReadonlyArray<string> = []
       const property = (value: A): Effect.Effect<boolean> =>

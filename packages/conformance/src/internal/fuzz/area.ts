@@ -13,6 +13,8 @@ export interface Area<A> {
   readonly concurrency: number
   /** Generates cases. A case is JSON, so that a printed one can be run again. */
   readonly cases: Arbitrary.Arbitrary<A>
+  /** Cases that run before the random ones, whatever the seed and the time: each limit that a random case may miss. */
+  readonly always?: ReadonlyArray<A>
   /** Starts what all cases share, and returns the check of one case. */
   readonly start: (scan: SecretScan) => Effect.Effect<Check<A>, never, Scope.Scope>
 }

@@ -2,7 +2,6 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
-import { gzipSync } from "node:zlib"
 
 /** The bytes of a response and how they are sent. */
 export interface Plan {
@@ -27,6 +26,8 @@ export interface Plan {
 export interface Endless {
   readonly chunk: Buffer
   readonly bytes: number
+  /** Whether the chunks have the framing of `transfer-encoding: chunked`. */
+  readonly isChunked?: boolean
 }
 
 /** A server whose next responses can be set. */
@@ -34,11 +35,15 @@ export interface HostileServer {
   readonly url: string
   /** Sends the same response to all following requests. The function gets the request as text. */
   readonly respond: (plan: (request: string) => Plan) => void
+  /** The largest number of bytes of a long body that a client has accepted since `respond`, with those in socket buffers. */
+  readonly accepted: () => number
 }
 
 /** Starts a server on a free port. It is closed with the scope. */
 export const make: Effect.Effect<HostileServer, never, Scope.Scope> = Effect.gen(function* () {
   const sockets = new Set<Net.Socket>()
+  let accepted = 0
+  const onSent = (bytes: number): void => void (accepted = Math.max(accepted, bytes))
   let plan: (request: string) => Plan = () => ({
     head: Buffer.from("HTTP/1.1 204 No Content\r\n\r\n"),
     body: Buffer.alloc(0),
@@ -61,7 +66,7 @@ export const make: Effect.Effect<HostileServer, never, Scope.Scope> = Effect.gen
           if (received.length < end + 4 + length) return
           const request = received
           received = ""
-          send(socket, plan(request))
+          send(socket, plan(request), onSent)
         })
       })
       listening.listen(0, "127.0.0.1", () => resume(Effect.succeed(listening)))
@@ -75,15 +80,19 @@ export const make: Effect.Effect<HostileServer, never, Scope.Scope> = Effect.gen
   const address = server.address()
   return {
     url: `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`,
-    respond: (next) => void (plan = next)
+    respond: (next) => {
+      plan = next
+      accepted = 0
+    },
+    accepted: () => accepted
   }
 })
 
-const send = (socket: Net.Socket, { body, closes, head, pace }: Plan): void => {
+const send = (socket: Net.Socket, { body, closes, head, pace }: Plan, onSent: (bytes: number) => void): void => {
   const finish = (): void => void (closes && socket.end())
   if (!Buffer.isBuffer(body)) {
     socket.write(head)
-    return sendEndless(socket, body, finish)
+    return sendEndless(socket, body, finish, onSent)
   }
   const bytes = Buffer.concat([head, body])
   const half = bytes.subarray(0, bytes.length >> 1)
@@ -115,20 +124,30 @@ const drip = (socket: Net.Socket, bytes: Buffer, finish: () => void): void => {
   timer.unref()
 }
 
-const sendEndless = (socket: Net.Socket, { bytes, chunk }: Endless, finish: () => void): void => {
+const sendEndless = (
+  socket: Net.Socket,
+  { bytes, chunk, isChunked = false }: Endless,
+  finish: () => void,
+  onSent: (bytes: number) => void
+): void => {
+  const part = isChunked
+    ? Buffer.concat([Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from("\r\n")])
+    : chunk
   let sent = 0
   const more = (): void => {
+    // The bytes of the last write count when the client has read most of them.
+    onSent(sent)
     while (!socket.destroyed && sent < bytes) {
-      sent += chunk.length
-      if (!socket.write(chunk)) return void socket.once("drain", more)
+      // A client without a limit would use all memory of the machine.
+      if (sent >= mostBytes) return void socket.destroy()
+      sent += part.length
+      if (!socket.write(part)) return void socket.once("drain", more)
     }
-    if (!socket.destroyed) finish()
+    if (socket.destroyed) return
+    if (isChunked) socket.write("0\r\n\r\n")
+    finish()
   }
   more()
 }
 
-/** A gzip body of a few hundred kilobytes that decodes to 1 GiB of spaces. */
-export const gzipBomb: () => Buffer = (() => {
-  let made: Buffer | undefined
-  return () => (made ??= Buffer.concat(Array<Buffer>(64).fill(gzipSync(Buffer.alloc(16 * 1_048_576, 0x20)))))
-})()
+const mostBytes = 1_073_741_824

@@ -48,7 +48,7 @@ export const journals: Area<Case> = {
 
 const limits: Watch.Limits = { timeMs: 60_000, bytes: 400 * 1_048_576 }
 
-/** No operation on a damaged journal takes longer, on a loaded machine. */
+/** No operation on a damaged journal takes longer, in time of the event loop. */
 const callMs = 15_000
 
 /** The spend of each call is a different power of ten, so that a sum shows which calls were charged. */
@@ -87,7 +87,7 @@ const play = (value: Case, scan: SecretScan) =>
     const violations: Array<string> = []
     const bounded = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>) =>
       Effect.gen(function* () {
-        const exit = yield* Effect.exit(Effect.timeoutOption(effect, callMs))
+        const exit = yield* Effect.exit(Watch.timeoutOption(effect, callMs))
         scan.see("error", exit)
         if (Exit.isFailure(exit)) violations.push(`${what} failed: ${Cause.pretty(exit.cause)}`)
         else if (exit.value._tag === "None") violations.push(`${what} didn't end within ${callMs} ms`)

@@ -79,6 +79,7 @@ export const requests: Area<Case> = {
   weight: 4,
   concurrency: 8,
   cases: Arbitrary.schema(Case),
+  always: limitCases(),
   start: (scan) =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
@@ -94,6 +95,51 @@ export const requests: Area<Case> = {
           Effect.promise(() => play(value, servers[value.store], String((runs += 1)), scan))
         )
     })
+}
+
+/** A request beyond each limit of the server, on a path with a body. */
+function limitCases(): ReadonlyArray<Case> {
+  const step: Step = {
+    operation: "createTenant",
+    target: 0,
+    scope: 0,
+    amount: 0,
+    key: 0,
+    variant: 0,
+    mutations: [],
+    isMutated: false
+  }
+  const shapes = [
+    "big body",
+    "endless chunks",
+    "deep body",
+    "huge header",
+    "many headers",
+    "long path",
+    "half"
+  ] as const
+  return shapes.map((shape) => ({ store: "memory", sent: [{ step, shape, mutations: [] }] }))
+}
+
+/** What the server must respond to a request beyond its limits: the status, and a part of the body. */
+const refusals: { readonly [S in typeof Shape.Type]?: readonly [statuses: ReadonlyArray<number>, part: RegExp] } = {
+  "big body": [[413], /./],
+  "endless chunks": [[413], /./],
+  "deep body": [[400], /nested/],
+  "huge header": [[431], /^/],
+  "long path": [[400, 401, 404, 414, 431], /^/],
+  half: [[400, 408], /^/]
+}
+
+const beyondLimit = (shape: typeof Shape.Type, responses: ReadonlyArray<RawResponse>): ReadonlyArray<string> => {
+  const expected = refusals[shape]
+  const [first] = responses
+  if (expected === undefined) return []
+  if (first === undefined) return [`no response to ${shape}`]
+  const [statuses, part] = expected
+  return statuses.includes(first.status) && part.test(first.body)
+    ? []
+    : [`${shape} wasn't refused, but got ${first.status} ${first.body.slice(0, 300)}`]
 }
 
 const limits: Watch.Limits = { timeMs: 60_000, bytes: 300 * 1_048_576 }
@@ -119,10 +165,10 @@ const play = async (value: Case, server: Running, run: string, scan: SecretScan)
   const violations: Array<string> = []
   const known = makeKnown(adminKey, run)
   const exchange = async (bytes: Buffer, plane: Rendered["plane"], isCut: boolean): Promise<string> => {
-    const startedAt = performance.now()
+    const elapsed = Watch.stopwatch()
     const received = await send(plane === "admin" ? server.adminUrl : server.url, bytes, isCut)
-    const tookMs = performance.now() - startedAt
-    if (tookMs > exchangeMs) violations.push(`an exchange took ${Math.round(tookMs)} ms`)
+    const tookMs = elapsed()
+    if (tookMs > exchangeMs) violations.push(`an exchange took ${tookMs} ms`)
     return received
   }
   const wellFormed = async (step: Step): Promise<number> => {
@@ -144,6 +190,8 @@ const play = async (value: Case, server: Running, run: string, scan: SecretScan)
     const request = render(step, known)
     const received = await exchange(damaged(shape, request, mutations), request.plane, isCut(shape))
     const responses = responsesOf(received)
+    // Other operations may refuse the request before they read it.
+    if (step.operation === "createTenant" && !step.isMutated) violations.push(...beyondLimit(shape, responses))
     if (step.operation !== "createKey" && step.operation !== "validateKey") scan.see("response", received)
     for (const response of responses) violations.push(...problemsOf(response, shape))
     const [first] = responses

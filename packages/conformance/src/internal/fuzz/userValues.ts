@@ -170,7 +170,12 @@ export const userValues: Area<Case> = {
   cases: Arbitrary.schema(Case),
   start: (scan) =>
     Effect.succeed((value) =>
-      Watch.within(limits, scan.watch(Effect.scoped(play(value, scan))).pipe(Effect.provide(TestClock.layer())))
+      Watch.within(
+        limits,
+        scan.watch(Effect.scoped(play(value, scan))).pipe(Effect.provide(TestClock.layer())),
+        // An async function of the caller, in place of a function that returns at once.
+        (reason) => reason instanceof Hostile
+      )
     )
 }
 
@@ -234,8 +239,8 @@ const play = (
 const mayBeFree = ({ form, value }: Case): boolean => form === "release" || value === "true" || value === "zero"
 
 /**
- * Typed errors, and the defects of a wrong program: an `InvalidRequest`, a `RangeError` or a `TypeError`, or what the value of
- * the caller has thrown.
+ * Typed errors, and the defects of a wrong program: an `InvalidRequest`, a `RangeError` or a `TypeError` of a check that names the
+ * option, or what the value of the caller has thrown.
  */
 const violationsOf = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> => {
   if (Exit.isSuccess(exit)) return []
@@ -244,15 +249,34 @@ const violationsOf = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> 
     if (reason._tag === "Fail") return isTagged(reason.error) ? [] : [`not a typed error: ${Cause.pretty(exit.cause)}`]
     const { defect } = reason
     if (defect instanceof Hostile || isCyclesError(defect)) return []
-    if (!(defect instanceof RangeError || defect instanceof TypeError)) return [`a defect: ${Cause.pretty(exit.cause)}`]
-    return accidental.test(defect.message) ? [`an accidental defect: ${Cause.pretty(exit.cause)}`] : []
+    const isRefusal =
+      (defect instanceof RangeError || defect instanceof TypeError) &&
+      [refusal, ...exceptions].some((pattern) => pattern.test(defect.message))
+    return isRefusal ? [] : [`a defect that names no option: ${Cause.pretty(exit.cause)}`]
   })
 }
 
 const isTagged = (error: unknown): boolean => typeof error === "object" && error !== null && "_tag" in error
 
-/** The limits of the JavaScript engine. Data of any size and depth is refused by name. */
-const accidental = /Maximum call stack|out of memory|Invalid string length|Invalid array length/
+const optionNames = Array.from(new Set(Object.values(valid).flatMap((options) => Object.keys(options))))
+
+const functions = ["usage", "finalUsage", "cost", "onSettled", "onThreshold"]
+
+/** The messages of checks: the option, what it must be, and what it is. Those of the engine have another form. */
+const refusal = new RegExp(`^(${optionNames.join("|")})(\\.\\w+)?(: expected | must be )`)
+
+/** Other messages that are accepted. */
+const exceptions: ReadonlyArray<RegExp> = [
+  // `Reservation.add` and the results of functions have no name.
+  /^The spend must be an amount as /,
+  /^An amount must be (a number )?from 0 to /,
+  // The engine names the option.
+  new RegExp(`^(${functions.join("|")}) is not a function$`),
+  // The value of the caller throws.
+  /^Cannot perform '\w+' on a proxy that has been revoked$/,
+  // All options are missing.
+  /^Cannot (read properties of|destructure property '\w+' of '[^']*' as it is) (null|undefined)/
+]
 
 /** A value that the compiler doesn't check, as in a program in JavaScript. */
 function unchecked<A>(value: unknown): A
