@@ -254,8 +254,8 @@ export class Disk {
   }
 }
 
-/** A write that takes longer may exceed the limits of the client. */
-const slowMs = 1_000
+/** A write that waits longer for earlier ones may not be made before its process is killed. */
+const slowMs = 150
 
 /** When a removal is durable, in milliseconds. */
 const syncMs = 1_000

@@ -260,9 +260,9 @@ class Stage {
         return void world.at(forMs, () => (disk.full -= 1))
       }
       case "wallJump":
-        note(`the wall clock of client ${whom} jumps by ${forMs * 20 - 600_000} ms`)
+        note(`the wall clock of client ${whom} jumps by ${forMs * 2 - 60_000} ms`)
         for (const { client, process } of this.#programs)
-          if (client === whom) process.wallOffsetMs += forMs * 20 - 600_000
+          if (client === whom) process.wallOffsetMs += forMs * 2 - 60_000
         return
       case "freeze":
         note(`the budget of agent:frozen is frozen for ${forMs} ms`)
