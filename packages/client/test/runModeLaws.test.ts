@@ -121,7 +121,7 @@ describe('trees of runs with onUnreachable: "allow"', () => {
         // Only a run denies a call.
         calls.forEach((call, i) => {
           const exit = played.exits[i]
-          // An event is no guarded call: it is retried, and fails in the end.
+          // An event isn't a guarded call: it is retried, and fails in the end.
           expectOwnEnd(call, exit, call.kind === "event" ? "TransportError" : "BudgetExceeded")
         })
       }).pipe(Effect.provide(rich(client))),

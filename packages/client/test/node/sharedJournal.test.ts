@@ -179,7 +179,7 @@ const law = (name: string, makeTarget: () => string) =>
         yield* pass(20, 30)
         yield* CyclesTest.clearFaults()
         yield* pass(10, 60)
-        // Leases that nobody extends run out.
+        // Leases without a heartbeat run out.
         yield* TestClock.adjust("3 hours")
         yield* pass(5, 60)
         yield* Effect.forEach(ending, Fiber.join)

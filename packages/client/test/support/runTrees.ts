@@ -75,7 +75,7 @@ export const OutageStory = Schema.Struct({
 })
 
 /** A story with fewer properties: without faults it meets none. */
-export interface Told {
+export interface Story {
   readonly nodes: ReadonlyArray<typeof Node.Type>
   readonly calls: ReadonlyArray<typeof Call.Type>
   readonly onReserve?: ReadonlyArray<keyof typeof faults>
@@ -248,7 +248,7 @@ export const expectCharged = (root: Run.Summary, members: ReadonlyArray<Member>)
 export const turnsPlayed = 120
 
 /** Injects the faults of a story. */
-export const inject = ({ onCommit = [], onEvent = [], onReserve = [] }: Omit<Told, "nodes" | "calls">) =>
+export const inject = ({ onCommit = [], onEvent = [], onReserve = [] }: Omit<Story, "nodes" | "calls">) =>
   Effect.gen(function* () {
     yield* CyclesTest.inject("reserve", Fault.none, ...onReserve.map((name) => faults[name]))
     // A denied commit would be a dead letter: the run counts it, and the server never charges it.
@@ -259,7 +259,7 @@ export const inject = ({ onCommit = [], onEvent = [], onReserve = [] }: Omit<Tol
 
 /** Runs a story to its end. `onTurn` runs after each turn with the root. */
 export const play = (
-  story: Told,
+  story: Story,
   onTurn: (root: Run.Summary, members: ReadonlyArray<Member>) => void = () => {},
   /** How the server is reached again before the end. */
   back: Effect.Effect<void, never, CyclesTest.CyclesTest> = Effect.void
