@@ -346,6 +346,25 @@ describe("Pool", () => {
       }).pipe(Effect.provide(live()))
     )
 
+    it.effect("settles a block that isn't drawn on any more when the pool closes, even if a call is open", () =>
+      Effect.gen(function* () {
+        const latch = yield* Deferred.make<void>()
+        const fiber = yield* pooled(
+          Effect.gen(function* () {
+            const fiber = yield* Effect.forkDetach(spendAfter(latch, 60, 50))
+            yield* settle
+            yield* spend(90)
+            return fiber
+          }),
+          { lowMark: tokens(0) }
+        )
+        expect(yield* books).toEqual({ spent: 90, reserved: 0 })
+        yield* Deferred.succeed(latch, undefined)
+        yield* Fiber.join(fiber)
+        expect(yield* books).toEqual({ spent: 140, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
     it.effect("lets a call that waits for a block make its own reservation if the pool closes", () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()

@@ -76,14 +76,17 @@ export class Block {
     return Effect.suspend(() => {
       const shared = this.#closed ?? this.#next
       if (shared !== undefined) return isDurable ? Deferred.await(shared) : Effect.void
-      const own = Deferred.makeUnsafe<void>()
-      this.#next = own
-      const led = this.#lead(own, write)
+      // An interruption must not end the first call between its entry as the writer and the write.
+      const led = Effect.uninterruptible(Effect.suspend(() => this.#lead(write)))
       return isDurable ? led : Effect.asVoid(Effect.forkDetach(led, { startImmediately: true }))
     })
   }
 
-  #lead(own: Deferred.Deferred<void>, write: Effect.Effect<void>): Effect.Effect<void> {
+  #lead(write: Effect.Effect<void>): Effect.Effect<void> {
+    const shared = this.#closed ?? this.#next
+    if (shared !== undefined) return Deferred.await(shared)
+    const own = Deferred.makeUnsafe<void>()
+    this.#next = own
     const before = this.#writing
     const written = Effect.suspend(() => {
       this.#next = undefined
@@ -96,8 +99,9 @@ export class Block {
       if (this.isIdle) this.#onIdle(this)
     })
     // Without a write in progress, calls that end in the same turn of the scheduler are awaited.
-    return Effect.uninterruptible(
-      Effect.ensuring(Effect.andThen(before === undefined ? Effect.yieldNow : Deferred.await(before), written), ended)
+    return Effect.ensuring(
+      Effect.andThen(before === undefined ? Effect.yieldNow : Deferred.await(before), written),
+      ended
     )
   }
 
