@@ -225,7 +225,7 @@ export function make<A, E, R, U extends Unit, R2, SuccessR, ErrorR>(
     if (run !== undefined && !invocation.isCharged) {
       for (const amount of spend) {
         run.chargeEvent({ action: cycles.action, amount })
-        if (run.markUncovered(amount.unit)) yield* warnUncovered(run, amount.unit)
+        if (run.budgets.markUncovered(amount.unit)) yield* warnUncovered(run, amount.unit)
       }
     }
     return Result.isSuccess(end) ? end.success.value : yield* Effect.fail(end.failure.error)

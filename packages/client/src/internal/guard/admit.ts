@@ -3,7 +3,6 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { BudgetExceeded } from "../../CyclesError.ts"
 import { isBudgetExceeded } from "../../CyclesError.ts"
-
 import type { Handle } from "../reservation/handle.ts"
 import type { Prepared } from "../reservation/options.ts"
 import type { Ledger } from "../run/ledger.ts"
@@ -32,7 +31,7 @@ const admitted = <E>(
 ): Effect.Effect<Handle, E | BudgetExceeded> =>
   Effect.suspend((): Effect.Effect<Handle, E | BudgetExceeded> => {
     const asked = { action: prepared.action, amount: prepared.estimate, step: prepared.step }
-    const admission = prepared.isDryRun ? run.check(asked) : run.admit(asked, isInside)
+    const admission = prepared.isDryRun ? run.check(asked, true) : run.admit(asked, isInside)
     if (admission === undefined) return acquired
     return "result" in admission
       ? Effect.flatMap(admission.result(restore), (result) => opened(run, prepared, result, acquired))

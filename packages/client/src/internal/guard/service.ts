@@ -127,7 +127,7 @@ export const event = (engine: Engine, options: Request & { readonly actual: Amou
       Effect.suspend(() => {
         if (Exit.isFailure(exit)) return Effect.void
         run.chargeEvent({ action: options.action, amount: options.actual })
-        return run.markUncovered(unit) ? warnUncovered(run, unit) : Effect.void
+        return run.budgets.markUncovered(unit) ? warnUncovered(run, unit) : Effect.void
       })
     )
   })

@@ -20,12 +20,11 @@ import { nowMs } from "../config/time.ts"
 import { isDenial, isUnreachable } from "../protocol/classify.ts"
 import * as Operations from "../protocol/operations.ts"
 import type { Engine, Shadow } from "../reservation/engine.ts"
-import { Handle, unreserved } from "../reservation/handle.ts"
+import { Handle } from "../reservation/handle.ts"
+import { unreserved } from "../reservation/source.ts"
 import type { Prepared } from "../reservation/options.ts"
-import type { Ledger } from "../run/ledger.ts"
 import type { Call } from "../run/lines.ts"
-import type { Account, Share } from "../run/ticket.ts"
-import type { Ticket } from "../run/ticket.ts"
+import type { Share, Ticket } from "../run/ticket.ts"
 import { warnUncovered } from "../run/uncovered.ts"
 import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
@@ -78,8 +77,9 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
           yield* unchecked(verdict.problem)
           return handleOf(prepared, undefined, new ShadowShare(prepared, admission, undefined), clock)
         case "Denied":
-          admission?.giveBack(isBudgetExceeded(verdict.because) ? verdict.because : undefined)
-          run?.countWouldDeny({ action: prepared.action, amount: prepared.estimate }, verdict.because)
+          if (admission === undefined)
+            run?.countWouldDeny({ action: prepared.action, amount: prepared.estimate }, verdict.because)
+          else admission.giveBack(verdict.because)
           yield* report(verdict.by, verdict.because)
           return handleOf(prepared, undefined, undefined, clock)
       }
@@ -192,28 +192,9 @@ const judge = (ledger: ShadowLedger, prepared: Prepared, response: Response): Ve
 /** Holds the estimate in the run of the caller. Returns, and counts, the denial of the run. */
 const admit = ({ action, estimate, isDryRun, run, step }: Prepared): Ticket | BudgetExceeded | undefined => {
   if (run === undefined) return undefined
-  const call: Call = { action, amount: estimate }
-  const denial = run.refusalOf(call)
-  if (denial !== undefined) {
-    run.countWouldDeny(call, denial)
-    return denial
-  }
-  return isDryRun ? undefined : run.ticketOf({ ...call, step }, accountOf(run))
+  const call: Call = { action, amount: estimate, step }
+  return run.check(call, false) ?? (isDryRun ? undefined : run.start(call, false))
 }
-
-/** The account of a run that counts the denials that aren't enforced. */
-const accountOf = (run: Ledger): Account => ({
-  markUncovered: (unit) => run.markUncovered(unit),
-  lineOf: (call) => run.lineOf(call),
-  checkOverrun: (call, more) => {
-    const denial = run.overrunOf(call, more)
-    if (denial !== undefined) run.countWouldDeny(call, denial)
-    return denial
-  },
-  hold: (unit, amount) => run.hold(unit, amount),
-  charge: (call, amount, held) => run.charge(call, amount, held),
-  countDenial: () => {}
-})
 
 /** The share of a call in its run and in the shadow ledger. It never stops a stream. */
 class ShadowShare implements Share {

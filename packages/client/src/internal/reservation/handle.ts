@@ -15,56 +15,19 @@ import { LeaseLost } from "../../Heartbeat.ts"
 import type { Beat } from "../lease/heartbeat.ts"
 import * as Extras from "../protocol/extras.ts"
 import type { Share } from "../run/ticket.ts"
-import type { Unreserved } from "../../Settlement.ts"
 import type { Prepared } from "./options.ts"
 import { inUnit } from "./inUnit.ts"
-import type { Draw, Owner } from "./shared.ts"
+import type { Owner } from "./shared.ts"
 import { Shared } from "./shared.ts"
+import type { Account, Late, Recorded, Source as SourceOf } from "./source.ts"
+import { unreserved } from "./source.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The source of the budget of a guarded call. */
-export type Source =
-  | { readonly _tag: "Reservation"; readonly id: ReservationId }
-  /** The server can't be reached: the call runs, and an event with this id and key stem charges its spend later. */
-  | { readonly _tag: "Unreachable"; readonly id: ReservationId; readonly stem: string }
-  /** A part of the reservation of an outer guard, or of a run. `id` is the id of that reservation. */
-  | { readonly _tag: "Joined"; readonly id: ReservationId; readonly draw: Draw<Handle> }
-  /** No budget: the call runs, and its spend isn't charged. */
-  | {
-      readonly _tag: "Unreserved"
-      readonly reason: Unreserved["reason"]
-      /** Runs when the settlement is decided. */
-      readonly atEnd?: Effect.Effect<void> | undefined
-    }
-
-/** The source of a call without budget. */
-export const unreserved = (reason: Unreserved["reason"], atEnd?: Effect.Effect<void>): Source => ({
-  _tag: "Unreserved",
-  reason,
-  atEnd
-})
-
-/** The id of spend in the journal, and the stem of its keys. */
-export interface Account {
-  readonly id: ReservationId
-  readonly stem: string
-}
-
-/** The recorded total. */
-export interface Recorded {
-  readonly amount: Amount.Amount
-  readonly isEstimated: boolean
-}
-
-/** Spend that was recorded after the settlement was decided, above the settled amount. */
-export interface Late {
-  readonly amount: Amount.Amount
-  /** 1 for the first late spend of a reservation, and so on. */
-  readonly ordinal: number
-}
+export type Source = SourceOf<Handle>
 
 // ---------------------------------------------------------------------------------------------------------------------
 // handle

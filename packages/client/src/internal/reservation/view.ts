@@ -8,8 +8,8 @@ import type { Recorded, RecordOptions, Reservation } from "../../Reservation.ts"
 import type { InvalidRequest } from "../../CyclesError.ts"
 import * as Extras from "../protocol/extras.ts"
 import * as Log from "../runtime/log.ts"
-import type { Late } from "./handle.ts"
 import { Handle } from "./handle.ts"
+import type { Late } from "./source.ts"
 
 /** The effects of recording spend. Both always succeed. */
 export interface SpendHooks {

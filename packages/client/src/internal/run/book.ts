@@ -44,7 +44,7 @@ export const takeReached = (book: Book, thresholds: ReadonlyArray<number>): Read
 const none: ReadonlyArray<number> = []
 
 /** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */
-export const unspent = ({ allocated = 0n, charged, held }: Book): bigint =>
+export const carvedOf = ({ allocated = 0n, charged, held }: Book): bigint =>
   allocated - charged > held ? allocated - charged : held
 
 /** The amount in the range of an amount. */

@@ -2,7 +2,8 @@
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Unit } from "@effect-cycles/protocol/Amount"
 import * as Amount from "@effect-cycles/protocol/Amount"
-import type { BudgetExceeded } from "../../CyclesError.ts"
+import type { BudgetExceeded, CyclesError } from "../../CyclesError.ts"
+import { isBudgetExceeded } from "../../CyclesError.ts"
 import type { Call, Entry } from "./lines.ts"
 
 /** A request of a guarded call for room in a run. */
@@ -13,18 +14,22 @@ export interface Asked {
 
 /** The operations of a ledger that a ticket uses. */
 export interface Account {
-  /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
-  readonly markUncovered: (unit: Unit) => boolean
+  readonly budgets: {
+    /** Marks a unit without a budget. Returns true the first time that it is used in this run. */
+    readonly markUncovered: (unit: Unit) => boolean
+  }
   /** The line of a call. */
   readonly lineOf: (call: Call) => Entry
   /** Returns the denial of spend that exceeds its estimate by `more`, and counts it. */
-  readonly checkOverrun: (call: Call, more: bigint) => BudgetExceeded | undefined
+  readonly checkOverrun: (call: Call, more: bigint, isEnforced: boolean) => BudgetExceeded | undefined
   /** Holds an amount. A negative amount is returned. */
   readonly hold: (unit: Unit, amount: bigint) => void
   /** Returns the hold of a call, and charges its spend. */
   readonly charge: (call: Call, amount: bigint, held?: bigint) => void
   /** Counts a denial. */
   readonly countDenial: (asked: Asked, denial: BudgetExceeded) => void
+  /** Counts a denial of a call that runs all the same, in shadow mode. */
+  readonly countWouldDeny: (asked: Asked, denial: CyclesError) => void
 }
 
 /** The methods of a ticket that the reservation of a call uses. */
@@ -45,6 +50,8 @@ export class Ticket implements Share {
   readonly isFirstUncovered: boolean
   readonly #account: Account
   readonly #call: Call
+  /** Whether a denial stops the call. It doesn't in shadow mode. */
+  readonly #isEnforced: boolean
   readonly #line: Entry
   readonly #startedAtMs: number
   readonly #lender: Ticket | undefined
@@ -55,13 +62,14 @@ export class Ticket implements Share {
   #isUncertain = false
   #overrun: BudgetExceeded | undefined = undefined
 
-  constructor(account: Account, call: Call, lender?: Ticket) {
+  constructor(account: Account, call: Call, isEnforced: boolean, lender?: Ticket) {
     this.#account = account
+    this.#isEnforced = isEnforced
     this.#lender = lender
     this.#call = call
     this.#held = call.amount.amount
     this.#line = account.lineOf(call)
-    this.isFirstUncovered = account.markUncovered(this.#unit)
+    this.isFirstUncovered = account.budgets.markUncovered(this.#unit)
     account.hold(this.#unit, this.#held)
     lender?.lend(this.#held)
     this.#startedAtMs = this.#line.open(this, this.#held)
@@ -82,14 +90,15 @@ export class Ticket implements Share {
   }
 
   /** The call wasn't admitted by the server, or its caller was interrupted: returns the hold. */
-  giveBack(denial: BudgetExceeded | undefined): void {
+  giveBack(denial: CyclesError | undefined): void {
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#return(this.#held)
     this.#line.giveBack(this, this.#call.amount.amount)
     if (denial === undefined) return this.#account.charge(this.#call, 0n, this.#held)
     this.#account.hold(this.#unit, -this.#held)
-    this.#account.countDenial(this.#call, denial)
+    if (this.#isEnforced && isBudgetExceeded(denial)) this.#account.countDenial(this.#call, denial)
+    else this.#account.countWouldDeny(this.#call, denial)
   }
 
   /** Known spend: the hold grows with it, even if a run has no room, since it is already spent. */
@@ -100,7 +109,11 @@ export class Ticket implements Share {
     if (more <= 0n) return
     const rest = more - (this.#lender?.available(more) ?? 0n)
     if (rest > 0n) {
-      this.#overrun ??= this.#account.checkOverrun({ ...this.#call, amount: Amount.make(this.#unit, total) }, rest)
+      this.#overrun ??= this.#account.checkOverrun(
+        { ...this.#call, amount: Amount.make(this.#unit, total) },
+        rest,
+        this.#isEnforced
+      )
     }
     this.#held = total
     this.#account.hold(this.#unit, more)

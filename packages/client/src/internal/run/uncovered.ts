@@ -5,5 +5,5 @@ import * as Log from "../runtime/log.ts"
 import type { Ledger } from "./ledger.ts"
 
 /** Logs that no run has a budget in the unit. Called once for each run and unit. */
-export const warnUncovered = (run: Ledger, unit: Unit): Effect.Effect<void> =>
-  Log.warning(`The run ${run.name} (${run.id}) has no budget in ${unit}: spend in this unit is counted and not limited`)
+export const warnUncovered = ({ id, reference: { name } }: Ledger, unit: Unit): Effect.Effect<void> =>
+  Log.warning(`The run ${name} (${id}) has no budget in ${unit}: spend in this unit is counted and not limited`)

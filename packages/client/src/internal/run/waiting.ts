@@ -12,7 +12,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { BudgetExceeded } from "../../CyclesError.ts"
 import { isBudgetExceeded } from "../../CyclesError.ts"
+import { denialOf } from "./denial.ts"
 import type { Call } from "./lines.ts"
+import type { Settings } from "./settings.ts"
+import type { Reference } from "./summary.ts"
 import type { Ticket } from "./ticket.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -24,9 +27,18 @@ export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect
 
 /** A run that a call waits for. */
 export interface Gate {
+  readonly reference: Reference
   readonly waiting: Waiting
-  /** How long a call waits for held amounts, in milliseconds. */
-  readonly whenHeldMs: number | undefined
+  readonly settings: Pick<Settings, "whenHeldMs" | "whenExhausted">
+}
+
+/** The room in the budget of a run. */
+interface Room {
+  readonly run: Gate
+  /** The allocated amount without the charged amount. */
+  readonly unspent: bigint
+  /** The unspent amount without the held amount. */
+  readonly left: bigint
 }
 
 /** Why a call can't start now, but maybe later. */
@@ -46,6 +58,35 @@ export interface Origin {
   readonly countDenial: (call: Call, denial: BudgetExceeded) => void
   /** A call has been paused (1), or isn't any more (-1). */
   readonly countPaused: (call: Call, gate: Gate, change: 1 | -1) => void
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// decision
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Returns the denial of a call, or the run that it has to wait for, or nothing if every run has room. A pause comes first,
+ * and otherwise the nearest run. `waiter` is the call itself, if it waits already.
+ */
+export const waitFor = (
+  rooms: Iterable<Room>,
+  call: Call,
+  waiter: Waiter | undefined,
+  isInside: boolean
+): BudgetExceeded | Wait | undefined => {
+  const { amount, unit } = call.amount
+  let wait: Wait | undefined
+  for (const { left, run, unspent } of rooms) {
+    const isNext = waiter?.gate === run || isInside || !run.waiting.isBusy(unit)
+    if (amount <= left && isNext) continue
+    const { whenExhausted, whenHeldMs } = run.settings
+    const denial = denialOf(run.reference, "RUN_BUDGET_EXCEEDED", call, left)
+    const isPaused = amount > unspent || waiter?.reason === "paused"
+    const canWait = isPaused ? whenExhausted === "pause" : whenHeldMs !== undefined && !isInside
+    if (!canWait) return denial
+    if (isPaused || wait === undefined) wait = { gate: run, reason: isPaused ? "paused" : "held", denial }
+  }
+  return wait
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -108,7 +149,7 @@ export class Waiter {
     this.call = call
     this.#origin = origin
     this.#wait = wait
-    this.#waitMs = wait.reason === "held" ? wait.gate.whenHeldMs : undefined
+    this.#waitMs = wait.reason === "held" ? wait.gate.settings.whenHeldMs : undefined
     this.#enter()
   }
 

@@ -8,13 +8,9 @@ import * as Effect from "effect/Effect"
 import type { AlreadySettled } from "../../CyclesError.ts"
 import type { Settlement } from "../../Settlement.ts"
 import { isSettled, Joined, Unreserved } from "../../Settlement.ts"
-import { nowMs } from "../config/time.ts"
-import * as Extras from "../protocol/extras.ts"
-import * as Requests from "../protocol/requests.ts"
 import type { Engine } from "../reservation/engine.ts"
-import type { Account, Handle, Late, Source } from "../reservation/handle.ts"
-import { derived } from "../reservation/keys.ts"
-import { Lifecycle } from "../reservation/lifecycle.ts"
+import type { Handle } from "../reservation/handle.ts"
+import type { Late } from "../reservation/source.ts"
 import type { SpendHooks } from "../reservation/view.ts"
 import { isJournaled } from "../reservation/view.ts"
 import * as Log from "../runtime/log.ts"
@@ -25,6 +21,8 @@ import type * as Retry from "../runtime/retry.ts"
 import * as Commit from "./commit.ts"
 import * as Plan from "./plan.ts"
 import * as Release from "./release.ts"
+import type { Charged } from "./spend.ts"
+import { lateSpendOf, spendOf } from "./spend.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // settle
@@ -169,125 +167,6 @@ const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.
     const { action, subject } = handle.prepared
     return engine.announce({ settlement, subject, action })
   })
-
-// ---------------------------------------------------------------------------------------------------------------------
-// spend
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** A source whose spend is charged. */
-type Charged = Exclude<Source, { readonly _tag: "Unreserved" }>
-
-/** The spend of a plan, with the bodies of its requests. */
-const spendOf = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Commit, clock: Clock.Clock): Spend => {
-  const { estimate, life, policies, stem, text } = handle.prepared
-  const isReserved = source._tag === "Reservation"
-  const spend: Requests.Spend = {
-    key: derived("commit", source._tag === "Unreachable" ? source.stem : stem),
-    actual: plan.actual,
-    isEstimated: plan.isEstimated,
-    extras: withLines(handle, plan.extras),
-    latencyMs: nowMs(clock) - handle.startedAtMs
-  }
-  if (!isReserved) {
-    const { overagePolicy } = policies
-    return makeSpend(engine, handle, source.id, spend, clock, {
-      mode: "event",
-      eventBody: Requests.eventText(
-        spend,
-        source._tag === "Joined" ? text : { ...text, overagePolicy },
-        source._tag === "Joined"
-          ? { reservationId: source.id, reason: "joined_after_settlement" }
-          : { reservationId: undefined, reason: "reserve_unreachable" }
-      ),
-      makeEventBody: undefined,
-      life: recoveringLife(engine),
-      ticket: handle.ticket,
-      estimate: undefined
-    })
-  }
-  const makeEventBody = () =>
-    Requests.eventText(spend, text, { reservationId: source.id, reason: "commit_after_reservation_expired" })
-  return makeSpend(engine, handle, source.id, spend, clock, {
-    mode: "commit",
-    eventBody: engine.outbox.isDurable ? makeEventBody() : undefined,
-    makeEventBody,
-    life,
-    ticket: handle.ticket,
-    estimate
-  })
-}
-
-/** The lifecycle of spend that is charged by an event from the start. */
-const recoveringLife = (engine: Engine): Lifecycle => {
-  const life = new Lifecycle("pending", engine.observer)
-  life.fire("expired")
-  return life
-}
-
-/** Late spend: an event, because the commit of the reservation is already decided. */
-const lateSpendOf = (engine: Engine, handle: Handle, { id, stem }: Account, late: Late, clock: Clock.Clock): Spend => {
-  const { policies, text } = handle.prepared
-  const spend: Requests.Spend = {
-    key: derived(`late${late.ordinal}`, stem),
-    actual: late.amount,
-    isEstimated: false,
-    extras: Extras.none,
-    latencyMs: undefined
-  }
-  const isUnreachable = handle.source._tag === "Unreachable"
-  return makeSpend(engine, handle, id, spend, clock, {
-    mode: "event",
-    eventBody: Requests.eventText(spend, isUnreachable ? { ...text, overagePolicy: policies.overagePolicy } : text, {
-      reservationId: handle.reservationId,
-      reason: handle.source._tag === "Joined" ? "joined_after_settlement" : "recorded_after_settlement"
-    }),
-    makeEventBody: undefined,
-    life: recoveringLife(engine),
-    ticket: undefined,
-    estimate: undefined
-  })
-}
-
-/** Adds the joined calls to the metadata, by action. */
-const withLines = ({ lines }: Handle, extras: Extras.Extras): Extras.Extras => {
-  if (lines === undefined || lines.size === 0) return extras
-  const texts = Array.from(
-    lines,
-    ([action, { calls, charged }]) => `${JSON.stringify(action)}:{"calls":${calls},"actual":${charged}}`
-  )
-  return Extras.merge({ metrics: {}, metadata: { joined_calls: `{${texts.join(",")}}` } }, extras)
-}
-
-const makeSpend = (
-  engine: Engine,
-  { prepared }: Handle,
-  reservationId: ReservationId,
-  spend: Requests.Spend,
-  clock: Clock.Clock,
-  {
-    eventBody,
-    mode,
-    ...rest
-  }: Pick<Spend, "makeEventBody" | "life" | "ticket" | "estimate"> & Pick<Spend["record"], "mode" | "eventBody">
-): Spend => ({
-  ...rest,
-  record: {
-    reservationId,
-    baseUrl: engine.config.baseUrl,
-    mode,
-    commitBody: Requests.commitText(spend),
-    eventBody,
-    recordedAtMs: engine.sender.serverTime(clock.currentTimeMillisUnsafe()),
-    notBeforeMs: 0
-  },
-  actual: spend.actual,
-  isEstimated: spend.isEstimated,
-  subject: prepared.subject,
-  action: prepared.action,
-  isJournaled: false,
-  isActive: true,
-  holds: 0
-})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // onCrash
