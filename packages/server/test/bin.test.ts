@@ -332,6 +332,11 @@ describe("cycles-server", () => {
     ],
     ["an invalid port", ["--admin-port", "70000"], /^--admin-port must be a port from 0 to 65535, got 70000\. .*\n$/],
     [
+      "arguments that may be keys",
+      ["serve", "--", "--api-key", "cyc_hidden_0123456789"],
+      /^The command has no positional arguments, only flags\. .*\n$/
+    ],
+    [
       "an invalid interval",
       ["--sweep-interval=-1"],
       /^--sweep-interval must be a number of seconds .*, got -1\. .*\n$/

@@ -22,6 +22,7 @@ import { CommandFailed } from "./serve.ts"
 /** Runs the command with the arguments of the process. Errors are one line on stderr. */
 export const main = (args: ReadonlyArray<string>) =>
   Command.runWith(command, { version: versionOf() })(withCommand(args)).pipe(
+    Effect.mapError(withoutArguments),
     Effect.tapError((error) => (error instanceof CommandFailed ? Console.error(error.message) : Effect.void)),
     Effect.provide(
       Layer.mergeAll(
@@ -68,8 +69,20 @@ const presenter: CliOutput.Presenter = {
       : CliOutput.defaultPresenter.present(event)
 }
 
+/** An unexpected argument may be a key: that of a flag after `--`, or of a misspelled flag. */
+const withoutArguments = <E>(error: E): E | CliError.ShowHelp =>
+  error instanceof CliError.ShowHelp
+    ? new CliError.ShowHelp({ commandPath: error.commandPath, errors: error.errors.map(withoutValues) })
+    : error
+
+const withoutValues = (error: CliError.NonShowHelpErrors): CliError.NonShowHelpErrors =>
+  error._tag === "UnexpectedArgument"
+    ? new CliError.UnexpectedArgument({ arguments: error.arguments.map(() => "***") })
+    : error
+
 /** Describes an error of the command line. The value of a key is not repeated. */
 const problemOf = (error: CliError.NonShowHelpErrors): string => {
+  if (error._tag === "UnexpectedArgument") return "The command has no positional arguments, only flags"
   if (error._tag !== "InvalidValue") return error.message.replace(/\.$/, "")
   const expected = error.expected
     .replace(/^Schema validation failed: /, "")
