@@ -60,6 +60,7 @@ export const benchmarks = [
   "server",
   "streamElement",
   "streamPart",
+  "runLevels",
   "leases",
   "journal",
   "imports"

@@ -11,6 +11,7 @@ import * as Journal from "./Journal.ts"
 import * as Leases from "./Leases.ts"
 import * as Lifecycle from "./Lifecycle.ts"
 import * as Report from "./Report.ts"
+import * as RunLevels from "./RunLevels.ts"
 import * as Server from "./Server.ts"
 import * as StreamElement from "./StreamElement.ts"
 import * as StreamPart from "./StreamPart.ts"
@@ -70,6 +71,7 @@ const runs: Record<Report.Benchmark, Effect.Effect<ReadonlyArray<Report.Section>
   server: Server.run({ ...extent, concurrency: 32, past }),
   streamElement: StreamElement.run(long),
   streamPart: StreamPart.run(long),
+  runLevels: RunLevels.run(long),
   leases: Leases.run(leases),
   journal: Journal.run({ ...extent, concurrency: concurrency.slice(0, 2), records }),
   imports: Imports.run(extent)

@@ -10,6 +10,7 @@ import * as Stream from "effect/Stream"
 import * as Cycles from "effect-cycles/Cycles"
 import * as CyclesClient from "effect-cycles/CyclesClient"
 import type { CyclesError } from "effect-cycles/CyclesError"
+import * as Pool from "effect-cycles/Pool"
 import * as Reservation from "effect-cycles/Reservation"
 import * as Run from "effect-cycles/Run"
 import * as RunLimits from "effect-cycles/RunLimits"
@@ -179,6 +180,22 @@ export const make = (books: Books, tenant: string): ReadonlyArray<Form> => {
     ),
     form("nested-independent", 2, (name) =>
       Effect.andThen(steps(name), guarded(name)).pipe(Cycles.withCycles({ action, estimate }))
+    ),
+    form("pool", 3, (name) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const pool = yield* Cycles.pool({ action, size: Amount.tokens(5_000), maxAge: "1 second" })
+          const failing = Effect.andThen(steps(name), Effect.fail(new BodyFailed())).pipe(
+            Cycles.withCycles({ action, estimate })
+          )
+          // Some calls are open when a block is replaced, and some fail.
+          yield* Effect.forEach(
+            Array.from({ length: yield* between(5, 60) }, (_, i) => (i % 8 === 7 ? failing : guarded(name))),
+            (call) => Effect.andThen(pause(300), Effect.ignore(call)),
+            { concurrency: 6 }
+          ).pipe(Pool.within(pool))
+        })
+      )
     ),
     form("run", 4, (name) => Run.outcome(agent(name), runOptions)),
     form("run-waiting", 2, (name) => Run.outcome(agent(name), { ...runOptions, whenHeld: { wait: "200 millis" } })),
