@@ -204,19 +204,23 @@ describe("nested guards", () => {
       }).pipe(Effect.provide(rich()))
     )
 
-    it.effect("draws what a failing guard recorded, and returns its room otherwise", () =>
-      Effect.gen(function* () {
-        const failing = innerOf(Effect.andThen(Reservation.record({ actual: tokens(40) }), Effect.fail("failed")))
-        yield* Effect.exit(outer(failing))
-        expect(yield* rows).toEqual(["reserve", "commit 40"])
-        const nothing = innerOf(Effect.fail("failed"))
-        yield* Effect.exit(outer(nothing))
-        yield* outer(Effect.exit(nothing))
-        expect((yield* rows).slice(2)).toEqual(["reserve", "release", "reserve", "commit 0"])
-        const five = Effect.forEach([1, 2, 3, 4, 5, 6], () => Effect.exit(nothing))
-        yield* outer(five)
-        expect((yield* rows).slice(6)).toEqual(["reserve", "commit 0"])
-      }).pipe(Effect.provide(rich()))
+    it.effect(
+      "draws what a failing guard recorded, and returns its room otherwise: without actual, the outer guard commits its estimate",
+      () =>
+        Effect.gen(function* () {
+          const failing = innerOf(Effect.andThen(Reservation.record({ actual: tokens(40) }), Effect.fail("failed")))
+          yield* Effect.exit(outer(failing))
+          expect(yield* rows).toEqual(["reserve", "commit 40"])
+          const nothing = innerOf(Effect.fail("failed"))
+          yield* Effect.exit(outer(nothing))
+          yield* outer(Effect.exit(nothing))
+          expect((yield* rows).slice(2)).toEqual(["reserve", "release", "reserve", "commit 500"])
+          const five = Effect.forEach([1, 2, 3, 4, 5, 6], () => Effect.exit(nothing))
+          yield* outer(five)
+          expect((yield* rows).slice(6)).toEqual(["reserve", "commit 500"])
+          yield* outer(five, { actual: tokens(0) })
+          expect((yield* rows).slice(8)).toEqual(["reserve", "commit 0"])
+        }).pipe(Effect.provide(rich()))
     )
 
     it.effect("commits drawn spend even if the outer guard fails with onFailure release", () =>

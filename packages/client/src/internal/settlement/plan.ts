@@ -57,10 +57,7 @@ export const forSuccess = (handle: Handle, actual?: Amount.Amount): Commit => {
       ? { _tag: "Commit", actual: recorded.amount, isEstimated: false, extras }
       : { _tag: "Commit", actual: own, isEstimated: false, extras }
   }
-  // Joined calls that have spent nothing are known spend, too.
-  if (recorded === undefined && !handle.isSpendUnknown && (handle.lines?.size ?? 0) > 0) {
-    return { ...nothing(handle), extras }
-  }
+  // Joined calls that have spent nothing say nothing about the spend of the body itself.
   return handle.isSpendUnknown || recorded === undefined ? forUnknown(handle) : forRecorded(handle, recorded)
 }
 
