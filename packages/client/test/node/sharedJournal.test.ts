@@ -119,7 +119,7 @@ const start = (
     const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
     for (const call of calls) {
       const member = members[call.run % members.length] ?? root
-      // An event isn't journaled, so nobody repeats it for a client that is torn down.
+      // An event isn't journaled, so it is lost if its client is torn down.
       const program = Trees.programOf(
         { ...call, kind: call.kind === "event" ? "effect" : call.kind },
         (amount) => {

@@ -1,5 +1,5 @@
 /**
- * Measures calls in a pool, 32 at a time: `node packages/bench/src/pooled.ts journal|memory|reserves`. The last row has a
+ * Measures calls in a pool, 32 at a time: `node packages/bench/src/bin/pooled.ts journal|memory|reserves`. The last row has a
  * reservation for each call. The server runs in process.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"

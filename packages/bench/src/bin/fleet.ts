@@ -1,5 +1,5 @@
 /**
- * Counts what a fleet of clients asks of a server, with and without pools: `node packages/bench/src/fleet.ts`.
+ * Counts what a fleet of clients asks of a server, with and without pools: `node packages/bench/src/bin/fleet.ts`.
  *
  * Real clients run on the embedded server and on virtual time. Ten of them make two calls a second each for ten minutes; a larger
  * fleet sends as many times more, because its clients don't depend on each other.
