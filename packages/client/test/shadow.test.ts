@@ -332,4 +332,57 @@ describe("shadow mode", () => {
       expect(yield* books).toEqual(emptyBooks)
     }).pipe(Effect.provide(shadow()))
   )
+
+  describe("guards that join", () => {
+    /** An outer guard of 500 whose total is 90, with a call of 100 inside that costs 60 of it. */
+    const outer = (estimate = 500) =>
+      spendIn60.pipe(
+        Cycles.withCycles({
+          action: { kind: "agent.run", name: "outer" },
+          estimate: tokens(estimate),
+          actual: tokens(90)
+        })
+      )
+    const spendIn60 = Cycles.withCycles(Effect.void, {
+      action,
+      estimate: tokens(100),
+      actual: tokens(60),
+      nested: "join"
+    })
+
+    it.effect.each<readonly [estimate: number, asked: number]>([
+      [500, 1],
+      [99, 2]
+    ])(
+      "take their estimate from the outer guard, and the run counts each amount once: an outer guard of %i, %i requests",
+      ([estimate, asked]) =>
+        Effect.gen(function* () {
+          const run = yield* Run.make({ budget: tokens(estimate === 500 ? 500 : 199) })
+          yield* Run.within(outer(estimate), run)
+          expect(yield* amounts(run)).toEqual({ spent: 90, held: 0 })
+          expect(yield* run.summary).toMatchObject({ wouldDeny: 0 })
+          expect(yield* operations).toEqual(Array.from({ length: asked }, () => "reserve"))
+        }).pipe(Effect.scoped, Effect.provide(shadow()))
+    )
+
+    it.effect("use up their spend in the balances of the outer guard", () =>
+      Effect.gen(function* () {
+        // 27 calls of 90 leave 570 of 3,000, 28 leave 480.
+        for (let i = 0; i < 28; i++) yield* outer()
+        expect(yield* counters).toEqual({})
+        yield* outer()
+        expect(yield* counters).toEqual({ process: 1 })
+      }).pipe(withOwnMetrics, Effect.provide(shadow()))
+    )
+
+    it.effect("don't use up room for the calls of a run that would hold its budget", () =>
+      Effect.gen(function* () {
+        const run = yield* Run.make({ budget: tokens(2_000), hold: true })
+        for (let i = 0; i < 10; i++) yield* Run.within(spend(200), run)
+        expect(yield* counters).toEqual({})
+        expect(yield* amounts(run)).toEqual({ spent: 2_000, held: 0 })
+        expect(yield* books).toEqual(emptyBooks)
+      }).pipe(Effect.scoped, withOwnMetrics, Effect.provide(shadow()))
+    )
+  })
 })

@@ -73,6 +73,13 @@ export const placeOf = (
   }
 }
 
+/** The guards around a call in shadow mode, where neither runs nor pools hold reservations. */
+export const placeInShadow = (context: Context.Context<never>, prepared: Prepared): Pick<Place, "outer" | "guard"> => {
+  const outer = handleOf(Context.getOrUndefined(context, Reservation))?.nearestOpen
+  const isJoining = prepared.policies.nested === "join" && !prepared.isDryRun
+  return { outer, guard: isJoining ? joinable(outer, prepared) : undefined }
+}
+
 /** Whether a guard was open around a pool when the pool was entered. */
 const isAround = (guard: Handle, { around }: PoolPlace): boolean => {
   let handle = handleOf(around)?.nearestOpen
@@ -84,8 +91,10 @@ const isAround = (guard: Handle, { around }: PoolPlace): boolean => {
 const joinable = (outer: Handle | undefined, { estimate }: Prepared): Handle | undefined => {
   let guard = outer
   while (guard !== undefined && guard.prepared.estimate.unit !== estimate.unit) guard = guard.outer
-  return guard === undefined || guard.source._tag === "Unreserved" ? undefined : guard
+  return guard === undefined || isDryRun(guard) ? undefined : guard
 }
+
+const isDryRun = ({ source }: Handle): boolean => source._tag === "Unreserved" && source.reason === "dry run"
 
 /** The denial of a guard with `nested: "reject"`, and the log of one that reserves beside the guard around it. */
 export const refusal = ({ policies }: Prepared, { outer, pool }: Place): Effect.Effect<void, InvalidRequest> => {

@@ -3,6 +3,7 @@
  *
  * - The run of the caller is checked first, as in enforcement: the server isn't asked about a call that the run denies.
  * - The server's decision is corrected by what this process has let through, because dry runs reserve nothing.
+ * - A call that joins a guard around it takes its estimate from that guard, and the server isn't asked.
  * - A call that would be denied uses nothing up, neither in the run nor in the ledger: in enforcement it wouldn't have run.
  * - The call runs without caps, whatever the response contains.
  * - No problem stops the call: an invalid request, an error and a response that isn't usable leave it unchecked.
@@ -24,7 +25,7 @@ import { Handle } from "../reservation/handle.ts"
 import { unreserved } from "../reservation/source.ts"
 import type { Prepared } from "../reservation/options.ts"
 import type { Call } from "../run/lines.ts"
-import type { Share, Ticket } from "../run/ticket.ts"
+import type { Ticket } from "../run/ticket.ts"
 import { warnUncovered } from "../run/uncovered.ts"
 import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
@@ -32,8 +33,10 @@ import { report } from "../runtime/unenforced.ts"
 import type { Meta } from "../transport/call.ts"
 import type { Restore } from "./acquire.ts"
 import { denied } from "./acquire.ts"
+import * as Nested from "./nested.ts"
 import type { Response } from "./request.ts"
 import { ShadowLedger } from "./shadowLedger.ts"
+import { ShadowShare } from "./shadowShare.ts"
 
 /** What the server, or this process, would do with a call. */
 type Verdict =
@@ -59,6 +62,19 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
 
   const acquire = (restore: Restore, prepared: Prepared): Effect.Effect<Handle> =>
     Effect.gen(function* () {
+      const place = Nested.placeInShadow(yield* Effect.context<never>(), prepared)
+      const joined = join(prepared, place.guard)
+      const handle =
+        joined === undefined
+          ? yield* asked(restore, prepared)
+          : handleOf(prepared, undefined, joined, yield* Clock.Clock)
+      handle.outer = place.outer
+      handle.within = place.guard
+      return handle
+    })
+
+  const asked = (restore: Restore, prepared: Prepared): Effect.Effect<Handle> =>
+    Effect.gen(function* () {
       const admission = admit(prepared)
       if (isBudgetExceeded(admission)) {
         yield* report("run", admission)
@@ -72,10 +88,15 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
       const clock = yield* Clock.Clock
       switch (verdict._tag) {
         case "Allowed":
-          return handleOf(prepared, verdict.response, new ShadowShare(prepared, admission, verdict.use), clock)
+          return handleOf(
+            prepared,
+            verdict.response,
+            new ShadowShare(prepared.estimate.amount, admission, verdict.use),
+            clock
+          )
         case "Unchecked":
           yield* unchecked(verdict.problem)
-          return handleOf(prepared, undefined, new ShadowShare(prepared, admission, undefined), clock)
+          return handleOf(prepared, undefined, new ShadowShare(prepared.estimate.amount, admission, undefined), clock)
         case "Denied":
           if (admission === undefined)
             run?.countWouldDeny({ action: prepared.action, amount: prepared.estimate }, verdict.because)
@@ -189,47 +210,23 @@ const judge = (ledger: ShadowLedger, prepared: Prepared, response: Response): Ve
 // the run
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Joins the guard around the call, as in enforcement. Returns nothing if there is no room, or if the call is in another run. */
+const join = ({ action, estimate, run, step }: Prepared, guard: Handle | undefined): ShadowShare | undefined => {
+  const lender = guard?.ticket
+  if (guard === undefined || !(lender instanceof ShadowShare) || !lender.hasRoom(estimate.amount)) return undefined
+  const around = guard.prepared.run
+  if (around !== undefined && run?.chain.includes(around) !== true) return undefined
+  const ticket = run?.join({ action, amount: estimate, step }, { run: around, ticket: lender.ticket }, false)
+  return run !== undefined && ticket === undefined
+    ? undefined
+    : new ShadowShare(estimate.amount, ticket, undefined, lender)
+}
+
 /** Holds the estimate in the run of the caller. Returns, and counts, the denial of the run. */
 const admit = ({ action, estimate, isDryRun, run, step }: Prepared): Ticket | BudgetExceeded | undefined => {
   if (run === undefined) return undefined
   const call: Call = { action, amount: estimate, step }
   return run.check(call, false) ?? (isDryRun ? undefined : run.start(call, false))
-}
-
-/** The share of a call in its run and in the shadow ledger. It never stops a stream. */
-class ShadowShare implements Share {
-  readonly overrun = undefined
-  readonly #estimate: bigint
-  readonly #ticket: Ticket | undefined
-  readonly #use: ((more: bigint) => void) | undefined
-
-  constructor(prepared: Prepared, ticket: Ticket | undefined, use: ((more: bigint) => void) | undefined) {
-    this.#estimate = prepared.estimate.amount
-    this.#ticket = ticket
-    this.#use = use
-  }
-
-  /** The denial of spend that exceeds the estimate, which enforcement would have stopped. */
-  get unenforced(): BudgetExceeded | undefined {
-    return this.#ticket?.overrun
-  }
-
-  grow(total: bigint): void {
-    this.#ticket?.grow(total)
-  }
-
-  settle(actual: bigint): void {
-    this.#ticket?.settle(actual)
-    this.#use?.(actual - this.#estimate)
-  }
-
-  chargeLate(amount: bigint): void {
-    this.#ticket?.chargeLate(amount)
-    this.#use?.(amount)
-  }
-
-  /** Nothing is charged, so nothing is uncertain. */
-  markCertain(): void {}
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -207,8 +207,8 @@ export class Handle implements Owner {
     const more = total - this.#settled
     this.#settled = total
     this.ticket?.chargeLate(more)
-    if (source._tag === "Unreserved") return undefined
     this.within?.addApart(more)
+    if (source._tag === "Unreserved") return undefined
     if (source._tag === "Joined" && source.draw.add(more)) return undefined
     this.#lateCount += 1
     return { amount: Amount.make(this.prepared.estimate.unit, more), ordinal: this.#lateCount }
@@ -365,7 +365,7 @@ export class Handle implements Owner {
     } else {
       this.#shared?.close(undefined)
     }
-    if (source._tag !== "Unreserved") this.within?.addApart(settled)
+    this.within?.addApart(settled)
     return true
   }
 

@@ -212,9 +212,9 @@ export class Ledger implements Account, Origin, Owner {
    * Admits a call that joins a guard. The run of that guard, and the runs around it, hold the amount already. Returns
    * nothing if a run below them has no room.
    */
-  join(call: Call, guard: { readonly run: Ledger | undefined; readonly ticket: Share | undefined }) {
+  join(call: Call, guard: { readonly run: Ledger | undefined; readonly ticket: Share | undefined }, isEnforced = true) {
     const denial = this.#refusal(call) ?? this.budgets.withoutRoom(call, undefined, guard.run)
-    return denial === undefined ? this.start(call, true, guard.ticket) : undefined
+    return denial === undefined ? this.start(call, isEnforced, guard.ticket) : undefined
   }
 
   /** Counts the paused calls in this run, and in the runs around it up to the one that has no room. */
