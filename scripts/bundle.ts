@@ -12,7 +12,7 @@ import { gzipSync } from "node:zlib"
 export const esbuildVersion = "^0.28.0"
 
 /** Bytes after gzip, slightly above the current sizes. Lower them when the sizes fall. */
-const limits = { guard: 86_700, httpClient: 95_200, own: 39_200 }
+const limits = { guard: 90_500, httpClient: 98_700, own: 43_300 }
 
 const bare = `
 import * as Effect from "effect/Effect"
