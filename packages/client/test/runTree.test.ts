@@ -277,6 +277,10 @@ describe("Run", () => {
         problem: "thresholds: expected fractions greater than 0, got object"
       },
       {
+        options: JSON.parse('{ "thresholds": 0.5 }'),
+        problem: "thresholds: expected fractions greater than 0, got number"
+      },
+      {
         options: JSON.parse('{ "budget": { "amount": 1 } }'),
         problem: "budget: expected amounts as Amount.usd and the like make them"
       },

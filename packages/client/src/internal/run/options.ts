@@ -145,7 +145,10 @@ export const validated = ({
       throw new RangeError(`budget: expected at most one for each unit, got two in ${amount.unit}`)
     units.add(amount.unit)
   }
-  for (const at of Predicate.isIterable(thresholds) ? thresholds : [thresholds]) {
+  if (!Predicate.isIterable(thresholds)) {
+    throw new RangeError(`thresholds: expected fractions greater than 0, got ${typeof thresholds}`)
+  }
+  for (const at of thresholds) {
     if (!(typeof at === "number" && at > 0 && at < Number.POSITIVE_INFINITY)) {
       const got = typeof at === "number" ? at : typeof at
       throw new RangeError(`thresholds: expected fractions greater than 0, got ${got}`)

@@ -22,7 +22,7 @@ import { CommandFailed } from "./serve.ts"
 /** Runs the command with the arguments of the process. Errors are one line on stderr. */
 export const main = (args: ReadonlyArray<string>) =>
   Command.runWith(command, { version: versionOf() })(withCommand(args)).pipe(
-    Effect.mapError(withoutArguments),
+    Effect.mapError(withoutKeys),
     Effect.tapError((error) => (error instanceof CommandFailed ? Console.error(error.message) : Effect.void)),
     Effect.provide(
       Layer.mergeAll(
@@ -69,16 +69,20 @@ const presenter: CliOutput.Presenter = {
       : CliOutput.defaultPresenter.present(event)
 }
 
-/** An unexpected argument may be a key: that of a flag after `--`, or of a misspelled flag. */
-const withoutArguments = <E>(error: E): E | CliError.ShowHelp =>
+/** The error without keys. An unexpected argument may be one: after `--`, or after a misspelled flag. */
+const withoutKeys = <E>(error: E): E | CliError.ShowHelp =>
   error instanceof CliError.ShowHelp
-    ? new CliError.ShowHelp({ commandPath: error.commandPath, errors: error.errors.map(withoutValues) })
+    ? new CliError.ShowHelp({ commandPath: error.commandPath, errors: error.errors.map(withoutKey) })
     : error
 
-const withoutValues = (error: CliError.NonShowHelpErrors): CliError.NonShowHelpErrors =>
-  error._tag === "UnexpectedArgument"
-    ? new CliError.UnexpectedArgument({ arguments: error.arguments.map(() => "***") })
+const withoutKey = (error: CliError.NonShowHelpErrors): CliError.NonShowHelpErrors => {
+  if (error._tag === "UnexpectedArgument") {
+    return new CliError.UnexpectedArgument({ arguments: error.arguments.map(() => "***") })
+  }
+  return error._tag === "InvalidValue" && error.option.endsWith("key")
+    ? new CliError.InvalidValue({ option: error.option, value: "***", expected: error.expected, kind: error.kind })
     : error
+}
 
 /** Describes an error of the command line. The value of a key is not repeated. */
 const problemOf = (error: CliError.NonShowHelpErrors): string => {
