@@ -6,7 +6,7 @@
  * left to do, the invariants are checked against books that are kept outside the client and the server. The same seed repeats
  * the same world, and a failing one is shrunk to a short story.
  */
-import * as Plans from "./internal/simulation/plan.ts"
+import * as Plans from "./internal/simulation/make.ts"
 import type { Plan } from "./internal/simulation/plan.ts"
 import type { Shrunk } from "./internal/simulation/shrink.ts"
 import { shrink } from "./internal/simulation/shrink.ts"
@@ -32,7 +32,7 @@ export {
 export {
   /** Makes the world of a seed. */
   make
-} from "./internal/simulation/plan.ts"
+} from "./internal/simulation/make.ts"
 
 export type {
   /** A world: its clients, calls and faults. */

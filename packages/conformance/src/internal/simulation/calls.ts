@@ -1,9 +1,12 @@
 /** The guarded calls of a world, in every form of the client. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Metrics } from "@effect-cycles/protocol/Metrics"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import * as Cycles from "effect-cycles/Cycles"
+import * as Pool from "effect-cycles/Pool"
 import * as Reservation from "effect-cycles/Reservation"
 import * as Run from "effect-cycles/Run"
 import type { Settlement } from "effect-cycles/Settlement"
@@ -17,27 +20,25 @@ import type { World } from "./world.ts"
 /** The name of a call: the key of its reserve. */
 export const nameOf = ({ id, key }: Call): string => (key === undefined ? `L${id}` : `K${key}`)
 
+/** The calls of a world. */
+export interface Book {
+  readonly world: World
+  readonly calls: ReadonlyArray<Call>
+  readonly observations: Array<Observation>
+}
+
 /** Starts a call, and interrupts it if the plan says so. */
-export const start = (world: World, program: Program, call: Call): Observation => {
-  const name = nameOf(call)
-  const observation = Observations.make(call, program, name)
+export const start = (book: Book, program: Program, call: Call): void => {
+  const { world } = book
+  const observation = begin(book, program, call)
   const { process } = program
-  world.trace.add(world.nowMs, process.name, `starts call ${call.id}`, () => describe(call))
   const run = call.run === undefined ? undefined : program.runs[call.run]
-  const inRun = run === undefined ? effectOf(observation) : Run.within(effectOf(observation), run)
-  const effect = Effect.provideService(inRun, CurrentCall, { name: `L${call.id}`, keys: 0 })
-  const fiber = fork(program, effect)
-  fiber.addObserver((exit) => {
-    if (process.isDead) return
-    observation.exit = exit
-    observation.returnedAtMs = process.monotonicMs
-    observation.returnedAtWorldMs = process.worldMs
-    world.trace.add(world.nowMs, process.name, `call ${call.id} returns ${exit._tag}`, () =>
-      exit._tag === "Failure"
-        ? String(exit.cause).slice(0, 160)
-        : observation.settlements.map(({ _tag }) => _tag).join(", ")
-    )
-  })
+  const form = effectOf(observation, book)
+  const inRun = run === undefined ? form : Run.within(form, run)
+  const pool = call.isInPool ? program.pool : undefined
+  const inPool = pool === undefined ? inRun : Pool.within(inRun, pool)
+  const fiber = fork(program, Effect.provideService(inPool, CurrentCall, { name: `L${call.id}`, keys: 0 }))
+  fiber.addObserver((exit) => returned(book, observation, exit))
   if (call.interruptAfterMs !== undefined) {
     process.after(call.interruptAfterMs, () => {
       if (observation.exit !== undefined) return
@@ -46,8 +47,49 @@ export const start = (world: World, program: Program, call: Call): Observation =
       fiber.interruptUnsafe()
     })
   }
+}
+
+const begin = ({ observations, world }: Book, program: Program, call: Call): Observation => {
+  const observation = Observations.make(call, program, nameOf(call))
+  observations.push(observation)
+  world.trace.add(world.nowMs, program.process.name, `starts call ${call.id}`, () => describe(call))
   return observation
 }
+
+const returned = ({ world }: Book, observation: Observation, exit: Exit.Exit<unknown, unknown>): void => {
+  const { call, program, settlements } = observation
+  const { process } = program
+  if (process.isDead) return
+  observation.exit = exit
+  observation.returnedAtMs = process.monotonicMs
+  observation.returnedAtWorldMs = process.worldMs
+  world.trace.add(world.nowMs, process.name, `call ${call.id} returns ${exit._tag}`, () =>
+    exit._tag === "Failure" ? String(exit.cause).slice(0, 160) : settlements.map(({ _tag }) => _tag).join(", ")
+  )
+}
+
+/** The calls in the body of another one. Their results don't change its result. */
+const innerCalls = (book: Book, { call, program }: Observation): Effect.Effect<void, never, Cycles.Cycles> =>
+  Effect.forEach(
+    book.calls.filter(({ inside }) => inside === call.id),
+    (inner) =>
+      Effect.suspend(() => {
+        const observation = begin(book, program, inner)
+        const effect = effectOf(observation, book).pipe(
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              // The call around it has ended, or its lease is lost.
+              if (exit._tag === "Failure" && Cause.hasInterrupts(exit.cause)) observation.wasInterrupted = true
+              returned(book, observation, exit)
+            })
+          ),
+          Effect.provideService(CurrentCall, { name: `L${inner.id}`, keys: 0 }),
+          Effect.exit
+        )
+        return inner.isDetached ? Effect.asVoid(Effect.forkDetach(effect)) : Effect.asVoid(effect)
+      }),
+    { discard: true }
+  )
 
 /** A call in one line. */
 export const describe = (call: Call): string => {
@@ -83,7 +125,11 @@ export const describe = (call: Call): string => {
     ...(overage === "ALLOW_IF_AVAILABLE" ? [] : [overage]),
     ...(key === undefined ? [] : [`key K${key}`]),
     ...(run === undefined ? [] : [`run ${run}`]),
-    ...(broken === undefined ? [] : [`broken: ${broken}`])
+    ...(broken === undefined ? [] : [`broken: ${broken}`]),
+    ...(call.isInPool ? ["in the pool"] : []),
+    ...(call.inside === undefined ? [] : [`inside call ${call.inside}${call.isDetached ? ", detached" : ""}`]),
+    ...(call.onUnreachable === "fail" ? [] : ["onUnreachable allow"]),
+    ...(call.onRepeat === "refuse" ? [] : [`onRepeat ${call.onRepeat}`])
   ]
   return `(${form}, ends by ${ending}: ${options.join(", ")})`
 }
@@ -92,10 +138,10 @@ export const describe = (call: Call): string => {
 // forms
 // ---------------------------------------------------------------------------------------------------------------------
 
-const effectOf = (observation: Observation): Effect.Effect<unknown, unknown, Cycles.Cycles> => {
+const effectOf = (observation: Observation, book: Book): Effect.Effect<unknown, unknown, Cycles.Cycles> => {
   switch (observation.call.form) {
     case "effect":
-      return Cycles.withCycles(work(observation), {
+      return Cycles.withCycles(work(observation, innerCalls(book, observation)), {
         ...common(observation),
         onUnsettled: observation.call.onUnsettled,
         actual: (result) => {
@@ -128,9 +174,12 @@ export const workDied = new Error("the work died")
 export const workFailed = "the work failed"
 
 const common = (observation: Observation) => {
-  const { agent, broken, estimate, heartbeat, key, onCrash, onFailure, overage, settle, ttlMs } = observation.call
+  const { agent, broken, estimate, heartbeat, inside, key, onCrash, onFailure, onRepeat, onUnreachable, overage } =
+    observation.call
+  const { settle, ttlMs } = observation.call
   return {
-    action,
+    // Its name attributes events, if the call runs without a reservation.
+    action: key === undefined ? action : { ...action, name: `test:K${key}` },
     estimate: Amount.tokens(estimate),
     subject: { agent },
     ttl: ttlMs,
@@ -144,7 +193,9 @@ const common = (observation: Observation) => {
       if (broken === "onSettled throws") throw new Error("injected: onSettled")
       return broken === "onSettled hangs" ? Effect.never : Effect.void
     },
-    ...(key === undefined ? undefined : { idempotencyKey: `K${key}` })
+    onUnreachable,
+    nested: inside === undefined ? ("independent" as const) : ("join" as const),
+    ...(key === undefined ? undefined : { idempotencyKey: `K${key}`, onRepeat })
   }
 }
 
@@ -158,7 +209,7 @@ const elementCount = 4
 const stream = (observation: Observation) => {
   const { call } = observation
   const usage = Math.floor(call.actual / elementCount)
-  const began = Stream.drain(Stream.fromEffect(begin(observation)))
+  const began = Stream.drain(Stream.fromEffect(noteBegin(observation)))
   const elements = Stream.fromEffectRepeat(Effect.as(Effect.sleep(call.bodyMs / elementCount), usage)).pipe(
     Stream.take(elementCount)
   )
@@ -183,7 +234,7 @@ const byHand = (observation: Observation) =>
     Effect.gen(function* () {
       const { ending } = observation.call
       const reservation = yield* Cycles.reserve(common(observation))
-      const used = yield* Effect.provideService(work(observation), Reservation.Reservation, reservation)
+      const used = yield* Effect.provideService(work(observation, Effect.void), Reservation.Reservation, reservation)
       if (ending === "close") return undefined
       if (ending === "release") {
         observation.isReleasedByHand = true
@@ -201,7 +252,7 @@ const byHand = (observation: Observation) =>
 // the work
 // ---------------------------------------------------------------------------------------------------------------------
 
-const begin = (observation: Observation): Effect.Effect<void, never, Reservation.Reservation> =>
+const noteBegin = (observation: Observation): Effect.Effect<void, never, Reservation.Reservation> =>
   Effect.map(Reservation.Reservation, ({ id }) => {
     observation.reservationId = id
     observation.beganAtMs = observation.program.process.monotonicMs
@@ -215,7 +266,10 @@ const noteEnd = (observation: Observation, exit: Observation["work"]): Effect.Ef
   })
 
 /** The body: it records, waits, and ends as the plan says. */
-const work = (observation: Observation): Effect.Effect<number, string, Reservation.Reservation> => {
+const work = (
+  observation: Observation,
+  inner: Effect.Effect<void, never, Cycles.Cycles>
+): Effect.Effect<number, string, Reservation.Reservation | Cycles.Cycles> => {
   const { call } = observation
   const { process } = observation.program
   const record = Effect.suspend(() => {
@@ -239,9 +293,10 @@ const work = (observation: Observation): Effect.Effect<number, string, Reservati
     )
   })
   const body = Effect.gen(function* () {
-    yield* begin(observation)
+    yield* noteBegin(observation)
     yield* Effect.sleep(call.bodyMs / 2)
     if (call.records) yield* record
+    yield* inner
     yield* Effect.sleep(call.bodyMs / 2)
     if (call.ending === "late") yield* late
     yield* endOf(call)

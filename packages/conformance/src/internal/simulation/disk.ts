@@ -44,6 +44,10 @@ export class Disk {
   readonly promised = new Map<string, Promised>()
   /** The processes that may not have been able to open their journal. */
   readonly unopened = new Set<Process>()
+  /** The keys of the settlements whose records were written. */
+  readonly writtenKeys = new Set<string>()
+  /** Whether a write has met a fault or was slow. */
+  isDisturbed = false
   /** The number of outages of the disk in progress. */
   full = 0
   readonly name: string
@@ -104,6 +108,7 @@ export class Disk {
           openOf().delete(record.reservationId)
           const promise = this.promiseOf(record.reservationId)
           promise.decided.set(record.commitBody, amountOf(record))
+          this.writtenKeys.add(keyOf(record))
           promise.open = undefined
         }),
       remove: (record) =>
@@ -153,11 +158,17 @@ export class Disk {
       for (const record of records.values()) {
         this.records.set(identityOf(record), record)
         this.promiseOf(record.reservationId).decided.set(record.commitBody, amountOf(record))
+        this.writtenKeys.add(keyOf(record))
         count += 1
       }
       this.open.delete(owner)
     }
     return count
+  }
+
+  #disturb(id: string): void {
+    this.promiseOf(id).isDisturbed = true
+    this.isDisturbed = true
   }
 
   #undoable(undo: () => void): void {
@@ -188,7 +199,7 @@ export class Disk {
     const failure = Effect.fail(new JournalError({ operation, problem: "injected" }))
     if (fault !== undefined) {
       if (operation === "open") this.unopened.add(process)
-      if (id !== "") this.promiseOf(id).isDisturbed = true
+      if (id !== "") this.#disturb(id)
       this.#world.trace.add(this.#world.nowMs, process.name, `${operation} ${id}: ${fault}`)
     }
     // The operating system completes a write, or loses it, even if the process is killed meanwhile.
@@ -201,7 +212,7 @@ export class Disk {
         // A journal writes in the order of the calls.
         const atMs = Math.max(this.#world.nowMs + afterMs, this.#lastAtMs.get(process) ?? 0)
         this.#lastAtMs.set(process, atMs)
-        if (id !== "" && atMs - this.#world.nowMs > slowMs) this.promiseOf(id).isDisturbed = true
+        if (id !== "" && atMs - this.#world.nowMs > slowMs) this.#disturb(id)
         this.#world.at(
           atMs - this.#world.nowMs,
           () => {
@@ -262,6 +273,9 @@ const syncMs = 1_000
 
 /** Two records of one reservation with different commits are different spend. */
 const identityOf = ({ commitBody, reservationId }: JournalRecord): string => `${reservationId}\n${commitBody}`
+
+/** The key of the settlement of a record. */
+const keyOf = ({ commitBody }: JournalRecord): string => /"idempotency_key":"([^"]*)"/.exec(commitBody)?.[1] ?? ""
 
 /** The amount of a record. */
 export const amountOf = ({ commitBody }: JournalRecord): number =>

@@ -19,7 +19,7 @@ export interface Stage {
 /** Returns the violations. */
 export const leases = (stage: Stage): ReadonlyArray<string> => {
   const expired = new Set(stage.server.views().flatMap(({ id, status }) => (status === "EXPIRED" ? [id] : [])))
-  return [...lost(stage, expired), ...abandoned(stage, expired), ...repeated(stage.observations)]
+  return [...lost(stage, expired), ...abandoned(stage, expired), ...repeated(stage)]
 }
 
 /** The default of a tenant. */
@@ -97,13 +97,14 @@ const abandoned = ({ observations, requests, server }: Stage, expired: ReadonlyS
 }
 
 /** The body doesn't run again under a caller-supplied key after the server has confirmed its settlement. */
-const repeated = (observations: ReadonlyArray<Observation>): ReadonlyArray<string> =>
+const repeated = ({ observations, server }: Stage): ReadonlyArray<string> =>
   observations.flatMap((later) => {
     if (later.call.key === undefined || later.beganAtMs === undefined) return []
     const earlier = observations.find(
       (one) =>
         one.name === later.name &&
         one !== later &&
+        isProtected(one, later, server) &&
         one.returnedAtWorldMs < later.startedAtWorldMs &&
         one.settlements.some(({ _tag }) => _tag === "Committed" || _tag === "Recovered")
     )
@@ -111,3 +112,13 @@ const repeated = (observations: ReadonlyArray<Observation>): ReadonlyArray<strin
       ? []
       : [`call ${later.call.id} ran again under ${later.name}, which call ${earlier.call.id} has settled`]
   })
+
+/** Whether the settlement of a call prevents a later one: with `again`, only under the same reservation. */
+const isProtected = (earlier: Observation, later: Observation, server: Server): boolean => {
+  if (earlier.reservationId === undefined || later.reservationId === undefined) return false
+  const isFirst = server.callOf(earlier.reservationId) === earlier.name
+  if (earlier.reservationId === later.reservationId) return true
+  // The server knows a commit. It doesn't know that an event has charged a reservation that was released.
+  const isKnown = later.call.onRepeat === "refuse" || earlier.settlements.some(({ _tag }) => _tag === "Committed")
+  return isFirst && isKnown && later.call.onRepeat !== "again"
+}

@@ -40,6 +40,8 @@ export interface Observation {
   committed: number | undefined
   isReleasedByHand: boolean
   wasInterrupted: boolean
+  /** Whether its budget is a part of another reservation. */
+  isDrawn: boolean
   longestRecordMs: number
   /** Whether the process ran until nothing was left to do. */
   isSettledBeforeEnd: boolean
@@ -73,6 +75,7 @@ export const make = (call: Call, program: Program, name: string): Observation =>
   committed: undefined,
   isReleasedByHand: false,
   wasInterrupted: false,
+  isDrawn: false,
   longestRecordMs: 0,
   isSettledBeforeEnd: false,
   isDisturbed: false,

@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import { workDied, workFailed } from "./calls.ts"
+import { AlreadySettled } from "effect-cycles/CyclesError"
 import type { Observation } from "./observation.ts"
 import type { Plan } from "./plan.ts"
 import { timeoutMs } from "./program.ts"
@@ -38,6 +39,8 @@ const ofExit = (
   }
   if (call.form === "event" || got === "interrupted")
     return got === "interrupted" && !wasInterrupted ? ["the caller was interrupted by the client"] : []
+  if (beganAtMs === undefined && call.onRepeat !== "refuse" && mayRepeat(call, exit))
+    return [`onRepeat ${call.onRepeat} returns ${got}`]
   if (beganAtMs === undefined)
     return Exit.isSuccess(exit) || got.startsWith("died") ? [`the body didn't run, but the result is ${got}`] : []
   if (work === undefined) return [`the body began and never ended, but the caller got ${got}`]
@@ -63,6 +66,12 @@ const ofExit = (
   return got === body || isLost ? [] : [`the body ended by ${body}, but the caller gets ${got}`]
 }
 
+/** Whether a call that was refused could have made another reservation. */
+const mayRepeat = ({ onRepeat }: Observation["call"], exit: Exit.Exit<unknown, unknown>): boolean => {
+  const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+  return error instanceof AlreadySettled && (onRepeat === "again" || error.status === "RELEASED")
+}
+
 const describe = (exit: Exit.Exit<unknown, unknown>): string => {
   if (Exit.isSuccess(exit)) return "succeeded"
   const { cause } = exit
@@ -83,12 +92,20 @@ const ofTime = (observation: Observation, plan: Plan): ReadonlyArray<string> => 
   }
   const calls = 2 + (retryAfterMs > 0 ? 2 : 0) + (call.key === undefined ? 0 : 1) + (beganAtMs === undefined ? 1 : 0)
   const journal = (call.onCrash === "expire" ? 0 : journalMs) + (call.key === undefined ? 0 : 2 * journalMs)
-  check("the reserve", (beganAtMs ?? returnedAtMs) - startedAtMs, calls * timeoutMs + retryAfterMs + journal)
-  check("record", longestRecordMs, journalMs)
+  // A call in a pool may wait for a block in progress, for the next one, and for its own reservation.
+  const reserves = call.isInPool ? 3 : 1
+  check(
+    "the reserve",
+    (beganAtMs ?? returnedAtMs) - startedAtMs,
+    reserves * (calls * timeoutMs + retryAfterMs + journal)
+  )
+  // A write for a shared reservation begins when the one in progress has ended.
+  const writeMs = observation.isDrawn ? 2 * journalMs : journalMs
+  check("record", longestRecordMs, writeMs)
   // After the layer has begun to close, callers wait for all attempts.
   if (beganAtMs !== undefined && endedAtMs !== undefined && returnedAtMs < observation.program.closingAtMs) {
     const announced = call.broken === "onSettled hangs" ? timeoutMs : 0
-    const limits = { attempt: journalMs + timeoutMs, background: journalMs, wait: longestMs }
+    const limits = { attempt: writeMs + timeoutMs, background: writeMs, wait: longestMs }
     const isFree = call.onCrash === "expire" ? 0 : journalMs
     check("the settlement", returnedAtMs - endedAtMs, limits[call.settle] + announced + isFree)
   }

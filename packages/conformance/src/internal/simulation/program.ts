@@ -14,6 +14,7 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as Cycles from "effect-cycles/Cycles"
 import { retryPolicy } from "effect-cycles/CyclesConfig"
+import type { Pool } from "effect-cycles/Pool"
 import * as Run from "effect-cycles/Run"
 import { generator } from "../generator.ts"
 import type { Chaos } from "./chaos.ts"
@@ -46,6 +47,10 @@ export interface Program {
   context: Context.Context<Cycles.Cycles> | undefined
   readonly scope: Scope.Closeable
   readonly runs: ReadonlyArray<Run.Run | undefined>
+  /** Its pool; `undefined` if it has none, or if the first block was refused. */
+  pool: Pool | undefined
+  /** The names of its pool and of the runs that hold reservations. */
+  readonly lenders: ReadonlyArray<string>
   /** Its log messages. */
   readonly messages: Array<string>
   /** When its layer began to close, in milliseconds of its monotonic clock. */
@@ -86,12 +91,15 @@ export const start = (
   const name = `client ${index}${incarnation === 0 ? "" : `.${incarnation}`}`
   const process = new Process(world, name, client)
   const runs: Array<Run.Run | undefined> = []
+  const lenders: Array<string> = []
   const program: Program = {
     process,
     client: index,
     context: undefined,
     scope: Effect.runSyncWith(process.context)(Scope.make()),
     runs,
+    pool: undefined,
+    lenders,
     messages: [],
     closingAtMs: Number.POSITIVE_INFINITY,
     isClosed: false,
@@ -128,13 +136,34 @@ export const start = (
   )
   const build = Effect.gen(function* () {
     const built = yield* Layer.buildWithScope(layer, program.scope)
-    for (const { budget, parent, share } of client.runs) {
-      const parentRun = parent === undefined ? undefined : runs[parent]
-      const made = Run.make({ name: `run${runs.length}`, budget: Amount.tokens(budget), share }).pipe(
+    const lender = <A, E>(what: string, effect: Effect.Effect<A, E, Cycles.Cycles | Scope.Scope>) => {
+      const name = `${what}${index}.${incarnation}`
+      lenders.push(name)
+      return Effect.orElseSucceed(effect, () => undefined).pipe(
+        Effect.provideService(CurrentCall, { name, keys: 0 }),
         Effect.provideService(Scope.Scope, program.scope),
-        Effect.provideService(Run.CurrentRun, parentRun)
+        Effect.provide(built)
       )
-      runs.push(yield* Effect.catchTag(made, "BudgetExceeded", () => Effect.succeed(undefined)))
+    }
+    for (const { budget, hold, parent, share } of client.runs) {
+      const parentRun = parent === undefined ? undefined : runs[parent]
+      const made = Run.make({ name: `run${runs.length}`, budget: Amount.tokens(budget), share, hold })
+      runs.push(yield* lender(`H${runs.length}_`, Effect.provideService(made, Run.CurrentRun, parentRun)))
+    }
+    if (client.pool !== undefined) {
+      const { agent, durability, lowMark, maxAgeMs, size, ttlMs } = client.pool
+      program.pool = yield* lender(
+        "P",
+        Cycles.pool({
+          action: { kind: "llm.pool", name: "test:pool" },
+          size: Amount.tokens(size),
+          lowMark: Amount.tokens(lowMark),
+          maxAge: maxAgeMs,
+          ttl: ttlMs,
+          durability,
+          subject: { agent }
+        })
+      )
     }
     return built
   })

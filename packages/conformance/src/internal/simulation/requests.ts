@@ -40,6 +40,12 @@ export class Requests {
       if (key !== `${operation}-${of}`)
         this.#report(`the ${operation} of ${reservationId} has the key ${key}, not that of ${of}`)
     }
+    // Without a reservation, only the key identifies the record.
+    const isApart = operation === "event" && reservationId === undefined && /^(commit|late\d+)-/.test(key)
+    if (isApart && disk !== undefined && !disk.writtenKeys.has(key)) {
+      if (!disk.isDisturbed && !disk.unopened.has(process))
+        this.#report(`the event with the key ${key} was sent before its record was written`)
+    }
     const isSettlement = (operation === "commit" || operation === "event") && reservationId !== undefined
     if (isSettlement && disk !== undefined) {
       const promise = disk.promiseOf(reservationId)

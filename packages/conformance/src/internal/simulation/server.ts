@@ -70,6 +70,8 @@ export interface Charge {
   /** The amount that was charged. It is less if the budget was exhausted. */
   readonly charged: number
   readonly agent: string
+  /** The caller-supplied key in the action of an event. */
+  readonly owner: string | undefined
 }
 
 /** What is known about a reservation. */
@@ -77,6 +79,8 @@ export interface Reserved {
   readonly id: string
   readonly key: string
   readonly agent: string
+  /** The reserved amount. */
+  readonly amount: number
   /** When the lease was granted or extended last, and when it ends. */
   grantedAtMs: number
   endsAtMs: number
@@ -138,6 +142,7 @@ export const make = (world: World, machine: Process, report: (problem: string) =
           id,
           key,
           agent: /"agent":"([^"]*)"/.exec(body)?.[1] ?? "",
+          amount,
           grantedAtMs: world.nowMs,
           endsAtMs: leaseOf(text),
           isBlocked: false,
@@ -156,7 +161,7 @@ export const make = (world: World, machine: Process, report: (problem: string) =
       if (status === 200)
         record(
           charges,
-          { id: reservationId, kind: "commit", key, reservationId, actual: amount, charged, agent },
+          { id: reservationId, kind: "commit", key, reservationId, actual: amount, charged, agent, owner: undefined },
           report
         )
       else reservations.get(reservationId)?.refused.add(body)
@@ -164,7 +169,11 @@ export const make = (world: World, machine: Process, report: (problem: string) =
     if (operation === "event") {
       const id = /"event_id":"([^"]*)"/.exec(text)?.[1] ?? ""
       if (status === 201)
-        record(charges, { id, kind: "event", key, reservationId, actual: amount, charged, agent }, report)
+        record(
+          charges,
+          { id, kind: "event", key, reservationId, actual: amount, charged, agent, owner: ownerIn(body) },
+          report
+        )
       else refusedEvents.add(key)
     }
   }
@@ -235,3 +244,6 @@ const record = (charges: Map<string, Charge>, charge: Charge, report: (problem: 
   else if (before.actual !== charge.actual)
     report(`${charge.kind} ${charge.id} was charged twice: ${before.actual} and ${charge.actual}`)
 }
+
+/** The caller-supplied key in the action of an event, if its key doesn't show it. */
+export const ownerIn = (body: string): string | undefined => /"name":"test:(K\d+)"/.exec(body)?.[1]

@@ -121,7 +121,8 @@ class Stage {
     const { plan, world } = this
     const callers = new Set(plan.calls.map(({ client }) => client))
     for (const index of plan.clients.keys()) if (callers.has(index)) world.at(index * 10, () => this.#start(index))
-    for (const call of plan.calls) world.at(call.atMs, () => this.#call(call))
+    // A call inside another one is made by the body of that one.
+    for (const call of plan.calls) if (call.inside === undefined) world.at(call.atMs, () => this.#call(call))
     for (const incident of plan.incidents) world.at(incident.atMs, () => this.#happen(incident))
     const quietAtMs = plan.untilMs + afterMs
     world.at(quietAtMs, () => this.chaos.end())
@@ -137,7 +138,12 @@ class Stage {
     await this.#close()
     await this.#replay()
     const disturbed = new Set(Array.from(this.chaos.late, (identity) => /^net event (\S+)/.exec(identity)?.[1]))
-    for (const observation of this.observations) observation.isDisturbed = disturbed.has(observation.name)
+    for (const observation of this.observations) {
+      const { call, name, reservationId } = observation
+      observation.isDisturbed = disturbed.has(name)
+      observation.isDrawn =
+        call.key === undefined && reservationId !== undefined && this.server.callOf(reservationId) !== name
+    }
     Checks.all({
       plan,
       world,
@@ -199,7 +205,7 @@ class Stage {
       return
     }
     this.world.current = program.process
-    this.observations.push(Calls.start(this.world, program, call))
+    Calls.start({ world: this.world, calls: this.plan.calls, observations: this.observations }, program, call)
   }
 
   #kill(index: number, restartAfterMs: number): void {
@@ -289,10 +295,23 @@ class Stage {
     )
   }
 
+  #endOf(key: string): number {
+    for (const reservation of this.server.reservations.values())
+      if (reservation.key === key) return reservation.endsAtMs
+    return 0
+  }
+
   /** Checks that nothing is left to settle, and that the clients still work. */
   async #checkIdle(): Promise<void> {
     const { world } = this
-    const active = this.server.views().filter(({ status }) => status === "ACTIVE")
+    // Pools and runs keep their reservations until their program ends.
+    const isKept = (key: string): boolean =>
+      // The lease of a run is longer than the time after a kill.
+      (key.startsWith("H") && this.#endOf(key) > world.nowMs) ||
+      this.#open.some((one) => one.lenders.some((name) => key === name || key.startsWith(`${name}.`)))
+    const active = this.server
+      .views()
+      .filter(({ idempotencyKey, status }) => status === "ACTIVE" && !isKept(idempotencyKey))
     for (const { id, idempotencyKey } of active.slice(0, 3))
       this.report(`reservation ${id} of ${idempotencyKey} outlives its lease`)
     for (const program of this.#open) {
