@@ -284,6 +284,18 @@ describe("shadow mode", () => {
     }).pipe(Effect.provide(shadow()), withOwnMetrics)
   )
 
+  it.effect("runs a guard that rejects the guard around it, and warns of it", () =>
+    Effect.gen(function* () {
+      const inner = Cycles.withCycles(Effect.succeed(1), { action, estimate: tokens(10), nested: "reject" })
+      const call = Cycles.withCycles(inner, { action, estimate: tokens(10) })
+      const warnings = yield* warningsOf(Effect.map(call, (result) => expect(result).toBe(1)))
+      expect(warnings).toHaveLength(1)
+      expect(warnings[0]).toContain("nested")
+      expect(yield* counters).toEqual({ unchecked: 1 })
+      expect(yield* operations).toEqual(["reserve"])
+    }).pipe(Effect.provide(shadow()), withOwnMetrics)
+  )
+
   it.effect("runs a call with invalid options, and warns of it", () =>
     Effect.gen(function* () {
       const call = Cycles.withCycles(Effect.succeed(1), {

@@ -97,20 +97,25 @@ const joinable = (outer: Handle | undefined, { estimate }: Prepared): Handle | u
 const isDryRun = ({ source }: Handle): boolean => source._tag === "Unreserved" && source.reason === "dry run"
 
 /** The denial of a guard with `nested: "reject"`, and the log of one that reserves beside the guard around it. */
-export const refusal = ({ policies }: Prepared, { outer, pool }: Place): Effect.Effect<void, InvalidRequest> => {
-  if (outer === undefined || policies.nested === "join") return Effect.void
-  const where = `inside ${nameOf(outer.prepared)}`
-  return policies.nested === "reject"
-    ? Effect.fail(
-        new InvalidRequest({
-          operation: "reserve",
-          fields: [{ field: "nested", expected: "no guard around this one", actual: where }]
-        })
-      )
-    : pool !== undefined
-      ? Effect.void
-      : Log.debug(`A guard ${where} makes its own reservation; nested: "join" would draw on the outer one`)
+export const refusal = (prepared: Prepared, { outer, pool }: Place): Effect.Effect<void, InvalidRequest> => {
+  if (outer === undefined || prepared.policies.nested === "join") return Effect.void
+  const rejected = rejection(prepared, outer)
+  if (rejected !== undefined) return Effect.fail(rejected)
+  return pool !== undefined
+    ? Effect.void
+    : Log.debug(`A guard ${insideOf(outer)} makes its own reservation; nested: "join" would draw on the outer one`)
 }
+
+/** The error of a guard with `nested: "reject"` that is inside another one. */
+export const rejection = ({ policies }: Prepared, outer: Handle | undefined): InvalidRequest | undefined =>
+  policies.nested !== "reject" || outer === undefined
+    ? undefined
+    : new InvalidRequest({
+        operation: "reserve",
+        fields: [{ field: "nested", expected: "no guard around this one", actual: insideOf(outer) }]
+      })
+
+const insideOf = (outer: Handle): string => `inside ${nameOf(outer.prepared)}`
 
 // ---------------------------------------------------------------------------------------------------------------------
 // draw

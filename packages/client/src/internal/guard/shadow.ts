@@ -64,9 +64,10 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
     Effect.gen(function* () {
       const place = Nested.placeInShadow(yield* Effect.context<never>(), prepared)
       const joined = join(prepared, place.guard)
+      const invalid = prepared.invalid ?? Nested.rejection(prepared, place.outer)
       const handle =
         joined === undefined
-          ? yield* asked(restore, prepared)
+          ? yield* asked(restore, invalid === undefined ? prepared : { ...prepared, invalid })
           : handleOf(prepared, undefined, joined, yield* Clock.Clock)
       handle.outer = place.outer
       handle.within = place.guard
