@@ -1,5 +1,6 @@
 /**
- * Journals on a real disk: deleted while they are open, broken at start, closed while a body still runs, killed processes.
+ * Journals on a real disk: deleted while they are open, broken at start, closed while a body still runs, killed
+ * processes.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
@@ -8,12 +9,12 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Cycles, CyclesConfig, SettlementJournal } from "effect-cycles"
 import { JournalFiles, JournalSqlite } from "effect-cycles/node"
+import { runKilled } from "../node/killed.ts"
 import { owner, record } from "../node/records.ts"
 import { temporaryFolder } from "../node/support.ts"
 import { serveBridged } from "../support/bridge.ts"
@@ -24,8 +25,6 @@ import { settlementOf } from "../support/settled.ts"
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
 const options = { action, estimate: tokens(100), actual: tokens(42) }
-
-const settleAndDie = join(import.meta.dirname, "../node/settleAndDie.ts")
 
 const lost = Fault.requestLost
 
@@ -72,8 +71,8 @@ const kinds = [
 ] as const
 
 /**
- * Lets five minutes of virtual time pass, waits until the journal has a record, and counts its records. The client writes
- * to the disk in the background without an event to wait for, so this polls.
+ * Lets five minutes of virtual time pass, waits until the journal has a record, and counts its records. The client
+ * writes to the disk in the background without an event to wait for, so this polls.
  */
 const recorded = (journal: OnDisk) =>
   Effect.gen(function* () {
@@ -187,9 +186,7 @@ describe("process killed right after background settlements", () => {
             const { apiKey, test, url } = yield* serveBridged
             yield* test.always("commit", Fault.noResponse)
             const folder = temporaryFolder()
-            const child = spawn(process.execPath, [settleAndDie, url, apiKey, join(folder, file)], { stdio: "ignore" })
-            yield* Effect.promise(() => new Promise((resolve) => child.once("exit", resolve)))
-            expect(child.signalCode).toBe("SIGKILL")
+            yield* runKilled("settleAndDie.ts", url, apiKey, join(folder, file))
             expect(yield* make(name === "files" ? join(folder, file) : folder).count).toBe(50)
           })
         ),

@@ -5,7 +5,7 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { SettlementJournal } from "effect-cycles"
 import { JournalFiles } from "effect-cycles/node"
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import {
   mkdirSync,
@@ -24,6 +24,7 @@ import { vi } from "vitest"
 import { fingerprint } from "../../src/internal/config/fingerprint.ts"
 import { durableSuite, pendingIds, using } from "../suites/durableSuite.ts"
 import { journalSuite } from "../suites/journalSuite.ts"
+import { runKilled } from "./killed.ts"
 import { owner, record } from "./records.ts"
 import { temporaryFolder } from "./support.ts"
 
@@ -290,8 +291,7 @@ describe("JournalFiles", () => {
   it.live("keeps a record after kill -9, as soon as put has returned", () =>
     Effect.gen(function* () {
       const folder = temporaryFolder()
-      const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), folder])
-      expect(child.signal).toBe("SIGKILL")
+      yield* runKilled("putAndDie.ts", folder)
       expect(yield* using(files(folder), pendingIds)).toEqual(["from-the-child"])
     })
   )

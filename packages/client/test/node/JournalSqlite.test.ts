@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { JournalSqlite } from "effect-cycles/node"
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFileSync } from "node:child_process"
 import {
   chmodSync,
   existsSync,
@@ -21,6 +21,7 @@ import { DatabaseSync } from "node:sqlite"
 import { vi } from "vitest"
 import { durableSuite, pendingIds, using } from "../suites/durableSuite.ts"
 import { journalSuite } from "../suites/journalSuite.ts"
+import { runKilled } from "./killed.ts"
 import { record } from "./records.ts"
 import { temporaryFolder } from "./support.ts"
 
@@ -63,8 +64,7 @@ describe("JournalSqlite", () => {
   it.live("keeps a record after kill -9, as soon as put has returned", () =>
     Effect.gen(function* () {
       const filename = join(temporaryFolder(), "journal.sqlite")
-      const child = spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), filename])
-      expect(child.signal).toBe("SIGKILL")
+      yield* runKilled("putAndDie.ts", filename)
       expect(yield* found(filename)).toEqual(["from-the-child"])
     })
   )
@@ -310,7 +310,7 @@ describe("JournalSqlite", () => {
       const seen = yield* using(sqlite(filename), (journal) =>
         Effect.gen(function* () {
           yield* journal.put(record("r1"))
-          spawnSync(process.execPath, [join(import.meta.dirname, "putAndDie.ts"), filename])
+          yield* runKilled("putAndDie.ts", filename)
           yield* journal.put(record("r2"))
           return yield* pendingIds(journal)
         })

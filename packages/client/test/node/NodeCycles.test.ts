@@ -114,7 +114,8 @@ describe("NodeCycles", () => {
           started: false,
           error: `ApiError: ${server.url}/v1/reservations refused the reserve with 404; the response is an HTML page: is the base URL ${server.url} right?`
         })
-        // A status without a code proves nothing: the request is retried, and then repeated to release a possible reservation.
+        // A status without a code proves nothing: the request is retried, and then repeated to release a possible
+        // reservation.
         expect(server.requests.slice(0, 2)).toEqual(["POST /v1/reservations", "POST /v1/reservations"])
       })
     )

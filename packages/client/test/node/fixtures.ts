@@ -1,6 +1,6 @@
 /**
- * Journals in format 1, as the client wrote them at commit be4c4f4: for two owners each, three pending records and a dead
- * letter.
+ * Journals in format 1, as the client wrote them at commit be4c4f4: for two owners each, three pending records and a
+ * dead letter.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"

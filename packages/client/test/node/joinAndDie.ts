@@ -1,6 +1,6 @@
 /**
- * Kills itself while guards that draw on one reservation have spent 40 and recorded 30 more. Its arguments: the base URL, the key,
- * the journal, and the reservation: that of a `run`, or that of a `guard`.
+ * Kills itself while guards that draw on one reservation have spent 40 and recorded 30 more. Its arguments: the base
+ * URL, the key, the journal, and the reservation: that of a `run`, or that of a `guard`.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"

@@ -1,7 +1,7 @@
 /**
- * Makes calls in a pool, 16 at a time, and kills itself after some of them have returned. Standard output has the cost of each
- * call, `began` before its body ends and `returned` after its guard has returned. Its arguments: the base URL, the key, the
- * journal, the durability, and the number of calls.
+ * Makes calls in a pool, 16 at a time, and kills itself after some of them have returned. Standard output has the cost
+ * of each call, `began` before its body ends and `returned` after its guard has returned. Its arguments: the base URL,
+ * the key, the journal, the durability, and the number of calls.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"

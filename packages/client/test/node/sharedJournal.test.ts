@@ -1,6 +1,6 @@
 /**
- * Two client layers of one process on one journal, each with a tree of runs, while requests fail and one of the layers is torn
- * down in the middle of its calls. The disk is real, and time is virtual.
+ * Two client layers of one process on one journal, each with a tree of runs, while requests fail and one of the layers
+ * is torn down in the middle of its calls. The disk is real, and time is virtual.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest } from "@effect-cycles/testing"
@@ -201,7 +201,7 @@ const law = (name: string, makeTarget: () => string) =>
       }).pipe(
         Effect.provide(
           CyclesTest.layerServer({ budgets: [{ unit: "TOKENS", allocated: 1_000_000 }] }).pipe(
-            // A slow disk isn't a forgotten clock.
+            // TestClock warns if it is not adjusted for some time, which a slow disk can cause.
             Layer.provideMerge(TestClock.layer({ warningDelay: "1 hour" }))
           )
         )

@@ -1,6 +1,6 @@
 /**
- * Runs a call while the server is away, and kills itself: `after` the guard has returned, or `during` the body, when its spend is
- * recorded. Its arguments: the base URL, the key, the journal, and the time.
+ * Runs a call while the server is away, and kills itself: `after` the guard has returned, or `during` the body, when
+ * its spend is recorded. Its arguments: the base URL, the key, the journal, and the time.
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
