@@ -166,7 +166,7 @@ describe("Pool", () => {
       }).pipe(Effect.provide(rich()))
     )
 
-    it.effect("calls with the subject of the pool, however they get it", () =>
+    it.effect("calls with the subject of the pool, from withSubject or from an option", () =>
       Effect.gen(function* () {
         yield* pooled(
           Effect.all([
@@ -346,7 +346,7 @@ describe("Pool", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("settles a block that isn't drawn on any more when the pool closes, even if a call is open", () =>
+    it.effect("settles a replaced block when the pool closes, even if a call is open", () =>
       Effect.gen(function* () {
         const latch = yield* Deferred.make<void>()
         const fiber = yield* pooled(

@@ -212,7 +212,7 @@ describe("RunLimits", () => {
           Cycles.withBudget([], { limits: { repeats: limit } })
         )
 
-      it.effect("sees the same parameters whatever the order of their keys, also between other calls", () =>
+      it.effect("counts calls with the same parameters in any order of keys, also between other calls", () =>
         Effect.gen(function* () {
           const a = { to: "x", deep: [{ b: 1, a: undefined, c: 2 }] }
           const same = { deep: [{ c: 2, b: 1 }], to: "x" }
@@ -248,7 +248,7 @@ describe("RunLimits", () => {
         })
       )
 
-      it.effect("admits parameters that have no JSON", () =>
+      it.effect("admits parameters that can't be encoded as JSON", () =>
         Effect.gen(function* () {
           const cyclic: Record<string, unknown> = {}
           cyclic.self = cyclic

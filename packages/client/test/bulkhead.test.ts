@@ -104,7 +104,8 @@ describe("bulkhead", () => {
         const free = size - inFlight.length
         for (const priority of new Set(waiting.map((one) => one.priority))) {
           const reserved = others(priority).reduce((sum, other) => sum + Math.max(0, guaranteed - count(other)), 0)
-          // If a call waits although a slot is free, the slot is reserved for another priority. An extension can use any slot.
+          // If a call waits although a slot is free, the slot is reserved for another priority. An extension can use any
+          // slot.
           expect(free).toBeLessThanOrEqual(priority === "lease" || count(priority) < guaranteed ? 0 : reserved)
         }
       }

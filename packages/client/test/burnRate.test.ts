@@ -21,7 +21,7 @@ const millis = (exhaustedIn: Option.Option<Duration.Duration>) =>
   Option.getOrUndefined(Option.map(exhaustedIn, Duration.toMillis))
 
 describe("Run.burnRate", () => {
-  it.effect("compares a wild minute of 11,000 with calm ones of 1,000, which the minute isn't part of", () =>
+  it.effect("compares a minute of 11,000 with a baseline of 1,000 that excludes this minute", () =>
     Effect.gen(function* () {
       const run = yield* Run.make({ budget: tokens(42_000) })
       yield* Run.within(spendFor(9, 100), run)

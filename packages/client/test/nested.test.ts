@@ -55,7 +55,7 @@ const collected = () => {
 
 describe("nested guards", () => {
   describe("independent", () => {
-    it.effect("makes a reservation of its own, and logs at level debug that it is inside another guard", () =>
+    it.effect("makes its own reservation, and logs at level debug that it is inside another guard", () =>
       Effect.gen(function* () {
         const logged: Array<string> = []
         const logger = Logger.make(({ logLevel, message }) => {
@@ -101,7 +101,7 @@ describe("nested guards", () => {
   })
 
   describe("join", () => {
-    it.effect("sends nothing of its own: the outer guard commits the total of everything inside", () =>
+    it.effect("sends no requests: the outer guard commits the total of everything inside", () =>
       Effect.gen(function* () {
         const { onSettled, settlements } = collected()
         yield* outer(inner({ onSettled }), { actual: tokens(90), onSettled })
@@ -145,7 +145,7 @@ describe("nested guards", () => {
       }).pipe(Effect.provide(live()))
     )
 
-    it.effect("reserves on its own without room: the outer guard commits its total without that", () =>
+    it.effect("makes its own reservation if it doesn't fit, and the outer guard commits its total without that", () =>
       Effect.gen(function* () {
         const big = inner({ estimate: tokens(501) })
         yield* outer(big, { actual: tokens(90) })
@@ -175,7 +175,7 @@ describe("nested guards", () => {
     )
 
     it.effect(
-      "reserves on its own in another unit, in and around a dry run, and after the outer guard was settled",
+      "makes its own reservation in another unit, in and around a dry run, and after the outer guard was settled",
       () =>
         Effect.gen(function* () {
           const credits = Cycles.withCycles(Effect.void, { action, estimate: Amount.credits(10), nested: "join" })
@@ -430,7 +430,7 @@ describe("nested guards", () => {
       }).pipe(Effect.provide(rich()))
     )
 
-    it.effect("reserves on its own after the lease of the outer guard was lost", () =>
+    it.effect("makes its own reservation after the lease of the outer guard was lost", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("extend", Fault.error(410, "RESERVATION_EXPIRED"))
         const fiber = yield* Effect.forkChild(

@@ -1,6 +1,6 @@
 /**
- * Random trees of runs, with and without reservations of their own, and random trees of guards in them that join or
- * don't, end in any way, outlive their outer guards, and cost more than their estimates.
+ * Random trees of runs, with and without `hold`, and random trees of guards in them that join or don't, end in any way,
+ * outlive their outer guards, and cost more than their estimates.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { expect, it } from "@effect/vitest"
@@ -149,7 +149,8 @@ it.effect.prop(
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
-      // An outer guard adds its own spend to the drawn one, so only guards without inner ones stay within their estimates.
+      // An outer guard adds its own spend to the drawn spend, so only guards without inner ones stay within their
+      // estimates.
       const calls = story.calls.map((call) => ({ ...call, guards: call.guards.slice(0, 1) }))
       yield* play({ ...story, calls }, 100, (root) => {
         for (const { budgets } of all(root)) {

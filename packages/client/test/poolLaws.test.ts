@@ -156,7 +156,7 @@ it.effect.prop(
   "the costs of ended calls and the estimates of open calls never exceed the spent and reserved amount",
   { program: Program },
   ({ program }) =>
-    // A call that outlives the pool isn't reserved any more.
+    // A call that outlives the pool is no longer reserved.
     play({ ...program, closesAtMs: program.closesAtMs + 800 }, true, ({ ended, open }, pool) =>
       Effect.gen(function* () {
         const book = yield* books

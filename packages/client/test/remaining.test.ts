@@ -31,7 +31,7 @@ describe("denial", () => {
     ["reserve", false],
     ["dry run", true]
   ] as const)(
-    "of a %s contains the amount left in its unit, and the scope of its subject that has least left",
+    "of a %s contains the amount left in its unit, and the scope of its subject with the least left",
     ([, dryRun]) =>
       Effect.gen(function* () {
         const error = yield* reserve(dryRun)

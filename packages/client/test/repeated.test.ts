@@ -1,6 +1,6 @@
 /**
- * Guards whose caller-supplied key has been used by an earlier run of the job: what `onRepeat` reserves, and that no spend is
- * lost or charged twice.
+ * Guards whose caller-supplied key has been used by an earlier run of the job: what `onRepeat` reserves, and that no
+ * spend is lost or charged twice.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
@@ -97,7 +97,7 @@ describe("onRepeat", () => {
     }).pipe(Effect.provide(live()))
   )
 
-  it.effect("continues under an open reservation, whatever onRepeat says", () =>
+  it.effect("continues under an open reservation with any onRepeat", () =>
     Effect.scoped(
       Effect.gen(function* () {
         yield* interrupted("ifReleased")

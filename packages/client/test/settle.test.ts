@@ -1,5 +1,6 @@
 /**
- * Edge cases of settlement: one millisecond on each side of each timeout, and the charge for every way in which a body ends.
+ * Edge cases of settlement: one millisecond on each side of each timeout, and the charge for every way in which a body
+ * ends.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"

@@ -1,6 +1,6 @@
 /**
- * Error pages of proxies: a status without an error code proves nothing about the request. The outcome stays ambiguous until a
- * response has a code.
+ * Error pages of proxies: a status without an error code proves nothing about the request. The outcome stays ambiguous
+ * until a response has a code.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"

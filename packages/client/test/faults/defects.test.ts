@@ -1,6 +1,6 @@
 /**
- * Tracers, loggers, metrics and journals that throw, die or hang: the outcome of the body stays the same, and the spend is
- * settled.
+ * Tracers, loggers, metrics and journals that throw, die or hang: the outcome of the body stays the same, and the spend
+ * is settled.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"

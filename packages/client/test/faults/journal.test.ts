@@ -185,7 +185,7 @@ describe("settle: background", () => {
 })
 
 describe("journal that can't be opened", () => {
-  /** Makes the server unreachable until the attempts are used up. Asserts that the spend is in the ledger long after that. */
+  /** Makes the server unreachable until the attempts are used up, and asserts that the ledger has the spend later. */
   const spendSurvives = (journal: FaultyJournal) =>
     Effect.gen(function* () {
       yield* CyclesTest.always("commit", lost)

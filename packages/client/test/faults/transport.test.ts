@@ -1,5 +1,6 @@
 /**
- * The connection: a response to a repeated request proves nothing about the first one, and too large responses are refused.
+ * The connection: a response to a repeated request proves nothing about the first one, and too large responses are
+ * refused.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"

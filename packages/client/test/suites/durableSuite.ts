@@ -1,6 +1,6 @@
 /**
- * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped, and
- * records of an older client.
+ * The contract of journals on disk, beyond that of all journals: open records of processes that are killed or stopped,
+ * and records of an older client.
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

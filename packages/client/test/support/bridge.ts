@@ -1,5 +1,6 @@
 /**
- * The embedded server on a port of the loopback interface, for tests of real connections. `CyclesTest` injects its faults.
+ * The embedded server on a port of the loopback interface, for tests of real connections. `CyclesTest` injects its
+ * faults.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest } from "@effect-cycles/testing"

@@ -23,7 +23,7 @@ export const noJournal: SettlementJournal.Journal = {
   adoptOpen: Effect.succeed(0)
 }
 
-/** Reserves 100 tokens without the client, and returns the record of a commit of 42 that an earlier process left behind. */
+/** Reserves 100 tokens without the client. Returns the record of a commit of 42 that an earlier process left behind. */
 export const leaveRecord = (changes?: Partial<SettlementJournal.JournalRecord>, ttlMs = 86_400_000) =>
   Effect.gen(function* () {
     const { apiKey, baseUrl, handle, tenant } = yield* CyclesServer.CyclesServer

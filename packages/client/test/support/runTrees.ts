@@ -1,6 +1,6 @@
 /**
- * Random trees of runs with random programs in them: calls that succeed, fail, die, hang and are interrupted, over a server
- * with faults.
+ * Random trees of runs with random programs in them: calls that succeed, fail, die, hang and are interrupted, over a
+ * server with faults.
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { expect } from "@effect/vitest"

@@ -1,6 +1,6 @@
 /**
- * Guarded activities on the memory engine: each is charged once across replays, and a replay uses up the budget of the run
- * as the first life did.
+ * Guarded activities on the memory engine: each is charged once across replays, and a replay uses up the budget of the
+ * run as the first life did.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
