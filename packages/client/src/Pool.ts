@@ -242,7 +242,7 @@ export const make = <U extends Amount.Unit>(
       gracePeriod: options.gracePeriod,
       overagePolicy: options.overagePolicy,
       maxRetryAfter: options.maxRetryAfter,
-      // The lease of a block is watched, and a call that has drawn on it obeys its own policy.
+      // With `cancel`, the loss of the lease can be awaited. A call that has drawn on the block follows its own policy.
       heartbeat: "cancel",
       onFailure: "partial",
       onCrash: "recorded",
@@ -250,8 +250,6 @@ export const make = <U extends Amount.Unit>(
       settle: "attempt",
       isRunHold: true
     }
-    // Finalizers run in reverse order: no call draws any more, then the fibers of the pool end, then it is settled.
-    const lost = new WeakMap<Block, Effect.Effect<void>>()
     const reserve = Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
@@ -264,11 +262,10 @@ export const make = <U extends Amount.Unit>(
           yield* Scope.close(scope, Exit.void)
           return undefined
         }
-        const block = new Block(handle, scope, durability, (idle) => state.settleIfRetired(idle))
-        lost.set(block, Effect.ignore(reservation.untilLost))
-        return block
+        return new Block(handle, scope, durability, (idle) => state.settleIfRetired(idle))
       })
     )
+    // Finalizers run in reverse order: draws end first, then the fibers of the pool, and then its blocks are settled.
     yield* Effect.addFinalizer(() => state.settle)
     const start = yield* FiberSet.makeRuntime()
     const state = new State({
@@ -277,7 +274,6 @@ export const make = <U extends Amount.Unit>(
       maxAgeMs,
       clock,
       reserve,
-      untilLost: (block) => lost.get(block) ?? Effect.never,
       start: (effect) => start(effect)
     })
     yield* Effect.addFinalizer(() => Effect.sync(() => state.end()))

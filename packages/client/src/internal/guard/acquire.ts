@@ -19,6 +19,7 @@ import type { Engine } from "../reservation/engine.ts"
 import { Handle } from "../reservation/handle.ts"
 import { unreserved } from "../reservation/source.ts"
 import type { Prepared } from "../reservation/options.ts"
+import type { Restore } from "../run/waiting.ts"
 import * as Metrics from "../runtime/metrics.ts"
 import * as Retry from "../runtime/retry.ts"
 import { writeOpen } from "../settlement/settle.ts"
@@ -31,12 +32,9 @@ import type { Response } from "./request.ts"
 import { send, withoutId } from "./request.ts"
 import * as Unreachable from "./unreachable.ts"
 
-/** Restores the interruptibility of the caller. */
-export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
 /**
- * Reserves and starts the heartbeat, also under the next key if `onRepeat` says so. The caller makes it uninterruptible; only the wait for the server is
- * interruptible.
+ * Reserves and starts the heartbeat. If the reservation is settled already and `onRepeat` allows it, reserves under the
+ * next key. The caller makes it uninterruptible; only the wait for the server is interruptible.
  */
 export const acquire = (
   engine: Engine,
@@ -128,7 +126,10 @@ const reserve = (
   })
 }
 
-/** Draws on the pool or on the reservation of the run, the nearer one first. Without both, or without room, runs `otherwise`. */
+/**
+ * Draws on the pool or on the reservation of the run, the nearer one first. If there is neither, or no room, runs
+ * `otherwise`.
+ */
 const drawing = <E>(
   restore: Restore,
   prepared: Prepared,
@@ -172,7 +173,10 @@ const repeat = (engine: Engine, prepared: Prepared): Effect.Effect<Response, Cyc
     return send(engine, prepared, "caller")
   })
 
-/** Fails with the error of the attempts, or with `Unreachable`. If one of them may have taken effect, releases the reservation in the background. */
+/**
+ * Fails with the error of the attempts, or with `Unreachable`. If one of them may have taken effect, releases the
+ * reservation in the background.
+ */
 const refused = (
   engine: Engine,
   prepared: Prepared,

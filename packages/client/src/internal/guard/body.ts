@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { LeaseLost } from "../../Heartbeat.ts"
-import type { Restore } from "./acquire.ts"
+import type { Restore } from "../run/waiting.ts"
 
 /**
  * Runs the body of a guard and returns its exit. The caller makes it uninterruptible; `restore` makes the wait

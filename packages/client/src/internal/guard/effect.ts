@@ -21,6 +21,7 @@ import type { Handle } from "../reservation/handle.ts"
 import type { LeaseOptions } from "../reservation/options.ts"
 import { prepare } from "../reservation/options.ts"
 import { defectOf, tooDeep, viewOf } from "../reservation/view.ts"
+import type { Restore } from "../run/waiting.ts"
 import * as Log from "../runtime/log.ts"
 import * as Plan from "../settlement/plan.ts"
 import { hooksOf, settle } from "../settlement/settle.ts"
@@ -94,7 +95,7 @@ const isFunction = <A, Args extends ReadonlyArray<unknown>>(
 
 const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
   engine: Engine,
-  restore: <A1, E1, R1>(effect: Effect.Effect<A1, E1, R1>) => Effect.Effect<A1, E1, R1>,
+  restore: Restore,
   handle: Handle,
   options: Options<A, Args, R>,
   exit: Exit.Exit<A, E>

@@ -10,7 +10,7 @@ import type { Handle } from "../reservation/handle.ts"
 import type { OnSettled } from "../reservation/options.ts"
 import { exitWithin } from "../runtime/bounded.ts"
 import * as Log from "../runtime/log.ts"
-import type { Restore } from "./acquire.ts"
+import type { Restore } from "../run/waiting.ts"
 
 /** Runs `onSettled`, if it is given and hasn't run yet. */
 export const announce = <R>(

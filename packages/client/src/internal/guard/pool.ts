@@ -2,8 +2,8 @@
  * A pool: reservations of a fixed size, the blocks, that calls draw on one after the other.
  *
  * Calls draw on the oldest block with room. The next block is reserved in the background when the newest one reaches the
- * low mark, and at the latest when a call has no room. A block that isn't drawn on any more is settled when its last call
- * ends.
+ * low mark, and at the latest when a call has no room. A retired block, which no new call draws on, is settled when its
+ * last call ends.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -18,6 +18,7 @@ import { nowMs } from "../config/time.ts"
 import type { Engine } from "../reservation/engine.ts"
 import type { Handle } from "../reservation/handle.ts"
 import type { Prepared } from "../reservation/options.ts"
+import type { Restore } from "../run/waiting.ts"
 import type { Block } from "./poolBlock.ts"
 import type { Lender } from "./poolPlace.ts"
 
@@ -33,8 +34,6 @@ export interface Parts {
   readonly clock: Clock.Clock
   /** Reserves a block. Returns nothing if there is no reservation to draw on, as in shadow mode. */
   readonly reserve: Effect.Effect<Block | undefined, CyclesError>
-  /** Completes when the lease of a block is lost. */
-  readonly untilLost: (block: Block) => Effect.Effect<void>
   /** Starts an effect in the scope and the context of the pool. */
   readonly start: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 }
@@ -56,7 +55,7 @@ export class State implements Lender {
   readonly counts: Counts = { calls: 0, blocks: 0, refused: 0 }
   /** The blocks that calls draw on, oldest first. */
   #lending: ReadonlyArray<Block> = []
-  /** The blocks that aren't drawn on any more, and aren't settled yet. */
+  /** The blocks that no new call draws on, and that aren't settled yet. */
   readonly #retired = new Set<Block>()
   /** The reserve in progress. Returns whether there is a new block. */
   #renewal: Deferred.Deferred<boolean, CyclesError> | undefined = undefined
@@ -93,7 +92,7 @@ export class State implements Lender {
 
   draw<E>(
     prepared: Prepared,
-    restore: <A, E1, R>(effect: Effect.Effect<A, E1, R>) => Effect.Effect<A, E1, R>,
+    restore: Restore,
     otherwise: Effect.Effect<Handle, E>
   ): Effect.Effect<Handle, E | CyclesError> {
     return Effect.withFiber((fiber): Effect.Effect<Handle, E | CyclesError> => {
@@ -113,7 +112,7 @@ export class State implements Lender {
     })
   }
 
-  /** Draws on the oldest block with room. Older blocks than that have no room for usual calls, and are retired. */
+  /** Draws on the oldest block with room, and retires the blocks before it, which have no room for a usual call. */
   #grant(prepared: Prepared, fiber: Fiber.Fiber<unknown, unknown>): Handle | undefined {
     const lending = this.#lending
     for (let i = 0; i < lending.length; i++) {
@@ -177,16 +176,16 @@ export class State implements Lender {
       return
     }
     this.#lending = [...this.#lending, block]
-    const { maxAgeMs, start, untilLost } = this.#parts
+    const { maxAgeMs, start } = this.#parts
     block.watcher = start(
       Effect.flatMap(
-        Effect.raceFirst(Effect.as(Effect.sleep(maxAgeMs), false), Effect.as(untilLost(block), true)),
+        Effect.raceFirst(Effect.as(Effect.sleep(maxAgeMs), false), Effect.as(block.untilLost, true)),
         (isLost) => this.#aged(block, isLost)
       )
     )
   }
 
-  /** A block has reached its age. If it was used, the next one is reserved first, so that no call has to wait. */
+  /** A block has reached `maxAge`, or its lease is lost. After `maxAge`, if it was used, the next one is reserved first, so that no call has to wait. */
   #aged(block: Block, isLost: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
       const isLast = this.#lending.length === 1 && this.#lending[0] === block
@@ -201,7 +200,7 @@ export class State implements Lender {
     })
   }
 
-  /** No call draws on the block any more. It is settled when its open calls have ended. */
+  /** Stops further draws on the block. It is settled when its open calls have ended. */
   #retire(block: Block): void {
     if (!this.#lending.includes(block)) return
     this.#lending = this.#lending.filter((other) => other !== block)
@@ -224,7 +223,7 @@ export class State implements Lender {
   // the end
   // -------------------------------------------------------------------------------------------------------------------
 
-  /** No call draws on the pool any more. */
+  /** Stops further draws on the pool. */
   end(): void {
     this.#isClosed = true
   }

@@ -49,13 +49,18 @@ export class Block {
 
   /** Whether no call is open. */
   get isIdle(): boolean {
-    for (const _ of this.handle.shared.open) return false
-    return true
+    return this.handle.shared.open.size === 0
   }
 
   /** Whether a call has drawn on the block. */
   get isUsed(): boolean {
     return !this.isIdle || this.handle.shared.lines.size > 0
+  }
+
+  /** Completes when the lease is lost. */
+  get untilLost(): Effect.Effect<void> {
+    const { onLost } = this.handle
+    return onLost === undefined ? Effect.never : Effect.asVoid(Deferred.await(onLost))
   }
 
   /** Draws the estimate of a call. Returns nothing if there is no room. */

@@ -1,4 +1,7 @@
-/** The pools around a call. Guards reach a pool only through this reference, so a program without pools contains none. */
+/**
+ * The pools around a call. Guards reach a pool only through this reference, so the bundle of a program without pools
+ * doesn't contain their code.
+ */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { CyclesError } from "../../CyclesError.ts"
@@ -6,6 +9,7 @@ import type { Run } from "../run/current.ts"
 import type { Engine } from "../reservation/engine.ts"
 import type { Handle } from "../reservation/handle.ts"
 import type { Prepared } from "../reservation/options.ts"
+import type { Restore } from "../run/waiting.ts"
 
 /** A pool, as a guard uses it. */
 export interface Lender {
@@ -17,7 +21,7 @@ export interface Lender {
    */
   readonly draw: <E>(
     prepared: Prepared,
-    restore: <A, E1, R>(effect: Effect.Effect<A, E1, R>) => Effect.Effect<A, E1, R>,
+    restore: Restore,
     otherwise: Effect.Effect<Handle, E>
   ) => Effect.Effect<Handle, E | CyclesError>
 }

@@ -29,7 +29,7 @@ import { prepare } from "../reservation/options.ts"
 import { viewOf } from "../reservation/view.ts"
 import * as Plan from "../settlement/plan.ts"
 import { hooksOf, settle } from "../settlement/settle.ts"
-import type { Restore } from "./acquire.ts"
+import type { Restore } from "../run/waiting.ts"
 import { acquire } from "./acquire.ts"
 import { announce } from "./onSettled.ts"
 

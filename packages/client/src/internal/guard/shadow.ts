@@ -1,11 +1,12 @@
 /**
- * Shadow mode: every guarded call is asked as a dry run and then runs. A call that would be denied is counted and logged.
+ * Shadow mode: every guarded call is checked by a dry run and then runs. A call that would be denied is counted and
+ * logged.
  *
  * - The run of the caller is checked first, as in enforcement: the server isn't asked about a call that the run denies.
  * - The server's decision is corrected by what this process has let through, because dry runs reserve nothing.
  * - A call that joins a guard around it takes its estimate from that guard, and the server isn't asked.
  * - A call that would be denied uses nothing up, neither in the run nor in the ledger: in enforcement it wouldn't have run.
- * - The call runs without caps, whatever the response contains.
+ * - The call runs without caps, even if the response contains some.
  * - No problem stops the call: an invalid request, an error and a response that isn't usable leave it unchecked.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
@@ -31,18 +32,18 @@ import * as Log from "../runtime/log.ts"
 import * as Metrics from "../runtime/metrics.ts"
 import { report } from "../runtime/unenforced.ts"
 import type { Meta } from "../transport/call.ts"
-import type { Restore } from "./acquire.ts"
+import type { Restore } from "../run/waiting.ts"
 import { denied } from "./acquire.ts"
 import * as Nested from "./nested.ts"
 import type { Response } from "./request.ts"
 import { ShadowLedger } from "./shadowLedger.ts"
 import { ShadowShare } from "./shadowShare.ts"
 
-/** What the server, or this process, would do with a call. */
+/** The decision of the server, or of this process, about a call. */
 type Verdict =
   | { readonly _tag: "Allowed"; readonly response: Response; readonly use: ((more: bigint) => void) | undefined }
   | { readonly _tag: "Denied"; readonly by: "server" | "process"; readonly because: CyclesError }
-  /** `problem` is absent if the server isn't asked, because it couldn't be reached lately. */
+  /** `problem` is absent if the server isn't asked, because it could not be reached recently. */
   | { readonly _tag: "Unchecked"; readonly problem: CyclesError | Cause.Cause<unknown> | undefined }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
   }
 }
 
-/** The reservation of a call that runs whatever the decision is, and without caps. */
+/** The reservation of a call that runs regardless of the decision, and without caps. */
 const handleOf = (
   prepared: Prepared,
   response: Response | undefined,
@@ -211,7 +212,10 @@ const judge = (ledger: ShadowLedger, prepared: Prepared, response: Response): Ve
 // the run
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Joins the guard around the call, as in enforcement. Returns nothing if there is no room, or if the call is in another run. */
+/**
+ * Joins the guard around the call, as in enforcement. Returns nothing if there is no room, or if the call is in another
+ * run.
+ */
 const join = ({ action, estimate, run, step }: Prepared, guard: Handle | undefined): ShadowShare | undefined => {
   const lender = guard?.ticket
   if (guard === undefined || !(lender instanceof ShadowShare) || !lender.hasRoom(estimate.amount)) return undefined
@@ -237,7 +241,7 @@ const admit = ({ action, estimate, isDryRun, run, step }: Prepared): Ticket | Bu
 const reportOverrun = (share: ShadowShare): Effect.Effect<void> =>
   Effect.suspend(() => (share.unenforced === undefined ? Effect.void : report("run", share.unenforced)))
 
-/** The warnings about unchecked calls: one a minute for each kind of problem, so that an outage doesn't fill the log. */
+/** The warnings about unchecked calls: one per minute and kind of problem, so that an outage doesn't fill the log. */
 class Warnings {
   readonly #loggedAtMs = new Map<string, number>()
 

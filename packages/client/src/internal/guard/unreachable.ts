@@ -2,7 +2,7 @@
  * `onUnreachable: "allow"`: if the server can't be reached, the call runs without a reservation. Its spend is journaled and charged
  * later as an event.
  *
- * If the reserve may have arrived, the client goes on as after every abandoned reserve: it finds the reservation and releases it. The
+ * If the reserve may have arrived, the client treats it as abandoned: it finds the reservation and releases it. The
  * spend is therefore charged once.
  */
 import { ReservationId } from "@effect-cycles/protocol/Identifiers"
@@ -40,7 +40,7 @@ export const failureOf = (
     ? { _tag: "Unreachable", error }
     : error
 
-/** Doesn't ask the server if it could not be reached lately, so that not every call waits for its whole timeout. */
+/** Doesn't ask the server if it could not be reached recently, so that not every call waits for its whole timeout. */
 export const whenReachable = <A, E>(
   { config, reachability }: Engine,
   { policies }: Prepared,
@@ -79,7 +79,7 @@ export const allow = (engine: Engine, prepared: Prepared, { error }: Unreachable
     const handle = new Handle(prepared, response, source, nowMs(fiber.getRef(Clock.Clock)))
     // The reserve may have arrived. Its reservation doesn't belong to this call, and is released.
     if (isCallerSupplied && !isDryRun) engine.keys.release(key)
-    const because = error === undefined ? "it could not be reached lately" : error.message
+    const because = error === undefined ? "it could not be reached recently" : error.message
     const warned = Log.warning(
       `The Cycles server can't be reached: ${action.kind} ${action.name} runs without a reservation of ${estimate}`,
       because

@@ -33,7 +33,7 @@ export type Next =
   | "readBack"
   /** Give up, because the server will never accept the request. */
   | "reject"
-  /** Finish, because the budget isn't reserved any more. */
+  /** Finish, because the budget is no longer reserved. */
   | "done"
   /** Stop the heartbeat, because the lease is lost. */
   | "stop"

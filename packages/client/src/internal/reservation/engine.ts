@@ -9,6 +9,7 @@ import type { Handle } from "./handle.ts"
 import type { Prepared } from "./options.ts"
 import type { Heartbeat } from "../lease/heartbeat.ts"
 import type { Reachability } from "../runtime/reachability.ts"
+import type { Restore } from "../run/waiting.ts"
 import type { Runtime } from "../runtime/runtime.ts"
 import type { KeysInUse } from "./keys.ts"
 import type { Observer } from "./lifecycle.ts"
@@ -17,10 +18,7 @@ import type { Resolved } from "./policies.ts"
 /** The guards of a client in shadow mode. They deny nothing and charge nothing. */
 export interface Shadow {
   /** Asks whether the call would be denied, and lets it run. Only the wait for the server is interruptible. */
-  readonly acquire: (
-    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
-    prepared: Prepared
-  ) => Effect.Effect<Handle>
+  readonly acquire: (restore: Restore, prepared: Prepared) => Effect.Effect<Handle>
   /** The response to an event, which isn't sent. `invalid` is the reason why it couldn't be sent. */
   readonly event: (
     subject: Subject,
@@ -37,7 +35,7 @@ export interface Engine extends Runtime {
   /** Returns a new idempotency key. */
   readonly makeKey: () => string
   readonly observer: Observer | undefined
-  /** Whether the server could be reached lately. */
+  /** Whether the server could be reached recently. */
   readonly reachability: Reachability
   /** Only in shadow mode. */
   readonly shadow: Shadow | undefined

@@ -56,7 +56,7 @@ export class Handle implements Owner {
   #metered: Amount.Amount | undefined = undefined
   /** The parts of the reservation that joined calls use. */
   #shared: Shared<Handle> | undefined = undefined
-  /** The spend of joined calls that have reservations of their own, because there was no room. */
+  /** The spend of joined calls that have their own reservations, because there was no room. */
   #apart: bigint | undefined = undefined
   /** Whether the spend of a joined call went into the reservation around it. */
   #isDrawn = false
@@ -86,7 +86,6 @@ export class Handle implements Owner {
   get account(): Account | undefined {
     switch (this.source._tag) {
       case "Reservation":
-        return { id: this.source.id, stem: this.prepared.stem }
       case "Joined":
         return { id: this.source.id, stem: this.prepared.stem }
       case "Unreachable":
@@ -293,7 +292,7 @@ export class Handle implements Owner {
   onDrawn(amount: bigint, isEstimated: boolean): void {
     const { unit } = this.prepared.estimate
     const recorded = this.#recorded
-    // A call that has spent nothing isn't spend of this one.
+    // A call that has spent nothing records nothing here.
     if (amount === 0n && recorded === undefined) return
     this.#recorded = {
       amount: Amount.sum(recorded?.amount ?? Amount.zero(unit), Amount.make(unit, amount)),
@@ -302,12 +301,12 @@ export class Handle implements Owner {
     this.onGrown()
   }
 
-  /** The known spend has grown: the reservation that it is drawn from knows it, too. */
+  /** The known spend has grown: reports it to the reservation that it is drawn from. */
   onGrown(): void {
     if (this.source._tag === "Joined" && !this.isDecided) this.source.draw.grow(this.recordedAmount + this.openSpend)
   }
 
-  /** A joined call has its own reservation: the total of this one includes its spend, and its own share doesn't. */
+  /** A joined call has its own reservation: the recorded totals of this one include its spend, but this one doesn't pay it. */
   addApart(amount: bigint): void {
     if (amount === 0n || this.prepared.isRunHold) return
     this.#apart = (this.#apart ?? 0n) + amount

@@ -14,7 +14,7 @@ import * as Hex from "effect/encoding/Hex"
 /** The stem of derived keys: the key, or its digest if a derived key would be too long. */
 export const stemOf = (key: string): Effect.Effect<string> => shortened(key, maxStemLength)
 
-/** The key of the nth reservation under a caller-supplied key: `key#2`, or its digest and `#2` if it would be too long. */
+/** The key of the nth reservation under a caller-supplied key, such as `key#2`. A key that is too long is digested. */
 export const repeated = (key: string, n: number): Effect.Effect<string> =>
   Effect.map(shortened(key, maxRepeatedLength), (short) => `${short}#${n}`)
 

@@ -86,7 +86,7 @@ export class Shared<O extends Owner> {
   }
 
   /** The open calls. */
-  get open(): Iterable<Draw<O>> {
+  get open(): ReadonlySet<Draw<O>> {
     return this.#open
   }
 
@@ -221,12 +221,12 @@ export class Draw<O extends Owner> {
     Shared.grow(this, held, known)
   }
 
-  /** The call has ended. Returns false if its spend is late: the reservation is settled, and has to be charged apart. */
+  /** The call has ended. Returns false if its spend is late: the reservation is settled, so it is charged by an event. */
   end(drawn: Drawn): boolean {
     return Shared.end(this, drawn)
   }
 
-  /** The call has recorded more after its end. Returns false if the amount has to be charged apart. */
+  /** The call has recorded more after its end. Returns false if the amount has to be charged by an event. */
   add(amount: bigint): boolean {
     return Shared.add(this, amount)
   }

@@ -1,4 +1,4 @@
-/** Where the budget of a guarded call comes from, and its recorded spend. */
+/** The source of the budget of a guarded call, and the call's recorded spend. */
 import type * as Amount from "@effect-cycles/protocol/Amount"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type * as Effect from "effect/Effect"

@@ -4,13 +4,13 @@
  * Only calls that run without a response use it: those of guards with `onUnreachable: "allow"`, and those of a client in shadow mode.
  */
 
-/** How long the server isn't asked after a call that has waited for it in vain, in milliseconds. */
-export const pauseMs = 10_000
+/** How long the server isn't asked after a slow failure, in milliseconds. */
+const pauseMs = 10_000
 
-/** A failure that took less is cheap: the next call asks again, and notices at once that the server is back. */
+/** After a faster failure the next call asks again, so that the client resumes as soon as the server is back. */
 const slowMs = 1_000
 
-/** Whether the server could be reached lately, by the monotonic clock. */
+/** Whether the server could be reached recently, by the monotonic clock. */
 export class Reachability {
   #pausedUntilMs = 0
 

@@ -57,7 +57,7 @@ export const forSuccess = (handle: Handle, actual?: Amount.Amount): Commit => {
       ? { _tag: "Commit", actual: recorded.amount, isEstimated: false, extras }
       : { _tag: "Commit", actual: own, isEstimated: false, extras }
   }
-  // Joined calls that have spent nothing say nothing about the spend of the body itself.
+  // Joined calls without spend don't show whether the body itself has spent anything.
   return handle.isSpendUnknown || recorded === undefined ? forUnknown(handle) : forRecorded(handle, recorded)
 }
 
@@ -105,7 +105,7 @@ export const forCrash = (handle: Handle): Commit => {
   }
 }
 
-/** The plan for the spend of a body and of the calls that joined it: their spend is committed, however the body ends. */
+/** The plan with at least the spend of joined calls, which is committed regardless of how the body ends. */
 export const withDrawn = (handle: Handle, plan: Plan): Plan => {
   const { drawn } = handle
   if (drawn === 0n || (plan._tag === "Commit" && plan.actual.amount >= drawn)) return plan

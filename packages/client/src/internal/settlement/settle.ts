@@ -107,7 +107,7 @@ const byDraw = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Comm
   )
 }
 
-/** Journals the new total of the reservation that a call is drawn from. Only with `onCrash`. */
+/** Journals the new total of the reservation that the spend goes to. Only with `onCrash`. */
 const afterDrawing = (engine: Engine, { root }: Handle): Effect.Effect<void> => {
   if (root === undefined || !isJournaled(root)) return Effect.void
   const write = writeOpen(engine, root)

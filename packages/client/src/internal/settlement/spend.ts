@@ -1,4 +1,4 @@
-/** The spend of a plan: what the journal writes, and the requests that charge it. */
+/** The spend of a plan: its journal record, and the requests that charge it. */
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type * as Clock from "effect/Clock"
 import { nowMs } from "../config/time.ts"
@@ -23,8 +23,7 @@ export const spendOf = (
   plan: Plan.Commit,
   clock: Clock.Clock
 ): Spend => {
-  const { estimate, life, policies, stem, text } = handle.prepared
-  const isReserved = source._tag === "Reservation"
+  const { estimate, life, stem, text } = handle.prepared
   const spend: Requests.Spend = {
     key: derived("commit", source._tag === "Unreachable" ? source.stem : stem),
     actual: plan.actual,
@@ -32,13 +31,12 @@ export const spendOf = (
     extras: withLines(handle, plan.extras),
     latencyMs: nowMs(clock) - handle.startedAtMs
   }
-  if (!isReserved) {
-    const { overagePolicy } = policies
+  if (source._tag !== "Reservation") {
     return makeSpend(engine, handle, source.id, spend, clock, {
       mode: "event",
       eventBody: Requests.eventText(
         spend,
-        source._tag === "Joined" ? text : { ...text, overagePolicy },
+        reserveOf(handle),
         source._tag === "Joined"
           ? { reservationId: source.id, reason: "joined_after_settlement" }
           : { reservationId: undefined, reason: "reserve_unreachable" }
@@ -76,7 +74,6 @@ export const lateSpendOf = (
   late: Late,
   clock: Clock.Clock
 ): Spend => {
-  const { policies, text } = handle.prepared
   const spend: Requests.Spend = {
     key: derived(`late${late.ordinal}`, stem),
     actual: late.amount,
@@ -84,10 +81,9 @@ export const lateSpendOf = (
     extras: Extras.none,
     latencyMs: undefined
   }
-  const isUnreachable = handle.source._tag === "Unreachable"
   return makeSpend(engine, handle, id, spend, clock, {
     mode: "event",
-    eventBody: Requests.eventText(spend, isUnreachable ? { ...text, overagePolicy: policies.overagePolicy } : text, {
+    eventBody: Requests.eventText(spend, reserveOf(handle), {
       reservationId: handle.reservationId,
       reason: handle.source._tag === "Joined" ? "joined_after_settlement" : "recorded_after_settlement"
     }),
@@ -97,6 +93,10 @@ export const lateSpendOf = (
     estimate: undefined
   })
 }
+
+/** The parts of the reserve that an event repeats. Without a reservation, the event itself needs the overage policy. */
+const reserveOf = ({ prepared: { policies, text }, source }: Handle) =>
+  source._tag === "Unreachable" ? { ...text, overagePolicy: policies.overagePolicy } : text
 
 /** Adds the joined calls to the metadata, by action. */
 const withLines = ({ lines }: Handle, extras: Extras.Extras): Extras.Extras => {

@@ -185,7 +185,7 @@ const refusal = <A extends object>(
     ...common,
     status,
     code: body?.error,
-    // Errors are stored as JSON, which has no integers of any size.
+    // An error can be encoded as JSON, which can't represent a bigint.
     details: body?.details && JSON.parse(Json.stringify(body.details)),
     url: from,
     hint:

@@ -112,8 +112,8 @@ export const readText = async (path: string): Promise<string | undefined> => {
 }
 
 /**
- * Why a file can't be read as a record. A record with the largest metadata has a few MiB. Reading a folder fails with an error of
- * its own.
+ * Why a file can't be read as a record. A record with the largest metadata has a few MiB. For a folder,
+ * the read itself fails.
  */
 export const problemOf = (stats: Stats): string | undefined => {
   if (!stats.isFile() && !stats.isDirectory()) return "it isn't a regular file"

@@ -28,7 +28,7 @@ export interface File {
   readonly close: (done: () => void) => void
 }
 
-/** One piece of work. It runs again if the transaction fails or if the file isn't at its path any more. */
+/** One piece of work. It runs again if the transaction fails or if the file is no longer at its path. */
 export type Work = (connection: Connection) => void
 
 /** Work in the queue. */
@@ -69,7 +69,7 @@ export const make = (path: string): File => {
 
   const transactOnce = (batch: ReadonlyArray<Waiting>, isWriting: boolean): unknown => {
     try {
-      // A read doesn't notice that the file isn't at the path any more, and a write doesn't notice a truncated log.
+      // A read doesn't notice that the file is no longer at the path, and a write doesn't notice a truncated log.
       if (isWriting ? connection?.log.isIntact() === false : connection?.isInPlace() === false) abandon()
       connection ??= connectOrFail(path)
       if (isWriting) connection.begin.run()
@@ -95,7 +95,7 @@ export const make = (path: string): File => {
     }
   }
 
-  /** Closes a file that isn't at the path any more. */
+  /** Closes a file that is no longer at the path. */
   const abandon = (): void => {
     try {
       // SQLite would apply a write-ahead log left at the path to the next file there.

@@ -1,4 +1,4 @@
-/** The configuration of a command: the `CYCLES_*` variables, overridden by flags, as `NodeCycles.layerConfig` reads them. */
+/** The configuration of a command: the `CYCLES_*` variables as `NodeCycles.layerConfig` reads them, and its flags. */
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"

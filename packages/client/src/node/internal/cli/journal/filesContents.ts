@@ -82,7 +82,7 @@ const list = (folder: string): ReadonlyArray<string> => (Fs.existsSync(folder) ?
 
 const unreadable = Symbol("unreadable")
 
-/** The text of a file; undefined if it doesn't exist any more. */
+/** The text of a file; undefined if it no longer exists. */
 const readText = (path: string): string | typeof unreadable | undefined => {
   try {
     return problemOf(Fs.statSync(path)) === undefined ? Fs.readFileSync(path, "utf8") : unreadable
