@@ -149,8 +149,8 @@ export type Mode =
   /** A denied call doesn't run. Calls that run are charged. */
   | "enforce"
   /**
-   * Nothing is denied, reserved or charged. Every guarded call is checked by a dry run and then runs; each call that would be denied
-   * is logged and counted.
+   * Nothing is denied, reserved or charged. Every guarded call is checked by a dry run and then runs; each call that
+   * would be denied is logged and counted.
    */
   | "shadow"
 
@@ -160,8 +160,8 @@ export type Mode =
  *
  * **Details**
  *
- * Any other response reaches the caller with both values: a denial of the budget, 401, 403, 404, 429, and a page that isn't from a
- * Cycles server.
+ * Any other response reaches the caller with both values: a denial of the budget, 401, 403, 404, 429, and a page that
+ * isn't from a Cycles server.
  *
  * @category models
  * @since 0.1.0
@@ -170,8 +170,8 @@ export type OnUnreachable =
   /** Fails with the error. The body doesn't run. */
   | "fail"
   /**
-   * Runs the body without a reservation. Its spend is journaled, and charged as an event when the server is back. The budgets
-   * of runs are enforced.
+   * Runs the body without a reservation. Its spend is journaled, and charged as an event when the server is back. The
+   * budgets of runs are enforced.
    */
   | "allow"
 

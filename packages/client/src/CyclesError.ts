@@ -151,9 +151,9 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   /** The scopes that the server checked, from the tenant down; `run:<name>` if a run denied the call. */
   scopes: Schema.Array(Schema.String),
   /**
-   * The amount left in `limitingScope` after the denial of a reserve, or in the run that denied the call; negative if it
-   * has spent more than its budget. Absent if the balances couldn't be read within a second, or if the tenant has more
-   * than 200 budgets.
+   * The amount left in `limitingScope` after the denial of a reserve, or in the run that denied the call; negative if
+   * it has spent more than its budget. Absent if the balances couldn't be read within a second, or if the tenant has
+   * more than 200 budgets.
    */
   remaining: Schema.optional(SignedAmount),
   /** The scope that has least left. */
@@ -388,8 +388,8 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
  *
  * **Details**
  *
- * `mayHaveArrived` is true if the server may have acted on the request. If it is false, nothing was reserved or charged. If the
- * request can be repeated safely, the client has already repeated it.
+ * `mayHaveArrived` is true if the server may have acted on the request. If it is false, nothing was reserved or
+ * charged. If the request can be repeated safely, the client has already repeated it.
  *
  * **Gotchas**
  *
@@ -516,7 +516,8 @@ export class AlreadySettled extends Schema.TaggedError<AlreadySettled>()("Alread
    *
    * - `COMMITTED`: its spend is charged, or this process or its journal still has to charge it.
    * - `RELEASED`: nothing is charged.
-   * - `EXPIRED`: its lease ended before a settlement arrived. Its spend, if there was any, may have been charged by an event.
+   * - `EXPIRED`: its lease ended before a settlement arrived. Its spend, if there was any, may have been charged by an
+   *   event.
    * - `unknown`: the server returned another status, or the reservation couldn't be read.
    */
   status: Schema.Literals(["COMMITTED", "RELEASED", "EXPIRED", "unknown"])

@@ -19,8 +19,8 @@
  * - If the server refuses the next block, calls that don't fit into the current one fail with `BudgetExceeded`. Smaller
  *   calls still use the rest.
  * - A block is committed when it is used up, after `maxAge`, when its lease is lost, and when the scope of the pool
- *   closes. The commit has the number of calls and the amount by action in its metadata, as `joined_calls`. A block that
- *   nothing was spent from is released.
+ *   closes. The commit has the number of calls and the amount by action in its metadata, as `joined_calls`. A block
+ *   that nothing was spent from is released.
  * - The spend of a call is in the journal before the call returns, in one record for each block. Calls that end at the
  *   same time share one write.
  *
@@ -28,12 +28,14 @@
  *
  * - calls with another unit or another subject;
  * - calls with an estimate above `size`;
- * - calls with a caller-supplied idempotency key, because only the server knows whether an earlier process has made them;
+ * - calls with a caller-supplied idempotency key, because only the server knows whether an earlier process has made
+ *   them;
  * - dry runs.
  *
  * **Gotchas**
  *
- * - Budgets, caps and policies are checked for the action and the subject of the pool. The server doesn't see the calls.
+ * - Budgets, caps and policies are checked for the action and the subject of the pool. The server doesn't see the
+ *   calls.
  * - The rest of a block isn't available to others. Choose a small `size` if several processes share a small budget.
  * - A guard with `nested: "join"` joins the guard around it, unless the pool is nearer. A pool isn't a guard: `nested`
  *   has no effect on it.
@@ -138,8 +140,8 @@ export interface Options<U extends Amount.Unit = Amount.Unit> {
   /** How long after the end of its lease a block can still be settled, 0 to 60 s. Default: the client's. */
   readonly gracePeriod?: Duration.Input | undefined
   /**
-   * What the server does if the calls cost more than the block reserved, because they exceeded their estimates. Default:
-   * the client's, or else the server's, ALLOW_IF_AVAILABLE.
+   * What the server does if the calls cost more than the block reserved, because they exceeded their estimates.
+   * Default: the client's, or else the server's, ALLOW_IF_AVAILABLE.
    */
   readonly overagePolicy?: OveragePolicy | undefined
   /** The longest `Retry-After` that a reserve waits for after 429 or 503, 0 to 1 h. Default: the client's, 0. */

@@ -141,8 +141,8 @@ export class Rejected extends Schema.TaggedClass<Rejected>("effect-cycles/Settle
  */
 export class Unreserved extends Schema.TaggedClass<Unreserved>("effect-cycles/Settlement/Unreserved")("Unreserved", {
   /**
-   * Why nothing was reserved and nothing is charged: the guard was a dry run; the client is in shadow mode; the server could not be
-   * reached, and the call spent nothing.
+   * Why nothing was reserved and nothing is charged: the guard was a dry run; the client is in shadow mode; the server
+   * could not be reached, and the call spent nothing.
    */
   reason: Schema.Literals(["dry run", "shadow", "unreachable"])
 }) {}

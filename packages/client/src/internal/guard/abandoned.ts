@@ -25,8 +25,8 @@ export const continueInBackground = (
   })
 
 /**
- * Whether a page shows that there is no Cycles server at the URL. It proves nothing, because a proxy may have replaced a
- * response, but nothing suggests that budget is reserved.
+ * Whether a page shows that there is no Cycles server at the URL. It proves nothing, because a proxy may have replaced
+ * a response, but nothing suggests that budget is reserved.
  */
 export const isForeign = (error: CyclesError): boolean =>
   (error._tag === "ApiError" && error.reason._tag === "NotCycles") ||
@@ -36,8 +36,8 @@ export const isForeign = (error: CyclesError): boolean =>
  * Repeats the request with the same key to learn the id, and releases the reservation. It stops if a response proves
  * that nothing was reserved.
  *
- * A caller may retry with the same caller-supplied key. The release therefore starts after the timeout of one call, and skips a
- * reservation that is in use again.
+ * A caller may retry with the same caller-supplied key. The release therefore starts after the timeout of one call, and
+ * skips a reservation that is in use again.
  */
 const releaseAbandoned = (
   engine: Engine,

@@ -48,8 +48,8 @@ const waitOrLose = <A, E>(
   )
 
 /**
- * Returns the result of the body, if there is one, even if the caller was interrupted. Otherwise the cause is the caller's
- * interruption.
+ * Returns the result of the body, if there is one, even if the caller was interrupted. Otherwise the cause is the
+ * caller's interruption.
  */
 const afterInterrupt = <A, E>(exit: Exit.Exit<A, E>, cause: Cause.Cause<never>): Exit.Exit<A, E> =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.failCause(cause) : exit

@@ -1,6 +1,6 @@
 /**
- * Guards an effect: reserves, runs the body, and settles according to its exit. Only the wait for the reserve, the body and
- * `onSettled` are interruptible.
+ * Guards an effect: reserves, runs the body, and settles according to its exit. Only the wait for the reserve, the body
+ * and `onSettled` are interruptible.
  */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type * as Amount from "@effect-cycles/protocol/Amount"

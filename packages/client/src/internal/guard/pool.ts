@@ -1,9 +1,9 @@
 /**
  * A pool: reservations of a fixed size, the blocks, that calls draw on one after the other.
  *
- * Calls draw on the oldest block with room. The next block is reserved in the background when the newest one reaches the
- * low mark, and at the latest when a call has no room. A retired block, which no new call draws on, is settled when its
- * last call ends.
+ * Calls draw on the oldest block with room. The next block is reserved in the background when the newest one reaches
+ * the low mark, and at the latest when a call has no room. A retired block, which no new call draws on, is settled when
+ * its last call ends.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -185,7 +185,10 @@ export class State implements Lender {
     )
   }
 
-  /** A block has reached `maxAge`, or its lease is lost. After `maxAge`, if it was used, the next one is reserved first, so that no call has to wait. */
+  /**
+   * A block has reached `maxAge`, or its lease is lost. After `maxAge`, if it was used, the next one is reserved first,
+   * so that no call has to wait.
+   */
   #aged(block: Block, isLost: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
       const isLast = this.#lending.length === 1 && this.#lending[0] === block

@@ -1,8 +1,10 @@
 /**
- * Adds the remaining amount to a denial. Error responses of the protocol don't have it, so the client reads the balances.
+ * Adds the remaining amount to a denial. Error responses of the protocol don't have it, so the client reads the
+ * balances.
  *
- * This is best effort: the denial is returned without it if the balances aren't there within a second. After a read that fails,
- * is too slow or has too many budgets, the client doesn't read for a minute, so that it doesn't delay every denial.
+ * This is best effort: the denial is returned without it if the balances aren't there within a second. After a read
+ * that fails, is too slow or has too many budgets, the client doesn't read for a minute, so that it doesn't delay every
+ * denial.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -5,7 +5,8 @@
  * - The run of the caller is checked first, as in enforcement: the server isn't asked about a call that the run denies.
  * - The server's decision is corrected by what this process has let through, because dry runs reserve nothing.
  * - A call that joins a guard around it takes its estimate from that guard, and the server isn't asked.
- * - A call that would be denied uses nothing up, neither in the run nor in the ledger: in enforcement it wouldn't have run.
+ * - A call that would be denied uses nothing up, neither in the run nor in the ledger: in enforcement it wouldn't have
+ *   run.
  * - The call runs without caps, even if the response contains some.
  * - No problem stops the call: an invalid request, an error and a response that isn't usable leave it unchecked.
  */

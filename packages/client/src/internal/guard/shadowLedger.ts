@@ -1,9 +1,9 @@
 /**
- * What a client in shadow mode has let through, by scope and unit. A dry run reserves nothing, so that the server's balances never
- * shrink: without this ledger ten dry runs of 1,000 would all be allowed by a budget of 3,000.
+ * What a client in shadow mode has let through, by scope and unit. A dry run reserves nothing, so that the server's
+ * balances never shrink: without this ledger ten dry runs of 1,000 would all be allowed by a budget of 3,000.
  *
- * It belongs to one client of one process, and starts empty. A scope enters it with the first balance that the server returns, so
- * its size is bounded by the number of budgets.
+ * It belongs to one client of one process, and starts empty. A scope enters it with the first balance that the server
+ * returns, so its size is bounded by the number of budgets.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import type { Balance } from "@effect-cycles/protocol/Balance"
@@ -32,7 +32,10 @@ export class ShadowLedger {
     return { scope: least.scope, remaining: Amount.makeSigned(amount.unit, clamp(least.left)) }
   }
 
-  /** Uses up an amount of each balance. Returns the effect of a settlement: the difference of the actual amount is used up too. */
+  /**
+   * Uses up an amount of each balance. Returns the effect of a settlement: the difference of the actual amount is used
+   * up too.
+   */
   use(amount: Amount.Amount, balances: ReadonlyArray<Balance>): (more: bigint) => void {
     const ids = balances.flatMap(({ remaining, scopePath }) =>
       remaining.unit === amount.unit ? [idOf(scopePath, amount.unit)] : []

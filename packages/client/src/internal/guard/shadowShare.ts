@@ -5,8 +5,8 @@ import type { Share, Ticket } from "../run/ticket.ts"
 /**
  * The share of a call in its run and in the shadow ledger. It never stops a stream.
  *
- * A joined call takes its estimate from the share of the guard that it joins, the lender. Only its spend is used up, with the
- * balances of the lender.
+ * A joined call takes its estimate from the share of the guard that it joins, the lender. Only its spend is used up,
+ * with the balances of the lender.
  */
 export class ShadowShare implements Share {
   readonly overrun = undefined

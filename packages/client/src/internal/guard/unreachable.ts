@@ -1,6 +1,6 @@
 /**
- * `onUnreachable: "allow"`: if the server can't be reached, the call runs without a reservation. Its spend is journaled and charged
- * later as an event.
+ * `onUnreachable: "allow"`: if the server can't be reached, the call runs without a reservation. Its spend is journaled
+ * and charged later as an event.
  *
  * If the reserve may have arrived, the client treats it as abandoned: it finds the reservation and releases it. The
  * spend is therefore charged once.

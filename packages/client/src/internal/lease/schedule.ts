@@ -2,12 +2,12 @@
  * The schedule of lease extensions: the heartbeat rules of the protocol as pure functions.
  *
  * The primary rule computes the next extension from the `remaining_ttl_ms` of the last response alone. The fallback
- * rule applies if the response doesn't contain it, and estimates the granted time from successive expiry times. Both are
- * updated with every response, so that each can take over at any time.
+ * rule applies if the response doesn't contain it, and estimates the granted time from successive expiry times. Both
+ * are updated with every response, so that each can take over at any time.
  *
- * The names are those of the protocol. The lead is the remaining time of the lease, and its floor is a lower bound of it. All
- * times are milliseconds of one monotonic clock. The time of an attempt and the safety margin are rounded up, leads and delays
- * are rounded down, so that rounding can't reduce the margin.
+ * The names are those of the protocol. The lead is the remaining time of the lease, and its floor is a lower bound of
+ * it. All times are milliseconds of one monotonic clock. The time of an attempt and the safety margin are rounded up,
+ * leads and delays are rounded down, so that rounding can't reduce the margin.
  *
  * @see HEARTBEAT GUIDANCE of `extendReservation` in the protocol
  */
@@ -188,8 +188,8 @@ const minBudgetMs = 1_000
 const minDetectionMs = 100
 
 /**
- * A sixth of the lease. For a lease of 6 s or more and short round trips, two attempts and the margin take at most half of the
- * lease. Budgets below `minBudgetMs` gain nothing, because the protocol's minimum margin is as long.
+ * A sixth of the lease. For a lease of 6 s or more and short round trips, two attempts and the margin take at most half
+ * of the lease. Budgets below `minBudgetMs` gain nothing, because the protocol's minimum margin is as long.
  */
 const budget = (options: Options, response: Response): number =>
   Math.max(minBudgetMs, Math.min(options.maxBudgetMs, Math.floor((response.remainingTtlMs ?? options.ttlMs) / 6)))
@@ -233,7 +233,8 @@ const measure = (lease: Lease, response: Response): Measured => {
   // A larger grant comes from another extension, or from an earlier run whose reserve was replayed.
   const grant = Math.min(response.expiresAtMs - before.expiresAtMs, extendByMs)
   const elapsed = response.nowMs - before.lastExtendedAtMs
-  // A small grant that equals the elapsed time shows that the server limits the lead, so a shorter interval gains nothing.
+  // A small grant that equals the elapsed time shows that the server limits the lead, so a shorter interval gains
+  // nothing.
   const isClamped = grant <= 0 || (grant < 0.9 * extendByMs && grant >= 0.75 * elapsed && grant <= 1.25 * elapsed)
   return {
     expiresAtMs: response.expiresAtMs,

@@ -65,8 +65,8 @@ export const classify = (error: CyclesError): Classification => {
 }
 
 /**
- * Whether there is no response from a Cycles server: nothing has arrived, or a status from 500. A page with another status shows that
- * something at the URL responds.
+ * Whether there is no response from a Cycles server: nothing has arrived, or a status from 500. A page with another
+ * status shows that something at the URL responds.
  */
 export const isUnreachable = (error: CyclesError): boolean =>
   error._tag === "TransportError"
@@ -156,8 +156,8 @@ export const mayHaveHappened = (attempts: ReadonlyArray<CyclesError>): boolean =
 export const combine = (attempts: readonly [...ReadonlyArray<CyclesError>, CyclesError]): CyclesError => {
   const [last = attempts[0]] = attempts.slice(-1)
   if (attempts.length === 1 || !mayHaveHappened(attempts)) return last
-  // A throttled response looks like a refusal, and a request that wasn't sent proves nothing about an earlier one. Neither
-  // must hide that an earlier attempt may have taken effect.
+  // A throttled response looks like a refusal, and a request that wasn't sent proves nothing about an earlier one.
+  // Neither must hide that an earlier attempt may have taken effect.
   const inDoubt = attempts.findLast((error) => isAmbiguous(error) && isInDoubt(error))
   if (inDoubt === undefined || inDoubt === last) return last
   return new TransportError({

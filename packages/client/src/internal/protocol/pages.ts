@@ -11,8 +11,8 @@ interface Page {
 }
 
 /**
- * Emits the rows of all pages. A page without rows but with a cursor doesn't end the stream. Fails with a `ProtocolError` if the
- * cursors form a cycle, or after 1,000 pages in a row without rows.
+ * Emits the rows of all pages. A page without rows but with a cursor doesn't end the stream. Fails with a
+ * `ProtocolError` if the cursors form a cycle, or after 1,000 pages in a row without rows.
  */
 export const pages = <Query extends object, A extends Page, Row>(
   operation: Operation,

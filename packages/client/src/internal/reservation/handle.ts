@@ -306,7 +306,10 @@ export class Handle implements Owner {
     if (this.source._tag === "Joined" && !this.isDecided) this.source.draw.grow(this.recordedAmount + this.openSpend)
   }
 
-  /** A joined call has its own reservation: the recorded totals of this one include its spend, but this one doesn't pay it. */
+  /**
+   * A joined call has its own reservation: the recorded totals of this one include its spend, but this one doesn't pay
+   * it.
+   */
   addApart(amount: bigint): void {
     if (amount === 0n || this.prepared.isRunHold) return
     this.#apart = (this.#apart ?? 0n) + amount

@@ -95,8 +95,8 @@ export interface Prepared {
 /**
  * Makes the request, or fails with every invalid option.
  *
- * In shadow mode the request is a dry run with a generated key: the server stores the keys of dry runs, and would refuse a
- * later reserve with a caller-supplied one.
+ * In shadow mode the request is a dry run with a generated key: the server stores the keys of dry runs, and would
+ * refuse a later reserve with a caller-supplied one.
  */
 export const prepare = (
   config: Resolved,

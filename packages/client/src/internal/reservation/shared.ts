@@ -73,7 +73,9 @@ export class Shared<O extends Owner> {
     return this.#known
   }
 
-  /** The amount that another call can draw. Negative if more is spent than reserved, or if the reservation is closed. */
+  /**
+   * The amount that another call can draw. Negative if more is spent than reserved, or if the reservation is closed.
+   */
   get room(): bigint {
     if (this.#isClosed) return -1n
     const { recordedAmount } = this.owner
@@ -221,7 +223,9 @@ export class Draw<O extends Owner> {
     Shared.grow(this, held, known)
   }
 
-  /** The call has ended. Returns false if its spend is late: the reservation is settled, so it is charged by an event. */
+  /**
+   * The call has ended. Returns false if its spend is late: the reservation is settled, so it is charged by an event.
+   */
   end(drawn: Drawn): boolean {
     return Shared.end(this, drawn)
   }

@@ -96,8 +96,8 @@ export interface Outbox {
   readonly forgetOpen: (reservationId: ReservationId) => Effect.Effect<void>
   /**
    * Scans all spend that no fiber is settling: adopts the open records of dead processes, writes unjournaled spend, and
-   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal could be
-   * read.
+   * passes each record to a handler. A handler that fails doesn't affect the others. Returns whether the whole journal
+   * could be read.
    */
   readonly scan: (handlers: {
     readonly parked: (spend: Spend) => Effect.Effect<void>
@@ -305,8 +305,8 @@ export const make = (options: {
       buryRecord: (record, reason) => bury(record, reason, journalWriteMs),
       park: (spend) => {
         spend.isActive = false
-        // Journaled spend also stays in memory, because a journal can be deleted. In a long outage, the bound limits the
-        // memory, and the scan reads the rest from the journal.
+        // Journaled spend also stays in memory, because a journal can be deleted. In a long outage, the bound limits
+        // the memory, and the scan reads the rest from the journal.
         if (spend.isJournaled && known.size > maxParked) forget(spend)
       },
       releaseDecided: (reservationId) => void releasing.add(reservationId),

@@ -1,7 +1,8 @@
 /**
  * Remembers for a short time that the server can't be reached, so that not every call waits for its whole timeout.
  *
- * Only calls that run without a response use it: those of guards with `onUnreachable: "allow"`, and those of a client in shadow mode.
+ * Only calls that run without a response use it: those of guards with `onUnreachable: "allow"`, and those of a client
+ * in shadow mode.
  */
 
 /** How long the server isn't asked after a slow failure, in milliseconds. */
@@ -15,7 +16,8 @@ export class Reachability {
   #pausedUntilMs = 0
 
   /**
-   * Whether to ask the server now. After a pause one call asks; the others don't, until it has a result or `limitMs` have passed.
+   * Whether to ask the server now. After a pause one call asks; the others don't, until it has a result or `limitMs`
+   * have passed.
    */
   shouldAsk(nowMs: number, limitMs: number): boolean {
     if (this.#pausedUntilMs === 0) return true

@@ -210,8 +210,9 @@ const switchToEvent = (runtime: Runtime, spend: Spend, deadline: Deadline): Effe
 /**
  * Whether the server or a proxy may have refused the request because of its metrics or metadata.
  *
- * A status without a code proves nothing, but a smaller commit is worth a try: if the server has applied the first one, the
- * reservation shows it. Nothing shows whether an event was applied, so only a code allows other bytes under its key.
+ * A status without a code proves nothing, but a smaller commit is worth a try: if the server has applied the first one,
+ * the reservation shows it. Nothing shows whether an event was applied, so only a code allows other bytes under its
+ * key.
  */
 const mayBeRefusedForExtras = (operation: "commit" | "event", error: CyclesError): boolean =>
   isCoded(error) ||

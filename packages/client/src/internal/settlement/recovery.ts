@@ -3,9 +3,9 @@
  * it sends every record that no fiber of this process is settling, unchanged. Several processes may do so at the same
  * time, because the idempotency keys prevent a second charge.
  *
- * An event isn't sent again if the server may have deleted its key, because it could be charged twice. Its record becomes a
- * dead letter. The age of a record is measured by the server's clock. A record from before 2026 was written with a wrong clock,
- * so its age is unknown, and it is sent.
+ * An event isn't sent again if the server may have deleted its key, because it could be charged twice. Its record
+ * becomes a dead letter. The age of a record is measured by the server's clock. A record from before 2026 was written
+ * with a wrong clock, so its age is unknown, and it is sent.
  *
  * @see client recovery profile CR-DURABLE-001 to 006. The reference server keeps the key of an event for 7 days, and
  * the key of a commit as long as the reservation (30 days), after which a commit can't be charged twice.

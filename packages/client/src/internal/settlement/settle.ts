@@ -29,8 +29,8 @@ import { lateSpendOf, spendOf } from "./spend.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Settles a reservation by a plan, or fails with `AlreadySettled`. The check and the decision are one step, so that only one of
- * two fibers settles. The caller makes it uninterruptible.
+ * Settles a reservation by a plan, or fails with `AlreadySettled`. The check and the decision are one step, so that
+ * only one of two fibers settles. The caller makes it uninterruptible.
  */
 export const settle = (engine: Engine, handle: Handle, given: Plan.Plan): Effect.Effect<Settlement, AlreadySettled> =>
   Effect.suspend((): Effect.Effect<Settlement, AlreadySettled> => {

@@ -1,5 +1,6 @@
 /**
- * Hints in error messages: what the reader can do about an error. There is a hint only if the client is sure that it fits.
+ * Hints in error messages: what the reader can do about an error. There is a hint only if the client is sure that it
+ * fits.
  */
 import type { ResponseMeta } from "@effect-cycles/protocol/Headers"
 import type { CauseLink } from "../../CyclesError.ts"

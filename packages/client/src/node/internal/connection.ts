@@ -97,9 +97,9 @@ const makeIsInPlace = (filename: string, identity: string | undefined) => {
 }
 
 /**
- * Makes the check that the write-ahead log wasn't truncated. SQLite would write the next frames after the missing ones, and a reader
- * of the file would never reach them. Another process may truncate the log after it has copied it to the file. Then nothing is
- * lost, and a new connection is opened.
+ * Makes the check that the write-ahead log wasn't truncated. SQLite would write the next frames after the missing ones,
+ * and a reader of the file would never reach them. Another process may truncate the log after it has copied it to the
+ * file. Then nothing is lost, and a new connection is opened.
  */
 const makeLog = (path: string) => {
   let size = 0

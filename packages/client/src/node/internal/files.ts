@@ -92,8 +92,8 @@ export const discard = (path: string): Promise<void> => Fs.unlink(path).catch(()
 export const discardFolder = (path: string): Promise<void> => Fs.rmdir(path).catch(() => {})
 
 /**
- * The text of a file; undefined if it doesn't exist. Fails for anything but a regular file of at most 16 MiB: a device has no end,
- * and opening a pipe would wait for its writer forever.
+ * The text of a file; undefined if it doesn't exist. Fails for anything but a regular file of at most 16 MiB: a device
+ * has no end, and opening a pipe would wait for its writer forever.
  */
 export const readText = async (path: string): Promise<string | undefined> => {
   try {

@@ -1,6 +1,6 @@
 /**
- * Tracks the open records that a journal handle may have in the store, and holds the lock that proves that the handle is
- * alive.
+ * Tracks the open records that a journal handle may have in the store, and holds the lock that proves that the handle
+ * is alive.
  *
  * The lock is acquired for the first open record. It is released when the scope of the handle has closed and no open
  * record is left, because bodies may outlive their layer.
@@ -24,8 +24,8 @@ export interface OpenRecords {
 }
 
 /**
- * Makes the state of a new handle, which has no open records. `onRelease` is called with the owner id before the lock is
- * released.
+ * Makes the state of a new handle, which has no open records. `onRelease` is called with the owner id before the lock
+ * is released.
  */
 export const make = (onRelease?: (owner: string) => void): OpenRecords => {
   const lock = OwnerLock.make()

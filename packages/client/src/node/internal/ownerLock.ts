@@ -121,8 +121,8 @@ export const lockDead = (folder: string, id: string): AdoptionLock | undefined =
 }
 
 /**
- * The ids of the owners whose locks are held. A lock that can't be checked counts as held. Throws if the folder can't be
- * listed. Changes no file.
+ * The ids of the owners whose locks are held. A lock that can't be checked counts as held. Throws if the folder can't
+ * be listed. Changes no file.
  */
 export const living = (folder: string): ReadonlySet<string> => {
   const names = Fs.existsSync(folder) ? Fs.readdirSync(folder) : []

@@ -7,8 +7,8 @@ import type * as NodeSqlite from "node:sqlite"
 export type Database = NodeSqlite.DatabaseSync
 
 /**
- * Opens a database. It doesn't wait for locks, and refuses a pipe, which SQLite would open and wait for, because both would block the
- * event loop.
+ * Opens a database. It doesn't wait for locks, and refuses a pipe, which SQLite would open and wait for, because both
+ * would block the event loop.
  */
 export const open = (filename: string, options = { readOnly: false }): Database => {
   for (const path of [filename, `${filename}-wal`, `${filename}-shm`, `${filename}-journal`]) {

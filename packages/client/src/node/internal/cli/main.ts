@@ -56,7 +56,9 @@ export const run = ({ args, env, version, writer }: Input): Effect.Effect<number
 
 const formatter = CliOutput.defaultFormatter({ colors: false })
 
-/** Prints help on request. Reports invalid arguments on standard error only, since a program may read standard output. */
+/**
+ * Prints help on request. Reports invalid arguments on standard error only, since a program may read standard output.
+ */
 const present = (event: CliOutput.Presenter.Event): Effect.Effect<void> => {
   switch (event._tag) {
     case "Help":
