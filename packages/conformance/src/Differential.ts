@@ -9,10 +9,11 @@ import type { Difference, Ids, Received } from "./internal/differential/compare.
 import { compare, makeIds } from "./internal/differential/compare.ts"
 import type { Known as KnownDifference } from "./internal/differential/known.ts"
 import { always, reference } from "./internal/differential/known.ts"
+import { valueOf } from "./internal/fuzz/json.ts"
 import type { Known } from "./internal/traffic/render.ts"
 import { learn, makeKnown, preamble, render } from "./internal/traffic/render.ts"
 import type { Rendered } from "./internal/traffic/step.ts"
-import { Step } from "./internal/traffic/step.ts"
+import { plainStep, Step } from "./internal/traffic/step.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -136,35 +137,17 @@ const send = async (target: Target, request: Rendered, signal: AbortSignal): Pro
   return { status: response.status, contentType: response.headers.get("content-type") ?? "", body: valueOf(text) }
 }
 
-const valueOf = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // the final state
 // ---------------------------------------------------------------------------------------------------------------------
 
-const plain: Omit<Step, "operation"> = {
-  target: 0,
-  scope: 0,
-  amount: 0,
-  key: 0,
-  variant: 2,
-  mutations: [],
-  isMutated: false
-}
-
 /** The lists of the admin plane. Variant 2 is a page of 50 rows, of the first tenant. */
 const finalSteps: ReadonlyArray<Step> = [
-  { ...plain, operation: "listBudgets" },
-  { ...plain, operation: "listPolicies" },
-  { ...plain, operation: "listKeys" },
-  { ...plain, operation: "getTenant" },
-  { ...plain, operation: "listBudgets", variant: 20 }
+  plainStep("listBudgets", { variant: 2 }),
+  plainStep("listPolicies", { variant: 2 }),
+  plainStep("listKeys", { variant: 2 }),
+  plainStep("getTenant", { variant: 2 }),
+  plainStep("listBudgets", { variant: 20 })
 ]
 
 /** Compares every reservation. The admin key reads those of any tenant. */
@@ -190,7 +173,7 @@ const finalDifferences = async (
       send(a, request(a, reservation), signal),
       send(b, request(b, ids.toB.get(reservation) ?? "unknown"), signal)
     ])
-    const step: Step = { ...plain, operation: "getReservation" }
+    const step = plainStep("getReservation")
     const differences = unknownOf(compare(responseA, responseB, ids), step, accepted, seen)
     found.push(...differences.map((one) => `the final reservation ${reservation}: ${describe(one)}`))
   }

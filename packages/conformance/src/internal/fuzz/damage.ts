@@ -16,7 +16,7 @@ import {
   writeFileSync
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
-import { choose, Mutations, mutate, mutateBytes } from "./json.ts"
+import { choose, Mutations, mutate, mutateBytes, valueOf } from "./json.ts"
 
 /** One damage. */
 export const Damage = Schema.Struct({
@@ -188,14 +188,6 @@ const strangers = [
   "-rf",
   "journal.sqlite.v1.bak"
 ]
-
-const valueOf = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
 
 /** Makes a damaged folder removable. */
 export const restore = (folder: string): void => {

@@ -107,6 +107,15 @@ const change = (root: Node, { at, kind, pick }: Mutation): void => {
   }
 }
 
+/** Returns the value of a JSON text, or the text itself if it isn't JSON. */
+export const valueOf = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
 /** Returns an element by its index modulo the length. The list isn't empty. */
 export const choose = <A>(list: ReadonlyArray<A>, index: number): A => {
   // An element may be undefined.

@@ -272,7 +272,7 @@ const deliver = (damage: Damage, exit: Ended, done: (exit: Ended) => void): void
   const changed = {
     ...response,
     status: damage.status === 0 ? response.status : damage.status,
-    body: Json.mutate(valueOf(response.body), damage.mutations).toString("utf8")
+    body: Json.mutate(Json.valueOf(response.body), damage.mutations).toString("utf8")
   }
   switch (damage.shape) {
     case "body":
@@ -316,14 +316,6 @@ const deliver = (damage: Damage, exit: Ended, done: (exit: Ended) => void): void
       return call(Exit.die(new Proxy({}, throwing)))
     case "interrupts":
       return call(Exit.interrupt(1))
-  }
-}
-
-const valueOf = (body: string): unknown => {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return body
   }
 }
 

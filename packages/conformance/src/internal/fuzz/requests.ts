@@ -13,53 +13,12 @@ import { join } from "node:path"
 import { temporaryFolder } from "../temporaryFolder.ts"
 import { learn, makeKnown, preamble, render } from "../traffic/render.ts"
 import type { Rendered } from "../traffic/step.ts"
-import { Step } from "../traffic/step.ts"
+import { plainStep, Step } from "../traffic/step.ts"
 import type { Area } from "./area.ts"
 import * as Json from "./json.ts"
+import { bytesOf, damaged, isCut, Shape } from "./requestBytes.ts"
 import type { SecretScan } from "./secretScan.ts"
 import * as Watch from "./watch.ts"
-
-const Shape = Schema.Literals([
-  "whole",
-  "whole",
-  "whole",
-  "whole",
-  "bytes",
-  "pipelined",
-  "no host",
-  "long length",
-  "short length",
-  "negative length",
-  "two lengths",
-  "length and chunks",
-  "chunked",
-  "bad chunks",
-  "endless chunks",
-  "huge header",
-  "many headers",
-  "folded header",
-  "binary header",
-  "long path",
-  "absolute path",
-  "bad method",
-  "long method",
-  "old version",
-  "wrong version",
-  "no version",
-  "expect",
-  "upgrade",
-  "half",
-  "half, then reset",
-  "big body",
-  "deep body",
-  "wide body",
-  "form body",
-  "utf-16 body",
-  "get with body",
-  "tls",
-  "empty lines",
-  "nothing"
-])
 
 const Case = Schema.Struct({
   store: Schema.Literals(["memory", "sqlite"]),
@@ -99,16 +58,7 @@ export const requests: Area<Case> = {
 
 /** A request beyond each limit of the server, on a path with a body. */
 function limitCases(): ReadonlyArray<Case> {
-  const step: Step = {
-    operation: "createTenant",
-    target: 0,
-    scope: 0,
-    amount: 0,
-    key: 0,
-    variant: 0,
-    mutations: [],
-    isMutated: false
-  }
+  const step = plainStep("createTenant")
   const shapes = [
     "big body",
     "endless chunks",
@@ -122,7 +72,7 @@ function limitCases(): ReadonlyArray<Case> {
 }
 
 /** What the server must respond to a request beyond its limits: the status, and a part of the body. */
-const refusals: { readonly [S in typeof Shape.Type]?: readonly [statuses: ReadonlyArray<number>, part: RegExp] } = {
+const refusals: { readonly [S in Shape]?: readonly [statuses: ReadonlyArray<number>, part: RegExp] } = {
   "big body": [[413], /./],
   "endless chunks": [[413], /./],
   "deep body": [[400], /nested/],
@@ -131,7 +81,7 @@ const refusals: { readonly [S in typeof Shape.Type]?: readonly [statuses: Readon
   half: [[400, 408], /^/]
 }
 
-const beyondLimit = (shape: typeof Shape.Type, responses: ReadonlyArray<RawResponse>): ReadonlyArray<string> => {
+const beyondLimit = (shape: Shape, responses: ReadonlyArray<RawResponse>): ReadonlyArray<string> => {
   const expected = refusals[shape]
   const [first] = responses
   if (expected === undefined) return []
@@ -177,7 +127,7 @@ const play = async (value: Case, server: Running, run: string, scan: SecretScan)
     let first = await sendOnce()
     for (let i = 0; first?.status === 408 && i < maxRepeats; i++) first = await sendOnce()
     if (first === undefined) return 0
-    const body = parse(first.body)
+    const body = Json.valueOf(first.body)
     for (const { secret } of known.keys)
       if (step.operation !== "createKey") scan.see("response", first.body.replaceAll(secret, ""))
     learn(known, step, first.status, body)
@@ -197,26 +147,28 @@ const play = async (value: Case, server: Running, run: string, scan: SecretScan)
     if (step.operation !== "createKey" && step.operation !== "validateKey") scan.see("response", received)
     for (const response of responses) violations.push(...problemsOf(response, shape))
     const [first] = responses
-    if (shape === "whole" && first !== undefined) learn(known, step, first.status, parse(first.body))
+    if (shape === "whole" && first !== undefined) learn(known, step, first.status, Json.valueOf(first.body))
   }
   violations.push(...(await booksOf(server, known.tenants)))
-  const good: Step = {
-    operation: "listTenants",
-    target: 0,
-    scope: 0,
-    amount: 0,
-    key: 0,
-    variant: 0,
-    mutations: [],
-    isMutated: false
-  }
-  const status = await wellFormed(good)
+  const status = await wellFormed(plainStep("listTenants"))
   if (status !== 200) violations.push(`the next good request returned ${status}`)
   const page = await patientFetch(`${server.url}/`)
   scan.see("page", await page.text())
   if (page.status !== 200) violations.push(`the page returned ${page.status}`)
   return violations
 }
+
+/** Sends bytes, and returns everything that was received until the server closed the connection. */
+const send = (url: string, bytes: Buffer, isReset: boolean): Promise<string> =>
+  new Promise((resolve) => {
+    const chunks: Array<Buffer> = []
+    const socket = Net.connect(Number(new URL(url).port), "127.0.0.1")
+    socket.on("error", () => {})
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk))
+    socket.once("close", () => resolve(Buffer.concat(chunks).toString("latin1")))
+    socket.write(bytes, () => void (isReset && socket.resetAndDestroy()))
+    setTimeout(() => socket.destroy(), 10_000).unref()
+  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // checks
@@ -256,18 +208,10 @@ const problemsOf = ({ body, head, status }: RawResponse, shape: string): Readonl
   if (/x-injected/i.test(head)) problems.push(`an injected header in ${head}`)
   // Node itself responds to what isn't HTTP, without a body.
   if (status >= 400 && body !== "") {
-    const error: unknown = Object(parse(body))["error"]
+    const error: unknown = Object(Json.valueOf(body))["error"]
     if (typeof error !== "string") problems.push(`an error without a code: ${shown}`)
   }
   return problems
-}
-
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /** The server's short limits of time pass on a loaded machine as well. It hasn't processed the request then. */
@@ -299,144 +243,4 @@ const booksOf = async (server: Running, tenants: ReadonlyArray<string>): Promise
     }
   }
   return problems
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// bytes
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** Whether the connection is reset after the bytes. */
-const isCut = (shape: string): boolean => shape === "half, then reset"
-
-/** Sends bytes, and returns everything that was received until the server closed the connection. */
-const send = (url: string, bytes: Buffer, isReset: boolean): Promise<string> =>
-  new Promise((resolve) => {
-    const chunks: Array<Buffer> = []
-    const socket = Net.connect(Number(new URL(url).port), "127.0.0.1")
-    socket.on("error", () => {})
-    socket.on("data", (chunk: Buffer) => chunks.push(chunk))
-    socket.once("close", () => resolve(Buffer.concat(chunks).toString("latin1")))
-    socket.write(bytes, () => void (isReset && socket.resetAndDestroy()))
-    setTimeout(() => socket.destroy(), 10_000).unref()
-  })
-
-const bytesOf = (
-  { body, headers, method, path }: Rendered,
-  isLast: boolean,
-  lines: ReadonlyArray<string> = []
-): Buffer =>
-  Buffer.concat([
-    Buffer.from(
-      [
-        `${method} ${path} HTTP/1.1`,
-        "host: localhost",
-        ...(isLast ? ["connection: close"] : []),
-        ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-        ...(body === undefined ? [] : [`content-length: ${body.length}`]),
-        ...lines,
-        "",
-        ""
-      ].join("\r\n"),
-      "latin1"
-    ),
-    body ?? Buffer.alloc(0)
-  ])
-
-const text = (value: string): Buffer => Buffer.from(value, "latin1")
-
-/** The bytes of a request in another shape. */
-const damaged = (shape: typeof Shape.Type, request: Rendered, mutations: ReadonlyArray<Json.Mutation>): Buffer => {
-  const whole = bytesOf(request, true)
-  const body = request.body ?? text("{}")
-  const replaced = (from: string | RegExp, to: string): Buffer => text(whole.toString("latin1").replace(from, to))
-  const withBody = (bytes: Buffer, type = "application/json"): Buffer =>
-    bytesOf({ ...request, method: "POST", headers: { ...request.headers, "content-type": type }, body: bytes }, true)
-  const chunked = (chunks: string): Buffer =>
-    Buffer.concat([
-      bytesOf({ ...request, method: "POST", body: undefined }, true, ["transfer-encoding: chunked"]),
-      text(chunks)
-    ])
-  const chunk = `${body.length.toString(16)}\r\n${body.toString("latin1")}\r\n`
-  switch (shape) {
-    case "whole":
-      return whole
-    case "bytes":
-      return Json.mutateBytes(whole, mutations)
-    case "pipelined":
-      return Buffer.concat([
-        bytesOf(request, false),
-        bytesOf(request, false),
-        Json.mutateBytes(whole, mutations),
-        whole
-      ])
-    case "no host":
-      return replaced(/host: localhost\r\n/, "")
-    case "long length":
-      return replaced(/content-length: \d+/, "content-length: 99999")
-    case "short length":
-      return replaced(/content-length: \d+/, "content-length: 3")
-    case "negative length":
-      return replaced(/content-length: \d+/, "content-length: -1")
-    case "two lengths":
-      return bytesOf(request, true, ["content-length: 1", "content-length: 2"])
-    case "length and chunks":
-      return bytesOf(request, true, ["transfer-encoding: chunked"])
-    case "chunked":
-      return chunked(`${chunk}0\r\n\r\n`)
-    case "bad chunks":
-      return chunked(`zz\r\n${chunk}`)
-    case "endless chunks":
-      return chunked(`10000\r\n${"a".repeat(65_536)}\r\n`.repeat(200))
-    case "huge header":
-      return bytesOf(request, true, [`x-huge: ${"a".repeat(100_000)}`])
-    case "many headers":
-      return bytesOf(
-        request,
-        true,
-        Array.from({ length: 1_900 }, (_, i) => `x${i}: 1`)
-      )
-    case "folded header":
-      return bytesOf(request, true, ["x-folded: a", " b"])
-    case "binary header":
-      return bytesOf(request, true, ["x-request-id: a\u00ff\u0001", "x-injected: \u0000", "traceparent: 00-zz"])
-    case "long path":
-      return text(`GET /v1/reservations/${"a".repeat(12_000)} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`)
-    case "absolute path":
-      return replaced(request.path, `http://other.example${request.path}`)
-    case "bad method":
-      return replaced(request.method, "G\u00cbT")
-    case "long method":
-      return replaced(request.method, "A".repeat(10_000))
-    case "old version":
-      return replaced("HTTP/1.1", "HTTP/1.0")
-    case "wrong version":
-      return replaced("HTTP/1.1", "HTTP/9.9")
-    case "no version":
-      return replaced(" HTTP/1.1", "")
-    case "expect":
-      return bytesOf(request, true, ["expect: 100-continue"])
-    case "upgrade":
-      return bytesOf(request, true, ["upgrade: websocket", "sec-websocket-key: a"])
-    case "half":
-    case "half, then reset":
-      return whole.subarray(0, whole.length >> 1)
-    case "big body":
-      return withBody(Buffer.alloc(3_000_000, 0x20))
-    case "deep body":
-      return withBody(text(`{"metadata":${"[".repeat(500_000)}${"]".repeat(500_000)}}`))
-    case "wide body":
-      return withBody(text(`{${Array.from({ length: 60_000 }, (_, i) => `"k${i}":${i}`).join(",")}}`))
-    case "form body":
-      return withBody(text("a=b&c=d"), "application/x-www-form-urlencoded")
-    case "utf-16 body":
-      return withBody(Buffer.from(body.toString("utf8"), "utf16le"), "application/json; charset=utf-16")
-    case "get with body":
-      return bytesOf({ ...request, method: "GET", body }, true)
-    case "tls":
-      return Buffer.from("16030100f8010000f40303", "hex")
-    case "empty lines":
-      return text("\r\n".repeat(1_000))
-    case "nothing":
-      return Buffer.alloc(0)
-  }
 }

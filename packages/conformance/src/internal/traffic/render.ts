@@ -1,6 +1,7 @@
 /** Makes requests of steps, with the ids and keys of one server. */
 import { choose, mutate } from "../fuzz/json.ts"
 import type { Rendered, Step } from "./step.ts"
+import { plainStep } from "./step.ts"
 
 /** The objects of one server that steps refer to, in the order of their creation. */
 export interface Known {
@@ -260,13 +261,11 @@ export const learn = (known: Known, step: Step, status: number, body: unknown): 
   }
 }
 
-const plain = { scope: 0, amount: 0, key: 0, mutations: [], isMutated: false } as const
-
 /** The steps that every sequence starts with: a tenant with a key and a budget. */
 export const preamble: ReadonlyArray<Step> = [
-  { ...plain, operation: "createTenant", target: 0, variant: 1 },
-  { ...plain, operation: "createTenant", target: 1, variant: 1 },
-  { ...plain, operation: "createKey", target: 0, variant: 0 },
-  { ...plain, operation: "createKey", target: 0, variant: 15 },
-  { ...plain, operation: "createBudget", target: 0, variant: 1 }
+  plainStep("createTenant", { variant: 1 }),
+  plainStep("createTenant", { target: 1, variant: 1 }),
+  plainStep("createKey"),
+  plainStep("createKey", { variant: 15 }),
+  plainStep("createBudget", { variant: 1 })
 ]

@@ -68,6 +68,19 @@ export const Step = Schema.Struct({
 
 export type Step = typeof Step.Type
 
+/** An undamaged step whose choices are 0, except for the given ones. */
+export const plainStep = (operation: OperationName, choices: Partial<Step> = {}): Step => ({
+  operation,
+  target: 0,
+  scope: 0,
+  amount: 0,
+  key: 0,
+  variant: 0,
+  mutations: [],
+  isMutated: false,
+  ...choices
+})
+
 /** A request as text. */
 export interface Rendered {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE"
