@@ -3,31 +3,24 @@
  * runs around the call.
  */
 import * as Effect from "effect/Effect"
-import * as Child from "./internal/child.ts"
 import * as Rounds from "./internal/rounds.ts"
 import type { Extent, Section } from "./Report.ts"
 import * as Report from "./Report.ts"
 
+const module = new URL("./internal/runLevels.ts", import.meta.url)
+
 const candidates = [
-  { name: "without a run", levels: 0 },
-  { name: "in a run", levels: 1 },
-  { name: "in a run within a run", levels: 2 },
-  { name: "in eight runs", levels: 8 }
+  { name: "without a run", row: "0" },
+  { name: "in a run", row: "1", most: 5 },
+  { name: "in a run within a run", row: "2", most: 10 },
+  { name: "in eight runs", row: "8", most: 40 }
 ]
 
 /** Runs the benchmark. */
 export const run = ({ count, rounds }: Extent): Effect.Effect<ReadonlyArray<Section>> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const ready = yield* Effect.forEach(candidates, ({ levels, name }) =>
-        Effect.gen(function* () {
-          const child = yield* Child.start(new URL("./internal/runLevels.ts", import.meta.url), String(levels))
-          const measure = Effect.map(child.ask(Child.Usage, { count }), (used) => Report.sampleOf(count, used))
-          yield* Rounds.warmUp(measure)
-          const goal = levels === 0 ? undefined : ({ of: "more", most: 5 * levels } as const)
-          return { name, goal, measure }
-        })
-      )
+      const ready = yield* Effect.forEach(candidates, (row) => Rounds.start({ ...row, module }, count))
       const rows = Report.rows(yield* Rounds.run(ready, rounds))
       return [
         {

@@ -3,10 +3,11 @@
  * The goal is at most 5 µs more than the bare model, and 5 µs more for each run around it.
  */
 import * as Effect from "effect/Effect"
-import * as Child from "./internal/child.ts"
 import * as Rounds from "./internal/rounds.ts"
 import type { Extent, Section } from "./Report.ts"
 import * as Report from "./Report.ts"
+
+const module = new URL("./internal/parts.ts", import.meta.url)
 
 const bare = "bare model"
 
@@ -26,15 +27,7 @@ const candidates = [
 export const run = ({ count, rounds }: Extent): Effect.Effect<ReadonlyArray<Section>> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const ready = yield* Effect.forEach(candidates, ({ most, name, over, row }) =>
-        Effect.gen(function* () {
-          const child = yield* Child.start(new URL("./internal/parts.ts", import.meta.url), row)
-          const measure = Effect.map(child.ask(Child.Usage, { count }), (used) => Report.sampleOf(count, used))
-          yield* Rounds.warmUp(measure)
-          const goal = most === undefined ? undefined : ({ of: "more", most } as const)
-          return { name, over, goal, measure }
-        })
-      )
+      const ready = yield* Effect.forEach(candidates, (row) => Rounds.start({ ...row, module }, count))
       const rows = Report.rows(yield* Rounds.run(ready, rounds))
       return [
         {

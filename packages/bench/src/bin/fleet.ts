@@ -1,5 +1,6 @@
 /**
- * Counts what a fleet of clients asks of a server, with and without pools: `node packages/bench/src/bin/fleet.ts`.
+ * Counts the requests of a fleet of clients, with and without pools: `node packages/bench/src/bin/fleet.ts`. Prints the rows of
+ * the table in `docs/scale.md`.
  *
  * Real clients run on the embedded server and on virtual time. Ten of them make two calls a second each for ten minutes; a larger
  * fleet sends as many times more, because its clients don't depend on each other.
@@ -29,8 +30,6 @@ interface Sent {
   commit: number
   extend: number
 }
-
-const emptied = (): Sent => ({ reserve: 0, commit: 0, extend: 0 })
 
 /** Counts the requests that pass. */
 const counting = (sent: Sent) =>
@@ -76,9 +75,9 @@ const pooled = (size: number) =>
     Pool.within(calls, pool)
   ).pipe(Effect.scoped)
 
-/** Runs one client after another and returns the requests and the highest reserved amount of all. */
+/** Runs all clients at the same time. Returns the number of their requests and the highest reserved amount. */
 const simulate = (program: typeof calls) => {
-  const sent = emptied()
+  const sent: Sent = { reserve: 0, commit: 0, extend: 0 }
   return Effect.gen(function* () {
     const { books } = yield* CyclesServer.CyclesServer
     const fibers = yield* Effect.forEach(Array.from({ length: clients }), () => Effect.forkChild(program))
