@@ -74,7 +74,7 @@ export interface Options {
    */
   readonly page?: boolean | undefined
   /**
-   * Called after each response of a plane, for a request log. Not called for requests of the page, and for requests that are
+   * Called after each response of a plane, for a request log. It isn't called for requests of the page, or for requests that are
    * too large or aren't HTTP. Default: nothing.
    */
   readonly onRequest?: ((request: HandledRequest) => void) | undefined
