@@ -48,14 +48,8 @@ const services: ReadonlySet<string> = new Set([
 const layerOf = (path: string): number | undefined => {
   const [first = "", folder = ""] = path.split("/")
   if (first === "node") return undefined
-  const name =
-    first === "workflow"
-      ? "services"
-      : first === "internal"
-        ? folder
-        : services.has(basename(first, ".ts"))
-          ? "services"
-          : "models"
+  const isService = first === "workflow" || services.has(basename(first, ".ts"))
+  const name = first === "internal" ? folder : isService ? "services" : "models"
   const index = layers.findIndex((layer) => layer === name)
   return index < 0 ? undefined : index
 }
