@@ -48,16 +48,15 @@ import type { Subject } from "effect-cycles/Subject"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import type * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
-import { assumeParameters, assumeRule, assumeServed, assumeTools } from "./internal/assume.ts"
+import { assumeParameters, assumeRule, assumeTools } from "./internal/assume.ts"
 import type { Rule } from "./internal/budget.ts"
 import * as Denial from "./internal/denial.ts"
 import type { Request } from "./internal/mcp/request.ts"
 import * as Served from "./internal/mcp/served.ts"
 import * as Guarded from "./internal/tool.ts"
 import * as ToolKeys from "./internal/toolKeys.ts"
+import { decode } from "./internal/toolParameters.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // options
@@ -364,26 +363,6 @@ const make = <Tools extends Record<string, Tool.Any>>(
 // ---------------------------------------------------------------------------------------------------------------------
 // helpers
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** The decoded parameters of a call, or nothing if they are invalid. */
-const decode = <T extends Tool.Any>(
-  tool: T,
-  params: unknown,
-  options: SchemaAST.ParseOptions | undefined
-): Effect.Effect<{ readonly params: Tool.Parameters<T> } | undefined> =>
-  Effect.suspend(() => {
-    const decoding = Schema.isSchema(tool.parametersSchema)
-      ? Schema.decodeUnknownEffect(tool.parametersSchema)(params, options)
-      : Effect.succeed(params)
-    assumeServed(decoding)
-    return Effect.match(decoding, {
-      onFailure: () => undefined,
-      onSuccess: (params) => {
-        assumeParameters<T>(tool, params)
-        return { params }
-      }
-    })
-  })
 
 /** Copies of the tools that also require the approvals of their budgets. */
 const withApprovals = <Tools extends Record<string, Tool.Any>>(tools: Tools, rules: RuleTable<Tools>): Tools => {

@@ -1,7 +1,7 @@
 /**
  * A guarded toolkit for an MCP server. It differs from a guarded toolkit for a model in three ways:
  *
- * - the server asks for approvals, since nothing else does
+ * - the server requests approvals, because no `LanguageModel` does
  * - a budget that can't be checked is a result, because the server replaces unexpected errors by a text without a reason
  * - the subject may depend on the request
  */
@@ -11,13 +11,14 @@ import * as Toolkit from "effect/ai/Toolkit"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
-import * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import * as Subject from "effect-cycles/Subject"
 import type { BudgetError } from "../../CyclesAiError.ts"
 import { causeOf } from "../../CyclesAiError.ts"
-import { assumeServed, assumeToolkit } from "../assume.ts"
+import { assumeToolkit } from "../assume.ts"
 import * as Denial from "../denial.ts"
+import { decode } from "../toolParameters.ts"
 import * as Approval from "./approval.ts"
 import * as Request from "./request.ts"
 
@@ -63,7 +64,7 @@ const serve = <Tools extends Record<string, Tool.Any>>(
       if (tool === undefined) return yield* inner.handle(name, params, toolCallId, parseOptions)
       const own = yield* subjectOf(subject, Request.current(tool.name, params))
       const ambient = Subject.merge(yield* Subject.CurrentSubject, own)
-      const refusal = yield* refusalOf(tool, params)
+      const refusal = yield* refusalOf(tool, params, parseOptions)
       if (refusal !== undefined) return Stream.succeed(refusal)
       const results = yield* Subject.withSubject(inner.handle(name, params, toolCallId, parseOptions), own)
       return results.pipe(
@@ -73,16 +74,16 @@ const serve = <Tools extends Record<string, Tool.Any>>(
     })
 })
 
-/** The refusal of a call that needs an approval and doesn't get it. Invalid parameters are left to the toolkit. */
-const refusalOf = <T extends Tool.Any>(tool: T, params: unknown): Effect.Effect<Tool.HandlerResult<T> | undefined> =>
+/** The refusal of a call that needs an approval and doesn't get it. The toolkit reports invalid parameters. */
+const refusalOf = <T extends Tool.Any>(
+  tool: T,
+  params: unknown,
+  parseOptions: SchemaAST.ParseOptions | undefined
+): Effect.Effect<Tool.HandlerResult<T> | undefined> =>
   Effect.gen(function* () {
     if (tool.needsApproval === undefined || tool.needsApproval === false) return undefined
-    const decoding = Schema.isSchema(tool.parametersSchema)
-      ? Schema.decodeUnknownEffect(tool.parametersSchema)(params)
-      : Effect.succeed(params)
-    assumeServed(decoding)
-    const decoded = yield* Effect.option(decoding)
-    if (decoded._tag === "None" || !(yield* Approval.isNeeded(tool, decoded.value))) return undefined
+    const decoded = yield* decode(tool, params, parseOptions)
+    if (decoded === undefined || !(yield* Approval.isNeeded(tool, decoded.params))) return undefined
     const approval = yield* Approval.ask(tool.name, params)
     return approval === "approved" ? undefined : Denial.unapproved(tool, approval)
   })
