@@ -58,8 +58,8 @@ const defaultLimit = 4_096
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes the output limits of a model. In shadow mode a limit is only estimated with: the provider isn't given any, and a limit
- * that enforcement would refuse is logged.
+ * Makes the output limits of a model. In shadow mode a limit is used for the estimate only: the provider isn't given any, and
+ * a limit that enforcement would refuse is logged.
  *
  * Throws a `RangeError` if `maxOutputTokens` isn't a positive integer.
  */
@@ -93,53 +93,48 @@ export const make = ({ maxOutputTokens, outputLimit }: Options, mode: Mode): Lim
           ? Math.min(defaultLimit + (limitIn(found?.thinking?.(context)) ?? 0), maxCount)
           : Math.min(maxOutputTokens ?? maxCount, inContext ?? maxCount)
 
-        const { isEnforced = true, minimum = 1 } = found ?? {}
-        const refusal =
-          found === undefined
-            ? refuse("unknownProvider", tokens)
-            : unread.has(name)
-              ? refuse("notRead", tokens)
-              : isEnforced && tokens < minimum
-                ? refuse("belowMinimum", tokens, minimum)
-                : undefined
-        if (mode === "shadow") {
-          const wanted = unlimited(tokens)
-          return refusal === undefined
-            ? Effect.succeed(wanted)
-            : Effect.catch(refusal, (error) => Effect.as(warnUnenforced(name, error), wanted))
-        }
-        if (found === undefined || refusal !== undefined) return refusal ?? refuse("unknownProvider", tokens)
+        const enforced = (): Effect.Effect<Wanted, UnsupportedLimit> => {
+          if (found === undefined) return refuse("unknownProvider", tokens)
+          if (unread.has(name)) return refuse("notRead", tokens)
+          const { isEnforced = true, minimum = 1 } = found
+          if (isEnforced && tokens < minimum) return refuse("belowMinimum", tokens, minimum)
 
-        const apply = (cap: number | undefined): Effect.Effect<Applied, UnsupportedLimit> => {
-          if (!isEnforced) {
-            return cap === undefined
-              ? Effect.succeed({
-                  set: (context) => context,
-                  check: (_, span) => Effect.sync(() => Observe.outputLimit(span, "none"))
+          const apply = (cap: number | undefined): Effect.Effect<Applied, UnsupportedLimit> => {
+            if (!isEnforced) {
+              return cap === undefined
+                ? Effect.succeed({
+                    set: (context) => context,
+                    check: (_, span) => Effect.sync(() => Observe.outputLimit(span, "none"))
+                  })
+                : refuse("notEnforced", cap)
+            }
+            const limit = Math.min(tokens, cap ?? Infinity)
+            if (limit < minimum) return refuse("belowMinimum", limit, minimum)
+            let isRead = false
+            return Effect.succeed({
+              set: (context) =>
+                found.set(context, limit, () => {
+                  isRead = true
+                }),
+              check: (call, span) =>
+                Effect.suspend(() => {
+                  // A call that failed before its request was made proves nothing.
+                  if (!call.hasResponse()) return Effect.void
+                  Observe.outputLimit(span, isRead ? "confirmed" : "unconfirmed")
+                  if (!isRead) return warnUnread(name, limit)
+                  return isDefault && limit === tokens && call.finishReason() === "length"
+                    ? hint(name, limit)
+                    : Effect.void
                 })
-              : refuse("notEnforced", cap)
+            })
           }
-          const limit = Math.min(tokens, cap ?? Infinity)
-          if (limit < minimum) return refuse("belowMinimum", limit, minimum)
-          let isRead = false
-          return Effect.succeed({
-            set: (context) =>
-              found.set(context, limit, () => {
-                isRead = true
-              }),
-            check: (call, span) =>
-              Effect.suspend(() => {
-                // A call that failed before its request was made proves nothing.
-                if (!call.hasResponse()) return Effect.void
-                Observe.outputLimit(span, isRead ? "confirmed" : "unconfirmed")
-                if (!isRead) return warnUnread(name, limit)
-                return isDefault && limit === tokens && call.finishReason() === "length"
-                  ? hint(name, limit)
-                  : Effect.void
-              })
-          })
+          return Effect.succeed({ tokens, apply })
         }
-        return Effect.succeed({ tokens, apply })
+        if (mode !== "shadow") return enforced()
+        return enforced().pipe(
+          Effect.catch((error) => warnUnenforced(name, error)),
+          Effect.as(unlimited(tokens))
+        )
       })
   }
 
