@@ -10,7 +10,6 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { Amount, Cycles, Run } from "effect-cycles"
 import type { CyclesConfig } from "effect-cycles"
-import * as CyclesEmbedding from "../src/CyclesEmbedding.ts"
 import * as CyclesModel from "../src/CyclesModel.ts"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
 import * as Pricing from "../src/Pricing.ts"
@@ -177,18 +176,7 @@ describe("shadow mode", () => {
 })
 
 const embeddings = (client: Partial<CyclesConfig.CyclesConfig>, budgets: CyclesServer.MemoryOptions["budgets"]) =>
-  CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4" }).pipe(
-    Layer.provide(
-      Layer.effect(
-        EmbeddingModel.EmbeddingModel,
-        EmbeddingModel.make({
-          embedMany: ({ inputs }) =>
-            Effect.succeed({ results: inputs.map(() => [1, 2]), usage: { inputTokens: inputs.length * 7 } })
-        })
-      )
-    ),
-    Layer.provideMerge(world([], client, budgets))
-  )
+  S.embeddings.pipe(Layer.provideMerge(world([], client, budgets)))
 
 describe('onUnreachable: "allow"', () => {
   const rich = units.map((unit) => ({ unit, allocated: 1_000_000 }))

@@ -9,7 +9,6 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { Amount, Cycles, Run } from "effect-cycles"
 import * as CyclesAiError from "../src/CyclesAiError.ts"
-import * as CyclesEmbedding from "../src/CyclesEmbedding.ts"
 import * as S from "./support/script.ts"
 import { ask, model } from "./support/toolkit.ts"
 
@@ -95,22 +94,6 @@ describe("Run", () => {
       )
       expect(yield* spentBy(first, "TOKENS")).toEqual({ spent: 14, held: 0 })
       expect(yield* spentBy(second, "TOKENS")).toEqual({ spent: 7, held: 0 })
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(
-        CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4" }).pipe(
-          Layer.provide(
-            Layer.effect(
-              EmbeddingModel.EmbeddingModel,
-              EmbeddingModel.make({
-                embedMany: ({ inputs }) =>
-                  Effect.succeed({ results: inputs.map(() => [1, 2]), usage: { inputTokens: inputs.length * 7 } })
-              })
-            )
-          ),
-          Layer.provideMerge(S.world([]))
-        )
-      )
-    )
+    }).pipe(Effect.scoped, Effect.provide(S.embeddings.pipe(Layer.provideMerge(S.world([])))))
   )
 })

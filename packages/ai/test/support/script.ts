@@ -4,6 +4,7 @@
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest } from "@effect-cycles/testing"
 import * as AiError from "effect/ai/AiError"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
 import type * as Response from "effect/ai/Response"
@@ -13,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import * as CyclesEmbedding from "../../src/CyclesEmbedding.ts"
 import * as CyclesModel from "../../src/CyclesModel.ts"
 
 /** A response of the model, and its failure after it. */
@@ -138,6 +140,19 @@ export const guarded = (
   server?: CyclesServer.MemoryOptions
 ): Layer.Layer<LanguageModel.LanguageModel | World> =>
   CyclesModel.layer(options).pipe(Layer.provide(bare), Layer.provideMerge(world(turns, server)))
+
+/** A guarded embedding model that uses 7 tokens for each input. */
+export const embeddings = CyclesEmbedding.layer({ provider: "openai", model: "text-embedding-4" }).pipe(
+  Layer.provide(
+    Layer.effect(
+      EmbeddingModel.EmbeddingModel,
+      EmbeddingModel.make({
+        embedMany: ({ inputs }) =>
+          Effect.succeed({ results: inputs.map(() => [1, 2]), usage: { inputTokens: inputs.length * 7 } })
+      })
+    )
+  )
+)
 
 /** The spent and the reserved tokens of the tenant's budget. */
 export const books = Effect.gen(function* () {
