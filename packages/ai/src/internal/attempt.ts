@@ -14,7 +14,7 @@ export const CurrentAttempt: Context.Reference<Attempt | undefined> = Context.Re
   { defaultValue: () => undefined }
 )
 
-/** A guard has admitted the call. */
+/** Records that a guard has admitted the call. */
 export const markAdmitted: Effect.Effect<void> = Effect.map(CurrentAttempt, (attempt) => {
   if (attempt !== undefined) attempt.isAdmitted = true
 })

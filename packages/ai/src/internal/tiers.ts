@@ -44,12 +44,12 @@ export const make = (unit: string, choices: ReadonlyArray<Choice>): LanguageMode
       : Effect.map(run.remainingShare(unit), Option.match({ onNone: () => 0, onSome: indexFor }))
   )
   const call = (index: number, method: Method, options: unknown): unknown => {
-    const model = choices[Math.min(index, last)]?.model
+    const model = choices[index]?.model
     if (model === undefined) throw new RangeError("tiers: expected at least one tier, got none")
     return Reflect.apply(model[method], model, [options])
   }
-  /** Whether the next tier is tried after an error: if the guard denied the call, and another model may be admitted. */
-  const goesOn = (index: number, attempt: Attempt, error: unknown): boolean => {
+  /** Whether an error makes the call try the next tier: the guard denied it, and may admit another model. */
+  const triesNext = (index: number, attempt: Attempt, error: unknown): boolean => {
     if (index >= last || attempt.isAdmitted) return false
     const denial = denialOf(error)
     return denial !== undefined && !final.has(denial.code ?? "")
@@ -61,7 +61,7 @@ export const make = (unit: string, choices: ReadonlyArray<Choice>): LanguageMode
       assumeEffect(effect)
       return Effect.provideService(effect, CurrentAttempt, attempt).pipe(
         Effect.catchIf(
-          (error) => goesOn(index, attempt, error),
+          (error) => triesNext(index, attempt, error),
           () => whole(method, options, index + 1)
         )
       )
@@ -73,7 +73,7 @@ export const make = (unit: string, choices: ReadonlyArray<Choice>): LanguageMode
       assumeStream(stream)
       return Stream.provideService(stream, CurrentAttempt, attempt).pipe(
         Stream.catchIf(
-          (error) => goesOn(index, attempt, error),
+          (error) => triesNext(index, attempt, error),
           () => streamed(options, index + 1)
         )
       )

@@ -6,7 +6,7 @@
  * missing.
  */
 import { toolName } from "../modelNames.ts"
-import { countAt, keys } from "../unknown.ts"
+import { countAt, extreme, keys } from "../unknown.ts"
 
 /** A count in the report of a provider, as its SDK declares it. */
 export type Count = number | null | undefined
@@ -66,8 +66,7 @@ export const sum = (...counts: ReadonlyArray<number | undefined>): number | unde
   counts.reduce<number | undefined>((all, one) => (one === undefined ? all : (all ?? 0) + one), undefined)
 
 /** The largest of the defined counts, or `undefined` if there are none. */
-export const largest = (...counts: ReadonlyArray<number | undefined>): number | undefined =>
-  counts.reduce<number | undefined>((all, one) => (one === undefined ? all : Math.max(all ?? 0, one)), undefined)
+export const largest = (...counts: ReadonlyArray<number | undefined>): number | undefined => extreme(Math.max, counts)
 
 /** Counts such as `web_search_requests`, by the name of the tool. */
 export const toolCallsOf = (value: unknown): { readonly [tool: string]: number } =>
