@@ -53,8 +53,8 @@ export const causeOf = (error: AiError.AiError): BudgetError | undefined =>
 export const isDenied = (error: AiError.AiError): boolean => causeOf(error)?._tag === "BudgetExceeded"
 
 /**
- * Returns the denial in the error of a model call or of a guarded tool, or `undefined` if no budget denied it. Accepts any
- * error, for the option `denialOf` of `Run.outcome`.
+ * Returns the denial in the error of a model call or of a guarded tool, or `undefined` if no budget denied it. Accepts
+ * any error, for the option `denialOf` of `Run.outcome`.
  *
  * @example
  * ```ts
@@ -97,7 +97,7 @@ export const fromBudget = (method: string, error: BudgetError, module = "CyclesM
 /**
  * Why an output limit can't be kept.
  *
- * - `unknownProvider`: neither the provider's name nor the option `outputLimit` says how the provider is given a limit.
+ * - `unknownProvider`: neither the provider's name nor the option `outputLimit` determines the setting of the limit.
  * - `notRead`: an earlier call of the model ended, and its provider hadn't read the limit.
  * - `notEnforced`: the budget allows the call with a cap on tokens, but the option is `OutputLimit.none`.
  * - `belowMinimum`: the limit is below the lowest one that the provider accepts.

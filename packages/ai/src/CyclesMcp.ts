@@ -11,10 +11,10 @@
  *
  * - No tool reserves or charges. To enforce a budget, guard the tools that the server serves: `CyclesToolkit.guarded`.
  * - Amounts in results are whole numbers of the unit, as text, because JSON numbers lose digits.
- * - Failures are results with `isError`: `{ error, message }`, and `code` and `retry_after_ms` if the server sent them. Results contain no
- *   key, no URL and no message of the Cycles server.
- * - Invalid arguments, such as a negative amount, are refused by the schema of the tool: as a result with `isError`, and in
- *   protocol versions before 2025-11-25 as a JSON-RPC error (-32602).
+ * - Failures are results with `isError`: `{ error, message }`, and `code` and `retry_after_ms` if the server sent them.
+ *   Results contain no key, no URL and no message of the Cycles server.
+ * - Invalid arguments, such as a negative amount, are refused by the schema of the tool: as a result with `isError`,
+ *   and in protocol versions before 2025-11-25 as a JSON-RPC error (-32602).
  *
  * **Gotchas**
  *
@@ -105,9 +105,9 @@ export type RunOf = (request: Request) => Effect.Effect<Run | undefined>
  */
 export interface SharedOptions {
   /**
-   * The subject of a request, fixed or a function of it. It is merged into the ambient subject field by field. A client can
-   * name other fields, but a call with a different value of one of these fails with `FixedSubject`. Default: none, so that
-   * clients can name any subject.
+   * The subject of a request, fixed or a function of it. It is merged into the ambient subject field by field. A client
+   * can name other fields, but a call with a different value of one of these fails with `FixedSubject`. Default: none,
+   * so that clients can name any subject.
    */
   readonly subject?: Subject.Subject | ((request: Request) => Subject.Subject | undefined) | undefined
 }
@@ -118,7 +118,7 @@ export interface SharedOptions {
 
 /**
  * Registers read-only budget tools with an `McpServer`. Pass it to `McpServer.layerStdio` or `McpServer.layerHttp` as
- * `registrations`, merged with those of your own.
+ * `registrations`, merged with your other registrations.
  *
  * **Example** (Budget tools beside guarded tools)
  *
@@ -213,7 +213,10 @@ const remainingLayer = (runOf: RunOf) => {
         cycles_remaining: Effect.fnUntraced(function* (params) {
           const run = yield* Effect.flatMap(Requests.current(Tools.Remaining.name, params), runOf)
           if (run === undefined) {
-            return yield* Effect.fail<Failures.Failure>({ error: "NoRun", message: "This request belongs to no run." })
+            return yield* Effect.fail<Failures.Failure>({
+              error: "NoRun",
+              message: "This request doesn't belong to a run."
+            })
           }
           return Tools.remainingOf(run, yield* run.summary)
         })
@@ -234,7 +237,7 @@ const knownUnit = (unit: string): Effect.Effect<Amount.KnownUnit, Failures.Failu
         message: `The unit must be one of ${Amount.knownUnits.join(", ")}, got ${JSON.stringify(unit.slice(0, 64))}.`
       })
 
-/** The subject of a call: that of the client, unless it contradicts the fixed one. */
+/** The subject of a call: the requested one, merged with the fixed one. Fails if they contradict each other. */
 const subjectFor = (
   fixed: SharedOptions["subject"],
   tool: string,

@@ -8,8 +8,8 @@
  *   `OutputLimit`.
  * - The charge is made when the response has arrived and before any tool runs. A tool that fails or is slow doesn't change it.
  * - A stream that is cancelled or fails is charged what it has used.
- * - Within a run, each call is a step: see the option `limits` of `Run.make`. In the last step the tools stay in the request
- *   with the choice `none`. The cap `max_steps_remaining` counts down over the steps of the run.
+ * - Within a run, each call is a step: see the option `limits` of `Run.make`. In the last step the tools stay in the
+ *   request with the choice `none`. The cap `max_steps_remaining` counts down over the steps of the run.
  * - Tools, chats, plans, approvals and incremental prompts work as with the inner model.
  *
  * **Gotchas**
@@ -187,11 +187,11 @@ export const layer = <const U extends Units = "tokens", R = never>(
  */
 export interface Tier<E = never, R = never> {
   /**
-   * The tier is chosen while a larger share of the budget than this is left, from 0 to 1. Each tier has a smaller one than the
-   * tier before. Only the last tier can leave it out.
+   * The tier is chosen while a larger share of the budget than this is left, from 0 to 1. The share of each tier is
+   * less than that of the tier before. Only the last tier can leave it out.
    */
   readonly above?: number | undefined
-  /** The model, guarded on its own so that its name and its prices are right. */
+  /** The model, guarded separately so that its name and its prices are correct. */
   readonly model: Layer.Layer<LanguageModel.LanguageModel, E, R>
 }
 
@@ -209,19 +209,22 @@ export interface TiersOptions<E = never, R = never> {
 }
 
 /**
- * A model that chooses one of several models for each call, by the share of the run's budget that is neither spent nor held.
+ * A model that chooses one of several models for each call, by the share of the run's budget that is neither spent nor
+ * held.
  *
  * **Details**
  *
  * - The share is the least of the current run and the runs around it: `Run.remainingShare`. Without a run, or without a
  *   budget in the unit, the first tier is used. If no tier fits, the last one is used.
- * - A call that a tier denies goes on to the next tier, as does a stream that is denied before it starts. A call that was
- *   admitted once stays with its tier. The codes `RUN_ENDED` and `RUN_STEPS_EXCEEDED` end the call.
- * - It only delegates: it guards nothing, and tools, chats and objects work as with the tier.
+ * - A call that is denied in a tier is tried in the next tier, and so is a stream that is denied before it starts. A
+ *   call that was admitted stays in its tier. A denial with the code `RUN_ENDED` or `RUN_STEPS_EXCEEDED` fails the
+ *   call.
+ * - The model only delegates and guards nothing. Tools, chats and objects work as with the model of the tier.
  *
  * **Gotchas**
  *
- * Dies with a `RangeError` if a tier can't be chosen, because its `above` is out of range or not less than the one before.
+ * Dies with a `RangeError` if a tier can't be chosen, because its `above` is out of range or not less than the one
+ * before.
  *
  * **Example** (A smaller model when little is left)
  *

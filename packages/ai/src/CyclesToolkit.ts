@@ -8,16 +8,16 @@
  *   model can continue without it.
  * - The caps of the reservation apply to the call: the tool lists and `max_steps_remaining: 0` refuse it and release the
  *   reservation, and `cooldown_ms` delays the handler.
- * - Within a run, each call counts toward the limits of tool calls, calls per tool and repeats, whether it has a budget or
- *   is free. Beyond a limit the handler doesn't run, and the reason asks the model to respond with what it knows.
+ * - Within a run, each call counts toward the limits of tool calls, calls per tool and repeats, whether it has a budget
+ *   or is free. Beyond a limit the handler doesn't run, and the reason asks the model to respond with what it knows.
  * - A handler can record its spend through `Reservation.current`. Recorded spend is committed even if the handler fails.
  * - A failed call is settled by `onFailure`, whether the tool throws its failure or returns it as a result.
  * - If Cycles is unavailable, the call fails with an `AiError`; `CyclesAiError.causeOf` returns the error of the client.
  *
  * **Gotchas**
  *
- * Provider-executed tools never reach a handler, so they can't be guarded or limited. Their cost is part of the usage of
- * the model, and a guarded model counts their calls toward the tool calls of the run.
+ * Provider-executed tools never reach a handler, so they can't be guarded or limited. Their cost is part of the usage
+ * of the model, and a guarded model counts their calls toward the tool calls of the run.
  *
  * **Example** (Guarding a toolkit)
  *
@@ -122,8 +122,8 @@ export interface Options {
    * **Gotchas**
    *
    * - The numbers belong to one result of `guard`: call it once for each run of the job, not once for each model call.
-   *   Two guarded toolkits of the same job need different namespaces. The default numbers the calls of all toolkits in a
-   *   run together.
+   *   Two guarded toolkits of the same job need different namespaces. The default numbers the calls of all toolkits in
+   *   a run together.
    * - A call that was refused by a cap, or interrupted before its handler started, counts as made.
    * - A run that makes a different call under the same id fails with IDEMPOTENCY_MISMATCH, or is refused.
    */
@@ -138,9 +138,9 @@ export interface Options {
  */
 export interface ServedOptions {
   /**
-   * The subject of a call, fixed or a function of the request. It is merged into the ambient subject field by field, and
-   * the subject of the tool's budget is merged into it. Everything guarded inside the handler is charged to it as well.
-   * Default: the ambient subject.
+   * The subject of a call, fixed or a function of the request. It is merged into the ambient subject field by field,
+   * and the subject of the tool's budget is merged into it. Everything guarded inside the handler is charged to it as
+   * well. Default: the ambient subject.
    *
    * **Gotchas**
    *
@@ -234,23 +234,23 @@ export function guard<Tools extends Record<string, Tool.Any>, E, R>(
 }
 
 /**
- * Guards the tools of a toolkit where they are served. The result is a toolkit, for `McpServer.toolkit`.
+ * Guards the tools of a toolkit that an MCP server serves. The result is a toolkit, for `McpServer.toolkit`.
  *
  * **Details**
  *
  * - A refused call has a result with `isError`, and its reason as content: a denial, a cap, a missing approval, or a
  *   budget that can't be checked. The handler doesn't run.
- * - If a tool or its budget needs an approval, the server asks the user of the client by elicitation, before it reserves.
- *   The call is refused if the user declines, or if the client or its protocol version can't ask.
+ * - If a tool or its budget needs an approval, the server asks the user of the client by elicitation, before it
+ *   reserves. The call is refused if the user declines, or if the client or its protocol version can't ask.
  * - A cancelled call is interrupted, and settled by `onFailure`.
  * - Every call is charged to the ambient subject. `McpServer.middleware` can set it, and a run, for each request.
  *
  * **Gotchas**
  *
  * - MCP has no ids for tool calls, so every call has a fresh idempotency key: a client that repeats a call pays twice.
- * - The run of the client isn't known here, also if the client is in the same process.
- * - Use `guard` for a toolkit that a model calls. `LanguageModel` asks for approvals itself, and this toolkit can't see
- *   that it did.
+ * - The run of the client isn't known here, even if the client is in the same process.
+ * - Use `guard` for a toolkit that a model calls. `LanguageModel` requests approvals itself, and this
+ *   toolkit would request them again.
  *
  * **Example** (Serving a guarded tool)
  *

@@ -10,8 +10,8 @@
  * - The usage of finished calls corrects later estimates of the same model. A hidden prompt raises a constant part, a
  *   vocabulary that needs more tokens raises a factor, and attachments have separate factors. Text is never estimated below
  *   the weights.
- * - `fromTokenizer` counts by a tokenizer, for at most 50 ms per request by default. The rest, and everything if the tokenizer
- *   fails, is counted by features.
+ * - `fromTokenizer` counts by a tokenizer, for at most 50 ms per request by default. The rest, and everything if the
+ *   tokenizer fails, is counted by features.
  *
  * **Gotchas**
  *
@@ -88,8 +88,8 @@ export type Attachment = Prompt.FilePart
  */
 export interface Options {
   /**
-   * Returns the tokens of an attachment, or `undefined` to use the rule of the provider. The usage of calls corrects later
-   * estimates in both cases. If it throws or returns a negative number or NaN, the rule of the provider is used.
+   * Returns the tokens of an attachment, or `undefined` to use the rule of the provider. The usage of calls corrects
+   * later estimates in both cases. If it throws or returns a negative number or NaN, the rule of the provider is used.
    *
    * By default images are counted by their size, PDFs by pages, recordings by seconds, and texts such as JSON as text. An
    * address of a file that isn't an image counts 52,500 tokens.

@@ -40,8 +40,8 @@ export interface GptTokenizer extends Tokenizer.Service {
 }
 
 /**
- * The tokenizer of o200k. It tokenizes the texts of a prompt, and skips attachments that aren't text. It fails with `AiError` if
- * the encoder throws.
+ * The tokenizer of o200k. It tokenizes the texts of a prompt, and skips attachments that aren't text. It fails with
+ * `AiError` if the encoder throws.
  *
  * @category constructors
  * @since 0.1.0

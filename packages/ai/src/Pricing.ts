@@ -1,15 +1,16 @@
 /**
  * Prices of model calls, for budgets in `USD_MICROCENTS`.
  *
- * `Pricing` is a service with two functions: `price` returns the price of a finished call, and `maximum` returns the highest
- * price that a call can have, which is reserved before the call. `fromTable` makes the service from a table, `GenaiPrices` from a
- * catalogue.
+ * `Pricing` is a service with two functions: `price` returns the price of a finished call, and `maximum` returns the
+ * highest price that a call can have, which is reserved before the call. `fromTable` makes the service from a table,
+ * `GenaiPrices` from a catalogue.
  *
  * **Details**
  *
  * - Money is exact: prices are decimals, counts are integers, and a price rounds up once, to a whole microcent.
  * - `price(call) <= maximum(request)` if the usage of the call has at most the tokens of the request, each tool of
- *   `providerTools` ran at most `toolCallsPerRequest` times, and the call has the service tier of the request, if that is known.
+ *   `providerTools` ran at most `toolCallsPerRequest` times, and the call has the service tier of the request, if that
+ *   is known.
  * - A model without a price fails with `UnknownModel`, unless there is a `fallback`. A usage with a dimension that the prices
  *   don't cover, such as audio or web searches, fails with `UnknownPrice`, unless `unknownDimension` is `"base"`.
  *
@@ -113,8 +114,8 @@ export interface TierPrices extends TokenPrices {
  */
 export interface Prices extends TierPrices {
   /**
-   * Prices of service tiers by name, as in `priority`: a factor for all token prices, or separate prices. `flex` and `batch`
-   * have the regular prices by default, which are never too low; other tiers have no default.
+   * Prices of service tiers by name, as in `priority`: a factor for all token prices, or separate prices. `flex` and
+   * `batch` have the regular prices by default, which are never too low; other tiers have no default.
    */
   readonly tiers?: { readonly [tier: string]: string | number | TierPrices } | undefined
   /**
@@ -159,9 +160,9 @@ export interface Options {
   /** The prices of models that have none. Default: such a model fails with `UnknownModel`. */
   readonly fallback?: Prices | undefined
   /**
-   * The price of a dimension that has none. `"refuse"` fails with `UnknownPrice`. `"base"` charges cache writes, audio and
-   * images as plain tokens, service tiers at the regular prices, and nothing for tool calls, which may be too low. Default:
-   * `"refuse"`.
+   * The price of a dimension that has none. `"refuse"` fails with `UnknownPrice`. `"base"` charges cache writes, audio
+   * and images as plain tokens, service tiers at the regular prices, and nothing for tool calls, which may be too low.
+   * Default: `"refuse"`.
    */
   readonly unknownDimension?: "refuse" | "base" | undefined
   /** How many calls of each provider-run tool `maximum` allows for, an integer of at least 0. Default: 10. */

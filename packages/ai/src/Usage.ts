@@ -1,8 +1,8 @@
 /**
  * The tokens and the tool calls of a model call.
  *
- * Providers report usage in different shapes, and some of it only in their metadata. `fromFinish` reads all of it into one shape,
- * which has everything that a price depends on.
+ * Providers report usage in different shapes, and some of it only in their metadata. `fromFinish` reads all of it into
+ * one shape, which has everything that a price depends on.
  *
  * **Details**
  *

@@ -65,7 +65,7 @@ describe("CyclesMcp.layer", () => {
   )
 
   describe("balances", () => {
-    it.effect("returns amounts as text, and leaves out what is absent", () =>
+    it.effect("returns amounts as text, and leaves out absent amounts", () =>
       Effect.gen(function* () {
         const client = yield* both
         const { content, isError, structuredContent } = yield* client.callTool(balances({ unit: "USD_MICROCENTS" }))
@@ -95,7 +95,7 @@ describe("CyclesMcp.layer", () => {
       }).pipe(Effect.scoped, Effect.provide(world))
     )
 
-    it.effect("reads at most 200 balances, and says that there are more", () =>
+    it.effect("reads at most 200 balances, and reports whether there are more", () =>
       Effect.gen(function* () {
         const client = yield* both
         const result = yield* client.callTool(balances({ include_children: true }))
@@ -278,7 +278,7 @@ describe("CyclesMcp.layer", () => {
       [Fault.error(500, "INTERNAL_ERROR"), "Unavailable", "Try again later"],
       [Fault.error(429, "LIMIT_EXCEEDED", { "retry-after": "90" }), "RateLimited", '.*"retry_after_ms":90000'],
       [Fault.error(401, "UNAUTHORIZED"), "Unauthorized", "doesn't accept the key of this server"],
-      [Fault.error(403, "FORBIDDEN"), "Forbidden", "doesn't allow"],
+      [Fault.error(403, "FORBIDDEN"), "Forbidden", "isn't allowed to read this subject"],
       [Fault.error(404, "NOT_FOUND"), "NoBudget", "No scope of this subject has a budget"],
       [Fault.error(400, "NEW_CODE"), "Refused", '.*"code":"NEW_CODE"']
     ]
@@ -324,7 +324,7 @@ describe("CyclesMcp.layer", () => {
             budgets: [{ unit: "TOKENS", allocated: "50", charged: "5", held: "0", remaining: "45" }]
           }
         })
-        expect(yield* client.callTool(call)).toMatchObject(failure("NoRun", "belongs to no run"))
+        expect(yield* client.callTool(call)).toMatchObject(failure("NoRun", "doesn't belong to a run"))
       }).pipe(Effect.scoped, Effect.provide(world))
     )
 

@@ -287,7 +287,7 @@ describe("CyclesToolkit", () => {
       }).pipe(Effect.provide(world()))
     )
 
-    it.effect("another run runs all of them again, each charged under a key of its own, with onRepeat: again", () =>
+    it.effect("another run runs all of them again, each charged under a new key, with onRepeat: again", () =>
       Effect.gen(function* () {
         for (let run = 0; run < 2; run++) {
           const { guarded, state } = counting({ namespace: "job-1" }, "again")

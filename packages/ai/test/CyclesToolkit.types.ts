@@ -1,6 +1,6 @@
 /**
- * What the compiler infers for `CyclesToolkit.guard` and `guarded`. Nothing here runs: `pnpm check` compiles it, and a wrong type, or an
- * expected error that doesn't come, fails it.
+ * What the compiler infers for `CyclesToolkit.guard` and `guarded`. Nothing here runs: `pnpm check` compiles it, and a
+ * wrong type, or an expected error that doesn't come, fails it.
  */
 import type { Cycles } from "effect-cycles/Cycles"
 import * as LanguageModel from "effect/ai/LanguageModel"

@@ -49,7 +49,7 @@ describe("nested guards", () => {
     }).pipe(Effect.provide(S.guarded([response], { maxOutputTokens: 100, nested: "join" })))
   )
 
-  it.effect("commit what a guard drew that joined a tool, and not the estimate of the tool", () =>
+  it.effect("commit the amount that a joined guard drew from a tool, and not the estimate of the tool", () =>
     Effect.gen(function* () {
       const inner = Cycles.withCycles(Effect.succeed({ sent: 1 }), {
         action: { kind: "search", name: "web" },

@@ -336,7 +336,7 @@ describe("caps.max_steps_remaining", () => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 describe("toolCalls", () => {
-  it.effect("runs 3 of 4 calls of two parallel steps, and asks the model to response", () =>
+  it.effect("runs 3 of 4 calls of two parallel steps, and asks the model to respond", () =>
     Effect.gen(function* () {
       const { ran, toolkit } = guardedTools()
       const run = yield* Run.make({ limits: { toolCalls: 3 } })
@@ -475,7 +475,7 @@ describe("toolCalls", () => {
 })
 
 describe("repeats", () => {
-  it.effect("refuses the same call over the whole run, whatever the order of its keys, also A-B-A-B", () =>
+  it.effect("refuses the same call over the whole run, whatever the order of its keys, including A-B-A-B", () =>
     Effect.gen(function* () {
       const { ran, toolkit } = guardedTools()
       const run = yield* Run.make({ limits: { repeats: 2 } })

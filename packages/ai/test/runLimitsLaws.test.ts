@@ -1,4 +1,7 @@
-/** The limits of runs under random agents: parallel model calls of all kinds, tools, and failures of server and provider. */
+/**
+ * The limits of runs under random agents: parallel model calls of all kinds, tools, and failures of server and
+ * provider.
+ */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { expect, it } from "@effect/vitest"
 import * as AiError from "effect/ai/AiError"

@@ -244,7 +244,7 @@ describe("CyclesToolkit.guarded", () => {
     }).pipe(Effect.scoped, Effect.provide(world()))
   )
 
-  it.effect("says that a call may have run if its lease was lost, with the heartbeat policy cancel", () =>
+  it.effect("reports that a call may have run if its lease was lost, with the heartbeat policy cancel", () =>
     Effect.gen(function* () {
       yield* CyclesTest.always("extend", Fault.error(410, "RESERVATION_EXPIRED"))
       const started = yield* Deferred.make<void>()
@@ -295,7 +295,7 @@ describe("CyclesToolkit.guarded", () => {
   describe("subject", () => {
     const subjects = Effect.map(sent, (requests) => requests.map(({ subject }) => subject.agent))
 
-    it.effect("is a function of the request, also for calls inside the handler", () =>
+    it.effect("is a function of the request, including for calls inside the handler", () =>
       Effect.gen(function* () {
         const seen: Array<CyclesToolkit.Request> = []
         const nested = Effect.succeed({ sent: 1 }).pipe(
@@ -477,7 +477,7 @@ describe("CyclesToolkit.guarded", () => {
       }).pipe(Effect.scoped, Effect.provide(world()))
     )
 
-    it.effect("is requested if the tool itself requires it, also without a budget", () =>
+    it.effect("is requested if the tool itself requires it, even without a budget", () =>
       Effect.gen(function* () {
         const Wipe = Tool.make("Wipe", { success: Schema.String, needsApproval: true })
         const own = Toolkit.make(Wipe)

@@ -35,7 +35,9 @@ const readsLimit = Effect.map(Effect.serviceOption(S.OpenAiConfig), (config) => 
   if (Option.isSome(config)) void config.value["max_output_tokens"]
 })
 
-/** A guarded model that always uses what was reserved. It calls a tool if it has one and the prompt has no result of it. */
+/**
+ * A guarded model that always uses what was reserved. It calls a tool if it has one and the prompt has no result of it.
+ */
 const tier = (name: string) => {
   const respond = (request: LanguageModel.ProviderOptions) => {
     const [tool] = request.tools
@@ -166,7 +168,7 @@ describe("CyclesModel.layerTiers", () => {
   )
 
   it.effect.each(["text", "stream", "object", "toolkit", "stream with a toolkit", "chat"] as const)(
-    "goes on to the next tier if one is denied before it starts, by %s",
+    "tries the next tier if a call is denied before it starts, by %s",
     (way) =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.denied, Fault.denied)

@@ -43,8 +43,8 @@ export interface Budget<T extends Tool.Any> extends LeaseOptions {
    *
    * **Gotchas**
    *
-   * `LanguageModel` asks for the approval, and so does an MCP server with a toolkit of `CyclesToolkit.guarded`. A program
-   * that calls `handle` of any other toolkit doesn't.
+   * `LanguageModel` asks for the approval, and so does an MCP server with a toolkit of `CyclesToolkit.guarded`. A
+   * program that calls `handle` of any other toolkit doesn't.
    */
   readonly approval?: "always" | ((params: Tool.Parameters<T>) => boolean) | undefined
 }

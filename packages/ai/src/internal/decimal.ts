@@ -13,7 +13,8 @@ export type Scaled = bigint
  * Dollars from a number or a decimal string, or `undefined` if they are negative or aren't a finite decimal. Decimals after the
  * 20th round up.
  *
- * A number has 15 significant digits, so that `0.1 + 0.2` is `0.3`: the other digits are the error of a binary fraction.
+ * A number has 15 significant digits, so that `0.1 + 0.2` is `0.3`: the other digits are the error of a binary
+ * fraction.
  */
 export const parse = (dollars: string | number): Scaled | undefined => {
   const text = typeof dollars === "number" ? (Number.isFinite(dollars) ? dollars.toPrecision(15) : "") : dollars.trim()

@@ -58,8 +58,8 @@ const defaultLimit = 4_096
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes the output limits of a model. In shadow mode a limit is used for the estimate only: the provider isn't given any, and
- * a limit that enforcement would refuse is logged.
+ * Makes the output limits of a model. In shadow mode a limit is used for the estimate only: the provider isn't given
+ * any, and a limit that enforcement would refuse is logged.
  *
  * Throws a `RangeError` if `maxOutputTokens` isn't a positive integer.
  */

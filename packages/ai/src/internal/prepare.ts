@@ -117,8 +117,8 @@ export type Prepare = (
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Makes the function that prepares the calls of a model. The calls are steps of their run, unless the inner model counts
- * them.
+ * Makes the function that prepares the calls of a model. The calls are steps of their run, unless the inner model
+ * counts them.
  */
 export const make = <R>(
   options: Options<R>,

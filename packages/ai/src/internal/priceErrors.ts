@@ -27,8 +27,8 @@ export class UnknownModel extends Schema.TaggedError<UnknownModel>()("UnknownMod
 }
 
 /**
- * The model has prices, but none for a dimension of the call, such as cache writes, audio, a service tier or web searches. If it
- * is returned by `maximum`, the call wasn't made.
+ * The model has prices, but none for a dimension of the call, such as cache writes, audio, a service tier or web
+ * searches. If it is returned by `maximum`, the call wasn't made.
  *
  * Add the price of the dimension to the model, or choose `unknownDimension: "base"`.
  *

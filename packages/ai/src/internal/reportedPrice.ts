@@ -33,10 +33,12 @@ export const reportedCost = (finish: Pick<Response.FinishPart, "metadata">): Amo
 }
 
 /**
- * The service tier that the provider reports, in lower case, as in `flex` or `default`, or `undefined` if it reports none.
+ * The service tier that the provider reports, in lower case, as in `flex` or `default`, or `undefined` if it reports
+ * none.
  *
- * Reads the metadata of every provider: `serviceTier` or `service_tier`, in it or in its `usage`, as OpenAI, Anthropic, Groq,
- * OpenRouter and Bedrock report it, and Google's `usageMetadata.trafficType`. Anthropic's `speed: "fast"` is the tier `fast`.
+ * Reads the metadata of every provider: `serviceTier` or `service_tier`, in it or in its `usage`, as OpenAI, Anthropic,
+ * Groq, OpenRouter and Bedrock report it, and Google's `usageMetadata.trafficType`. Anthropic's `speed: "fast"` is the
+ * tier `fast`.
  *
  * @category getters
  * @since 0.1.0

@@ -1,5 +1,6 @@
 /**
- * One pass over a text that counts the features that determine how many tokens it takes. The features don't depend on a model.
+ * One pass over a text that counts the features that determine how many tokens it takes. The features don't depend on a
+ * model.
  */
 import { Class, classes, groupOf, isAsciiLetter, isDigit, isSpaced } from "./characters.ts"
 import { indexOf, levels, size } from "./weights.ts"
@@ -173,8 +174,9 @@ export const features = (text: string): Float64Array => {
 }
 
 /**
- * Counts a word of Latin letters and returns the index after it. A word consists of pieces: capitals followed by small letters;
- * a capital after a small letter starts a new piece. This loop dominates the time of the pass, so its counters are local.
+ * Counts a word of Latin letters and returns the index after it. A word consists of pieces: capitals followed by small
+ * letters; a capital after a small letter starts a new piece. This loop dominates the time of the pass, so its counters
+ * are local.
  */
 const word = (text: string, from: number, isContinued: boolean, counts: Float64Array): number => {
   const { length } = text

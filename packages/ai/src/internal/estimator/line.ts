@@ -1,9 +1,9 @@
 /**
- * The usage of a model's calls compared with their estimates: a line `offset + slope * text` that is an upper bound of the
- * last calls, a ratio for each class of attachments, and a ratio for the output.
+ * The usage of a model's calls compared with their estimates: a line `offset + slope * text` that is an upper bound of
+ * the last calls, a ratio for each class of attachments, and a ratio for the output.
  *
- * Most estimates that are too low lack a constant number of tokens, such as a hidden prompt. They raise the offset, which doesn't
- * grow with the text.
+ * Most estimates that are too low lack a constant number of tokens, such as a hidden prompt. They raise the offset,
+ * which doesn't grow with the text.
  */
 
 /** Estimated tokens of the attachments of a request, by class. */
@@ -37,7 +37,9 @@ const ringSize = 32
 /** The number of calls from which the most extreme ones are dropped. */
 const trusted = 8
 
-/** After four calls of at least this size whose estimates are too low by this factor, the model has another vocabulary. */
+/**
+ * After four calls of at least this size whose estimates are too low by this factor, the model has another vocabulary.
+ */
 const large = 2_000
 const tooLow = 1.05
 
@@ -46,7 +48,10 @@ interface Ratio {
   calls: number
 }
 
-/** Makes the corrections of a model, initially none. `cap` is the largest slope until the estimates of large calls are too low. */
+/**
+ * Makes the corrections of a model, initially none. `cap` is the largest slope until the estimates of large calls are
+ * too low.
+ */
 export const make = (cap: number): Line => {
   const ring: Array<readonly [text: number, truth: number]> = []
   const ratios = new Map<string, Ratio>()

@@ -1,6 +1,6 @@
 /**
- * Asks the user of an MCP client to approve a tool call, by elicitation. A client that can't ask its user, or that doesn't
- * respond with an approval, refuses the call.
+ * Asks the user of an MCP client to approve a tool call, by elicitation. A client that can't ask its user, or that
+ * doesn't respond with an approval, refuses the call.
  */
 import * as McpSchema from "effect/ai/McpSchema"
 import type * as Tool from "effect/ai/Tool"

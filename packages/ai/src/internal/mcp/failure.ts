@@ -1,6 +1,6 @@
 /**
- * The failures of the budget tools of an MCP server. A failure names what the client can do about it. It contains no URL, no
- * message of the server, and nothing of the configuration.
+ * The failures of the budget tools of an MCP server. A failure names what the client can do about it. It contains no
+ * URL, no message of the server, and nothing of the configuration.
  */
 import type { ApiError, CyclesError } from "effect-cycles/CyclesError"
 import * as Duration from "effect/Duration"
@@ -81,7 +81,7 @@ const ofResponse = (error: ApiError): Failure => {
     case "Unauthorized":
       return { error: "Unauthorized", message: "The budget service doesn't accept the key of this server.", ...details }
     case "Forbidden":
-      return { error: "Forbidden", message: "The key of this server doesn't allow to read this subject.", ...details }
+      return { error: "Forbidden", message: "The key of this server isn't allowed to read this subject.", ...details }
     case "RateLimited":
       return { error: "RateLimited", message: "The budget service limits requests. Try again later.", ...details }
     case "ServerFault":

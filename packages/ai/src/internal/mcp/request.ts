@@ -1,4 +1,4 @@
-/** The MCP request of a served tool call: what the transport and the client say about it. */
+/** The MCP request of a served tool call: the data that the transport and the client send with it. */
 import * as McpSchema from "effect/ai/McpSchema"
 import * as Effect from "effect/Effect"
 import type * as Headers from "effect/http/Headers"

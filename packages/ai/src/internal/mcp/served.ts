@@ -2,7 +2,8 @@
  * A guarded toolkit for an MCP server. It differs from a guarded toolkit for a model in three ways:
  *
  * - the server requests approvals, because no `LanguageModel` does
- * - a budget that can't be checked is a result, because the server replaces unexpected errors by a text without a reason
+ * - a budget that can't be checked is a result, because the server replaces unexpected errors by a text without a
+ *   reason
  * - the subject may depend on the request
  */
 import * as AiError from "effect/ai/AiError"

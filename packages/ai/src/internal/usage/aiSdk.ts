@@ -53,8 +53,8 @@ export interface AiSdkCallUsage {
  *
  * **Gotchas**
  *
- * `usage` of `generateText` is the sum of all steps. A stream of `@ai-sdk/openai-compatible` reports its usage only with
- * `includeUsage: true`.
+ * `usage` of `generateText` is the sum of all steps. A stream of `@ai-sdk/openai-compatible` reports its usage only
+ * with `includeUsage: true`.
  *
  * @category constructors
  * @since 0.1.0

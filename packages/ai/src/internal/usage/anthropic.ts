@@ -40,8 +40,8 @@ export interface AnthropicUsage {
  * **Details**
  *
  * All input is the sum of `input_tokens`, `cache_read_input_tokens` and `cache_creation_input_tokens`. In a stream,
- * `message_start` reports the input and `message_delta` the output so far: pass their fields as one object, or combine the two
- * with `larger`.
+ * `message_start` reports the input and `message_delta` the output so far: pass their fields as one object, or combine
+ * the two with `larger`.
  *
  * @category constructors
  * @since 0.1.0

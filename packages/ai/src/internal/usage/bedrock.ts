@@ -23,8 +23,8 @@ export interface BedrockUsage {
 }
 
 /**
- * Reads the usage of Bedrock's Converse API, or of the `metadata` event of its stream. Returns `undefined` if no tokens were
- * reported.
+ * Reads the usage of Bedrock's Converse API, or of the `metadata` event of its stream. Returns `undefined` if no tokens
+ * were reported.
  *
  * **Details**
  *

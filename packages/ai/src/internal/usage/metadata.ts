@@ -1,6 +1,6 @@
 /**
- * Usage that providers report in the metadata of a response, each in a different format: `usage` of OpenAI, Anthropic, OpenRouter and
- * compatible servers, and `usageMetadata` of Google.
+ * Usage that providers report in the metadata of a response, each in a different format: `usage` of OpenAI, Anthropic,
+ * OpenRouter and compatible servers, and `usageMetadata` of Google.
  */
 import { count, isObject, items, keys, read } from "../unknown.ts"
 import { readGoogle } from "./google.ts"
@@ -66,8 +66,8 @@ const fromGoogle = (usage: unknown): Reported => {
 }
 
 /**
- * All output tokens. The reported output excludes reasoning if there is more reasoning than output, or if input and output don't
- * add up to the total of the same report.
+ * All output tokens. The reported output excludes reasoning if there is more reasoning than output, or if input and
+ * output don't add up to the total of the same report.
  */
 const withReasoning = (
   output: number | undefined,

@@ -19,7 +19,8 @@ export interface OllamaUsage {
 }
 
 /**
- * Reads the usage of an Ollama response, or of the last chunk of its stream. Returns `undefined` if no tokens were reported.
+ * Reads the usage of an Ollama response, or of the last chunk of its stream. Returns `undefined` if no tokens were
+ * reported.
  *
  * @category constructors
  * @since 0.1.0

@@ -61,18 +61,20 @@ export interface OpenAiResponsesUsage {
 }
 
 /**
- * Reads the usage of OpenAI's chat completions, of its Responses API, and of compatible servers. Returns `undefined` if no
- * tokens were reported.
+ * Reads the usage of OpenAI's chat completions, of its Responses API, and of compatible servers. Returns `undefined` if
+ * no tokens were reported.
  *
  * **Details**
  *
- * Some compatible servers leave the reasoning out of `completion_tokens`, or the cached tokens out of `prompt_tokens`. If the
- * counts show it, those tokens are added: the part is larger than the whole, or `total_tokens` is larger than the sum.
+ * Some compatible servers leave the reasoning out of `completion_tokens`, or the cached tokens out of `prompt_tokens`.
+ * If the counts show it, those tokens are added: the part is larger than the whole, or `total_tokens` is larger than
+ * the sum.
  *
  * **Gotchas**
  *
- * A stream of chat completions reports its usage only with `stream_options: { include_usage: true }`, in its last chunk. OpenRouter
- * reports web searches in the usage, and they are `toolCalls`. OpenAI reports its tool calls outside of the usage.
+ * A stream of chat completions reports its usage only with `stream_options: { include_usage: true }`, in its last
+ * chunk. OpenRouter reports web searches in the usage, and they are `toolCalls`. OpenAI reports its tool calls outside
+ * of the usage.
  *
  * **Example** (Reading a response of chat completions)
  *

@@ -1,9 +1,9 @@
 /**
  * Counts that a provider reports, in the common shape of all formats, and the usage that follows from them.
  *
- * The readers of each format have structural parameters: the SDKs aren't dependencies, and a response of a compatible server is
- * accepted as well. All fields are optional and may be null. A count that isn't a finite number of at least 0 is treated as
- * missing.
+ * The readers of each format have structural parameters: the SDKs aren't dependencies, and a response of a compatible
+ * server is accepted as well. All fields are optional and may be null. A count that isn't a finite number of at least 0
+ * is treated as missing.
  */
 import { toolName } from "../modelNames.ts"
 import { countAt, extreme, keys } from "../unknown.ts"
