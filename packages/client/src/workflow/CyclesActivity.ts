@@ -3,21 +3,22 @@
  *
  * **Details**
  *
- * - The idempotency key is `Activity.idempotencyKey` of the name and the attempt, so every replay of an attempt has the same
- *   key, and `Activity.retry` has a new one for each attempt.
+ * - The idempotency key is `Activity.idempotencyKey` of the name and the attempt, so every replay of an attempt has the
+ *   same key, and `Activity.retry` has a new one for each attempt.
  * - The engine stores the spend with the result. A replay reads both from the engine: it sends no request, and adds the
- *   spend to the run of the workflow, so that the budget of a run in a workflow body is used up as far as before.
+ *   spend to the run of the workflow, so that the run has the same budget left as before.
  *
  * **Gotchas**
  *
- * - Make a run in a workflow body with `parent: "none"`. The engine may resume a workflow from a fiber that still has the
- *   run of its first life, which has ended.
- * - Don't wait for a `DurableClock` or a `DurableDeferred` inside an activity: the suspension interrupts the guard, and the
- *   body runs again.
+ * - Make a run in a workflow body with `parent: "none"`. The engine may resume a workflow from a fiber whose current
+ *   run belongs to an earlier execution of the body, and has ended.
+ * - Don't wait for a `DurableClock` or a `DurableDeferred` inside an activity: the suspension interrupts the guard, and
+ *   the body runs again.
  * - The error schema of the workflow has to contain the errors of the guard; see `GuardError`.
- * - A cluster may run an activity in another process, which doesn't have the run of the workflow. Its spend is added to the
- *   run afterwards, so only the budgets of the server limit it while it runs.
- * - The spend of an attempt whose process was killed isn't in the run of the next life.
+ * - A cluster may run an activity in another process, which doesn't have the run of the workflow. Its spend is added to
+ *   the run afterwards, so only the budgets of the server limit it while it runs.
+ * - If the process is killed during an attempt, the spend of the attempt isn't added to the run when the workflow
+ *   resumes.
  *
  * @since 0.1.0
  */
@@ -84,7 +85,10 @@ export interface Guard<A, U extends Unit = Unit, R = never> extends Omit<
   GuardOptions<A, [], U, Heartbeat, "report" | "fail", string, R>,
   "idempotencyKey" | "onRepeat" | "action"
 > {
-  /** The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most 256). */
+  /**
+   * The action: a kind such as `llm.completion` (at most 64 characters) and a name such as `openai:gpt-5` (at most
+   * 256).
+   */
   readonly action: Action
 }
 
@@ -106,8 +110,8 @@ export interface Options<A, E, R, U extends Unit, R2, SuccessR, ErrorR> {
   /** The options of the guard. */
   readonly cycles: Guard<NoInfer<A>, U, R2>
   /**
-   * Whether the body runs again if an earlier run of the activity has settled its reservation, but the engine has no result
-   * of it. Default `ifReleased`: it runs again if nothing was charged. See `GuardOptions.onRepeat`.
+   * Whether the body runs again if an earlier run of the activity has settled its reservation, but the engine has no
+   * result of it. Default `ifReleased`: it runs again if nothing was charged. See `GuardOptions.onRepeat`.
    */
   readonly onRepeat?: OnRepeat | undefined
   /** When an interrupted body runs again. Default: that of `Activity.make`. */
@@ -125,8 +129,8 @@ export interface Options<A, E, R, U extends Unit, R2, SuccessR, ErrorR> {
  *
  * **Errors**
  *
- * The errors of `execute`, and those of the guard: `GuardError`. The engine stores an error as it stores a result, so a denial
- * stays a denial when the workflow is replayed. `Activity.retry` makes another attempt.
+ * The errors of `execute`, and those of the guard: `GuardError`. The engine stores an error as it stores a result, so a
+ * denial stays a denial when the workflow is replayed. `Activity.retry` makes another attempt.
  *
  * **Example** (A workflow whose model call is paid for once)
  *
@@ -244,11 +248,11 @@ interface Invocation {
   readonly run: Ledger | undefined
   /** The spend of all attempts of this evaluation. */
   readonly spend: Array<Amount>
-  /** Whether the body has run in the run of the workflow, which is therefore charged. */
+  /** Whether the body was guarded within the run of the workflow, which is therefore charged already. */
   isCharged: boolean
 }
 
-/** The evaluation in this process. Absent in an activity that another process runs. */
+/** The evaluation in this process. Absent if another process runs the activity. */
 const CurrentInvocation = Context.Reference<Invocation | undefined>("effect-cycles/workflow/CurrentInvocation", {
   defaultValue: () => undefined
 })

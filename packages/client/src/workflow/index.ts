@@ -1,6 +1,6 @@
 /**
- * Guarded activities for the durable workflows of `effect/workflow`, which is unstable. An entry point of its own, so that
- * nothing else loads workflows.
+ * Guarded activities for the durable workflows of `effect/workflow`, which is unstable. A separate entry point, so that
+ * no other entry point loads workflows.
  *
  * @since 0.1.0
  */
