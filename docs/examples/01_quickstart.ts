@@ -1,9 +1,9 @@
 /**
  * The main features in one program.
  *
- * It starts the embedded server on a free port, makes a tenant, a key and a budget by the calls of an administrator, and
- * then makes the calls of an agent. With `CYCLES_BASE_URL`, `CYCLES_ADMIN_URL` and `CYCLES_ADMIN_API_KEY` set it does the same
- * against that server.
+ * It starts the embedded server on a free port, makes a tenant, a key and a budget by the calls of an administrator,
+ * and then makes the calls of an agent. With `CYCLES_BASE_URL`, `CYCLES_ADMIN_URL` and `CYCLES_ADMIN_API_KEY` set it
+ * does the same against that server.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -14,7 +14,7 @@ import { check, say, section, withServer } from "./support/stage.ts"
 
 const tokens = (amount: bigint) => Amount.tokens(amount)
 
-/** What the tenant's budget has left. */
+/** The remaining budget of the tenant. */
 const remaining = Stream.runHead(Cycles.balances()).pipe(
   Effect.map((balance) => (balance._tag === "Some" ? balance.value.remaining.amount : 0n))
 )

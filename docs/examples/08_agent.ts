@@ -1,6 +1,6 @@
 /**
- * An agent with a budget for the whole job: helpers that share it, two models, tools with limits, and a summary of what was
- * spent. The models are scripts, and a test clock passes the time.
+ * An agent with a budget for the whole job: helpers that share it, two models, tools with limits, and a summary of
+ * the spend. The models are scripts, and a test clock passes the time.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { CyclesAiError, CyclesModel, CyclesToolkit, OutputLimit, Pricing } from "@effect-cycles/ai"
@@ -17,7 +17,7 @@ import { check, say, section } from "./support/stage.ts"
 // models: the big one, and a small one for a run that has little left
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Stands for a provider's model, as `OpenAiLanguageModel.model("gpt-5")`. Leave out the option `outputLimit` for a real one. */
+/** Stands for a provider's model, as `OpenAiLanguageModel.model("gpt-5")`, which needs no option `outputLimit`. */
 const guarded = (model: Layer.Layer<LanguageModel.LanguageModel>) =>
   CyclesModel.layer({ units: "usd", maxOutputTokens: 2_000, outputLimit: OutputLimit.none }).pipe(Layer.provide(model))
 
@@ -72,7 +72,7 @@ const guardedHelperTools = CyclesToolkit.guard(helperTools, {
   Effect.provide(helperTools.toLayer({ Search: ({ query }) => search(query), ReadPage: ({ url }) => readPage(url) }))
 )
 
-/** A helper. What it spends has to fit into its own budget, and into what the whole job has left. */
+/** A helper. Its spend is limited by its own budget and by the remaining budget of the whole job. */
 const research = (topic: string) =>
   Effect.gen(function* () {
     const toolkit = yield* guardedHelperTools

@@ -17,7 +17,7 @@ export interface Question {
   readonly maxOutputTokens: number
 }
 
-/** What the guard of a question needs. */
+/** The call of a question, for its guard. */
 export const callOf = ({ maxOutputTokens, model, prompt }: Question) => ({
   name: `openai:${model}`,
   input: inputEstimate(prompt),

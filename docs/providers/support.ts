@@ -1,6 +1,6 @@
 /**
- * What the programs of this folder share: the guards of a call and of a stream, errors that show whether anything may have been
- * billed, estimates, output limits and prompt cancellation. Copy it with the program that you use.
+ * Shared by the programs of this folder: the guards of a call and of a stream, errors that show whether anything may
+ * have been billed, estimates, output limits and prompt cancellation. Copy it with the program that you use.
  */
 import { Usage } from "@effect-cycles/ai"
 import { Console, Effect, Schema, Stream } from "effect"
@@ -52,12 +52,16 @@ export const guardCall = <A>(
 /** Counts the output of a stream until its usage is known: records the input and all text so far, as an estimate. */
 export type Meter = (input: number, text: string) => Effect.Effect<void, never, Reservation.Reservation>
 
-/** Guards a stream. It sends the output limit, and charges what `read` has recorded when the stream ends for any reason. */
+/**
+ * Guards a stream. It sends the output limit, and charges what `read` has recorded when the stream ends for any reason.
+ */
 export const guardStream = <A, B>(
   call: Call & {
     /** Opens the stream, without retries. */
     readonly open: (limit: number, signal: AbortSignal) => PromiseLike<AsyncIterable<A>>
-    /** Makes the function that handles each part: it records the text or the usage of the part, and returns an element. */
+    /**
+     * Makes the function that handles each part: it records the text or the usage of the part, and returns an element.
+     */
     readonly read: (meter: Meter) => (part: A) => Effect.Effect<B, ProviderError, Reservation.Reservation>
   }
 ) =>
@@ -72,7 +76,10 @@ export const guardStream = <A, B>(
     })
   ).pipe(Cycles.withCyclesStream(guardOf(call)))
 
-/** Runs a program with the model and the prompt of the command line and the client of the environment, and prints its texts. */
+/**
+ * Runs a program with the model and the prompt of the command line and the client of the environment, and prints its
+ * texts.
+ */
 export const main = (
   defaultModel: string,
   program: (model: string, prompt: string) => Stream.Stream<string, unknown, Cycles.Cycles>
@@ -98,7 +105,7 @@ export const main = (
 export class ProviderError extends Schema.TaggedError<ProviderError>()("ProviderError", {
   /** The provider's name, as in the action of the call. */
   provider: Schema.String,
-  /** What happened. */
+  /** The kind of the failure. */
   reason: Schema.Literals(["refused", "rate-limited", "overloaded", "quota", "context-length", "unreachable", "lost"]),
   /** The message of the SDK. */
   message: Schema.String,
@@ -119,8 +126,8 @@ export class ProviderError extends Schema.TaggedError<ProviderError>()("Provider
 }
 
 /**
- * Returns the `errorOf` of a provider's calls. `refusalOf` returns the status of an SDK's error, and the codes and texts in it. An
- * error in a stream has begun and may be billed, even if the SDK's error has a status.
+ * Returns the `errorOf` of a provider's calls. `refusalOf` returns the status of an SDK's error, and the codes and
+ * texts in it. An error in a stream has begun and may be billed, even if the SDK's error has a status.
  */
 export const providerErrors =
   (
@@ -208,8 +215,8 @@ const chargeIfLost =
  *
  * `hasBegun` is true for an error in the stream. The provider may bill it, even if the SDK's error has a status of 400 or more.
  *
- * The signal of `Effect.tryPromise` isn't enough: it isn't aborted once the SDK has returned its stream, and the provider goes on
- * generating.
+ * The signal of `Effect.tryPromise` isn't enough: it isn't aborted once the SDK has returned its stream, and the
+ * provider continues to generate.
  */
 export const cancellable = <A, E>(
   open: (signal: AbortSignal) => PromiseLike<AsyncIterable<A>> | AsyncIterable<A>,

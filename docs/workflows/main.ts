@@ -1,6 +1,6 @@
 /**
- * `pnpm test:workflow`: workflows with guarded activities whose state is in PostgreSQL. Their process is killed at random times
- * until all of them have ended.
+ * `pnpm test:workflow`: workflows with guarded activities whose state is in PostgreSQL. Their process is killed at
+ * random times until all of them have ended.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { Effect, Redacted } from "effect"
@@ -69,7 +69,7 @@ interface Ended {
 }
 
 /** Runs the worker, and kills it some time after its start. Returns whether it ended by itself. */
-const life = (work: Work, killAfterMs: number | undefined, ended: Map<string, Ended>): Promise<boolean> =>
+const runWorker = (work: Work, killAfterMs: number | undefined, ended: Map<string, Ended>): Promise<boolean> =>
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [join(import.meta.dirname, "worker.ts"), JSON.stringify(work)], {
       stdio: ["ignore", "pipe", "inherit"]
@@ -118,7 +118,7 @@ try {
     let hasEnded = false
     while (!hasEnded) {
       const linesBefore = readFileSync(log, "utf8").length
-      hasEnded = await life(work, kills < 4 * workflows ? Math.random() * 1_000 : undefined, ended)
+      hasEnded = await runWorker(work, kills < 4 * workflows ? Math.random() * 1_000 : undefined, ended)
       if (hasEnded) break
       kills += 1
       if (readFileSync(log, "utf8").length > linesBefore && ended.size < ids.length) inTheMiddle += 1
@@ -166,7 +166,7 @@ try {
       []
     )
     check(
-      `${onRepeat}: in the last life, the run has the spend of all activities`,
+      `${onRepeat}: in the last process, the run has the spend of all activities`,
       finished.filter((id) => ended.get(id)?.spent !== 80 * steps.length),
       []
     )
@@ -181,7 +181,7 @@ try {
 
     const before = cycles.requests()
     const replayed = new Map<string, Ended>()
-    await life(work, undefined, replayed)
+    await runWorker(work, undefined, replayed)
     check(
       `${onRepeat}: another process gets the same results without a request`,
       [cycles.requests() - before, ids.map((id) => replayed.get(id))],

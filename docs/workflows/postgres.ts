@@ -29,8 +29,8 @@ const installedIn = (prefix: string): string | undefined => {
 }
 
 /**
- * Finds an installed PostgreSQL, or unpacks Debian's packages into a folder. Returns why there is none. It installs
- * nothing on the machine.
+ * Finds an installed PostgreSQL, or unpacks Debian's packages into a folder. Returns the reason if there is
+ * none. It installs nothing on the machine.
  */
 const find = (folder: string): Installation | string => {
   const installed = installedIn("/")
@@ -64,7 +64,7 @@ const freePort = (): Promise<number> =>
     })
   })
 
-/** Starts a server, or returns why it can't run. */
+/** Starts a server, or returns the reason why it can't run. */
 export const start = async (): Promise<Postgres | string> => {
   const folder = mkdtempSync(join(tmpdir(), "effect-cycles-postgres-"))
   const remove = () => rmSync(folder, { recursive: true, force: true })

@@ -1,5 +1,6 @@
 /**
- * Runs workflows with guarded activities on the cluster engine, whose state is in PostgreSQL. The parent process kills it.
+ * Runs workflows with guarded activities on the cluster engine, whose state is in PostgreSQL. The parent process kills
+ * it.
  *
  * It prints `started`, and one line of JSON for each workflow that has ended.
  */
@@ -55,7 +56,7 @@ const LetterLayer = Letter.toLayer(
     const run = yield* Run.make({ name: "letter", budget: Amount.tokens(300), parent: "none" })
     return yield* Effect.gen(function* () {
       for (const name of ["Draft", "Check", "Final"]) yield* step(id, name)
-      // 60 are left, in whatever process this is.
+      // 60 are left, in every process.
       const end = yield* Effect.match(step(id, "Over"), {
         onSuccess: () => "not refused",
         onFailure: (error) => ("code" in error ? String(error.code) : error._tag)

@@ -8,7 +8,10 @@ export interface AdminPlane {
   readonly adminKey: string
 }
 
-/** Sends a request to a path below `/v1/admin/`, and returns the JSON of the response. Rejects if the request is refused. */
+/**
+ * Sends a request to a path below `/v1/admin/`, and returns the JSON of the response. Rejects if the request is
+ * refused.
+ */
 export const post = async (
   { adminKey, adminUrl }: AdminPlane,
   path: string,

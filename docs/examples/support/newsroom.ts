@@ -1,6 +1,5 @@
 /**
- * What the agent of the example works with: models that follow a script instead of calling a provider, and a web of pages
- * that don't exist.
+ * The models of the example, which follow a script instead of calling a provider, and a web of pages that don't exist.
  */
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
@@ -47,7 +46,7 @@ type Part = Response.PartEncoded
 
 const text = (text: string): ReadonlyArray<Part> => [{ type: "text", text }]
 
-/** What the model returns in this turn of the conversation. */
+/** The response of the model in this turn of the conversation. */
 const respond = (prompt: Prompt.Prompt, mustEnd: boolean): ReadonlyArray<Part> => {
   const turn = prompt.content.filter(({ role }) => role === "assistant").length
   const system = prompt.content.find(({ role }) => role === "system")?.content

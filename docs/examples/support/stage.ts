@@ -1,5 +1,5 @@
 /**
- * What the examples share: a server, readable output, and checks that end the program.
+ * Shared by the examples: a server, readable output, and checks that end the program.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { NodeCyclesServer } from "@effect-cycles/server"
@@ -16,7 +16,7 @@ import { join } from "node:path"
 import { makeTenant, post } from "./administrator.ts"
 import type { AdminPlane } from "./administrator.ts"
 
-/** What an example needs to connect. */
+/** The settings of a connection to the server. */
 export interface Connection {
   readonly baseUrl: string
   readonly tenant: string

@@ -1,6 +1,6 @@
 /**
- * The MCP server of `docs/examples/support/mcpServer.ts`, with the client of the official SDK, over stdio and over Streamable
- * HTTP.
+ * The MCP server of `docs/examples/support/mcpServer.ts`, with the client of the official SDK, over stdio and over
+ * Streamable HTTP.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { NodeCyclesServer } from "@effect-cycles/server"
@@ -245,7 +245,7 @@ describe.each([
   )
 
   it.live(
-    "goes on after a handler that fails or throws, and charges neither",
+    "continues after a handler that fails or throws, and charges neither",
     () =>
       Effect.gen(function* () {
         const client = yield* Effect.flatMap(Effect.flatMap(budgetOf(25), serve), (transport) => connect(transport))
