@@ -129,7 +129,7 @@ describe("CyclesConfig", () => {
       })
     )
 
-    it.effect("reads the mode and what to do while the server is away", () =>
+    it.effect("reads mode and onUnreachable", () =>
       Effect.gen(function* () {
         expect(yield* read({})).toMatchObject({ mode: undefined, onUnreachable: undefined })
         expect(yield* read({ CYCLES_MODE: " Shadow ", CYCLES_ON_UNREACHABLE: "allow" })).toMatchObject({

@@ -242,7 +242,7 @@ describe("Pool", () => {
       }).pipe(Effect.scoped, Effect.provide(live()))
     )
 
-    it.effect("makes one reserve for many calls that wait, and interrupts only the call that gives up", () =>
+    it.effect("makes one reserve for many waiting calls, also if one of them is interrupted", () =>
       Effect.gen(function* () {
         const pool = yield* Cycles.pool({ action: poolAction, size: tokens(100), lowMark: tokens(0) })
         yield* CyclesTest.inject("reserve", Fault.late("1 second"))

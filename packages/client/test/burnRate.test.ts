@@ -66,7 +66,7 @@ describe("Run.burnRate", () => {
     }).pipe(Effect.scoped, Effect.provide(rich()))
   )
 
-  it.effect("includes children, forecasts by the least that is left around the run, and excludes open calls", () =>
+  it.effect("includes children, excludes open calls, and forecasts by the smallest remaining budget", () =>
     Effect.gen(function* () {
       const latch = yield* Deferred.make<void>()
       const run = yield* Run.make({ budget: tokens(1_000) })

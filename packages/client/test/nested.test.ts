@@ -194,7 +194,7 @@ describe("nested guards", () => {
         }).pipe(Effect.provide(rich()))
     )
 
-    it.effect("adds to the overage of the outer guard if it costs more than the outer guard holds", () =>
+    it.effect("adds to the overage of the outer guard if it costs more than the outer estimate", () =>
       Effect.gen(function* () {
         const { onSettled, settlements } = collected()
         yield* outer(inner({ actual: tokens(700), onSettled }))
@@ -205,7 +205,7 @@ describe("nested guards", () => {
     )
 
     it.effect(
-      "draws what a failing guard recorded, and returns its room otherwise: without actual, the outer guard commits its estimate",
+      "draws the recorded spend of a failing guard, or nothing: without actual, the outer guard then commits its estimate",
       () =>
         Effect.gen(function* () {
           const failing = innerOf(Effect.andThen(Reservation.record({ actual: tokens(40) }), Effect.fail("failed")))
@@ -215,10 +215,10 @@ describe("nested guards", () => {
           yield* Effect.exit(outer(nothing))
           yield* outer(Effect.exit(nothing))
           expect((yield* rows).slice(2)).toEqual(["reserve", "release", "reserve", "commit 500"])
-          const five = Effect.forEach([1, 2, 3, 4, 5, 6], () => Effect.exit(nothing))
-          yield* outer(five)
+          const six = Effect.forEach([1, 2, 3, 4, 5, 6], () => Effect.exit(nothing))
+          yield* outer(six)
           expect((yield* rows).slice(6)).toEqual(["reserve", "commit 500"])
-          yield* outer(five, { actual: tokens(0) })
+          yield* outer(six, { actual: tokens(0) })
           expect((yield* rows).slice(8)).toEqual(["reserve", "commit 0"])
         }).pipe(Effect.provide(rich()))
     )
@@ -239,7 +239,7 @@ describe("nested guards", () => {
       }).pipe(Effect.provide(rich()))
     )
 
-    it.effect("draws what a cancelled stream has counted, and what an interrupted guard has recorded", () =>
+    it.effect("draws the counted spend of a cancelled stream, and the recorded spend of an interrupted guard", () =>
       Effect.gen(function* () {
         const stream = Stream.forever(Stream.make(10)).pipe(
           Stream.rechunk(1),

@@ -21,7 +21,7 @@ const make = (size: bigint) => new Shared(new TestOwner(), size)
 const spent = (actual: bigint) => ({ actual, own: actual, isEstimated: false })
 
 describe("Shared", () => {
-  it("has room for what is neither drawn, nor held by open calls, nor recorded by its owner", () => {
+  it("has room for the amount that is neither drawn, nor held by open calls, nor recorded by its owner", () => {
     const shared = make(500n)
     const first = shared.draw(100n, "a")
     const second = shared.draw(200n, "b")

@@ -177,7 +177,7 @@ describe('onUnreachable: "allow"', () => {
     }).pipe(Effect.scoped, Effect.provide(stage))
   )
 
-  it.effect("cuts a stream that exceeds the budget of its run, and charges what was used", () =>
+  it.effect("cuts a stream that exceeds the budget of its run, and charges the used amount", () =>
     Effect.gen(function* () {
       yield* outage()
       const stream = Stream.rechunk(Stream.make(1, 2, 3, 4, 5, 6, 7, 8), 1).pipe(
@@ -206,7 +206,7 @@ describe('onUnreachable: "allow"', () => {
       }).pipe(Effect.provide(stage))
   )
 
-  it.effect("charges a reservation by hand, also what is recorded after its settlement", () =>
+  it.effect("charges a reservation by hand, also spend that is recorded after its settlement", () =>
     Effect.gen(function* () {
       yield* outage()
       const scope = yield* Scope.make()
@@ -250,7 +250,7 @@ describe('onUnreachable: "allow"', () => {
     }).pipe(Effect.provide(stage))
   )
 
-  it.effect("charges each run of a job with a caller-supplied key, and releases what its reserve has reserved", () =>
+  it.effect("charges each run of a job with a caller-supplied key, and releases its reservation", () =>
     Effect.gen(function* () {
       yield* outage(Fault.responseLost)
       const job = Cycles.withCycles(Effect.void, { ...options, actual: tokens(30), idempotencyKey: "job-1" })
