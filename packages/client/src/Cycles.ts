@@ -20,7 +20,7 @@
  * - `layer` needs a `CyclesTransport` and a `SettlementJournal`. On Node, Bun and Deno, `NodeCycles.layer` provides
  *   both.
  * - The server returns an unextended reservation to the budget when its lease ends. A process that is suspended for
- *   longer than `ttl` plus `gracePeriod` can't commit any more. Its spend is then charged as an event.
+ *   longer than `ttl` plus `gracePeriod` can no longer commit. Its spend is then charged as an event.
  *
  * **Example** (Guarding a model call)
  *
@@ -55,7 +55,8 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CyclesClient, Response } from "./CyclesClient.ts"
 import * as Client from "./CyclesClient.ts"
@@ -85,9 +86,10 @@ import type {
 } from "./internal/models/guardOptions.ts"
 import type { Engine } from "./internal/reservation/engine.ts"
 import { Cycles, TypeId } from "./internal/services/cycles.ts"
+import { runInNew } from "./internal/services/openRun.ts"
 import { layerHeaderNames } from "./internal/transport/redact.ts"
 import type { Active, Reservation } from "./Reservation.ts"
-import * as Run from "./Run.ts"
+import type * as Run from "./Run.ts"
 import type { SettlementEvent } from "./Settlement.ts"
 import type { DeadLetter, JournalError, SettlementJournal } from "./SettlementJournal.ts"
 
@@ -459,8 +461,8 @@ export function withCyclesStream<A, E, R, U extends Unit, V extends Unit, R2>(
  *
  * **Errors**
  *
- * `BudgetExceeded` with `share: "carve"`, if the parent has no room for the budget. Dies with a `RangeError` if an option
- * is out of range.
+ * Those of `Run.make`: `BudgetExceeded` with `share: "carve"`, and all errors of a reserve with `hold`. Dies with a
+ * `RangeError` if an option is out of range.
  *
  * **Example** (Two dollars for a whole agent)
  *
@@ -499,7 +501,11 @@ export function withBudget<A, E, R>(
   second?: Budget | BudgetOptions,
   third?: BudgetOptions
 ): unknown {
-  if (Effect.isEffect(first)) return budgeted(first, { ...third, budget: isBudget(second) ? second : [] })
+  if (Effect.isEffect(first)) {
+    return isBudget(second)
+      ? budgeted(first, { ...third, budget: second })
+      : Effect.die(new RangeError("budget: expected amounts as Amount.usd and the like make them"))
+  }
   const options = isBudget(second) ? undefined : second
   return (self: Effect.Effect<A, E, R>) => budgeted(self, { ...options, budget: first })
 }
@@ -508,23 +514,12 @@ type Budget = Amount | ReadonlyArray<Amount>
 
 type BudgetOptions = Omit<Run.Options, "budget">
 
-const isBudget = (value: Budget | BudgetOptions | undefined): value is Budget =>
-  value !== undefined && ("unit" in value || Array.isArray(value))
+const isBudget = (value: unknown): value is Budget => Predicate.hasProperty(value, "unit") || Array.isArray(value)
 
 const budgeted = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options: Run.Options
-): Effect.Effect<A, E | CyclesError, R | Cycles> =>
-  // The scope of the run isn't the `Scope` of the effect.
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      return yield* restore(Scope.provide(Run.make(options), scope)).pipe(
-        Effect.flatMap((run) => restore(Run.within(self, run))),
-        Effect.onExit((exit) => Scope.close(scope, exit))
-      )
-    })
-  )
+): Effect.Effect<A, E | CyclesError, R | Cycles> => Effect.flatMap(runInNew(self, options), ({ exit }) => exit)
 
 /**
  * Reserves an estimate and returns a reservation that the program settles itself, with `commit` or `release`.

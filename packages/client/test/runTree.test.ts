@@ -340,6 +340,16 @@ describe("Run", () => {
       }).pipe(Effect.provide(rich()))
     )
 
+    it.effect("dies with a RangeError if the budget isn't one, and doesn't start the effect", () =>
+      Effect.gen(function* () {
+        const problem = new RangeError("budget: expected amounts as Amount.usd and the like make them")
+        const started = Effect.fail("started")
+        const noBudget = JSON.parse('{ "amount": 1 }')
+        expect(yield* Effect.exit(Cycles.withBudget(started, noBudget))).toEqual(Exit.die(problem))
+        expect(yield* Effect.exit(started.pipe(Cycles.withBudget(noBudget)))).toEqual(Exit.die(problem))
+      })
+    )
+
     it.effect("leaves a reservation by hand in the scope of the caller", () =>
       Effect.gen(function* () {
         const reserve = Cycles.reserve({ action, estimate: tokens(100) })

@@ -2,9 +2,10 @@
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { BudgetExceeded, CyclesError } from "../../CyclesError.ts"
 import type { ReserveOptions } from "../models/guardOptions.ts"
 import { handleOf } from "../reservation/view.ts"
@@ -55,6 +56,27 @@ export const open = (options: Options): Effect.Effect<Run, CyclesError, Scope.Sc
     }
     return fromLedger(ledger)
   })
+
+/**
+ * Runs an effect within a new run that ends with it, and returns how the effect ended. Fails if the run can't start.
+ *
+ * The scope of the run isn't the `Scope` of the effect.
+ */
+export const runInNew = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  options: Options
+): Effect.Effect<{ readonly exit: Exit.Exit<A, E>; readonly run: Run }, CyclesError, R | Cycles> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const run = yield* Effect.onError(restore(Scope.provide(open(options), scope)), (cause) =>
+        Scope.close(scope, Exit.failCause(cause))
+      )
+      const exit = yield* Effect.exit(restore(Effect.provideService(self, CurrentRun, run)))
+      yield* Scope.close(scope, exit)
+      return { exit, run }
+    })
+  )
 
 /** Reserves the budgets that no run around this one holds. */
 const hold = Effect.fnUntraced(function* (ledger: Ledger) {

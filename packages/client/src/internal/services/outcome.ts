@@ -1,17 +1,16 @@
-/** Runs a job within a run of its own, and returns how it ended. */
+/** Runs a job within its own run, and returns how it ended. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Scope from "effect/Scope"
 import type { CyclesError } from "../../CyclesError.ts"
 import { BudgetExceeded } from "../../CyclesError.ts"
-import { CurrentRun, TypeId } from "../run/current.ts"
+import { TypeId } from "../run/current.ts"
 import type { Ledger } from "../run/ledger.ts"
 import type { Options } from "../run/options.ts"
 import type { Summary } from "../run/summary.ts"
 import type { Cycles } from "./cycles.ts"
 import type { Fails, Needs } from "./openRun.ts"
-import { open } from "./openRun.ts"
+import { runInNew } from "./openRun.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -130,32 +129,24 @@ const outcomeOf = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options: OutcomeOptions<E>
 ): Effect.Effect<Outcome<A, E>, CyclesError, R | Cycles> =>
-  // The scope of the run isn't the `Scope` of the effect.
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const run = yield* Effect.onError(restore(Scope.provide(open(options), scope)), (cause) =>
-        Scope.close(scope, Exit.failCause(cause))
+  Effect.gen(function* () {
+    const { exit, run } = yield* runInNew(self, options)
+    const ledger = run[TypeId]
+    if (Exit.isSuccess(exit)) return { _tag: "Completed", value: exit.value, summary: ledger.summary() } as const
+    const { cause } = exit
+    if (Cause.hasInterruptsOnly(cause)) {
+      return yield* Effect.failCause(
+        Cause.fromReasons<never>(cause.reasons.filter((reason) => Cause.isInterruptReason(reason)))
       )
-      const ledger = run[TypeId]
-      const exit = yield* Effect.exit(restore(Effect.provideService(self, CurrentRun, run)))
-      yield* Scope.close(scope, exit)
-      if (Exit.isSuccess(exit)) return { _tag: "Completed", value: exit.value, summary: ledger.summary() } as const
-      const { cause } = exit
-      if (Cause.hasInterruptsOnly(cause)) {
-        return yield* Effect.failCause(
-          Cause.fromReasons<never>(cause.reasons.filter((reason) => Cause.isInterruptReason(reason)))
-        )
-      }
-      const stopped = yield* Effect.exit(Effect.sync(() => denialIn(cause, ledger, options.denialOf)))
-      if (Exit.isFailure(stopped)) {
-        return { _tag: "Failed", cause: Cause.combine(cause, stopped.cause), summary: ledger.summary() } as const
-      }
-      if (stopped.value === undefined) return { _tag: "Failed", cause, summary: ledger.summary() } as const
-      ledger.markStopped(stopped.value)
-      return { _tag: "Stopped", by: stopped.value, summary: ledger.summary() } as const
-    })
-  )
+    }
+    const stopped = yield* Effect.exit(Effect.sync(() => denialIn(cause, ledger, options.denialOf)))
+    if (Exit.isFailure(stopped)) {
+      return { _tag: "Failed", cause: Cause.combine(cause, stopped.cause), summary: ledger.summary() } as const
+    }
+    if (stopped.value === undefined) return { _tag: "Failed", cause, summary: ledger.summary() } as const
+    ledger.markStopped(stopped.value)
+    return { _tag: "Stopped", by: stopped.value, summary: ledger.summary() } as const
+  })
 
 /** The first denial, if a job failed only with denials that concern its run. */
 const denialIn = <E>(
