@@ -1,13 +1,11 @@
-/** The codecs of the plain values of a run. Every 64-bit integer is text in JSON, since a double can't hold them all. */
+/** The codecs of the plain values of a run. A 64-bit integer is text in JSON, since a double can't hold them all. */
 import * as Action from "@effect-cycles/protocol/Action"
 import * as Amount from "@effect-cycles/protocol/Amount"
+import { maxInt64 } from "@effect-cycles/protocol/Limits"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import type { BudgetSummary, Line, Summary } from "./summary.ts"
-
-/** A count, or a duration in milliseconds. */
-const Natural = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
 /** A sum of amounts, as text. */
 const Sum = Schema.BigIntFromString.check(Schema.isGreaterThanOrEqualToBigInt(0n))
@@ -15,7 +13,7 @@ const Sum = Schema.BigIntFromString.check(Schema.isGreaterThanOrEqualToBigInt(0n
 /** An amount with its number as text. */
 const AmountText = Schema.Struct({
   unit: Amount.Unit,
-  amount: Schema.BigIntFromString.check(Schema.isBetweenBigInt({ minimum: 0n, maximum: 2n ** 63n - 1n }))
+  amount: Schema.BigIntFromString.check(Schema.isBetweenBigInt({ minimum: 0n, maximum: maxInt64 }))
 }).pipe(
   Schema.decodeTo(Schema.toType(Amount.Amount), {
     decode: SchemaGetter.transform(({ amount, unit }) => Amount.make(unit, amount)),
@@ -47,19 +45,19 @@ const BudgetJson = Schema.Struct({
 const LineJson = Schema.Struct({
   action: Action.Read,
   unit: Amount.Unit,
-  calls: Natural,
-  denied: Natural,
-  wouldDeny: Natural,
-  open: Natural,
+  calls: Schema.Natural,
+  denied: Schema.Natural,
+  wouldDeny: Schema.Natural,
+  open: Schema.Natural,
   estimated: Sum,
   charged: Sum,
-  uncertain: Natural,
-  latencyMs: Natural,
-  maxLatencyMs: Natural
+  uncertain: Schema.Natural,
+  latencyMs: Schema.Natural,
+  maxLatencyMs: Schema.Natural
 }) satisfies Schema.Codec<Line, unknown>
 
 /**
- * Codec of a summary and its JSON, in which all amounts are text: the integers of the protocol exceed those of a double.
+ * Codec of a summary and its JSON. All amounts are text in it: the integers of the protocol exceed those of a double.
  *
  * **Example** (Printing a summary as JSON)
  *
@@ -81,15 +79,15 @@ export const SummaryJson: Schema.Codec<Summary, unknown> = Schema.Struct({
   id: Schema.String,
   name: Schema.String,
   status: Schema.Literals(["running", "paused", "ended"]),
-  elapsedMs: Natural,
+  elapsedMs: Schema.Natural,
   budgets: Schema.Array(BudgetJson),
   lines: Schema.Array(LineJson),
-  calls: Natural,
-  denials: Natural,
-  wouldDeny: Natural,
-  uncertain: Natural,
-  steps: Natural,
-  toolCalls: Natural,
+  calls: Schema.Natural,
+  denials: Schema.Natural,
+  wouldDeny: Schema.Natural,
+  uncertain: Schema.Natural,
+  steps: Schema.Natural,
+  toolCalls: Schema.Natural,
   stoppedBy: orAbsent(Schema.String),
   uncovered: Schema.Array(Amount.Unit),
   children: Schema.Array(Schema.suspend((): Schema.Codec<Summary, unknown> => SummaryJson))

@@ -10,8 +10,8 @@ import type { Summary } from "./summary.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The state of a run and its children, for `Options.restore`. It is plain JSON: `JSON.stringify` writes it, and the schema
- * `Snapshot` reads it. Integers of 64 bits are text.
+ * The state of a run and its children, for `Options.restore`. It is plain JSON: `JSON.stringify` writes it, and the
+ * schema `Snapshot` reads it. Integers of 64 bits are text.
  *
  * The estimates of calls that were open count as spent, because their spend isn't known.
  *
@@ -114,11 +114,9 @@ export interface SnapshotCounts {
 // schema
 // ---------------------------------------------------------------------------------------------------------------------
 
-const Natural = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-
 const Digits = Schema.String.check(Schema.isPattern(/^\d{1,40}$/, { expected: "an integer of at least 0 as text" }))
 
-const Counted = Schema.Array(Schema.Tuple([Schema.String, Natural]))
+const Counted = Schema.Array(Schema.Tuple([Schema.String, Schema.Natural]))
 
 /**
  * Schema of a snapshot, for reading one from a file or a database.
@@ -144,23 +142,23 @@ export const Snapshot: Schema.Codec<Snapshot> = Schema.Struct({
     Schema.Struct({
       action: Schema.Struct({ kind: Schema.String, name: Schema.String }),
       unit: Schema.String,
-      calls: Natural,
-      denied: Natural,
-      wouldDeny: Natural,
+      calls: Schema.Natural,
+      denied: Schema.Natural,
+      wouldDeny: Schema.Natural,
       estimated: Digits,
       charged: Digits,
-      uncertain: Natural,
-      latencyMs: Natural,
-      maxLatencyMs: Natural
+      uncertain: Schema.Natural,
+      latencyMs: Schema.Natural,
+      maxLatencyMs: Schema.Natural
     })
   ),
-  denials: Natural,
-  wouldDeny: Natural,
+  denials: Schema.Natural,
+  wouldDeny: Schema.Natural,
   uncovered: Schema.Array(Schema.String),
   counts: Schema.Struct({
-    steps: Natural,
-    maxSteps: Schema.optionalKey(Natural),
-    toolCalls: Natural,
+    steps: Schema.Natural,
+    maxSteps: Schema.optionalKey(Schema.Natural),
+    toolCalls: Schema.Natural,
     perTool: Counted,
     repeats: Counted
   }),
