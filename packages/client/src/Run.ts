@@ -8,15 +8,14 @@
  *   `@effect-cycles/ai`, even if their Layer was built outside the run.
  * - The estimate is checked and held in the run, and in every run around it, before a request is sent. Parallel calls
  *   can't use the same room twice. A call that doesn't fit fails with `BudgetExceeded`, and the server gets no request.
- * - When a call ends, its estimate is returned and its actual cost is charged to the run. The run counts the actual cost
- *   even if the server charges less, or hasn't confirmed the charge yet.
+ * - When a call ends, its estimate is returned and its actual cost is charged to the run. The run counts the actual
+ *   cost even if the server charges less, or hasn't confirmed the charge yet.
  * - A run made within another run is its child. With `share: "remaining"` it shares the budget of its parent; with
  *   `share: "carve"` its budget is set aside in the parent from the start.
  * - Tokens and dollars measure the same spend. A guard in one of them fails with the code `RUN_UNCOVERED` if the runs
  *   have budgets only in the other. Other units without a budget aren't limited: the summary lists them, and the run
  *   logs one warning for each.
- * - The summary has what was spent: by unit, and by action for the run and each child. `format` makes a table of it.
- *
+ * - The summary has the spend by unit, and by action for the run and each child. `format` makes a table of it.
  * - A run also limits steps, tool calls and repeated tool calls, which `@effect-cycles/ai` counts. See `Limits`.
  * - A client in shadow mode denies nothing: the summary counts its denials as `wouldDeny`.
  *
@@ -178,13 +177,13 @@ export type {
  *
  * **Gotchas**
  *
- * Dies with a `RangeError` if two budgets have the same unit, if an option is out of range, or if `restore` isn't a snapshot or
- * doesn't agree with the other options.
+ * Dies with a `RangeError` if two budgets have the same unit, if an option is out of range, or if `restore` isn't a
+ * snapshot or doesn't agree with the other options.
  *
  * **Errors**
  *
- * `BudgetExceeded` with `share: "carve"`, if the parent has no room for the budget or has ended. With `hold`, all errors of a
- * reserve.
+ * `BudgetExceeded` with `share: "carve"`, if the parent has no room for the budget or has ended. With `hold`, all
+ * errors of a reserve.
  *
  * **Example** (Reporting what a run has used)
  *
@@ -237,8 +236,8 @@ export const within: {
  *
  * **Gotchas**
  *
- * A stream reserves when it is consumed. One that an effect returns from `within` is consumed outside the run, unless it
- * is wrapped in `withinStream`.
+ * A stream reserves when it is consumed. One that an effect returns from `within` is consumed outside the run, unless
+ * it is wrapped in `withinStream`.
  *
  * @category combinators
  * @since 0.1.0

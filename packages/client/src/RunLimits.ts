@@ -9,7 +9,7 @@
  *   can't exceed a limit.
  * - Without a run, everything is allowed and nothing is counted.
  *
- * **Example** (Counting the steps of a client of your own)
+ * **Example** (Counting the steps of your own client)
  *
  * ```ts
  * import { Console, Effect } from "effect"
@@ -51,8 +51,8 @@ export type {
  */
 export interface CountOptions {
   /**
-   * The mode of the client that guards the call, as in `Cycles.mode`. In `shadow` nothing is denied: a call beyond a limit
-   * is logged and counted as a denial that isn't enforced. Default `enforce`.
+   * The mode of the client that guards the call, as in `Cycles.mode`. In `shadow` nothing is denied: a call beyond a
+   * limit is logged and counted as a denial that isn't enforced. Default `enforce`.
    */
   readonly mode?: Mode | undefined
 }
@@ -107,8 +107,8 @@ export const takeToolCall = (
   })
 
 /**
- * Marks the guarded calls of an effect as calls of a step. Their reservations have the number of the step in the metadata
- * `step`, and so do their events. Other calls belong to the latest step of their run.
+ * Marks the guarded calls of an effect as calls of a step. Their reservations have the number of the step in the
+ * metadata `step`, and their events have it in `step`. Other calls belong to the latest step of their run.
  *
  * @category limits
  * @since 0.1.0

@@ -164,7 +164,7 @@ describe("Run", () => {
       }).pipe(Effect.scoped, Effect.provide(rich()))
     )
 
-    it.effect("charges what was spent, even if the server charges less", () =>
+    it.effect("charges the actual amount, even if the server charges less", () =>
       Effect.gen(function* () {
         const run = yield* budget(5_000)
         yield* Run.within(spend(1_000, 1_500), run)
@@ -255,7 +255,7 @@ describe("Run", () => {
     const options = { action, estimate: tokens(50), usage: () => tokens(60) }
 
     it.effect.each(["partial", "release", "estimate"] as const)(
-      "cuts a stream after the chunk that exceeds the budget, and charges what was used (onFailure: %s)",
+      "cuts a stream after the chunk that exceeds the budget, and charges the usage (onFailure: %s)",
       (onFailure) =>
         Effect.gen(function* () {
           const run = yield* budget(250, { name: "stream" })
@@ -288,7 +288,7 @@ describe("Run", () => {
         }).pipe(Effect.scoped, Effect.provide(rich({ overagePolicy: "ALLOW_WITH_OVERDRAFT" })))
     )
 
-    it.effect("denies a call beside the stream, because the stream holds what it has used", () =>
+    it.effect("denies a call beside the stream, because the stream holds its usage", () =>
       Effect.gen(function* () {
         const run = yield* budget(250)
         const stream = Cycles.withCyclesStream(Stream.take(elements, 3), options).pipe(

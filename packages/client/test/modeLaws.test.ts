@@ -1,6 +1,6 @@
 /**
- * Random programs in shadow mode and while the server is away: calls that succeed, fail, die, hang and are interrupted, over a server
- * with faults.
+ * Random programs in shadow mode and while the server is away: calls that succeed, fail, die, hang and are interrupted,
+ * over a server with faults.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
@@ -243,7 +243,7 @@ describe("shadow mode", () => {
 
 describe('onUnreachable: "allow"', () => {
   it.effect.prop(
-    "charges what was spent once, and nothing stays reserved (100 programs)",
+    "charges the spend once, and nothing stays reserved (100 programs)",
     { story: Story },
     ({ story }) =>
       Effect.gen(function* () {

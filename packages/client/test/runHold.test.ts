@@ -57,7 +57,7 @@ describe("Run with hold", () => {
     }).pipe(Effect.provide(live({ onFailure: "estimate" })))
   )
 
-  it.effect("commits what was drawn if the job fails or is interrupted", () =>
+  it.effect("commits the drawn amount if the job fails or is interrupted", () =>
     Effect.gen(function* () {
       yield* Effect.exit(
         Cycles.withBudget(Effect.andThen(spend(30), Effect.fail("failed")), tokens(100), { hold: true })
@@ -158,7 +158,7 @@ describe("Run with hold", () => {
     }).pipe(Effect.provide(live()))
   )
 
-  it.effect("lets guards reserve on their own after its lease was lost, and charges what was drawn", () =>
+  it.effect("lets guards make their own reservations after its lease was lost, and charges the drawn amount", () =>
     Effect.gen(function* () {
       yield* CyclesTest.inject("extend", Fault.error(410, "RESERVATION_EXPIRED"))
       const job = Effect.andThen(spend(30), Effect.andThen(Effect.sleep("10 minutes"), spend(20)))

@@ -19,7 +19,7 @@ import {
 } from "./support/runTrees.ts"
 
 it.effect.prop(
-  "the sum over a tree of runs and over its lines is what the server charged, and nothing stays held",
+  "the sum over a tree of runs and over its lines is the amount that the server charged, and nothing stays held",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {
@@ -36,7 +36,7 @@ it.effect.prop(
 )
 
 it.effect.prop(
-  "a tree that is restored from a snapshot has spent what it had spent and what its open calls had reserved",
+  "a tree that is restored from a snapshot has spent its earlier spend and the estimates of its open calls",
   { story: Story },
   ({ story }) =>
     Effect.gen(function* () {

@@ -1,4 +1,4 @@
-/** The laws of trees of runs in shadow mode, and while the server is away: see `support/runTrees.ts` for the programs. */
+/** The laws of trees of runs in shadow mode, and while the server is away. `support/runTrees.ts` has the programs. */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"

@@ -57,8 +57,8 @@ const FaultName = Schema.Literals(["none", "none", "denied", "refused", "lost", 
 /** Faults after which it isn't known whether there is a server. */
 const Outage = Schema.Literals(["none", "refused", "lost", "failed", "request lost", "hangs"])
 
-export /** A tree, the calls in it, and the faults that they meet. */
-const Story = Schema.Struct({
+/** A tree, the calls in it, and the faults of their requests. */
+export const Story = Schema.Struct({
   nodes: Schema.Array(Node).check(Schema.isMinLength(1), Schema.isMaxLength(6)),
   calls: Schema.Array(Call).check(Schema.isMinLength(1), Schema.isMaxLength(12)),
   onReserve: Schema.Array(FaultName),
@@ -74,7 +74,7 @@ export const OutageStory = Schema.Struct({
   onEvent: Schema.Array(Outage)
 })
 
-/** A story with fewer properties: without faults it meets none. */
+/** A story with fewer properties. Without a list of faults, no request fails. */
 export interface Story {
   readonly nodes: ReadonlyArray<typeof Node.Type>
   readonly calls: ReadonlyArray<typeof Call.Type>

@@ -9,7 +9,7 @@ export interface Book {
   allocated: bigint | undefined
   charged: bigint
   held: bigint
-  /** The amount that is held in the parent for a carved budget. Absent if nothing is carved, or if the run has ended. */
+  /** The amount that the parent holds for a carved budget. Absent if nothing is carved, or if the run has ended. */
   carved: bigint | undefined
   /** The number of thresholds that have been reached. */
   reached: number
@@ -43,7 +43,7 @@ export const takeReached = (book: Book, thresholds: ReadonlyArray<number>): Read
 
 const none: ReadonlyArray<number> = []
 
-/** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if they are larger. */
+/** The amount that the parent holds for a carved budget: the unspent rest, or the holds of open calls if larger. */
 export const carvedOf = ({ allocated = 0n, charged, held }: Book): bigint =>
   allocated - charged > held ? allocated - charged : held
 

@@ -216,7 +216,7 @@ export class Budgets {
     return least === undefined ? undefined : amountOf(unit, least)
   }
 
-  /** The least share of its budget that a run that limits this one has left; nothing if no run has a budget in the unit. */
+  /** The least share of the budgets that limit this run that is left; nothing if no run has a budget in the unit. */
   remainingShare(unit: Amount.Unit): number | undefined {
     let least: number | undefined
     for (const { allocated, left } of this.ceilings(unit)) {

@@ -17,11 +17,12 @@ import { bucketMs, maxWindowMs } from "./pace.ts"
 export interface BurnRate {
   /** The spend per minute in the window. */
   readonly perMinute: number
-  /** The spend per minute from the start of the run to the start of the window. 0 if the run isn't older than the window. */
+  /** The spend per minute from the start of the run to the start of the window. 0 if the window is longer than the run. */
   readonly baseline: number
   /**
-   * The time until the budget is used up at the rate of the window: what this run and the runs around it have left, divided
-   * by `perMinute`. None if nothing was spent in the window, or if there is no budget in the unit.
+   * The time until the budget is used up at the rate of the window: the least amount that this run or a run
+   * around it has left, divided by `perMinute`. None if nothing was spent in the window, or if there is no budget in the
+   * unit.
    */
   readonly exhaustedIn: Option.Option<Duration.Duration>
 }

@@ -34,8 +34,8 @@ export interface Run {
    */
   readonly remaining: (unit: Unit) => Effect.Effect<Option.Option<Amount>>
   /**
-   * The share of the budget that is neither spent nor held, from 0 to 1: the least of this run and the runs around it. None
-   * if none of them has a budget in the unit.
+   * The share of the budget that is neither spent nor held, from 0 to 1: the least of this run and the runs around it.
+   * None if none of them has a budget in the unit.
    */
   readonly remainingShare: (unit: Unit) => Effect.Effect<Option.Option<number>>
   /** The spent amount. It includes spend that the server hasn't confirmed yet. */
@@ -50,7 +50,8 @@ export interface Run {
    * - The budgets of the runs around it stay the same.
    * - If the run is carved out of its parent, the amount is held there. Fails with `BudgetExceeded` if there is no room
    *   for it.
-   * - If the run has a reservation (`hold`), the reservation stays the same. Calls that don't fit into it make their own.
+   * - If the run has a reservation (`hold`), the reservation stays the same. Calls that don't fit into it make
+   *   their own.
    *
    * **Gotchas**
    *
@@ -60,8 +61,8 @@ export interface Run {
   /** The state of the run and its children, at any time. */
   readonly summary: Effect.Effect<Summary>
   /**
-   * The state of the run and its children as JSON, for the option `restore` of a later process. The estimates of calls that
-   * are open count as spent.
+   * The state of the run and its children as JSON, for the option `restore` of a later process. The estimates of calls
+   * that are open count as spent.
    *
    * A snapshot is as old as its writing. Write one whenever a call opens: see the guide about runs.
    */
@@ -73,8 +74,8 @@ export interface Run {
    * **Details**
    *
    * - Spend of calls that are still open at the end of the run isn't in its events. The summary has it.
-   * - Each stream has a buffer of 1,024 events. A reader that is slower loses the oldest events, and never the last one.
-   *   Use `onThreshold` for reactions that must not be missed.
+   * - Each stream has a buffer of 1,024 events. A slower reader loses the oldest events, and never the last one. Use
+   *   `onThreshold` for reactions that must not be missed.
    * - A denied call that was held before has the events `Opened` and `Denied`. A cut stream has `Opened`, `Denied` and
    *   `Charged`, and every other call `Opened` and `Charged`.
    */

@@ -42,7 +42,10 @@ export type Event =
       readonly amount: Amount
     }
   | {
-      /** A run or the server denied a guarded call, a step, a tool call or a carved budget, or a stream was cut because the budget was used up. */
+      /**
+       * A run or the server denied a guarded call, a step, a tool call or a carved budget, or a stream was cut because
+       * the budget was used up.
+       */
       readonly _tag: "Denied"
       /** The run of the call. `denial.run` is the run that denied it. */
       readonly run: Reference
@@ -76,7 +79,7 @@ export type Event =
       readonly amount: Amount
     }
   | {
-      /** A call isn't paused any more. It starts, or is denied, or was interrupted. */
+      /** A call is no longer paused. It starts, or is denied, or was interrupted. */
       readonly _tag: "Resumed"
       /** The run of the call. */
       readonly run: Reference
@@ -124,8 +127,8 @@ export class Readers {
   }
 
   /**
-   * The events from now on. The last one isn't published but follows the end of the listeners: no reader can be too slow or
-   * too late for it.
+   * The events from now on. The last one isn't published but follows the end of the listeners: no reader can be too
+   * slow or too late for it.
    */
   get stream(): Stream.Stream<Event> {
     return Stream.concat(this.#listeners.stream, Stream.fromEffect(Effect.sync(() => this.#ended)))

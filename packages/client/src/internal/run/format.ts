@@ -61,7 +61,8 @@ const budgetText = ({ allocated, charged, held, remaining, unit }: BudgetSummary
     return `${text(charged)}, no budget${isFree ? "" : `, ${text(held)} held`}`
   }
   const percent = Amount.isZero(allocated) ? "" : ` (${(charged.amount * 100n) / allocated.amount} %)`
-  return `${text(charged)} of ${text(allocated)}${percent}, ${text(remaining)} left, ${isFree ? "nothing" : text(held)} held`
+  const rest = `${text(remaining)} left, ${isFree ? "nothing" : text(held)} held`
+  return `${text(charged)} of ${text(allocated)}${percent}, ${rest}`
 }
 
 /** The cells of a line. Cells that no row needs are empty. */
@@ -78,7 +79,7 @@ const cellsOf = (line: Line, indent: string): ReadonlyArray<string> => [
   `max ${durationText(line.maxLatencyMs)}`
 ]
 
-/** Aligns the cells: the first one to the left, the others to the right. Leaves out columns that are empty in all rows. */
+/** Aligns the cells: the first one to the left, the others to the right. Omits columns that are empty in all rows. */
 const textOf = (row: ReadonlyArray<string>, widths: ReadonlyArray<number>): string =>
   row
     .flatMap((cell, column) => {

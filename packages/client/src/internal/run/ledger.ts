@@ -1,5 +1,5 @@
 /**
- * The ledger of one run: what it admits, and the calls, the steps and the spend that it counts.
+ * The ledger of one run: it admits or denies guarded calls, and counts calls, steps and spend.
  *
  * Every method is synchronous. A check and the hold that follows it therefore are one step over all ancestors, and
  * parallel calls can't use the same room twice.
@@ -334,8 +334,8 @@ export class Ledger implements Account, Origin, Owner {
   }
 
   /**
-   * Sends an event to the readers of this run and of all runs around it. A waiting reader runs immediately, so this is the last
-   * step of a change.
+   * Sends an event to the readers of this run and of all runs around it. A waiting reader runs immediately, so this is
+   * the last step of a change.
    */
   #emit(make: () => Event): void {
     let event: Event | undefined

@@ -15,8 +15,8 @@ import type { Reference } from "./summary.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The limits of a run. Each is an integer of at least 0. The steps and tool calls of children count in their parent, and
- * a call must be within the limits of its run and of every run around it.
+ * The limits of a run. Each is an integer of at least 0. The steps and tool calls of children count in their parent,
+ * and a call must be within the limits of its run and of every run around it.
  *
  * @category models
  * @since 0.1.0
@@ -43,7 +43,7 @@ export interface Limits {
   /**
    * The highest number of calls of the same tool with the same parameters, in the whole run. The order of the keys in
    * the parameters doesn't matter. The next such call is denied with the code `RUN_REPEATED_CALL`. `default` applies to
-   * tools without a number of their own. Default: no limit.
+   * tools that have no number here. Default: no limit.
    */
   readonly repeats?: number | { readonly default: number; readonly [tool: string]: number } | undefined
 }
@@ -70,7 +70,7 @@ export interface Step {
   readonly allowMore: (steps: number) => void
   /** Counts a tool call that the provider made itself. Such a call counts for later calls, and can't be denied. */
   readonly countToolCall: (tool: string) => void
-  /** Takes the step back, because the provider wasn't asked or refused the request. Only the first call has an effect. */
+  /** Takes the step back, because the request wasn't sent or was refused. Only the first call has an effect. */
   readonly giveBack: () => void
 }
 
@@ -226,7 +226,8 @@ export class Counters {
       for (const run of limited) {
         const most = run.#limits.repeats?.(tool) ?? Number.POSITIVE_INFINITY
         if ((run.#repeats.get(key) ?? 0) < most) continue
-        const hint = `the run allows ${many(most, "call")} of ${tool} with the same parameters: raise limits.repeats for a tool that polls`
+        const allowed = `${many(most, "call")} of ${tool} with the same parameters`
+        const hint = `the run allows ${allowed}: raise limits.repeats for a tool that polls`
         return run.#deny(action, "RUN_REPEATED_CALL", hint)
       }
       for (const run of limited) run.#repeats.set(key, (run.#repeats.get(key) ?? 0) + 1)

@@ -1,4 +1,4 @@
-/** The lines of a run: what its own guarded calls have used, for each action and unit. */
+/** The lines of a run: the usage of its own guarded calls, for each action and unit. */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Unit } from "@effect-cycles/protocol/Amount"
 import * as Amount from "@effect-cycles/protocol/Amount"

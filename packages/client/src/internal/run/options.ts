@@ -42,8 +42,8 @@ export interface Options<H extends boolean = boolean> {
    *
    * - `remaining`: a call needs room in the child and in its parent. Nothing is set aside, so children compete for the
    *   budget of their parent.
-   * - `carve`: the budget of the child is held in the parent from the start, and the rest is returned at its end. `make`
-   *   fails with `BudgetExceeded` if it doesn't fit.
+   * - `carve`: the budget of the child is held in the parent from the start, and the rest is returned at its end.
+   *   `make` fails with `BudgetExceeded` if it doesn't fit.
    */
   readonly share?: "remaining" | "carve" | undefined
   /**
@@ -93,8 +93,8 @@ export interface Options<H extends boolean = boolean> {
   /**
    * What happens to a call that doesn't fit into the rest of the budget, even if nothing is held. Default: `deny`.
    *
-   * With `pause`, the call waits until `raise` makes room, or until the run ends and denies it with the code `RUN_ENDED`. It holds
-   * nothing, and other calls go on. The status of the run is `paused`.
+   * With `pause`, the call waits until `raise` makes room, or until the run ends and denies it with `RUN_ENDED`. It
+   * holds nothing, and other calls continue. The status of the run is `paused`.
    *
    * Neither option applies to a carved budget that doesn't fit: `make` fails at once.
    */
@@ -109,13 +109,13 @@ export interface Options<H extends boolean = boolean> {
   /**
    * The state of an earlier process to continue from: see `Run.snapshot`. Default: none; the run starts at 0.
    *
-   * - `id` must be the id in the snapshot or absent, and `name` is the name in the snapshot by default. All other options
-   *   aren't in a snapshot.
-   * - Without `budget`, the run has the budgets of the snapshot, raises included. Otherwise `budget` applies, with an amount
-   *   for each unit that has a budget in the snapshot.
+   * - `id` must be the id in the snapshot or absent, and `name` is the name in the snapshot by default. A snapshot has
+   *   none of the other options.
+   * - Without `budget`, the run has the budgets of the snapshot, raises included. Otherwise `budget` applies, with an
+   *   amount for each unit that has a budget in the snapshot.
    * - Thresholds that were reached aren't reported again.
-   * - A parent is restored from its own snapshot, which contains the snapshots of its children, and a child is restored from
-   *   one of those. If the parent doesn't include the spend of a restored child, it is charged to the parent.
+   * - A parent is restored from its own snapshot, which contains the snapshots of its children, and a child is restored
+   *   from one of those. If the parent doesn't include the spend of a restored child, it is charged to the parent.
    */
   readonly restore?: Snapshot | undefined
 }

@@ -35,7 +35,7 @@ export interface BudgetSummary {
 }
 
 /**
- * What the guarded calls of a run have used, for one action and unit. It excludes the calls of its children, which have
+ * The usage of the guarded calls of a run, for one action and unit. It excludes the calls of its children, which have
  * their own lines.
  *
  * @category models
@@ -50,7 +50,7 @@ export interface Line {
   readonly calls: number
   /** The number of denied calls, and of streams that were cut because the budget was used up. */
   readonly denied: number
-  /** The number of denials that a client in shadow mode didn't enforce. These calls ran, and aren't in the other columns. */
+  /** The number of denials that a client in shadow mode didn't enforce. The other columns don't include these calls. */
   readonly wouldDeny: number
   /** The number of calls that run now. */
   readonly open: number
@@ -85,7 +85,7 @@ export interface Summary {
   readonly budgets: ReadonlyArray<BudgetSummary>
   /** The calls of the run for each action and unit, in the order of their first calls; children excluded. */
   readonly lines: ReadonlyArray<Line>
-  /** The number of guarded calls that the run and the server have admitted, and of charged events; children excluded. */
+  /** The number of guarded calls that the run and the server admitted, and of charged events; children excluded. */
   readonly calls: number
   /**
    * The number of guarded calls that the run, a run around it or the server denied, and of streams that were cut
@@ -93,8 +93,8 @@ export interface Summary {
    */
   readonly denials: number
   /**
-   * The number of denials that a client in shadow mode didn't enforce; children excluded. These calls ran, but they count
-   * neither as `calls` nor as spend, so that the run denies the same calls as in enforcement.
+   * The number of denials that a client in shadow mode didn't enforce; children excluded. These calls ran, but they
+   * count neither as `calls` nor as spend, so that the run denies the same calls as in enforcement.
    */
   readonly wouldDeny: number
   /** The number of calls whose charge the server hasn't confirmed, or has rejected; children excluded. */

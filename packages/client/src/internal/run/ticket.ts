@@ -42,8 +42,8 @@ export interface Share {
 }
 
 /**
- * The share of one guarded call in its run. The ticket of a joined call takes its hold from the ticket of the guard that
- * it joins, the lender, and returns the rest at its end, so that the run counts each amount once.
+ * The share of one guarded call in its run. The ticket of a joined call takes its hold from the ticket of the guard
+ * that it joins, the lender, and returns the rest at its end, so that the run counts each amount once.
  */
 export class Ticket implements Share {
   /** Whether the unit has no budget, and the run must warn about it. */
@@ -147,7 +147,7 @@ export class Ticket implements Share {
   // joined calls
   // -------------------------------------------------------------------------------------------------------------------
 
-  /** The amount, at most `amount`, that a joined call can take from the holds of this call and of the calls around it. */
+  /** The amount, at most `amount`, that a joined call can take from the holds of this call and the calls around it. */
   available(amount: bigint): bigint {
     const free = this.#free
     if (free >= amount) return amount

@@ -1,6 +1,6 @@
 /**
- * Guarded calls that wait for room in a run: calls that don't fit because of held amounts (`whenHeld`), and calls that are
- * paused until the budget is raised (`whenExhausted: "pause"`).
+ * Guarded calls that wait for room in a run: calls that don't fit because of held amounts (`whenHeld`), and calls that
+ * are paused until the budget is raised (`whenExhausted: "pause"`).
  *
  * - Waiting calls hold nothing.
  * - Calls that wait for held amounts are admitted in order. A later call of the same unit waits behind them, even if it
@@ -56,7 +56,7 @@ export interface Origin {
   readonly judge: (call: Call, waiter: Waiter | undefined) => BudgetExceeded | Wait | undefined
   readonly start: (call: Call) => Ticket
   readonly countDenial: (call: Call, denial: BudgetExceeded) => void
-  /** A call has been paused (1), or isn't any more (-1). */
+  /** A call is paused (1), or no longer paused (-1). */
   readonly countPaused: (call: Call, gate: Gate, change: 1 | -1) => void
 }
 
@@ -65,8 +65,8 @@ export interface Origin {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Returns the denial of a call, or the run that it has to wait for, or nothing if every run has room. A pause comes first,
- * and otherwise the nearest run. `waiter` is the call itself, if it waits already.
+ * Returns the denial of a call, or the run that it has to wait for, or nothing if every run has room. A pause comes
+ * first, and otherwise the nearest run. `waiter` is the call itself, if it waits already.
  */
 export const waitFor = (
   rooms: Iterable<Room>,
@@ -126,7 +126,7 @@ export class Waiting {
     for (const waiter of queue.held) if (!waiter.attempt()) break
   }
 
-  /** Admits or denies all calls that don't have to wait any more. */
+  /** Admits or denies all calls that no longer have to wait. */
   wakeAll(): void {
     for (const unit of Array.from(this.#queues.keys())) this.wake(unit)
   }
@@ -202,7 +202,7 @@ export class Waiter {
     return Effect.onInterrupt(restore(limited), () => Effect.sync(() => this.#cancel()))
   }
 
-  /** The time is up. A call that is paused meanwhile goes on waiting. */
+  /** The time is up. A call that has been paused in the meantime keeps waiting. */
   #expire(): Effect.Effect<never> {
     if (this.#result === undefined && this.reason === "held") {
       const { gate } = this
