@@ -96,7 +96,7 @@ const joinable = (outer: Handle | undefined, { estimate }: Prepared): Handle | u
 
 const isDryRun = ({ source }: Handle): boolean => source._tag === "Unreserved" && source.reason === "dry run"
 
-/** The denial of a guard with `nested: "reject"`, and the log of one that reserves beside the guard around it. */
+/** Fails for a guard with `nested: "reject"`, and logs that an independent guard makes its own reservation. */
 export const refusal = (prepared: Prepared, { outer, pool }: Place): Effect.Effect<void, InvalidRequest> => {
   if (outer === undefined || prepared.policies.nested === "join") return Effect.void
   const rejected = rejection(prepared, outer)
@@ -133,11 +133,10 @@ export const join = (
 ): Effect.Effect<Handle, AlreadySettled> | undefined => {
   const { action, estimate, isCallerSupplied, key, run } = prepared
   if (guard === undefined || isPoolInside || !hasRoom(prepared, guard)) return undefined
-  const around = guard.prepared.run
-  if (around !== undefined && run?.chain.includes(around) !== true) return undefined
+  if (isOutsideRunOf(guard, prepared)) return undefined
   const repeated = repetition(prepared, guard)
   if (repeated !== undefined) return Effect.fail(repeated)
-  const ticket = run?.join({ action, amount: estimate }, { run: around, ticket: guard.ticket })
+  const ticket = run?.join({ action, amount: estimate }, { run: guard.prepared.run, ticket: guard.ticket })
   if (run !== undefined && ticket === undefined) return undefined
   if (isCallerSupplied) engine.keys.acquire(key)
   return Effect.succeed(draw(prepared, guard, fiber, ticket))
@@ -153,6 +152,10 @@ export const drawOnRun = (
   const repeated = repetition(prepared, hold)
   return repeated === undefined ? Effect.succeed(draw(prepared, hold, fiber, undefined)) : Effect.fail(repeated)
 }
+
+/** Whether the guard is in a run, and the call isn't in that run. */
+export const isOutsideRunOf = ({ prepared: { run: around } }: Handle, { run }: Prepared): boolean =>
+  around !== undefined && run?.chain.includes(around) !== true
 
 const hasRoom = ({ estimate }: Prepared, lender: Handle): boolean =>
   lender.canLend && estimate.amount <= lender.shared.room

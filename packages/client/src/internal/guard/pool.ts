@@ -12,6 +12,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import type { CyclesError } from "../../CyclesError.ts"
 import { BudgetExceeded, isBudgetExceeded } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
@@ -178,10 +179,7 @@ export class State implements Lender {
     this.#lending = [...this.#lending, block]
     const { maxAgeMs, start } = this.#parts
     block.watcher = start(
-      Effect.flatMap(
-        Effect.raceFirst(Effect.as(Effect.sleep(maxAgeMs), false), Effect.as(block.untilLost, true)),
-        (isLost) => this.#aged(block, isLost)
-      )
+      Effect.flatMap(Effect.timeoutOption(block.untilLost, maxAgeMs), (lost) => this.#aged(block, Option.isSome(lost)))
     )
   }
 
@@ -237,5 +235,5 @@ export class State implements Lender {
   )
 }
 
-/** How long no block is reserved early after a reserve that failed, in milliseconds. */
+/** The time without early reserves after a failed reserve, in milliseconds. */
 const earlyRetryMs = 1_000

@@ -22,7 +22,7 @@ const limitMs = 1_000
 /** The largest page of the protocol. Without all budgets of a tenant the remaining amount stays unknown. */
 const pageSize = 200
 
-/** How long the balances aren't read after a read without a result. */
+/** The time without reads after a read without a result, in milliseconds. */
 const pauseMs = 60_000
 
 /** The end of the pause of each client, by the monotonic clock. */

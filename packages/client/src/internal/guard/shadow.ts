@@ -70,7 +70,7 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
       const handle =
         joined === undefined
           ? yield* asked(restore, invalid === undefined ? prepared : { ...prepared, invalid })
-          : handleOf(prepared, undefined, joined, yield* Clock.Clock)
+          : makeHandle(prepared, undefined, joined, yield* Clock.Clock)
       handle.outer = place.outer
       handle.within = place.guard
       return handle
@@ -81,7 +81,7 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
       const admission = admit(prepared)
       if (isBudgetExceeded(admission)) {
         yield* report("run", admission)
-        return handleOf(prepared, undefined, undefined, yield* Clock.Clock)
+        return makeHandle(prepared, undefined, undefined, yield* Clock.Clock)
       }
       const { run } = prepared
       if (run !== undefined && admission?.isFirstUncovered === true) yield* warnUncovered(run, prepared.estimate.unit)
@@ -91,7 +91,7 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
       const clock = yield* Clock.Clock
       switch (verdict._tag) {
         case "Allowed":
-          return handleOf(
+          return makeHandle(
             prepared,
             verdict.response,
             new ShadowShare(prepared.estimate.amount, admission, verdict.use),
@@ -99,13 +99,13 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
           )
         case "Unchecked":
           yield* unchecked(verdict.problem)
-          return handleOf(prepared, undefined, new ShadowShare(prepared.estimate.amount, admission, undefined), clock)
+          return makeHandle(prepared, undefined, new ShadowShare(prepared.estimate.amount, admission, undefined), clock)
         case "Denied":
           if (admission === undefined)
             run?.countWouldDeny({ action: prepared.action, amount: prepared.estimate }, verdict.because)
           else admission.giveBack(verdict.because)
           yield* report(verdict.by, verdict.because)
-          return handleOf(prepared, undefined, undefined, clock)
+          return makeHandle(prepared, undefined, undefined, clock)
       }
     })
 
@@ -121,7 +121,7 @@ export const make = (engine: Omit<Engine, "shadow">): Shadow => {
 }
 
 /** The reservation of a call that runs regardless of the decision, and without caps. */
-const handleOf = (
+const makeHandle = (
   prepared: Prepared,
   response: Response | undefined,
   share: ShadowShare | undefined,
@@ -217,12 +217,16 @@ const judge = (ledger: ShadowLedger, prepared: Prepared, response: Response): Ve
  * Joins the guard around the call, as in enforcement. Returns nothing if there is no room, or if the call is in another
  * run.
  */
-const join = ({ action, estimate, run, step }: Prepared, guard: Handle | undefined): ShadowShare | undefined => {
+const join = (prepared: Prepared, guard: Handle | undefined): ShadowShare | undefined => {
+  const { action, estimate, run, step } = prepared
   const lender = guard?.ticket
   if (guard === undefined || !(lender instanceof ShadowShare) || !lender.hasRoom(estimate.amount)) return undefined
-  const around = guard.prepared.run
-  if (around !== undefined && run?.chain.includes(around) !== true) return undefined
-  const ticket = run?.join({ action, amount: estimate, step }, { run: around, ticket: lender.ticket }, false)
+  if (Nested.isOutsideRunOf(guard, prepared)) return undefined
+  const ticket = run?.join(
+    { action, amount: estimate, step },
+    { run: guard.prepared.run, ticket: lender.ticket },
+    false
+  )
   return run !== undefined && ticket === undefined
     ? undefined
     : new ShadowShare(estimate.amount, ticket, undefined, lender)

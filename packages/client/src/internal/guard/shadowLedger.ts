@@ -1,6 +1,6 @@
 /**
- * What a client in shadow mode has let through, by scope and unit. A dry run reserves nothing, so that the server's
- * balances never shrink: without this ledger ten dry runs of 1,000 would all be allowed by a budget of 3,000.
+ * The amounts that a client in shadow mode has let through, by scope and unit. A dry run reserves nothing, so that the
+ * server's balances never shrink: without this ledger ten dry runs of 1,000 would all be allowed by a budget of 3,000.
  *
  * It belongs to one client of one process, and starts empty. A scope enters it with the first balance that the server
  * returns, so its size is bounded by the number of budgets.

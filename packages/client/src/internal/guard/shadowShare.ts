@@ -1,4 +1,4 @@
-/** The share of a call in shadow mode: in its run, and in what the client has let through. */
+/** The share of a call in shadow mode, in its run and in the shadow ledger. */
 import type { BudgetExceeded } from "../../CyclesError.ts"
 import type { Share, Ticket } from "../run/ticket.ts"
 

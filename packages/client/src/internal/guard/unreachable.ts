@@ -71,7 +71,7 @@ export const allow = (engine: Engine, prepared: Prepared, { error }: Unreachable
     const { action, estimate, isCallerSupplied, isDryRun, key, policies, scopes } = prepared
     Metrics.unreachableAllowed(fiber.context)
     const id = ReservationId.make(`unreserved-${globalThis.crypto.randomUUID()}`)
-    // A job that runs twice while the server is away spends twice, so the two events need different keys.
+    // A job that runs twice while the server is unreachable spends twice, so the two events need different keys.
     const source: Source = isDryRun
       ? unreserved("dry run")
       : { _tag: "Unreachable", id, stem: isCallerSupplied ? id : prepared.stem }
