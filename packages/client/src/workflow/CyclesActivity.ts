@@ -41,7 +41,7 @@ import { LeaseLost } from "../Heartbeat.ts"
 import type { GuardOptions, OnRepeat } from "../internal/models/guardOptions.ts"
 import { CurrentRun, TypeId } from "../internal/run/current.ts"
 import type { Ledger } from "../internal/run/ledger.ts"
-import { warnUncovered } from "../internal/run/uncovered.ts"
+import { chargeEvent } from "../internal/run/uncovered.ts"
 import type { Reservation } from "../Reservation.ts"
 import type { Settlement } from "../Settlement.ts"
 import { Unsettled } from "../Settlement.ts"
@@ -227,10 +227,7 @@ export function make<A, E, R, U extends Unit, R2, SuccessR, ErrorR>(
     const end = yield* Effect.result(Effect.provideService(activity, CurrentInvocation, invocation))
     const { spend } = Result.isSuccess(end) ? end.success : end.failure
     if (run !== undefined && !invocation.isCharged) {
-      for (const amount of spend) {
-        run.chargeEvent({ action: cycles.action, amount })
-        if (run.budgets.markUncovered(amount.unit)) yield* warnUncovered(run, amount.unit)
-      }
+      for (const amount of spend) yield* chargeEvent(run, { action: cycles.action, amount })
     }
     return Result.isSuccess(end) ? end.success.value : yield* Effect.fail(end.failure.error)
   })

@@ -30,7 +30,7 @@ import * as Limits from "../reservation/limits.ts"
 import { subjectOf } from "../reservation/options.ts"
 import * as Policies from "../reservation/policies.ts"
 import { CurrentRun, TypeId } from "../run/current.ts"
-import { warnUncovered } from "../run/uncovered.ts"
+import { chargeEvent } from "../run/uncovered.ts"
 import { exitWithin } from "../runtime/bounded.ts"
 import * as Retry from "../runtime/retry.ts"
 import { Reachability } from "../runtime/reachability.ts"
@@ -122,13 +122,8 @@ export const event = (engine: Engine, options: Request & { readonly actual: Amou
     const run = (yield* CurrentRun)?.[TypeId]
     const sent = yield* eventOf(engine, yield* completed(engine, options))
     if (run === undefined) return yield* sent
-    const { unit } = options.actual
     return yield* Effect.onExit(sent, (exit) =>
-      Effect.suspend(() => {
-        if (Exit.isFailure(exit)) return Effect.void
-        run.chargeEvent({ action: options.action, amount: options.actual })
-        return run.budgets.markUncovered(unit) ? warnUncovered(run, unit) : Effect.void
-      })
+      Exit.isFailure(exit) ? Effect.void : chargeEvent(run, { action: options.action, amount: options.actual })
     )
   })
 
