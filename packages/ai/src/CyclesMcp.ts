@@ -58,7 +58,7 @@ import * as Tools from "./internal/mcp/tools.ts"
 // ---------------------------------------------------------------------------------------------------------------------
 
 export {
-  /** The schema of the failures of the budget tools: what failed, and what a client can do about it. */
+  /** The schema of the failures of the budget tools: each failure and its remedy. */
   Failure
 } from "./internal/mcp/failure.ts"
 

@@ -1,5 +1,5 @@
 /**
- * What the compiler infers for `CyclesToolkit.guard` and `guarded`. Nothing here runs: `pnpm check` compiles it, and a
+ * The types that the compiler infers for `CyclesToolkit.guard` and `guarded`. Nothing here runs: `pnpm check` compiles it, and a
  * wrong type, or an expected error that doesn't come, fails it.
  */
 import type { Cycles } from "effect-cycles/Cycles"
@@ -36,7 +36,7 @@ declare const client: McpClient.McpClient
 
 const estimate = Amount.riskPoints(1)
 
-// ---- what the guard accepts, and its errors and requirements
+// ---- the toolkits that the guard accepts, and its errors and requirements
 same(CyclesToolkit.guard(toolkit, { Send: { estimate } })).as<
   Effect.Effect<Toolkit.WithHandler<Tools>, never, Tool.HandlersFor<Tools> | Cycles>
 >()

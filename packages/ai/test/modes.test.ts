@@ -68,7 +68,7 @@ const turns: ReadonlyArray<S.Turn> = [
   { parts: [S.text("Bye"), S.delta("Bye"), S.finish(20, 10)] }
 ]
 
-/** A text with a tool, a text and a stream, and what the provider was asked. */
+/** A text with a tool, a text and a stream, and the requests to the provider. */
 const program = <A extends { readonly toolResults: ReadonlyArray<{ readonly result: unknown }> }, E, R>(
   askWithTool: Effect.Effect<A, E, R>
 ) =>

@@ -1,7 +1,6 @@
 /** Guarded models, tools and embeddings within a run, although their Layer was built outside it. */
 import { CyclesTest } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
-import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Effect from "effect/Effect"
@@ -22,8 +21,7 @@ const spentBy = (run: Run.Run, unit: Amount.Unit) =>
   })
 
 /** The denial in the error of a model. */
-const denialOf = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.flip(self), (error) => (AiError.isAiError(error) ? CyclesAiError.causeOf(error) : error))
+const denialOf = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(self), CyclesAiError.denialOf)
 
 describe("Run", () => {
   it.effect("limits a guarded model, for whole texts and for streams", () =>

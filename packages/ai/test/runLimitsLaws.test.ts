@@ -23,7 +23,7 @@ const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 
 const limit = Schema.UndefinedOr(below(4))
 const Limits = Schema.Struct({ steps: limit, toolCalls: limit, callsPerTool: limit, repeats: limit })
 
-/** What the provider does with a call. */
+/** How the provider responds to a call. */
 const Turn = Schema.Literals(["responds", "calls tools", "refuses", "fails after it was asked", "breaks off", "hangs"])
 
 const Story = Schema.Struct({
@@ -63,7 +63,7 @@ interface Seen {
   readonly tools: Array<readonly [name: string, id: number]>
 }
 
-/** A guarded model whose provider does what the prompt says. */
+/** A guarded model whose provider follows the prompt. */
 const model = (calls: ReadonlyArray<Call>, seen: (call: Call) => ReadonlyArray<Seen>) => {
   const callOf = (options: LanguageModel.ProviderOptions) => {
     const [message] = options.prompt.content

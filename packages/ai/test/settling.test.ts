@@ -1,5 +1,5 @@
 /**
- * What guarded models charge if the provider fails, if the call is interrupted, and if code around the call throws.
+ * The charges of guarded models if the provider fails, if the call is interrupted, and if code around the call throws.
  */
 import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest, Fault } from "@effect-cycles/testing"

@@ -1,5 +1,5 @@
 /**
- * What the guards of language models and of embedding models share.
+ * Shared by the guards of language models and of embedding models.
  */
 import { Cycles } from "effect-cycles/Cycles"
 import type { LeaseOptions } from "effect-cycles/Cycles"
@@ -12,7 +12,7 @@ import { Pricing } from "../Pricing.ts"
 import type { Guard, Units } from "./request.ts"
 import { count } from "./unknown.ts"
 
-/** What all calls of a model share, from the services in the context. */
+/** Makes the guard of a model from the services in the context. All calls of the model share it. */
 export const guardOf = (
   options: Omit<LeaseOptions, "onSettled"> & { readonly units?: Units | undefined }
 ): Effect.Effect<Guard, never, Cycles> =>

@@ -14,7 +14,7 @@ import type * as AiError from "effect/ai/AiError"
  */
 export type Billed = "nothing" | "input" | "response"
 
-/** What a failure shows about the bill, if no part of a response was received. */
+/** The part of a failed call that may be billed, if no part of a response was received. */
 export const billedOf = ({ reason }: AiError.AiError): Billed => {
   const status = "http" in reason ? reason.http?.response?.status : undefined
   if (status !== undefined && status >= 400) return "nothing"

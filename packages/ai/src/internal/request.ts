@@ -15,7 +15,7 @@ import type * as Pricing from "../Pricing.ts"
 /** The units that a call is charged in. */
 export type Units = "tokens" | "usd" | "both"
 
-/** What all calls of a guarded model share. */
+/** The services and options that all calls of a guarded model share. */
 export interface Guard {
   readonly cycles: Cycles
   readonly units: Units

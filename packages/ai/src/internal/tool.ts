@@ -63,7 +63,7 @@ export interface Call<T extends Tool.Any, E, R> {
   readonly results: Stream.Stream<Tool.HandlerResult<T>, E, R>
 }
 
-/** What has happened to a call so far. */
+/** The state of a call. */
 interface State<E> {
   /** Opened when the caps are obeyed. A guarded stream may be pulled ahead, so the handler waits for it. */
   readonly start: Latch.Latch

@@ -1,5 +1,5 @@
 /**
- * The failures of the budget tools of an MCP server. A failure names what the client can do about it. It contains no
+ * The failures of the budget tools of an MCP server. A failure names a remedy. It contains no
  * URL, no message of the server, and nothing of the configuration.
  */
 import type { ApiError, CyclesError } from "effect-cycles/CyclesError"
@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
  * @since 0.1.0
  */
 export const Failure = Schema.Struct({
-  /** What failed. */
+  /** The kind of the failure. */
   error: Schema.Literals([
     "UnknownUnit",
     "FixedSubject",
@@ -28,7 +28,7 @@ export const Failure = Schema.Struct({
     "Refused",
     "NoRun"
   ]),
-  /** What failed, and what to do about it. */
+  /** The failure, and a remedy if there is one. */
   message: Schema.String,
   /** The error code of the protocol, if the server sent one. */
   code: Schema.optionalKey(Schema.String),

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
  *
  * **Gotchas**
  *
- * Only the transport's part can be trusted: `params`, `client` and `meta` are what the client claims.
+ * Only the transport's part can be trusted: `params`, `client` and `meta` come from the client, and can be false.
  *
  * @category models
  * @since 0.1.0

@@ -95,8 +95,8 @@ const readOnly = (title: string) =>
 /** Reads the balances of a subject. */
 export const Balances = Tool.make("cycles_balances", {
   description:
-    "Read the balances of budgets: what is allocated, spent, reserved and remaining, as whole numbers of the unit in text. " +
-    "Nothing is reserved or charged.",
+    "Read the balances of budgets: the allocated, spent, reserved and remaining amounts, as whole numbers of the unit in " +
+    "text. Nothing is reserved or charged.",
   parameters: Schema.Struct({
     subject: Schema.optionalKey(subject),
     include_children: Schema.optionalKey(
@@ -106,7 +106,7 @@ export const Balances = Tool.make("cycles_balances", {
   }),
   success: Schema.Struct({
     balances: Schema.Array(BalanceRow),
-    has_more: Schema.Boolean.annotate({ description: "Whether there are more balances than this." })
+    has_more: Schema.Boolean.annotate({ description: "Whether there are more balances than these." })
   }),
   failure: Failure
 }).annotateMerge(readOnly("Read budgets"))
@@ -131,8 +131,8 @@ export const Decide = Tool.make("cycles_decide", {
 /** Reads the budget of the run that the server has chosen for the request. */
 export const Remaining = Tool.make("cycles_remaining", {
   description:
-    "Read the budget of the current run: what is allocated, charged, held and remaining, as whole numbers of the unit in " +
-    "text. Nothing is reserved or charged.",
+    "Read the budget of the current run: the allocated, charged, held and remaining amounts, as whole numbers of the unit " +
+    "in text. Nothing is reserved or charged.",
   parameters: Tool.EmptyParams,
   success: Schema.Struct({
     run: Schema.Struct({ id: Schema.String, name: Schema.String, status: Schema.String }),
