@@ -28,8 +28,10 @@ import {
   estimate,
   handlers,
   ledger,
+  refused,
+  registrations,
   reservations,
-  perRecipient,
+  send,
   succeeds,
   toolkit,
   world
@@ -39,25 +41,11 @@ import {
 // the server
 // ---------------------------------------------------------------------------------------------------------------------
 
-const registrations = (
-  budgets: CyclesToolkit.Budgets<Tools>,
-  handler: Handler,
-  options?: CyclesToolkit.ServedOptions & CyclesToolkit.Rules
-) =>
-  Layer.unwrap(Effect.map(CyclesToolkit.guarded(toolkit, budgets, options), McpServer.toolkit)).pipe(
-    Layer.provide(handlers(handler))
-  )
-
 const serve = (
   budgets: CyclesToolkit.Budgets<Tools>,
   handler: Handler = succeeds,
   options?: CyclesToolkit.ServedOptions & CyclesToolkit.Rules
 ) => McpTest.makeClient(registrations(budgets, handler, options), { protocols: [McpProtocol.v2025_11_25] })
-
-const budget: CyclesToolkit.Budget<Tools["Post"]> = {
-  estimate: perRecipient,
-  actual: ({ sent }) => Amount.riskPoints(sent * 10)
-}
 
 const post = (to: ReadonlyArray<string> = ["a"]) => ({ name: "Post", arguments: { to } })
 
@@ -72,12 +60,6 @@ const Sent = Schema.decodeUnknownSync(
     })
   )
 )
-
-/** The refusal of a call as an MCP result. */
-const refused = (reason: string) => ({
-  isError: true,
-  content: [{ type: "text", text: expect.stringContaining(reason) }]
-})
 
 /** A client whose user gives one response to every request for approval. */
 const user = (
@@ -116,7 +98,7 @@ const callAs = <E>(
 describe("CyclesToolkit.guarded", () => {
   it.effect("reserves and commits for each call, and returns the result as structured content", () =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: budget })
+      const client = yield* serve({ Post: send })
       expect(yield* client.callTool(post(["a", "b"]))).toMatchObject({
         isError: false,
         structuredContent: { sent: 1 }
@@ -152,7 +134,7 @@ describe("CyclesToolkit.guarded", () => {
 
   it.effect("refuses a call by a cap, and releases its reservation", () =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: budget }, () => Effect.die("must not run"))
+      const client = yield* serve({ Post: send }, () => Effect.die("must not run"))
       expect(yield* client.callTool(post())).toMatchObject(refused("tool_denylist"))
       expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
     }).pipe(Effect.scoped, Effect.provide(world({ tool_denylist: ["Post"] })))
@@ -169,7 +151,7 @@ describe("CyclesToolkit.guarded", () => {
 
   it.effect("gives every call a fresh key, so that a client that repeats a call pays twice", () =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: budget })
+      const client = yield* serve({ Post: send })
       yield* client.callTool(post())
       yield* client.callTool(post())
       expect(new Set((yield* sent).map((request) => request.idempotency_key)).size).toBe(2)
@@ -179,7 +161,7 @@ describe("CyclesToolkit.guarded", () => {
 
   it.effect("reserves nothing if the arguments are invalid", () =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: { ...budget, approval: "always" }, Send: { estimate, approval: "always" } })
+      const client = yield* serve({ Post: { ...send, approval: "always" }, Send: { estimate, approval: "always" } })
       const params = { to: 7 }
       const returned = yield* client.callTool({ name: "Post", arguments: params })
       expect(returned).toMatchObject(refused("Invalid parameters"))
@@ -193,7 +175,7 @@ describe("CyclesToolkit.guarded", () => {
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
       const stopped = yield* Deferred.make<void>()
-      const client = yield* serve({ Post: budget }, () =>
+      const client = yield* serve({ Post: send }, () =>
         Deferred.succeed(started, undefined).pipe(
           Effect.andThen(Effect.never),
           Effect.onInterrupt(() => Deferred.succeed(stopped, undefined))
@@ -212,7 +194,7 @@ describe("CyclesToolkit.guarded", () => {
 
   it.effect("returns a declared failure of the handler, and settles by onFailure", () =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: { ...budget, onFailure: "estimate" }, Send: { estimate } }, () =>
+      const client = yield* serve({ Post: { ...send, onFailure: "estimate" }, Send: { estimate } }, () =>
         Effect.fail("no such user")
       )
       expect(yield* client.callTool(post())).toMatchObject(refused("no such user"))
@@ -223,7 +205,7 @@ describe("CyclesToolkit.guarded", () => {
 
   it.effect("returns an internal error if the handler throws, and releases the reservation", () =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: budget }, () => Effect.die(new Error("secret detail")))
+      const client = yield* serve({ Post: send }, () => Effect.die(new Error("secret detail")))
       const result = yield* client.callTool(post())
       expect(result).toMatchObject(refused("internal server error"))
       expect(JSON.stringify(result)).not.toContain("secret detail")
@@ -235,7 +217,7 @@ describe("CyclesToolkit.guarded", () => {
   it.effect("refuses a call with a reason if its budget can't be checked", () =>
     Effect.gen(function* () {
       yield* CyclesTest.always("reserve", Fault.connectionRefused)
-      const client = yield* serve({ Post: budget }, () => Effect.die("must not run"))
+      const client = yield* serve({ Post: send }, () => Effect.die("must not run"))
       const fiber = yield* Effect.forkChild(client.callTool(post()))
       yield* TestClock.adjust("5 minutes")
       expect(yield* Fiber.join(fiber)).toMatchObject(
@@ -303,7 +285,7 @@ describe("CyclesToolkit.guarded", () => {
           Effect.orDie
         )
         const cycles = yield* Cycles.Cycles
-        const client = yield* serve({ Post: budget }, () => Effect.provideService(nested, Cycles.Cycles, cycles), {
+        const client = yield* serve({ Post: send }, () => Effect.provideService(nested, Cycles.Cycles, cycles), {
           subject: (request) => {
             seen.push(request)
             return { agent: String(request.meta["agent"]) }
@@ -339,7 +321,7 @@ describe("CyclesToolkit.guarded", () => {
           version: "1",
           path: "/mcp",
           protocols: [protocol],
-          registrations: registrations({ Post: budget }, succeeds, { subject }).pipe(
+          registrations: registrations({ Post: send }, succeeds, { subject }).pipe(
             Layer.provide(Layer.succeed(Cycles.Cycles, cycles))
           )
         })
@@ -370,7 +352,7 @@ describe("CyclesToolkit.guarded", () => {
 
     it.effect("is overridden by the budget of the tool", () =>
       Effect.gen(function* () {
-        const client = yield* serve({ Post: { ...budget, subject: { agent: "mail" } } }, succeeds, {
+        const client = yield* serve({ Post: { ...send, subject: { agent: "mail" } } }, succeeds, {
           subject: { agent: "all" }
         })
         yield* client.callTool(post())
@@ -380,7 +362,7 @@ describe("CyclesToolkit.guarded", () => {
 
     it.effect("fails the call if the function throws, and the handler doesn't run", () =>
       Effect.gen(function* () {
-        const client = yield* serve({ Post: budget }, () => Effect.die("must not run"), {
+        const client = yield* serve({ Post: send }, () => Effect.die("must not run"), {
           subject: () => {
             throw new Error("no subject")
           }

@@ -12,7 +12,7 @@ import { Amount, Cycles, Run } from "effect-cycles"
 import type { CyclesConfig } from "effect-cycles"
 import * as CyclesToolkit from "../src/CyclesToolkit.ts"
 import type { Handler, Tools } from "./support/toolkit.ts"
-import { handlers, ledger, perRecipient, reservations, succeeds, toolkit } from "./support/toolkit.ts"
+import { ledger, refused, registrations, reservations, send, succeeds } from "./support/toolkit.ts"
 
 /** A server with a budget in risk points, and a client. */
 const world = (client: Partial<CyclesConfig.CyclesConfig>, allocated: number, caps?: CyclesServer.CapsOptions) =>
@@ -20,26 +20,15 @@ const world = (client: Partial<CyclesConfig.CyclesConfig>, allocated: number, ca
 
 /** A client of an MCP server whose requests run within a run, if one is given. */
 const serve = (budgets: CyclesToolkit.Budgets<Tools>, handler: Handler = succeeds, run?: Run.Run) => {
-  const registrations = Layer.unwrap(Effect.map(CyclesToolkit.guarded(toolkit, budgets), McpServer.toolkit)).pipe(
-    Layer.provide(handlers(handler))
-  )
+  const tools = registrations(budgets, handler)
   const within = run === undefined ? undefined : McpServer.middleware((effect) => Run.within(effect, run))
-  return McpTest.makeClient(within === undefined ? registrations : Layer.provide(registrations, within.layer), {
+  return McpTest.makeClient(within === undefined ? tools : Layer.provide(tools, within.layer), {
     protocols: [McpProtocol.v2025_11_25]
   })
 }
 
-const budget: CyclesToolkit.Budget<Tools["Post"]> = {
-  estimate: perRecipient,
-  actual: ({ sent }) => Amount.riskPoints(sent * 10)
-}
-
 const post = { name: "Post", arguments: { to: ["a", "b"] } }
 const done = { isError: false, structuredContent: { sent: 1 } }
-const refused = (reason: string) => ({
-  isError: true,
-  content: [{ type: "text", text: expect.stringContaining(reason) }]
-})
 
 /** The server is reached again. */
 const back = Effect.gen(function* () {
@@ -57,7 +46,7 @@ describe("served tools in shadow mode", () => {
     ["caps that deny them", world(shadow, 1_000, { tool_denylist: ["Post"], max_steps_remaining: 0 })]
   ])("run with %s, and nothing is charged", ([, server]) =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: budget })
+      const client = yield* serve({ Post: send })
       expect(yield* client.callTool(post)).toMatchObject(done)
       expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
       expect(yield* reservations).toEqual([])
@@ -68,7 +57,7 @@ describe("served tools in shadow mode", () => {
   it.effect("run beyond the budget and the limits of a run, which counts them", () =>
     Effect.gen(function* () {
       const run = yield* Run.make({ budget: Amount.riskPoints(20), limits: { toolCalls: 2 } })
-      const client = yield* serve({ Post: budget }, succeeds, run)
+      const client = yield* serve({ Post: send }, succeeds, run)
       for (let i = 0; i < 3; i++) expect(yield* client.callTool(post)).toMatchObject(done)
       expect(yield* run.summary).toMatchObject({ toolCalls: 2, denials: 0, wouldDeny: 3 })
       expect(yield* ledger).toEqual({ spent: 0, reserved: 0 })
@@ -77,7 +66,7 @@ describe("served tools in shadow mode", () => {
 
   it.effect("return their failures as without a guard", () =>
     Effect.gen(function* () {
-      const client = yield* serve({ Post: budget }, () => Effect.fail("no such user"))
+      const client = yield* serve({ Post: send }, () => Effect.fail("no such user"))
       expect(yield* client.callTool(post)).toMatchObject(refused("no such user"))
     }).pipe(Effect.scoped, Effect.provide(world(shadow, 5)))
   )
@@ -85,7 +74,7 @@ describe("served tools in shadow mode", () => {
   it.effect("are refused if they need an approval that the client can't ask for, or if a rule denies them", () =>
     Effect.gen(function* () {
       const die: Handler = () => Effect.die("must not run")
-      const client = yield* serve({ Post: { ...budget, approval: "always" }, Send: "deny" }, die)
+      const client = yield* serve({ Post: { ...send, approval: "always" }, Send: "deny" }, die)
       expect(yield* client.callTool(post)).toMatchObject(refused("need the approval of a user"))
       expect(yield* client.callTool({ ...post, name: "Send" })).toMatchObject({ isError: true })
     }).pipe(Effect.scoped, Effect.provide(world(shadow, 1_000)))
@@ -98,7 +87,7 @@ describe('served tools with onUnreachable: "allow"', () => {
   it.effect("run while the server is away, and are charged once afterwards", () =>
     Effect.gen(function* () {
       yield* CyclesTest.always("any", Fault.connectionRefused)
-      const client = yield* serve({ Post: budget })
+      const client = yield* serve({ Post: send })
       for (let i = 0; i < 3; i++) expect(yield* client.callTool(post)).toMatchObject(done)
       expect(yield* back).toEqual({ spent: 30, reserved: 0 })
       expect(yield* client.callTool(post)).toMatchObject(done)
@@ -110,7 +99,7 @@ describe('served tools with onUnreachable: "allow"', () => {
     Effect.gen(function* () {
       yield* CyclesTest.always("any", Fault.connectionRefused)
       const run = yield* Run.make({ name: "session", budget: Amount.riskPoints(25) })
-      const client = yield* serve({ Post: budget }, succeeds, run)
+      const client = yield* serve({ Post: send }, succeeds, run)
       expect(yield* client.callTool(post)).toMatchObject(done)
       expect(yield* client.callTool(post)).toMatchObject(refused("RUN_BUDGET_EXCEEDED"))
       expect(yield* back).toEqual({ spent: 10, reserved: 0 })

@@ -3,6 +3,7 @@ import { CyclesServer } from "@effect-cycles/server"
 import { CyclesTest } from "@effect-cycles/testing"
 import { expect } from "@effect/vitest"
 import * as LanguageModel from "effect/ai/LanguageModel"
+import * as McpServer from "effect/ai/McpServer"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
@@ -42,7 +43,7 @@ export const succeeds: Handler = () => Effect.succeed({ sent: 1 })
 
 export const estimate = Amount.riskPoints(10)
 export const perRecipient = ({ to }: { readonly to: ReadonlyArray<string> }) => Amount.riskPoints(to.length * 10)
-export const send: CyclesToolkit.Budget<typeof Send> = {
+export const send: CyclesToolkit.Budget<typeof Send | typeof Post> = {
   estimate: perRecipient,
   actual: ({ sent }) => Amount.riskPoints(sent * 10)
 }
@@ -75,6 +76,26 @@ export const deniedResult = (reason: string) => ({
   preliminary: false,
   result: { type: "execution-denied", reason: expect.stringContaining(reason) },
   encodedResult: { type: "execution-denied", reason: expect.stringContaining(reason) }
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// served tools
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Registers the guarded tools with an MCP server. */
+export const registrations = (
+  budgets: CyclesToolkit.Budgets<Tools>,
+  handler: Handler,
+  options?: CyclesToolkit.ServedOptions & CyclesToolkit.Rules
+) =>
+  Layer.unwrap(Effect.map(CyclesToolkit.guarded(toolkit, budgets, options), McpServer.toolkit)).pipe(
+    Layer.provide(handlers(handler))
+  )
+
+/** The refusal of a call as an MCP result. */
+export const refused = (reason: string) => ({
+  isError: true,
+  content: [{ type: "text", text: expect.stringContaining(reason) }]
 })
 
 // ---------------------------------------------------------------------------------------------------------------------
