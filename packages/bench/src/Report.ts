@@ -73,7 +73,7 @@ export type Benchmark = (typeof benchmarks)[number]
 export interface Section {
   readonly benchmark: Benchmark
   readonly title: string
-  /** What is measured, for example `CPU µs a lifecycle`. */
+  /** The measured quantity, for example `CPU µs a lifecycle`. */
   readonly measure: string
   /** The unit that is counted for rows with a rate. */
   readonly unit?: string | undefined

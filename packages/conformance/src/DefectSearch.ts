@@ -1,10 +1,10 @@
-/** Searches a deliberate defect: loads the simulation with its patches, and runs worlds until one fails. */
+/** Searches for a deliberate defect: loads the simulation with its patches, and runs worlds until one fails. */
 import { createViteServer } from "vitest/node"
 import type { Defect } from "./Defects.ts"
 import { plugin, root } from "./Defects.ts"
 import type * as Simulation from "./Simulation.ts"
 
-/** What a search has found. */
+/** The result of a search. */
 export interface Found {
   readonly defect: Defect
   /** The seed of the failing world; `undefined` if no world failed. */
@@ -18,7 +18,7 @@ export interface Found {
 /** The calls of one world in a search: more and smaller worlds reach more kinds of faults. */
 const callsPerWorld = 250
 
-/** Searches a defect with at most `lifecycles` calls. */
+/** Searches for a defect with at most `lifecycles` calls. */
 export const search = async (defect: Defect, lifecycles: number): Promise<Found> => {
   const patched = new Set<string>()
   const server = await createViteServer({

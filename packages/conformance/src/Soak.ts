@@ -6,7 +6,7 @@
  *
  * **Details**
  *
- * - Exact: each form has its own budget. What the server has charged to it is what the bodies of the form have spent.
+ * - Exact: each form has its own budget. The server has charged to it the sum that the bodies of the form have spent.
  * - Flat: over the second half, neither the heap after garbage collection, nor the handles, the file descriptors, the size of the
  *   journal, nor its records grow significantly (one-sided Mann-Kendall test at 1 % on 12 blocks) and by more than a tolerance.
  */
@@ -46,11 +46,11 @@ export interface Options {
   readonly seconds: number
   /** The seed of the forms, pauses and faults. Their order also depends on the time. */
   readonly seed: number
-  /** The share of requests that meet a fault. Default 0.01. */
+  /** The share of requests that meet a fault. Default: 0.01. */
   readonly faultRate?: number | undefined
   /** Ends the soak early. Default: never. */
   readonly stop?: Effect.Effect<void> | undefined
-  /** The longest time at the end until everything is settled and abandoned reservations have expired, in seconds. Default 90. */
+  /** The longest time at the end until everything is settled and abandoned reservations have expired, in seconds. Default: 90. */
   readonly quietSeconds?: number | undefined
   /** Called with each sample. Default: nothing. */
   readonly onSample?: ((sample: Sample) => void) | undefined
@@ -258,7 +258,7 @@ const sampling = (
 // the end
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Waits until nothing is pending, in the journal or reserved. Returns what is left. */
+/** Waits until nothing is pending, in the journal or reserved. Returns the problems that remain. */
 const quiescence = Effect.fnUntraced(function* (sampler: Sampler, books: Books.Books, seconds: number) {
   let left: ReadonlyArray<string> = []
   for (let second = 0; second < seconds; second += 1) {

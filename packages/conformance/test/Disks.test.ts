@@ -76,7 +76,7 @@ const setUp = (kind: Work["kind"], folder: string) =>
         kind === "files" ? JournalFiles.layer({ folder: journal }) : JournalSqlite.layer({ filename: journal })
       ])
     )
-    /** Charges what is in the journal by another client, and returns the names of the charged calls. */
+    /** Charges the records of the journal with another client, and returns the names of the charged calls. */
     const charged = Effect.gen(function* () {
       yield* Effect.provide(
         Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /**
- * `pnpm simulate:defects [--lifecycles M] [NAME ...]`: searches each deliberate defect with at most M calls, and prints a table.
+ * `pnpm simulate:defects [--lifecycles M] [NAME ...]`: searches for each deliberate defect with at most M calls, and prints a table.
  * The exit code is 1 if one isn't found.
  */
 import { parseArgs } from "node:util"

@@ -1,7 +1,10 @@
 /** Pseudorandom numbers that can be repeated. */
 
-/** Returns numbers below a bound. The same seed returns the same numbers. */
-export const generator = (seed: number): ((bound: number) => number) => {
+/** Returns a number from 0 to below a bound. */
+export type Below = (bound: number) => number
+
+/** Returns a generator. The same seed returns the same numbers. */
+export const generator = (seed: number): Below => {
   let state = (seed * 2_654_435_761) >>> 0
   return (bound) => {
     state = (state + 0x6d2b79f5) >>> 0
@@ -10,3 +13,6 @@ export const generator = (seed: number): ((bound: number) => number) => {
     return ((mixed ^ (mixed >>> 14)) >>> 0) % bound
   }
 }
+
+/** Picks an element of a list. */
+export const pick = <A>(below: Below, list: readonly [A, ...ReadonlyArray<A>]): A => list[below(list.length)] ?? list[0]

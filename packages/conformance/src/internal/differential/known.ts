@@ -13,7 +13,7 @@ const atPath = (pattern: RegExp) => (difference: Difference) => pattern.test(dif
 /** Those of any two servers. */
 export const always: ReadonlyArray<Known> = [
   {
-    reason: "A cursor is opaque: a server may encode it as it likes",
+    reason: "A cursor is opaque: a server may encode it in any way",
     matches: ({ a, b, path }) => path.endsWith("next_cursor") && typeof a === "string" && typeof b === "string"
   }
 ]

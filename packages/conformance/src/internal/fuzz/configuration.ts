@@ -14,7 +14,7 @@ import * as Schema from "effect/Schema"
 import * as NodeCycles from "effect-cycles/node/NodeCycles"
 import * as NodeCyclesServer from "@effect-cycles/server/NodeCyclesServer"
 import { main } from "../../../../server/src/internal/cli/main.ts"
-import { writeFileSync } from "node:fs"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { temporaryFolder } from "../temporaryFolder.ts"
 import type { Area } from "./area.ts"
@@ -169,7 +169,7 @@ const play = (value: Case, scan: SecretScan) =>
       case "data": {
         const path = join(folder, "data", "ledger.sqlite")
         writeFileSync(join(folder, "note"), "")
-        yield* Effect.promise(() => import("node:fs/promises").then((fs) => fs.mkdir(join(folder, "data"))))
+        mkdirSync(join(folder, "data"))
         yield* Effect.orDie(Effect.scoped(NodeCyclesServer.make({ port: 0, adminKey: "K", data: path })))
         yield* Effect.sync(() => damage(join(folder, "data"), value.damage, false))
         return yield* program(["serve", "--port", "0", "--data", path], scan)
@@ -181,7 +181,7 @@ const argumentsOf = ({ flags }: Case): ReadonlyArray<string> =>
   flags.flatMap(({ isJoined, name, text: chosen }) => {
     // Only the value of a key's flag is a secret.
     const text = !name.endsWith("-key") && chosen.includes("hidden") ? "shown" : valueOf(chosen)
-    // These paths are those of the other kinds.
+    // The other kinds test these paths.
     if (name === "--data" || name === "--seed") return [name, join("/dev/null", text.slice(0, 100))]
     return isJoined ? [`${name}=${text}`] : [name, text]
   })
@@ -194,11 +194,11 @@ const client = (value: Case, folder: string, scan: SecretScan) =>
       CYCLES_JOURNAL_DIR: join(folder, "journal")
     }
     for (const { name, text } of value.variables) {
-      // The default journal is in the home folder.
-      // A key is a secret only where it belongs, and a password in an address.
+      // A key is a secret only in the variable of a key, and a password only in an address.
       const isShown =
         text.includes("hidden") && !name.endsWith("KEY") && !(name.endsWith("URL") && text.includes("password"))
       const chosen = isShown ? "shown" : valueOf(text)
+      // A journal must not be written outside the temporary folder.
       env[name] = name === "CYCLES_JOURNAL_DIR" ? join(folder, chosen) : chosen
     }
     const layer = Layer.provide(NodeCycles.layerConfig(), ConfigProvider.layer(ConfigProvider.fromEnv({ env })))

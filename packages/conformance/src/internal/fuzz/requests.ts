@@ -71,7 +71,7 @@ function limitCases(): ReadonlyArray<Case> {
   return shapes.map((shape) => ({ store: "memory", sent: [{ step, shape, mutations: [] }] }))
 }
 
-/** What the server must respond to a request beyond its limits: the status, and a part of the body. */
+/** The required response to a request beyond each limit: the status, and a part of the body. */
 const refusals: { readonly [S in Shape]?: readonly [statuses: ReadonlyArray<number>, part: RegExp] } = {
   "big body": [[413], /./],
   "endless chunks": [[413], /./],

@@ -240,7 +240,7 @@ const mayBeFree = ({ form, value }: Case): boolean => form === "release" || valu
 
 /**
  * Typed errors, and the defects of a wrong program: an `InvalidRequest`, a `RangeError` or a `TypeError` of a check that names the
- * option, or what the value of the caller has thrown.
+ * option, or an error that the value of the caller throws.
  */
 const violationsOf = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> => {
   if (Exit.isSuccess(exit)) return []

@@ -8,13 +8,13 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Worker } from "node:worker_threads"
 
-/** Knows which cases are running. */
+/** Keeps the texts of the running cases. */
 export interface Watchdog {
   /** Runs a case. The text is printed if the case blocks the event loop. */
   readonly guard: <A, E, R>(text: string, run: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
-/** What the thread gets. */
+/** The data of the thread. */
 export interface ThreadData {
   /** The number of ticks of the watched event loop, the number of bytes of the text, and the text. */
   readonly shared: SharedArrayBuffer

@@ -1,6 +1,6 @@
 /** The charges and dead letters of a world, by the call that they belong to. */
 import type { Disk } from "./disk.ts"
-import { amountOf } from "./disk.ts"
+import { amountOf, keyOf } from "./disk.ts"
 import type { Server } from "./server.ts"
 import { ownerIn } from "./server.ts"
 
@@ -30,7 +30,7 @@ export const accountsOf = (disks: ReadonlyArray<Disk>, server: Server): Map<stri
   for (const { letters } of disks) {
     for (const { reason, record } of letters.values()) {
       const { commitBody, eventBody = commitBody, reservationId } = record
-      const key = /"idempotency_key":"([^"]*)"/.exec(commitBody)?.[1] ?? ""
+      const key = keyOf(record)
       const isJoined = eventBody.includes('"joined_reservation_id"')
       const isReserved = server.reservations.has(reservationId) && !isJoined
       const account = of(isReserved ? server.callOf(reservationId) : ownerOf(key, ownerIn(eventBody)))

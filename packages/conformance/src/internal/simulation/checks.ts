@@ -85,24 +85,18 @@ const agentOf = ({ agent, reservationId }: Charge, server: Server): string => {
 // reports of the client
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** A settlement that the client reports is what the ledger shows. */
+/** Each settlement that the client reports matches the ledger. */
 const settlements = ({ observations, report, server }: End): void => {
   const statuses = new Map(server.views().map(({ id, status }) => [id, status]))
   for (const { call, settlements } of observations) {
     for (const settlement of settlements) {
-      if (settlement._tag === "Committed") {
-        const charge = server.charges.get(settlement.reservationId)
+      if (settlement._tag === "Committed" || settlement._tag === "Recovered") {
+        const isCommitted = settlement._tag === "Committed"
+        const charge = server.charges.get(isCommitted ? settlement.reservationId : settlement.eventId)
         if (charge === undefined || BigInt(charge.charged) !== settlement.charged.amount) {
+          const as = isCommitted ? "committed" : "recovered"
           report(
-            `call ${call.id} reports ${settlement.charged.amount} as committed, the ledger shows ${charge?.charged ?? "nothing"}`
-          )
-        }
-      }
-      if (settlement._tag === "Recovered") {
-        const charge = server.charges.get(settlement.eventId)
-        if (charge === undefined || BigInt(charge.charged) !== settlement.charged.amount) {
-          report(
-            `call ${call.id} reports ${settlement.charged.amount} as recovered, the ledger shows ${charge?.charged ?? "nothing"}`
+            `call ${call.id} reports ${settlement.charged.amount} as ${as}, the ledger shows ${charge?.charged ?? "nothing"}`
           )
         }
       }

@@ -25,7 +25,7 @@ export const faults = [
 /** The faults of reading. */
 const readFaults = ["it fails", "it hangs", "it fails midway", "it emits records twice"] as const
 
-/** What the journal has promised about a reservation. */
+/** The records of a reservation that the journal has reported as written. */
 export interface Promised {
   /** The decided amounts whose records were written, by the text of the commit. */
   readonly decided: Map<string, number>
@@ -74,7 +74,7 @@ export class Disk {
     for (const undo of this.#undo.splice(0).toReversed()) undo()
   }
 
-  /** What was promised about a reservation. */
+  /** The written records of a reservation. */
   promiseOf(id: string): Promised {
     const known = this.promised.get(id)
     if (known !== undefined) return known
@@ -265,7 +265,7 @@ export class Disk {
   }
 }
 
-/** A write that waits longer for earlier ones may not be made before its process is killed. */
+/** A write that waits longer for earlier ones, in milliseconds, may not be made before its process is killed. */
 const slowMs = 150
 
 /** When a removal is durable, in milliseconds. */
@@ -275,7 +275,8 @@ const syncMs = 1_000
 const identityOf = ({ commitBody, reservationId }: JournalRecord): string => `${reservationId}\n${commitBody}`
 
 /** The key of the settlement of a record. */
-const keyOf = ({ commitBody }: JournalRecord): string => /"idempotency_key":"([^"]*)"/.exec(commitBody)?.[1] ?? ""
+export const keyOf = ({ commitBody }: JournalRecord): string =>
+  /"idempotency_key":"([^"]*)"/.exec(commitBody)?.[1] ?? ""
 
 /** The amount of a record. */
 export const amountOf = ({ commitBody }: JournalRecord): number =>

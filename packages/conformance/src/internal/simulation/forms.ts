@@ -2,7 +2,8 @@
  * The forms in which calls share budgets: pools, guards that join, runs that hold their budgets, calls that run while the server
  * is away, and caller-supplied keys that are used again. A second generator selects them, and half of the worlds have none.
  */
-import { generator } from "../generator.ts"
+import type { Below } from "../generator.ts"
+import { generator, pick } from "../generator.ts"
 import type { Call, Client, Plan, PoolPlan } from "./plan.ts"
 
 /** Adds forms to a world. */
@@ -13,10 +14,6 @@ export const withForms = (plan: Plan): Plan => {
   const calls = plan.calls.map((call) => withOptions(call, clients[call.client], below))
   return { ...plan, clients, calls: withNested(calls, below) }
 }
-
-type Below = (bound: number) => number
-
-const pick = <A>(below: Below, list: readonly [A, ...ReadonlyArray<A>]): A => list[below(list.length)] ?? list[0]
 
 const withBudgets = (client: Client, below: Below): Client => ({
   ...client,

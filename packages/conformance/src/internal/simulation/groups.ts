@@ -6,7 +6,7 @@ import type { Observation } from "./observation.ts"
 import type { Plan } from "./plan.ts"
 import type { Server } from "./server.ts"
 
-/** What the checks need of a world. */
+/** The parts of a world that the checks read. */
 export interface Stage {
   readonly plan: Plan
   readonly server: Server
@@ -179,7 +179,7 @@ const isDisturbedBy = ({ disks, plan }: Stage, { beganAtMs, call, program, reser
   if (disk === undefined) return false
   if (disk.unopened.has(program.process)) return true
   if (reservationId !== undefined) return disk.promised.get(reservationId)?.isDisturbed === true
-  // A call without a reservation has an id that only the client knows.
+  // The id of a call without a reservation exists only in the client.
   if (beganAtMs === undefined) return false
   for (const [id, { isDisturbed }] of disk.promised) if (isDisturbed && id.startsWith("unreserved-")) return true
   return false

@@ -6,7 +6,7 @@ import type { Plan } from "./plan.ts"
 import type { Requests } from "./requests.ts"
 import type { Server } from "./server.ts"
 
-/** What the checks need of a world. */
+/** The parts of a world that the checks read. */
 export interface Stage {
   readonly plan: Plan
   readonly server: Server
@@ -36,7 +36,7 @@ const lost = (
   { met, observations, plan, requests, server }: Stage,
   expired: ReadonlySet<string>
 ): ReadonlyArray<string> => {
-  // After a failed extension or a slow reserve, the protocol may require to give up the lease.
+  // After a failed extension or a slow reserve, the protocol may require the client to give up the lease.
   const disturbed = new Set([...disturbedCalls(met, "extend"), ...disturbedCalls(met, "reserve")])
   return observations.flatMap(({ beganAtMs, call, endedAtWorldMs, name, program, reservationId }) => {
     const reservation =
@@ -92,7 +92,7 @@ const abandoned = ({ observations, requests, server }: Stage, expired: ReadonlyS
       return []
     if (isBudgetExceeded(Cause.squash(exit.cause))) return []
     const isTried = requests.releases.has(id) || (requests.reserves.get(name) ?? []).length > 1
-    return isTried ? [] : [`call ${call.id}: its abandoned reservation ${id} was neither released nor looked for`]
+    return isTried ? [] : [`call ${call.id}: its abandoned reservation ${id} was neither released nor looked up`]
   })
 }
 
@@ -118,7 +118,7 @@ const isProtected = (earlier: Observation, later: Observation, server: Server): 
   if (earlier.reservationId === undefined || later.reservationId === undefined) return false
   const isFirst = server.callOf(earlier.reservationId) === earlier.name
   if (earlier.reservationId === later.reservationId) return true
-  // The server knows a commit. It doesn't know that an event has charged a reservation that was released.
+  // A commit changes the status on the server. An event that charges a released reservation doesn't.
   const isKnown = later.call.onRepeat === "refuse" || earlier.settlements.some(({ _tag }) => _tag === "Committed")
   return isFirst && isKnown && later.call.onRepeat !== "again"
 }

@@ -1,11 +1,10 @@
 /** Makes the world of a seed. */
 import type { Heartbeat } from "effect-cycles/Heartbeat"
 import type { OnCrash, OnFailure, Settle } from "effect-cycles/CyclesConfig"
-import { generator } from "../generator.ts"
+import type { Below } from "../generator.ts"
+import { generator, pick } from "../generator.ts"
 import { withForms } from "./forms.ts"
 import type { Call, Client, Ending, Incident, Plan, Rates, RunPlan } from "./plan.ts"
-
-type Below = (bound: number) => number
 
 /** Makes the world of a seed. */
 export const make = (seed: number, lifecycles: number): Plan => {
@@ -44,8 +43,6 @@ const kinds = [
   "keys",
   "idle"
 ] as const
-
-const pick = <A>(below: Below, list: readonly [A, ...ReadonlyArray<A>]): A => list[below(list.length)] ?? list[0]
 
 const rates = (below: Below, kind: Kind): Rates => {
   const level = (high: number): number => (below(4) === 0 ? 0 : (high * (1 + below(4))) / 4)

@@ -14,7 +14,7 @@ import type { Process, World } from "./world.ts"
 
 const pages = [401, 403, 404, 410, 413, 429, 500, 502, 503] as const
 
-/** Error responses of a server that hasn't looked at the request. It may have processed an earlier copy of it. */
+/** Error responses of a server that hasn't processed the request. It may have processed an earlier copy of it. */
 const codes = [
   "401 UNAUTHORIZED",
   "403 FORBIDDEN",
@@ -66,9 +66,10 @@ type Done = (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
 
 /** The network. */
 export class Network {
-  /** The clients whose messages are lost. */
+  /** The number of partitions in progress, by client. */
   readonly partitioned = new Map<number, number>()
-  isServerDown = 0
+  /** The number of outages of the server in progress. */
+  serverOutages = 0
   readonly #world: World
   readonly #chaos: Chaos
   readonly #server: Server
@@ -135,12 +136,12 @@ export class Network {
       )
       done(exit)
     }
-    const isCutOff = (): boolean => this.isServerDown > 0 || (this.partitioned.get(client) ?? 0) > 0
+    const isCutOff = (): boolean => this.serverOutages > 0 || (this.partitioned.get(client) ?? 0) > 0
     /** Delivers the request, and passes the response on unless it is lost on the way. */
     const deliver = (afterMs: number, then: (response: TransportResponse) => void): void => {
       if (isCutOff()) {
         world.at(latency("cut"), () =>
-          end(Exit.fail(this.isServerDown > 0 ? notSent("ECONNREFUSED", undefined) : broken))
+          end(Exit.fail(this.serverOutages > 0 ? notSent("ECONNREFUSED", undefined) : broken))
         )
         return
       }

@@ -10,10 +10,10 @@ import { timeoutMs } from "./program.ts"
 /** The limit for a write to the journal, in milliseconds. */
 const journalMs = 2_000
 
-/** The error of the limits, in milliseconds. */
+/** The tolerance of the limits, in milliseconds. */
 const slackMs = 250
 
-/** The longest that all attempts of a settlement take. */
+/** The longest that all attempts of a settlement take, in milliseconds. */
 const longestMs = 250_000
 
 /** Returns the violations in the result of a caller. */

@@ -6,7 +6,7 @@ import type { Observation } from "./observation.ts"
 import type { Plan } from "./plan.ts"
 import type { Program } from "./program.ts"
 
-/** What the checks need of a world. */
+/** The parts of a world that the checks read. */
 export interface Stage {
   readonly plan: Plan
   readonly observations: ReadonlyArray<Observation>

@@ -65,7 +65,7 @@ export interface Charge {
   readonly kind: "commit" | "event"
   readonly key: string
   readonly reservationId: string | undefined
-  /** The amount that was asked for. */
+  /** The requested amount. */
   readonly actual: number
   /** The amount that was charged. It is less if the budget was exhausted. */
   readonly charged: number
@@ -74,7 +74,7 @@ export interface Charge {
   readonly owner: string | undefined
 }
 
-/** What is known about a reservation. */
+/** A reservation, as the requests and responses show it. */
 export interface Reserved {
   readonly id: string
   readonly key: string
@@ -84,7 +84,7 @@ export interface Reserved {
   /** When the lease was granted or extended last, and when it ends. */
   grantedAtMs: number
   endsAtMs: number
-  /** Whether the client may have stopped to retry the commit early, because its key was refused. */
+  /** Whether the client may have stopped retrying the commit early, because its key was refused. */
   isBlocked: boolean
   /** The bodies of the commits that the server has refused with a code. */
   readonly refused: Set<string>
@@ -131,17 +131,25 @@ export const make = (world: World, machine: Process, report: (problem: string) =
   const reservations = new Map<string, Reserved>()
   const charges = new Map<string, Charge>()
   const refusedEvents = new Set<string>()
-  const context = machine.context
+
+  /** Adds a charge. The response to a repeated request must be the same. */
+  const record = (charge: Charge): void => {
+    const before = charges.get(charge.id)
+    if (before === undefined) charges.set(charge.id, charge)
+    else if (before.actual !== charge.actual)
+      report(`${charge.kind} ${charge.id} was charged twice: ${before.actual} and ${charge.actual}`)
+  }
 
   const observe = (message: Message, status: number, text: string): void => {
     const { amount, body, key, operation, reservationId } = message
+    const agent = /"agent":"([^"]*)"/.exec(body)?.[1] ?? ""
     if (operation === "reserve" && status === 200) {
       const id = /"reservation_id":"([^"]*)"/.exec(text)?.[1]
       if (id !== undefined && !reservations.has(id)) {
         reservations.set(id, {
           id,
           key,
-          agent: /"agent":"([^"]*)"/.exec(body)?.[1] ?? "",
+          agent,
           amount,
           grantedAtMs: world.nowMs,
           endsAtMs: leaseOf(text),
@@ -155,25 +163,15 @@ export const make = (world: World, machine: Process, report: (problem: string) =
       extended.grantedAtMs = world.nowMs
       extended.endsAtMs = leaseOf(text)
     }
-    const agent = /"agent":"([^"]*)"/.exec(body)?.[1] ?? ""
     const charged = Number(/"charged":\{[^}]*"amount":(\d+)/.exec(text)?.[1] ?? amount)
+    const charge = { key, reservationId, actual: amount, charged, agent }
     if (operation === "commit" && reservationId !== undefined) {
-      if (status === 200)
-        record(
-          charges,
-          { id: reservationId, kind: "commit", key, reservationId, actual: amount, charged, agent, owner: undefined },
-          report
-        )
+      if (status === 200) record({ ...charge, id: reservationId, kind: "commit", owner: undefined })
       else reservations.get(reservationId)?.refused.add(body)
     }
     if (operation === "event") {
       const id = /"event_id":"([^"]*)"/.exec(text)?.[1] ?? ""
-      if (status === 201)
-        record(
-          charges,
-          { id, kind: "event", key, reservationId, actual: amount, charged, agent, owner: ownerIn(body) },
-          report
-        )
+      if (status === 201) record({ ...charge, id, kind: "event", owner: ownerIn(body) })
       else refusedEvents.add(key)
     }
   }
@@ -196,7 +194,7 @@ export const make = (world: World, machine: Process, report: (problem: string) =
     apiKey: server.apiKey,
     handle: (request, message) => {
       const { pathname, search } = new URL(request.url)
-      const response = Effect.runSyncWith(context)(
+      const response = runSync(
         server.handle({
           method: request.method,
           url: pathname + search,
@@ -236,14 +234,6 @@ export const make = (world: World, machine: Process, report: (problem: string) =
 const leaseOf = (text: string): number => Number(/"expires_at_ms":(\d+)/.exec(text)?.[1] ?? 0) - epochMs
 
 const names: ReadonlyArray<keyof typeof agents> = ["big", "small", "frozen", "overdraft"]
-
-/** Adds a charge. The response to a repeated request must be the same. */
-const record = (charges: Map<string, Charge>, charge: Charge, report: (problem: string) => void): void => {
-  const before = charges.get(charge.id)
-  if (before === undefined) charges.set(charge.id, charge)
-  else if (before.actual !== charge.actual)
-    report(`${charge.kind} ${charge.id} was charged twice: ${before.actual} and ${charge.actual}`)
-}
 
 /** The caller-supplied key in the action of an event, if its key doesn't show it. */
 export const ownerIn = (body: string): string | undefined => /"name":"test:(K\d+)"/.exec(body)?.[1]

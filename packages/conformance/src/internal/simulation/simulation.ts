@@ -256,8 +256,8 @@ class Stage {
       }
       case "serverDown":
         note(`the server restarts, down for ${forMs} ms`)
-        this.#network.isServerDown += 1
-        return void world.at(forMs, () => (this.#network.isServerDown -= 1))
+        this.#network.serverOutages += 1
+        return void world.at(forMs, () => (this.#network.serverOutages -= 1))
       case "diskFull": {
         const disk = this.disks[whom]
         if (disk === undefined) return
@@ -350,7 +350,7 @@ class Stage {
     }
   }
 
-  /** Opens every journal once more, so that it can settle what the processes have left. */
+  /** Opens every journal once more, so that it can settle the records that the processes left. */
   async #replay(): Promise<void> {
     const { world } = this
     const last = this.disks.map((_, journal) => this.plan.clients.findIndex((one) => one.journal === journal))

@@ -5,7 +5,7 @@ import { allowedOf, groupsOf } from "./groups.ts"
 import type { Observation } from "./observation.ts"
 import type { Plan } from "./plan.ts"
 
-/** What the checks need of a world. */
+/** The parts of a world that the checks read. */
 export interface Stage extends Groups {
   readonly report: (problem: string) => void
 }

@@ -1,4 +1,4 @@
-/** The spend that the calls of a soak know, by form, and what the calls did. */
+/** The known spend of the calls of a soak, by form, and the outcomes of the calls. */
 
 /** A kind of leak or error that a test injects to show that it is found. */
 export type Leak = "heap" | "handles" | "files" | "journal" | "books"

@@ -1,4 +1,4 @@
-/** Samples of what a process uses, and the criteria for their growth. */
+/** Samples of the resources that a process uses, and the criteria for their growth. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { readdirSync, statSync } from "node:fs"
@@ -11,7 +11,7 @@ import { criticalZ, minBlocks, trendOf } from "./trend.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** What the process uses at one time. */
+/** The resources that the process uses at one time. */
 export interface Sample {
   /** Since the start, in milliseconds. */
   readonly atMs: number
@@ -149,7 +149,7 @@ export interface Flatness {
 }
 
 /** The second half of the samples. */
-export const secondHalf = (samples: ReadonlyArray<Sample>): ReadonlyArray<Sample> =>
+const secondHalf = (samples: ReadonlyArray<Sample>): ReadonlyArray<Sample> =>
   samples.slice(Math.floor(samples.length / 2))
 
 /** The trends over the second half. Empty if there are too few samples. */
