@@ -1,7 +1,7 @@
 /**
- * `pnpm build`: builds dist with declarations, packs the public packages and lints the tarballs, and installs them in a separate
- * project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node, and the program
- * `effect-cycles` runs. Finally it checks the size of a bundle.
+ * `pnpm build`: builds dist with declarations, packs the public packages and lints the tarballs, and installs them in a
+ * separate project: every entry point is type-checked with `strict` and `skipLibCheck: false`, and imported by Node,
+ * and the program `effect-cycles` runs. Finally it checks the size of a bundle.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -78,8 +78,8 @@ interface Bundler {
 }
 
 /**
- * Measures the programs in a folder where the tarballs and esbuild are installed. Reports the sizes and returns whether they
- * are within the limits.
+ * Measures the programs in a folder where the tarballs and esbuild are installed. Reports the sizes and returns whether
+ * they are within the limits.
  */
 export const checkBundle = (project: string): boolean => {
   const { buildSync, transformSync }: Bundler = createRequire(join(project, "package.json"))("esbuild")

@@ -1,9 +1,9 @@
 /**
  * Compiles the code blocks marked `ts` of the guides, the READMEs and the doc comments, and runs those of doc comments.
  *
- * Each `console.log(value)` of a doc comment has its output in a comment on the same line or on the next one. The check fails
- * if the comment is missing, if the output differs, or if the line doesn't run. A string may be in quotes, also in double
- * quotes.
+ * Each `console.log(value)` of a doc comment has its output in a comment on the same line or on the next one. The check
+ * fails if the comment is missing, if the output differs, or if the line doesn't run. A string may be in quotes, also
+ * in double quotes.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"

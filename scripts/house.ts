@@ -1,5 +1,6 @@
 /**
- * House rules that the linter can't check: the direction of imports, import cycles, names of modules, and forbidden text.
+ * House rules that the linter can't check: the direction of imports, import cycles, names of modules, and forbidden
+ * text.
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
@@ -17,8 +18,9 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
 }
 
 /**
- * The layers of the client, from the top down; a layer imports only itself and the layers below. Public modules that aren't
- * named in `services` are models. `config` has plain values that don't depend on the client, so models may import it.
+ * The layers of the client, from the top down; a layer imports only itself and the layers below. Public modules that
+ * aren't named in `services` are models. `config` has plain values that don't depend on the client, so models may
+ * import it.
  */
 const layers = [
   "services",
@@ -54,7 +56,10 @@ const layerOf = (path: string): number | undefined => {
   return index < 0 ? undefined : index
 }
 
-/** Whether a client file belongs to the program `effect-cycles`: the layer above the services, which no library file imports. */
+/**
+ * Whether a client file belongs to the program `effect-cycles`: the layer above the services, which no library file
+ * imports.
+ */
 const isProgram = (path: string): boolean => path === "node/bin.ts" || path.startsWith("node/internal/cli/")
 
 /** The problem, if any, of an import between two files of the client. Paths are below `src`. */

@@ -52,8 +52,8 @@ export const build = (): void => {
 }
 
 /**
- * Marks the calls that initialize constants as free of side effects, as in the packages of Effect. Otherwise a bundler keeps every
- * schema, service and operation of a module, including those that a program doesn't use.
+ * Marks the calls that initialize constants as free of side effects, as in the packages of Effect. Otherwise a bundler
+ * keeps every schema, service and operation of a module, including those that a program doesn't use.
  */
 const annotatePureCalls = (file: string): void => {
   const result = transformFileSync(file, {

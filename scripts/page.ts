@@ -1,6 +1,6 @@
 /**
- * `pnpm test:page [--screenshots FOLDER]`: tests the page of the server in Chromium, with the packed packages in a folder outside the
- * workspace. Without Chromium it is skipped; `CHROMIUM` is the path of another one.
+ * `pnpm test:page [--screenshots FOLDER]`: tests the page of the server in Chromium, with the packed packages in a
+ * folder outside the workspace. Without Chromium it is skipped; `CHROMIUM` is the path of another one.
  */
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

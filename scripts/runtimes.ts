@@ -1,13 +1,14 @@
 /**
- * `pnpm runtimes [--only NAME]`: runs the packed packages on Node 22 and 24, Bun, Deno and workerd, in a folder outside the
- * workspace.
+ * `pnpm runtimes [--only NAME]`: runs the packed packages on Node 22 and 24, Bun, Deno and workerd, in a folder outside
+ * the workspace.
  *
  * Each runtime imports every entry point, runs `docs/examples/01_quickstart.ts`, and runs the quickstart of
- * `packages/conformance/src/internal/runtimes`, whose output must match. workerd, which has no files and no ports, runs only
- * the latter, over `fetch` and against an embedded server in the worker. Node 24 runs everything a second time without undici.
+ * `packages/conformance/src/internal/runtimes`, whose output must match. workerd, which has no files and no ports, runs
+ * only the latter, over `fetch` and against an embedded server in the worker. Node 24 runs everything a second time
+ * without undici.
  *
- * The names are node-22, node-24, bun, deno and workerd. A runtime that the registry doesn't have is skipped; any other problem
- * is a failure.
+ * The names are node-22, node-24, bun, deno and workerd. A runtime that the registry doesn't have is skipped; any other
+ * problem is a failure.
  */
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -69,7 +70,10 @@ const equals =
 // installing
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Installs packages in a separate folder. Returns `undefined` if that fails, or if the registry doesn't have one of them. */
+/**
+ * Installs packages in a separate folder. Returns `undefined` if that fails, or if the registry doesn't have one of
+ * them.
+ */
 const install = (name: string, dependencies: Readonly<Record<string, string>>): string | undefined => {
   const target = join(folder, name)
   mkdirSync(target)

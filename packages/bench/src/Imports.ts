@@ -1,6 +1,6 @@
 /**
- * Measures the CPU time of a process that imports the modules of a guard and ends, compared with one that imports the modules of
- * effect only. Each round starts new processes, without a compile cache.
+ * Measures the CPU time of a process that imports the modules of a guard and ends, compared with one that imports the
+ * modules of effect only. Each round starts new processes, without a compile cache.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

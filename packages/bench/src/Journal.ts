@@ -1,6 +1,6 @@
 /**
- * Measures the journals: the CPU time of a record that is written durably and removed again, the time until it is durable, and
- * the replay of the records that a dead process left, over a transport without HTTP.
+ * Measures the journals: the CPU time of a record that is written durably and removed again, the time until it is
+ * durable, and the replay of the records that a dead process left, over a transport without HTTP.
  */
 import * as Effect from "effect/Effect"
 import * as Child from "./internal/child.ts"

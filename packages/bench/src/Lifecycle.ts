@@ -1,8 +1,10 @@
 /**
- * Measures the CPU time of a guarded call in the client's process, and its latency: reserve, an immediate body, and commit.
+ * Measures the CPU time of a guarded call in the client's process, and its latency: reserve, an immediate body, and
+ * commit.
  *
- * The baseline sends the same two requests with undici's `Pool.request` and `JSON.parse`. Each row runs in a separate process,
- * against a stub in another process. There are two stubs: a plain one, and one with the quirks of the reference server.
+ * The baseline sends the same two requests with undici's `Pool.request` and `JSON.parse`. Each row runs in a separate
+ * process, against a stub in another process. There are two stubs: a plain one, and one with the quirks of the
+ * reference server.
  */
 import * as Effect from "effect/Effect"
 import { join } from "node:path"

@@ -1,8 +1,8 @@
 /**
  * The results of a benchmark: rows with several rounds, their medians and ratios, as a table and as JSON.
  *
- * Ratios are reported, never asserted, because they depend on the machine. The rows of one report are measured side by side, in
- * shuffled rounds.
+ * Ratios are reported, never asserted, because they depend on the machine. The rows of one report are measured side by
+ * side, in shuffled rounds.
  */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"

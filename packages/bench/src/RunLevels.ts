@@ -1,6 +1,6 @@
 /**
- * Measures the CPU time that runs add to a guarded call, on a transport without HTTP. The goal is at most 5 µs for each level of
- * runs around the call.
+ * Measures the CPU time that runs add to a guarded call, on a transport without HTTP. The goal is at most 5 µs for each
+ * level of runs around the call.
  */
 import * as Effect from "effect/Effect"
 import * as Rounds from "./internal/rounds.ts"

@@ -1,6 +1,6 @@
 /**
- * Measures the CPU time of a request in the embedded server's process, compared with a bare `node:http` server that parses the
- * same requests and returns the same JSON, at several numbers of past reservations.
+ * Measures the CPU time of a request in the embedded server's process, compared with a bare `node:http` server that
+ * parses the same requests and returns the same JSON, at several numbers of past reservations.
  *
  * The load alternates reserve and commit and comes from this process.
  */
@@ -91,7 +91,10 @@ const connect = (address: Child.Address) =>
 const lifecycles = (plain: Plain.Plain, count: number, { concurrency }: Options): Effect.Effect<void> =>
   Effect.promise(() => plain.run(count, concurrency))
 
-/** Runs one round. Returns the resources that the server's process used; the latency is that of both requests of a lifecycle. */
+/**
+ * Runs one round. Returns the resources that the server's process used; the latency is that of both requests of a
+ * lifecycle.
+ */
 const load = (child: Child.Child, plain: Plain.Plain, options: Options): Effect.Effect<Sample> =>
   Effect.gen(function* () {
     const latency = Latency.make()

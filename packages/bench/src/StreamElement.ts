@@ -1,6 +1,6 @@
 /**
- * Measures the CPU time per element of a long guarded stream, each element in a separate chunk. The goal is at most 5 µs more
- * than the bare stream.
+ * Measures the CPU time per element of a long guarded stream, each element in a separate chunk. The goal is at most 5
+ * µs more than the bare stream.
  */
 import * as Effect from "effect/Effect"
 import * as Rounds from "./internal/rounds.ts"

@@ -1,6 +1,6 @@
 /**
- * Measures the CPU time per part of a long streamed response with a guarded model, which decodes each part a second time.
- * The goal is at most 5 µs more than the bare model, and 5 µs more for each run around it.
+ * Measures the CPU time per part of a long streamed response with a guarded model, which decodes each part a second
+ * time. The goal is at most 5 µs more than the bare model, and 5 µs more for each run around it.
  */
 import * as Effect from "effect/Effect"
 import * as Rounds from "./internal/rounds.ts"

@@ -1,6 +1,7 @@
 /**
- * Deliberate defects: patches of the sources that the simulation must find. Each file of `defects/` has a title and one or more
- * replacements of a text that occurs exactly once. A Vite plugin applies them while the modules of a simulation are loaded.
+ * Deliberate defects: patches of the sources that the simulation must find. Each file of `defects/` has a title and one
+ * or more replacements of a text that occurs exactly once. A Vite plugin applies them while the modules of a simulation
+ * are loaded.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { join, relative } from "node:path"

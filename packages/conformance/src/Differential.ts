@@ -1,6 +1,6 @@
 /**
- * Compares two servers: the same random requests to both planes of both, well-formed and damaged, with the responses and the final
- * budgets compared. A difference shrinks to a short list of requests.
+ * Compares two servers: the same random requests to both planes of both, well-formed and damaged, with the responses
+ * and the final budgets compared. A difference shrinks to a short list of requests.
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"

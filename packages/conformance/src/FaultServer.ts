@@ -1,6 +1,6 @@
 /**
- * The embedded server on the loopback interface, for clients in other processes, with the faults of `@effect-cycles/testing`.
- * It records every request.
+ * The embedded server on the loopback interface, for clients in other processes, with the faults of
+ * `@effect-cycles/testing`. It records every request.
  */
 import type { Fault } from "@effect-cycles/testing/Fault"
 import type { SentRequest, Target } from "@effect-cycles/testing/CyclesTest"

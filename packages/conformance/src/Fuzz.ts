@@ -1,8 +1,8 @@
 /**
  * Hostile input: random responses, requests, journal files, configuration and values of callers, for a fixed time.
  *
- * Each area generates cases that are plain data. A failing case shrinks to a small one and is printed with the command that runs
- * it again. All output of the suite is searched for secrets.
+ * Each area generates cases that are plain data. A failing case shrinks to a small one and is printed with the command
+ * that runs it again. All output of the suite is searched for secrets.
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
@@ -20,7 +20,9 @@ export interface Report {
   readonly area: string
   /** The number of cases, without those of shrinking. */
   readonly cases: number
-  /** Violated invariants of the smallest failing case, with the command that runs it again. Empty if all cases passed. */
+  /**
+   * Violated invariants of the smallest failing case, with the command that runs it again. Empty if all cases passed.
+   */
   readonly failures: ReadonlyArray<string>
   /** How many texts were searched for secrets, by where they come from. */
   readonly seen: ReadonlyMap<string, number>

@@ -1,6 +1,6 @@
 /**
- * Runs one guarded call that is described by a JSON object, with the Node layers, for external test runners. It sends only the
- * requests of the client's lifecycle.
+ * Runs one guarded call that is described by a JSON object, with the Node layers, for external test runners. It sends
+ * only the requests of the client's lifecycle.
  *
  * `CallSpec` declares the fields of the input; `docs/maintainers/conformance.md` describes them.
  */
@@ -155,7 +155,8 @@ const contradictionOf = ({ actual, elements, form, record }: CallSpec): string |
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Runs the call, from building the layers to closing them. Fails if the client can't be configured as the input specifies.
+ * Runs the call, from building the layers to closing them. Fails if the client can't be configured as the input
+ * specifies.
  */
 export const run = (spec: CallSpec): Effect.Effect<Outcome, InvalidCallSpec> =>
   Effect.gen(function* () {

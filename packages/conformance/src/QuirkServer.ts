@@ -1,7 +1,7 @@
 /**
- * The embedded server on the loopback interface, with the quirks of the reference server: a slow key check whose cost all
- * waiting calls share, connections that close after 100 requests, chunked responses without a length, rate limit headers
- * that set no limit, and slow reads of balances and lists.
+ * The embedded server on the loopback interface, with the quirks of the reference server: a slow key check whose cost
+ * all waiting calls share, connections that close after 100 requests, chunked responses without a length, rate limit
+ * headers that set no limit, and slow reads of balances and lists.
  *
  * The ledger is in memory. Each quirk can be configured, so that a test doesn't have to wait a minute.
  */

@@ -1,6 +1,6 @@
 /**
- * The embedded server with a hook that sets the state of a budget, for the replay of recorded exchanges. Some recorded states
- * can't be reached through the API.
+ * The embedded server with a hook that sets the state of a budget, for the replay of recorded exchanges. Some recorded
+ * states can't be reached through the API.
  *
  * The hook takes `POST {"scope", "unit", "set": {field: value}}` with the field names of the reference server's store.
  */

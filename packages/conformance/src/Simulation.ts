@@ -1,10 +1,11 @@
 /**
- * Deterministic simulation: many clients, a network, the ledger and their disks in one process, on virtual time, from one seed.
+ * Deterministic simulation: many clients, a network, the ledger and their disks in one process, on virtual time, from
+ * one seed.
  *
- * A world has up to six clients and makes up to 1,000 guarded calls in every form, while messages are lost, late, doubled and
- * garbled, clocks drift and jump, the server restarts, processes are killed, and collaborators throw or hang. When nothing is
- * left to do, the invariants are checked against books that are kept outside the client and the server. The same seed repeats
- * the same world, and a failing one is shrunk to a short story.
+ * A world has up to six clients and makes up to 1,000 guarded calls in every form, while messages are lost, late,
+ * doubled and garbled, clocks drift and jump, the server restarts, processes are killed, and collaborators throw or
+ * hang. When nothing is left to do, the invariants are checked against books that are kept outside the client and the
+ * server. The same seed repeats the same world, and a failing one is shrunk to a short story.
  */
 import * as Plans from "./internal/simulation/make.ts"
 import type { Plan } from "./internal/simulation/plan.ts"
@@ -73,8 +74,8 @@ export interface Report {
 }
 
 /**
- * Runs as many worlds as the lifecycles need, with the seeds `seed`, `seed + 1` and so on. Stops after the first failing world,
- * unless `isComplete` is given.
+ * Runs as many worlds as the lifecycles need, with the seeds `seed`, `seed + 1` and so on. Stops after the first
+ * failing world, unless `isComplete` is given.
  */
 export const simulate = async (options: {
   readonly seed: number

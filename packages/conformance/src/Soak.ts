@@ -1,14 +1,16 @@
 /**
- * A soak: one process with all forms of calls for a long time, at a moderate rate. The client has a journal in SQLite, the embedded
- * server a data file, and a proxy between them applies faults to some of the requests. All connections are sockets.
+ * A soak: one process with all forms of calls for a long time, at a moderate rate. The client has a journal in SQLite,
+ * the embedded server a data file, and a proxy between them applies faults to some of the requests. All connections are
+ * sockets.
  *
  * Afterwards the charges must be exact, the journal empty, and the resources flat.
  *
  * **Details**
  *
  * - Exact: each form has its own budget. The server has charged to it the sum that the bodies of the form have spent.
- * - Flat: over the second half, neither the heap after garbage collection, nor the handles, the file descriptors, the size of the
- *   journal, nor its records grow significantly (one-sided Mann-Kendall test at 1 % on 12 blocks) and by more than a tolerance.
+ * - Flat: over the second half, neither the heap after garbage collection, nor the handles, the file descriptors, the
+ *   size of the journal, nor its records grow significantly (one-sided Mann-Kendall test at 1 % on 12 blocks) and by
+ *   more than a tolerance.
  */
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
@@ -50,7 +52,10 @@ export interface Options {
   readonly faultRate?: number | undefined
   /** Ends the soak early. Default: never. */
   readonly stop?: Effect.Effect<void> | undefined
-  /** The longest time at the end until everything is settled and abandoned reservations have expired, in seconds. Default: 90. */
+  /**
+   * The longest time at the end until everything is settled and abandoned reservations have expired, in seconds.
+   * Default: 90.
+   */
   readonly quietSeconds?: number | undefined
   /** Called with each sample. Default: nothing. */
   readonly onSample?: ((sample: Sample) => void) | undefined

@@ -1,6 +1,6 @@
 /**
- * The names that users can import. After an intended change, `pnpm test --project conformance -u` updates the record; review
- * its diff.
+ * The names that users can import. After an intended change, `pnpm test --project conformance -u` updates the record;
+ * review its diff.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { readdirSync, readFileSync } from "node:fs"

@@ -1,9 +1,9 @@
 /**
- * Counts the requests of a fleet of clients, with and without pools: `node packages/bench/src/bin/fleet.ts`. Prints the rows of
- * the table in `docs/scale.md`.
+ * Counts the requests of a fleet of clients, with and without pools: `node packages/bench/src/bin/fleet.ts`. Prints the
+ * rows of the table in `docs/scale.md`.
  *
- * Real clients run on the embedded server and on virtual time. Ten of them make two calls a second each for ten minutes; a larger
- * fleet sends as many times more, because its clients don't depend on each other.
+ * Real clients run on the embedded server and on virtual time. Ten of them make two calls a second each for ten
+ * minutes; a larger fleet sends as many times more, because its clients don't depend on each other.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"

@@ -1,7 +1,7 @@
 /**
- * Measures calls in a pool, 32 at a time, with the durability `journal` or `memory`, or with a reservation for each call:
- * `node packages/bench/src/bin/pooled.ts journal|memory|reserves`. Prints a line for each of five rounds. The server runs in the
- * same process.
+ * Measures calls in a pool, 32 at a time, with the durability `journal` or `memory`, or with a reservation for each
+ * call: `node packages/bench/src/bin/pooled.ts journal|memory|reserves`. Prints a line for each of five rounds. The
+ * server runs in the same process.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as CyclesServer from "@effect-cycles/server/CyclesServer"

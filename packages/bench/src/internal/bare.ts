@@ -1,7 +1,7 @@
 /**
- * A bare `node:http` server that parses JSON and returns the responses of a Cycles server without storing anything. It is the
- * baseline of the embedded server and the stub of the client's benchmark. `like-server` adds the quirks of the reference
- * server: connections close after 100 requests, and responses are chunked and take about a millisecond.
+ * A bare `node:http` server that parses JSON and returns the responses of a Cycles server without storing anything. It
+ * is the baseline of the embedded server and the stub of the client's benchmark. `like-server` adds the quirks of the
+ * reference server: connections close after 100 requests, and responses are chunked and take about a millisecond.
  */
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"

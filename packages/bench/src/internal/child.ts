@@ -1,6 +1,6 @@
 /**
- * Runs each row of a benchmark in its own process, so that CPU, heap and compiled code are separate. A process handles one
- * request after another.
+ * Runs each row of a benchmark in its own process, so that CPU, heap and compiled code are separate. A process handles
+ * one request after another.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

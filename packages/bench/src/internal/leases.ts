@@ -68,8 +68,8 @@ const waiting = (started: () => void): Effect.Effect<never, unknown, Cycles.Cycl
 const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
 
 /**
- * Starts calls evenly over a time, with at most 64 reserves at once, and returns when all of them wait. Leases that begin together
- * are also extended together.
+ * Starts calls evenly over a time, with at most 64 reserves at once, and returns when all of them wait. Leases that
+ * begin together are also extended together.
  */
 const startLeases = (leases: number, overMs: number): Promise<void> =>
   new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
- * The lifecycle in plain HTTP: reserve and commit with undici's `Pool.request` and `JSON.parse`, checking only the status. It
- * is the baseline of the client's benchmark and the load of the server's.
+ * The lifecycle in plain HTTP: reserve and commit with undici's `Pool.request` and `JSON.parse`, checking only the
+ * status. It is the baseline of the client's benchmark and the load of the server's.
  */
 import { Pool } from "undici"
 import type { Address } from "./child.ts"

@@ -1,6 +1,6 @@
 /**
- * Runs all candidates in rounds, in an order that is shuffled for each round, so that other load on the machine affects all
- * rows equally.
+ * Runs all candidates in rounds, in an order that is shuffled for each round, so that other load on the machine affects
+ * all rows equally.
  */
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -21,7 +21,10 @@ export interface Candidate {
 export const warmUp = (measure: Effect.Effect<unknown>): Effect.Effect<void> =>
   Effect.repeat(Effect.asVoid(measure), { times: 3 })
 
-/** A row whose units a process measures: the module of the process, its argument, and the goal in µs more than the baseline. */
+/**
+ * A row whose units a process measures: the module of the process, its argument, and the goal in µs more than the
+ * baseline.
+ */
 export interface Row {
   readonly name: string
   readonly over?: string | undefined

@@ -1,6 +1,6 @@
 /**
- * Writes the sources of the packages as JavaScript, because Node would otherwise remove their types on each import. The size and
- * the module graph are those of the published files.
+ * Writes the sources of the packages as JavaScript, because Node would otherwise remove their types on each import. The
+ * size and the module graph are those of the published files.
  */
 import { globSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { stripTypeScriptTypes } from "node:module"

@@ -1,8 +1,10 @@
 /**
- * `pnpm differential --a URL --b URL --seed N [--requests N] [--admin-a URL] [--admin-b URL] [--reference]`: compares two servers.
+ * `pnpm differential --a URL --b URL --seed N [--requests N] [--admin-a URL] [--admin-b URL] [--reference]`: compares
+ * two servers.
  *
- * The admin keys are in CYCLES_ADMIN_API_KEY, or CYCLES_ADMIN_API_KEY_A and CYCLES_ADMIN_API_KEY_B. Without `--admin-a` the admin
- * plane has the same URL. The servers keep the tenants that it makes. The exit code is 1 if there is a difference.
+ * The admin keys are in CYCLES_ADMIN_API_KEY, or CYCLES_ADMIN_API_KEY_A and CYCLES_ADMIN_API_KEY_B. Without `--admin-a`
+ * the admin plane has the same URL. The servers keep the tenants that it makes. The exit code is 1 if there is a
+ * difference.
  */
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"

@@ -1,4 +1,7 @@
-/** Makes guarded calls whose commits are lost, one after the other, and prints for each whether its spend is in the journal. */
+/**
+ * Makes guarded calls whose commits are lost, one after the other, and prints for each whether its spend is in the
+ * journal.
+ */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Cycles from "effect-cycles/Cycles"
 import { retryPolicy } from "effect-cycles/CyclesConfig"

@@ -1,5 +1,6 @@
 /**
- * `pnpm fuzz [--minutes N] [--seed N] [--area NAME] [--case JSON]`: hostile input for N minutes, 2 by default, with a random seed.
+ * `pnpm fuzz [--minutes N] [--seed N] [--area NAME] [--case JSON]`: hostile input for N minutes, 2 by default, with a
+ * random seed.
  *
  * With `--area` only one area is run, and with `--case` one case of it. The exit code is 1 if a case fails.
  */

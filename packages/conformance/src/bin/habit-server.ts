@@ -1,5 +1,6 @@
 /**
- * `pnpm --silent habit-server [--port P] [--budget N] [--closing announced|abrupt] [--key-check-ms N] [--slow-read-ms N]`
+ * `pnpm --silent habit-server [--port P] [--budget N] [--closing announced|abrupt] [--key-check-ms N]
+ * [--slow-read-ms N]`
  *
  * Prints one line of JSON: address, tenant and key, with a budget of N tokens; then serves until SIGINT or SIGTERM.
  */

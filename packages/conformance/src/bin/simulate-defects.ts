@@ -1,6 +1,6 @@
 /**
- * `pnpm simulate:defects [--lifecycles M] [NAME ...]`: searches for each deliberate defect with at most M calls, and prints a table.
- * The exit code is 1 if one isn't found.
+ * `pnpm simulate:defects [--lifecycles M] [NAME ...]`: searches for each deliberate defect with at most M calls, and
+ * prints a table. The exit code is 1 if one isn't found.
  */
 import { parseArgs } from "node:util"
 import * as Defects from "../Defects.ts"

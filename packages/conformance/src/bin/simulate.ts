@@ -1,6 +1,6 @@
 /**
- * `pnpm simulate [--seed N] [--lifecycles M] [--all] [--verbose]`: runs worlds of the simulation and prints a summary. A failing
- * world is shrunk and printed as a story. The exit code is 1 if a world fails.
+ * `pnpm simulate [--seed N] [--lifecycles M] [--all] [--verbose]`: runs worlds of the simulation and prints a summary.
+ * A failing world is shrunk and printed as a story. The exit code is 1 if a world fails.
  */
 import { parseArgs } from "node:util"
 import * as Simulation from "../Simulation.ts"

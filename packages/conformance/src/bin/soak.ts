@@ -1,6 +1,6 @@
 /**
- * `pnpm soak [--minutes N] [--seed N] [--fault-rate F]`: all forms of calls in one process for N minutes, 30 by default, with a
- * random seed.
+ * `pnpm soak [--minutes N] [--seed N] [--fault-rate F]`: all forms of calls in one process for N minutes, 30 by
+ * default, with a random seed.
  *
  * SIGINT ends it early, with the report. The exit code is 1 if the charges aren't exact or a resource grows.
  */

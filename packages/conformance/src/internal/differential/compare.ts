@@ -1,6 +1,6 @@
 /**
- * Compares the responses of two servers. Generated ids are mapped: the first time two ids appear at the same place they belong
- * together, and from then on they must appear together. Times only need to be close.
+ * Compares the responses of two servers. Generated ids are mapped: the first time two ids appear at the same place they
+ * belong together, and from then on they must appear together. Times only need to be close.
  */
 
 /** A response. */

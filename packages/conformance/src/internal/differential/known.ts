@@ -19,8 +19,8 @@ export const always: ReadonlyArray<Known> = [
 ]
 
 /**
- * Those between the embedded server and the reference server, with `--reference`. The guide to the embedded server lists them with
- * their reasons.
+ * Those between the embedded server and the reference server, with `--reference`. The guide to the embedded server
+ * lists them with their reasons.
  */
 export const reference: ReadonlyArray<Known> = [
   { reason: "Messages are for people; programs read the code", matches: atPath(/^body\.(message|details)/) },

@@ -1,6 +1,6 @@
 /**
- * Configuration: environment variables of the client, and arguments, seed files and data files of the server's program. A program
- * starts, or fails with a typed error that contains no key.
+ * Configuration: environment variables of the client, and arguments, seed files and data files of the server's program.
+ * A program starts, or fails with a typed error that contains no key.
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Cause from "effect/Cause"

@@ -55,7 +55,10 @@ export const Damage = Schema.Struct({
 
 export type Damage = typeof Damage.Type
 
-/** The regular files below a folder, in the order of their names, without those that are huge already. It doesn't follow links. */
+/**
+ * The regular files below a folder, in the order of their names, without those that are huge already. It doesn't follow
+ * links.
+ */
 export const filesBelow = (folder: string): ReadonlyArray<string> => {
   try {
     return readdirSync(folder, { withFileTypes: true })
@@ -71,8 +74,8 @@ export const filesBelow = (folder: string): ReadonlyArray<string> => {
 }
 
 /**
- * Whether an open journal notices the damage: a file was removed, replaced or truncated. Nothing notices that another program has
- * written other bytes to a file of the same size.
+ * Whether an open journal notices the damage: a file was removed, replaced or truncated. Nothing notices that another
+ * program has written other bytes to a file of the same size.
  */
 export const isNoticed = ({ kind }: Damage): boolean => !unnoticed.has(kind)
 
@@ -91,7 +94,8 @@ export const damage = (
   { file, kind, mutations }: Damage,
   isOpen: boolean
 ): ReadonlyArray<string> | undefined => {
-  // SQLite maps its index of the log into memory. If another program truncates it, the operating system ends the process.
+  // SQLite maps its index of the log into memory. If another program truncates it, the operating system ends the
+  // process.
   const files = filesBelow(folder).filter((path) => !isOpen || !path.endsWith("-shm"))
   if (files.length === 0) return []
   const path = choose(files, file)

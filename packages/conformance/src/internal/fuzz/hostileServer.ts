@@ -35,7 +35,10 @@ export interface HostileServer {
   readonly url: string
   /** Sends the same response to all following requests. The function gets the request as text. */
   readonly respond: (plan: (request: string) => Plan) => void
-  /** The largest number of bytes of a long body that a client has accepted since `respond`, with those in socket buffers. */
+  /**
+   * The largest number of bytes of a long body that a client has accepted since `respond`, with those in socket
+   * buffers.
+   */
   readonly accepted: () => number
 }
 

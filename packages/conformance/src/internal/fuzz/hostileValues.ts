@@ -23,7 +23,9 @@ const shyHandler: ProxyHandler<object> = { ownKeys: fail, getOwnPropertyDescript
 const entriesOf = (good: unknown): ReadonlyArray<[string, unknown]> =>
   typeof good === "object" && good !== null ? Object.entries(good) : []
 
-/** An object whose fields are getters; `read` gets the name, the good value, and how often the field was read before. */
+/**
+ * An object whose fields are getters; `read` gets the name, the good value, and how often the field was read before.
+ */
 const withGetters = (good: unknown, read: (name: string, value: unknown, count: number) => unknown): object => {
   const made = {}
   for (const [name, value] of entriesOf(good)) {

@@ -1,8 +1,8 @@
 /**
  * Mutations of JSON texts and of bytes. They are data, so that a failing list of them shrinks.
  *
- * JSON is mutated as a tree of texts, not of values, because duplicate keys, lone surrogates and numbers of any size have no
- * value.
+ * JSON is mutated as a tree of texts, not of values, because duplicate keys, lone surrogates and numbers of any size
+ * have no value.
  */
 import * as Schema from "effect/Schema"
 import { hugeTexts, keys, values } from "./hostile.ts"

@@ -1,6 +1,6 @@
 /**
- * Guarded calls over an embedded server whose responses are damaged on the way: the server processes each request, and the
- * client gets something else. Known spend is still charged exactly once, or kept as a dead letter. On virtual time.
+ * Guarded calls over an embedded server whose responses are damaged on the way: the server processes each request, and
+ * the client gets something else. Known spend is still charged exactly once, or kept as a dead letter. On virtual time.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Arbitrary from "effect/Arbitrary"

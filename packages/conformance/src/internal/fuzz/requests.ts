@@ -1,6 +1,6 @@
 /**
- * Requests to the embedded server: sequences of damaged requests to both planes in this process, over a store in memory and one
- * in SQLite.
+ * Requests to the embedded server: sequences of damaged requests to both planes in this process, over a store in memory
+ * and one in SQLite.
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"

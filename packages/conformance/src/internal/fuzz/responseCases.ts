@@ -152,8 +152,8 @@ export const valid = ({ body, status }: Message): Plan => {
 }
 
 /**
- * The `fetch` of Node 24.21 (undici 7.29) throws an uncaught exception for a response with more than five content encodings
- * whose body breaks the protocol. No caller of `fetch` can prevent that.
+ * The `fetch` of Node 24.21 (undici 7.29) throws an uncaught exception for a response with more than five content
+ * encodings whose body breaks the protocol. No caller of `fetch` can prevent that.
  */
 const isDefectOfFetch = (value: Case, name: Case["headers"][number]): boolean =>
   name === "many encodings" && value.transport !== "undici"

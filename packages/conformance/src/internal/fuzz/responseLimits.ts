@@ -62,8 +62,8 @@ const transports: ReadonlyArray<Case["transport"]> = ["undici", "fetch", "HttpCl
 const common = { status: "expected", mutations: [], headers: [], pace: "at once" } as const
 
 /**
- * Each limit of a response over each transport, in each framing that needs its own check. The depth has no limit: fields of
- * unknown content are returned as they are, and must not cause a defect.
+ * Each limit of a response over each transport, in each framing that needs its own check. The depth has no limit:
+ * fields of unknown content are returned as they are, and must not cause a defect.
  */
 export const limitCases: ReadonlyArray<Case> = transports.flatMap((transport): ReadonlyArray<Case> => [
   { ...common, transport, operation: "decide", body: "gigabyte", framing: "length" },

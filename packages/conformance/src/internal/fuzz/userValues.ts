@@ -239,8 +239,8 @@ const play = (
 const mayBeFree = ({ form, value }: Case): boolean => form === "release" || value === "true" || value === "zero"
 
 /**
- * Typed errors, and the defects of a wrong program: an `InvalidRequest`, a `RangeError` or a `TypeError` of a check that names the
- * option, or an error that the value of the caller throws.
+ * Typed errors, and the defects of a wrong program: an `InvalidRequest`, a `RangeError` or a `TypeError` of a check
+ * that names the option, or an error that the value of the caller throws.
  */
 const violationsOf = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> => {
   if (Exit.isSuccess(exit)) return []

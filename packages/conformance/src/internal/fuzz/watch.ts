@@ -1,8 +1,8 @@
 /**
  * Watches a case: unhandled rejections, the time, and the memory.
  *
- * The time is that of the event loop: its timers, each counted with its interval. If the machine is loaded, timers fire later,
- * for the case and for its limit alike. A blocked event loop counts as processor time, and the watchdog ends it.
+ * The time is that of the event loop: its timers, each counted with its interval. If the machine is loaded, timers fire
+ * later, for the case and for its limit alike. A blocked event loop counts as processor time, and the watchdog ends it.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -76,9 +76,9 @@ const growth = (): { readonly sample: () => number; readonly stop: () => void } 
 }
 
 /**
- * Runs a case within its limits. It adds to its violations a defect, a rejection that nothing handled, too much time, and too
- * much memory. Only rejections of programs that were started in this process are seen. `isAccepted` selects
- * the rejections that the case itself causes.
+ * Runs a case within its limits. It adds to its violations a defect, a rejection that nothing handled, too much time,
+ * and too much memory. Only rejections of programs that were started in this process are seen. `isAccepted` selects the
+ * rejections that the case itself causes.
  */
 export const within = (
   limits: Limits,

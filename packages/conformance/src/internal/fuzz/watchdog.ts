@@ -1,8 +1,8 @@
 /**
  * Ends the process if a case blocks the event loop, and prints the case.
  *
- * The limits of cases are timers of the same event loop. The watchdog is another thread. It counts its own timers, so that a loaded
- * machine delays both threads alike.
+ * The limits of cases are timers of the same event loop. The watchdog is another thread. It counts its own timers, so
+ * that a loaded machine delays both threads alike.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

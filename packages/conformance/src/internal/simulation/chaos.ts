@@ -1,6 +1,6 @@
 /**
- * Selects faults. Whether a call gets a fault depends only on the seed and the identity of the call, so that removing other
- * calls doesn't change it, and so that single faults can be switched off to shrink a failing world.
+ * Selects faults. Whether a call gets a fault depends only on the seed and the identity of the call, so that removing
+ * other calls doesn't change it, and so that single faults can be switched off to shrink a failing world.
  */
 
 /** The faults of a world. */

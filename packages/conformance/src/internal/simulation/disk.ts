@@ -1,6 +1,7 @@
 /**
- * The disk of a machine with one journal. Writes take time and are durable when they return. Removals become durable later. A
- * loss of power undoes the removals that aren't durable yet; a process that is killed during a write may or may not have made it.
+ * The disk of a machine with one journal. Writes take time and are durable when they return. Removals become durable
+ * later. A loss of power undoes the removals that aren't durable yet; a process that is killed during a write may or
+ * may not have made it.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -9,8 +9,8 @@ const writtenAfterMs = 200
 /**
  * The totals if the process ran until nothing was left to do.
  *
- * A layer that closed while its disk refused writes doesn't repeat them: spend that only the memory has is lost, and the open
- * record of a released reservation is charged later.
+ * A layer that closed while its disk refused writes doesn't repeat them: spend that only the memory has is lost, and
+ * the open record of a released reservation is charged later.
  */
 export const ofEnded = (observation: Observation, isDisturbed: boolean): ReadonlySet<number> => {
   const { call, program, recorded, streamed } = observation
@@ -80,8 +80,8 @@ const baseOf = (observation: Observation): ReadonlyArray<number> => {
 }
 
 /**
- * The totals of an event: certain if it succeeded, or if the error proves that nothing happened. A refusal proves nothing about
- * an earlier attempt that is still on its way.
+ * The totals of an event: certain if it succeeded, or if the error proves that nothing happened. A refusal proves
+ * nothing about an earlier attempt that is still on its way.
  */
 const ofEvent = ({ call, exit, isDisturbed }: Observation): ReadonlySet<number> => {
   if (exit === undefined) return new Set([0, call.actual])

@@ -1,6 +1,7 @@
 /**
- * The forms in which calls share budgets: pools, guards that join, runs that hold their budgets, calls that run while the server
- * is away, and caller-supplied keys that are used again. A second generator selects them, and half of the worlds have none.
+ * The forms in which calls share budgets: pools, guards that join, runs that hold their budgets, calls that run while
+ * the server is away, and caller-supplied keys that are used again. A second generator selects them, and half of the
+ * worlds have none.
  */
 import type { Below } from "../generator.ts"
 import { generator, pick } from "../generator.ts"

@@ -1,6 +1,6 @@
 /**
- * Replaces the global sources of time and randomness while a world runs. Timers run in virtual time, UUIDs and digests are
- * computed from the seed, and everything else that isn't repeatable throws and is reported.
+ * Replaces the global sources of time and randomness while a world runs. Timers run in virtual time, UUIDs and digests
+ * are computed from the seed, and everything else that isn't repeatable throws and is reported.
  */
 import { createHash } from "node:crypto"
 import type { World } from "./world.ts"

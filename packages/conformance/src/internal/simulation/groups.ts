@@ -122,8 +122,8 @@ const isKept = ({ plan, server }: Stage, observation: Observation): boolean => {
 }
 
 /**
- * A call and the calls that join it: the larger one of its actual amount, and the sum of its recorded amount and theirs. Calls
- * that end later are charged apart.
+ * A call and the calls that join it: the larger one of its actual amount, and the sum of its recorded amount and
+ * theirs. Calls that end later are charged apart.
  */
 const ofNested = (stage: Stage, outer: Observation, inner: ReadonlyArray<Observation>): Totals => {
   const apart = [outer, ...inner].map((observation) => ofCall(stage, observation))

@@ -29,8 +29,8 @@ const mostExtensions = 10
 const fewSlots = 16
 
 /**
- * A lease doesn't end while its body runs or its commit is retried, unless the client has tried to extend it since it was
- * granted.
+ * A lease doesn't end while its body runs or its commit is retried, unless the client has tried to extend it since it
+ * was granted.
  */
 const lost = (
   { met, observations, plan, requests, server }: Stage,
@@ -80,8 +80,8 @@ const disturbedCalls = (met: ReadonlySet<string>, operation: string): ReadonlySe
 }
 
 /**
- * A reserve whose caller didn't get its reservation is released, or repeated to learn the id. After a denial, an earlier attempt
- * may still be on its way.
+ * A reserve whose caller didn't get its reservation is released, or repeated to learn the id. After a denial, an
+ * earlier attempt may still be on its way.
  */
 const abandoned = ({ observations, requests, server }: Stage, expired: ReadonlySet<string>): ReadonlyArray<string> => {
   const byKey = new Map(Array.from(server.reservations.values(), (reservation) => [reservation.key, reservation.id]))

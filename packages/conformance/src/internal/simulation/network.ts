@@ -1,4 +1,7 @@
-/** The network between the clients and the server: latency, lost, late, doubled and garbled messages, and broken transports. */
+/**
+ * The network between the clients and the server: latency, lost, late, doubled and garbled messages, and broken
+ * transports.
+ */
 import type { TransportFailure, TransportRequest, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
 import { failureOf, fromStart, notSent } from "@effect-cycles/protocol/CyclesTransport"
 import type { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"

@@ -1,4 +1,7 @@
-/** Shrinks a failing world: fewer calls, fewer faults, fewer clients, plainer calls, as long as the same invariant is violated. */
+/**
+ * Shrinks a failing world: fewer calls, fewer faults, fewer clients, plainer calls, as long as the same invariant is
+ * violated.
+ */
 import type { Call, Plan } from "./plan.ts"
 import type { Result } from "./simulation.ts"
 import { run } from "./simulation.ts"

@@ -1,4 +1,7 @@
-/** Runs a world: starts its programs, makes its calls, injects its faults, waits until nothing is left to do, and checks it. */
+/**
+ * Runs a world: starts its programs, makes its calls, injects its faults, waits until nothing is left to do, and checks
+ * it.
+ */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Effect from "effect/Effect"
 import * as Cycles from "effect-cycles/Cycles"

@@ -54,14 +54,20 @@ const ofGroup = ({ plan, report }: Stage, group: Group, first: Observation, acco
   )
 }
 
-/** With REJECT, or while the budget is frozen, one process may charge an event after the lease has ended, while the commit of another is refused. */
+/**
+ * With REJECT, or while the budget is frozen, one process may charge an event after the lease has ended, while the
+ * commit of another is refused.
+ */
 const isRaced = ({ clients }: Plan, { call }: Observation): boolean => {
   const journal = clients[call.client]?.journal
   const isRefused = call.overage === "REJECT" || call.agent === "frozen"
   return isRefused && clients.filter((client) => client.journal === journal).length > 1
 }
 
-/** The calls under one caller-supplied key. Those with the same reservation have the same budget, and may spend different amounts. */
+/**
+ * The calls under one caller-supplied key. Those with the same reservation have the same budget, and may spend
+ * different amounts.
+ */
 const ofKey = (
   stage: Stage,
   { calls }: Group,

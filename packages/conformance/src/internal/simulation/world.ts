@@ -1,8 +1,9 @@
 /**
  * Virtual time: one event loop for all simulated processes, with their clocks and schedulers.
  *
- * Nothing in it depends on real time. Fibers run when the loop selects their tasks, and time advances to the next timer when no
- * task is left. A killed process isn't run again: its fibers stop at the point that they have reached, without finalizers.
+ * Nothing in it depends on real time. Fibers run when the loop selects their tasks, and time advances to the next timer
+ * when no task is left. A killed process isn't run again: its fibers stop at the point that they have reached, without
+ * finalizers.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -61,7 +62,9 @@ export class World {
     ;(priority > 0 ? this.#later : this.#ready).push({ process, run })
   }
 
-  /** Runs until a condition holds, or until a time. Returns false if that time was reached, or if nothing is left to do. */
+  /**
+   * Runs until a condition holds, or until a time. Returns false if that time was reached, or if nothing is left to do.
+   */
   async run(isDone: () => boolean, limitMs: number): Promise<boolean> {
     while (true) {
       await this.#tasks()

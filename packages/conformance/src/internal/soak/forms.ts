@@ -1,6 +1,6 @@
 /**
- * The forms of calls of a soak. Each notes its known spend on its own, where a body spends, and charges the budget of its form,
- * so that the server's books can be compared with it.
+ * The forms of calls of a soak. Each notes its known spend on its own, where a body spends, and charges the budget of
+ * its form, so that the server's books can be compared with it.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Effect from "effect/Effect"

@@ -117,8 +117,8 @@ const sizeOf = (path: string): number =>
 const mebibyte = 1_048_576
 
 /**
- * The server has its latest 8,192 to 16,384 reservations in memory. A second half with fewer than three times 8,192 new ones can
- * end with more of them than it began.
+ * The server has its latest 8,192 to 16,384 reservations in memory. A second half with fewer than three times 8,192 new
+ * ones can end with more of them than it began.
  */
 const cachedReservations = 8_192
 

@@ -1,6 +1,7 @@
 /**
- * Whether a series of samples grows: the one-sided Mann-Kendall test on the medians of equal blocks, and the growth by the median
- * of the slopes between all pairs of blocks (Theil-Sen). Neither assumes a distribution, and outliers change neither by much.
+ * Whether a series of samples grows: the one-sided Mann-Kendall test on the medians of equal blocks, and the growth by
+ * the median of the slopes between all pairs of blocks (Theil-Sen). Neither assumes a distribution, and outliers change
+ * neither by much.
  */
 
 /** The trend of a series. */

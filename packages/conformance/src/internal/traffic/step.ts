@@ -1,6 +1,6 @@
 /**
- * Random requests to both planes of a server, as data. A step refers to earlier objects by numbers, because each server generates
- * its own ids.
+ * Random requests to both planes of a server, as data. A step refers to earlier objects by numbers, because each server
+ * generates its own ids.
  */
 import * as Schema from "effect/Schema"
 import * as Json from "../fuzz/json.ts"
