@@ -1,9 +1,9 @@
-/** The deliberate defects. `pnpm simulate:defects` searches all of them; this suite searches a few. */
+/** The deliberate defects. `pnpm simulate:defects` searches for all of them, this suite for a few. */
 import { describe, expect, it } from "vitest"
 import * as Defects from "../src/Defects.ts"
 import * as DefectSearch from "../src/DefectSearch.ts"
 
-/** Those that a few worlds find. `CYCLES_DEFECTS=all` searches all. */
+/** Those that a few worlds find. With `CYCLES_DEFECTS=all` the suite searches for all. */
 const quick = ["journal-after-request", "failure-releases-spend", "server-expiry-keeps-hold"]
 
 describe("Defects", () => {

@@ -1,6 +1,6 @@
 /**
  * Journals on a disk that the operating system itself limits: the largest file, a full disk, a read-only disk, and a
- * folder of another user. Calls go on, spend that was reported as journaled is charged once, and the journal works
+ * folder of another user. Calls continue, spend that was reported as journaled is charged once, and the journal works
  * again after the limit is gone.
  */
 import { describe, expect, it } from "@effect/vitest"

@@ -32,12 +32,11 @@ describe("Simulation", () => {
     expect(other.stdout).toContain(`trace ${first.hash}`)
   })
 
-  it("makes different worlds of different seeds", { timeout: 300_000 }, async () => {
-    const worlds = await Promise.all([3, 4].map((seed) => Simulation.make(seed, 20)))
-    expect(worlds[0]).not.toEqual(worlds[1])
+  it("makes different worlds of different seeds", () => {
+    expect(Simulation.make(3, 20)).not.toEqual(Simulation.make(4, 20))
   })
 
-  it("makes bodies run, settle and meet faults in most worlds", { timeout: 300_000 }, async () => {
+  it("injects faults of the network, and incidents such as a killed process", { timeout: 300_000 }, async () => {
     const { met } = await Simulation.run(Simulation.make(2, 200))
     const kinds = new Set(Array.from(met, (identity) => identity.split(" ")[0]))
     expect(kinds).toContain("net")
