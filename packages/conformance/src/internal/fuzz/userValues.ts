@@ -174,7 +174,7 @@ export const userValues: Area<Case> = {
         limits,
         scan.watch(Effect.scoped(play(value, scan))).pipe(Effect.provide(TestClock.layer())),
         // An async function of the caller, in place of a function that returns at once.
-        (reason) => reason instanceof Hostile
+        { rejection: (reason) => reason instanceof Hostile }
       )
     )
 }

@@ -75,23 +75,32 @@ const growth = (): { readonly sample: () => number; readonly stop: () => void } 
   return { sample, stop: () => clearInterval(timer) }
 }
 
+/** What a case may cause, in addition to its result. */
+interface Accepted {
+  /** Whether a rejection is one of the values that the case rejects with. */
+  readonly rejection?: (reason: unknown) => boolean
+  /** Whether an uncaught exception is a known defect of the platform. */
+  readonly exception?: (error: unknown) => boolean
+}
+
 /**
  * Runs a case within its limits. It adds to its violations a defect, a rejection that nothing handled, too much time,
- * and too much memory. Only rejections of programs that were started in this process are seen. `isAccepted` selects the
- * rejections that the case itself causes.
+ * and too much memory. Only rejections and exceptions in this process are seen.
  */
 export const within = (
   limits: Limits,
   run: Effect.Effect<ReadonlyArray<string>>,
-  isAccepted: (reason: unknown) => boolean = () => false
+  accepted: Accepted = {}
 ): Effect.Effect<ReadonlyArray<string>> =>
   Effect.suspend(() => {
     const violations: Array<string> = []
     const memory = growth()
     const onRejection = (reason: unknown): void => {
-      if (!isAccepted(reason)) violations.push(`an unhandled rejection: ${String(reason)}`)
+      if (accepted.rejection?.(reason) !== true) violations.push(`an unhandled rejection: ${String(reason)}`)
     }
-    const onException = (error: unknown): void => void violations.push(`an uncaught exception: ${String(error)}`)
+    const onException = (error: unknown): void => {
+      if (accepted.exception?.(error) !== true) violations.push(`an uncaught exception: ${String(error)}`)
+    }
     process.on("unhandledRejection", onRejection)
     process.on("uncaughtException", onException)
     return timeoutOption(run, limits.timeMs).pipe(
