@@ -107,8 +107,9 @@ export const takeToolCall = (
   })
 
 /**
- * Marks the guarded calls of an effect as calls of a step. Their reservations have the number of the step in the
- * metadata `step`, and their events have it in `step`. Other calls belong to the latest step of their run.
+ * Marks the guarded calls and the charged events (`Cycles.event`) of an effect as calls of a step. The number of the
+ * step is in the metadata `step` of their reservations, and in the events of the run. Other calls belong to the latest
+ * step of their run.
  *
  * @category limits
  * @since 0.1.0

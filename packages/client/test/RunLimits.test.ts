@@ -154,6 +154,37 @@ describe("RunLimits", () => {
         )
       }).pipe(Effect.scoped, Effect.provide(rich()))
     )
+
+    it.effect("applies to joined guards and to events, even if a later step is taken meanwhile", () =>
+      Effect.gen(function* () {
+        const run = yield* Run.make({})
+        const reader = yield* Effect.forkChild(Stream.runCollect(Stream.take(run.events, 9)), {
+          startImmediately: true
+        })
+        yield* Effect.gen(function* () {
+          const [first] = [yield* step, yield* step]
+          const inner = Effect.andThen(spend(1), Cycles.event({ action, actual: tokens(2) }))
+          yield* Cycles.withCycles(inner, { action, estimate: tokens(10) }).pipe(RunLimits.withinStep(first))
+          // Belongs to the step in which it began.
+          yield* Cycles.withCycles(Cycles.withCycles(step, { action, estimate: tokens(1) }), {
+            action,
+            estimate: tokens(10)
+          })
+        }).pipe(Run.within(run))
+        const events = yield* Fiber.join(reader)
+        expect(events.map((event) => ("step" in event ? [event._tag, event.step] : event._tag))).toEqual([
+          ["Opened", 1],
+          ["Opened", 1],
+          ["Charged", 1],
+          ["Charged", 1],
+          ["Charged", 1],
+          ["Opened", 2],
+          ["Opened", 2],
+          ["Charged", 2],
+          ["Charged", 2]
+        ])
+      }).pipe(Effect.scoped, Effect.provide(rich()))
+    )
   })
 
   describe("takeToolCall", () => {

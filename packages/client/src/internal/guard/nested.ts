@@ -131,12 +131,12 @@ export const join = (
   { guard, isPoolInside }: Place,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<Handle, AlreadySettled> | undefined => {
-  const { action, estimate, isCallerSupplied, key, run } = prepared
+  const { action, estimate, isCallerSupplied, key, run, step } = prepared
   if (guard === undefined || isPoolInside || !hasRoom(prepared, guard)) return undefined
   if (isOutsideRunOf(guard, prepared)) return undefined
   const repeated = repetition(prepared, guard)
   if (repeated !== undefined) return Effect.fail(repeated)
-  const ticket = run?.join({ action, amount: estimate }, { run: guard.prepared.run, ticket: guard.ticket })
+  const ticket = run?.join({ action, amount: estimate, step }, { run: guard.prepared.run, ticket: guard.ticket })
   if (run !== undefined && ticket === undefined) return undefined
   if (isCallerSupplied) engine.keys.acquire(key)
   return Effect.succeed(draw(prepared, guard, fiber, ticket))

@@ -29,7 +29,7 @@ import { CurrentObserver } from "../reservation/lifecycle.ts"
 import * as Limits from "../reservation/limits.ts"
 import { subjectOf } from "../reservation/options.ts"
 import * as Policies from "../reservation/policies.ts"
-import { CurrentRun, TypeId } from "../run/current.ts"
+import { CurrentRun, CurrentStep, TypeId } from "../run/current.ts"
 import { chargeEvent } from "../run/uncovered.ts"
 import { exitWithin } from "../runtime/bounded.ts"
 import * as Retry from "../runtime/retry.ts"
@@ -122,9 +122,8 @@ export const event = (engine: Engine, options: Request & { readonly actual: Amou
     const run = (yield* CurrentRun)?.[TypeId]
     const sent = yield* eventOf(engine, yield* completed(engine, options))
     if (run === undefined) return yield* sent
-    return yield* Effect.onExit(sent, (exit) =>
-      Exit.isFailure(exit) ? Effect.void : chargeEvent(run, { action: options.action, amount: options.actual })
-    )
+    const call = { action: options.action, amount: options.actual, step: (yield* CurrentStep) ?? run.steps }
+    return yield* Effect.onExit(sent, (exit) => (Exit.isFailure(exit) ? Effect.void : chargeEvent(run, call)))
   })
 
 /** The effect that sends an event. Fails if the event is invalid, except in shadow mode. */
