@@ -15,15 +15,14 @@ import { Cycles, CyclesConfig, Reservation, Run } from "effect-cycles"
 import type { Settlement } from "effect-cycles"
 import { action, books, live, operations, tokens } from "./support/live.ts"
 import { outcomeOf } from "./support/outcomes.ts"
-
-const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+import { below, chunks, endNameOf, endOf, Ends, turns } from "./support/runTrees.ts"
 
 const Call = Schema.Struct({
   kind: Schema.Literals(["effect", "stream", "reserve", "nested"]),
   estimate: Schema.Literals([0, 10, 50, 100]),
   /** The spend, in percent of the estimate. */
   percent: Schema.Literals([0, 30, 100, 150]),
-  ends: Schema.Literals(["well", "by failing", "by dying", "never"]),
+  ends: Ends,
   isLate: Schema.Boolean,
   hasKey: Schema.Boolean,
   startsAfter: below(30),
@@ -56,14 +55,6 @@ const Story = Schema.Struct({
   onReserve: Schema.Array(Schema.Literals(["none", "denied", "garbage", "unauthorized", "throttled", ...outages])),
   onEvent: Schema.Array(Schema.Literals(outages))
 })
-
-const turns = (count: number) => Effect.forEach(Array.from({ length: count }), () => Effect.yieldNow, { discard: true })
-
-/** The end of the body without a guard. */
-const endOf = ({ ends }: typeof Call.Type): Effect.Effect<void, string> =>
-  ({ well: Effect.void, "by failing": Effect.fail("failed"), "by dying": Effect.die("died"), never: Effect.never })[
-    ends
-  ]
 
 /** The guarded program of a call. `charge` is called with the spend of its settlement, and with late spend. */
 const programOf = (
@@ -102,7 +93,7 @@ const programOf = (
     yield* turns(call.turns)
     yield* reservation.record({ actual })
     if (call.isLate) yield* late(reservation)
-    yield* endOf(call)
+    yield* endOf(call.ends)
   })
   switch (call.kind) {
     case "effect":
@@ -120,12 +111,11 @@ const programOf = (
           const reservation = yield* Cycles.reserve(options)
           yield* turns(call.turns)
           yield* reservation.record({ actual })
-          yield* endOf(call)
+          yield* endOf(call.ends)
         })
       )
     case "stream":
-      return Stream.rechunk(Stream.fromIterable(Array.from({ length: call.turns + 1 }, (_, i) => i)), 1).pipe(
-        Stream.concat(Stream.fromEffectDrain(endOf(call))),
+      return chunks(call.turns, call.ends).pipe(
         Cycles.withCyclesStream({ ...options, usage: () => tokens(Number(actual.amount)) }),
         Stream.runDrain
       )
@@ -165,7 +155,7 @@ const heldOf = (summary: Run.Summary) =>
 
 /** The outcomes of a call without a guard: its own end, or an interruption. */
 const expectedOf = (call: typeof Call.Type) => [
-  { well: "success", "by failing": "failure", "by dying": "defect", never: "interrupt" }[call.ends],
+  endNameOf(call.ends),
   ...(call.interruptedAfter === 10_000 && call.ends !== "never" ? [] : ["interrupt"])
 ]
 

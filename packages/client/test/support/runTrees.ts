@@ -15,7 +15,8 @@ import { Cycles, Reservation, Run } from "effect-cycles"
 import type { Amount, Settlement } from "effect-cycles"
 import { action, tokens } from "./live.ts"
 
-const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+/** An integer from 0 to the maximum. */
+export const below = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
 /** A run, in the order of creation. The first one is the root. */
 const Node = Schema.Struct({
@@ -27,6 +28,11 @@ const Node = Schema.Struct({
   endsAfter: Schema.Literals([5, 40, 10_000])
 })
 
+/** How a body ends. */
+export const Ends = Schema.Literals(["well", "by failing", "by dying", "never"])
+
+type Ends = typeof Ends.Type
+
 /** A guarded call in one of the runs. */
 export const Call = Schema.Struct({
   run: below(7),
@@ -34,7 +40,7 @@ export const Call = Schema.Struct({
   estimate: Schema.Literals([0, 10, 50, 100]),
   /** The spend, in percent of the estimate. */
   percent: Schema.Literals([0, 30, 100, 150, 300]),
-  ends: Schema.Literals(["well", "by failing", "by dying", "never"]),
+  ends: Ends,
   startsAfter: below(30),
   turns: below(10),
   interruptedAfter: Schema.Literals([3, 10, 30, 10_000]),
@@ -97,11 +103,21 @@ export const withinEstimates = (calls: ReadonlyArray<typeof Call.Type>): Readonl
     percent: call.percent > 100 ? 100 : call.percent
   }))
 
+/** The end of a body without a guard. */
+export const endOf = (ends: Ends): Effect.Effect<void, string> =>
+  ({ well: Effect.void, "by failing": Effect.fail("failed"), "by dying": Effect.die("died"), never: Effect.never })[
+    ends
+  ]
+
 /** The end of a body without a guard, as `outcomeOf` names it. */
-export const endOf = ({ ends, kind }: typeof Call.Type): string =>
-  kind === "event"
-    ? "success"
-    : { well: "success", "by failing": "failure", "by dying": "defect", never: "interrupt" }[ends]
+export const endNameOf = (ends: Ends): string =>
+  ({ well: "success", "by failing": "failure", "by dying": "defect", never: "interrupt" })[ends]
+
+/** A stream of `turns + 1` elements, one in each chunk, with an end. */
+export const chunks = (turns: number, ends: Ends): Stream.Stream<number, string> =>
+  Stream.rechunk(Stream.fromIterable(Array.from({ length: turns + 1 }, (_, i) => i)), 1).pipe(
+    Stream.concat(Stream.fromEffectDrain(endOf(ends)))
+  )
 
 /** Lets other fibers run for a number of turns. */
 export const turns = (count: number) =>
@@ -119,12 +135,7 @@ export const programOf = (
   more?: Pick<Cycles.LeaseOptions, "onCrash" | "settle">
 ): Effect.Effect<void, unknown, Cycles.Cycles> => {
   const actual = tokens(Math.floor((call.estimate * call.percent) / 100))
-  const end = {
-    well: Effect.void,
-    "by failing": Effect.fail("failed"),
-    "by dying": Effect.die("died"),
-    never: Effect.never
-  }[call.ends]
+  const end = endOf(call.ends)
   const options = {
     action,
     estimate: tokens(call.estimate),
@@ -153,8 +164,7 @@ export const programOf = (
         })
       )
     case "stream":
-      return Stream.rechunk(Stream.fromIterable(Array.from({ length: call.turns + 1 }, (_, i) => i)), 1).pipe(
-        Stream.concat(Stream.fromEffectDrain(end)),
+      return chunks(call.turns, call.ends).pipe(
         Cycles.withCyclesStream({ ...options, usage: () => tokens((Number(actual.amount) / 2) | 0) }),
         Stream.runDrain
       )
