@@ -1,6 +1,7 @@
 /** A summary as a table. */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import { maxInt64 } from "@effect-cycles/protocol/Limits"
+import { plural } from "./limits.ts"
 import type { BudgetSummary, Line, Summary } from "./summary.ts"
 
 /**
@@ -97,8 +98,6 @@ const labelOf = (unit: Amount.Unit): string => (unit === "USD_MICROCENTS" ? "USD
 
 const sumText = (unit: Amount.Unit, sum: bigint): string =>
   sum > maxInt64 ? `${sum} ${printable(unit)}` : printable(String(Amount.make(unit, sum)))
-
-const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 
 const durationText = (ms: number): string => {
   if (ms < 1_000) return `${ms} ms`

@@ -226,7 +226,7 @@ export class Counters {
       for (const run of limited) {
         const most = run.#limits.repeats?.(tool) ?? Number.POSITIVE_INFINITY
         if ((run.#repeats.get(key) ?? 0) < most) continue
-        const allowed = `${many(most, "call")} of ${tool} with the same parameters`
+        const allowed = `${plural(most, "call")} of ${tool} with the same parameters`
         const hint = `the run allows ${allowed}: raise limits.repeats for a tool that polls`
         return run.#deny(action, "RUN_REPEATED_CALL", hint)
       }
@@ -243,17 +243,17 @@ export class Counters {
 
   #stepsHint(): string {
     return this.#limits.steps === this.#maxSteps
-      ? `the run allows ${many(this.#maxSteps, "step")}: raise limits.steps if the job needs more`
-      : `the cap max_steps_remaining of the budget allows ${many(this.#maxSteps, "step")} in this run`
+      ? `the run allows ${plural(this.#maxSteps, "step")}: raise limits.steps if the job needs more`
+      : `the cap max_steps_remaining of the budget allows ${plural(this.#maxSteps, "step")} in this run`
   }
 
   #toolCallsHint(tool: string): string | undefined {
     const { callsPerTool, toolCalls = Number.POSITIVE_INFINITY } = this.#limits
     if (this.#toolCalls >= toolCalls)
-      return `the run allows ${many(toolCalls, "tool call")}: raise limits.toolCalls if the job needs more`
+      return `the run allows ${plural(toolCalls, "tool call")}: raise limits.toolCalls if the job needs more`
     const most = callsPerTool(tool) ?? Number.POSITIVE_INFINITY
     if ((this.#perTool.get(tool) ?? 0) < most) return undefined
-    return `the run allows ${many(most, "call")} of ${tool}: raise limits.callsPerTool if the job needs more`
+    return `the run allows ${plural(most, "call")} of ${tool}: raise limits.callsPerTool if the job needs more`
   }
 
   #deny(action: Action, code: string, hint: string): BudgetExceeded {
@@ -278,7 +278,8 @@ const canonical = (params: unknown): string | undefined => {
   }
 }
 
-const many = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+/** A count with its noun. */
+export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 
 const sorted = (_key: string, value: unknown): unknown => {
   if (typeof value === "bigint") return { bigint: value.toString() }
