@@ -295,11 +295,10 @@ export class Ledger implements Account, Origin, Owner {
     for (const run of this.chain) run.waiting.wake(unit)
   }
 
-  /** Returns the hold of a call, and charges its spend. */
+  /** Returns the hold of a call, and charges its spend. The caller adds the spend to the line of the call. */
   charge(call: Call, amount: bigint, held = 0n): void {
     const { unit } = call.amount
     this.budgets.move(unit, -held, amount)
-    this.lineOf(call).charge(amount)
     const { action, step = this.#counters.steps } = call
     this.#emit(() => ({ _tag: "Charged", run: this.reference, step, action, amount: amountOf(unit, amount) }))
     if (amount > 0n) for (const run of this.chain) run.#announce(unit)
@@ -308,8 +307,11 @@ export class Ledger implements Account, Origin, Owner {
 
   /** Charges an event, which is a call without an estimate. */
   chargeEvent(call: Call): void {
-    this.lineOf(call).calls += 1
-    this.charge(call, call.amount.amount)
+    const { amount } = call.amount
+    const line = this.lineOf(call)
+    line.calls += 1
+    line.charge(amount)
+    this.charge(call, amount)
   }
 
   /** Raises the budget of this run. Returns a denial if it is carved, and the runs around it have no room. */

@@ -106,10 +106,11 @@ export class Entry {
     this.#estimated -= estimate
   }
 
-  /** The settlement of an open call is decided. */
-  settle(call: Open, startedAtMs: number): void {
+  /** The settlement of an open call is decided: adds its spend and its time. */
+  settle(call: Open, startedAtMs: number, actual: bigint): void {
     const elapsedMs = Math.max(0, Math.round(nowMs(this.#clock) - startedAtMs))
     this.#open.delete(call)
+    this.charge(actual)
     this.#latencyMs += elapsedMs
     if (elapsedMs > this.#maxLatencyMs) this.#maxLatencyMs = elapsedMs
   }

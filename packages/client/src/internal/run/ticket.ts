@@ -24,7 +24,7 @@ export interface Account {
   readonly checkOverrun: (call: Call, more: bigint, isEnforced: boolean) => BudgetExceeded | undefined
   /** Holds an amount. A negative amount is returned. */
   readonly hold: (unit: Unit, amount: bigint) => void
-  /** Returns the hold of a call, and charges its spend. */
+  /** Returns the hold of a call, and charges its spend. The caller adds the spend to the line of the call. */
   readonly charge: (call: Call, amount: bigint, held?: bigint) => void
   /** Counts a denial. */
   readonly countDenial: (asked: Asked, denial: BudgetExceeded) => void
@@ -124,7 +124,7 @@ export class Ticket implements Share {
   settle(actual: bigint): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#line.settle(this, this.#startedAtMs)
+    this.#line.settle(this, this.#startedAtMs, actual)
     const rest = this.#held - actual
     if (rest > 0n) this.#return(rest)
     this.#account.charge(this.#call, actual, this.#held)
@@ -133,6 +133,7 @@ export class Ticket implements Share {
 
   /** Charges spend that was recorded after the settlement was decided. */
   chargeLate(amount: bigint): void {
+    this.#line.charge(amount)
     this.#account.charge(this.#call, amount)
   }
 

@@ -46,8 +46,8 @@ export interface Wait {
   readonly gate: Gate
   /** `held`: the budget has room, but other calls hold it. `paused`: the budget is too small, and may be raised. */
   readonly reason: "held" | "paused"
-  /** The error if it stops waiting. */
-  readonly denial: BudgetExceeded
+  /** The amount that the run had left. */
+  readonly left: bigint
 }
 
 /** The run of a waiting call. */
@@ -80,14 +80,16 @@ export const waitFor = (
     const isNext = waiter?.gate === run || isInside || !run.waiting.isBusy(unit)
     if (amount <= left && isNext) continue
     const { whenExhausted, whenHeldMs } = run.settings
-    const denial = denialOf(run.reference, "RUN_BUDGET_EXCEEDED", call, left)
     const isPaused = amount > unspent || waiter?.reason === "paused"
     const canWait = isPaused ? whenExhausted === "pause" : whenHeldMs !== undefined && !isInside
-    if (!canWait) return denial
-    if (isPaused || wait === undefined) wait = { gate: run, reason: isPaused ? "paused" : "held", denial }
+    if (!canWait) return noRoom(run, call, left)
+    if (isPaused || wait === undefined) wait = { gate: run, reason: isPaused ? "paused" : "held", left }
   }
   return wait
 }
+
+const noRoom = (run: Gate, call: Call, left: bigint): BudgetExceeded =>
+  denialOf(run.reference, "RUN_BUDGET_EXCEEDED", call, left)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // waiting
@@ -207,7 +209,7 @@ export class Waiter {
     if (this.#result === undefined && this.reason === "held") {
       const { gate } = this
       this.#leave()
-      this.#deny(this.#wait.denial)
+      this.#deny(noRoom(gate, this.call, this.#wait.left))
       gate.waiting.wake(this.call.amount.unit)
     }
     return Effect.never
@@ -218,7 +220,7 @@ export class Waiter {
     if (result === undefined) {
       const { gate } = this
       this.#leave()
-      this.#result = this.#wait.denial
+      this.#result = noRoom(gate, this.call, this.#wait.left)
       gate.waiting.wake(this.call.amount.unit)
     } else if (!isBudgetExceeded(result)) result.giveBack(undefined)
   }
