@@ -276,8 +276,12 @@ const syncMs = 1_000
 const identityOf = ({ commitBody, reservationId }: JournalRecord): string => `${reservationId}\n${commitBody}`
 
 /** The key of the settlement of a record. */
-export const keyOf = ({ commitBody }: JournalRecord): string =>
-  /"idempotency_key":"([^"]*)"/.exec(commitBody)?.[1] ?? ""
+export const keyOf = ({ commitBody }: JournalRecord): string => keyIn(commitBody)
+
+/** The key of the event that charges a record if its reservation can't be committed. */
+export const eventKeyOf = ({ eventBody = "" }: JournalRecord): string => keyIn(eventBody)
+
+const keyIn = (body: string): string => /"idempotency_key":"([^"]*)"/.exec(body)?.[1] ?? ""
 
 /** The amount of a record. */
 export const amountOf = ({ commitBody }: JournalRecord): number =>

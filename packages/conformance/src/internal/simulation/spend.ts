@@ -1,5 +1,6 @@
 /** Every known spend is charged exactly once or is a dead letter, and nothing else is charged. */
 import type { Account } from "./accounts.ts"
+import { eventKeyOf } from "./disk.ts"
 import type { Group, Stage as Groups } from "./groups.ts"
 import { allowedOf, groupsOf } from "./groups.ts"
 import type { Observation } from "./observation.ts"
@@ -122,8 +123,8 @@ const letters = ({ disks, report, server }: Stage): void => {
   for (const letter of disks.flatMap((disk) => Array.from(disk.letters.values()))) {
     const { reservationId } = letter.record
     const isRefused =
-      server.reservations.get(reservationId)?.refused.size !== 0 ||
-      Array.from(server.refusedEvents).some((key) => key.endsWith(`-${server.callOf(reservationId)}`))
+      (server.reservations.get(reservationId)?.refused.size ?? 0) > 0 ||
+      server.refusedEvents.has(eventKeyOf(letter.record))
     if (!isRefused)
       report(`reservation ${reservationId} has a dead letter, but the server has refused nothing: ${letter.reason}`)
   }
