@@ -37,7 +37,7 @@ export const reservationsTotal = Metric.counter("cycles_reservations_total", {
 })
 
 /**
- * Counts settlements by `outcome`: `Committed`, `Released`, `Recovered`, `Pending` or `Rejected`.
+ * Counts settlements by `outcome`: `Committed`, `Released`, `Recovered`, `Joined`, `Pending` or `Rejected`.
  *
  * @category metrics
  * @since 0.1.0
@@ -148,8 +148,8 @@ export const journalPending = Metric.gauge("cycles_journal_pending", {
 })
 
 /**
- * The number of open reservations of this process. A reservation isn't open any more when it is settled, or when its
- * settlement is left to a later scan of the journal.
+ * The number of open reservations of this process. A reservation is open until it is settled, or until its settlement is
+ * left to a later scan of the journal.
  *
  * @category metrics
  * @since 0.1.0

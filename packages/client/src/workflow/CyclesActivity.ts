@@ -39,7 +39,7 @@ import * as CyclesError from "../CyclesError.ts"
 import type { Heartbeat } from "../Heartbeat.ts"
 import { LeaseLost } from "../Heartbeat.ts"
 import type { GuardOptions, OnRepeat } from "../internal/models/guardOptions.ts"
-import { CurrentRun, TypeId } from "../internal/run/current.ts"
+import { CurrentRun, CurrentStep, TypeId } from "../internal/run/current.ts"
 import type { Ledger } from "../internal/run/ledger.ts"
 import { chargeEvent } from "../internal/run/uncovered.ts"
 import type { Reservation } from "../Reservation.ts"
@@ -227,7 +227,8 @@ export function make<A, E, R, U extends Unit, R2, SuccessR, ErrorR>(
     const end = yield* Effect.result(Effect.provideService(activity, CurrentInvocation, invocation))
     const { spend } = Result.isSuccess(end) ? end.success : end.failure
     if (run !== undefined && !invocation.isCharged) {
-      for (const amount of spend) yield* chargeEvent(run, { action: cycles.action, amount })
+      const step = (yield* CurrentStep) ?? run.steps
+      for (const amount of spend) yield* chargeEvent(run, { action: cycles.action, amount, step })
     }
     return Result.isSuccess(end) ? end.success.value : yield* Effect.fail(end.failure.error)
   })
