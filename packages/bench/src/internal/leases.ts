@@ -47,21 +47,19 @@ const config = {
   subject: { tenant: Plain.tenant }
 }
 
-const layer =
+const client =
   row === "http"
     ? NodeCycles.layer(config, { journal: layerNone })
     : Cycles.layer(config).pipe(Layer.provide([Canned.transport, layerNone]))
+
+/** On an overloaded machine, extensions time out. Logging each of them would be most of the load. */
+const layer = Layer.provideMerge(client, Layer.succeed(References.MinimumLogLevel, "Error"))
 
 const waiting = (started: () => void): Effect.Effect<never, unknown, Cycles.Cycles> => {
   const wait = Effect.andThen(Effect.sync(started), Effect.never)
   return row === "fiber"
     ? wait
-    : // On an overloaded machine, extensions time out. Logging each of them would be most of the load.
-      Effect.provideService(
-        Cycles.withCycles(wait, { action: Plain.action, estimate: Amount.tokens(1000), ttl: 60_000 }),
-        References.MinimumLogLevel,
-        "Error"
-      )
+    : Cycles.withCycles(wait, { action: Plain.action, estimate: Amount.tokens(1000), ttl: 60_000 })
 }
 
 /** The fibers that wait, because nothing else refers to one without a guard. */

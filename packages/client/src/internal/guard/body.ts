@@ -12,23 +12,29 @@ import type { LeaseLost } from "../../Heartbeat.ts"
 import type { Restore } from "../run/waiting.ts"
 
 /**
- * Runs the body of a guard and returns its exit. The caller makes it uninterruptible; `restore` makes the wait
+ * Starts the body of a guard. The fiber isn't a child of the caller's, because `exitOf` always waits for its end; a
+ * parent would need more memory for each call that waits.
+ */
+export const start = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R> =>
+  Effect.forkDetach(body, { startImmediately: true })
+
+/**
+ * Waits for the end of a body and returns its exit. The caller makes it uninterruptible; `restore` makes the wait
  * interruptible.
  */
-export const run = <A, E, R>(
+export const exitOf = <A, E>(
   restore: Restore,
-  body: Effect.Effect<A, E, R>,
+  fiber: Fiber.Fiber<A, E>,
   onLost: Deferred.Deferred<LeaseLost> | undefined
-): Effect.Effect<Exit.Exit<A, E | LeaseLost>, never, R> =>
-  Effect.flatMap(Effect.forkChild(body, { startImmediately: true }), (fiber) => {
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return Effect.succeed(exit)
-    return onLost === undefined ? waitFor(restore, fiber) : waitOrLose(restore, fiber, onLost)
-  })
+): Effect.Effect<Exit.Exit<A, E | LeaseLost>> => {
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) return Effect.succeed(exit)
+  return onLost === undefined ? waitFor(restore, fiber) : waitOrLose(restore, fiber, onLost)
+}
 
 const waitFor = <A, E>(restore: Restore, fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-  Effect.onInterrupt(restore(awaitExit(fiber)), () => stop(fiber)).pipe(
-    Effect.catchCause((cause) => Effect.map(awaitExit(fiber), (exit) => afterInterrupt(exit, cause)))
+  Effect.catchCause(restore(awaitExit(fiber)), (cause) =>
+    Effect.map(stop(fiber), (exit) => afterInterrupt(exit, cause))
   )
 
 const waitOrLose = <A, E>(
@@ -37,14 +43,11 @@ const waitOrLose = <A, E>(
   onLost: Deferred.Deferred<LeaseLost>
 ): Effect.Effect<Exit.Exit<A, E | LeaseLost>> =>
   Effect.flatMap(Effect.exit(restore(Effect.raceFirst(awaitExit(fiber), Deferred.await(onLost)))), (winner) =>
-    Effect.andThen(
-      stop(fiber),
-      Effect.map(awaitExit(fiber), (exit): Exit.Exit<A, E | LeaseLost> => {
-        if (Exit.isFailure(winner)) return afterInterrupt(exit, winner.cause)
-        const isLost = !Exit.isExit(winner.value)
-        return isLost && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.fail(winner.value) : exit
-      })
-    )
+    Effect.map(stop(fiber), (exit): Exit.Exit<A, E | LeaseLost> => {
+      if (Exit.isFailure(winner)) return afterInterrupt(exit, winner.cause)
+      const isLost = !Exit.isExit(winner.value)
+      return isLost && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.fail(winner.value) : exit
+    })
   )
 
 /**
@@ -54,22 +57,20 @@ const waitOrLose = <A, E>(
 const afterInterrupt = <A, E>(exit: Exit.Exit<A, E>, cause: Cause.Cause<never>): Exit.Exit<A, E> =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.failCause(cause) : exit
 
+/** Unlike `Fiber.await`, it doesn't remove its observer when it is interrupted, because the fiber is then stopped. */
 const awaitExit = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-  Effect.callback((resume) => {
-    const remove = fiber.addObserver((exit) => resume(Effect.succeed(exit)))
-    return Effect.sync(remove)
-  })
+  Effect.callback((resume) => void fiber.addObserver((exit) => resume(Effect.succeed(exit))))
 
 /**
- * Interrupts a fiber as soon as it is interruptible, and waits for its end. A fiber doesn't signal when it becomes
- * interruptible, so this polls every few milliseconds.
+ * Interrupts a fiber as soon as it is interruptible, waits for its end, and returns its exit. A fiber doesn't signal
+ * when it becomes interruptible, so this polls every few milliseconds.
  */
-const stop = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<void> =>
+const stop = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
   Effect.callback((resume) => {
     let timer: ReturnType<typeof setTimeout> | undefined
-    fiber.addObserver(() => {
+    fiber.addObserver((exit) => {
       clearTimeout(timer)
-      resume(Effect.void)
+      resume(Effect.succeed(exit))
     })
     const interrupt = (): void => {
       if (fiber.pollUnsafe() !== undefined) return

@@ -24,7 +24,7 @@ import { defectOf, tooDeep, viewOf } from "../reservation/view.ts"
 import type { Restore } from "../run/waiting.ts"
 import * as Log from "../runtime/log.ts"
 import * as Plan from "../settlement/plan.ts"
-import { hooksOf, settle } from "../settlement/settle.ts"
+import { settle } from "../settlement/settle.ts"
 import { acquire } from "./acquire.ts"
 import * as Body from "./body.ts"
 import { announce } from "./onSettled.ts"
@@ -54,10 +54,9 @@ export const guard = <A, E, R, Args extends ReadonlyArray<unknown>, R2>(
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(prepareCall(engine, options, args), (prepared) =>
       Effect.flatMap(acquire(engine, restore, prepared), (handle) => {
-        const body = Effect.provideService(self, Reservation, viewOf(handle, hooksOf(engine)))
-        return Effect.flatMap(Body.run(restore, body, handle.onLost), (exit) =>
-          conclude(engine, restore, handle, options, exit)
-        )
+        const concluding = concludingOf(engine, restore, handle, options)
+        const body = Effect.provideService(Body.start(self), Reservation, viewOf(handle, engine.hooks))
+        return Effect.flatMap(body, (fiber) => Effect.flatMap(Body.exitOf(restore, fiber, handle.onLost), concluding))
       })
     )
   )
@@ -92,6 +91,17 @@ const isFunction = <A, Args extends ReadonlyArray<unknown>>(
 // ---------------------------------------------------------------------------------------------------------------------
 // after the body
 // ---------------------------------------------------------------------------------------------------------------------
+
+/** What follows the body. A waiting call keeps only these values, and not the body or the arguments. */
+const concludingOf =
+  <A, Args extends ReadonlyArray<unknown>, R>(
+    engine: Engine,
+    restore: Restore,
+    handle: Handle,
+    options: Options<A, Args, R>
+  ) =>
+  <E>(exit: Exit.Exit<A, E>): Effect.Effect<A, E | LeaseLost | Unsettled, R> =>
+    conclude(engine, restore, handle, options, exit)
 
 const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
   engine: Engine,

@@ -28,7 +28,7 @@ import type { OnSettled, ReserveOptions } from "../reservation/options.ts"
 import { prepare } from "../reservation/options.ts"
 import { viewOf } from "../reservation/view.ts"
 import * as Plan from "../settlement/plan.ts"
-import { hooksOf, settle } from "../settlement/settle.ts"
+import { settle } from "../settlement/settle.ts"
 import type { Restore } from "../run/waiting.ts"
 import { acquire } from "./acquire.ts"
 import { announce } from "./onSettled.ts"
@@ -122,7 +122,7 @@ export function activeOf<U extends Amount.Unit>(
 ): Active<U, LeaseLost>
 export function activeOf(engine: Engine, scoped: Scoped): unknown {
   const active: Active<Amount.Unit, LeaseLost> = {
-    ...viewOf(scoped.handle, hooksOf(engine)),
+    ...viewOf(scoped.handle, engine.hooks),
     commit: (options) => commit(scoped, options),
     release: (reason) =>
       scoped.settle(Plan.release(typeof reason === "string" ? reason.slice(0, maxReason) : "released_by_caller")),

@@ -36,6 +36,7 @@ import * as Retry from "../runtime/retry.ts"
 import { Reachability } from "../runtime/reachability.ts"
 import * as Runtime from "../runtime/runtime.ts"
 import * as Recovery from "../settlement/recovery.ts"
+import { hooksOf } from "../settlement/settle.ts"
 import * as Sender from "../transport/send.ts"
 import * as Shadow from "./shadow.ts"
 
@@ -80,6 +81,7 @@ export const make = (
       keys: new KeysInUse(),
       makeKey,
       observer,
+      hooks: hooksOf(() => engine),
       reachability: new Reachability()
     }
     const engine: Engine = { ...enforcing, shadow: resolved.mode === "shadow" ? Shadow.make(enforcing) : undefined }

@@ -27,7 +27,6 @@ import type { SpendHooks } from "../reservation/view.ts"
 import { afterRecording, isJournaled, viewOf } from "../reservation/view.ts"
 import * as Log from "../runtime/log.ts"
 import * as Plan from "../settlement/plan.ts"
-import { hooksOf } from "../settlement/settle.ts"
 import * as Scoped from "./scoped.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -62,7 +61,7 @@ export const guard = <A, E, R, V extends Amount.Unit, R2>(
   Stream.unwrap(
     Effect.gen(function* () {
       const meter = new Meter(options)
-      const hooks = hooksOf(engine)
+      const { hooks } = engine
       // Finalizers run in reverse order: this one runs after the settlement.
       yield* Effect.addFinalizer((exit) => meter.raise(exit))
       const { handle } = yield* Scoped.reserve(engine, options, (handle, exit) => meter.plan(handle, exit))

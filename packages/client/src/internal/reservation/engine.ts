@@ -14,6 +14,7 @@ import type { Runtime } from "../runtime/runtime.ts"
 import type { KeysInUse } from "./keys.ts"
 import type { Observer } from "./lifecycle.ts"
 import type { Resolved } from "./policies.ts"
+import type { SpendHooks } from "./view.ts"
 
 /** The guards of a client in shadow mode. They deny nothing and charge nothing. */
 export interface Shadow {
@@ -35,6 +36,8 @@ export interface Engine extends Runtime {
   /** Returns a new idempotency key. */
   readonly makeKey: () => string
   readonly observer: Observer | undefined
+  /** The effects of recording spend. */
+  readonly hooks: SpendHooks
   /** Whether the server could be reached recently. */
   readonly reachability: Reachability
   /** Only in shadow mode. */

@@ -224,8 +224,8 @@ const chargeSpend = (engine: Engine, spend: Spend): Effect.Effect<void> =>
     yield* engine.announce({ settlement, subject: spend.subject, action: spend.action })
   })
 
-/** The effects of recording spend. */
-export const hooksOf = (engine: Engine): SpendHooks => ({
-  onRecorded: (handle) => afterDrawing(engine, handle),
-  onLate: (handle, late) => chargeLate(engine, handle, late)
+/** The effects of recording spend. `engine` isn't called before they run. */
+export const hooksOf = (engine: () => Engine): SpendHooks => ({
+  onRecorded: (handle) => afterDrawing(engine(), handle),
+  onLate: (handle, late) => chargeLate(engine(), handle, late)
 })
