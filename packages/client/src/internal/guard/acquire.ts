@@ -16,7 +16,7 @@ import { BudgetExceeded, isBudgetExceeded } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import { classify, combine, isAmbiguous, mayHaveHappened } from "../protocol/classify.ts"
 import type { Engine } from "../reservation/engine.ts"
-import { Handle } from "../reservation/handle.ts"
+import { grantOf, Handle } from "../reservation/handle.ts"
 import { unreserved } from "../reservation/source.ts"
 import type { Prepared } from "../reservation/options.ts"
 import type { Restore } from "../run/waiting.ts"
@@ -215,16 +215,18 @@ const accept = (
       return Effect.fail(denied(prepared, response))
     }
     const startedAtMs = nowMs(fiber.getRef(Clock.Clock))
-    if (prepared.isDryRun) return Effect.succeed(new Handle(prepared, response, unreserved("dry run"), startedAtMs))
+    if (prepared.isDryRun)
+      return Effect.succeed(new Handle(prepared, grantOf(response), unreserved("dry run"), startedAtMs))
     const id = response.reservationId
     if (id === undefined) return Effect.fail(withoutId(response))
-    const handle = new Handle(prepared, response, { _tag: "Reservation", id }, startedAtMs)
+    const handle = new Handle(prepared, grantOf(response), { _tag: "Reservation", id }, startedAtMs)
     if (prepared.isRunHold) handle.client = engine
     prepared.life.fire("allowed")
     Metrics.active(1, fiber.context)
     const { extendByMs, onCrash, ttlMs } = prepared.policies
     handle.beat = engine.heartbeat.start(
-      { reservationId: id, onLost: (reason) => handle.markLost(reason) !== undefined },
+      id,
+      handle,
       { ttlMs, extendByMs, maxBudgetMs: engine.config.timeoutMs },
       {
         nowMs: startedAtMs,

@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import type { LeaseLost } from "../../Heartbeat.ts"
 import type { Restore } from "../run/waiting.ts"
 
@@ -33,16 +33,24 @@ export const exitOf = <A, E>(
 }
 
 const waitFor = <A, E>(restore: Restore, fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-  Effect.catchCause(restore(awaitExit(fiber)), (cause) =>
-    Effect.map(stop(fiber), (exit) => afterInterrupt(exit, cause))
-  )
+  Effect.matchCauseEffect(restore(join(fiber)), {
+    onSuccess: succeeded,
+    // The cause of the body, or of the caller's interruption.
+    onFailure: (cause) => Effect.map(stop(fiber), (exit) => afterInterrupt(exit, cause))
+  })
+
+const succeeded = <A>(value: A): Effect.Effect<Exit.Exit<A>> => Effect.succeed(Exit.succeed(value))
+
+/** Unlike `Fiber.join`, it doesn't remove its observer when it is interrupted, because the fiber is then stopped. */
+const join = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> =>
+  Effect.callback((resume) => void fiber.addObserver(resume))
 
 const waitOrLose = <A, E>(
   restore: Restore,
   fiber: Fiber.Fiber<A, E>,
   onLost: Deferred.Deferred<LeaseLost>
 ): Effect.Effect<Exit.Exit<A, E | LeaseLost>> =>
-  Effect.flatMap(Effect.exit(restore(Effect.raceFirst(awaitExit(fiber), Deferred.await(onLost)))), (winner) =>
+  Effect.flatMap(Effect.exit(restore(Effect.raceFirst(Fiber.await(fiber), Deferred.await(onLost)))), (winner) =>
     Effect.map(stop(fiber), (exit): Exit.Exit<A, E | LeaseLost> => {
       if (Exit.isFailure(winner)) return afterInterrupt(exit, winner.cause)
       const isLost = !Exit.isExit(winner.value)
@@ -54,12 +62,8 @@ const waitOrLose = <A, E>(
  * Returns the result of the body, if there is one, even if the caller was interrupted. Otherwise the cause is the
  * caller's interruption.
  */
-const afterInterrupt = <A, E>(exit: Exit.Exit<A, E>, cause: Cause.Cause<never>): Exit.Exit<A, E> =>
+const afterInterrupt = <A, E>(exit: Exit.Exit<A, E>, cause: Cause.Cause<E>): Exit.Exit<A, E> =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? Exit.failCause(cause) : exit
-
-/** Unlike `Fiber.await`, it doesn't remove its observer when it is interrupted, because the fiber is then stopped. */
-const awaitExit = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-  Effect.callback((resume) => void fiber.addObserver((exit) => resume(Effect.succeed(exit))))
 
 /**
  * Interrupts a fiber as soon as it is interruptible, waits for its end, and returns its exit. A fiber doesn't signal

@@ -124,7 +124,7 @@ const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
       announce(engine, restore, handle, options.onSettled, settlement),
       (): Effect.Effect<A, LeaseLost | Unsettled> => {
         if (defect !== undefined) return Effect.die(defect.thrown)
-        if (lost !== undefined && handle.prepared.policies.heartbeat !== "warn") return Effect.fail(lost)
+        if (lost !== undefined && handle.call.policies.heartbeat !== "warn") return Effect.fail(lost)
         return options.onUnsettled === "fail" && !isSettled(settlement)
           ? Effect.fail(new Unsettled({ settlement }))
           : Effect.succeed(exit.value)

@@ -61,7 +61,7 @@ export const placeOf = (
   const guard = prepared.policies.nested === "join" ? joinable(outer, prepared) : undefined
   const hold = held?.lender instanceof Handle ? held.lender : undefined
   // A guard around the run is farther away than the reservation of the run.
-  const isNearer = held === undefined || guard?.prepared.run?.chain.includes(held.run) === true
+  const isNearer = held === undefined || guard?.call.run?.chain.includes(held.run) === true
   const place = poolFor(innermost, engine, prepared)
   return {
     outer,
@@ -90,7 +90,7 @@ const isAround = (guard: Handle, { around }: PoolPlace): boolean => {
 /** The nearest open guard with the unit of the call. */
 const joinable = (outer: Handle | undefined, { estimate }: Prepared): Handle | undefined => {
   let guard = outer
-  while (guard !== undefined && guard.prepared.estimate.unit !== estimate.unit) guard = guard.outer
+  while (guard !== undefined && guard.call.estimate.unit !== estimate.unit) guard = guard.outer
   return guard === undefined || isDryRun(guard) ? undefined : guard
 }
 
@@ -115,7 +115,7 @@ export const rejection = ({ policies }: Prepared, outer: Handle | undefined): In
         fields: [{ field: "nested", expected: "no guard around this one", actual: insideOf(outer) }]
       })
 
-const insideOf = (outer: Handle): string => `inside ${nameOf(outer.prepared)}`
+const insideOf = (outer: Handle): string => `inside ${nameOf(outer.call)}`
 
 // ---------------------------------------------------------------------------------------------------------------------
 // draw
@@ -136,7 +136,7 @@ export const join = (
   if (isOutsideRunOf(guard, prepared)) return undefined
   const repeated = repetition(prepared, guard)
   if (repeated !== undefined) return Effect.fail(repeated)
-  const ticket = run?.join({ action, amount: estimate, step }, { run: guard.prepared.run, ticket: guard.ticket })
+  const ticket = run?.join({ action, amount: estimate, step }, { run: guard.call.run, ticket: guard.ticket })
   if (run !== undefined && ticket === undefined) return undefined
   if (isCallerSupplied) engine.keys.acquire(key)
   return Effect.succeed(draw(prepared, guard, fiber, ticket))
@@ -154,7 +154,7 @@ export const drawOnRun = (
 }
 
 /** Whether the guard is in a run, and the call isn't in that run. */
-export const isOutsideRunOf = ({ prepared: { run: around } }: Handle, { run }: Prepared): boolean =>
+export const isOutsideRunOf = ({ call: { run: around } }: Handle, { run }: Prepared): boolean =>
   around !== undefined && run?.chain.includes(around) !== true
 
 const hasRoom = ({ estimate }: Prepared, lender: Handle): boolean =>
@@ -175,7 +175,7 @@ export const draw = (
 ): Handle => {
   const { estimate, isCallerSupplied, key } = prepared
   const source = lender.drawFor(estimate.amount, nameOf(prepared))
-  const handle = new Handle(prepared, lender.response, source, nowMs(fiber.getRef(Clock.Clock)))
+  const handle = new Handle(prepared, lender.grant, source, nowMs(fiber.getRef(Clock.Clock)))
   if (isCallerSupplied) lender.shared.addKey(key, handle)
   if (source._tag === "Joined") source.draw.onLost = (reason) => void handle.markLost(reason)
   handle.ticket = ticket

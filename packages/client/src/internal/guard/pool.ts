@@ -75,15 +75,15 @@ export class State implements Lender {
     return [...this.#retired, ...this.#lending]
   }
 
-  serves(engine: Engine, { estimate, isCallerSupplied, text }: Prepared): boolean {
+  serves(engine: Engine, { estimate, isCallerSupplied, subjectText }: Prepared): boolean {
     const first = this.#first
     return (
       first !== undefined &&
       !this.#isClosed &&
       !isCallerSupplied &&
       first.client === engine &&
-      first.prepared.estimate.unit === estimate.unit &&
-      first.prepared.text.subject === text.subject
+      first.call.estimate.unit === estimate.unit &&
+      first.call.subjectText === subjectText
     )
   }
 

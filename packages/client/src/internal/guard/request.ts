@@ -17,7 +17,7 @@ export const send = (engine: Engine, prepared: Prepared, priority: Priority): Ef
   Effect.filterOrFail(
     engine.sender.send(
       Operations.reserve(
-        prepared.text.body,
+        prepared.body,
         { action: prepared.action, requested: prepared.estimate, scopes: prepared.scopes },
         priority,
         prepared.progress

@@ -175,7 +175,7 @@ const commit = (
       const { lost } = handle
       const plan = Plan.forSuccess(handle)
       const settlement = yield* scoped.settle({ ...plan, extras: Extras.merge(plan.extras, extras.success) })
-      if (lost !== undefined && handle.prepared.policies.heartbeat !== "warn") return yield* lost
+      if (lost !== undefined && handle.call.policies.heartbeat !== "warn") return yield* lost
       return settlement
     })
   )

@@ -133,9 +133,11 @@ const makeHandle = (
   const handle = new Handle(
     prepared,
     {
+      id: undefined,
       decision: "ALLOW",
-      affectedScopes: response?.affectedScopes ?? prepared.scopes,
-      ...(response?.balances === undefined ? {} : { balances: response.balances })
+      caps: undefined,
+      scopes: response?.affectedScopes ?? prepared.scopes,
+      balances: response?.balances ?? []
     },
     source,
     nowMs(clock)
@@ -152,7 +154,7 @@ const makeHandle = (
 const ask = (engine: Omit<Engine, "shadow">, ledger: ShadowLedger, prepared: Prepared): Effect.Effect<Verdict> =>
   Effect.withFiber((fiber): Effect.Effect<Verdict> => {
     const { config, reachability, sender } = engine
-    const { action, estimate, invalid, scopes, text } = prepared
+    const { action, estimate, invalid, scopes, body } = prepared
     if (invalid !== undefined) return Effect.succeed({ _tag: "Unchecked", problem: invalid })
     const clock = fiber.getRef(Clock.Clock)
     const startedAtMs = nowMs(clock)
@@ -160,7 +162,7 @@ const ask = (engine: Omit<Engine, "shadow">, ledger: ShadowLedger, prepared: Pre
       return Effect.succeed({ _tag: "Unchecked", problem: undefined })
     }
     const asked = Effect.matchCauseEffect(
-      sender.send(Operations.reserve(text.body, { action, requested: estimate, scopes }, "caller")),
+      sender.send(Operations.reserve(body, { action, requested: estimate, scopes }, "caller")),
       {
         onSuccess: (response) =>
           Effect.sync((): Verdict => {
@@ -222,11 +224,7 @@ const join = (prepared: Prepared, guard: Handle | undefined): ShadowShare | unde
   const lender = guard?.ticket
   if (guard === undefined || !(lender instanceof ShadowShare) || !lender.hasRoom(estimate.amount)) return undefined
   if (Nested.isOutsideRunOf(guard, prepared)) return undefined
-  const ticket = run?.join(
-    { action, amount: estimate, step },
-    { run: guard.prepared.run, ticket: lender.ticket },
-    false
-  )
+  const ticket = run?.join({ action, amount: estimate, step }, { run: guard.call.run, ticket: lender.ticket }, false)
   return run !== undefined && ticket === undefined
     ? undefined
     : new ShadowShare(estimate.amount, ticket, undefined, lender)

@@ -203,7 +203,7 @@ const withinRun = <A, E, R>(
 
 /** Whether the stream itself succeeded, and fails only because its lease was lost. */
 const isLostAtEnd = (handle: Handle, cause: Cause.Cause<unknown>): boolean =>
-  handle.prepared.policies.heartbeat === "failOnFinalize" &&
+  handle.call.policies.heartbeat === "failOnFinalize" &&
   handle.lost !== undefined &&
   Cause.squash(cause) === handle.lost
 
@@ -213,7 +213,7 @@ const keepingLease = <A, E, R>(handle: Handle, stream: Stream.Stream<A, E, R>): 
   if (onLost !== undefined) {
     return Stream.interruptWhen(stream, Effect.flatMap(Deferred.await(onLost), Effect.fail))
   }
-  return handle.prepared.policies.heartbeat === "failOnFinalize"
+  return handle.call.policies.heartbeat === "failOnFinalize"
     ? Stream.onEnd(
         stream,
         Effect.suspend(() => (handle.lost === undefined ? Effect.void : Effect.fail(handle.lost)))

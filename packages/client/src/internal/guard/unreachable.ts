@@ -6,7 +6,6 @@
  * spend is therefore charged once.
  */
 import { ReservationId } from "@effect-cycles/protocol/Identifiers"
-import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -16,7 +15,7 @@ import type { CyclesError } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import * as Classify from "../protocol/classify.ts"
 import type { Engine } from "../reservation/engine.ts"
-import type { Source } from "../reservation/handle.ts"
+import type { Grant, Source } from "../reservation/handle.ts"
 import { Handle } from "../reservation/handle.ts"
 import { unreserved } from "../reservation/source.ts"
 import type { Prepared } from "../reservation/options.ts"
@@ -75,8 +74,8 @@ export const allow = (engine: Engine, prepared: Prepared, { error }: Unreachable
     const source: Source = isDryRun
       ? unreserved("dry run")
       : { _tag: "Unreachable", id, stem: isCallerSupplied ? id : prepared.stem }
-    const response: ReservationCreateResponse = { decision: "ALLOW", affectedScopes: scopes }
-    const handle = new Handle(prepared, response, source, nowMs(fiber.getRef(Clock.Clock)))
+    const grant: Grant = { id: undefined, decision: "ALLOW", caps: undefined, scopes, balances: [] }
+    const handle = new Handle(prepared, grant, source, nowMs(fiber.getRef(Clock.Clock)))
     // The reserve may have arrived. Its reservation doesn't belong to this call, and is released.
     if (isCallerSupplied && !isDryRun) engine.keys.release(key)
     const because = error === undefined ? "it could not be reached recently" : error.message

@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { CyclesError } from "../../CyclesError.ts"
 import { ProtocolError } from "../../CyclesError.ts"
+import type { LeaseLost } from "../../Heartbeat.ts"
 import { nowMs } from "../config/time.ts"
 import { classify, rows } from "../protocol/classify.ts"
 import * as Operations from "../protocol/operations.ts"
@@ -33,14 +34,19 @@ import * as Lease from "./schedule.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The holder of a lease. */
+export interface Holder {
+  /**
+   * Called once when the lease is lost. Returns nothing if a settlement was already decided, so that the loss has no
+   * effect.
+   */
+  readonly markLost: (reason: string) => LeaseLost | undefined
+}
+
 /** The lease of one reservation. */
 export interface Beat extends Entry {
   readonly reservationId: ReservationId
-  /**
-   * Called once when the lease is lost. Returns false if a settlement was already decided, so that the loss has no
-   * effect.
-   */
-  readonly onLost: (reason: string) => boolean
+  readonly holder: Holder
   lease: Lease.Lease
   /**
    * The idempotency key of an extension whose outcome is unknown. Each extension has a new random key. A key derived
@@ -55,7 +61,8 @@ export interface Beat extends Entry {
 export interface Heartbeat {
   /** Starts to extend a lease. `response` is the response to its reserve. */
   readonly start: (
-    reservation: Pick<Beat, "reservationId" | "onLost">,
+    reservationId: ReservationId,
+    holder: Holder,
     options: Lease.Options,
     response: Lease.Response
   ) => Beat
@@ -93,7 +100,7 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
       beat.isStopped = true
       spread.leave()
       Metrics.heartbeat("stopped", context)
-      if (beat.onLost(step.reason)) {
+      if (beat.holder.markLost(step.reason) !== undefined) {
         log(Log.warning(`The lease of reservation ${beat.reservationId} can't be kept: ${step.reason}`))
       }
     }
@@ -123,7 +130,7 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
     }
 
     const extend = (beat: Beat): void => {
-      const body = extendText((beat.key ??= makeKey()), beat.lease.options.extendByMs)
+      const body = extendText((beat.key ??= makeKey()), beat.lease.extendByMs)
       const call = Operations.extend(beat.reservationId, body, Lease.timeLimit(beat.lease))
       runtime.sender.start(call, detached, clock, (exit) => {
         if (beat.isStopped) return
@@ -146,10 +153,11 @@ export const make = (runtime: Runtime, makeKey: () => string): Effect.Effect<Hea
     const timers = yield* TimerQueue.make<Beat>(due)
 
     return {
-      start: (reservation, options, response) => {
+      start: (reservationId, holder, options, response) => {
         const [lease, step] = Lease.begin(options, response)
         const beat: Beat = {
-          ...reservation,
+          reservationId,
+          holder,
           lease,
           key: undefined,
           isStopped: false,

@@ -27,9 +27,8 @@ export interface Options {
   readonly maxBudgetMs: number
 }
 
-/** The state of one lease. */
-export interface Lease {
-  readonly options: Options
+/** The state of one lease, in one object, because a process may keep many of them. */
+export interface Lease extends Options {
   /** The time that one extend attempt may take until its timeout is noticed: `request_timeout_budget`. */
   readonly budgetMs: number
   /** The longest round-trip time so far. */
@@ -42,17 +41,13 @@ export interface Lease {
   readonly hadZeroDelay: boolean
   /** The last failure since the last valid response. */
   readonly failure: Failure | undefined
-  readonly measured: Measured
-}
-
-/** The state of the fallback rule: the granted time, measured in the server's clock. */
-interface Measured {
+  /** The expiry time of the last valid response, by the server's clock. */
   readonly expiresAtMs: number | undefined
-  /** When the first response was received. */
-  readonly sinceMs: number
-  readonly grantedMs: number
+  /** When the first response was received, plus the time that all extensions have granted. For the fallback rule. */
+  readonly grantedUntilMs: number
+  /** The time that the last extension has granted. For the fallback rule. */
   readonly lastGrantMs: number | undefined
-  readonly lastExtendedAtMs: number
+  /** The time between two extensions by the fallback rule. */
   readonly cadenceMs: number
 }
 
@@ -98,21 +93,19 @@ export const timeLimit = (lease: Lease): number =>
 /** Returns the lease after the response to the reserve, and the first step. */
 export const begin = (options: Options, response: Response): readonly [Lease, Step] => {
   const lease: Lease = {
-    options,
+    ttlMs: options.ttlMs,
+    extendByMs: options.extendByMs,
+    maxBudgetMs: options.maxBudgetMs,
     budgetMs: budget(options, response),
     maxRttMs: rttOf(response),
     receivedAtMs: response.nowMs,
     leadFloorMs: leadFloor(response),
     hadZeroDelay: false,
     failure: undefined,
-    measured: {
-      expiresAtMs: response.expiresAtMs,
-      sinceMs: response.nowMs,
-      grantedMs: 0,
-      lastGrantMs: undefined,
-      lastExtendedAtMs: response.nowMs,
-      cadenceMs: fallbackCadence(options)
-    }
+    expiresAtMs: response.expiresAtMs,
+    grantedUntilMs: response.nowMs,
+    lastGrantMs: undefined,
+    cadenceMs: fallbackCadence(options)
   }
   return lease.leadFloorMs === undefined ? [lease, { _tag: "Extend", afterMs: 0 }] : scheduled(lease, false)
 }
@@ -121,31 +114,30 @@ export const begin = (options: Options, response: Response): readonly [Lease, St
 export const extended = (lease: Lease, response: Response): readonly [Lease, Step] => {
   const after: Lease = {
     ...lease,
-    budgetMs: budget(lease.options, response),
+    ...measure(lease, response),
+    budgetMs: budget(lease, response),
     maxRttMs: Math.max(lease.maxRttMs, rttOf(response)),
     receivedAtMs: response.nowMs,
     leadFloorMs: leadFloor(response),
     failure: undefined,
-    measured: measure(lease, response)
+    expiresAtMs: response.expiresAtMs
   }
   return after.leadFloorMs === undefined
     ? [
         { ...after, hadZeroDelay: false },
-        { _tag: "Extend", afterMs: after.measured.cadenceMs }
+        { _tag: "Extend", afterMs: after.cadenceMs }
       ]
     : scheduled(after, lease.hadZeroDelay)
 }
 
 /** Returns whether to extend at the scheduled time. The fallback rule skips an extension if enough time is left. */
 export const due = (lease: Lease, nowMs: number): Step => {
-  const { measured } = lease
-  if (lease.leadFloorMs !== undefined || measured.lastGrantMs === undefined || measured.lastGrantMs <= 0) {
+  const { cadenceMs, grantedUntilMs, lastGrantMs, leadFloorMs } = lease
+  if (leadFloorMs !== undefined || lastGrantMs === undefined || lastGrantMs <= 0) {
     return { _tag: "Extend", afterMs: 0 }
   }
-  const leadMin = measured.grantedMs - (nowMs - measured.sinceMs)
-  return leadMin >= 1.5 * measured.lastGrantMs
-    ? { _tag: "Skip", afterMs: measured.cadenceMs }
-    : { _tag: "Extend", afterMs: 0 }
+  const leadMin = grantedUntilMs - nowMs
+  return leadMin >= 1.5 * lastGrantMs ? { _tag: "Skip", afterMs: cadenceMs } : { _tag: "Extend", afterMs: 0 }
 }
 
 /** Whether the next attempt can be delayed by `waitMs` and still leave time for a retry. */
@@ -224,32 +216,28 @@ const scheduled = (lease: Lease, hadZeroDelay: boolean): readonly [Lease, Step] 
 const fallbackCadence = ({ extendByMs, ttlMs }: Options): number =>
   Math.floor(Math.min(ttlMs / 2, extendByMs / 2, 30_000))
 
-const measure = (lease: Lease, response: Response): Measured => {
-  const before = lease.measured
-  if (before.expiresAtMs === undefined || response.expiresAtMs === undefined) {
-    return { ...before, expiresAtMs: response.expiresAtMs, lastExtendedAtMs: response.nowMs }
-  }
-  const { extendByMs } = lease.options
+/** What the fallback rule learns from a response. */
+const measure = (
+  lease: Lease,
+  response: Response
+): Pick<Lease, "grantedUntilMs" | "lastGrantMs" | "cadenceMs"> | undefined => {
+  if (lease.expiresAtMs === undefined || response.expiresAtMs === undefined) return undefined
+  const { extendByMs } = lease
   // A larger grant comes from another extension, or from an earlier run whose reserve was replayed.
-  const grant = Math.min(response.expiresAtMs - before.expiresAtMs, extendByMs)
-  const elapsed = response.nowMs - before.lastExtendedAtMs
+  const grant = Math.min(response.expiresAtMs - lease.expiresAtMs, extendByMs)
+  const elapsed = response.nowMs - lease.receivedAtMs
   // A small grant that equals the elapsed time shows that the server limits the lead, so a shorter interval gains
   // nothing.
   const isClamped = grant <= 0 || (grant < 0.9 * extendByMs && grant >= 0.75 * elapsed && grant <= 1.25 * elapsed)
   return {
-    expiresAtMs: response.expiresAtMs,
-    sinceMs: before.sinceMs,
-    grantedMs: before.grantedMs + grant,
+    grantedUntilMs: lease.grantedUntilMs + grant,
     lastGrantMs: grant,
-    lastExtendedAtMs: response.nowMs,
-    cadenceMs: isClamped
-      ? fallbackCadence(lease.options)
-      : Math.floor(Math.max(500, Math.min(grant / 2, extendByMs / 2)))
+    cadenceMs: isClamped ? fallbackCadence(lease) : Math.floor(Math.max(500, Math.min(grant / 2, extendByMs / 2)))
   }
 }
 
 const failedUnmeasured = (lease: Lease, problem: Exclude<Problem, { readonly _tag: "Terminal" }>): Step => {
-  const cadenceMs = lease.measured.cadenceMs
+  const { cadenceMs } = lease
   if (problem._tag === "Transient") return { _tag: "Extend", afterMs: cadenceMs }
   return { _tag: "Extend", afterMs: Math.max(cadenceMs, problem.retryAfterMs ?? 0) }
 }

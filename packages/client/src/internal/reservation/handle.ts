@@ -4,6 +4,9 @@
  * has to be charged.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
+import type { Balance } from "@effect-cycles/protocol/Balance"
+import type { Caps } from "@effect-cycles/protocol/Caps"
+import type { Decision } from "@effect-cycles/protocol/Decision"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
 import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
 import * as Deferred from "effect/Deferred"
@@ -15,7 +18,8 @@ import { LeaseLost } from "../../Heartbeat.ts"
 import type { Beat } from "../lease/heartbeat.ts"
 import * as Extras from "../protocol/extras.ts"
 import type { Share } from "../run/ticket.ts"
-import type { Prepared } from "./options.ts"
+import type { GuardedCall, Prepared } from "./options.ts"
+import { callOf } from "./options.ts"
 import { inUnit } from "./inUnit.ts"
 import type { Owner } from "./shared.ts"
 import { Shared } from "./shared.ts"
@@ -29,14 +33,40 @@ import { unreserved } from "./source.ts"
 /** The source of the budget of a guarded call. */
 export type Source = SourceOf<Handle>
 
+/** The parts of the response to a reserve that the body can read. A waiting call doesn't keep the others. */
+export interface Grant {
+  readonly id: ReservationId | undefined
+  readonly decision: Decision
+  readonly caps: Caps | undefined
+  readonly scopes: ReadonlyArray<string>
+  readonly balances: ReadonlyArray<Balance>
+}
+
+/** The grant of a response. */
+export const grantOf = ({
+  affectedScopes,
+  balances,
+  caps,
+  decision,
+  reservationId
+}: ReservationCreateResponse): Grant => ({
+  id: reservationId,
+  decision,
+  caps,
+  scopes: affectedScopes,
+  balances: balances ?? noBalances
+})
+
+const noBalances: ReadonlyArray<Balance> = []
+
 // ---------------------------------------------------------------------------------------------------------------------
 // handle
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The state of a reservation in this process. */
 export class Handle implements Owner {
-  readonly prepared: Prepared
-  readonly response: ReservationCreateResponse
+  readonly call: GuardedCall
+  readonly grant: Grant
   readonly source: Source
   /** When the body was allowed to start, by the monotonic clock, in milliseconds. */
   readonly startedAtMs: number
@@ -70,9 +100,9 @@ export class Handle implements Owner {
   #lateCount = 0
   #hasAnnounced = false
 
-  constructor(prepared: Prepared, response: ReservationCreateResponse, source: Source, startedAtMs: number) {
-    this.prepared = prepared
-    this.response = response
+  constructor(prepared: Prepared, grant: Grant, source: Source, startedAtMs: number) {
+    this.call = callOf(prepared)
+    this.grant = grant
     this.source = source
     this.startedAtMs = startedAtMs
   }
@@ -87,7 +117,7 @@ export class Handle implements Owner {
     switch (this.source._tag) {
       case "Reservation":
       case "Joined":
-        return { id: this.source.id, stem: this.prepared.stem }
+        return { id: this.source.id, stem: this.call.stem }
       case "Unreachable":
         return this.source
       case "Unreserved":
@@ -176,7 +206,7 @@ export class Handle implements Owner {
 
   /** Returns the caller's amount if it has the unit of the estimate. Throws if the value isn't an amount. */
   inUnit(given: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> {
-    return inUnit(this.prepared.estimate.unit, given)
+    return inUnit(this.call.estimate.unit, given)
   }
 
   /** Computes the total. The spend is unknown during the computation, and stays unknown if it throws or fails. */
@@ -210,7 +240,7 @@ export class Handle implements Owner {
     if (source._tag === "Unreserved") return undefined
     if (source._tag === "Joined" && source.draw.add(more)) return undefined
     this.#lateCount += 1
-    return { amount: Amount.make(this.prepared.estimate.unit, more), ordinal: this.#lateCount }
+    return { amount: Amount.make(this.call.estimate.unit, more), ordinal: this.#lateCount }
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -254,7 +284,7 @@ export class Handle implements Owner {
 
   /** The part of the reservation that joined calls use. */
   get shared(): Shared<Handle> {
-    return (this.#shared ??= new Shared<Handle>(this, this.prepared.estimate.amount))
+    return (this.#shared ??= new Shared<Handle>(this, this.call.estimate.amount))
   }
 
   /** Draws an estimate for a call inside. The caller has checked that there is room. */
@@ -290,7 +320,7 @@ export class Handle implements Owner {
 
   /** A joined call has ended: its spend is recorded spend of this one. */
   onDrawn(amount: bigint, isEstimated: boolean): void {
-    const { unit } = this.prepared.estimate
+    const { unit } = this.call.estimate
     const recorded = this.#recorded
     // A call that has spent nothing records nothing here.
     if (amount === 0n && recorded === undefined) return
@@ -311,9 +341,9 @@ export class Handle implements Owner {
    * it.
    */
   addApart(amount: bigint): void {
-    if (amount === 0n || this.prepared.isRunHold) return
+    if (amount === 0n || this.call.isRunHold) return
     this.#apart = (this.#apart ?? 0n) + amount
-    if (!this.isDecided) this.#recorded ??= { amount: Amount.zero(this.prepared.estimate.unit), isEstimated: false }
+    if (!this.isDecided) this.#recorded ??= { amount: Amount.zero(this.call.estimate.unit), isEstimated: false }
     const around = this.source._tag === "Joined" ? this.source.draw.shared.current?.owner : this.within
     around?.addApart(amount)
   }
@@ -340,7 +370,7 @@ export class Handle implements Owner {
 
   /** Completes when the lease is lost. Only with the policy `cancel`. */
   get onLost(): Deferred.Deferred<LeaseLost> | undefined {
-    if (this.prepared.policies.heartbeat !== "cancel" || this.reservationId === undefined) return undefined
+    if (this.call.policies.heartbeat !== "cancel" || this.reservationId === undefined) return undefined
     if (this.#onLost === undefined) {
       this.#onLost = Deferred.makeUnsafe<LeaseLost>()
       if (this.#lost !== undefined) Deferred.doneUnsafe(this.#onLost, Exit.succeed(this.#lost))
@@ -358,7 +388,7 @@ export class Handle implements Owner {
     const { source } = this
     this.#settled = settled
     this.#settledBy = event === "commitDecided" ? "commit" : "release"
-    if (this.id !== undefined) this.prepared.life.fire(event)
+    if (this.id !== undefined) this.call.life.fire(event)
     const own = settled - this.drawn
     this.ticket?.settle(own)
     if (source._tag === "Joined") {

@@ -53,8 +53,8 @@ export interface ReserveOptions<R = never> extends LeaseOptions<R> {
   readonly onUnsettled?: "report" | "fail" | undefined
 }
 
-/** A validated reserve request. */
-export interface Prepared {
+/** A guarded call: the parts of its reserve that are needed until it is settled. */
+export interface GuardedCall {
   readonly key: IdempotencyKey
   /** The stem of the keys of the commit and the release. */
   readonly stem: string
@@ -63,15 +63,28 @@ export interface Prepared {
   readonly action: Action
   readonly subject: Subject.Subject
   readonly estimate: Amount
-  readonly text: Requests.ReserveText
+  /** The text of the subject and of the action, which an event repeats. */
+  readonly subjectText: string
+  readonly actionText: string
+  readonly policies: Policies.Policies
+  /** Whether this is the reservation of a run or a pool. */
+  readonly isRunHold: boolean
+  /** The run of the caller, if any. */
+  readonly run: Ledger | undefined
+  /** The number of the step that the call belongs to; 0 if there is none. */
+  readonly step: number
+  readonly life: Lifecycle
+}
+
+/** A validated reserve request. */
+export interface Prepared extends GuardedCall {
+  /** The body of the request. */
+  readonly body: string
   /** The scopes of the subject, for error responses without scopes. */
   readonly scopes: ReadonlyArray<string>
   readonly isDryRun: boolean
   /** Why the request can't be sent; only in shadow mode, in which an invalid option doesn't stop the call. */
   readonly invalid: InvalidRequest | undefined
-  readonly policies: Policies.Policies
-  /** Whether this is the reservation of a run or a pool. */
-  readonly isRunHold: boolean
   /** Prepares the same reserve under another key; absent if a settled reservation isn't repeated. */
   readonly repeat:
     | {
@@ -79,14 +92,40 @@ export interface Prepared {
         readonly under: (key: string) => Effect.Effect<Prepared, InvalidRequest>
       }
     | undefined
-  /** The run of the caller, if any. */
-  readonly run: Ledger | undefined
-  /** The number of the step that the call belongs to; 0 if there is none. */
-  readonly step: number
-  readonly life: Lifecycle
   /** Whether the request may have been sent. If not, nothing is reserved. */
   readonly progress: Progress
 }
+
+/** The guarded call of a request, without the request itself. */
+export const callOf = ({
+  action,
+  actionText,
+  estimate,
+  isCallerSupplied,
+  isRunHold,
+  key,
+  life,
+  policies,
+  run,
+  stem,
+  step,
+  subject,
+  subjectText
+}: Prepared): GuardedCall => ({
+  action,
+  actionText,
+  estimate,
+  isCallerSupplied,
+  isRunHold,
+  key,
+  life,
+  policies,
+  run,
+  stem,
+  step,
+  subject,
+  subjectText
+})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // prepare
@@ -131,6 +170,7 @@ export const prepare = (
         metadata: runId === undefined ? options.metadata : { run_id: runId, ...inStep, ...options.metadata }
       })
       if (Result.isFailure(text) && !isShadow) return Effect.fail(text.failure)
+      const { action, body, subject: subjectText } = Result.getOrElse(text, () => noText)
       return Effect.map(isShadow ? Effect.succeed(key) : Keys.stemOf(key), (stem): Prepared => ({
         key: checkedKey(key),
         stem,
@@ -138,7 +178,9 @@ export const prepare = (
         action: options.action,
         subject,
         estimate: options.estimate,
-        text: Result.getOrElse(text, () => noText),
+        subjectText,
+        actionText: action,
+        body,
         scopes: Subject.scopes(subject),
         isDryRun: options.dryRun === true || (isShadow && isRunHold),
         invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,

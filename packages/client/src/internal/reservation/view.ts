@@ -23,21 +23,21 @@ export interface SpendHooks {
 
 /** Makes the public reservation. It is a plain object, so that a program can wrap and copy it. */
 export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
-  const { prepared, response } = handle
+  const { call, grant } = handle
   const view: Reservation & { readonly [handleKey]: Handle } = {
     // A copy of the reservation keeps it.
     [handleKey]: handle,
     "~effect-cycles/Reservation": "~effect-cycles/Reservation",
-    id: response.reservationId,
-    idempotencyKey: prepared.key,
-    decision: response.decision,
-    caps: response.caps,
-    action: prepared.action,
-    subject: prepared.subject,
-    estimate: prepared.estimate,
-    scopes: response.affectedScopes,
-    balances: response.balances ?? none,
-    isToolAllowed: (name) => response.caps === undefined || Caps.isToolAllowed(response.caps, name),
+    id: grant.id,
+    idempotencyKey: call.key,
+    decision: grant.decision,
+    caps: grant.caps,
+    action: call.action,
+    subject: call.subject,
+    estimate: call.estimate,
+    scopes: grant.scopes,
+    balances: grant.balances,
+    isToolAllowed: grant.caps === undefined ? allowsAll : allowedBy(grant.caps),
     recorded: Effect.sync(() => recordedBy(handle)),
     record: (options) => record(handle, hooks, options),
     add: (amount) => Effect.suspend(() => recorded(handle, hooks, handle.add(amount)))
@@ -55,17 +55,22 @@ export const handleOf = (reservation: unknown): Handle | undefined => {
   return handle instanceof Handle ? handle : undefined
 }
 
-const recordedBy = ({ lines, prepared, recorded }: Handle): Option.Option<Recorded> => {
+const recordedBy = ({ call, lines, recorded }: Handle): Option.Option<Recorded> => {
   if (recorded !== undefined) {
     return Option.some({ actual: recorded.amount, isEstimated: recorded.isEstimated })
   }
   // Joined calls that have spent nothing are known spend, too.
   return lines === undefined || lines.size === 0
     ? Option.none()
-    : Option.some({ actual: Amount.zero(prepared.estimate.unit), isEstimated: false })
+    : Option.some({ actual: Amount.zero(call.estimate.unit), isEstimated: false })
 }
 
-const none: Reservation["balances"] = []
+const allowsAll: Reservation["isToolAllowed"] = () => true
+
+const allowedBy =
+  (caps: Caps.Caps): Reservation["isToolAllowed"] =>
+  (name) =>
+    Caps.isToolAllowed(caps, name)
 
 /**
  * Records a total. The amount is recorded before the metrics are read. If the metrics are invalid, or throw, the effect
@@ -107,5 +112,4 @@ export const afterRecording = (handle: Handle, hooks: SpendHooks, late: Late | u
 }
 
 /** Whether each recorded total is journaled, so that it survives a crash. False after the settlement was decided. */
-export const isJournaled = ({ root }: Handle): boolean =>
-  root !== undefined && root.prepared.policies.onCrash !== "expire"
+export const isJournaled = ({ root }: Handle): boolean => root !== undefined && root.call.policies.onCrash !== "expire"

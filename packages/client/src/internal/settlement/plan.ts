@@ -36,7 +36,7 @@ export const release = (reason: string): Release => ({ _tag: "Release", reason }
 /** Makes a plan that commits nothing. */
 export const nothing = (handle: Handle): Commit => ({
   _tag: "Commit",
-  actual: Amount.zero(handle.prepared.estimate.unit),
+  actual: Amount.zero(handle.call.estimate.unit),
   isEstimated: false,
   extras: Extras.none
 })
@@ -63,7 +63,7 @@ export const forSuccess = (handle: Handle, actual?: Amount.Amount): Commit => {
 
 /** The plan for a body that failed, died or was interrupted, by the policy `onFailure`. */
 export const forFailure = (handle: Handle, cause: Cause.Cause<unknown>): Plan => {
-  const policy = handle.prepared.policies.onFailure
+  const policy = handle.call.policies.onFailure
   if (policy === "release") return release(reasonOf(cause))
   if (handle.isSpendUnknown) return forUnknown(handle)
   if (handle.recorded !== undefined) return forRecorded(handle, handle.recorded)
@@ -79,7 +79,7 @@ export const forClosedScope = (handle: Handle, exit: Exit.Exit<unknown, unknown>
 
 /** The plan for spend of an unknown amount: the estimate, or the recorded total if it is larger. */
 export const forUnknown = (handle: Handle): Commit => {
-  const { estimate } = handle.prepared
+  const { estimate } = handle.call
   const recorded = handle.recorded?.amount
   return {
     _tag: "Commit",
@@ -93,10 +93,10 @@ export const forUnknown = (handle: Handle): Commit => {
 export const forCrash = (handle: Handle): Commit => {
   const { openSpend, recorded } = handle
   if (handle.isSpendUnknown) return forUnknown(handle)
-  if (recorded === undefined && openSpend === 0n && handle.prepared.policies.onCrash === "estimate") {
+  if (recorded === undefined && openSpend === 0n && handle.call.policies.onCrash === "estimate") {
     return forUnknown(handle)
   }
-  const { unit } = handle.prepared.estimate
+  const { unit } = handle.call.estimate
   return {
     _tag: "Commit",
     actual: Amount.sum(recorded?.amount ?? Amount.zero(unit), Amount.make(unit, openSpend)),
@@ -111,7 +111,7 @@ export const withDrawn = (handle: Handle, plan: Plan): Plan => {
   if (drawn === 0n || (plan._tag === "Commit" && plan.actual.amount >= drawn)) return plan
   return {
     _tag: "Commit",
-    actual: Amount.make(handle.prepared.estimate.unit, drawn),
+    actual: Amount.make(handle.call.estimate.unit, drawn),
     isEstimated: handle.recorded?.isEstimated ?? false,
     extras: handle.extras
   }

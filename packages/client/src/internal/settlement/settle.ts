@@ -34,7 +34,7 @@ import { lateSpendOf, spendOf } from "./spend.ts"
  */
 export const settle = (engine: Engine, handle: Handle, given: Plan.Plan): Effect.Effect<Settlement, AlreadySettled> =>
   Effect.suspend((): Effect.Effect<Settlement, AlreadySettled> => {
-    const { prepared, source } = handle
+    const { call, source } = handle
     const plan = Plan.withDrawn(handle, given)
     const isCommit = plan._tag === "Commit"
     const isDecided = isCommit
@@ -43,7 +43,7 @@ export const settle = (engine: Engine, handle: Handle, given: Plan.Plan): Effect
     if (!isDecided) {
       return Effect.fail(handle.alreadySettled)
     }
-    if (prepared.isCallerSupplied && source._tag !== "Unreachable") engine.keys.release(prepared.key)
+    if (call.isCallerSupplied && source._tag !== "Unreachable") engine.keys.release(call.key)
     switch (source._tag) {
       case "Reservation":
         return isCommit ? byCommit(engine, handle, source, plan) : byRelease(engine, handle, source.id, plan.reason)
@@ -74,7 +74,7 @@ const byCommit = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Co
   })
 
 const byRelease = (engine: Engine, handle: Handle, id: ReservationId, reason: string): Effect.Effect<Settlement> => {
-  const { life, policies, stem } = handle.prepared
+  const { life, policies, stem } = handle.call
   const target: Release.Target = { id, stem, reason, life }
   engine.outbox.releaseDecided(id)
   const settlement = waitByPolicy(engine, handle, {
@@ -86,9 +86,9 @@ const byRelease = (engine: Engine, handle: Handle, id: ReservationId, reason: st
 }
 
 /** Nothing was spent while the server could not be reached. */
-const unspent = (engine: Engine, { prepared }: Handle, id: ReservationId): Effect.Effect<Settlement> =>
+const unspent = (engine: Engine, { call }: Handle, id: ReservationId): Effect.Effect<Settlement> =>
   Effect.as(
-    prepared.policies.onCrash === "expire" ? Effect.void : engine.outbox.forgetOpen(id),
+    call.policies.onCrash === "expire" ? Effect.void : engine.outbox.forgetOpen(id),
     new Unreserved({ reason: "unreachable" })
   )
 
@@ -99,7 +99,7 @@ const unspent = (engine: Engine, { prepared }: Handle, id: ReservationId): Effec
 const byDraw = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Commit): Effect.Effect<Settlement> => {
   const { actual, isEstimated } = plan
   if (!handle.isDrawn && actual.amount > 0n) return byCommit(engine, handle, source, plan)
-  const { action, subject } = handle.prepared
+  const { action, subject } = handle.call
   const settlement = new Joined({ reservationId: source.id, actual, isEstimated }, { disableChecks: true })
   return Effect.as(
     Effect.andThen(afterDrawing(engine, handle), engine.announce({ settlement, subject, action })),
@@ -136,7 +136,7 @@ const waitByPolicy = <A extends Settlement>(
     ticket?.markCertain(isSettled(settlement))
     return settlement
   }
-  const { settle } = handle.prepared.policies
+  const { settle } = handle.call.policies
   // The first attempt would wait for the same server again.
   switch (handle.source._tag === "Unreachable" && settle === "attempt" ? "background" : settle) {
     case "wait":
@@ -164,7 +164,7 @@ const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.
     }
     if (handle.beat !== undefined) engine.heartbeat.stop(handle.beat)
     handle.ticket?.markCertain(isSettled(settlement))
-    const { action, subject } = handle.prepared
+    const { action, subject } = handle.call
     return engine.announce({ settlement, subject, action })
   })
 
@@ -175,9 +175,9 @@ const finish = (engine: Engine, handle: Handle, settlement: Settlement): Effect.
 /** Journals the record to commit if this process crashes now. Only with `onCrash`. */
 export const writeOpen = (engine: Engine, handle: Handle): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
-    const { prepared, source } = handle
+    const { call, source } = handle
     // A run works without a journal: its spend then doesn't survive a crash.
-    if (source._tag === "Unreserved" || (prepared.isRunHold && !engine.outbox.isDurable)) return Effect.void
+    if (source._tag === "Unreserved" || (call.isRunHold && !engine.outbox.isDurable)) return Effect.void
     const { id } = source
     const plan = Plan.forCrash(handle)
     // A commit of 0 returns the budget. An event of 0 would charge nothing.

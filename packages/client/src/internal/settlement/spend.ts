@@ -23,7 +23,7 @@ export const spendOf = (
   plan: Plan.Commit,
   clock: Clock.Clock
 ): Spend => {
-  const { estimate, life, stem, text } = handle.prepared
+  const { estimate, life, stem } = handle.call
   const spend: Requests.Spend = {
     key: derived("commit", source._tag === "Unreachable" ? source.stem : stem),
     actual: plan.actual,
@@ -48,7 +48,10 @@ export const spendOf = (
     })
   }
   const makeEventBody = () =>
-    Requests.eventText(spend, text, { reservationId: source.id, reason: "commit_after_reservation_expired" })
+    Requests.eventText(spend, reserveOf(handle), {
+      reservationId: source.id,
+      reason: "commit_after_reservation_expired"
+    })
   return makeSpend(engine, handle, source.id, spend, clock, {
     mode: "commit",
     eventBody: engine.outbox.isDurable ? makeEventBody() : undefined,
@@ -95,8 +98,11 @@ export const lateSpendOf = (
 }
 
 /** The parts of the reserve that an event repeats. Without a reservation, the event itself needs the overage policy. */
-const reserveOf = ({ prepared: { policies, text }, source }: Handle) =>
-  source._tag === "Unreachable" ? { ...text, overagePolicy: policies.overagePolicy } : text
+const reserveOf = ({ call: { actionText, policies, subjectText }, source }: Handle) => ({
+  subject: subjectText,
+  action: actionText,
+  overagePolicy: source._tag === "Unreachable" ? policies.overagePolicy : undefined
+})
 
 /** Adds the joined calls to the metadata, by action. */
 const withLines = ({ lines }: Handle, extras: Extras.Extras): Extras.Extras => {
@@ -110,7 +116,7 @@ const withLines = ({ lines }: Handle, extras: Extras.Extras): Extras.Extras => {
 
 const makeSpend = (
   engine: Engine,
-  { prepared }: Handle,
+  { call }: Handle,
   reservationId: ReservationId,
   spend: Requests.Spend,
   clock: Clock.Clock,
@@ -132,8 +138,8 @@ const makeSpend = (
   },
   actual: spend.actual,
   isEstimated: spend.isEstimated,
-  subject: prepared.subject,
-  action: prepared.action,
+  subject: call.subject,
+  action: call.action,
   isJournaled: false,
   isActive: true,
   holds: 0
