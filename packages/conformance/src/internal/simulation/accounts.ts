@@ -1,13 +1,16 @@
 /** The charges and dead letters of a world, by the call that they belong to. */
+import type { JournalRecord } from "effect-cycles/SettlementJournal"
 import type { Disk } from "./disk.ts"
 import { amountOf, keyOf } from "./disk.ts"
 import type { Server } from "./server.ts"
-import { ownerIn } from "./server.ts"
+import { ownerIn } from "./observer.ts"
 
 /** The charges and dead letters of one key. */
 export interface Account {
   charged: number
   letters: number
+  /** The sum of the decided amounts that the journals have kept; `undefined` if a write has met a fault. */
+  written: number | undefined
   readonly details: Array<string>
 }
 
@@ -17,7 +20,7 @@ export const accountsOf = (disks: ReadonlyArray<Disk>, server: Server): Map<stri
   const of = (name: string): Account => {
     const known = accounts.get(name)
     if (known !== undefined) return known
-    const made: Account = { charged: 0, letters: 0, details: [] }
+    const made: Account = { charged: 0, letters: 0, written: 0, details: [] }
     accounts.set(name, made)
     return made
   }
@@ -27,16 +30,33 @@ export const accountsOf = (disks: ReadonlyArray<Disk>, server: Server): Map<stri
     account.charged += actual
     account.details.push(`${kind} ${id} ${actual}`)
   }
+  const ofRecord = (record: JournalRecord): Account => {
+    const { commitBody, eventBody = commitBody, reservationId } = record
+    const isJoined = eventBody.includes('"joined_reservation_id"')
+    const isReserved = server.reservations.has(reservationId) && !isJoined
+    return of(isReserved ? server.callOf(reservationId) : ownerOf(keyOf(record), ownerIn(eventBody)))
+  }
   for (const { letters } of disks) {
     for (const { reason, record } of letters.values()) {
-      const { commitBody, eventBody = commitBody, reservationId } = record
-      const key = keyOf(record)
-      const isJoined = eventBody.includes('"joined_reservation_id"')
-      const isReserved = server.reservations.has(reservationId) && !isJoined
-      const account = of(isReserved ? server.callOf(reservationId) : ownerOf(key, ownerIn(eventBody)))
+      const account = ofRecord(record)
       account.letters += amountOf(record)
       account.details.push(`dead letter ${amountOf(record)}: ${reason.slice(0, 60)}`)
     }
+  }
+  // Several records with one key and one amount are the same spend.
+  const written = new Map<string, JournalRecord>()
+  for (const { promised } of disks) {
+    for (const [id, { decided, isDisturbed }] of promised) {
+      for (const record of decided.values()) {
+        if (isDisturbed) ofRecord(record).written = undefined
+        written.set(`${id} ${keyOf(record)} ${amountOf(record)}`, record)
+      }
+      if (isDisturbed && server.reservations.has(id)) of(server.callOf(id)).written = undefined
+    }
+  }
+  for (const record of written.values()) {
+    const account = ofRecord(record)
+    if (account.written !== undefined) account.written += amountOf(record)
   }
   return accounts
 }

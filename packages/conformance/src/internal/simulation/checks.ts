@@ -1,6 +1,7 @@
 /** The invariants of a world after everything has ended. */
 import type { Disk } from "./disk.ts"
 import { leases } from "./leases.ts"
+import { options } from "./options.ts"
 import { runs } from "./runs.ts"
 import { spend } from "./spend.ts"
 import { accountsOf } from "./accounts.ts"
@@ -11,7 +12,8 @@ import type { Plan } from "./plan.ts"
 import { agents } from "./plan.ts"
 import type { Program } from "./program.ts"
 import type { Requests } from "./requests.ts"
-import type { Charge, Server } from "./server.ts"
+import type { Charge } from "./observer.ts"
+import type { Server } from "./server.ts"
 import type { World } from "./world.ts"
 
 /** A world at its end. */
@@ -38,6 +40,7 @@ export const all = (end: End): void => {
   runs(end, accounts, (calls) => totalOf(end, calls))
   for (const problem of granted(end)) end.report(problem)
   for (const problem of leases(end)) end.report(problem)
+  for (const problem of options(end)) end.report(problem)
 }
 
 /** The journals are empty: everything is settled or a dead letter. */

@@ -28,10 +28,8 @@ const readFaults = ["it fails", "it hangs", "it fails midway", "it emits records
 
 /** The records of a reservation that the journal has reported as written. */
 export interface Promised {
-  /** The decided amounts whose records were written, by the text of the commit. */
-  readonly decided: Map<string, number>
-  /** The amount of the open record that was written last, if one is open. */
-  open: number | undefined
+  /** The decided records, by the text of the commit. Adopted open records are decided. */
+  readonly decided: Map<string, JournalRecord>
   /** Whether a write for the reservation has met a fault. */
   isDisturbed: boolean
 }
@@ -79,7 +77,7 @@ export class Disk {
   promiseOf(id: string): Promised {
     const known = this.promised.get(id)
     if (known !== undefined) return known
-    const made: Promised = { decided: new Map(), open: undefined, isDisturbed: false }
+    const made: Promised = { decided: new Map(), isDisturbed: false }
     this.promised.set(id, made)
     return made
   }
@@ -108,9 +106,8 @@ export class Disk {
           this.records.set(identityOf(record), record)
           openOf().delete(record.reservationId)
           const promise = this.promiseOf(record.reservationId)
-          promise.decided.set(record.commitBody, amountOf(record))
+          promise.decided.set(record.commitBody, record)
           this.writtenKeys.add(keyOf(record))
-          promise.open = undefined
         }),
       remove: (record) =>
         this.#meet(process, "remove", record.reservationId, () => {
@@ -138,14 +135,12 @@ export class Disk {
       putOpen: (record) =>
         this.#meet(process, "putOpen", record.reservationId, () => {
           openOf().set(record.reservationId, record)
-          this.promiseOf(record.reservationId).open = amountOf(record)
         }),
       removeOpen: (id) =>
         this.#meet(process, "removeOpen", id, () => {
           const records = openOf()
           const before = records.get(id)
           records.delete(id)
-          this.promiseOf(id).open = undefined
           if (before !== undefined) this.#undoable(() => records.set(id, before))
         }),
       adoptOpen: Effect.suspend(() => this.#meet(process, "adoptOpen", "", () => this.#adopt()))
@@ -158,7 +153,7 @@ export class Disk {
       if (!owner.isDead) continue
       for (const record of records.values()) {
         this.records.set(identityOf(record), record)
-        this.promiseOf(record.reservationId).decided.set(record.commitBody, amountOf(record))
+        this.promiseOf(record.reservationId).decided.set(record.commitBody, record)
         this.writtenKeys.add(keyOf(record))
         count += 1
       }

@@ -174,7 +174,11 @@ const sums = (a: ReadonlySet<number>, b: ReadonlySet<number>): ReadonlySet<numbe
   return made
 }
 
-const isDisturbedBy = ({ disks, plan }: Stage, { beganAtMs, call, program, reservationId }: Observation): boolean => {
+/** Whether a write of a call has met a fault, or may have. */
+export const isDisturbedBy = (
+  { disks, plan }: Stage,
+  { beganAtMs, call, program, reservationId }: Observation
+): boolean => {
   const disk = disks[plan.clients[call.client]?.journal ?? 0]
   if (disk === undefined) return false
   if (disk.unopened.has(program.process)) return true

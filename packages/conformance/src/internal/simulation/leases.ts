@@ -3,7 +3,7 @@ import * as Cause from "effect/Cause"
 import { isBudgetExceeded } from "effect-cycles/CyclesError"
 import type { Observation } from "./observation.ts"
 import type { Plan } from "./plan.ts"
-import type { Requests } from "./requests.ts"
+import type { Attempt, Requests } from "./requests.ts"
 import type { Server } from "./server.ts"
 
 /** The parts of a world that the checks read. */
@@ -19,7 +19,7 @@ export interface Stage {
 /** Returns the violations. */
 export const leases = (stage: Stage): ReadonlyArray<string> => {
   const expired = new Set(stage.server.views().flatMap(({ id, status }) => (status === "EXPIRED" ? [id] : [])))
-  return [...lost(stage, expired), ...abandoned(stage, expired), ...repeated(stage)]
+  return [...lost(stage, expired), ...extended(stage), ...abandoned(stage, expired), ...repeated(stage)]
 }
 
 /** The default of a tenant. */
@@ -30,14 +30,14 @@ const fewSlots = 16
 
 /**
  * A lease doesn't end while its body runs or its commit is retried, unless the client has tried to extend it since it
- * was granted.
+ * was granted, and once more after an attempt that has failed early.
  */
 const lost = (
   { met, observations, plan, requests, server }: Stage,
   expired: ReadonlySet<string>
 ): ReadonlyArray<string> => {
-  // After a failed extension or a slow reserve, the protocol may require the client to give up the lease.
-  const disturbed = new Set([...disturbedCalls(met, "extend"), ...disturbedCalls(met, "reserve")])
+  // After a slow reserve, the protocol may require the client to give up the lease.
+  const disturbed = disturbedCalls(met, "reserve")
   return observations.flatMap(({ beganAtMs, call, endedAtWorldMs, name, program, reservationId }) => {
     const reservation =
       reservationId === undefined || !expired.has(reservationId) ? undefined : server.reservations.get(reservationId)
@@ -50,24 +50,47 @@ const lost = (
     )
       return []
     if ((plan.clients[call.client]?.maxConcurrency ?? 0) < fewSlots || !program.hasEnded) return []
-    const { endsAtMs, grantedAtMs, id } = reservation
+    const { endsAtMs, id } = reservation
     const extensions = requests.extensions.get(id) ?? []
-    if (extensions.some((atMs) => atMs > grantedAtMs) || extensions.length >= mostExtensions) return []
-    const commits = requests.commits.get(`${program.process.name} ${id}`) ?? []
+    const later = extensions.slice(extensions.findLastIndex(({ isAccepted }) => isAccepted) + 1)
+    if (later.length > 1 || later.some((attempt) => !mayBeRepeated(attempt)) || extensions.length >= mostExtensions)
+      return []
+    const commits = (requests.commits.get(id) ?? []).filter(({ process }) => process === program.process)
     const isRetried = commits
       .slice(0, 5)
-      .some((atMs, at) => atMs < endsAtMs && (commits[at + 1] ?? 0) > endsAtMs && !reservation.isBlocked)
+      .some(({ atMs }, at) => atMs < endsAtMs && (commits[at + 1]?.atMs ?? 0) > endsAtMs && !reservation.isBlocked)
+    const sent = later.length === 0 ? "no extension was sent" : "the failed extension wasn't repeated"
     if (endedAtWorldMs > endsAtMs)
-      return [
-        `call ${call.id}: the lease of ${id} ended at ${Math.round(endsAtMs)} ms while the body ran, and no extension was sent`
-      ]
+      return [`call ${call.id}: the lease of ${id} ended at ${Math.round(endsAtMs)} ms while the body ran, and ${sent}`]
     return isRetried
       ? [
-          `call ${call.id}: the lease of ${id} ended at ${Math.round(endsAtMs)} ms while its commit was retried, and no extension was sent`
+          `call ${call.id}: the lease of ${id} ended at ${Math.round(endsAtMs)} ms while its commit was retried, and ${sent}`
         ]
       : []
   })
 }
+
+/** An extension whose outcome is unknown is repeated with its key: another one would extend the lease twice. */
+const extended = ({ requests, server }: Stage): ReadonlyArray<string> =>
+  Array.from(requests.extensions).flatMap(([id, attempts]) => {
+    // Under a caller-supplied key, several calls extend one lease.
+    if (server.callOf(id).startsWith("K")) return []
+    return attempts.flatMap((attempt, at) => {
+      const next = attempts[at + 1]
+      return next === undefined || attempt.isAccepted || attempt.key === next.key
+        ? []
+        : [`the extension ${attempt.key} of ${id} failed, and was repeated with the key ${next.key}`]
+    })
+  })
+
+/** Whether an extension has failed so early that there is time for another one. */
+const mayBeRepeated = ({ atMs, code, endedAtMs = Number.POSITIVE_INFINITY, isAccepted, status }: Attempt): boolean => {
+  const isFinal = isAccepted || status === 429 || (code !== undefined && status !== undefined && status < 500)
+  return !isFinal && endedAtMs - atMs < quickMs
+}
+
+/** An attempt that ends earlier leaves time for another one in any lease, in milliseconds. */
+const quickMs = 500
 
 /** The names of the calls whose requests of an operation have met a fault. */
 const disturbedCalls = (met: ReadonlySet<string>, operation: string): ReadonlySet<string> => {

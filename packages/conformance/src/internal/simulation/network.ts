@@ -7,8 +7,9 @@ import { failureOf, fromStart, notSent } from "@effect-cycles/protocol/CyclesTra
 import type { CyclesTransport } from "@effect-cycles/protocol/CyclesTransport"
 import * as Exit from "effect/Exit"
 import type { Chaos } from "./chaos.ts"
-import type { Message, Server } from "./server.ts"
-import { messageOf } from "./server.ts"
+import type { Message } from "./message.ts"
+import { messageOf } from "./message.ts"
+import type { Server } from "./server.ts"
 import type { Process, World } from "./world.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -61,6 +62,11 @@ export const faults = [
   "code 500 INTERNAL_ERROR after"
 ] as const
 
+/** A message that leaves its client. */
+interface Sent {
+  readonly end: Done
+}
+
 type Done = (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -79,8 +85,8 @@ export class Network {
   readonly #rate: number
   readonly #latencyMs: number
   readonly #sent = new Map<string, number>()
-  /** Called before a message leaves its client. */
-  readonly #onSend: (process: Process, message: Message) => void
+  /** Called before a message leaves its client. Returns the callback for the response that the client gets. */
+  readonly #onSend: (process: Process, message: Message) => Sent
 
   constructor(options: {
     readonly world: World
@@ -88,7 +94,7 @@ export class Network {
     readonly server: Server
     readonly rate: number
     readonly latencyMs: number
-    readonly onSend: (process: Process, message: Message) => void
+    readonly onSend: (process: Process, message: Message) => Sent
   }) {
     this.#world = options.world
     this.#chaos = options.chaos
@@ -109,7 +115,7 @@ export class Network {
   #start(process: Process, client: number, request: TransportRequest, done: Done): () => void {
     const world = this.#world
     const message = messageOf(request, (id) => this.#server.callOf(id))
-    this.#onSend(process, message)
+    const sent = this.#onSend(process, message)
     const count = (this.#sent.get(message.identity) ?? 0) + 1
     this.#sent.set(message.identity, count)
     const identity = `net ${message.identity} #${count}`
@@ -128,6 +134,7 @@ export class Network {
       if (isOver || process.isDead) return
       isOver = true
       world.current = process
+      sent.end(exit)
       world.trace.add(
         world.nowMs,
         process.name,
@@ -150,10 +157,11 @@ export class Network {
       }
       world.at(afterMs, () => {
         if (isCutOff()) return void world.at(latency("cut"), () => end(Exit.fail(broken)))
-        const response = this.#server.handle(request, message)
-        world.at(latency("back"), () => {
-          if (isCutOff()) return end(Exit.fail(broken))
-          then(response)
+        this.#server.handle(request, message, (response) => {
+          world.at(latency("back"), () => {
+            if (response === undefined || isCutOff()) return end(Exit.fail(broken))
+            then(response)
+          })
         })
       })
     }
@@ -189,7 +197,7 @@ export class Network {
       case "the request is doubled":
         if (!isCutOff()) {
           world.at(lateMs(), () => {
-            if (!isCutOff()) this.#server.handle(request, message)
+            if (!isCutOff()) this.#server.handle(request, message, nothing)
           })
         }
         deliver(there, succeed)
@@ -233,7 +241,12 @@ export class Network {
         }
       case "the transport calls back at once":
         if (isCutOff()) end(Exit.fail(broken))
-        else succeed(this.#server.handle(request, message))
+        else {
+          this.#server.handle(request, message, (response) =>
+            response === undefined ? end(Exit.fail(broken)) : succeed(response)
+          )
+          this.#server.commit()
+        }
         return abandon
       case "code 500 INTERNAL_ERROR after":
         deliver(there, () => succeed(coded(500, "INTERNAL_ERROR")))

@@ -1,17 +1,34 @@
-/** Checks of the requests of all clients, at the time that they leave. */
+/** The requests of all clients, with their checks at the time that they leave. */
+import type { TransportFailure, TransportResponse } from "@effect-cycles/protocol/CyclesTransport"
+import * as Exit from "effect/Exit"
 import type { Disk } from "./disk.ts"
-import type { Message, Server } from "./server.ts"
+import type { Message } from "./message.ts"
+import type { Server } from "./server.ts"
 import type { Process, World } from "./world.ts"
+
+/** One request, and the response that its client got. Times are milliseconds of the world. */
+export interface Attempt {
+  readonly process: Process
+  readonly key: string
+  readonly atMs: number
+  /** When the client got the response or the failure; `undefined` if it didn't. */
+  endedAtMs: number | undefined
+  /** The status; `undefined` without a response. */
+  status: number | undefined
+  /** The error code; `undefined` if the response has none. */
+  code: string | undefined
+  /** Whether the response is that of a server that has accepted the request. */
+  isAccepted: boolean
+}
 
 /** The requests so far. */
 export class Requests {
-  /** When commits were sent, by process and reservation. */
-  readonly commits = new Map<string, Array<number>>()
-  /** When extensions and releases were sent, by reservation. */
-  readonly extensions = new Map<string, Array<number>>()
-  readonly releases = new Map<string, Array<number>>()
-  /** When reserves were sent, by key. */
-  readonly reserves = new Map<string, Array<number>>()
+  /** Commits, extensions and releases by reservation. */
+  readonly commits = new Map<string, Array<Attempt>>()
+  readonly extensions = new Map<string, Array<Attempt>>()
+  readonly releases = new Map<string, Array<Attempt>>()
+  /** Reserves by key. */
+  readonly reserves = new Map<string, Array<Attempt>>()
   readonly #bodies = new Map<string, string>()
   readonly #world: World
   readonly #server: Server
@@ -23,14 +40,39 @@ export class Requests {
     this.#report = report
   }
 
+  /** Records a request. `end` is called with the response that the client gets. */
+  begin(process: Process, message: Message): { readonly end: (exit: Response) => void } {
+    const { key, operation, reservationId } = message
+    const attempt: Attempt = {
+      process,
+      key,
+      atMs: this.#world.nowMs,
+      endedAtMs: undefined,
+      status: undefined,
+      code: undefined,
+      isAccepted: false
+    }
+    if (operation === "reserve") append(this.reserves, key, attempt)
+    else if (reservationId !== undefined) {
+      if (operation === "commit") append(this.commits, reservationId, attempt)
+      if (operation === "extend") append(this.extensions, reservationId, attempt)
+      if (operation === "release") append(this.releases, reservationId, attempt)
+    }
+    return {
+      end: (exit) => {
+        attempt.endedAtMs = this.#world.nowMs
+        if (Exit.isFailure(exit)) return
+        const { body, status } = exit.value
+        attempt.status = status
+        attempt.code = /^\{"error":"([^"]*)"/.exec(body)?.[1]
+        attempt.isAccepted = status === 200 && /^\{"(status|decision)":"/.test(body) && body.endsWith("}")
+      }
+    }
+  }
+
   /** Checks a request. `disk` has the journal of its process. */
-  observe(process: Process, message: Message, disk: Disk | undefined): void {
+  check(process: Process, message: Message, disk: Disk | undefined): void {
     const { body, key, operation, reservationId } = message
-    if (operation === "commit" && reservationId !== undefined)
-      append(this.commits, `${process.name} ${reservationId}`, this.#world.nowMs)
-    if (operation === "extend" && reservationId !== undefined) append(this.extensions, reservationId, this.#world.nowMs)
-    if (operation === "release" && reservationId !== undefined) append(this.releases, reservationId, this.#world.nowMs)
-    if (operation === "reserve") append(this.reserves, key, this.#world.nowMs)
     if (operation === "read" || operation === "other") return
     // Two runs under one caller-supplied key have the same reservation and may spend different amounts.
     if (!/^(commit|release)-K/.test(key)) this.#sameBytes(process, message)
@@ -72,8 +114,10 @@ export class Requests {
 const isReduced = (whole: string, reduced: string): boolean =>
   reduced.length < whole.length && whole.includes('"metrics"')
 
-const append = (times: Map<string, Array<number>>, id: string, atMs: number): void => {
-  const known = times.get(id)
-  if (known === undefined) times.set(id, [atMs])
-  else known.push(atMs)
+type Response = Exit.Exit<TransportResponse, TransportFailure>
+
+const append = (attempts: Map<string, Array<Attempt>>, id: string, attempt: Attempt): void => {
+  const known = attempts.get(id)
+  if (known === undefined) attempts.set(id, [attempt])
+  else known.push(attempt)
 }

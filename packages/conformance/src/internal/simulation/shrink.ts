@@ -58,6 +58,11 @@ export const shrink = async (plan: Plan, result: Result): Promise<Shrunk> => {
       { ...best.plan, clients: best.plan.clients.map((client) => ({ ...client, maxConcurrency: 64 })) },
       best.faults
     )
+    const without = { pool: undefined, runs: [] }
+    for (const at of best.plan.clients.keys()) {
+      const clients = best.plan.clients.map((client, index) => (index === at ? { ...client, ...without } : client))
+      await fails({ ...best.plan, clients }, best.faults)
+    }
     await fails({ ...best.plan, rates: { ...best.plan.rates, telemetry: 0 } }, best.faults)
   }
 
@@ -90,6 +95,11 @@ const plain: ReadonlyArray<Partial<Call>> = [
   { broken: undefined },
   { isUninterruptible: false },
   { run: undefined },
+  { isInPool: false },
+  { inside: undefined },
+  { key: undefined },
+  { onUnreachable: "fail" },
+  { onRepeat: "refuse" },
   { settle: "attempt" },
   { onFailure: "partial" },
   { onCrash: "expire" },

@@ -66,6 +66,9 @@ const quietMs = 300_000
 /** The longest that the calls may take to return. */
 const returnMs = 1_500_000
 
+/** The longest lease without extensions, and its grace period. */
+const longestLeaseMs = 610_000
+
 /** The most violations that are reported. */
 const mostViolations = 12
 
@@ -95,7 +98,7 @@ class Stage {
       (_, index) => new Disk(world, chaos, `j${index}`, plan.rates.disk)
     )
     const machine = new Process(world, "server", { rate: 1, wallOffsetMs: 0 })
-    this.server = Servers.make(world, machine, this.report)
+    this.server = Servers.make(world, chaos, machine, this.report)
     this.requests = new Requests(world, this.server, this.report)
     this.#network = new Network({
       world,
@@ -106,7 +109,8 @@ class Stage {
       onSend: (process, message) => {
         const program = this.#programs.find((one) => one.process === process)
         const journal = program === undefined ? undefined : plan.clients[program.client]?.journal
-        this.requests.observe(process, message, journal === undefined ? undefined : this.disks[journal])
+        this.requests.check(process, message, journal === undefined ? undefined : this.disks[journal])
+        return this.requests.begin(process, message)
       }
     })
     this.#running = plan.clients.map(() => undefined)
@@ -258,9 +262,12 @@ class Stage {
         return void world.at(forMs, () => partitioned.set(whom, (partitioned.get(whom) ?? 1) - 1))
       }
       case "serverDown":
-        note(`the server restarts, down for ${forMs} ms`)
-        this.#network.serverOutages += 1
-        return void world.at(forMs, () => (this.#network.serverOutages -= 1))
+        // It crashes when it has handled requests and not responded to them.
+        return this.server.crashAtCommit(id, () => {
+          note(`the server restarts, down for ${forMs} ms`)
+          this.#network.serverOutages += 1
+          world.at(forMs, () => (this.#network.serverOutages -= 1))
+        })
       case "diskFull": {
         const disk = this.disks[whom]
         if (disk === undefined) return
@@ -356,11 +363,16 @@ class Stage {
   /** Opens every journal once more, so that it can settle the records that the processes left. */
   async #replay(): Promise<void> {
     const { world } = this
-    const last = this.disks.map((_, journal) => this.plan.clients.findIndex((one) => one.journal === journal))
-    for (const index of last) if (index >= 0) this.#start(index)
+    const used = new Set(this.#programs.map(({ client }) => this.plan.clients[client]?.journal))
+    for (const journal of this.disks.keys()) {
+      const index = this.plan.clients.findIndex((one) => one.journal === journal)
+      if (used.has(journal) && index >= 0) this.#start(index)
+    }
     await world.run(() => false, world.nowMs + 120_000)
     for (const program of this.#open) Programs.close(program, () => {})
-    await world.run(() => false, world.nowMs + 120_000)
+    // The leases of runs end.
+    world.at(longestLeaseMs, () => {})
+    await world.run(() => false, world.nowMs + longestLeaseMs)
   }
 }
 

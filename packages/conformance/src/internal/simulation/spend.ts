@@ -2,7 +2,7 @@
 import type { Account } from "./accounts.ts"
 import { eventKeyOf } from "./disk.ts"
 import type { Group, Stage as Groups } from "./groups.ts"
-import { allowedOf, groupsOf } from "./groups.ts"
+import { allowedOf, groupsOf, isDisturbedBy } from "./groups.ts"
 import type { Observation } from "./observation.ts"
 import type { Plan } from "./plan.ts"
 
@@ -25,17 +25,42 @@ export const spend = (stage: Stage, accounts: ReadonlyMap<string, Account>): voi
     if (first === undefined) continue
     if (first.call.key === undefined) ofGroup(stage, group, first, account)
     else ofKey(stage, group, first.name, account, accounts)
+    journaled(stage, group, accounts)
   }
   letters(stage)
 }
 
-const together = (accounts: ReadonlyArray<Account | undefined>): Account => ({
+/**
+ * Exactly the amounts that the journals have kept are charged or dead letters, also those of processes that were
+ * killed. A direct event isn't journaled.
+ */
+const journaled = (stage: Stage, { calls, names }: Group, accounts: ReadonlyMap<string, Account>): void => {
+  const { plan, report } = stage
+  if (calls.some((one) => one.call.form === "event" || isDisturbedBy(stage, one))) return
+  const isRacing = calls.some((call) => isRaced(plan, call))
+  for (const name of names) {
+    const account = accounts.get(name)
+    if (account?.written === undefined) continue
+    const { charged, details, letters, written } = account
+    if (charged + letters === written || (isRacing && charged <= written && charged + letters >= written)) continue
+    report(
+      `${name}: charged ${charged}, dead letters ${letters}, but the journal has kept ${written} (${details.join(", ")})`
+    )
+  }
+}
+
+const together = (accounts: ReadonlyArray<Account | undefined>): Omit<Account, "written"> => ({
   charged: accounts.reduce((sum, account) => sum + (account?.charged ?? 0), 0),
   letters: accounts.reduce((sum, account) => sum + (account?.letters ?? 0), 0),
   details: accounts.flatMap((account) => account?.details ?? [])
 })
 
-const ofGroup = ({ plan, report }: Stage, group: Group, first: Observation, account: Account): void => {
+const ofGroup = (
+  { plan, report }: Stage,
+  group: Group,
+  first: Observation,
+  account: Omit<Account, "written">
+): void => {
   const { calls, least, most, totals } = group
   const total = account.charged + account.letters
   const isAllowed = (amount: number): boolean =>
@@ -73,7 +98,7 @@ const ofKey = (
   stage: Stage,
   { calls }: Group,
   name: string,
-  account: Account,
+  account: Omit<Account, "written">,
   accounts: ReadonlyMap<string, Account>
 ): void => {
   const { report, server } = stage
@@ -118,14 +143,25 @@ const ofKey = (
 const isUnplaced = ({ beganAtMs, call, reservationId }: Observation): boolean =>
   reservationId === undefined && (beganAtMs !== undefined || call.onFailure === "estimate")
 
-/** A dead letter was refused by the server. */
+/**
+ * A dead letter was refused by the server for good. If the reservation has ended without a commit, that is the refusal
+ * of the event.
+ */
 const letters = ({ disks, report, server }: Stage): void => {
+  const statuses = new Map(server.views().map(({ id, status }) => [id, status]))
   for (const letter of disks.flatMap((disk) => Array.from(disk.letters.values()))) {
     const { reservationId } = letter.record
+    const codes = Array.from(server.reservations.get(reservationId)?.refused.values() ?? []).flatMap((of) =>
+      Array.from(of)
+    )
     const isRefused =
-      (server.reservations.get(reservationId)?.refused.size ?? 0) > 0 ||
-      server.refusedEvents.has(eventKeyOf(letter.record))
+      server.refusedEvents.has(eventKeyOf(letter.record)) ||
+      codes.some((code) => !endings.has(code)) ||
+      (statuses.get(reservationId) === "COMMITTED" && codes.length > 0)
     if (!isRefused)
       report(`reservation ${reservationId} has a dead letter, but the server has refused nothing: ${letter.reason}`)
   }
 }
+
+/** The codes of a reservation that isn't open: another commit may have charged it, or an event has to. */
+const endings: ReadonlySet<string> = new Set(["RESERVATION_EXPIRED", "RESERVATION_FINALIZED", "IDEMPOTENCY_MISMATCH"])
