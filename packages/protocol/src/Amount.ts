@@ -633,8 +633,12 @@ export const Sendable = Amount.check(
   )
 )
 
+/** The zero of each known unit: most balances contain several. */
+const zeros = new Map<string, Amount>(knownUnits.map((unit) => [unit, zero(unit)]))
+
 Renaming.register(Amount, {
-  read: ({ amount, unit }): Amount => new AmountImpl(unit, BigInt(amount)),
+  read: ({ amount, unit }): Amount =>
+    (amount === 0 ? zeros.get(unit) : undefined) ?? new AmountImpl(unit, BigInt(amount)),
   write: encodeAmount
 })
 
