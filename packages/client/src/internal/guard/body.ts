@@ -33,17 +33,14 @@ export const exitOf = <A, E>(
 }
 
 const waitFor = <A, E>(restore: Restore, fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-  Effect.matchCauseEffect(restore(join(fiber)), {
+  // Unlike `Fiber.join`, it doesn't remove its observer when it is interrupted, because the fiber is then stopped.
+  Effect.matchCauseEffect(restore(Effect.callback<A, E>((resume) => void fiber.addObserver(resume))), {
     onSuccess: succeeded,
     // The cause of the body, or of the caller's interruption.
     onFailure: (cause) => Effect.map(stop(fiber), (exit) => afterInterrupt(exit, cause))
   })
 
 const succeeded = <A>(value: A): Effect.Effect<Exit.Exit<A>> => Effect.succeed(Exit.succeed(value))
-
-/** Unlike `Fiber.join`, it doesn't remove its observer when it is interrupted, because the fiber is then stopped. */
-const join = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> =>
-  Effect.callback((resume) => void fiber.addObserver(resume))
 
 const waitOrLose = <A, E>(
   restore: Restore,

@@ -51,8 +51,8 @@ export interface ReserveText {
 /** The body of a reserve, or the fields that are invalid. */
 export const reserveText = (request: unknown): Result.Result<ReserveText, InvalidRequest> =>
   Result.map(written(Operations.reserve, request), (wire) => {
-    const subject = Json.stringify(wire.subject)
-    const action = Json.stringify(wire.action)
+    const subject = shared.of(Json.stringify(wire.subject))
+    const action = shared.of(Json.stringify(wire.action))
     const { action: _action, subject: _subject, ...rest } = wire
     const restText = Json.stringify(rest)
     return {
@@ -61,6 +61,23 @@ export const reserveText = (request: unknown): Result.Result<ReserveText, Invali
       action
     }
   })
+
+/** The texts of subjects and actions, which most calls share, so that each reservation doesn't keep its own. */
+class SharedTexts {
+  readonly #texts = new Map<string, string>()
+
+  of(text: string): string {
+    const known = this.#texts.get(text)
+    if (known !== undefined) return known
+    if (this.#texts.size === maxSharedTexts) this.#texts.clear()
+    this.#texts.set(text, text)
+    return text
+  }
+}
+
+const maxSharedTexts = 256
+
+const shared = new SharedTexts()
 
 // ---------------------------------------------------------------------------------------------------------------------
 // requests of the client

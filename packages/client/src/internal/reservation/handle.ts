@@ -4,11 +4,7 @@
  * has to be charged.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
-import type { Balance } from "@effect-cycles/protocol/Balance"
-import type { Caps } from "@effect-cycles/protocol/Caps"
-import type { Decision } from "@effect-cycles/protocol/Decision"
 import type { ReservationId } from "@effect-cycles/protocol/Identifiers"
-import type { ReservationCreateResponse } from "@effect-cycles/protocol/Reservation"
 import * as Deferred from "effect/Deferred"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -18,12 +14,13 @@ import { LeaseLost } from "../../Heartbeat.ts"
 import type { Beat } from "../lease/heartbeat.ts"
 import * as Extras from "../protocol/extras.ts"
 import type { Share } from "../run/ticket.ts"
+import type { Grant } from "./grant.ts"
 import type { GuardedCall, Prepared } from "./options.ts"
 import { callOf } from "./options.ts"
 import { inUnit } from "./inUnit.ts"
 import type { Owner } from "./shared.ts"
 import { Shared } from "./shared.ts"
-import type { Account, Late, Recorded, Source as SourceOf } from "./source.ts"
+import type { Account, Decided, Late, Recorded, Source as SourceOf } from "./source.ts"
 import { unreserved } from "./source.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -33,32 +30,6 @@ import { unreserved } from "./source.ts"
 /** The source of the budget of a guarded call. */
 export type Source = SourceOf<Handle>
 
-/** The parts of the response to a reserve that the body can read. A waiting call doesn't keep the others. */
-export interface Grant {
-  readonly id: ReservationId | undefined
-  readonly decision: Decision
-  readonly caps: Caps | undefined
-  readonly scopes: ReadonlyArray<string>
-  readonly balances: ReadonlyArray<Balance>
-}
-
-/** The grant of a response. */
-export const grantOf = ({
-  affectedScopes,
-  balances,
-  caps,
-  decision,
-  reservationId
-}: ReservationCreateResponse): Grant => ({
-  id: reservationId,
-  decision,
-  caps,
-  scopes: affectedScopes,
-  balances: balances ?? noBalances
-})
-
-const noBalances: ReadonlyArray<Balance> = []
-
 // ---------------------------------------------------------------------------------------------------------------------
 // handle
 // ---------------------------------------------------------------------------------------------------------------------
@@ -66,7 +37,8 @@ const noBalances: ReadonlyArray<Balance> = []
 /** The state of a reservation in this process. */
 export class Handle implements Owner {
   readonly call: GuardedCall
-  readonly grant: Grant
+  /** The response to the reserve, or the public reservation, which contains the same fields. */
+  grant: Grant
   readonly source: Source
   /** When the body was allowed to start, by the monotonic clock, in milliseconds. */
   readonly startedAtMs: number
@@ -88,16 +60,12 @@ export class Handle implements Owner {
   #shared: Shared<Handle> | undefined = undefined
   /** The spend of joined calls that have their own reservations, because there was no room. */
   #apart: bigint | undefined = undefined
-  /** Whether the spend of a joined call went into the reservation around it. */
-  #isDrawn = false
   #extras: Extras.Extras = Extras.none
   #isSpendUnknown = false
   #lost: LeaseLost | undefined = undefined
   #onLost: Deferred.Deferred<LeaseLost> | undefined = undefined
-  /** The settled amount plus late spend; absent until the settlement is decided. */
-  #settled: bigint | undefined = undefined
-  #settledBy: "commit" | "release" = "commit"
-  #lateCount = 0
+  /** Absent until the settlement is decided. */
+  #decided: Decided | undefined = undefined
   #hasAnnounced = false
 
   constructor(prepared: Prepared, grant: Grant, source: Source, startedAtMs: number) {
@@ -151,7 +119,7 @@ export class Handle implements Owner {
 
   /** Whether a settlement has been decided. */
   get isDecided(): boolean {
-    return this.#settled !== undefined
+    return this.#decided !== undefined
   }
 
   /** The loss of the lease, if it happened before the settlement was decided. */
@@ -186,7 +154,8 @@ export class Handle implements Owner {
   add(amount: Amount.Amount): Result.Result<Late | undefined, Amount.UnitMismatch> {
     return this.#spend(() => {
       const recorded = this.#recorded?.amount.amount ?? 0n
-      const base = this.#settled !== undefined && this.#settled > recorded ? this.#settled : recorded
+      const settled = this.#decided?.settled ?? 0n
+      const base = settled > recorded ? settled : recorded
       return Result.map(this.inUnit(amount), (added): Recorded => ({
         amount: Amount.sum(Amount.make(added.unit, base), added),
         isEstimated: this.#recorded?.isEstimated ?? false
@@ -232,15 +201,16 @@ export class Handle implements Owner {
 
   #late(total: bigint): Late | undefined {
     const { source } = this
-    if (this.#settled === undefined || total <= this.#settled) return undefined
-    const more = total - this.#settled
-    this.#settled = total
+    const decided = this.#decided
+    if (decided === undefined || total <= decided.settled) return undefined
+    const more = total - decided.settled
+    decided.settled = total
     this.ticket?.chargeLate(more)
     this.within?.addApart(more)
     if (source._tag === "Unreserved") return undefined
     if (source._tag === "Joined" && source.draw.add(more)) return undefined
-    this.#lateCount += 1
-    return { amount: Amount.make(this.call.estimate.unit, more), ordinal: this.#lateCount }
+    decided.lateCount += 1
+    return { amount: Amount.make(this.call.estimate.unit, more), ordinal: decided.lateCount }
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -315,7 +285,7 @@ export class Handle implements Owner {
 
   /** Whether the spend of a joined call went into the reservation around it. If not, it is charged as an event. */
   get isDrawn(): boolean {
-    return this.#isDrawn
+    return this.#decided?.isDrawn === true
   }
 
   /** A joined call has ended: its spend is recorded spend of this one. */
@@ -384,16 +354,21 @@ export class Handle implements Owner {
 
   /** Decides the settlement. Returns false if it was decided before. `settled` is the amount to commit. */
   decide(event: "commitDecided" | "releaseDecided", settled: bigint, isEstimated: boolean): boolean {
-    if (this.#settled !== undefined) return false
+    if (this.#decided !== undefined) return false
     const { source } = this
-    this.#settled = settled
-    this.#settledBy = event === "commitDecided" ? "commit" : "release"
+    const decided: Decided = {
+      by: event === "commitDecided" ? "commit" : "release",
+      settled,
+      lateCount: 0,
+      isDrawn: false
+    }
+    this.#decided = decided
     if (this.id !== undefined) this.call.life.fire(event)
     const own = settled - this.drawn
     this.ticket?.settle(own)
     if (source._tag === "Joined") {
       this.#shared?.close(source.draw.shared)
-      this.#isDrawn = source.draw.end({ actual: settled, own, isEstimated })
+      decided.isDrawn = source.draw.end({ actual: settled, own, isEstimated })
     } else {
       this.#shared?.close(undefined)
     }
@@ -403,13 +378,17 @@ export class Handle implements Owner {
 
   /** How the call ended, as an error reports it; `unknown` if it is open. */
   get end(): AlreadySettled["status"] {
-    if (!this.isDecided) return "unknown"
-    return this.#settledBy === "commit" ? "COMMITTED" : "RELEASED"
+    if (this.#decided === undefined) return "unknown"
+    return this.#decided.by === "commit" ? "COMMITTED" : "RELEASED"
   }
 
   /** The error of a second attempt to settle. */
   get alreadySettled(): AlreadySettled {
-    return new AlreadySettled({ reservationId: this.reservationId ?? "", by: this.#settledBy, status: this.end })
+    return new AlreadySettled({
+      reservationId: this.reservationId ?? "",
+      by: this.#decided?.by ?? "commit",
+      status: this.end
+    })
   }
 
   /** Returns true once: the caller that receives true runs `onSettled`. */

@@ -224,13 +224,14 @@ const policiesOf = (
   config: Resolved,
   options: ReserveOptions<unknown>
 ): Result.Result<Policies.Policies, InvalidRequest> => {
+  const { onRepeat, onUnsettled } = options
   const hasPolicies = names.some((name) => options[name] !== undefined)
-  if (!hasPolicies) return Result.succeed(config.policies)
+  if (!hasPolicies && onRepeat === undefined && onUnsettled === undefined) return Result.succeed(config.policies)
   const problems: Array<Problem> = []
   const reader = Limits.reader(problems)
-  reader.literal("onUnsettled", options.onUnsettled)
-  reader.literal("onRepeat", options.onRepeat)
-  const result = Policies.read(reader, options, config.policies, config.extendByMs)
+  reader.literal("onUnsettled", onUnsettled)
+  reader.literal("onRepeat", onRepeat)
+  const result = hasPolicies ? Policies.read(reader, options, config.policies, config.extendByMs) : config.policies
   return problems.length === 0
     ? Result.succeed(result)
     : Result.fail(new InvalidRequest({ operation: "reserve", fields: problems }))
@@ -247,7 +248,5 @@ const names = [
   "onCrash",
   "onUnreachable",
   "nested",
-  "settle",
-  "onUnsettled",
-  "onRepeat"
+  "settle"
 ] as const

@@ -2,6 +2,7 @@
 import type { OveragePolicy } from "@effect-cycles/protocol/Reservation"
 import type { Subject } from "@effect-cycles/protocol/Subject"
 import type * as Schedule from "effect/Schedule"
+import * as Struct from "effect/Struct"
 import type { CyclesConfig, Mode, Nested, OnCrash, OnFailure, OnUnreachable, Settle } from "../../CyclesConfig.ts"
 import type { Heartbeat } from "../../Heartbeat.ts"
 import { none } from "../../Subject.ts"
@@ -101,7 +102,10 @@ export const resolve = (
   return resolved
 }
 
-/** Reads policies. An absent `extendBy` is `extendByMs` or, if that is absent too, the `ttl`. */
+/**
+ * Reads policies, which are the defaults themselves if no option differs from them. An absent `extendBy` is `extendByMs` or, if that is
+ * absent too, the `ttl`.
+ */
 export const read = (
   reader: Limits.Reader,
   options: PolicyOptions,
@@ -109,7 +113,7 @@ export const read = (
   extendByMs: number | undefined
 ): Policies => {
   const ttlMs = reader.duration("ttl", options.ttl) ?? defaults.ttlMs
-  return {
+  const policies: Policies = {
     ttlMs,
     extendByMs: reader.duration("extendBy", options.extendBy) ?? extendByMs ?? ttlMs,
     gracePeriodMs: reader.duration("gracePeriod", options.gracePeriod) ?? defaults.gracePeriodMs,
@@ -122,4 +126,5 @@ export const read = (
     nested: reader.literal("nested", options.nested) ?? defaults.nested,
     settle: reader.literal("settle", options.settle) ?? defaults.settle
   }
+  return Struct.keys(policies).every((name) => policies[name] === defaults[name]) ? defaults : policies
 }

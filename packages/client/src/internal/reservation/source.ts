@@ -39,6 +39,17 @@ export interface Recorded {
   readonly isEstimated: boolean
 }
 
+/** The decided settlement. */
+export interface Decided {
+  readonly by: "commit" | "release"
+  /** The settled amount plus late spend. */
+  settled: bigint
+  /** How often spend was recorded late. */
+  lateCount: number
+  /** Whether the spend of a joined call went into the reservation around it. */
+  isDrawn: boolean
+}
+
 /** Spend that was recorded after the settlement was decided, above the settled amount. */
 export interface Late {
   readonly amount: Amount.Amount

@@ -21,12 +21,13 @@ export interface SpendHooks {
   readonly onLate: (handle: Handle, late: Late) => Effect.Effect<void>
 }
 
-/** Makes the public reservation. It is a plain object, so that a program can wrap and copy it. */
+/**
+ * Makes the public reservation. All of its properties are its own, so that a program can wrap and copy it. It is also
+ * the grant of its handle from then on, so that a waiting call keeps one copy of the response.
+ */
 export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
   const { call, grant } = handle
   const view: Reservation & { readonly [handleKey]: Handle } = {
-    // A copy of the reservation keeps it.
-    [handleKey]: handle,
     "~effect-cycles/Reservation": "~effect-cycles/Reservation",
     id: grant.id,
     idempotencyKey: call.key,
@@ -40,8 +41,11 @@ export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
     isToolAllowed: grant.caps === undefined ? allowsAll : allowedBy(grant.caps),
     recorded: Effect.sync(() => recordedBy(handle)),
     record: (options) => record(handle, hooks, options),
-    add: (amount) => Effect.suspend(() => recorded(handle, hooks, handle.add(amount)))
+    add: (amount) => Effect.suspend(() => recorded(handle, hooks, handle.add(amount))),
+    // A copy of the reservation keeps it.
+    [handleKey]: handle
   }
+  handle.grant = view
   return view
 }
 
