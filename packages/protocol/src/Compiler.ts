@@ -1,10 +1,10 @@
 /**
- * Compiles the validation and renaming of messages to JavaScript, which halves the cost of reading a response.
+ * Compiles the validation and renaming of messages to JavaScript, which halves the cost of reading a message.
  *
  * **Details**
  *
- * Without `enable` the same messages are read and written by interpreted schemas. The Node entry point of the client calls
- * `enable`; no other module does.
+ * Without `enable` the same messages are read and written by interpreted schemas. `NodeCycles` of the client and
+ * `NodeCyclesServer` call `enable`; no other module does.
  *
  * **Gotchas**
  *
@@ -35,6 +35,8 @@ export const enable = (): void => {
   SchemaJITCompiler.enable(Schema.toEncoded(ErrorResponse).ast)
   for (const operation of Object.values(Operations.all)) {
     SchemaJITCompiler.enable(Schema.toEncoded(operation.response).ast)
-    if ("request" in operation) SchemaJITCompiler.enable(Schema.toType(operation.request).ast)
+    if (!("request" in operation)) continue
+    SchemaJITCompiler.enable(Schema.toType(operation.request).ast)
+    SchemaJITCompiler.enable(Schema.toEncoded(operation.request).ast)
   }
 }

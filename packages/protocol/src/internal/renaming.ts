@@ -15,8 +15,8 @@ import { snakeCase } from "./fieldNames.ts"
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** From the wire to the program, or back. */
-export type Direction = "read" | "write"
+/** From the wire to the program, with or without the checks that only the type side of a schema has, or back. */
+export type Direction = "read" | "readUnchecked" | "write"
 
 /** How a value that differs on the wire is converted. */
 interface Conversion {
@@ -64,6 +64,12 @@ export const register = <A, I>(
 export function reading<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => A) | undefined
 export function reading({ ast }: Schema.Top): ((wire: never) => unknown) | undefined {
   return lazily(ast, "read")
+}
+
+/** Like `reading`, for a caller that then checks the result with the type side of the schema. */
+export function readingUnchecked<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => unknown) | undefined
+export function readingUnchecked({ ast }: Schema.Top): ((wire: never) => unknown) | undefined {
+  return lazily(ast, "readUnchecked")
 }
 
 /**
@@ -148,7 +154,7 @@ const converted = (ast: SchemaAST.AST, [link]: SchemaAST.Encoding, direction: Di
   const known = conversions.get(link.transformation)
   if (known === undefined) return undefined
   if (direction === "read" && (ast.checks?.length ?? 0) !== known.checks) return undefined
-  return { _tag: "Convert", convert: known[direction] }
+  return { _tag: "Convert", convert: direction === "write" ? known.write : known.read }
 }
 
 /** Returns whether the names on the wire are exactly the derived ones. */
@@ -170,8 +176,8 @@ const fieldOf = ({ name, type }: SchemaAST.PropertySignature, direction: Directi
   if (plan === undefined || typeof name !== "string" || !/^[a-z]\w*$/i.test(name)) return undefined
   const wire = snakeCase(name)
   return {
-    from: direction === "read" ? wire : name,
-    to: direction === "read" ? name : wire,
+    from: direction === "write" ? name : wire,
+    to: direction === "write" ? wire : name,
     isOptional: type.context?.isOptional === true,
     plan
   }
@@ -244,7 +250,7 @@ const generated = (plan: Plan, direction: Direction): ((value: never) => unknown
       const isAbsent = `value.${from} === undefined`
       const isGuarded = isOptional && plan._tag !== "Keep" && direction === "write"
       return {
-        isLate: isOptional && direction === "read",
+        isLate: isOptional && direction !== "write",
         early: `${to}: ${isGuarded ? `${isAbsent} ? undefined : ${value}` : value}`,
         late: `if (!(${isAbsent})) renamed.${to} = ${value}`
       }

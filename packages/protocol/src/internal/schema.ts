@@ -220,6 +220,25 @@ export const writer = <A, I>(
   }
 }
 
+/**
+ * Returns a function that decodes the JSON of a request. JSON that both sides of the schema accept is only renamed; other JSON
+ * is decoded with the whole schema, which returns it or describes the problem.
+ */
+export const decoder = <A, I>(
+  schema: Schema.Codec<A, I>
+): ((json: unknown) => Result.Result<A, Schema.SchemaError>) => {
+  const isPlain = Schema.is(Schema.toEncoded(schema))
+  const isValid = Schema.is(Schema.toType(schema))
+  const rename = Renaming.readingUnchecked(schema)
+  const decode = Schema.decodeUnknownResult(schema)
+  if (rename === undefined) return decode
+  return (json) => {
+    if (!isPlain(json)) return decode(json)
+    const request = rename(json)
+    return isValid(request) ? Result.succeed(request) : decode(json)
+  }
+}
+
 const unreadable = new SchemaIssue.InvalidValue({ expected: "an object whose fields can be read" })
 
 /** Decodes. If that fails, decodes again without the lenient fields that are invalid. */

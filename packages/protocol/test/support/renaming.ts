@@ -5,7 +5,16 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { Amount, Balance, ErrorResponse, Json, Limits, Operations, Subject } from "@effect-cycles/protocol"
+import {
+  Amount,
+  Balance,
+  ErrorResponse,
+  Json,
+  Limits,
+  Operations,
+  RequestDecoder,
+  Subject
+} from "@effect-cycles/protocol"
 import * as Renaming from "../../src/internal/renaming.ts"
 import { reservation } from "./reservation.ts"
 
@@ -93,6 +102,31 @@ export const laws = () => {
         Result.succeed(wire)
       )
     })
+  })
+
+  describe.each(requests)("body of %s", (_name, schema, samples) => {
+    const decode = Schema.decodeUnknownResult(schema)
+    const decodeRequest = RequestDecoder.make(schema)
+
+    it.prop("is decoded to the same value as by the schema", { value: Schema.toType(samples) }, ({ value }) => {
+      const wire = sent(Result.getOrThrow(Schema.encodeUnknownResult(schema)(value)))
+      expect(decodeRequest(wire)).toEqual(decode(wire))
+    })
+
+    it.prop(
+      "with any other field is refused or accepted as by the schema",
+      {
+        value: Schema.toType(samples),
+        field: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 20 })),
+        json: Schema.Json
+      },
+      ({ field, json, value }) => {
+        const wire = Object(sent(Result.getOrThrow(Schema.encodeUnknownResult(schema)(value))))
+        const names = Object.keys(wire)
+        const changed = { ...wire, [names[field % names.length] ?? "unknown"]: json }
+        expect(Result.mapError(decodeRequest(changed), String)).toEqual(Result.mapError(decode(changed), String))
+      }
+    )
   })
 
   it("drop unknown fields of known objects, and keep every name in free-form maps", () => {

@@ -4,6 +4,7 @@
 import * as InvalidInput from "@effect-cycles/protocol/InvalidInput"
 import * as Json from "@effect-cycles/protocol/Json"
 import * as Limits from "@effect-cycles/protocol/Limits"
+import * as RequestDecoder from "@effect-cycles/protocol/RequestDecoder"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaJITCompiler from "effect/schema/SchemaJITCompiler"
@@ -55,7 +56,7 @@ const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket] = [0x
  */
 export const request = <A, I>(schema: Schema.Codec<A, I>): ((raw: object) => A) => {
   SchemaJITCompiler.enable(schema.ast)
-  const decode = Schema.decodeUnknownResult(schema)
+  const decode = RequestDecoder.make(schema)
   const decodeStrict = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })
   const hasOnlyKnownFields = makeFieldCheck(Schema.toEncoded(schema).ast)
   return (raw) => {
@@ -125,19 +126,16 @@ export const withMetadata = <A extends { readonly metadata?: unknown }>(
   parse: (raw: object) => A,
   raw: Readonly<Record<string, unknown>>
 ): OpenMetadata<A> => {
-  const { metadata, ...rest } = raw
+  const { metadata, ...others } = raw
+  const rest: Record<string, unknown> = others
   if (metadata !== undefined && !isRecord(metadata))
     throw invalidRequest("Validation failed: metadata must be an object")
   const { client_time_ms: time, reason, subject } = rest
-  const request = parse({
-    ...rest,
-    ...(isScalar(reason) ? { reason: String(reason) } : undefined),
-    ...(isLargeInt64(time) ? { client_time_ms: Number.MAX_SAFE_INTEGER } : undefined),
-    ...(isRecord(subject) && isRecord(subject["dimensions"])
-      ? { subject: { ...subject, dimensions: withStringValues(subject["dimensions"]) } }
-      : undefined)
-  })
-  return { ...request, metadata }
+  if (isScalar(reason)) rest["reason"] = String(reason)
+  if (isLargeInt64(time)) rest["client_time_ms"] = Number.MAX_SAFE_INTEGER
+  if (isRecord(subject) && isRecord(subject["dimensions"]))
+    rest["subject"] = { ...subject, dimensions: withStringValues(subject["dimensions"]) }
+  return { ...parse(rest), metadata }
 }
 
 /** A request with any JSON object as metadata. */
