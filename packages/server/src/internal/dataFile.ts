@@ -16,8 +16,8 @@ export interface Format {
   readonly upgrades: ReadonlyArray<Migration>
 }
 
-/** The size of the page cache, in KiB: 64 MiB. */
-const cacheKilobytes = 65_536
+/** The size of the page cache, in KiB: 16 MiB. SQLite scans a part of it at every commit that adds pages. */
+const cacheKilobytes = 16_384
 
 /** The number of changed pages before a checkpoint: 32 MiB in new files. */
 const checkpointPages = 4_096
