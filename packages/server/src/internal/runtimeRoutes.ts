@@ -36,32 +36,23 @@ import { ErrorResponse, invalidRequest, notFound } from "./errorResponse.ts"
 /** Handles a request of the runtime plane. */
 export const respond = (call: Call): JsonResponse => {
   const { method } = call.request
-  const matching = routes.flatMap((route) => {
-    const id = matchPath(route.segments, call.segments)
-    return id === undefined ? [] : [{ ...route, id }]
-  })
+  const matching = routes.filter(({ segments }) => matchesPath(segments, call.segments))
   const [first] = matching
   // Public operations need no key, not even for a wrong method.
-  if (first?.auth === "none") return first.handle(call, first.id)
+  if (first?.auth === "none") return first.handle(call, parameterOf(first, call))
   if (method === "OPTIONS") return optionsResponse(call, allowedMethods(call, matching))
   const route = matching.find((route) => route.method === (method === "HEAD" ? "GET" : method))
   if (route === undefined) throw methodNotAllowed(call, allowedMethods(call, matching))
-  return route.handle(call, route.id)
+  return route.handle(call, parameterOf(route, call))
 }
 
-/** The parameter of a path that matches a template, or `""` if the template has none. */
-const matchPath = (segments: ReadonlyArray<string>, parts: ReadonlyArray<string>): string | undefined => {
-  if (segments.length !== parts.length) return undefined
-  let id = ""
-  for (const [i, segment] of segments.entries()) {
-    const part = parts[i]
-    if (segment.startsWith(":")) {
-      if (part === undefined || part === "") return undefined
-      id = part
-    } else if (segment !== part) return undefined
-  }
-  return id
-}
+/** Whether a path matches a template. A parameter matches any segment that isn't empty. */
+const matchesPath = (template: ReadonlyArray<string>, segments: ReadonlyArray<string>): boolean =>
+  template.length === segments.length &&
+  template.every((part, i) => (part.startsWith(":") ? segments[i] !== "" : segments[i] === part))
+
+/** The parameter of the path of a route, or `""` if it has none. */
+const parameterOf = ({ parameterIndex }: Route, { segments }: Call): string => segments[parameterIndex] ?? ""
 
 /** Returns the methods of a path. Authenticates first, so that callers without a valid key can't find out which paths exist. */
 const allowedMethods = (call: Call, found: ReadonlyArray<{ readonly method: string }>): ReadonlyArray<string> => {
@@ -228,9 +219,17 @@ const handlers: { readonly [Name in Operations.Name]: Handle } = {
   }
 }
 
-const routes = Object.values(Operations.all).map(({ auth, method, name, path }) => ({
-  auth,
-  method,
-  segments: path.split("/").slice(1),
-  handle: handlers[name]
-}))
+interface Route {
+  readonly auth: Operations.Auth
+  readonly method: string
+  readonly segments: ReadonlyArray<string>
+  /** The index of the segment with the parameter, or -1. */
+  readonly parameterIndex: number
+  readonly handle: Handle
+}
+
+const routes: ReadonlyArray<Route> = Object.values(Operations.all).map(({ auth, method, name, path }) => {
+  const segments = path.split("/").slice(1)
+  const parameterIndex = segments.findIndex((segment) => segment.startsWith(":"))
+  return { auth, method, segments, parameterIndex, handle: handlers[name] }
+})
