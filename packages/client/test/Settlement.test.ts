@@ -68,6 +68,16 @@ describe("Settlement", () => {
       }).pipe(Effect.provide(live()))
     )
 
+    it.effect("doesn't let an invalid request hide that the first attempt may have reserved", () =>
+      Effect.gen(function* () {
+        yield* CyclesTest.inject("reserve", Fault.responseLost, Fault.error(400, "INVALID_REQUEST"))
+        expect(yield* Effect.flip(guardedCall)).toMatchObject({ _tag: "TransportError", mayHaveArrived: true })
+        yield* Effect.yieldNow
+        expect(yield* operations).toEqual(["reserve", "reserve", "reserve", "release"])
+        expect(yield* books).toEqual({ spent: 0, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
     it.effect("returns to an interrupted caller immediately without a response, and releases", () =>
       Effect.gen(function* () {
         yield* CyclesTest.inject("reserve", Fault.noResponse)

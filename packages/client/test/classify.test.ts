@@ -138,6 +138,7 @@ describe("classify", () => {
       expect(table).toEqual(
         tableBy((status, code) => {
           const unproven = [
+            "INVALID_REQUEST",
             "LIMIT_EXCEEDED",
             "INTERNAL_ERROR",
             "UNAUTHORIZED",

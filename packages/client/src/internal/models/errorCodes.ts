@@ -2,8 +2,8 @@
  * The meaning of statuses and error codes: one table for `ApiError.reason` and for `classify`.
  *
  * A status without an error code of the protocol proves nothing, because the response may come from a proxy. Otherwise
- * the code decides, with two exceptions: the server returns 401, 403 and 429 before it looks up the idempotency key,
- * and after a 5xx it may have acted.
+ * the code decides, with two exceptions: the server returns 401, 403, 429 and INVALID_REQUEST before it looks up the
+ * idempotency key, and after a 5xx it may have acted.
  *
  * @see ERROR SEMANTICS of the protocol
  */
@@ -54,7 +54,7 @@ const rule = (errorClass: ErrorClass, reason: ReasonTag, provesNothingHappened =
 const ambiguous = (reason: ReasonTag): Rule => rule("ambiguous", reason, false)
 
 const byCode: Readonly<Record<KnownErrorCode, Rule>> = {
-  INVALID_REQUEST: rule("invalid", "OtherRefusal"),
+  INVALID_REQUEST: rule("invalid", "OtherRefusal", false),
   UNAUTHORIZED: rule("blocked", "Unauthorized", false),
   FORBIDDEN: rule("blocked", "Forbidden", false),
   NOT_FOUND: rule("conflict", "ReservationNotFound"),

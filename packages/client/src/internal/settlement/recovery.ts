@@ -76,7 +76,8 @@ const retry = (engine: Engine, spend: Spend): Effect.Effect<void> =>
     spend.isActive = true
     const now = yield* Clock.currentTimeMillis
     const isTooOld = spend.record.mode === "event" && isOlderThan(engine, spend.record, now, eventKeyMs)
-    const waitMs = isTooOld ? 0 : Math.min(maxDelayMs, spend.record.notBeforeMs - now)
+    const requestedMs = spend.record.notBeforeMs - now
+    const waitMs = isTooOld || requestedMs > maxDelayMs ? 0 : requestedMs
     const attempt = attemptOnce(engine, spend, isTooOld)
     if (waitMs > 0) {
       const waiting = Effect.flatMap(engine.background.delay(0, waitMs), (isOver) =>
@@ -126,7 +127,10 @@ const dayMs = 24 * hourMs
 /** How long the server keeps the key of an event, minus an hour. */
 const eventKeyMs = 7 * dayMs - hourMs
 
-/** The longest delay that a server can request. A record with a longer one is damaged. */
+/**
+ * The longest delay that a server can request. If a record has a longer one, the wall clock was set back, or the record
+ * is damaged. It is sent at once then.
+ */
 const maxDelayMs = hourMs
 
 /** 1 January 2026, before the first release of this client. No valid record is older. */
