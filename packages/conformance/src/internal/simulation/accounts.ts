@@ -1,5 +1,5 @@
 /** The charges and dead letters of a world, by the call that they belong to. */
-import type { JournalRecord } from "effect-cycles/SettlementJournal"
+import type { DeadLetter, JournalRecord } from "effect-cycles/SettlementJournal"
 import type { Disk } from "./disk.ts"
 import { amountOf, keyOf } from "./disk.ts"
 import type { Server } from "./server.ts"
@@ -11,8 +11,15 @@ export interface Account {
   letters: number
   /** The sum of the decided amounts that the journals have kept; `undefined` if a write has met a fault. */
   written: number | undefined
+  /** The same, if records with equal amounts under one key are different spend. */
+  mostWritten: number
+  /** Whether a dead letter was too old to be sent again. It may have been charged before. */
+  hasOld: boolean
   readonly details: Array<string>
 }
+
+/** Whether a record was too old to be sent again. */
+export const isOld = ({ reason }: DeadLetter): boolean => reason.startsWith("TOO_OLD")
 
 /** Returns the accounts by the keys of the reserves. A call without a reservation has one by its own key. */
 export const accountsOf = (disks: ReadonlyArray<Disk>, server: Server): Map<string, Account> => {
@@ -20,7 +27,7 @@ export const accountsOf = (disks: ReadonlyArray<Disk>, server: Server): Map<stri
   const of = (name: string): Account => {
     const known = accounts.get(name)
     if (known !== undefined) return known
-    const made: Account = { charged: 0, letters: 0, written: 0, details: [] }
+    const made: Account = { charged: 0, letters: 0, written: 0, mostWritten: 0, hasOld: false, details: [] }
     accounts.set(name, made)
     return made
   }
@@ -37,18 +44,22 @@ export const accountsOf = (disks: ReadonlyArray<Disk>, server: Server): Map<stri
     return of(isReserved ? server.callOf(reservationId) : ownerOf(keyOf(record), ownerIn(eventBody)))
   }
   for (const { letters } of disks) {
-    for (const { reason, record } of letters.values()) {
+    for (const letter of letters.values()) {
+      const { reason, record } = letter
       const account = ofRecord(record)
+      account.hasOld ||= isOld(letter)
       account.letters += amountOf(record)
       account.details.push(`dead letter ${amountOf(record)}: ${reason.slice(0, 60)}`)
     }
   }
-  // Several records with one key and one amount are the same spend.
+  // Several records with one key and one amount may be the same spend.
   const written = new Map<string, JournalRecord>()
   for (const { promised } of disks) {
     for (const [id, { decided, isDisturbed }] of promised) {
       for (const record of decided.values()) {
-        if (isDisturbed) ofRecord(record).written = undefined
+        const account = ofRecord(record)
+        account.mostWritten += amountOf(record)
+        if (isDisturbed) account.written = undefined
         written.set(`${id} ${keyOf(record)} ${amountOf(record)}`, record)
       }
       if (isDisturbed && server.reservations.has(id)) of(server.callOf(id)).written = undefined

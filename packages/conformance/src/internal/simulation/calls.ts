@@ -10,6 +10,7 @@ import * as Pool from "effect-cycles/Pool"
 import * as Reservation from "effect-cycles/Reservation"
 import * as Run from "effect-cycles/Run"
 import type { Settlement } from "effect-cycles/Settlement"
+import { lateAmount } from "./expected.ts"
 import type { Observation } from "./observation.ts"
 import * as Observations from "./observation.ts"
 import type { Call } from "./plan.ts"
@@ -220,6 +221,10 @@ const stream = (observation: Observation) => {
   const guarded = Cycles.withCyclesStream(source, {
     ...common(observation),
     usage: (used: number) => {
+      if (call.broken === "usage" && observation.streamed > 0) {
+        observation.isUnknown = true
+        throw new Error("injected: usage")
+      }
       if (!observation.program.process.isDead) observation.streamed += used
       return Amount.tokens(used)
     }
@@ -276,6 +281,7 @@ const work = (
     const total = Math.floor(call.actual * call.recordedShare)
     const beforeMs = process.monotonicMs
     observation.recorded = total
+    observation.recordedAtMs = beforeMs
     return Effect.map(Effect.orDie(Reservation.record({ actual: Amount.tokens(total) })), () => {
       observation.durable = total
       observation.longestRecordMs = process.monotonicMs - beforeMs
@@ -283,19 +289,24 @@ const work = (
   })
   const late = Effect.gen(function* () {
     const reservation = yield* Reservation.Reservation
-    yield* Effect.forkDetach(
-      Effect.gen(function* () {
-        yield* Effect.sleep(5_000)
-        observation.late = call.actual + 100
-        yield* Effect.orDie(reservation.record({ actual: Amount.tokens(observation.late) }))
-        observation.isLateDurable = true
-      })
-    )
+    const recordLate = Effect.gen(function* () {
+      yield* Effect.sleep(5_000)
+      const before = observation.late
+      observation.late = Math.max(before, call.actual) + lateAmount
+      yield* Effect.orDie(reservation.record({ actual: Amount.tokens(observation.late) }))
+      observation.durableLate = observation.late
+    })
+    yield* Effect.forkDetach(Effect.repeat(recordLate, { times: call.lateRecords - 1 }))
+  })
+  const recordWrongly = Effect.suspend(() => {
+    observation.isUnknown = true
+    return Effect.ignore(Reservation.record({ actual: Amount.usd("0.01") }))
   })
   const body = Effect.gen(function* () {
     yield* noteBegin(observation)
     yield* Effect.sleep(call.bodyMs / 2)
     if (call.records) yield* record
+    if (call.broken === "record") yield* recordWrongly
     yield* inner
     yield* Effect.sleep(call.bodyMs / 2)
     if (call.ending === "late") yield* late

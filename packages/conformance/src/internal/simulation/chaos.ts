@@ -9,6 +9,8 @@ export class Chaos {
   readonly met = new Set<string>()
   /** The identities of the messages that may arrive after their call has ended. */
   readonly late = new Set<string>()
+  /** The identities of the requests of which the server got only a part. It refuses them as invalid. */
+  readonly cut = new Set<string>()
   readonly #seed: number
   readonly #only: ReadonlySet<string> | undefined
   #isOver = false
@@ -27,6 +29,7 @@ export class Chaos {
     this.met.add(identity)
     const kind = kinds[hashOf(drawn, identity) % kinds.length]
     if (kind !== undefined && /late|doubled|abandon/.test(kind)) this.late.add(identity)
+    if (kind === "the request is cut off") this.cut.add(identity)
     return kind
   }
 

@@ -1,11 +1,14 @@
 /** The invariants of a world after everything has ended. */
 import type { Disk } from "./disk.ts"
+import type { Flush } from "./flushes.ts"
+import { flushes } from "./flushes.ts"
 import { leases } from "./leases.ts"
+import { lenders } from "./lenders.ts"
 import { options } from "./options.ts"
 import { runs } from "./runs.ts"
 import { spend } from "./spend.ts"
 import { accountsOf } from "./accounts.ts"
-import { granted, totalOf } from "./groups.ts"
+import { totalOf } from "./groups.ts"
 import type { Observation } from "./observation.ts"
 import { ofCaller } from "./outcome.ts"
 import type { Plan } from "./plan.ts"
@@ -26,6 +29,7 @@ export interface End {
   readonly programs: ReadonlyArray<Program>
   readonly requests: Requests
   readonly met: ReadonlySet<string>
+  readonly flushes: ReadonlyArray<Flush>
   readonly report: (problem: string) => void
 }
 
@@ -38,9 +42,10 @@ export const all = (end: End): void => {
   for (const observation of end.observations) for (const problem of ofCaller(observation, end.plan)) end.report(problem)
   settlements(end)
   runs(end, accounts, (calls) => totalOf(end, calls))
-  for (const problem of granted(end)) end.report(problem)
+  for (const problem of lenders(end)) end.report(problem)
   for (const problem of leases(end)) end.report(problem)
   for (const problem of options(end)) end.report(problem)
+  for (const problem of flushes(end.flushes, end.observations)) end.report(problem)
 }
 
 /** The journals are empty: everything is settled or a dead letter. */

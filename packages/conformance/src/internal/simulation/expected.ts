@@ -6,6 +6,9 @@ import type { Observation } from "./observation.ts"
 /** The longest time from the end of a body until its settlement is on a disk without faults, in milliseconds. */
 const writtenAfterMs = 200
 
+/** The amount that is recorded after a settlement, each time. */
+export const lateAmount = 100
+
 /**
  * The totals if the process ran until nothing was left to do.
  *
@@ -17,7 +20,10 @@ export const ofEnded = (observation: Observation, isDisturbed: boolean): Readonl
   const settled = ofSettled(observation)
   if (!isDisturbed || !program.hasClosedEarly) return settled
   const left = call.onCrash === "expire" ? [0] : [0, recorded, streamed, call.estimate]
-  return new Set([...settled, ...left])
+  const withoutLate = [0, observation.late - lateAmount].flatMap((late) =>
+    Array.from(ofSettled({ ...observation, late: Math.max(0, late) }))
+  )
+  return new Set([...settled, ...withoutLate, ...latePartsOf(observation), ...left])
 }
 
 /** The totals if the settlement became final. */
@@ -31,12 +37,12 @@ export const ofSettled = (observation: Observation): ReadonlySet<number> => {
 
 /** The totals if the process was killed. At least the spend that the journal had promised to keep is charged. */
 export const ofKilled = (observation: Observation, isDisturbed: boolean): ReadonlySet<number> => {
-  const { beganAtMs, call, committed, durable, emitted, endedAtMs, exit, isLateDurable, late, recorded, streamed } =
+  const { beganAtMs, call, committed, durable, emitted, durableLate, endedAtMs, exit, late, recorded, streamed } =
     observation
   if (call.form === "event") return ofEvent(observation)
   if (beganAtMs === undefined)
     return new Set([0, ...(call.onCrash === "estimate" || call.onFailure === "estimate" ? [call.estimate] : [])])
-  const settled = ofSettled({ ...observation, late: isLateDurable ? late : 0 })
+  const settled = ofSettled({ ...observation, late: durableLate })
   const diedAtMs = observation.program.process.diedAtMs
   const isFree = settled.has(0) || observation.isReleasedByHand || call.onFailure === "release"
   const wasWritten =
@@ -47,10 +53,26 @@ export const ofKilled = (observation: Observation, isDisturbed: boolean): Readon
   const parts = Array.from({ length: 5 }, (_, count) => count * Math.floor(call.actual / 4)).filter(
     (total) => total <= streamed
   )
-  // The late part alone is charged if the journal has lost the rest.
-  const lateParts = Array.from(ofSettled({ ...observation, late: 0 }), (total) => Math.max(0, late - total))
-  const known = [0, recorded, committed ?? 0, ...parts, call.actual, call.estimate, late, ...lateParts, ...settled]
+  const known = [
+    0,
+    recorded,
+    committed ?? 0,
+    ...parts,
+    call.actual,
+    call.estimate,
+    late,
+    ...latePartsOf(observation),
+    ...settled
+  ]
   return new Set(known.filter((total) => total >= atLeast))
+}
+
+/** The late parts, each of which is charged alone if the journal has lost the rest. */
+const latePartsOf = (observation: Observation): ReadonlyArray<number> => {
+  const { late } = observation
+  if (late === 0) return []
+  const bases = Array.from(ofSettled({ ...observation, late: 0 }))
+  return [lateAmount, ...bases.flatMap((base) => [late - base, late - lateAmount - base])].filter((part) => part > 0)
 }
 
 /** Whether the end of the body decides the settlement. By hand, the program decides it later, but at once. */
@@ -63,11 +85,14 @@ const baseOf = (observation: Observation): ReadonlyArray<number> => {
   const forNothing = call.onFailure === "estimate" ? call.estimate : 0
   const isReturned = exit !== undefined && Exit.isSuccess(exit)
   if (beganAtMs === undefined) return [0, forNothing]
-  const forFailure = call.onFailure === "release" ? 0 : recorded > 0 ? recorded : forNothing
+  const known = call.form === "stream" ? streamed : recorded
+  // A callback, or a record in another unit, has hidden an amount.
+  const forKnown = isUnknown ? Math.max(call.estimate, known) : known > 0 ? known : forNothing
+  const forFailure = call.onFailure === "release" ? 0 : forKnown
   if (call.form === "stream") {
+    if (isUnknown) return [forFailure]
     if (isReturned) return [streamed]
-    const failed = call.onFailure === "release" ? 0 : streamed > 0 ? streamed : forNothing
-    return [streamed, failed]
+    return [streamed, forFailure]
   }
   if (isReleasedByHand) return wasInterrupted ? [0, forFailure] : [0]
   if (committed !== undefined) {
@@ -76,7 +101,9 @@ const baseOf = (observation: Observation): ReadonlyArray<number> => {
   }
   const isSuccess = work !== undefined && Exit.isSuccess(work)
   if (call.form === "byHand") return isSuccess ? [recorded, ...(wasInterrupted ? [forFailure] : [])] : [forFailure]
-  return isSuccess ? [Math.max(isUnknown ? call.estimate : call.actual, recorded)] : [forFailure]
+  return isSuccess
+    ? [Math.max(call.broken === "actual" && isUnknown ? call.estimate : call.actual, recorded)]
+    : [forFailure]
 }
 
 /**

@@ -116,6 +116,8 @@ const memoryMs = 400
 /** Whether the reservation that a call draws on keeps its spend when the process is killed. */
 const isKept = ({ plan, server }: Stage, observation: Observation): boolean => {
   const { program, reservationId, returnedAtMs } = observation
+  // A pool or a run that ends before a call keeps only its own record. The spend of the call is journaled at its end.
+  if (program.hasClosedEarly && (returnedAtMs ?? Number.POSITIVE_INFINITY) >= program.closingAtMs) return false
   const isOfPool = reservationId !== undefined && server.callOf(reservationId).startsWith("P")
   const isInMemory = isOfPool && plan.clients[program.client]?.pool?.durability === "memory"
   return !isInMemory || (returnedAtMs !== undefined && program.process.diedAtMs - returnedAtMs > memoryMs)
@@ -187,38 +189,4 @@ export const isDisturbedBy = (
   if (beganAtMs === undefined) return false
   for (const [id, { isDisturbed }] of disk.promised) if (isDisturbed && id.startsWith("unreserved-")) return true
   return false
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// shared reservations
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** A pool or a run never grants more than it has reserved. */
-export const granted = ({ observations, server }: Stage): ReadonlyArray<string> => {
-  const lenders = new Map<string, Array<Observation>>()
-  const outer = new Set(observations.map(({ call }) => call.inside))
-  for (const observation of observations) {
-    const { call, isDrawn, reservationId } = observation
-    if (!isDrawn || reservationId === undefined || call.inside !== undefined) continue
-    const calls = lenders.get(reservationId)
-    if (calls === undefined) lenders.set(reservationId, [observation])
-    else calls.push(observation)
-  }
-  return Array.from(lenders).flatMap(([id, calls]) => {
-    const size = server.reservations.get(id)?.amount ?? 0
-    return calls.flatMap((one) => {
-      const { beganAtMs = 0, call } = one
-      let used = call.estimate
-      for (const other of calls) {
-        if (other === one || (other.beganAtMs ?? 0) >= beganAtMs) continue
-        const isOpen = (other.endedAtMs ?? Number.POSITIVE_INFINITY) > beganAtMs
-        // The spend of a call with calls inside depends on theirs.
-        const spent = outer.has(other.call.id) ? [0] : Expected.ofSettled({ ...other, late: 0 })
-        used += isOpen ? other.call.estimate : Math.min(other.call.estimate, ...spent)
-      }
-      return used > size
-        ? [`call ${call.id} drew ${call.estimate} on ${id}, which has granted ${used} of ${size} then`]
-        : []
-    })
-  })
 }

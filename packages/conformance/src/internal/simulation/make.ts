@@ -4,6 +4,7 @@ import type { OnCrash, OnFailure, Settle } from "effect-cycles/CyclesConfig"
 import type { Below } from "../generator.ts"
 import { generator, pick } from "../generator.ts"
 import { withForms } from "./forms.ts"
+import { withRarities } from "./rarities.ts"
 import type { Call, Client, Ending, Incident, Plan, Rates, RunPlan } from "./plan.ts"
 
 /** Makes the world of a seed. */
@@ -16,15 +17,17 @@ export const make = (seed: number, lifecycles: number): Plan => {
   const untilMs = isIdle ? 400_000 : 60_000 + below(6) * 60_000
   const clients = Array.from({ length: clientCount }, (_, index) => client(below, index % journals))
   const calls = Array.from({ length: lifecycles }, (_, id) => call(below, id, kind, untilMs, clients))
-  return withForms({
+  const plan = withForms({
     seed,
     untilMs,
     journals,
+    isReplayedByAll: false,
     clients,
     calls: calls.toSorted((a, b) => a.atMs - b.atMs),
     incidents: incidents(below, kind, untilMs, clientCount, journals),
     rates: rates(below, kind)
   })
+  return withRarities(plan)
 }
 
 type Kind = (typeof kinds)[number]
@@ -125,7 +128,8 @@ const call = (below: Below, id: number, kind: Kind, untilMs: number, clients: Re
     onRepeat: "refuse",
     interruptAfterMs: below(5) === 0 ? below(isLong ? 60_000 : 4_000) : undefined,
     isUninterruptible: below(6) === 0,
-    broken: below(12) === 0 ? pick(below, ["actual", "metrics", "onSettled throws", "onSettled hangs"]) : undefined
+    broken: below(12) === 0 ? pick(below, ["actual", "metrics", "onSettled throws", "onSettled hangs"]) : undefined,
+    lateRecords: 1
   }
   // A repeated key needs a repeated request.
   return key === undefined
@@ -142,7 +146,7 @@ const incidents = (
 ): ReadonlyArray<Incident> => {
   if (kind === "calm") return []
   const few = (most: number): number => (kind === "idle" ? below(2) : below(most + 1))
-  const counts: Readonly<Record<Incident["what"], number>> = {
+  const counts: Readonly<Partial<Record<Incident["what"], number>>> = {
     kill: few(kind === "crashes" || kind === "keys" ? 12 : 2),
     powerLoss: few(kind === "crashes" ? 3 : 1),
     close: few(3),
@@ -164,7 +168,7 @@ const incidents = (
     "freeze",
     "credit"
   ]
-  const all = names.flatMap((what) => Array.from({ length: counts[what] }, () => what))
+  const all = names.flatMap((what) => Array.from({ length: counts[what] ?? 0 }, () => what))
   return all
     .map((what, id) => ({
       id,

@@ -47,6 +47,7 @@ export const faults = [
   "the request is doubled",
   "the request is doubled",
   "the transport retries",
+  "the request is cut off",
   "the response is a page",
   "the response is cut off",
   "the response is empty",
@@ -77,6 +78,8 @@ type Done = (exit: Exit.Exit<TransportResponse, TransportFailure>) => void
 export class Network {
   /** The number of partitions in progress, by client. */
   readonly partitioned = new Map<number, number>()
+  /** The number of times in progress in which a client gets no responses, by client. */
+  readonly deaf = new Map<number, number>()
   /** The number of outages of the server in progress. */
   serverOutages = 0
   readonly #world: World
@@ -148,7 +151,7 @@ export class Network {
     }
     const isCutOff = (): boolean => this.serverOutages > 0 || (this.partitioned.get(client) ?? 0) > 0
     /** Delivers the request, and passes the response on unless it is lost on the way. */
-    const deliver = (afterMs: number, then: (response: TransportResponse) => void): void => {
+    const deliver = (afterMs: number, then: (response: TransportResponse) => void, delivered = request): void => {
       if (isCutOff()) {
         world.at(latency("cut"), () =>
           end(Exit.fail(this.serverOutages > 0 ? notSent("ECONNREFUSED", undefined) : broken))
@@ -157,9 +160,10 @@ export class Network {
       }
       world.at(afterMs, () => {
         if (isCutOff()) return void world.at(latency("cut"), () => end(Exit.fail(broken)))
-        this.#server.handle(request, message, (response) => {
+        this.#server.handle(delivered, message, (response) => {
           world.at(latency("back"), () => {
-            if (response === undefined || isCutOff()) return end(Exit.fail(broken))
+            const isLost = isCutOff() || (this.deaf.get(client) ?? 0) > 0
+            if (response === undefined || isLost) return end(Exit.fail(broken))
             then(response)
           })
         })
@@ -209,6 +213,9 @@ export class Network {
             ? () => deliver(latency("again"), (response) => succeed({ ...response, attempts: 2 }))
             : succeed
         )
+        return abandon
+      case "the request is cut off":
+        deliver(there, succeed, { ...request, body: request.body?.slice(0, request.body.length >> 1) })
         return abandon
       case "the response is a page":
         deliver(there, () => succeed(page(200)))

@@ -26,14 +26,17 @@ export interface Observation {
   exit: Exit.Exit<unknown, unknown> | undefined
   /** The exit of the body. */
   work: Exit.Exit<unknown, unknown> | undefined
+  /** When the body recorded it. */
+  recordedAtMs: number
   /** The recorded total, and the one for which `record` has returned. */
   recorded: number
   durable: number
   /** The usage of a stream's elements so far, and of those that were emitted. */
   streamed: number
   emitted: number
+  /** The total that was recorded after the settlement, and the one for which that has returned. */
   late: number
-  isLateDurable: boolean
+  durableLate: number
   /** Whether a callback failed to report an amount that the caller had. */
   isUnknown: boolean
   /** The amount that the caller passed to `commit`. */
@@ -45,6 +48,8 @@ export interface Observation {
   longestRecordMs: number
   /** Whether the process ran until nothing was left to do. */
   isSettledBeforeEnd: boolean
+  /** Whether the server got only a part of one of its requests. */
+  isCut: boolean
   /** Whether a request of it may arrive after it has ended. */
   isDisturbed: boolean
   readonly settlements: Array<Settlement>
@@ -65,12 +70,13 @@ export const make = (call: Call, program: Program, name: string): Observation =>
   returnedAtMs: undefined,
   exit: undefined,
   work: undefined,
+  recordedAtMs: Number.POSITIVE_INFINITY,
   recorded: 0,
   durable: 0,
   streamed: 0,
   emitted: 0,
   late: 0,
-  isLateDurable: false,
+  durableLate: 0,
   isUnknown: false,
   committed: undefined,
   isReleasedByHand: false,
@@ -78,6 +84,7 @@ export const make = (call: Call, program: Program, name: string): Observation =>
   isDrawn: false,
   longestRecordMs: 0,
   isSettledBeforeEnd: false,
+  isCut: false,
   isDisturbed: false,
   settlements: []
 })

@@ -40,8 +40,10 @@ const unreachable = (stage: Stage, observation: Observation): ReadonlyArray<stri
   const { beganAtMs, call, program, reservationId } = observation
   if (beganAtMs === undefined || reservationId !== undefined || call.key !== undefined || call.isInPool) return []
   if (call.form === "event") return []
-  const last = reservesOf(stage, observation).findLast(({ atMs }) => atMs * program.process.rate < beganAtMs)
-  return last !== undefined && last.endedAtMs !== undefined && isRefused(last)
+  const last = reservesOf(stage, observation).findLast(
+    ({ endedAtMs = Number.POSITIVE_INFINITY }) => endedAtMs * program.process.rate < beganAtMs
+  )
+  return last !== undefined && isRefused(last)
     ? [`call ${call.id} ran without a reservation, although the server has refused it with ${last.code}`]
     : []
 }
@@ -65,15 +67,19 @@ const reserved = (stage: Stage, observation: Observation): ReadonlyArray<string>
 // leases
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Whether a call is inside another one, or waits for calls inside. */
+const isNested = ({ observations }: Stage, { call }: Observation): boolean =>
+  call.inside !== undefined || observations.some((other) => other.call.inside === call.id)
+
 /** The difference of the clocks over one lease, and the time of a message, in milliseconds. */
 const slackMs = 1_500
 
 /** The policies `cancel` and `failOnFinalize` apply at the latest when the lease has ended on the server. */
-const cancelled = ({ server }: Stage, observation: Observation): ReadonlyArray<string> => {
+const cancelled = (stage: Stage, observation: Observation): ReadonlyArray<string> => {
   const { beganAtMs, call, endedAtWorldMs, exit, program, reservationId, work } = observation
-  const reservation = reservationId === undefined ? undefined : server.reservations.get(reservationId)
+  const reservation = reservationId === undefined ? undefined : stage.server.reservations.get(reservationId)
   if (reservation === undefined || beganAtMs === undefined || call.key !== undefined || work === undefined) return []
-  if (call.heartbeat === "warn" || program.hasClosedEarly || call.inside !== undefined) return []
+  if (call.heartbeat === "warn" || program.hasClosedEarly || isNested(stage, observation)) return []
   if (endedAtWorldMs < Math.max(reservation.endsAtMs, beganAtMs / program.process.rate) + slackMs) return []
   const lease = `the lease of ${reservation.id}, which had ended at ${Math.round(reservation.endsAtMs)} ms`
   if (call.heartbeat === "cancel" && !call.isUninterruptible && call.form !== "byHand")

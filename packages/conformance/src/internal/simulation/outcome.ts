@@ -30,7 +30,7 @@ const ofExit = (
   exit: Exit.Exit<unknown, unknown>
 ): ReadonlyArray<string> => {
   const got = describe(exit)
-  const isBroken = call.broken === "actual" || call.broken === "metrics"
+  const isBroken = call.broken === "actual" || call.broken === "metrics" || call.broken === "usage"
   if (
     got.startsWith("died") &&
     !(got === `died: ${workDied.message}` || (isBroken && got.startsWith("died: injected: ")))
@@ -58,7 +58,10 @@ const ofExit = (
   const body = describe(work)
   if (call.form === "stream") {
     const isOther = body === "interrupted" && (call.ending === "take" || call.run !== undefined)
-    return got === body || (isOther && !got.startsWith("died")) || added.includes(got)
+    return got === body ||
+      (call.broken === "usage" && got.startsWith("died: injected")) ||
+      (isOther && !got.startsWith("died")) ||
+      added.includes(got)
       ? []
       : [`the stream ended by ${body}, but the caller gets ${got}`]
   }

@@ -56,7 +56,9 @@ export interface Call {
   /** Whether the body is uninterruptible while it runs. */
   readonly isUninterruptible: boolean
   /** The callback that breaks. */
-  readonly broken: "actual" | "metrics" | "onSettled throws" | "onSettled hangs" | undefined
+  readonly broken: "actual" | "metrics" | "usage" | "record" | "onSettled throws" | "onSettled hangs" | undefined
+  /** How often a detached fiber records more after the settlement. */
+  readonly lateRecords: number
 }
 
 /** A run of a client, or a child of one. */
@@ -98,8 +100,13 @@ export interface Incident {
   readonly what:
     | "kill"
     | "powerLoss"
+    /** A machine is off until the end, days later. */
+    | "vanish"
     | "close"
+    | "flush"
     | "partition"
+    /** The responses to the clients of a journal are lost. */
+    | "deaf"
     | "serverDown"
     | "diskFull"
     | "wallJump"
@@ -124,6 +131,8 @@ export interface Plan {
   readonly seed: number
   readonly untilMs: number
   readonly journals: number
+  /** Whether all clients of a journal replay it at the end, at the same time, or only one. */
+  readonly isReplayedByAll: boolean
   readonly clients: ReadonlyArray<Client>
   readonly calls: ReadonlyArray<Call>
   readonly incidents: ReadonlyArray<Incident>

@@ -76,6 +76,7 @@ export class Requests {
     if (operation === "read" || operation === "other") return
     // Two runs under one caller-supplied key have the same reservation and may spend different amounts.
     if (!/^(commit|release)-K/.test(key)) this.#sameBytes(process, message)
+    this.#breakdown(process, message)
     if (operation === "reserve" && /^L\d+\./.test(key)) this.#report(`the reserve of ${key} has a second key`)
     if (operation === "commit" || operation === "release") {
       const of = this.#server.callOf(reservationId ?? "")
@@ -96,6 +97,23 @@ export class Requests {
         this.#report(`the ${operation} of ${reservationId} was sent before its record was written`)
       }
     }
+  }
+
+  /** The commit of a pool's block lists its calls by action. After a kill, the list lacks those that were open. */
+  #breakdown(process: Process, message: Message): void {
+    const { amount, body, key, operation } = message
+    if (
+      operation !== "commit" ||
+      !key.startsWith("commit-P") ||
+      amount === 0 ||
+      this.commits.has(message.reservationId ?? "")
+    )
+      return
+    const [, lines = ""] = /"joined_calls":\{(.*)\}/.exec(body) ?? []
+    const sum = Array.from(lines.matchAll(/"actual":(\d+)/g)).reduce((total, [, actual]) => total + Number(actual), 0)
+    const isOwn = key.startsWith(`commit-P${process.name.replace("client ", "").replace(/^(\d+)$/, "$1.0")}`)
+    if (sum > amount || (isOwn && sum !== amount))
+      this.#report(`the commit with the key ${key} of ${amount} lists calls of ${sum}`)
   }
 
   /** A retry has the bytes of the first attempt, except for metrics and metadata, which a server may refuse. */

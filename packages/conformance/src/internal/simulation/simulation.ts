@@ -9,10 +9,13 @@ import * as Calls from "./calls.ts"
 import { Chaos } from "./chaos.ts"
 import * as Checks from "./checks.ts"
 import { Disk } from "./disk.ts"
+import type { Flush } from "./flushes.ts"
+import { flushOf } from "./flushes.ts"
 import { controlled } from "./globals.ts"
+import * as Incidents from "./incidents.ts"
 import { Network } from "./network.ts"
 import type { Observation } from "./observation.ts"
-import type { Call, Incident, Plan } from "./plan.ts"
+import type { Call, Plan } from "./plan.ts"
 import type { Program } from "./program.ts"
 import * as Programs from "./program.ts"
 import { Requests } from "./requests.ts"
@@ -69,6 +72,9 @@ const returnMs = 1_500_000
 /** The longest lease without extensions, and its grace period. */
 const longestLeaseMs = 610_000
 
+/** How long a machine is off: longer than the server keeps the keys of events, in milliseconds. */
+const offMs = 8 * 86_400_000
+
 /** The most violations that are reported. */
 const mostViolations = 12
 
@@ -82,11 +88,15 @@ class Stage {
   readonly server: Server
   readonly requests: Requests
   readonly #network: Network
+  readonly #incidents: Incidents.Stage
+  readonly #flushes: Array<Flush> = []
   readonly #programs: Array<Program> = []
   /** The program of each client that takes new calls; `undefined` while it is down. */
   readonly #running: Array<Program | undefined>
   readonly #waiting: Array<Array<Call>>
   readonly #incarnations: Array<number>
+  /** The journals whose machines are off until the end. */
+  readonly #vanished = new Set<number>()
   #isEnding = false
 
   constructor(plan: Plan, world: World, chaos: Chaos) {
@@ -113,6 +123,22 @@ class Stage {
         return this.requests.begin(process, message)
       }
     })
+    this.#incidents = {
+      plan,
+      world,
+      chaos,
+      disks: this.disks,
+      server: this.server,
+      network: this.#network,
+      programs: this.#programs,
+      running: (client) => this.#running[client],
+      kill: (client, restartAfterMs) => this.#kill(client, restartAfterMs),
+      close: (client, restartAfterMs) => this.#close(client, restartAfterMs),
+      vanish: (journal) => this.#vanish(journal),
+      flushed: (program, startedAtMs, isComplete) => {
+        if (isComplete) this.#flushes.push(flushOf(this, program, startedAtMs))
+      }
+    }
     this.#running = plan.clients.map(() => undefined)
     this.#waiting = plan.clients.map(() => [])
     this.#incarnations = plan.clients.map(() => 0)
@@ -130,7 +156,7 @@ class Stage {
     for (const index of plan.clients.keys()) if (callers.has(index)) world.at(index * 10, () => this.#start(index))
     // A call inside another one is made by the body of that one.
     for (const call of plan.calls) if (call.inside === undefined) world.at(call.atMs, () => this.#call(call))
-    for (const incident of plan.incidents) world.at(incident.atMs, () => this.#happen(incident))
+    for (const incident of plan.incidents) world.at(incident.atMs, () => Incidents.happen(this.#incidents, incident))
     const quietAtMs = plan.untilMs + afterMs
     world.at(quietAtMs, () => this.chaos.end())
     await world.run(() => false, quietAtMs + 95_000)
@@ -140,13 +166,21 @@ class Stage {
       const lost = this.observations.filter(({ exit, program }) => exit === undefined && !program.process.isDead)
       for (const { call } of lost.slice(0, 3)) this.report(`call ${call.id} never returned`)
     }
+    // Time passes even if no process is left.
+    world.at(quietMs, () => {})
     await world.run(() => false, world.nowMs + quietMs)
     await this.#checkIdle()
-    await this.#close()
+    await this.#closeAll()
     await this.#replay()
     const disturbed = new Set(Array.from(this.chaos.late, (identity) => /^net event (\S+)/.exec(identity)?.[1]))
+    const cut = new Set(
+      Array.from(this.chaos.cut, (identity) => /^net \w+ (?:(?:commit|late\d+)-)?(\S+)/.exec(identity)?.[1])
+    )
+    const hasCutUnreserved = Array.from(cut).some((name) => name?.startsWith("unreserved-"))
     for (const observation of this.observations) {
       const { call, name, reservationId } = observation
+      observation.isCut =
+        cut.has(name) || (reservationId === undefined ? hasCutUnreserved : cut.has(this.server.callOf(reservationId)))
       observation.isDisturbed = disturbed.has(name)
       observation.isDrawn =
         call.key === undefined && reservationId !== undefined && this.server.callOf(reservationId) !== name
@@ -160,6 +194,7 @@ class Stage {
       programs: this.#programs,
       requests: this.requests,
       met: this.chaos.met,
+      flushes: this.#flushes,
       report: this.report
     })
   }
@@ -172,7 +207,7 @@ class Stage {
     const { chaos, disks, plan, world } = this
     const client = plan.clients[index]
     const disk = client === undefined ? undefined : disks[client.journal]
-    if (client === undefined || disk === undefined) return
+    if (client === undefined || disk === undefined || this.#vanished.has(client.journal)) return
     const incarnation = this.#incarnations[index] ?? 0
     this.#incarnations[index] = incarnation + 1
     world.trace.add(
@@ -229,65 +264,23 @@ class Stage {
   // incidents
   // -------------------------------------------------------------------------------------------------------------------
 
-  #happen(incident: Incident): void {
-    const { forMs, id, what, whom } = incident
+  #close(index: number, restartAfterMs: number): void {
     const { world } = this
-    if (!this.chaos.allows(`incident ${id} ${what}`)) return
-    const note = (text: string): void => world.trace.add(world.nowMs, "world", text)
-    switch (what) {
-      case "kill":
-        return this.#kill(whom, forMs)
-      case "powerLoss": {
-        note(`journal j${whom} loses its power`)
-        for (const [index, { journal }] of this.plan.clients.entries()) if (journal === whom) this.#kill(index, forMs)
-        return this.disks[whom]?.losePower()
-      }
-      case "close": {
-        const program = this.#running[whom]
-        if (program === undefined) return
-        note(`client ${whom} closes its layer`)
-        this.#running[whom] = undefined
-        world.current = program.process
-        program.hasClosedEarly = true
-        Programs.close(program, () => {
-          world.trace.add(world.nowMs, program.process.name, "has closed its layer")
-          if (!program.process.isDead && !this.#isEnding) world.at(forMs, () => this.#startUnlessRunning(whom))
-        })
-        return
-      }
-      case "partition": {
-        const { partitioned } = this.#network
-        note(`client ${whom} is cut off for ${forMs} ms`)
-        partitioned.set(whom, (partitioned.get(whom) ?? 0) + 1)
-        return void world.at(forMs, () => partitioned.set(whom, (partitioned.get(whom) ?? 1) - 1))
-      }
-      case "serverDown":
-        // It crashes when it has handled requests and not responded to them.
-        return this.server.crashAtCommit(id, () => {
-          note(`the server restarts, down for ${forMs} ms`)
-          this.#network.serverOutages += 1
-          world.at(forMs, () => (this.#network.serverOutages -= 1))
-        })
-      case "diskFull": {
-        const disk = this.disks[whom]
-        if (disk === undefined) return
-        note(`the disk of journal j${whom} is full for ${forMs} ms`)
-        disk.full += 1
-        return void world.at(forMs, () => (disk.full -= 1))
-      }
-      case "wallJump":
-        note(`the wall clock of client ${whom} jumps by ${forMs * 2 - 60_000} ms`)
-        for (const { client, process } of this.#programs)
-          if (client === whom) process.wallOffsetMs += forMs * 2 - 60_000
-        return
-      case "freeze":
-        note(`the budget of agent:frozen is frozen for ${forMs} ms`)
-        this.server.setFrozen(true)
-        return void world.at(forMs, () => this.server.setFrozen(false))
-      case "credit":
-        note("the budget of agent:small is raised by 10000")
-        return this.server.credit(10_000)
-    }
+    const program = this.#running[index]
+    if (program === undefined) return
+    world.trace.add(world.nowMs, program.process.name, "closes its layer")
+    this.#running[index] = undefined
+    world.current = program.process
+    program.hasClosedEarly = true
+    Programs.close(program, () => {
+      world.trace.add(world.nowMs, program.process.name, "has closed its layer")
+      if (!program.process.isDead && !this.#isEnding) world.at(restartAfterMs, () => this.#startUnlessRunning(index))
+    })
+  }
+
+  #vanish(journal: number): void {
+    this.#vanished.add(journal)
+    for (const [index, client] of this.plan.clients.entries()) if (client.journal === journal) this.#kill(index, 0)
   }
 
   #startUnlessRunning(index: number): void {
@@ -307,7 +300,7 @@ class Stage {
 
   #endOf(key: string): number {
     for (const reservation of this.server.reservations.values())
-      if (reservation.key === key) return reservation.endsAtMs
+      if (reservation.key === key) return reservation.endsAtMs + reservation.graceMs
     return 0
   }
 
@@ -342,7 +335,7 @@ class Stage {
     }
   }
 
-  async #close(): Promise<void> {
+  async #closeAll(): Promise<void> {
     const { world } = this
     this.#isEnding = true
     for (const program of this.#open) Programs.close(program, () => {})
@@ -363,10 +356,18 @@ class Stage {
   /** Opens every journal once more, so that it can settle the records that the processes left. */
   async #replay(): Promise<void> {
     const { world } = this
+    if (this.#vanished.size > 0) {
+      world.at(offMs, () => {})
+      await world.run(() => false, world.nowMs + offMs)
+      this.#vanished.clear()
+      for (const calls of this.#waiting) calls.splice(0)
+    }
     const used = new Set(this.#programs.map(({ client }) => this.plan.clients[client]?.journal))
-    for (const journal of this.disks.keys()) {
-      const index = this.plan.clients.findIndex((one) => one.journal === journal)
-      if (used.has(journal) && index >= 0) this.#start(index)
+    const started = new Set<number>()
+    for (const [index, { journal }] of this.plan.clients.entries()) {
+      if (!used.has(journal) || (started.has(journal) && !this.plan.isReplayedByAll)) continue
+      started.add(journal)
+      this.#start(index)
     }
     await world.run(() => false, world.nowMs + 120_000)
     for (const program of this.#open) Programs.close(program, () => {})

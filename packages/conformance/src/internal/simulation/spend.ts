@@ -1,15 +1,22 @@
 /** Every known spend is charged exactly once or is a dead letter, and nothing else is charged. */
 import type { Account } from "./accounts.ts"
+import { isOld } from "./accounts.ts"
 import { eventKeyOf } from "./disk.ts"
 import type { Group, Stage as Groups } from "./groups.ts"
 import { allowedOf, groupsOf, isDisturbedBy } from "./groups.ts"
 import type { Observation } from "./observation.ts"
 import type { Plan } from "./plan.ts"
+import type { World } from "./world.ts"
+import { epochMs } from "./world.ts"
 
 /** The parts of a world that the checks read. */
 export interface Stage extends Groups {
+  readonly world: World
   readonly report: (problem: string) => void
 }
+
+/** The server may have forgotten the key of an event that is older, in milliseconds. */
+const oldMs = 6.9 * 86_400_000
 
 /** Checks the charges and dead letters of all calls. */
 export const spend = (stage: Stage, accounts: ReadonlyMap<string, Account>): void => {
@@ -37,30 +44,31 @@ export const spend = (stage: Stage, accounts: ReadonlyMap<string, Account>): voi
 const journaled = (stage: Stage, { calls, names }: Group, accounts: ReadonlyMap<string, Account>): void => {
   const { plan, report } = stage
   if (calls.some((one) => one.call.form === "event" || isDisturbedBy(stage, one))) return
-  const isRacing = calls.some((call) => isRaced(plan, call))
+  const isRacing = calls.some((call) => call.isCut || isRaced(plan, call))
   for (const name of names) {
     const account = accounts.get(name)
     if (account?.written === undefined) continue
-    const { charged, details, letters, written } = account
-    if (charged + letters === written || (isRacing && charged <= written && charged + letters >= written)) continue
+    const { charged, details, hasOld, letters, mostWritten, written } = account
+    const total = charged + letters
+    if (total === written || ((isRacing || hasOld) && charged <= written && total >= written)) continue
+    // A commit that finds another one with its amount takes it for its own. Otherwise it becomes a dead letter.
+    if (calls.some(({ call }) => call.key !== undefined) && total >= written && total <= mostWritten) continue
     report(
       `${name}: charged ${charged}, dead letters ${letters}, but the journal has kept ${written} (${details.join(", ")})`
     )
   }
 }
 
-const together = (accounts: ReadonlyArray<Account | undefined>): Omit<Account, "written"> => ({
+type Sum = Pick<Account, "charged" | "letters" | "hasOld" | "details">
+
+const together = (accounts: ReadonlyArray<Account | undefined>): Sum => ({
   charged: accounts.reduce((sum, account) => sum + (account?.charged ?? 0), 0),
   letters: accounts.reduce((sum, account) => sum + (account?.letters ?? 0), 0),
+  hasOld: accounts.some((account) => account?.hasOld === true),
   details: accounts.flatMap((account) => account?.details ?? [])
 })
 
-const ofGroup = (
-  { plan, report }: Stage,
-  group: Group,
-  first: Observation,
-  account: Omit<Account, "written">
-): void => {
+const ofGroup = ({ plan, report }: Stage, group: Group, first: Observation, account: Sum): void => {
   const { calls, least, most, totals } = group
   const total = account.charged + account.letters
   const isAllowed = (amount: number): boolean =>
@@ -71,7 +79,10 @@ const ofGroup = (
       !isSettledBeforeEnd || (program.hasClosedEarly && (call.onCrash !== "expire" || isDrawn))
   )
   const isOvertaken = (isLeft || calls.some((call) => isRaced(plan, call))) && isAllowed(account.charged)
-  if (isAllowed(total) || isOvertaken) return
+  // A record may have been charged before it was too old, or before the server got only a part of a request.
+  const mayBoth = account.hasOld || calls.some(({ isCut }) => isCut)
+  const isRefused = mayBoth && account.charged <= most && total >= least
+  if (isAllowed(total) || isOvertaken || isRefused) return
   const expected = totals === undefined || totals.size > 8 ? `${least} to ${most}` : Array.from(totals).join(" or ")
   const names =
     calls.length === 1 ? `call ${first.call.id}` : `calls ${calls.map(({ call }) => call.id).join(", call ")}`
@@ -98,7 +109,7 @@ const ofKey = (
   stage: Stage,
   { calls }: Group,
   name: string,
-  account: Omit<Account, "written">,
+  account: Sum,
   accounts: ReadonlyMap<string, Account>
 ): void => {
   const { report, server } = stage
@@ -119,7 +130,12 @@ const ofKey = (
   let least = 0
   for (const allowed of byReservation.values()) least += Math.max(...allowed.map((totals) => Math.min(...totals)))
   const total = account.charged + account.letters
-  const isLeft = calls.some(({ isSettledBeforeEnd }) => !isSettledBeforeEnd)
+  const isLeft =
+    account.hasOld ||
+    calls.some(
+      ({ call, isCut, isSettledBeforeEnd, program }) =>
+        isCut || !isSettledBeforeEnd || (program.hasClosedEarly && call.onCrash !== "expire")
+    )
   if (total < least || (isLeft ? account.charged > most : total > most)) {
     report(
       `${name}: charged ${account.charged}, dead letters ${account.letters}; ${least} to ${most} was expected (${account.details.join(", ")})`
@@ -147,10 +163,12 @@ const isUnplaced = ({ beganAtMs, call, reservationId }: Observation): boolean =>
  * A dead letter was refused by the server for good. If the reservation has ended without a commit, that is the refusal
  * of the event.
  */
-const letters = ({ disks, report, server }: Stage): void => {
+const letters = ({ disks, report, server, world }: Stage): void => {
   const statuses = new Map(server.views().map(({ id, status }) => [id, status]))
+  const nowMs = epochMs + world.nowMs
   for (const letter of disks.flatMap((disk) => Array.from(disk.letters.values()))) {
-    const { reservationId } = letter.record
+    const { mode, recordedAtMs, reservationId } = letter.record
+    if (isOld(letter) && mode === "event" && nowMs - recordedAtMs > oldMs) continue
     const codes = Array.from(server.reservations.get(reservationId)?.refused.values() ?? []).flatMap((of) =>
       Array.from(of)
     )
