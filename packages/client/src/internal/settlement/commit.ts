@@ -26,6 +26,7 @@ import { journalWriteMs } from "../runtime/journalAccess.ts"
 import * as Retry from "../runtime/retry.ts"
 import type { Runtime } from "../runtime/runtime.ts"
 import { updateBackoff } from "../runtime/runtime.ts"
+import { trusted } from "./trusted.ts"
 
 /** The result of an attempt. */
 type Attempted = Retry.Attempt<Settlement>
@@ -60,7 +61,7 @@ export const continueAfter = (runtime: Runtime, spend: Spend, first: Attempted):
 
 /** The settlement of the caller while the spend is retried in the background. */
 export const pending = (spend: Spend, because: string): Pending =>
-  new Pending({ ...spendOf(spend), because, isJournaled: spend.isJournaled }, trusted)
+  trusted(Pending, { _tag: "Pending", ...spendOf(spend), because, isJournaled: spend.isJournaled })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // one attempt
@@ -295,7 +296,7 @@ export const reject = (
     yield* Log.error(
       `Reservation ${spend.record.reservationId}: the spend of ${spend.actual} could not be charged: ${because}`
     )
-    return Retry.ended<Settlement>(new Rejected({ ...spendOf(spend), code, because }, trusted))
+    return Retry.ended<Settlement>(trusted(Rejected, { _tag: "Rejected", ...spendOf(spend), code, because }))
   })
 
 const unknown = (spend: Spend, because: string, minimumDelayMs: number): Retry.Again => {
@@ -323,8 +324,6 @@ const again = (
 // settlements
 // ---------------------------------------------------------------------------------------------------------------------
 
-const trusted = { disableChecks: true } as const
-
 const codeOf = (error: CyclesError): string =>
   "code" in error && error.code !== undefined ? error.code : error._tag === "InvalidRequest" ? "INVALID_REQUEST" : ""
 
@@ -341,39 +340,33 @@ const chargeOf = ({ actual }: Spend, charged: Amount.Amount) => ({
 })
 
 const committed = (spend: Spend, response: CommitResponse): Committed =>
-  new Committed(
-    {
-      ...spendOf(spend),
-      ...chargeOf(spend, response.charged),
-      returned: response.released,
-      balances: response.balances ?? [],
-      isReadBack: false
-    },
-    trusted
-  )
+  trusted(Committed, {
+    _tag: "Committed",
+    ...spendOf(spend),
+    ...chargeOf(spend, response.charged),
+    returned: response.released,
+    balances: response.balances ?? [],
+    isReadBack: false
+  })
 
 const committedBefore = (spend: Spend, detail: ReservationDetail): Committed =>
-  new Committed(
-    {
-      ...spendOf(spend),
-      ...chargeOf(spend, detail.committed ?? spend.actual),
-      returned: undefined,
-      balances: [],
-      isReadBack: true
-    },
-    trusted
-  )
+  trusted(Committed, {
+    _tag: "Committed",
+    ...spendOf(spend),
+    ...chargeOf(spend, detail.committed ?? spend.actual),
+    returned: undefined,
+    balances: [],
+    isReadBack: true
+  })
 
 const recovered = (spend: Spend, response: EventCreateResponse): Recovered =>
-  new Recovered(
-    {
-      ...spendOf(spend),
-      ...chargeOf(spend, response.charged ?? spend.actual),
-      balances: response.balances ?? [],
-      eventId: response.eventId
-    },
-    trusted
-  )
+  trusted(Recovered, {
+    _tag: "Recovered",
+    ...spendOf(spend),
+    ...chargeOf(spend, response.charged ?? spend.actual),
+    balances: response.balances ?? [],
+    eventId: response.eventId
+  })
 
 /**
  * Whether a reservation with the status COMMITTED was committed by this spend. The reservation doesn't show the key, so

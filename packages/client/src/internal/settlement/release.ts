@@ -14,6 +14,7 @@ import * as Log from "../runtime/log.ts"
 import * as Retry from "../runtime/retry.ts"
 import type { Runtime } from "../runtime/runtime.ts"
 import { updateBackoff } from "../runtime/runtime.ts"
+import { trusted } from "./trusted.ts"
 
 /** The reservation to release. */
 export interface Target {
@@ -38,16 +39,14 @@ export const attempt = (
             life.fire("confirmed")
             runtime.backoff.succeeded()
             return Retry.ended<Released>(
-              new Released(
-                {
-                  reservationId: id,
-                  reason,
-                  returned: response.released,
-                  balances: response.balances ?? [],
-                  isConfirmed: true
-                },
-                { disableChecks: true }
-              )
+              trusted(Released, {
+                _tag: "Released",
+                reservationId: id,
+                reason,
+                returned: response.released,
+                balances: response.balances ?? [],
+                isConfirmed: true
+              })
             )
           },
           onFailure: (error): Retry.Attempt<Released> => {
@@ -98,4 +97,4 @@ export const run = (runtime: Runtime, target: Target): Effect.Effect<Released> =
 
 /** A release without the amounts of a response. */
 export const withoutAmounts = (id: ReservationId, reason: string, isConfirmed: boolean): Released =>
-  new Released({ reservationId: id, reason, returned: undefined, balances: [], isConfirmed }, { disableChecks: true })
+  trusted(Released, { _tag: "Released", reservationId: id, reason, returned: undefined, balances: [], isConfirmed })

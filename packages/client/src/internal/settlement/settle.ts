@@ -23,6 +23,7 @@ import * as Plan from "./plan.ts"
 import * as Release from "./release.ts"
 import type { Charged } from "./spend.ts"
 import { lateSpendOf, spendOf } from "./spend.ts"
+import { trusted } from "./trusted.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // settle
@@ -100,7 +101,7 @@ const byDraw = (engine: Engine, handle: Handle, source: Charged, plan: Plan.Comm
   const { actual, isEstimated } = plan
   if (!handle.isDrawn && actual.amount > 0n) return byCommit(engine, handle, source, plan)
   const { action, subject } = handle.call
-  const settlement = new Joined({ reservationId: source.id, actual, isEstimated }, { disableChecks: true })
+  const settlement = trusted(Joined, { _tag: "Joined", reservationId: source.id, actual, isEstimated })
   return Effect.as(
     Effect.andThen(afterDrawing(engine, handle), engine.announce({ settlement, subject, action })),
     settlement
