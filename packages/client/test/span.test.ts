@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import * as Tracer from "effect/Tracer"
 import { CyclesClient, CyclesTransport } from "effect-cycles"
@@ -41,6 +42,25 @@ describe("span", () => {
       })
       expect(yield* traceparentOf(Effect.provideService(Tracer.Tracer, tracer))).toEqual([traceparent])
       expect(spans).toEqual(["Cycles.getJwks"])
+    })
+  )
+
+  it.effect("ends the span of a successful call without its response", () =>
+    Effect.gen(function* () {
+      const statuses: Array<Tracer.SpanStatus> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          const end = span.end.bind(span)
+          span.end = (endTime, exit) => {
+            end(endTime, exit)
+            statuses.push(span.status)
+          }
+          return span
+        }
+      })
+      yield* traceparentOf(Effect.provideService(Tracer.Tracer, tracer))
+      expect(statuses).toEqual([expect.objectContaining({ _tag: "Ended", exit: Exit.void })])
     })
   )
 

@@ -3,7 +3,6 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Call, WithMeta } from "./call.ts"
@@ -24,13 +23,16 @@ export const open = <A extends object>(call: Call<A>, context: Context.Context<n
 /** The `traceparent` header of a span. */
 export const traceparent = (span: Tracer.Span): string | undefined => {
   try {
-    return HttpTraceContext.toHeaders(span)["traceparent"]
+    return `00-${span.traceId.padStart(32, "0")}-${span.spanId}-${span.sampled ? "01" : "00"}`
   } catch {
     return undefined
   }
 }
 
-/** Ends the span of a call. */
+/**
+ * Ends the span of a call. A success is ended without its value, because a tracer keeps spans until it has exported them,
+ * and would keep the response with each of them.
+ */
 export const end = <A extends object, E>(
   span: Tracer.Span,
   call: Call<A>,
@@ -44,7 +46,8 @@ export const end = <A extends object, E>(
     // Lose the attribute only.
   }
   try {
-    span.end(Context.get(context, References.TracerTimingEnabled) ? clock.currentTimeNanosUnsafe() : 0n, exit)
+    const endTime = Context.get(context, References.TracerTimingEnabled) ? clock.currentTimeNanosUnsafe() : 0n
+    span.end(endTime, Exit.isSuccess(exit) ? Exit.void : exit)
   } catch {
     // Lose the span only.
   }
