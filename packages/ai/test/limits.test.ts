@@ -273,6 +273,38 @@ describe("output limit", () => {
     }).pipe(Effect.provide(guarded(provider, {}, { max_tokens: 2_000 })))
   })
 
+  it.effect("is in the context of each chunk of a stream", () => {
+    const limits: Array<unknown> = []
+    const model = Layer.effect(
+      LanguageModel.LanguageModel,
+      LanguageModel.make({
+        generateText: () => Effect.die("not used"),
+        streamText: () =>
+          Stream.rechunk(Stream.fromIterable([S.delta("Hi"), S.delta(" you"), S.finish(2, 5)]), 1).pipe(
+            Stream.mapEffect((part) =>
+              Effect.contextWith((context: Context.Context<never>) =>
+                Effect.sync(() => {
+                  limits.push({ ...Context.getOrUndefined(context, S.OpenAiConfig) })
+                  return part
+                })
+              )
+            )
+          )
+      })
+    )
+    return Effect.gen(function* () {
+      yield* Effect.provideService(stream, S.OpenAiConfig, { temperature: 0.2 })
+      expect(limits).toEqual(Array.from({ length: 3 }, () => ({ temperature: 0.2, max_output_tokens: 4_096 })))
+    }).pipe(
+      Effect.provide(
+        CyclesModel.layer({ provider: "openai", model: "gpt-5" }).pipe(
+          Layer.provide(model),
+          Layer.provideMerge(S.world([], { budgets: [{ unit: "TOKENS", allocated: 100_000 }] }))
+        )
+      )
+    )
+  })
+
   it.effect("binds: providers that use all of their limit never exceed the budget (200 streams at a time)", () => {
     const limits: Array<number> = []
     const model = Layer.effect(

@@ -4,6 +4,8 @@
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
+import * as Channel from "effect/Channel"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
@@ -44,7 +46,7 @@ export const streamed = <R>(
     Effect.gen(function* () {
       yield* Effect.addFinalizer((exit) => end(ready, exit))
       assumeServedStream(stream)
-      const begun = Stream.unwrap(Effect.as(ready.call.begin, Stream.updateContext(stream, ready.prepareContext)))
+      const begun = Stream.unwrap(Effect.as(ready.call.begin, preparing(stream, ready.prepareContext)))
       const lost = untilLost(ready)
       const called = lost === undefined ? begun : Stream.interruptWhen(begun, lost)
       const ended = Stream.onEnd(
@@ -60,6 +62,27 @@ export const streamed = <R>(
         return Effect.as(Effect.andThen(committed, refuseHidden(ready, parts)), encoded)
       })
     })
+  )
+
+/**
+ * Runs a stream in the context that `prepare` makes of the caller's. `Stream.updateContext` would merge the two contexts
+ * for each chunk.
+ */
+const preparing = (
+  stream: Stream.Stream<Parts.StreamPart, AiError.AiError>,
+  prepare: (context: Context.Context<never>) => Context.Context<never>
+): Stream.Stream<Parts.StreamPart, AiError.AiError> =>
+  Stream.fromChannel(
+    Channel.fromTransform((upstream, scope) =>
+      Effect.contextWith((context: Context.Context<never>) => {
+        const prepared = prepare(context)
+        const started = Channel.toTransform(Stream.toChannel(stream))(upstream, scope)
+        if (prepared === context) return started
+        const provided = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+          Effect.updateContext(effect, () => prepared)
+        return Effect.map(provided(started), provided)
+      })
+    )
   )
 
 /** Settles a call that returns no more parts, and then checks its limit. */
