@@ -13,13 +13,15 @@ export interface Found {
   readonly lifecycles: number
   /** The first violated invariant. */
   readonly violation: string | undefined
+  /** The story of the shrunk world; only if it was asked for. */
+  readonly story: string | undefined
 }
 
 /** The calls of one world in a search: more and smaller worlds reach more kinds of faults. */
 const callsPerWorld = 250
 
-/** Searches for a defect with at most `lifecycles` calls. */
-export const search = async (defect: Defect, lifecycles: number): Promise<Found> => {
+/** Searches for a defect with at most `lifecycles` calls. With `isTold`, shrinks the failing world to a story. */
+export const search = async (defect: Defect, lifecycles: number, isTold = false): Promise<Found> => {
   const patched = new Set<string>()
   const server = await createViteServer({
     root,
@@ -30,19 +32,22 @@ export const search = async (defect: Defect, lifecycles: number): Promise<Found>
     plugins: [plugin(defect, patched)]
   })
   try {
-    const { make, run } = await load(server)
+    const { explain, make, run } = await load(server)
     for (const { file } of defect.patches) {
       if (!patched.has(file))
         throw new Error(`the simulation doesn't load ${file}, which the defect ${defect.name} changes`)
     }
     let count = 0
     for (let seed = 1; count < lifecycles; seed += 1) {
-      const result = await run(make(seed, callsPerWorld))
+      const plan = make(seed, callsPerWorld)
+      const result = await run(plan)
       count += callsPerWorld
       const [violation] = result.violations
-      if (violation !== undefined) return { defect, seed, lifecycles: count, violation }
+      if (violation === undefined) continue
+      const story = isTold ? await explain({ seed, lifecycles: callsPerWorld, plan, result }) : undefined
+      return { defect, seed, lifecycles: count, violation, story }
     }
-    return { defect, seed: undefined, lifecycles: count, violation: undefined }
+    return { defect, seed: undefined, lifecycles: count, violation: undefined, story: undefined }
   } finally {
     await server.close()
   }

@@ -27,6 +27,14 @@ describe("Defects", () => {
     expect(() => Defects.apply(defect, "a.ts", "old and old")).toThrow("occurs 2 times")
   })
 
+  it("are shrunk to a story of one call that a person can read", { timeout: 900_000 }, async () => {
+    const [defect] = defects.filter(({ name }) => name === "failure-releases-spend")
+    if (defect === undefined) return expect.fail("the defect is missing")
+    const { story = "" } = await DefectSearch.search(defect, 25_000, true)
+    expect(story).toContain("Shrunk to 1 calls of 1 clients with 0 faults")
+    expect(story.split("\n").length).toBeLessThan(60)
+  })
+
   const searched = defects.filter(({ name }) => process.env["CYCLES_DEFECTS"] === "all" || quick.includes(name))
 
   it.each(searched)("$name is found by the simulation", { timeout: 900_000 }, async (defect) => {

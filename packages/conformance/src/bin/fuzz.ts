@@ -7,19 +7,36 @@
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
 import * as Fuzz from "../Fuzz.ts"
+import { integer, parsed, positive, refuse } from "../internal/arguments.ts"
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: "string", default: "2" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000_000) },
-    area: { type: "string" },
-    case: { type: "string" }
-  }
-})
+const names = Fuzz.areas.map(({ name }) => name).join(", ")
 
-const seed = Number(values.seed)
-const minutes = Number(values.minutes)
+const usage = `Usage: pnpm fuzz [--minutes N] [--seed N] [--area NAME [--case JSON]]
+
+  --minutes N  how long, shared by the areas. Default: 2
+  --seed N     an integer from 0; the same seed repeats the same cases. Default: random
+  --area NAME  only one area: ${names}
+  --case JSON  only one case of the area, as a failure prints it
+
+The exit code is 1 if a case fails.`
+
+const { values } = parsed(usage, (args) =>
+  parseArgs({
+    args,
+    options: {
+      minutes: { type: "string", default: "2" },
+      seed: { type: "string", default: String(Date.now() % 1_000_000_000) },
+      area: { type: "string" },
+      case: { type: "string" }
+    }
+  })
+)
+
+const seed = integer(usage, "seed", values.seed, 0)
+const minutes = positive(usage, "minutes", values.minutes)
 const chosen = Fuzz.areas.filter(({ name }) => values.area === undefined || name === values.area)
+if (chosen.length === 0) refuse(usage, `--area must be one of ${names}, got ${values.area}`)
+if (values.case !== undefined && values.area === undefined) refuse(usage, "--case needs --area")
 const total = chosen.reduce((sum, { weight }) => sum + weight, 0)
 
 const program = Effect.gen(function* () {
@@ -40,20 +57,8 @@ const program = Effect.gen(function* () {
   return failures
 })
 
-if (
-  !Number.isSafeInteger(seed) ||
-  !(minutes > 0) ||
-  chosen.length === 0 ||
-  (values.case !== undefined && chosen.length > 1)
-) {
-  console.error(
-    `--seed is an integer, --minutes a positive number, --case needs --area, and --area is one of ${Fuzz.areas.map(({ name }) => name).join(", ")}`
-  )
-  process.exitCode = 2
-} else {
-  console.log(`seed ${seed}`)
-  const failures = await Effect.runPromise(program)
-  for (const failure of failures) console.log(`FAILED ${failure}`)
-  console.log(failures.length === 0 ? "passed" : `${failures.length} failed`)
-  process.exit(failures.length === 0 ? 0 : 1)
-}
+console.log(`seed ${seed}`)
+const failures = await Effect.runPromise(program)
+for (const failure of failures) console.log(`FAILED ${failure}`)
+console.log(failures.length === 0 ? "passed" : `${failures.length} failed`)
+process.exit(failures.length === 0 ? 0 : 1)

@@ -26,6 +26,8 @@ export interface Book {
   readonly world: World
   readonly calls: ReadonlyArray<Call>
   readonly observations: Array<Observation>
+  /** Whether a dead process has left a record of a reservation in the journal of a program, at a time. */
+  readonly isLeft: (program: Program, reservationId: string, atMs: number) => boolean
 }
 
 /** Starts a call, and interrupts it if the plan says so. */
@@ -50,8 +52,9 @@ export const start = (book: Book, program: Program, call: Call): void => {
   }
 }
 
-const begin = ({ observations, world }: Book, program: Program, call: Call): Observation => {
-  const observation = Observations.make(call, program, nameOf(call))
+const begin = ({ isLeft, observations, world }: Book, program: Program, call: Call): Observation => {
+  const startedAtMs = world.nowMs
+  const observation = Observations.make(call, program, nameOf(call), (id) => isLeft(program, id, startedAtMs))
   observations.push(observation)
   world.trace.add(world.nowMs, program.process.name, `starts call ${call.id}`, () => describe(call))
   return observation
@@ -260,6 +263,7 @@ const byHand = (observation: Observation) =>
 const noteBegin = (observation: Observation): Effect.Effect<void, never, Reservation.Reservation> =>
   Effect.map(Reservation.Reservation, ({ id }) => {
     observation.reservationId = id
+    observation.ranOverRecord = id !== undefined && observation.isLeft(id)
     observation.beganAtMs = observation.program.process.monotonicMs
   })
 

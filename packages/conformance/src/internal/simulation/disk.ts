@@ -47,8 +47,10 @@ export class Disk {
   readonly writtenKeys = new Set<string>()
   /** Whether a write has met a fault or was slow. */
   isDisturbed = false
-  /** The number of outages of the disk in progress. */
+  /** The number of outages of the disk in progress: writes fail. */
   full = 0
+  /** When an operation without a reservation has failed last, such as the adoption of open records. */
+  #failedAtMs = Number.NEGATIVE_INFINITY
   readonly name: string
   readonly isBounded: boolean
   readonly #world: World
@@ -66,6 +68,17 @@ export class Disk {
     this.name = name
     this.#rate = rate
     this.isBounded = rate === 0
+  }
+
+  /**
+   * Whether the journal showed at a time, in milliseconds of the world, that a process which had died before has left a
+   * record of the reservation. A failed operation may have hidden it since then.
+   */
+  isLeft(id: string, atMs: number): boolean {
+    if (this.#failedAtMs >= atMs || this.promised.get(id)?.isDisturbed === true) return false
+    return Array.from(this.open).some(
+      ([owner, records]) => owner.isDead && owner.diedAtMs / owner.rate < atMs && records.has(id)
+    )
   }
 
   /** The machine loses its power. */
@@ -195,6 +208,7 @@ export class Disk {
     const failure = Effect.fail(new JournalError({ operation, problem: "injected" }))
     if (fault !== undefined) {
       if (operation === "open") this.unopened.add(process)
+      if (id === "") this.#failedAtMs = this.#world.nowMs
       if (id !== "") this.#disturb(id)
       this.#world.trace.add(this.#world.nowMs, process.name, `${operation} ${id}: ${fault}`)
     }
@@ -245,7 +259,7 @@ export class Disk {
     )
     if (process.isDead) return Effect.succeed(Stream.never)
     const identity = this.#next(process, "pending", "")
-    const fault = this.full > 0 ? "it fails" : this.#chaos.pick(identity, this.#rate, readFaults)
+    const fault = this.#chaos.pick(identity, this.#rate, readFaults)
     switch (fault) {
       case undefined:
         return Effect.as(Effect.sleep(2), records)

@@ -72,7 +72,9 @@ const latePartsOf = (observation: Observation): ReadonlyArray<number> => {
   const { late } = observation
   if (late === 0) return []
   const bases = Array.from(ofSettled({ ...observation, late: 0 }))
-  return [lateAmount, ...bases.flatMap((base) => [late - base, late - lateAmount - base])].filter((part) => part > 0)
+  return [lateAmount, late - lateAmount, ...bases.flatMap((base) => [late - base, late - lateAmount - base])].filter(
+    (part) => part > 0
+  )
 }
 
 /** Whether the end of the body decides the settlement. By hand, the program decides it later, but at once. */
@@ -100,7 +102,8 @@ const baseOf = (observation: Observation): ReadonlyArray<number> => {
     return wasInterrupted ? [committed, forFailure] : [committed]
   }
   const isSuccess = work !== undefined && Exit.isSuccess(work)
-  if (call.form === "byHand") return isSuccess ? [recorded, ...(wasInterrupted ? [forFailure] : [])] : [forFailure]
+  if (call.form === "byHand")
+    return isSuccess ? [isUnknown ? forKnown : recorded, ...(wasInterrupted ? [forFailure] : [])] : [forFailure]
   return isSuccess
     ? [Math.max(call.broken === "actual" && isUnknown ? call.estimate : call.actual, recorded)]
     : [forFailure]

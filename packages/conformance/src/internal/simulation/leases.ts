@@ -19,7 +19,13 @@ export interface Stage {
 /** Returns the violations. */
 export const leases = (stage: Stage): ReadonlyArray<string> => {
   const expired = new Set(stage.server.views().flatMap(({ id, status }) => (status === "EXPIRED" ? [id] : [])))
-  return [...lost(stage, expired), ...extended(stage), ...abandoned(stage, expired), ...repeated(stage)]
+  return [
+    ...lost(stage, expired),
+    ...extended(stage),
+    ...abandoned(stage, expired),
+    ...repeated(stage),
+    ...overRecords(stage)
+  ]
 }
 
 /** The default of a tenant. */
@@ -118,6 +124,14 @@ const abandoned = ({ observations, requests, server }: Stage, expired: ReadonlyS
     return isTried ? [] : [`call ${call.id}: its abandoned reservation ${id} was neither released nor looked up`]
   })
 }
+
+/** The body doesn't run under a reservation that a killed process may have spent: its journal has a record of it. */
+const overRecords = ({ observations }: Stage): ReadonlyArray<string> =>
+  observations.flatMap(({ call, program, ranOverRecord, reservationId }) =>
+    ranOverRecord && call.key !== undefined && !program.hasClosedEarly
+      ? [`call ${call.id} ran under ${reservationId}, of which a killed process has left a record`]
+      : []
+  )
 
 /** The body doesn't run again under a caller-supplied key after the server has confirmed its settlement. */
 const repeated = ({ observations, server }: Stage): ReadonlyArray<string> =>

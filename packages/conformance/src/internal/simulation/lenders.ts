@@ -111,13 +111,14 @@ const ofPool = (stage: Stage, id: string, calls: ReadonlyArray<Observation>): Re
 
 /** Whether a pool reserves the next block when a call reaches the low mark. After a failure it may wait. */
 const isRenewed = (
-  { requests }: Stage,
+  { plan, requests }: Stage,
   { lowMark, size }: PoolPlan,
   key: string,
   { beganAtMs = 0, program }: Observation,
   used: number
 ): boolean => {
-  if (lowMark === 0 || size - used > lowMark || program.process.isDead || program.hasClosedEarly) return true
+  if ((plan.clients[program.client]?.maxConcurrency ?? 0) < fewSlots) return true
+  if (lowMark === 0 || size - used > lowMark || !program.hasEnded || program.hasClosedEarly) return true
   const name = key.replace(/^(P\d+\.\d+).*/, "$1")
   const reserves = Array.from(requests.reserves).flatMap(([of, attempts]) =>
     of === name || of.startsWith(`${name}.`) ? attempts : []
@@ -129,8 +130,11 @@ const isRenewed = (
   return reserves.some((reserve) => reserve.atMs > own && reserve.atMs < atMs + earlyMs)
 }
 
-/** The next reserve may wait for a slot, in milliseconds. */
-const earlyMs = 10_000
+/** Below this limit, a request may wait for a slot. */
+const fewSlots = 16
+
+/** The longest time until the next reserve is sent, in milliseconds. */
+const earlyMs = 500
 
 // ---------------------------------------------------------------------------------------------------------------------
 // runs

@@ -15,6 +15,10 @@ export interface Observation {
   readonly startedAtWorldMs: number
   endedAtWorldMs: number
   returnedAtWorldMs: number
+  /** Whether a process that had died before the start has left a record of a reservation. */
+  readonly isLeft: (reservationId: string) => boolean
+  /** Whether the body ran under a reservation with such a record. */
+  ranOverRecord: boolean
   /** The id of its reservation. */
   reservationId: string | undefined
   /** When the body began; `undefined` if it didn't. */
@@ -56,7 +60,14 @@ export interface Observation {
 }
 
 /** A call that starts. */
-export const make = (call: Call, program: Program, name: string): Observation => ({
+export const make = (
+  call: Call,
+  program: Program,
+  name: string,
+  isLeft: (reservationId: string) => boolean
+): Observation => ({
+  isLeft,
+  ranOverRecord: false,
   call,
   program,
   name,

@@ -55,7 +55,7 @@ const fewSlots = 16
 const reserved = (stage: Stage, observation: Observation): ReadonlyArray<string> => {
   const { beganAtMs, call, exit, program, returnedAtMs = 0, startedAtMs, wasInterrupted } = observation
   if (call.form === "event" || beganAtMs !== undefined || call.key !== undefined || wasInterrupted) return []
-  if (exit === undefined || Exit.isSuccess(exit) || program.process.isDead || program.hasClosedEarly) return []
+  if (exit === undefined || Exit.isSuccess(exit) || !program.hasEnded || program.hasClosedEarly) return []
   if ((stage.plan.clients[call.client]?.maxConcurrency ?? 0) < fewSlots) return []
   const [only, ...more] = reservesOf(stage, observation)
   if (only === undefined || more.length > 0 || only.endedAtMs === undefined) return []

@@ -28,7 +28,8 @@ const withCallbacks = (call: Call, number: number): Call => {
   if (call.ending === "late" && number < 30) return { ...call, lateRecords: 2 }
   if (call.broken !== undefined || number >= 4) return call
   if (call.form === "stream") return { ...call, broken: "usage" }
-  return call.form === "effect" && call.ending !== "late" ? { ...call, broken: "record", records: false } : call
+  const isRecorded = call.form === "effect" || (call.form === "byHand" && !["success", "release"].includes(call.ending))
+  return isRecorded && call.ending !== "late" ? { ...call, broken: "record", records: false } : call
 }
 
 const dayMs = 86_400_000
@@ -41,12 +42,28 @@ const incidentsOf = (plan: Plan, below: Below): ReadonlyArray<Incident> => {
   const flushes = Array.from({ length: below(3) }, () =>
     make({ what: "flush", atMs: atMs(), whom: client(), forMs: 0 })
   )
+  if (below(6) === 0) flushes.push(...unwritten(plan, below, make))
   if (below(8) === 0) return [...flushes, ...vanishing(plan, below, make)]
   // The age of a record, in days, is that of the wall clock: a jump by a week would make it too old to be sent again.
   const jumps = Array.from({ length: below(4) === 0 ? 1 + below(2) : 0 }, () =>
     make({ what: "wallJump", atMs: atMs(), whom: client(), forMs: pick(below, [-9, -2, -1, 1, 2]) * dayMs })
   )
   return [...flushes, ...jumps]
+}
+
+/** A flush while neither the server nor the journal accepts spend. */
+const unwritten = (
+  plan: Plan,
+  below: Below,
+  make: (incident: Omit<Incident, "id">) => Incident
+): ReadonlyArray<Incident> => {
+  const atMs = 1_000 + below(plan.untilMs)
+  const whom = below(plan.clients.length)
+  return [
+    make({ what: "partition", atMs, whom, forMs: 60_000 }),
+    make({ what: "diskFull", atMs, whom: plan.clients[whom]?.journal ?? 0, forMs: 60_000 }),
+    make({ what: "flush", atMs: atMs + 5_000, whom, forMs: 0 })
+  ]
 }
 
 /** Before a machine is off, its clients get no responses: the server may have applied what they repeat days later. */

@@ -92,7 +92,10 @@ export class Requests {
     const isSettlement = (operation === "commit" || operation === "event") && reservationId !== undefined
     if (isSettlement && disk !== undefined) {
       const promise = disk.promiseOf(reservationId)
-      const isWritten = operation === "commit" ? promise.decided.has(body) : promise.decided.size > 0
+      const isWritten =
+        operation === "commit"
+          ? promise.decided.has(body)
+          : Array.from(promise.decided.values()).some(({ mode }) => mode === "event")
       if (!isWritten && !promise.isDisturbed && !disk.unopened.has(process)) {
         this.#report(`the ${operation} of ${reservationId} was sent before its record was written`)
       }

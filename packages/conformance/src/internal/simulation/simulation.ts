@@ -247,7 +247,10 @@ class Stage {
       return
     }
     this.world.current = program.process
-    Calls.start({ world: this.world, calls: this.plan.calls, observations: this.observations }, program, call)
+    const { observations, plan, world } = this
+    const isLeft = ({ client }: Program, id: string, atMs: number): boolean =>
+      this.disks[plan.clients[client]?.journal ?? 0]?.isLeft(id, atMs) === true
+    Calls.start({ world, calls: plan.calls, observations, isLeft }, program, call)
   }
 
   #kill(index: number, restartAfterMs: number): void {

@@ -5,7 +5,13 @@ import type { Shrunk } from "./shrink.ts"
 /** Formats a shrunk world. */
 export const storyOf = ({ faults, plan, result, tried }: Shrunk): string => {
   const clients = new Set(plan.calls.map(({ client }) => client))
-  const lines = result.lines.filter(({ what, who }) => isRelevant(who, what))
+  // The last calls of each client check that it still works.
+  const last = new Set(
+    result.lines.flatMap(({ what }) => /reserve x.*"reservation_id":"(\w+)"/.exec(what)?.slice(1) ?? [])
+  )
+  const isOfLast = (what: string): boolean =>
+    last.has(/^(?:put|remove|putOpen|removeOpen) (\w+)$/.exec(what)?.[1] ?? "")
+  const lines = result.lines.filter(({ what, who }) => isRelevant(who, what) && !isOfLast(what))
   return [
     `Shrunk to ${plan.calls.length} calls of ${clients.size} clients with ${faults.size} faults (${tried} worlds tried):`,
     ...plan.calls.map(
