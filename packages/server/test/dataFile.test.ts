@@ -12,6 +12,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as CyclesServer from "../src/CyclesServer.ts"
 import * as Handler from "../src/internal/handler.ts"
 import type { Format, Migration } from "../src/internal/dataFile.ts"
+import * as DataFile from "../src/internal/dataFile.ts"
 import { format } from "../src/internal/migrations.ts"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
 import * as NodeCyclesServer from "../src/NodeCyclesServer.ts"
@@ -122,12 +123,12 @@ describe("dataFile", () => {
     [
       "has a newer format",
       (file) => execute(file, "PRAGMA user_version = 99"),
-      /has format 99; this server reads format 2 and older$/
+      /has format 99; this server reads format 3 and older$/
     ],
     [
       "has a format that never existed",
       (file) => execute(file, "PRAGMA user_version = 0"),
-      /has format 0; this server reads format 2 and older$/
+      /has format 0; this server reads format 3 and older$/
     ],
     ["was truncated", (file) => Fs.truncateSync(file, 4_096), /can't be read: /],
     [
@@ -197,19 +198,19 @@ describe("dataFile", () => {
       const file = yield* existingFile
       const ran: Array<number> = []
       const upgrades = withUpgrades(
-        (db) => (ran.push(3), db.exec("CREATE TABLE third (a)")),
-        (db) => (ran.push(4), db.exec("CREATE TABLE fourth (a)"))
+        (db) => (ran.push(4), db.exec("CREATE TABLE fourth (a)")),
+        (db) => (ran.push(5), db.exec("CREATE TABLE fifth (a)"))
       )
       const store = SqliteStore.open(file, upgrades)
-      expect([ran, budgets(store)]).toEqual([[3, 4], [1_000_000n]])
+      expect([ran, budgets(store)]).toEqual([[4, 5], [1_000_000n]])
       store.close()
       SqliteStore.open(file, upgrades).close()
-      expect(ran).toEqual([3, 4])
+      expect(ran).toEqual([4, 5])
       // A server of the older format opens the copy, but not the upgraded file.
-      const copy = SqliteStore.open(`${file}.format-2`)
+      const copy = SqliteStore.open(`${file}.format-3`)
       expect(budgets(copy)).toEqual([1_000_000n])
       copy.close()
-      expect(yield* openError(file)).toMatch(/has format 4; this server reads format 2 and older$/)
+      expect(yield* openError(file)).toMatch(/has format 5; this server reads format 3 and older$/)
     })
   )
 
@@ -218,7 +219,7 @@ describe("dataFile", () => {
       const file = yield* existingFile
       const upgrades = withUpgrades((db) => db.exec("DELETE FROM records; SELECT * FROM nowhere"))
       expect(() => SqliteStore.open(file, upgrades)).toThrow(
-        `${file} can't be upgraded to format 3; a copy is in ${file}.format-2: no such table: nowhere`
+        `${file} can't be upgraded to format 4; a copy is in ${file}.format-3: no such table: nowhere`
       )
       const store = SqliteStore.open(file)
       expect(budgets(store)).toEqual([1_000_000n])
@@ -226,10 +227,14 @@ describe("dataFile", () => {
     })
   )
 
-  it.live("a server on an upgraded file of format 1 returns the same responses as before", () =>
+  it.live.each([1, 2])("a server on an upgraded file of format %i returns the same responses as before", (version) =>
     Effect.gen(function* () {
       const file = join(yield* folder, "ledger.sqlite")
       makeFormat1(file)
+      if (version === 2) {
+        DataFile.open(file, { ...format, upgrades: format.upgrades.slice(0, 1) }, (db) => db).close()
+        Fs.rmSync(`${file}.format-1`)
+      }
       const store = SqliteStore.open(file)
       const server = CyclesServer.makeServer({
         store,
@@ -247,8 +252,10 @@ describe("dataFile", () => {
         expect([method, url, again.status, withoutTtl(again.body)]).toEqual([method, url, status, withoutTtl(response)])
       }
       store.close()
-      const copy = new DatabaseSync(`${file}.format-1`)
-      expect(copy.prepare("SELECT count(*) AS n FROM things").get()).toEqual({ n: format1.things.length })
+      const copy = new DatabaseSync(`${file}.format-${version}`)
+      const table = version === 1 ? "things" : "reservations"
+      const rows = format1.things.filter(([kind]) => version === 1 || kind === table)
+      expect(copy.prepare(`SELECT count(*) AS n FROM ${table}`).get()).toEqual({ n: rows.length })
       copy.close()
     })
   )

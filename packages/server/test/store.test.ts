@@ -3,11 +3,11 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
-import { mkdtempSync, rmSync } from "node:fs"
+import { cpSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll } from "vitest"
-import type { Reservation } from "../src/internal/model.ts"
+import type { Reservation, StoredResponse } from "../src/internal/model.ts"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
 import type { ReservationTable, Store } from "../src/internal/store.ts"
 import { makeMemory } from "../src/internal/store.ts"
@@ -28,9 +28,25 @@ const reopenFile = (store: Store): Store => {
   return SqliteStore.open(join(folder, `${files}.sqlite`))
 }
 
+/** Commits, and opens a copy of the file and of its log, as they are if the process is killed. */
+const killProcess = (store: Store): Store => {
+  store.commit()
+  const [file, copy] = [join(folder, `${files}.sqlite`), join(folder, `${++files}.sqlite`)]
+  cpSync(file, copy)
+  cpSync(`${file}-wal`, `${copy}-wal`)
+  store.close()
+  return SqliteStore.open(copy)
+}
+
+/** Closes the store the first time, and kills the process the second time. */
+const closeOrKill = (store: Store): Store => ((reopened += 1) % 2 === 1 ? reopenFile(store) : killProcess(store))
+
+let reopened = 0
+
 const stores: ReadonlyArray<readonly [string, () => Store, (store: Store) => Store, number]> = [
   ["memory", makeMemory, (store) => store, 300],
-  ["SQLite", newFile, reopenFile, 40]
+  ["SQLite", newFile, reopenFile, 40],
+  ["SQLite after kills", newFile, closeOrKill, 40]
 ]
 
 const reservation = (id: string, createdAtMs: number, expiresAtMs: number, tenantId = "acme"): Reservation => ({
@@ -68,6 +84,25 @@ const Step = Schema.Struct({
 })
 
 const steps = Schema.Array(Step).check(Schema.isMaxLength(40))
+
+/** A step on the table of responses. */
+const ResponseStep = Schema.Struct({
+  what: Schema.Literals(["put", "put", "put", "wait", "forget", "commit", "reopen"]),
+  name: small
+})
+
+const responseSteps = Schema.Array(ResponseStep).check(Schema.isMaxLength(40))
+
+const responseOf = (id: string, nowMs: number): StoredResponse => ({
+  id,
+  parentId: undefined,
+  request: `request at ${nowMs}`,
+  status: 200,
+  body: "{}",
+  reservationId: undefined,
+  expiresAtMs: undefined,
+  forgetAtMs: nowMs + 50
+})
 
 const compare = (a: CreationKey, b: CreationKey): number =>
   a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
@@ -129,6 +164,37 @@ describe.each(stores)("Store in %s", (_name, open, reopen, runs) => {
     { arbitrary: { runs } }
   )
 
+  it.prop(
+    `responses match a model after random steps (${runs} runs)`,
+    { steps: responseSteps },
+    ({ steps }) => {
+      let store = open()
+      const model = new Map<string, StoredResponse>()
+      let nowMs = 0
+      for (const { name, what } of steps) {
+        if (what === "put") {
+          const response = responseOf(`reserve acme ${name}`, nowMs)
+          // The ledger stores a response only if the earlier one of its key has been forgotten.
+          if ((model.get(response.id)?.forgetAtMs ?? -1) < nowMs) {
+            model.set(response.id, response)
+            store.responses.put(response)
+          }
+        } else if (what === "wait") nowMs += 10 * name
+        else if (what === "forget") {
+          store.responses.forget(nowMs, 1_000)
+          for (const { forgetAtMs, id } of model.values()) if (forgetAtMs <= nowMs) model.delete(id)
+        } else if (what === "commit") store.commit()
+        else store = reopen(store)
+        for (let i = 0; i <= 9; i += 1) {
+          const id = `reserve acme ${i}`
+          expect(store.responses.get(id, undefined)).toEqual(model.get(id))
+        }
+      }
+      store.close()
+    },
+    { arbitrary: { runs } }
+  )
+
   it("byCreation lets a list read only the rows of its page", () => {
     const store = open()
     let count = 0
@@ -175,6 +241,21 @@ describe.each(stores)("Store in %s", (_name, open, reopen, runs) => {
     } finally {
       Reflect.deleteProperty(BigInt.prototype, "toJSON")
     }
+  })
+})
+
+describe("Store in SQLite", () => {
+  it("finds a response after a kill if its row number was used before", () => {
+    const first = newFile()
+    first.responses.put(responseOf("reserve acme first", 0))
+    const second = reopenFile(first)
+    second.responses.forget(1_000, 10)
+    const third = reopenFile(second)
+    const response = responseOf("reserve acme second", 1_000)
+    third.responses.put(response)
+    const fourth = killProcess(third)
+    expect(fourth.responses.get(response.id, undefined)).toEqual(response)
+    fourth.close()
   })
 })
 

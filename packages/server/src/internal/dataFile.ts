@@ -130,7 +130,7 @@ const prepareDatabase = (db: DatabaseSync, filename: string, isNew: boolean, { m
     )
     db.exec("PRAGMA journal_mode = WAL")
     db.exec("PRAGMA synchronous = FULL")
-    // New rows touch random pages of the indexes. A large cache and rare checkpoints write each page less often.
+    // Rare checkpoints write each page of the file less often.
     db.exec(`PRAGMA cache_size = -${cacheKilobytes}`)
     db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`)
     db.exec("BEGIN IMMEDIATE; COMMIT")

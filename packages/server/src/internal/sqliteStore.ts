@@ -3,11 +3,12 @@
  *
  * Writes are buffered in memory and flushed by `commit` in one transaction (WAL, `synchronous=FULL`). Several reservations of
  * one batch change the same budget, which is then written once. Tenants, keys, budgets and policies are few and always in
- * memory. Recent reservations are cached, which covers nearly all reads.
+ * memory. Recent reservations are cached, which covers nearly all reads. `keyIndex.ts` writes the index of idempotency keys.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { Format } from "./dataFile.ts"
 import * as DataFile from "./dataFile.ts"
+import * as KeyIndex from "./keyIndex.ts"
 import * as Migrations from "./migrations.ts"
 import type { Reservation, StoredResponse } from "./model.ts"
 import { decode, decodeReservation, encode, encodeReservation } from "./codec.ts"
@@ -71,7 +72,10 @@ const makeStore = (db: DatabaseSync): Store => {
     isDirty,
     commit,
     close: () => {
-      if (failure === undefined) commit()
+      if (failure === undefined) {
+        responses.writeKeys()
+        commit()
+      }
       db.close()
     }
   }
@@ -155,7 +159,7 @@ const makeReservations = (db: DatabaseSync, transact: Transact): Reservations =>
   )
   const update = db.prepare("UPDATE reservations SET due = ?, body = ? WHERE seq = ?")
   const remove = db.prepare("DELETE FROM reservations WHERE seq = ?")
-  const removeResponses = db.prepare("DELETE FROM answers WHERE parent = ?")
+  const removeResponses = db.prepare("DELETE FROM responses WHERE parent = ?")
   const byId = db.prepare("SELECT seq, body FROM reservations WHERE id = ?")
   const selectAll = db.prepare("SELECT body FROM reservations ORDER BY seq")
   const dueBy = db.prepare("SELECT body FROM reservations WHERE due <= ? ORDER BY due, seq LIMIT ?")
@@ -266,26 +270,39 @@ const dueAfter = (first: StatementSync, ms: number): number =>
 // responses
 // ---------------------------------------------------------------------------------------------------------------------
 
-const makeResponses = (
-  db: DatabaseSync,
-  transact: Transact,
-  reservationOf: Reservations["find"]
-): TableGroup & { readonly table: ResponseTable } => {
-  // A key can be reused after its retention but before the old row was removed.
+interface Responses extends TableGroup {
+  readonly table: ResponseTable
+  /** Writes all keys, so that the next start needn't read them from the responses. */
+  readonly writeKeys: () => void
+}
+
+const makeResponses = (db: DatabaseSync, transact: Transact, reservationOf: Reservations["find"]): Responses => {
+  // The key of a response with a parent can be reused after its retention but before the old row was removed. `INSERT OR REPLACE`
+  // would copy each changed page to a temporary file.
   const insert = db.prepare(
-    "INSERT OR REPLACE INTO answers (id, parent, due, request, status, body, reservation, expires_at)" +
-      " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO responses (seq, id, parent, due, request, status, body, reservation, expires_at)" +
+      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)" +
+      " ON CONFLICT (parent, id) WHERE parent IS NOT NULL DO UPDATE SET due = excluded.due, request = excluded.request," +
+      " status = excluded.status, body = excluded.body, reservation = excluded.reservation, expires_at = excluded.expires_at"
   )
-  const select = "SELECT due, request, status, body, reservation, expires_at FROM answers WHERE"
-  const byId = db.prepare(`${select} id = ? AND parent IS NULL`)
+  const select = "SELECT due, request, status, body, reservation, expires_at FROM responses WHERE"
+  const bySeq = db.prepare(`${select} seq = ?`)
   const byParent = db.prepare(`${select} parent = ? AND id = ?`)
   const remove = db.prepare(
-    "DELETE FROM answers WHERE seq IN" +
-      " (SELECT seq FROM answers WHERE parent IS NULL AND due <= ? ORDER BY due LIMIT ?)"
+    "DELETE FROM responses WHERE seq IN" +
+      " (SELECT seq FROM responses WHERE parent IS NULL AND due <= ? ORDER BY due LIMIT ?) RETURNING id, seq"
   )
-  const firstDue = db.prepare("SELECT min(due) AS due FROM answers WHERE parent IS NULL AND due > ?")
-  const size = db.prepare("SELECT count(*) AS n FROM answers")
+  const firstDue = db.prepare("SELECT min(due) AS due FROM responses WHERE parent IS NULL AND due > ?")
+  const size = db.prepare("SELECT count(*) AS n FROM responses")
+  // Rows after the last one may have been removed. Their numbers aren't used again, because the index counts them as written.
+  const lastSeq = db
+    .prepare(
+      "SELECT max(seq) AS seq FROM (SELECT max(seq) AS seq FROM responses UNION ALL SELECT max(seq) FROM key_marks)"
+    )
+    .get()
+  const keys = KeyIndex.open(db)
   const changed = new Map<string, StoredResponse>()
+  let nextSeq = Number(lastSeq?.["seq"] ?? 0) + 1
   let nextDue = dueAfter(firstDue, Number.NEGATIVE_INFINITY)
 
   const flush = (): void => {
@@ -294,14 +311,30 @@ const makeResponses = (
       for (const [id, response] of changed) {
         const { body, expiresAtMs, forgetAtMs, parentId, request, reservationId, status } = response
         const parent = parentId === undefined ? undefined : reservationOf(parentId)?.seq
-        insert.run(id, parent ?? null, forgetAtMs, request, status, body, reservationId ?? null, expiresAtMs ?? null)
+        const seq = nextSeq++
+        insert.run(
+          seq,
+          id,
+          parent ?? null,
+          forgetAtMs,
+          request,
+          status,
+          body,
+          reservationId ?? null,
+          expiresAtMs ?? null
+        )
+        if (parentId === undefined) keys.add(id, seq)
       }
+      keys.write()
     })
     changed.clear()
   }
 
   const read = (id: string, parentId: string | undefined) => {
-    if (parentId === undefined) return byId.get(id)
+    if (parentId === undefined) {
+      const seq = keys.find(id)
+      return seq === undefined ? undefined : bySeq.get(seq)
+    }
     const parent = reservationOf(parentId)
     // An unmodified reservation has no stored responses, which saves the lookup for nearly every settlement.
     if (parent === undefined || isUnmodified(parent.reservation)) return undefined
@@ -311,6 +344,10 @@ const makeResponses = (
   return {
     isDirty: () => changed.size > 0,
     flush,
+    writeKeys: () => {
+      flush()
+      transact(keys.writeAll)
+    },
     table: {
       get: (id, parentId) => {
         const known = changed.get(id)
@@ -338,7 +375,10 @@ const makeResponses = (
         flush()
         let count = 0
         transact(() => {
-          count = Number(remove.run(nowMs, limit).changes)
+          for (const { id, seq } of remove.all(nowMs, limit)) {
+            keys.remove(String(id), Number(seq))
+            count += 1
+          }
         })
         if (count < limit) nextDue = dueAfter(firstDue, nowMs)
         return count

@@ -108,7 +108,7 @@ export const tableSchemas = {
         : (_.finalizedAtMs ?? _.expiresAtMs + _.graceMs) + reservationRetentionMs
   },
   responses: {
-    name: "answers",
+    name: "responses",
     id: (_: StoredResponse) => _.id,
     owner: () => "",
     due: (_: StoredResponse) => _.forgetAtMs
