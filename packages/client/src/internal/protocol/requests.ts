@@ -51,8 +51,8 @@ export interface ReserveText {
 /** The body of a reserve, or the fields that are invalid. */
 export const reserveText = (request: unknown): Result.Result<ReserveText, InvalidRequest> =>
   Result.map(written(Operations.reserve, request), (wire) => {
-    const subject = shared.of(Json.stringify(wire.subject))
-    const action = shared.of(Json.stringify(wire.action))
+    const subject = shared(Json.stringify(wire.subject))
+    const action = shared(Json.stringify(wire.action))
     const { action: _action, subject: _subject, ...rest } = wire
     const restText = Json.stringify(rest)
     return {
@@ -62,22 +62,18 @@ export const reserveText = (request: unknown): Result.Result<ReserveText, Invali
     }
   })
 
-/** The texts of subjects and actions, which most calls share, so that each reservation doesn't keep its own. */
-class SharedTexts {
-  readonly #texts = new Map<string, string>()
-
-  of(text: string): string {
-    const known = this.#texts.get(text)
-    if (known !== undefined) return known
-    if (this.#texts.size === maxSharedTexts) this.#texts.clear()
-    this.#texts.set(text, text)
-    return text
-  }
+/** Returns one copy of a text. Most calls share their subjects and actions, and each reservation keeps both. */
+const shared = (text: string): string => {
+  const known = texts.get(text)
+  if (known !== undefined) return known
+  if (texts.size === maxTexts) texts.clear()
+  texts.set(text, text)
+  return text
 }
 
-const maxSharedTexts = 256
+const texts = new Map<string, string>()
 
-const shared = new SharedTexts()
+const maxTexts = 256
 
 // ---------------------------------------------------------------------------------------------------------------------
 // requests of the client

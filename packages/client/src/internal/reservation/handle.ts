@@ -16,7 +16,6 @@ import * as Extras from "../protocol/extras.ts"
 import type { Share } from "../run/ticket.ts"
 import type { Grant } from "./grant.ts"
 import type { GuardedCall, Prepared } from "./options.ts"
-import { callOf } from "./options.ts"
 import { inUnit } from "./inUnit.ts"
 import type { Owner } from "./shared.ts"
 import { Shared } from "./shared.ts"
@@ -69,7 +68,7 @@ export class Handle implements Owner {
   #hasAnnounced = false
 
   constructor(prepared: Prepared, grant: Grant, source: Source, startedAtMs: number) {
-    this.call = callOf(prepared)
+    this.call = prepared.call
     this.grant = grant
     this.source = source
     this.startedAtMs = startedAtMs

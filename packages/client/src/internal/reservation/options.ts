@@ -78,6 +78,8 @@ export interface GuardedCall {
 
 /** A validated reserve request. */
 export interface Prepared extends GuardedCall {
+  /** The guarded call, without the request itself. */
+  readonly call: GuardedCall
   /** The body of the request. */
   readonly body: string
   /** The scopes of the subject, for error responses without scopes. */
@@ -95,37 +97,6 @@ export interface Prepared extends GuardedCall {
   /** Whether the request may have been sent. If not, nothing is reserved. */
   readonly progress: Progress
 }
-
-/** The guarded call of a request, without the request itself. */
-export const callOf = ({
-  action,
-  actionText,
-  estimate,
-  isCallerSupplied,
-  isRunHold,
-  key,
-  life,
-  policies,
-  run,
-  stem,
-  step,
-  subject,
-  subjectText
-}: Prepared): GuardedCall => ({
-  action,
-  actionText,
-  estimate,
-  isCallerSupplied,
-  isRunHold,
-  key,
-  life,
-  policies,
-  run,
-  stem,
-  step,
-  subject,
-  subjectText
-})
 
 // ---------------------------------------------------------------------------------------------------------------------
 // prepare
@@ -171,27 +142,33 @@ export const prepare = (
       })
       if (Result.isFailure(text) && !isShadow) return Effect.fail(text.failure)
       const { action, body, subject: subjectText } = Result.getOrElse(text, () => noText)
-      return Effect.map(isShadow ? Effect.succeed(key) : Keys.stemOf(key), (stem): Prepared => ({
-        key: checkedKey(key),
-        stem,
-        isCallerSupplied: idempotencyKey !== undefined && !isShadow,
-        action: options.action,
-        subject,
-        estimate: options.estimate,
-        subjectText,
-        actionText: action,
-        body,
-        scopes: Subject.scopes(subject),
-        isDryRun: options.dryRun === true || (isShadow && isRunHold),
-        invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,
-        policies: resolved,
-        isRunHold,
-        repeat: onRepeat === undefined || onRepeat === "refuse" ? undefined : { when: onRepeat, under },
-        run,
-        step,
-        life: new Lifecycle("reserving", observer),
-        progress: { hasLeft: false }
-      }))
+      return Effect.map(isShadow ? Effect.succeed(key) : Keys.stemOf(key), (stem): Prepared => {
+        const call: GuardedCall = {
+          key: checkedKey(key),
+          stem,
+          isCallerSupplied: idempotencyKey !== undefined && !isShadow,
+          action: options.action,
+          subject,
+          estimate: options.estimate,
+          subjectText,
+          actionText: action,
+          policies: resolved,
+          isRunHold,
+          run,
+          step,
+          life: new Lifecycle("reserving", observer)
+        }
+        return {
+          ...call,
+          call,
+          body,
+          scopes: Subject.scopes(subject),
+          isDryRun: options.dryRun === true || (isShadow && isRunHold),
+          invalid: Result.isFailure(policies) ? policies.failure : Result.isFailure(text) ? text.failure : undefined,
+          repeat: onRepeat === undefined || onRepeat === "refuse" ? undefined : { when: onRepeat, under },
+          progress: { hasLeft: false }
+        }
+      })
     }
     return under(idempotencyKey ?? makeKey())
   })
