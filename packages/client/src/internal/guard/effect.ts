@@ -54,9 +54,9 @@ export const guard = <A, E, R, Args extends ReadonlyArray<unknown>, R2>(
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(prepareCall(engine, options, args), (prepared) =>
       Effect.flatMap(acquire(engine, restore, prepared), (handle) => {
-        const concluding = concludingOf(engine, restore, handle, options)
+        const conclude = concluding(engine, restore, handle, options)
         const body = Effect.provideService(Body.start(self), Reservation, viewOf(handle, engine.hooks))
-        return Effect.flatMap(body, (fiber) => Effect.flatMap(Body.exitOf(restore, fiber, handle.onLost), concluding))
+        return Effect.flatMap(body, (fiber) => Effect.flatMap(Body.exitOf(restore, fiber, handle.onLost), conclude))
       })
     )
   )
@@ -93,46 +93,37 @@ const isFunction = <A, Args extends ReadonlyArray<unknown>>(
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** What follows the body. A waiting call keeps only these values, and not the body or the arguments. */
-const concludingOf =
+const concluding =
   <A, Args extends ReadonlyArray<unknown>, R>(
     engine: Engine,
     restore: Restore,
     handle: Handle,
     options: Options<A, Args, R>
   ) =>
-  <E>(exit: Exit.Exit<A, E>): Effect.Effect<A, E | LeaseLost | Unsettled, R> =>
-    conclude(engine, restore, handle, options, exit)
-
-const conclude = <A, E, Args extends ReadonlyArray<unknown>, R>(
-  engine: Engine,
-  restore: Restore,
-  handle: Handle,
-  options: Options<A, Args, R>,
-  exit: Exit.Exit<A, E>
-): Effect.Effect<A, E | LeaseLost | Unsettled, R> => {
-  if (Exit.isFailure(exit)) {
-    const { cause } = exit
-    return Effect.flatMap(settleOnce(engine, handle, Plan.forFailure(handle, cause)), (settlement) =>
-      Effect.andThen(announce(engine, restore, handle, options.onSettled, settlement), Effect.failCause(cause))
+  <E>(exit: Exit.Exit<A, E>): Effect.Effect<A, E | LeaseLost | Unsettled, R> => {
+    if (Exit.isFailure(exit)) {
+      const { cause } = exit
+      return Effect.flatMap(settleOnce(engine, handle, Plan.forFailure(handle, cause)), (settlement) =>
+        Effect.andThen(announce(engine, restore, handle, options.onSettled, settlement), Effect.failCause(cause))
+      )
+    }
+    const { defect, plan, warning } = planResult(handle, options, exit.value)
+    // Read before the commit: an extension that fails because of the commit doesn't count as a lost lease.
+    const { lost } = handle
+    const settled = Effect.flatMap(settleOnce(engine, handle, plan), (settlement) =>
+      Effect.flatMap(
+        announce(engine, restore, handle, options.onSettled, settlement),
+        (): Effect.Effect<A, LeaseLost | Unsettled> => {
+          if (defect !== undefined) return Effect.die(defect.thrown)
+          if (lost !== undefined && handle.call.policies.heartbeat !== "warn") return Effect.fail(lost)
+          return options.onUnsettled === "fail" && !isSettled(settlement)
+            ? Effect.fail(new Unsettled({ settlement }))
+            : Effect.succeed(exit.value)
+        }
+      )
     )
+    return warning === undefined ? settled : Effect.andThen(Log.warning(warning), settled)
   }
-  const { defect, plan, warning } = planResult(handle, options, exit.value)
-  // Read before the commit: an extension that fails because of the commit doesn't count as a lost lease.
-  const { lost } = handle
-  const settled = Effect.flatMap(settleOnce(engine, handle, plan), (settlement) =>
-    Effect.flatMap(
-      announce(engine, restore, handle, options.onSettled, settlement),
-      (): Effect.Effect<A, LeaseLost | Unsettled> => {
-        if (defect !== undefined) return Effect.die(defect.thrown)
-        if (lost !== undefined && handle.call.policies.heartbeat !== "warn") return Effect.fail(lost)
-        return options.onUnsettled === "fail" && !isSettled(settlement)
-          ? Effect.fail(new Unsettled({ settlement }))
-          : Effect.succeed(exit.value)
-      }
-    )
-  )
-  return warning === undefined ? settled : Effect.andThen(Log.warning(warning), settled)
-}
 
 /** Only the guard settles its reservation: the handle of the body has no `commit` and no `release`. */
 const settleOnce = (engine: Engine, handle: Handle, plan: Plan.Plan): Effect.Effect<Settlement> =>

@@ -15,7 +15,7 @@ import type { CyclesError } from "../../CyclesError.ts"
 import { nowMs } from "../config/time.ts"
 import * as Classify from "../protocol/classify.ts"
 import type { Engine } from "../reservation/engine.ts"
-import type { Grant } from "../reservation/grant.ts"
+import { grantOf } from "../reservation/grant.ts"
 import type { Source } from "../reservation/handle.ts"
 import { Handle } from "../reservation/handle.ts"
 import { unreserved } from "../reservation/source.ts"
@@ -75,7 +75,7 @@ export const allow = (engine: Engine, prepared: Prepared, { error }: Unreachable
     const source: Source = isDryRun
       ? unreserved("dry run")
       : { _tag: "Unreachable", id, stem: isCallerSupplied ? id : prepared.stem }
-    const grant: Grant = { id: undefined, decision: "ALLOW", caps: undefined, scopes, balances: [] }
+    const grant = grantOf({ decision: "ALLOW", affectedScopes: scopes })
     const handle = new Handle(prepared, grant, source, nowMs(fiber.getRef(Clock.Clock)))
     // The reserve may have arrived. Its reservation doesn't belong to this call, and is released.
     if (isCallerSupplied && !isDryRun) engine.keys.release(key)

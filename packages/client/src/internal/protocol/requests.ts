@@ -66,14 +66,12 @@ export const reserveText = (request: unknown): Result.Result<ReserveText, Invali
 const shared = (text: string): string => {
   const known = texts.get(text)
   if (known !== undefined) return known
-  if (texts.size === maxTexts) texts.clear()
+  if (texts.size === 256) texts.clear()
   texts.set(text, text)
   return text
 }
 
 const texts = new Map<string, string>()
-
-const maxTexts = 256
 
 // ---------------------------------------------------------------------------------------------------------------------
 // requests of the client

@@ -27,18 +27,19 @@ export interface SpendHooks {
  */
 export const viewOf = (handle: Handle, hooks: SpendHooks): Reservation => {
   const { call, grant } = handle
+  const { caps } = grant
   const view: Reservation & { readonly [handleKey]: Handle } = {
     "~effect-cycles/Reservation": "~effect-cycles/Reservation",
     id: grant.id,
     idempotencyKey: call.key,
     decision: grant.decision,
-    caps: grant.caps,
+    caps,
     action: call.action,
     subject: call.subject,
     estimate: call.estimate,
     scopes: grant.scopes,
     balances: grant.balances,
-    isToolAllowed: grant.caps === undefined ? allowsAll : allowedBy(grant.caps),
+    isToolAllowed: caps === undefined ? allowsAll : (name) => Caps.isToolAllowed(caps, name),
     recorded: Effect.sync(() => recordedBy(handle)),
     record: (options) => record(handle, hooks, options),
     add: (amount) => Effect.suspend(() => recorded(handle, hooks, handle.add(amount))),
@@ -70,11 +71,6 @@ const recordedBy = ({ call, lines, recorded }: Handle): Option.Option<Recorded> 
 }
 
 const allowsAll: Reservation["isToolAllowed"] = () => true
-
-const allowedBy =
-  (caps: Caps.Caps): Reservation["isToolAllowed"] =>
-  (name) =>
-    Caps.isToolAllowed(caps, name)
 
 /**
  * Records a total. The amount is recorded before the metrics are read. If the metrics are invalid, or throw, the effect
