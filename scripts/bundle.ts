@@ -12,7 +12,7 @@ import { gzipSync } from "node:zlib"
 export const esbuildVersion = "^0.28.0"
 
 /** Bytes after gzip, slightly above the current sizes. Lower them when the sizes fall. */
-const limits = { guard: 90_500, httpClient: 98_700, own: 43_300 }
+const limits = { guard: 90_600, httpClient: 98_900, own: 43_500 }
 
 const bare = `
 import * as Effect from "effect/Effect"
