@@ -426,6 +426,25 @@ describe("record of an earlier process", () => {
 describe("journal that fails", () => {
   const broken = { put: () => Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "full" })) }
 
+  it.effect("gets the unjournaled spend when the layer closes, if it works then", () =>
+    Effect.gen(function* () {
+      let isFull = true
+      const full = Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "full" }))
+      const journal = makeJournal({
+        put: (record) => (isFull ? full : Effect.sync(() => void journal.records.set(record.reservationId, record)))
+      })
+      yield* CyclesTest.always("commit", Fault.requestLost)
+      yield* Effect.void.pipe(
+        Cycles.withCycles({ action, estimate: tokens(100), actual: () => tokens(42) }),
+        // Until the attempts of this run are used up.
+        Effect.andThen(TestClock.adjust("5 minutes")),
+        Effect.andThen(Effect.sync(() => void (isFull = false))),
+        Effect.provide(restarted(journal, { flushTimeout: 0 }))
+      )
+      expect(Array.from(journal.records.values())).toMatchObject([{ mode: "commit" }])
+    }).pipe(Effect.provide(stage))
+  )
+
   it.effect("loses no spend while the process runs: unjournaled spend is retried", () =>
     Effect.gen(function* () {
       const journal = makeJournal(broken)
