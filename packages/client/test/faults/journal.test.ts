@@ -250,6 +250,18 @@ describe("journal that can't be written", () => {
     })
   }
 
+  it.effect("receives the spend with the next attempt to charge it, without waiting for a scan", () => {
+    const journal = faultyJournal()
+    journal.plan("put", "fail")
+    return Effect.gen(function* () {
+      yield* CyclesTest.always("commit", lost)
+      yield* settlementOf(Effect.void, { ...options, actual: tokens(42) })
+      expect(yield* journal.records).toEqual([])
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* journal.records).toHaveLength(1)
+    }).pipe(provideUnclosed(live({ retry, scanInterval: "1 hour" }, { journal: journal.layer })))
+  })
+
   it.effect("receives spend as an event once it has recovered, if the lease has ended meanwhile", () => {
     const journal = faultyJournal()
     journal.plan("put", "fail", "fail")
