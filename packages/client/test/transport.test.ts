@@ -3,6 +3,9 @@
  */
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -13,6 +16,10 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import { Cycles, CyclesConfig, CyclesTransport, SettlementJournal } from "effect-cycles"
+import * as Bulkhead from "../src/internal/transport/bulkhead.ts"
+import type { Timer } from "../src/internal/transport/timerQueue.ts"
+import * as TimerQueue from "../src/internal/transport/timerQueue.ts"
+import * as Transport from "../src/internal/transport/transport.ts"
 import { action, books, live, operations, tokens } from "./support/live.ts"
 import { withSettlement } from "./support/settled.ts"
 
@@ -23,6 +30,15 @@ const exact = live({ retry })
 const options = { action, estimate: tokens(100), actual: () => tokens(42) }
 
 const guardedCall = Effect.void.pipe(withSettlement(options))
+
+const request: CyclesTransport.TransportRequest = {
+  method: "POST",
+  url: "https://cycles.example.com/v1/reservations",
+  headers: {},
+  body: "{}",
+  isRepeatable: false,
+  maxResponseBytes: 1_000
+}
 
 describe("transport", () => {
   describe("broken HttpClient", () => {
@@ -89,6 +105,41 @@ describe("transport", () => {
         expect(closing.pollUnsafe()).toBeUndefined()
         yield* TestClock.adjust(1)
         expect(closing.pollUnsafe()).toMatchObject({ _tag: "Success" })
+      })
+    )
+  })
+
+  describe("exchange", () => {
+    it.effect.each(["is abandoned", "has a response"])("leaves no timer behind if it %s", (how) =>
+      Effect.gen(function* () {
+        const timers = yield* TimerQueue.make<Timer>((timer) => timer.expire())
+        const bulkhead = Bulkhead.make({ maxConcurrency: 3, idleProbeAfterMs: 50_000, timers })
+        const responding = Deferred.makeUnsafe<() => void>()
+        const transport = CyclesTransport.fromStart((_request, _context, done) => {
+          const response = { status: 200, headers: {}, body: "{}", attempts: 1 }
+          Deferred.doneUnsafe(
+            responding,
+            Effect.succeed(() => done(Exit.succeed(response)))
+          )
+          return () => {}
+        })
+        const ends: Array<string> = []
+        const abandon = Transport.start(
+          { transport, bulkhead, timers },
+          {
+            priority: "caller",
+            limitMs: 10_000,
+            clock: yield* Clock.Clock,
+            context: Context.empty,
+            request: () => request,
+            ended: ({ _tag }) => void ends.push(_tag)
+          }
+        )
+        const respond = yield* Deferred.await(responding)
+        expect(timers.size()).toBeGreaterThan(0)
+        if (how === "is abandoned") abandon()
+        else respond()
+        expect([ends, timers.size()]).toEqual([[how === "is abandoned" ? "Abandoned" : "Done"], 0])
       })
     )
   })
