@@ -304,6 +304,39 @@ describe("responses", () => {
   )
 })
 
+describe("reserve whose caller was interrupted", () => {
+  it.effect("is not released if the job starts again while its cleanup waits for a response", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.inject("reserve", Fault.noResponse, Fault.late("2 seconds"))
+      const first = yield* Effect.forkChild(charged(), { startImmediately: true })
+      yield* Fiber.interrupt(first)
+      // The cleanup repeats the reserve after the timeout of a call.
+      yield* TestClock.adjust("11 seconds")
+      const again = yield* Effect.sleep("30 seconds").pipe(
+        Cycles.withCycles({ ...options, actual: tokens(40) }),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(again)
+      expect(yield* rows).toEqual(["job COMMITTED"])
+      expect(yield* operations).not.toContain("release")
+    }).pipe(Effect.provide(live()))
+  )
+
+  it.effect("is released although an earlier call with its key, which has ended, joined a guard", () =>
+    Effect.gen(function* () {
+      const joined = Effect.void.pipe(Cycles.withCycles({ ...options, nested: "join", actual: tokens(40) }))
+      yield* joined.pipe(Cycles.withCycles({ action, estimate: tokens(200), idempotencyKey: "outer" }))
+      yield* CyclesTest.inject("reserve", Fault.late("1 second"))
+      const call = yield* Effect.forkChild(charged(), { startImmediately: true })
+      yield* TestClock.adjust(500)
+      yield* Fiber.interrupt(call)
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* rows).toEqual(["job RELEASED", "outer COMMITTED"])
+    }).pipe(Effect.provide(live()))
+  )
+})
+
 // ---------------------------------------------------------------------------------------------------------------------
 // law
 // ---------------------------------------------------------------------------------------------------------------------
