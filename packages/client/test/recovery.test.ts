@@ -281,6 +281,33 @@ describe("repeated run after the process died with recorded spend", () => {
       expect([error._tag, runs, yield* books]).toEqual(["AlreadySettled", 0, { spent: 42, reserved: 0 }])
     }).pipe(Effect.provide(stage))
   )
+
+  it.effect("fails with AlreadySettled before the next scan of a client that was open when the process died", () =>
+    Effect.gen(function* () {
+      const dead = yield* left(undefined, 60_000)
+      const { idempotency_key: key } = JSON.parse(dead.commitBody)
+      let isDead = false
+      const journal: ReturnType<typeof makeJournal> = makeJournal({
+        adoptOpen: Effect.sync(() => {
+          if (!isDead) return 0
+          journal.records.set(dead.reservationId, dead)
+          return 1
+        }),
+        isDecided: (id) => Effect.sync(() => journal.records.has(id))
+      })
+      const error = yield* TestClock.adjust("1 second").pipe(
+        Effect.andThen(Effect.sync(() => void (isDead = true))),
+        Effect.andThen(
+          Effect.void.pipe(
+            Cycles.withCycles({ action, estimate: tokens(100), gracePeriod: 0, idempotencyKey: `reserve-${key}` })
+          )
+        ),
+        Effect.flip,
+        Effect.provide(restarted(journal, { scanInterval: "1 hour" }))
+      )
+      expect(error).toMatchObject({ _tag: "AlreadySettled", by: "earlier run", status: "COMMITTED" })
+    }).pipe(Effect.provide(stage))
+  )
 })
 
 /** A journal with a record whose commit gets no response. */
