@@ -487,6 +487,18 @@ describe("journal that fails", () => {
     }).pipe(Effect.provide(stage))
   )
 
+  it.effect("makes a flush incomplete while spend is unjournaled, which counts as pending", () =>
+    Effect.gen(function* () {
+      yield* CyclesTest.always("commit", Fault.requestLost)
+      yield* Effect.gen(function* () {
+        yield* Effect.void.pipe(Cycles.withCycles({ action, estimate: tokens(100), actual: tokens(42) }))
+        // Until the attempts of this run are used up.
+        yield* TestClock.adjust("5 minutes")
+        expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: false, pending: 1 })
+      }).pipe(Effect.provide(restarted(makeJournal(broken), { flushTimeout: 0 })))
+    }).pipe(Effect.provide(stage))
+  )
+
   it.effect("makes a flush incomplete if it can't be read", () =>
     Effect.gen(function* () {
       const journal = makeJournal({
