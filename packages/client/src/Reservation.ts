@@ -98,7 +98,8 @@ export interface Reservation {
    *
    * **Details**
    *
-   * - Fails with `UnitMismatch` if the unit differs from that of the estimate. The estimate is then committed.
+   * - Fails with `UnitMismatch` if the unit differs from that of the estimate. The estimate is then committed, unless the
+   *   program commits an amount itself or the guard has the option `actual`.
    * - With `onCrash`, it returns after the new total is durable, or after 2 s.
    * - After the settlement, the part above the settled amount is charged as an event, and a warning is logged.
    */

@@ -6,10 +6,21 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import { Cycles } from "effect-cycles"
+import type { Reservation } from "effect-cycles"
+import { Amount, Cycles, SettlementJournal } from "effect-cycles"
+import { noJournal } from "./support/journal.ts"
 import { action, books, live, operations, tokens } from "./support/live.ts"
 
 const options = { action, estimate: tokens(100), actual: () => tokens(42) }
+
+const isFull = Effect.fail(new SettlementJournal.JournalError({ operation: "put", problem: "the disk is full" }))
+
+/** A journal that can't be written. */
+const full = Layer.succeed(SettlementJournal.SettlementJournal, {
+  [SettlementJournal.TypeId]: SettlementJournal.TypeId,
+  isDurable: true,
+  open: () => Effect.succeed({ ...noJournal, put: () => isFull, putOpen: () => isFull })
+})
 
 describe("scoped", () => {
   describe("scope that outlives the layer", () => {
@@ -27,6 +38,34 @@ describe("scoped", () => {
         yield* Scope.close(scope, Exit.void)
         expect(yield* Effect.provideContext(operations, context)).toEqual(["reserve", "commit"])
       })
+    )
+  })
+
+  describe("commit", () => {
+    const estimate: Amount.Amount = tokens(100)
+    const credits: Amount.Amount = Amount.credits(1)
+    const actual: Amount.Amount = tokens(42)
+
+    it.effect.each<readonly [string, (reservation: Reservation.Active<string>) => Effect.Effect<unknown, unknown>]>([
+      ["a record", (reservation) => reservation.record({ actual: credits })],
+      ["an addition", (reservation) => reservation.add(credits)],
+      ["a commit", (reservation) => reservation.commit({ actual: credits })]
+    ])("charges the actual amount, and not the estimate, after %s of another unit has failed", ([, spend]) =>
+      Effect.gen(function* () {
+        const reservation = yield* Cycles.reserve({ action, estimate })
+        expect(yield* Effect.flip(spend(reservation))).toMatchObject({ _tag: "UnitMismatch" })
+        expect(yield* reservation.commit({ actual })).toMatchObject({ _tag: "Committed", isEstimated: false })
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.scoped, Effect.provide(live()))
+    )
+
+    it.effect("charges the actual amount after the journal could not store a recorded total", () =>
+      Effect.gen(function* () {
+        const reservation = yield* Cycles.reserve({ action, estimate, onCrash: "recorded" })
+        yield* reservation.record({ actual: tokens(20) })
+        expect(yield* reservation.commit({ actual })).toMatchObject({ _tag: "Committed", isEstimated: false })
+        expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.scoped, Effect.provide(live(undefined, { journal: full })))
     )
   })
 

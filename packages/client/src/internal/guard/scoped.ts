@@ -166,6 +166,7 @@ const commit = (
       if (handle.isDecided) return yield* handle.alreadySettled
       const recorded = handle.record(() => options)
       if (Result.isFailure(recorded)) return yield* recorded.failure
+      handle.markSpendKnown()
       const extras = Extras.encode("commit", () => ({ metrics: options.metrics, metadata: options.metadata }))
       if (Result.isFailure(extras)) {
         const { failure } = extras

@@ -172,6 +172,11 @@ export class Handle implements Owner {
     this.#isSpendUnknown = true
   }
 
+  /** The recorded total is the final one, so earlier spend of an unknown amount is part of it. */
+  markSpendKnown(): void {
+    this.#isSpendUnknown = false
+  }
+
   /** Returns the caller's amount if it has the unit of the estimate. Throws if the value isn't an amount. */
   inUnit(given: Amount.Amount): Result.Result<Amount.Amount, Amount.UnitMismatch> {
     return inUnit(this.call.estimate.unit, given)
