@@ -5,6 +5,7 @@ import { join } from "node:path"
 import * as Differential from "../src/Differential.ts"
 import { temporaryFolder } from "../src/internal/temporaryFolder.ts"
 import * as Loopback from "../src/internal/loopback.ts"
+import { runProgram } from "../src/internal/program.ts"
 
 /** The number of requests to each server: `CYCLES_DIFFERENTIAL_REQUESTS`, 2000 if it isn't set. */
 const requests = Number(process.env["CYCLES_DIFFERENTIAL_REQUESTS"] ?? 2_000)
@@ -62,5 +63,21 @@ describe("Differential", () => {
         expect(report.failure?.split("\n").length).toBeLessThan(8)
       }),
     240_000
+  )
+
+  it.live.each(["runtime", "admin"] as const)(
+    "ends before the first request, with the exit code 2, if the %s plane of a server can't be reached",
+    (plane) =>
+      Effect.gen(function* () {
+        const { adminUrl, url } = yield* serve()
+        const closed = yield* Effect.scoped(Loopback.listen(0, () => {}))
+        const b = plane === "runtime" ? ["--b", closed, "--admin-b", adminUrl] : ["--b", url, "--admin-b", closed]
+        const args = ["--a", url, "--admin-a", adminUrl, ...b, "--requests", "1"]
+        const ended = yield* runProgram("differential", args, "", { CYCLES_ADMIN_API_KEY: adminKey })
+        expect(ended.code).toBe(2)
+        expect(ended.stderr).toContain(`${closed} can't be reached: connect ECONNREFUSED`)
+        expect(ended.stdout).not.toContain("requests to each server")
+      }),
+    60_000
   )
 })

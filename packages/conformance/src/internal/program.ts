@@ -10,10 +10,17 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program of `src/bin` and waits for its end. */
-export const runProgram = (name: string, args: ReadonlyArray<string>, input: string): Effect.Effect<Ended> =>
+/** Runs a program of `src/bin`, with `env` in addition to the environment of this process, and waits for its end. */
+export const runProgram = (
+  name: string,
+  args: ReadonlyArray<string>,
+  input: string,
+  env?: Readonly<Record<string, string>>
+): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
-    const child = spawn(process.execPath, [join(import.meta.dirname, `../bin/${name}.ts`), ...args])
+    const child = spawn(process.execPath, [join(import.meta.dirname, `../bin/${name}.ts`), ...args], {
+      env: { ...process.env, ...env }
+    })
     let stdout = ""
     let stderr = ""
     child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")))
