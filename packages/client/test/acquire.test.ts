@@ -23,6 +23,26 @@ const lost: Fault.Fault = Fault.responseLost
 const html = (status: number): Fault.Fault => Fault.replaced({ status, body: "<html>gone</html>" })
 
 describe("acquire", () => {
+  describe("decision DENY", () => {
+    it.effect.each([
+      ["without a reservation id", {}],
+      ["with a reservation id", { reservation_id: "r1" }]
+    ] as const)("fails with BudgetExceeded and its reason code, and the body doesn't run: %s", ([, more]) =>
+      Effect.gen(function* () {
+        const body = { decision: "DENY", reason_code: "ACTION_KIND_DENIED", affected_scopes: ["tenant:acme"], ...more }
+        yield* CyclesTest.inject("reserve", Fault.response({ status: 200, body }))
+        const call = Effect.die("the body runs").pipe(Cycles.withCycles(options))
+        expect(yield* Effect.flip(call)).toMatchObject({
+          _tag: "BudgetExceeded",
+          code: "ACTION_KIND_DENIED",
+          scopes: ["tenant:acme"]
+        })
+        yield* TestClock.adjust("1 minute")
+        expect(yield* operations).toEqual(["reserve"])
+      }).pipe(Effect.provide(exact))
+    )
+  })
+
   describe("ambiguous reserve", () => {
     it.effect.each<readonly [string, Fault.Fault]>([
       ["429", Fault.error(429, "LIMIT_EXCEEDED")],
