@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Struct from "effect/Struct"
 import * as TestClock from "effect/testing/TestClock"
 import * as Lifecycle from "../src/internal/reservation/lifecycle.ts"
-import { action, live, tokens } from "./support/live.ts"
+import { action, books, live, tokens } from "./support/live.ts"
 
 const retry = CyclesConfig.retryPolicy({ jitter: false })
 
@@ -147,6 +147,25 @@ describe("lifecycle", () => {
         }
         expect(impossible).toEqual([])
         expect(all.filter((transition) => !seen.has(transition))).toEqual([])
+      })
+    )
+
+    it.effect("retries a settlement with the same key after a defect in an attempt, and charges the spend once", () =>
+      Effect.gen(function* () {
+        let hasThrown = false
+        const observe = (_from: string, event: string) => {
+          if (event !== "confirmed" || hasThrown) return
+          hasThrown = true
+          throw new Error("a bug in the client")
+        }
+        yield* Effect.gen(function* () {
+          yield* Cycles.withCycles(Effect.void, options)
+          yield* TestClock.adjust("1 second")
+          const keys = (yield* CyclesTest.requests("commit")).map(({ idempotencyKey }) => idempotencyKey)
+          expect([keys.length, new Set(keys).size]).toEqual([2, 1])
+          expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+          expect(yield* Cycles.flush("1 second")).toEqual({ isComplete: true, pending: 0 })
+        }).pipe(Effect.provide(live({ retry })), Effect.provideService(Lifecycle.CurrentObserver, observe))
       })
     )
   })
