@@ -92,10 +92,9 @@ class Exchange implements Timer {
 
   #granted(): void {
     this.#hasSlot = true
-    const { bulkhead, transport } = this.#shared
-    const { clock, context, priority } = this.#job
+    const { transport } = this.#shared
+    const { clock, context } = this.#job
     this.#sentAtMs = nowMs(clock)
-    if (this.#isOver) return bulkhead.release(priority, this.#sentAtMs)
     this.#cancel = nothing
     try {
       const request = this.#job.request()
