@@ -66,11 +66,16 @@ describe("renaming functions", () => {
   it.each<readonly [string, Schema.Codec<unknown, unknown>]>([
     ["a name that isn't derived", Schema.Struct({ a: Schema.String }).pipe(Schema.encodeKeys({ a: "b" }))],
     ["a transformation that isn't registered", struct({ aB: Schema.FiniteFromString })],
-    ["a check that the encoded side doesn't make", struct({ aB: Amount.Sendable })],
     ["a choice between two shapes", struct({ aB: Schema.Union([Reservation.CommitResponse, Schema.String]) })],
     ["a check of the whole struct", struct({ aB: Schema.String }).check(Schema.makeFilter(() => false))]
   ])("don't exist for %s", (_what, schema) => {
     expect(Renaming.reading(schema)).toBeUndefined()
+  })
+
+  it("return nothing for a value that fails a check which the encoded side doesn't make", () => {
+    const read = Renaming.reading(struct({ aB: Amount.Sendable }))
+    expect(read?.({ a_b: { unit: "TOKENS", amount: 1 } })).toEqual({ aB: Amount.tokens(1) })
+    expect(read?.({ a_b: { unit: "EUR", amount: 1 } })).toBeUndefined()
   })
 
   it("fail instead of throwing if a getter or a proxy throws", () => {

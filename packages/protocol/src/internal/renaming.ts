@@ -8,15 +8,15 @@
  * by hand. If code generation isn't allowed, the plan is interpreted.
  */
 import * as SchemaAST from "effect/SchemaAST"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import { snakeCase } from "./fieldNames.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** From the wire to the program, with or without the checks that only the type side of a schema has, or back. */
-export type Direction = "read" | "readUnchecked" | "write"
+/** From the wire to the program, or back. */
+export type Direction = "read" | "write"
 
 /** How a value that differs on the wire is converted. */
 interface Conversion {
@@ -59,17 +59,20 @@ export const register = <A, I>(
 
 /**
  * Returns a function that renames values that the encoded side of a schema accepts, or `undefined` if a plan can't express the
- * schema.
+ * schema. The function returns `undefined` for a value that fails a check which only the type side has.
  */
-export function reading<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => A) | undefined
+export function reading<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => A | undefined) | undefined
 export function reading({ ast }: Schema.Top): ((wire: never) => unknown) | undefined {
-  return lazily(ast, "read")
-}
-
-/** Like `reading`, for a caller that then checks the result with the type side of the schema. */
-export function readingUnchecked<A, I>(schema: Schema.Codec<A, I>): ((wire: I) => unknown) | undefined
-export function readingUnchecked({ ast }: Schema.Top): ((wire: never) => unknown) | undefined {
-  return lazily(ast, "readUnchecked")
+  const rename = lazily(ast, "read")
+  if (rename === undefined) return undefined
+  return (wire) => {
+    try {
+      return rename(wire)
+    } catch (thrown) {
+      if (thrown === failedCheck) return undefined
+      throw thrown
+    }
+  }
 }
 
 /**
@@ -147,15 +150,25 @@ const planOf = (ast: SchemaAST.AST, direction: Direction): Plan | undefined => {
   return leaves.has(ast._tag) ? keep : undefined
 }
 
-/**
- * A codec with more checks than were registered has no fast path for reading, because its encoded side lacks those checks.
- */
+/** A codec may have more checks than were registered. The encoded side lacks them, so a read value is checked. */
 const converted = (ast: SchemaAST.AST, [link]: SchemaAST.Encoding, direction: Direction): Plan | undefined => {
   const known = conversions.get(link.transformation)
   if (known === undefined) return undefined
-  if (direction === "read" && (ast.checks?.length ?? 0) !== known.checks) return undefined
-  return { _tag: "Convert", convert: direction === "write" ? known.write : known.read }
+  const convert = known[direction]
+  if (direction === "write" || (ast.checks?.length ?? 0) === known.checks) return { _tag: "Convert", convert }
+  const isValid = Schema.is(Schema.make(SchemaAST.toType(ast)))
+  return {
+    _tag: "Convert",
+    convert: (wire) => {
+      const value = convert(wire)
+      if (!isValid(value)) throw failedCheck
+      return value
+    }
+  }
 }
+
+/** Thrown within a function of `reading`. */
+const failedCheck = new Error("a check of the type side failed")
 
 /** Returns whether the names on the wire are exactly the derived ones. */
 const isRenamed = (ast: SchemaAST.Objects): boolean => {
@@ -176,8 +189,8 @@ const fieldOf = ({ name, type }: SchemaAST.PropertySignature, direction: Directi
   if (plan === undefined || typeof name !== "string" || !/^[a-z]\w*$/i.test(name)) return undefined
   const wire = snakeCase(name)
   return {
-    from: direction === "write" ? name : wire,
-    to: direction === "write" ? wire : name,
+    from: direction === "read" ? wire : name,
+    to: direction === "read" ? name : wire,
     isOptional: type.context?.isOptional === true,
     plan
   }
@@ -250,7 +263,7 @@ const generated = (plan: Plan, direction: Direction): ((value: never) => unknown
       const isAbsent = `value.${from} === undefined`
       const isGuarded = isOptional && plan._tag !== "Keep" && direction === "write"
       return {
-        isLate: isOptional && direction !== "write",
+        isLate: isOptional && direction === "read",
         early: `${to}: ${isGuarded ? `${isAbsent} ? undefined : ${value}` : value}`,
         late: `if (!(${isAbsent})) renamed.${to} = ${value}`
       }

@@ -185,7 +185,8 @@ export const reader = <A, I>(
   if (rename === undefined) return readAll
   return (text) => {
     const json = parsed(parse, text)
-    return Result.isSuccess(json) && isPlain(json.success) ? Result.succeed(rename(json.success)) : readAll(text)
+    const response = Result.isSuccess(json) && isPlain(json.success) ? rename(json.success) : undefined
+    return response === undefined ? readAll(text) : Result.succeed(response)
   }
 }
 
@@ -221,21 +222,19 @@ export const writer = <A, I>(
 }
 
 /**
- * Returns a function that decodes the JSON of a request. JSON that both sides of the schema accept is only renamed; other JSON
- * is decoded with the whole schema, which returns it or describes the problem.
+ * Returns a function that decodes the JSON of a request. JSON that the encoded side of the schema accepts is only renamed;
+ * other JSON is decoded with the whole schema, which returns it or describes the problem.
  */
 export const decoder = <A, I>(
   schema: Schema.Codec<A, I>
 ): ((json: unknown) => Result.Result<A, Schema.SchemaError>) => {
   const isPlain = Schema.is(Schema.toEncoded(schema))
-  const isValid = Schema.is(Schema.toType(schema))
-  const rename = Renaming.readingUnchecked(schema)
+  const rename = Renaming.reading(schema)
   const decode = Schema.decodeUnknownResult(schema)
   if (rename === undefined) return decode
   return (json) => {
-    if (!isPlain(json)) return decode(json)
-    const request = rename(json)
-    return isValid(request) ? Result.succeed(request) : decode(json)
+    const request = isPlain(json) ? rename(json) : undefined
+    return request === undefined ? decode(json) : Result.succeed(request)
   }
 }
 
