@@ -10,7 +10,8 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { Amount, Cycles, Pool, Reservation, Run } from "effect-cycles"
+import { Amount, Cycles, Pool, Reservation, Run, SettlementJournal } from "effect-cycles"
+import { noJournal } from "./support/journal.ts"
 import { action, books, live, operations, tokens } from "./support/live.ts"
 import { amounts, rich, settle, spend, spendAfter, spendIn } from "./support/runs.ts"
 
@@ -364,6 +365,36 @@ describe("Pool", () => {
         expect(yield* books).toEqual({ spent: 140, reserved: 0 })
       }).pipe(Effect.provide(live()))
     )
+
+    it.effect("waits for a write in progress when the pool closes, and leaves no open record in the journal", () => {
+      const open = new Set<string>()
+      const journal = Layer.succeed(SettlementJournal.SettlementJournal, {
+        [SettlementJournal.TypeId]: SettlementJournal.TypeId,
+        isDurable: true,
+        open: () =>
+          Effect.succeed({
+            ...noJournal,
+            put: ({ reservationId }: SettlementJournal.JournalRecord) =>
+              Effect.sync(() => void open.delete(reservationId)),
+            putOpen: ({ reservationId }: SettlementJournal.JournalRecord) =>
+              Effect.delay(
+                Effect.sync(() => void open.add(reservationId)),
+                1_000
+              ),
+            removeOpen: (id: string) => Effect.sync(() => void open.delete(id))
+          })
+      })
+      return Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(pooled(Effect.andThen(Effect.forkDetach(spend(10)), Effect.sleep(500))))
+        yield* pauseOf(1_000)
+        yield* pauseOf(500)
+        expect(yield* operations).toEqual(["reserve"])
+        yield* pauseOf(500)
+        yield* Fiber.join(fiber)
+        expect(yield* operations).toEqual(["reserve", "commit"])
+        expect([...open]).toEqual([])
+      }).pipe(Effect.provide(live(undefined, { journal })))
+    })
 
     it.effect("lets a call that waits for a block make its own reservation if the pool closes", () =>
       Effect.gen(function* () {
