@@ -126,7 +126,10 @@ export interface Journal {
   readonly remove: (record: JournalRecord) => Effect.Effect<void, JournalError>
   /** Moves a record to the dead letters, durably. Dead letters with different bodies are kept apart. */
   readonly bury: (letter: DeadLetter) => Effect.Effect<void, JournalError>
-  /** Emits the decided records, oldest first. Unreadable records are set aside and logged. */
+  /**
+   * Emits the decided records, oldest first; `JournalFiles` sorts 1,000 records at a time. The first record must be
+   * emitted within 10 s. Unreadable records are set aside and logged.
+   */
   readonly pending: Stream.Stream<JournalRecord, JournalError>
   /** Emits the dead letters, oldest first. */
   readonly deadLetters: Stream.Stream<DeadLetter, JournalError>

@@ -187,16 +187,18 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
   const scan = <A>(
     operation: JournalError["operation"],
     read: (folder: string) => Promise<Scan.Found<A>>
-  ): Effect.Effect<ReadonlyArray<A>, JournalError> =>
-    Effect.gen(function* () {
-      const { found, problems } = yield* attempt(operation, read)
-      if (problems.length > 0) {
-        yield* Effect.logError(
-          `The settlement journal in ${Path.join(base, owner.fingerprint)} has invalid files: ${problems.join("; ")}`
+  ): Effect.Effect<ReadonlyArray<A>, JournalError> => Effect.flatMap(attempt(operation, read), reporting)
+
+  /** Logs the problems of a scan, and returns the found entries. */
+  const reporting = <A>({ found, problems }: Scan.Found<A>): Effect.Effect<ReadonlyArray<A>> =>
+    problems.length === 0
+      ? Effect.succeed(found)
+      : Effect.as(
+          Effect.logError(
+            `The settlement journal in ${Path.join(base, owner.fingerprint)} has invalid files: ${problems.join("; ")}`
+          ),
+          found
         )
-      }
-      return found
-    })
 
   const unreadable = new Set<string>()
   let isSwept = false
@@ -258,10 +260,11 @@ const make = (base: string, owner: JournalOwner): { readonly journal: Journal; r
       ),
     pending: Stream.unwrap(
       Effect.map(
-        scan("read", (folder) => Scan.readPending(folder, owner, unreadable)),
-        Stream.fromIterable
+        attempt("read", (folder) => Promise.resolve(folder)),
+        (folder) =>
+          Stream.fromAsyncIterable(Scan.readPending(folder, owner, unreadable), (error) => problem("read", error))
       )
-    ),
+    ).pipe(Stream.mapEffect(reporting), Stream.flattenIterable),
     deadLetters: Stream.unwrap(
       Effect.map(
         scan("read", (folder) => Scan.readLetters(RecordFolder.deadLettersOf(folder), unreadable)),

@@ -259,6 +259,29 @@ describe("JournalFiles", () => {
     })
   )
 
+  it.live("emits the first records of a large journal before it reads the last files", () =>
+    Effect.gen(function* () {
+      const folder = temporaryFolder()
+      yield* using(files(folder), (journal) => journal.put(record("first")))
+      const records = join(folder, owner.fingerprint)
+      for (let i = 0; i < 2_500; i += 1) {
+        const id = `record ${i}`
+        writeFileSync(join(records, fileName(id)), JSON.stringify({ ...written, reservation_id: id }))
+      }
+      // The scan reads the files in the order of their names, and sets this one aside when it reads it.
+      const last = `v2-${"f".repeat(64)}.json`
+      writeFileSync(join(records, last), "damaged")
+      yield* using(files(folder), (journal) =>
+        Effect.gen(function* () {
+          expect(yield* Stream.runCount(Stream.take(journal.pending, 10))).toBe(10)
+          expect(readdirSync(records)).toContain(last)
+          expect(new Set(yield* pendingIds(journal)).size).toBe(2_501)
+          expect(readdirSync(records)).not.toContain(last)
+        })
+      )
+    })
+  )
+
   it.live("fails with a JournalError if the folder can't be created", () =>
     Effect.gen(function* () {
       const file = join(temporaryFolder(), "file")

@@ -23,31 +23,54 @@ type Entry<A> = A | typeof isCorrupt | undefined
 
 const isCorrupt = Symbol("corrupt")
 
-/** Reads pending records, oldest first. `reported` contains the unreadable files that were already reported. */
-export const readPending = async (
+/**
+ * Reads pending records in slices, so that a large journal is settled while it is read. Each slice is sorted, oldest
+ * first. `reported` contains the unreadable files that were already reported.
+ */
+export const readPending = async function* (
   folder: string,
   owner: JournalOwner,
   reported: Set<string>
-): Promise<Found<JournalRecord>> => {
-  const first = await readAll(folder, (folder, name) => readFirst(folder, name, owner), reported)
+): AsyncGenerator<Found<JournalRecord>, void> {
   const further = await readAll(
     RecordFolder.furtherOf(folder),
     (folder, name) => readFurther(folder, name, owner),
     reported
   )
-  const found = new Map<string, JournalRecord>()
-  for (const record of [...first.found, ...further.found]) {
-    const identity = RecordFiles.identityOf(record)
-    // Two processes may have written the same record. An event replaces a commit.
-    if (found.get(identity)?.mode !== "event") found.set(identity, record)
-  }
-  return {
-    found: Array.from(found.values()).toSorted(
-      (a, b) => a.recordedAtMs - b.recordedAtMs || (a.reservationId < b.reservationId ? -1 : 1)
-    ),
-    problems: [...first.problems, ...further.problems]
+  const others = new Map(further.found.map((record) => [RecordFiles.identityOf(record), record]))
+  const names = await namesIn(folder)
+  // Old names first: their records are moved to new names, which may be in the list too.
+  const isOld = (name: string): boolean => !RecordFiles.isDigest(name)
+  const moved = new Set<string>()
+  const readOne: Read<JournalRecord> = (folder, name) => readFirst(folder, name, owner)
+  const old = await readEach(folder, names.filter(isOld), 1, readOne, reported)
+  for (const record of old.found) moved.add(RecordFiles.nameOf(record.reservationId))
+  const current = names.filter((name) => !isOld(name) && !moved.has(name))
+  let before: Found<JournalRecord> = { found: old.found, problems: [...further.problems, ...old.problems] }
+  for (let start = 0; start === 0 || start < current.length; start += sliceSize) {
+    const slice = current.slice(start, start + sliceSize)
+    const read = await readEach(folder, slice, readConcurrency, readOne, reported)
+    const found = [...before.found, ...read.found].map((record) => {
+      const identity = RecordFiles.identityOf(record)
+      const other = others.get(identity)
+      others.delete(identity)
+      // Two processes may have written the same record. An event replaces a commit.
+      return record.mode === "event" ? record : (other ?? record)
+    })
+    const isLast = start + sliceSize >= current.length
+    yield {
+      found: oldestFirst(isLast ? [...found, ...others.values()] : found),
+      problems: [...before.problems, ...read.problems]
+    }
+    before = { found: [], problems: [] }
   }
 }
+
+/** The number of files that are read before the first record of a scan, which must be found within 10 s. */
+const sliceSize = 1_000
+
+const oldestFirst = (records: ReadonlyArray<JournalRecord>): ReadonlyArray<JournalRecord> =>
+  records.toSorted((a, b) => a.recordedAtMs - b.recordedAtMs || (a.reservationId < b.reservationId ? -1 : 1))
 
 /** Reads dead letters, oldest first. */
 export const readLetters = async (folder: string, reported: Set<string>): Promise<Found<DeadLetter>> => {
@@ -77,18 +100,30 @@ export const adopt = async (
     }
     return record.baseUrl === baseUrl ? RecordFolder.place(folder, path, record, "keep") : undefined
   }
-  const all = await readAll(open, read, reported)
+  const all = await readEach(open, await namesIn(open), 1, read, reported)
   for (const name of await Files.list(open)) if (Files.isTemporary(name)) await Files.discard(Path.join(open, name))
   await Files.discardFolder(open)
   return all
 }
 
 /** Reads all files of a folder. */
-const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>): Promise<Found<A>> => {
-  const names = (await Files.list(folder)).filter((name) => name.endsWith(".json")).toSorted()
+const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>): Promise<Found<A>> =>
+  readEach(folder, await namesIn(folder), readConcurrency, read, reported)
+
+const namesIn = async (folder: string): Promise<ReadonlyArray<string>> =>
+  (await Files.list(folder)).filter((name) => name.endsWith(".json")).toSorted()
+
+/** Reads files of a folder. */
+const readEach = async <A>(
+  folder: string,
+  names: ReadonlyArray<string>,
+  concurrency: number,
+  read: Read<A>,
+  reported: Set<string>
+): Promise<Found<A>> => {
   const found: Array<A> = []
   const problems: Array<string> = []
-  const readOne = async (name: string): Promise<void> => {
+  await forEachConcurrently(names, concurrency, async (name) => {
     try {
       const one = await read(folder, name)
       if (one === isCorrupt) problems.push(`${name} is invalid or doesn't match its name, and was set aside`)
@@ -98,17 +133,17 @@ const readAll = async <A>(folder: string, read: Read<A>, reported: Set<string>):
       if (!reported.has(path)) problems.push(`${name} can't be read: ${messageOf(error)}`)
       reported.add(path)
     }
-  }
-  // Old names first: their records are moved to new names, which may be in the list too.
-  for (const name of names) if (!RecordFiles.isDigest(name)) await readOne(name)
-  await forEachConcurrently(names.filter(RecordFiles.isDigest), readOne)
-  return { found, problems }
+  })
+  return { found, problems: problems.toSorted() }
 }
 
-/** A scan has to find its first record within 10 s, also in a journal of 100,000 files. */
 const readConcurrency = 16
 
-const forEachConcurrently = async (names: ReadonlyArray<string>, run: (name: string) => Promise<void>) => {
+const forEachConcurrently = async (
+  names: ReadonlyArray<string>,
+  concurrency: number,
+  run: (name: string) => Promise<void>
+) => {
   let next = 0
   const loop = async (): Promise<void> => {
     for (let name = names[next]; name !== undefined; name = names[next]) {
@@ -116,7 +151,7 @@ const forEachConcurrently = async (names: ReadonlyArray<string>, run: (name: str
       await run(name)
     }
   }
-  await Promise.all(Array.from({ length: readConcurrency }, loop))
+  await Promise.all(Array.from({ length: concurrency }, loop))
 }
 
 const setAside = async (path: string): Promise<typeof isCorrupt> => {
