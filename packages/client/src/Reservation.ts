@@ -164,6 +164,8 @@ export interface Active<in out U extends Unit = Unit, out E = never> extends Res
    *
    * **Details**
    *
+   * - An amount below the recorded total doesn't reduce it: the total is charged, and a warning is logged. `record` corrects
+   *   a total. A total that was recorded as an estimate is replaced.
    * - Fails with `AlreadySettled` if the reservation is already settled.
    * - Fails with `InvalidRequest` if metrics or metadata are invalid, and with `UnitMismatch` if the unit, known only
    *   at run time, differs. Closing the scope then commits the amount, or the estimate if the amount isn't usable.

@@ -1,6 +1,7 @@
 import { CyclesTest, Fault } from "@effect-cycles/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -56,6 +57,49 @@ describe("scoped", () => {
         expect(yield* Effect.flip(spend(reservation))).toMatchObject({ _tag: "UnitMismatch" })
         expect(yield* reservation.commit({ actual })).toMatchObject({ _tag: "Committed", isEstimated: false })
         expect(yield* books).toEqual({ spent: 42, reserved: 0 })
+      }).pipe(Effect.scoped, Effect.provide(live()))
+    )
+
+    it.effect("charges the recorded total if the actual amount is below it", () =>
+      Effect.gen(function* () {
+        const lines: Array<string> = []
+        const reservation = yield* Cycles.reserve({ action, estimate })
+        yield* reservation.record({ actual: tokens(80) })
+        const settlement = yield* reservation
+          .commit({ actual })
+          .pipe(Effect.provide(Logger.layer([Logger.make(({ message }) => void lines.push(String(message)))])))
+        expect(settlement).toMatchObject({ _tag: "Committed", isEstimated: false })
+        expect(yield* books).toEqual({ spent: 80, reserved: 0 })
+        expect(lines.join()).toContain(
+          "the actual amount 42 TOKENS is below the recorded total; 80 TOKENS is committed"
+        )
+      }).pipe(Effect.scoped, Effect.provide(live()))
+    )
+
+    it.effect("charges the recorded total when its scope closes after a commit with invalid metrics", () =>
+      Effect.gen(function* () {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const reservation = yield* Cycles.reserve({ action, estimate })
+            yield* reservation.record({ actual: tokens(80) })
+            const failed = yield* Effect.flip(reservation.commit({ actual, metrics: { latencyMs: -1 } }))
+            expect(failed).toMatchObject({ _tag: "InvalidRequest" })
+          })
+        )
+        expect(yield* books).toEqual({ spent: 80, reserved: 0 })
+      }).pipe(Effect.provide(live()))
+    )
+
+    it.effect("replaces a total that was recorded as an estimate, or corrected by a later record", () =>
+      Effect.gen(function* () {
+        const first = yield* Cycles.reserve({ action, estimate })
+        yield* first.record({ actual: tokens(80), isEstimated: true })
+        yield* first.commit({ actual })
+        const second = yield* Cycles.reserve({ action, estimate })
+        yield* second.record({ actual: tokens(80) })
+        yield* second.record({ actual: tokens(10) })
+        yield* second.commit({ actual: tokens(10) })
+        expect(yield* books).toEqual({ spent: 52, reserved: 0 })
       }).pipe(Effect.scoped, Effect.provide(live()))
     )
 

@@ -154,11 +154,7 @@ const planResult = <A, Args extends ReadonlyArray<unknown>, R>(
     try {
       const amount = Result.getOrThrow(handle.inUnit(typeof actual === "function" ? actual(result) : actual))
       plan = Plan.forSuccess(handle, amount)
-      if (plan.actual.amount > amount.amount) {
-        warning =
-          `Reservation ${handle.id ?? "(dry run)"}: the actual amount ${amount} is below the recorded total; ` +
-          `${plan.actual} is committed`
-      }
+      warning = Plan.belowRecorded(handle, amount, plan.actual)
     } catch (thrown) {
       plan = Plan.forUnknown(handle)
       defect = { thrown }

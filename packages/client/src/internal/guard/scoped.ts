@@ -27,6 +27,7 @@ import * as Limits from "../reservation/limits.ts"
 import type { OnSettled, ReserveOptions } from "../reservation/options.ts"
 import { prepare } from "../reservation/options.ts"
 import { viewOf } from "../reservation/view.ts"
+import * as Log from "../runtime/log.ts"
 import * as Plan from "../settlement/plan.ts"
 import { settle } from "../settlement/settle.ts"
 import type { Restore } from "../run/waiting.ts"
@@ -164,7 +165,7 @@ const commit = (
     Effect.gen(function* () {
       const { handle } = scoped
       if (handle.isDecided) return yield* handle.alreadySettled
-      const recorded = handle.record(() => options)
+      const recorded = handle.recordFinal(() => options)
       if (Result.isFailure(recorded)) return yield* recorded.failure
       handle.markSpendKnown()
       const extras = Extras.encode("commit", () => ({ metrics: options.metrics, metadata: options.metadata }))
@@ -175,6 +176,8 @@ const commit = (
       }
       const { lost } = handle
       const plan = Plan.forSuccess(handle)
+      const warning = Plan.belowRecorded(handle, options.actual, plan.actual)
+      if (warning !== undefined) yield* Log.warning(warning)
       const settlement = yield* scoped.settle({ ...plan, extras: Extras.merge(plan.extras, extras.success) })
       if (lost !== undefined && handle.call.policies.heartbeat !== "warn") return yield* lost
       return settlement

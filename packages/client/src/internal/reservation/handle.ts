@@ -33,6 +33,12 @@ export type Source = SourceOf<Handle>
 // handle
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The arguments of `record`. */
+interface Spent {
+  readonly actual: Amount.Amount
+  readonly isEstimated?: boolean | undefined
+}
+
 /** The state of a reservation in this process. */
 export class Handle implements Owner {
   readonly call: GuardedCall
@@ -131,16 +137,26 @@ export class Handle implements Owner {
   // -------------------------------------------------------------------------------------------------------------------
 
   /** Sets the recorded total and returns the late part, if any. If `read` throws, the spend is unknown. */
-  record(
-    read: () => { readonly actual: Amount.Amount; readonly isEstimated?: boolean | undefined }
-  ): Result.Result<Late | undefined, Amount.UnitMismatch> {
-    return this.#spend(() => {
-      const { actual, isEstimated } = read()
-      return Result.map(this.inUnit(actual), (amount): Recorded => ({
-        amount: this.withoutApart(amount),
-        isEstimated: isEstimated === true
-      }))
-    })
+  record(read: () => Spent): Result.Result<Late | undefined, Amount.UnitMismatch> {
+    return this.#spend(() => this.#recordedBy(read))
+  }
+
+  /** Sets the total that a commit by hand charges. It doesn't reduce a recorded total that isn't an estimate. */
+  recordFinal(read: () => Spent): Result.Result<Late | undefined, Amount.UnitMismatch> {
+    const before = this.#recorded
+    return this.#spend(() =>
+      Result.map(this.#recordedBy(read), (own) =>
+        before?.isEstimated === false && before.amount.amount > own.amount.amount ? before : own
+      )
+    )
+  }
+
+  #recordedBy(read: () => Spent): Result.Result<Recorded, Amount.UnitMismatch> {
+    const { actual, isEstimated } = read()
+    return Result.map(this.inUnit(actual), (amount): Recorded => ({
+      amount: this.withoutApart(amount),
+      isEstimated: isEstimated === true
+    }))
   }
 
   /** Sets the total that the guard of a stream has measured. The larger one of it and the recorded total counts. */

@@ -61,6 +61,13 @@ export const forSuccess = (handle: Handle, actual?: Amount.Amount): Commit => {
   return handle.isSpendUnknown || recorded === undefined ? forUnknown(handle) : forRecorded(handle, recorded)
 }
 
+/** The warning about an actual amount that is below the committed one, if it is. */
+export const belowRecorded = (handle: Handle, actual: Amount.Amount, committed: Amount.Amount): string | undefined =>
+  committed.amount > actual.amount
+    ? `Reservation ${handle.id ?? "(dry run)"}: the actual amount ${actual} is below the recorded total; ` +
+      `${committed} is committed`
+    : undefined
+
 /** The plan for a body that failed, died or was interrupted, by the policy `onFailure`. */
 export const forFailure = (handle: Handle, cause: Cause.Cause<unknown>): Plan => {
   const policy = handle.call.policies.onFailure

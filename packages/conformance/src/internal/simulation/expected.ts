@@ -98,8 +98,8 @@ const baseOf = (observation: Observation): ReadonlyArray<number> => {
   }
   if (isReleasedByHand) return wasInterrupted ? [0, forFailure] : [0]
   if (committed !== undefined) {
-    // The program may correct the recorded total when it commits.
-    return wasInterrupted ? [committed, forFailure] : [committed]
+    const total = Math.max(committed, recorded)
+    return wasInterrupted ? [total, forFailure] : [total]
   }
   const isSuccess = work !== undefined && Exit.isSuccess(work)
   if (call.form === "byHand")
