@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import { AlreadySettled } from "../../CyclesError.ts"
 import { LeaseLost } from "../../Heartbeat.ts"
+import type { RecordOptions } from "../../Reservation.ts"
 import type { Beat } from "../lease/heartbeat.ts"
 import * as Extras from "../protocol/extras.ts"
 import type { Share } from "../run/ticket.ts"
@@ -32,12 +33,6 @@ export type Source = SourceOf<Handle>
 // ---------------------------------------------------------------------------------------------------------------------
 // handle
 // ---------------------------------------------------------------------------------------------------------------------
-
-/** The arguments of `record`. */
-interface Spent {
-  readonly actual: Amount.Amount
-  readonly isEstimated?: boolean | undefined
-}
 
 /** The state of a reservation in this process. */
 export class Handle implements Owner {
@@ -137,12 +132,12 @@ export class Handle implements Owner {
   // -------------------------------------------------------------------------------------------------------------------
 
   /** Sets the recorded total and returns the late part, if any. If `read` throws, the spend is unknown. */
-  record(read: () => Spent): Result.Result<Late | undefined, Amount.UnitMismatch> {
+  record(read: () => RecordOptions): Result.Result<Late | undefined, Amount.UnitMismatch> {
     return this.#spend(() => this.#recordedBy(read))
   }
 
   /** Sets the total that a commit by hand charges. It doesn't reduce a recorded total that isn't an estimate. */
-  recordFinal(read: () => Spent): Result.Result<Late | undefined, Amount.UnitMismatch> {
+  recordFinal(read: () => RecordOptions): Result.Result<Late | undefined, Amount.UnitMismatch> {
     const before = this.#recorded
     return this.#spend(() =>
       Result.map(this.#recordedBy(read), (own) =>
@@ -151,7 +146,7 @@ export class Handle implements Owner {
     )
   }
 
-  #recordedBy(read: () => Spent): Result.Result<Recorded, Amount.UnitMismatch> {
+  #recordedBy(read: () => RecordOptions): Result.Result<Recorded, Amount.UnitMismatch> {
     const { actual, isEstimated } = read()
     return Result.map(this.inUnit(actual), (amount): Recorded => ({
       amount: this.withoutApart(amount),
