@@ -36,7 +36,7 @@ const readsLimit = Effect.map(Effect.serviceOption(S.OpenAiConfig), (config) => 
 })
 
 /**
- * A guarded model that always uses what was reserved. It calls a tool if it has one and the prompt has no result of it.
+ * A guarded model that always spends the reserved amount. It calls a tool if it has one and the prompt has no result of it.
  */
 const tier = (name: string) => {
   const respond = (request: LanguageModel.ProviderOptions) => {

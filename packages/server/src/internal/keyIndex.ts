@@ -1,9 +1,9 @@
 /**
  * The index of stored responses by idempotency key.
  *
- * Keys are random, so a key that is written at once changes a page of its own, and such pages are half of all that a commit
- * writes. New keys are therefore kept in memory. They are written in sorted order, as many at each commit as there are new
- * ones, so that adjacent keys change a page together. After a crash `open` reads the missing keys from the responses.
+ * Keys are random. If each key were written at once, nearly every one would change a different page, and these would be half of
+ * the pages that a commit writes. New keys are therefore kept in memory and written in sorted order, so that adjacent keys share a
+ * page. Each commit writes as many keys as it adds. After a crash, `open` reads the missing keys from the responses.
  */
 import type { DatabaseSync } from "node:sqlite"
 

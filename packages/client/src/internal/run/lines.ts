@@ -1,4 +1,7 @@
-/** The lines of a run: the usage of its own guarded calls, for each action and unit. */
+/**
+ * The lines of a run: the usage of the guarded calls directly within it, by action and unit. Child runs have separate
+ * lines.
+ */
 import type { Action } from "@effect-cycles/protocol/Action"
 import type { Unit } from "@effect-cycles/protocol/Amount"
 import * as Amount from "@effect-cycles/protocol/Amount"

@@ -20,7 +20,7 @@ export const open = <A extends object>(call: Call<A>, context: Context.Context<n
   }
 }
 
-/** The `traceparent` header of a span. */
+/** The `traceparent` header of a span. `HttpTraceContext.toHeaders` would also make a B3 header for each request. */
 export const traceparent = (span: Tracer.Span): string | undefined => {
   try {
     return `00-${span.traceId.padStart(32, "0")}-${span.spanId}-${span.sampled ? "01" : "00"}`
@@ -30,8 +30,8 @@ export const traceparent = (span: Tracer.Span): string | undefined => {
 }
 
 /**
- * Ends the span of a call. A success is ended without its value, because a tracer keeps spans until it has exported them,
- * and would keep the response with each of them.
+ * Ends the span of a call. A success is ended without its value, because a tracer keeps spans until it has exported
+ * them, and would keep the response with each of them.
  */
 export const end = <A extends object, E>(
   span: Tracer.Span,
