@@ -13,7 +13,7 @@ const names = Fuzz.areas.map(({ name }) => name).join(", ")
 
 const usage = `Usage: pnpm fuzz [--minutes N] [--seed N] [--area NAME [--case JSON]]
 
-  --minutes N  how long, shared by the areas. Default: 2
+  --minutes N  the duration, shared by the areas. Default: 2
   --seed N     an integer from 0; the same seed repeats the same cases. Default: random
   --area NAME  only one area: ${names}
   --case JSON  only one case of the area, as a failure prints it

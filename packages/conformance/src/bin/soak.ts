@@ -12,7 +12,7 @@ import * as Soak from "../Soak.ts"
 
 const usage = `Usage: pnpm soak [--minutes N] [--seed N] [--fault-rate F]
 
-  --minutes N     how long. Default: 30
+  --minutes N     the duration. Default: 30
   --seed N        an integer from 0. Default: random
   --fault-rate F  the share of requests with a fault, from 0 to below 1. Default: 0.01
 

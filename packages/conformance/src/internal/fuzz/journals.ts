@@ -1,6 +1,6 @@
 /**
  * Journals on a disk that is damaged, between two clients or under an open one: spend in files that weren't damaged is
- * charged once, a later call works, and what was reported as journaled after the damage is there.
+ * charged once, a later call works, and the records that were reported as journaled after the damage exist.
  */
 import * as Amount from "@effect-cycles/protocol/Amount"
 import * as Arbitrary from "effect/Arbitrary"

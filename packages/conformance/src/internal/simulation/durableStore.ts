@@ -1,6 +1,6 @@
 /**
- * The data file of the simulated server. Writes are durable after a commit. A crash loses the others, and a restarted
- * server reads what was committed.
+ * The data file of the simulated server. Writes are durable after a commit. A crash loses all other writes, and
+ * a restarted server reads the committed rows.
  */
 import { decode, decodeReservation, encode, encodeReservation } from "../../../../server/src/internal/codec.ts"
 import type { Reservation, StoredResponse } from "../../../../server/src/internal/model.ts"

@@ -90,7 +90,7 @@ export const make = (world: World, chaos: Chaos, machine: Process, report: (prob
 
   const budgetOf = (agent: string | undefined): Budget => {
     const budget = server.store.budgets.get(idOf(agent))
-    if (budget === undefined) throw new Error(`there is no budget of ${agent}`)
+    if (budget === undefined) throw new Error(`agent ${agent} has no budget`)
     return budget
   }
 
